@@ -1,0 +1,1 @@
+//! instances: images unpacked and run.

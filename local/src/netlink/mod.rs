@@ -1,0 +1,1 @@
+//! the kernel's network configuration over netlink.

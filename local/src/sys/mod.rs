@@ -1,0 +1,1 @@
+//! the few places that call the kernel unsafely.
