@@ -1,1 +1,48 @@
-//! Placeholder.
+//! The interface that every Landfall crate shares: what a resource is, what a provider can do
+//! with it, how a stack of wishes becomes a plan, and the engine that carries a plan out.
+//!
+//! The way through the crate, in reading order:
+//!
+//! 1. [`Resource`] describes one kind of thing; its fields refer to other resources by [`Input`].
+//! 2. [`Stack`] collects what the user wants: plain data, no cloud in sight.
+//! 3. [`Provider`] is a place that can hold resources of a kind; [`Catalog`] is everything one
+//!    provider can hold, behind one type.
+//! 4. [`Snapshot`] is what the provider holds now; [`plan()`] compares the two, without I/O.
+//! 5. [`apply()`] carries a [`Plan`] out, as much at once as the graph allows.
+//!
+//! Nothing here knows a cloud, a command line or a file format.
+
+mod apply;
+mod catalog;
+mod error;
+mod event;
+mod ids;
+mod input;
+mod lock;
+mod name;
+mod plan;
+mod provider;
+mod resource;
+mod schema;
+mod snapshot;
+mod stack;
+
+pub use apply::{Applied, ApplyOptions, Pace, Settled, apply};
+pub use catalog::Catalog;
+pub use error::{Error, ErrorKind, Left, Result};
+pub use event::{Event, Events, Verb};
+pub use ids::{
+    AllocationId, AutoscalingGroupId, GatewayEndpointId, ImageId, InstanceId, InternetGatewayId,
+    LaunchTemplateId, ListenerId, ListenerRuleId, LoadBalancerId, NatGatewayId, NetworkAclId,
+    ResourceId, RouteTableId, ScalingPolicyId, SecurityGroupId, SecurityGroupRulesId, SubnetId,
+    TargetGroupId, VpcId, kind,
+};
+pub use input::{Input, Reference};
+pub use lock::{Holder, LockGuard, StackLock};
+pub use name::{InvalidName, Key, Kind, Port, ResourceName, StackName, Zone};
+pub use plan::{Action, After, Plan, PlanError, Reason, Step, plan};
+pub use provider::{Live, Probe, Provider};
+pub use resource::{Change, FieldChange, Gate, Resource, Retention};
+pub use schema::{KindFacts, Mention, Schema};
+pub use snapshot::{Found, Snapshot};
+pub use stack::{Handle, Stack, Wish};

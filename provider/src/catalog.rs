@@ -1,0 +1,165 @@
+//! Everything that one provider can hold, the kinds behind one type.
+
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+
+use async_trait::async_trait;
+use futures::future::try_join_all;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::name::{Key, Kind, StackName};
+use crate::provider::{Live, Probe, Provider};
+use crate::resource::Resource;
+use crate::schema::Schema;
+use crate::snapshot::{Found, Snapshot};
+
+/// The kinds that a provider `P` holds: how the engine calls [`Provider<R>`] without knowing `R`.
+///
+/// Each crate adds its own kinds by a function: `landfall_network::kinds(catalog)`.
+pub struct Catalog<P: ?Sized> {
+    kinds: BTreeMap<Kind, Box<dyn AnyKind<P>>>,
+    schema: Schema,
+}
+
+impl<P: ?Sized> Default for Catalog<P> {
+    fn default() -> Self {
+        Self {
+            kinds: BTreeMap::new(),
+            schema: Schema::new(),
+        }
+    }
+}
+
+impl<P: ?Sized + Send + Sync> Catalog<P> {
+    /// A catalog without kinds.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With one kind more.
+    #[must_use]
+    pub fn with<R: Resource>(mut self) -> Self
+    where
+        P: Provider<R>,
+    {
+        self.kinds
+            .insert(R::KIND, Box::new(Typed::<R>(PhantomData)));
+        self.schema = self.schema.with::<R>();
+        self
+    }
+
+    /// What the planner has to know of these kinds.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// Everything that the stack holds now: one listing per kind, all at once.
+    ///
+    /// # Errors
+    /// The first listing that failed.
+    pub async fn snapshot(&self, provider: &P, stack: &StackName) -> Result<Snapshot> {
+        let listings =
+            try_join_all(self.kinds.values().map(|kind| kind.list(provider, stack))).await?;
+        Ok(Snapshot::new(listings.into_iter().flatten().collect()))
+    }
+
+    pub(crate) fn kind(&self, kind: &Kind) -> Result<&dyn AnyKind<P>> {
+        self.kinds.get(kind).map(AsRef::as_ref).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Invalid,
+                format_args!("this provider does not hold resources of kind {kind}"),
+            )
+        })
+    }
+}
+
+/// [`Provider<R>`] with `R` erased: specs and outputs are JSON, ids are text.
+#[async_trait]
+pub(crate) trait AnyKind<P: ?Sized>: Send + Sync {
+    async fn list(&self, provider: &P, stack: &StackName) -> Result<Vec<Found>>;
+    async fn create(
+        &self,
+        provider: &P,
+        stack: &StackName,
+        key: &Key,
+        want: &Value,
+    ) -> Result<String>;
+    async fn update(&self, provider: &P, found: &Found, want: &Value) -> Result<()>;
+    async fn probe(&self, provider: &P, id: &str) -> Result<Probe<Value>>;
+    async fn delete(&self, provider: &P, found: &Found) -> Result<()>;
+}
+
+struct Typed<R>(PhantomData<fn() -> R>);
+
+#[async_trait]
+impl<P, R> AnyKind<P> for Typed<R>
+where
+    P: Provider<R> + ?Sized,
+    R: Resource,
+{
+    async fn list(&self, provider: &P, stack: &StackName) -> Result<Vec<Found>> {
+        provider
+            .list(stack)
+            .await?
+            .into_iter()
+            .map(|live| {
+                Ok(Found {
+                    key: Key::new(R::KIND, live.name),
+                    id: live.id.to_string(),
+                    spec: to_json(&live.spec)?,
+                    state: live.state.try_map(|output| to_json(&output))?,
+                })
+            })
+            .collect()
+    }
+
+    async fn create(
+        &self,
+        provider: &P,
+        stack: &StackName,
+        key: &Key,
+        want: &Value,
+    ) -> Result<String> {
+        let want: R = from_json(want)?;
+        Ok(provider.create(stack, key, &want).await?.to_string())
+    }
+
+    async fn update(&self, provider: &P, found: &Found, want: &Value) -> Result<()> {
+        let want: R = from_json(want)?;
+        provider.update(&live::<R>(found)?, &want).await
+    }
+
+    async fn probe(&self, provider: &P, id: &str) -> Result<Probe<Value>> {
+        provider
+            .probe(&R::Id::from(id.to_owned()))
+            .await?
+            .try_map(|output| to_json(&output))
+    }
+
+    async fn delete(&self, provider: &P, found: &Found) -> Result<()> {
+        provider.delete(&live::<R>(found)?).await
+    }
+}
+
+fn live<R: Resource>(found: &Found) -> Result<Live<R>> {
+    Ok(Live {
+        id: R::Id::from(found.id.clone()),
+        name: found.key.name.clone(),
+        spec: from_json(&found.spec)?,
+        state: found.state.clone().try_map(|output| from_json(&output))?,
+    })
+}
+
+fn to_json<T: serde::Serialize>(value: &T) -> Result<Value> {
+    serde_json::to_value(value).map_err(misfit)
+}
+
+fn from_json<T: DeserializeOwned>(value: &Value) -> Result<T> {
+    T::deserialize(value).map_err(misfit)
+}
+
+fn misfit(error: serde_json::Error) -> Error {
+    Error::new(ErrorKind::Invalid, "a spec does not fit its kind").caused_by(error)
+}

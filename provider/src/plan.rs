@@ -1,0 +1,444 @@
+//! What has to be done, decided in full before anything is done: no I/O, no clock, no chance.
+//!
+//! **Invariant:** this module knows no async, no provider and no randomness. Two plans of the same
+//! wishes and the same snapshot are equal.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::name::{Key, Kind, StackName};
+use crate::provider::Probe;
+use crate::resource::{Change, FieldChange, Gate, Retention};
+use crate::schema::{KindFacts, Mention, Schema};
+use crate::snapshot::{Found, Snapshot};
+use crate::stack::Stack;
+
+/// Every decision, and the order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The stack that it is for.
+    pub stack: StackName,
+    /// The steps; a step stands behind those that it waits for.
+    pub steps: Vec<Step>,
+}
+
+impl Plan {
+    /// Whether carrying it out would change nothing.
+    pub fn is_empty(&self) -> bool {
+        self.steps
+            .iter()
+            .all(|step| matches!(step.action, Action::Keep { .. }))
+    }
+}
+
+/// What is done to one resource.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// Which.
+    pub key: Key,
+    /// What.
+    pub action: Action,
+    /// What it waits for.
+    pub after: Vec<After>,
+}
+
+/// An edge of the plan.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct After {
+    /// The index of the step that goes first.
+    pub step: usize,
+    /// How far it must have come.
+    pub gate: Gate,
+}
+
+/// What a step does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// It is as it should be; if it is not usable yet, it is waited for.
+    Keep {
+        /// What is there.
+        live: Found,
+    },
+    /// It is made.
+    Create {
+        /// The spec; references to what is not there yet stand in it as `${kind/name}`.
+        want: Value,
+        /// Why there has to be a new one although there is one, if so.
+        because: Option<Reason>,
+    },
+    /// It is changed in place.
+    Update {
+        /// What is there.
+        live: Found,
+        /// The spec that it is to have.
+        want: Value,
+        /// What differs.
+        fields: Vec<FieldChange>,
+    },
+    /// It is ended.
+    Delete {
+        /// What is there.
+        live: Found,
+        /// Why.
+        because: Reason,
+    },
+}
+
+/// Why a resource cannot stay.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// Nothing in the stack wants it.
+    NotWanted,
+    /// These fields differ, and not all can be changed in place.
+    Replaced(Vec<FieldChange>),
+    /// It failed, and says why.
+    Failed(String),
+    /// There is another one under the same key: an interrupted run's.
+    Surplus,
+}
+
+/// Why no plan can be made: all reasons are in the stack itself.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// A field refers to a resource that the stack does not hold.
+    #[error("{from} refers to {to}, which the stack does not hold")]
+    MissingReference {
+        /// The one that refers.
+        from: Key,
+        /// The one that is missing.
+        to: Key,
+    },
+    /// Resources wait for each other.
+    #[error("{} wait for each other", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    Cycle(Vec<Key>),
+    /// The provider's catalog does not know the kind.
+    #[error("{0}: this provider does not hold resources of this kind")]
+    UnknownKind(Key),
+    /// A spec is not of the shape of its kind.
+    #[error("{0}: {1}")]
+    Misfit(Key, String),
+}
+
+/// Compares what is wanted with what is there.
+///
+/// # Errors
+/// [`PlanError`] when the stack contradicts itself.
+pub fn plan(desired: &Stack, live: &Snapshot, schema: &Schema) -> Result<Plan, PlanError> {
+    let mut planner = Planner {
+        schema,
+        nodes: Vec::new(),
+        making: BTreeMap::new(),
+        ending: BTreeMap::new(),
+    };
+    planner.decide(desired, live)?;
+    planner.connect(desired)?;
+    Ok(Plan {
+        stack: desired.name().clone(),
+        steps: planner.in_order()?,
+    })
+}
+
+struct Planner<'a> {
+    schema: &'a Schema,
+    nodes: Vec<Step>,
+    /// The step after which a key has its (new) id.
+    making: BTreeMap<Key, usize>,
+    /// The step that ends an id.
+    ending: BTreeMap<String, usize>,
+}
+
+impl Planner<'_> {
+    fn facts(&self, key: &Key) -> Result<&KindFacts, PlanError> {
+        self.schema
+            .get(&key.kind)
+            .ok_or_else(|| PlanError::UnknownKind(key.clone()))
+    }
+
+    fn push(&mut self, key: &Key, action: Action) -> usize {
+        self.nodes.push(Step {
+            key: key.clone(),
+            action,
+            after: Vec::new(),
+        });
+        self.nodes.len() - 1
+    }
+
+    /// One action for every key: wishes in the order of their references, so that the ids of what
+    /// stays are known to what refers to it; then what nobody wants.
+    fn decide(&mut self, desired: &Stack, live: &Snapshot) -> Result<(), PlanError> {
+        let mut by_key: BTreeMap<&Key, Vec<&Found>> = BTreeMap::new();
+        for found in live.found() {
+            by_key.entry(&found.key).or_default().push(found);
+        }
+        let mut ids: BTreeMap<Key, String> = BTreeMap::new();
+        for key in wishes_in_order(desired)? {
+            let facts = *self.facts(key)?;
+            let misfit =
+                |error: serde_json::Error| PlanError::Misfit(key.clone(), error.to_string());
+            let want = facts
+                .resolve(&desired.wishes()[key].spec, &|key| ids.get(key).cloned())
+                .map_err(misfit)?;
+
+            let mut candidates = Vec::new();
+            for found in by_key.remove(key).unwrap_or_default() {
+                let change = facts.change(&found.spec, &want).map_err(misfit)?;
+                let rank = match (&found.state, &change) {
+                    (Probe::Failed(_), _) => 3,
+                    (_, Change::Keep) => 0,
+                    (_, Change::Update(_)) => 1,
+                    (_, Change::Replace(_)) => 2,
+                };
+                candidates.push((rank, found, change));
+            }
+            candidates.sort_by_key(|(rank, ..)| *rank);
+            let mut candidates = candidates.into_iter();
+
+            let mut because = None;
+            let making = match candidates.next() {
+                Some((_, live, change)) => {
+                    let ending = match (&live.state, change) {
+                        (Probe::Failed(why), _) => Err(Reason::Failed(why.clone())),
+                        (_, Change::Keep) => Ok(Action::Keep { live: live.clone() }),
+                        (_, Change::Update(fields)) => Ok(Action::Update {
+                            live: live.clone(),
+                            want: want.clone(),
+                            fields,
+                        }),
+                        (_, Change::Replace(fields)) => Err(Reason::Replaced(fields)),
+                    };
+                    match ending {
+                        Ok(action) => {
+                            ids.insert(key.clone(), live.id.clone());
+                            action
+                        }
+                        Err(reason) => {
+                            self.end(live, reason.clone(), facts.retention);
+                            because = Some(reason);
+                            Action::Create {
+                                want,
+                                because: because.clone(),
+                            }
+                        }
+                    }
+                }
+                None => Action::Create {
+                    want,
+                    because: None,
+                },
+            };
+            let making = self.push(key, making);
+            self.making.insert(key.clone(), making);
+            for (_, surplus, _) in candidates {
+                self.end(
+                    surplus,
+                    because.clone().unwrap_or(Reason::Surplus),
+                    facts.retention,
+                );
+            }
+        }
+        for found in by_key.into_values().flatten() {
+            let retention = self.facts(&found.key)?.retention;
+            self.end(found, Reason::NotWanted, retention);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, found: &Found, because: Reason, retention: Retention) {
+        if retention == Retention::WithStack {
+            let step = self.push(
+                &found.key,
+                Action::Delete {
+                    live: found.clone(),
+                    because,
+                },
+            );
+            self.ending.insert(found.id.clone(), step);
+        }
+    }
+
+    /// The edges: makers behind what they refer to, endings behind those who still refer to them.
+    fn connect(&mut self, desired: &Stack) -> Result<(), PlanError> {
+        let mut edges: Vec<BTreeSet<After>> = vec![BTreeSet::new(); self.nodes.len()];
+        let by_kind = |making: bool| {
+            let mut kinds: BTreeMap<&Kind, Vec<usize>> = BTreeMap::new();
+            for (index, node) in self.nodes.iter().enumerate() {
+                if matches!(node.action, Action::Delete { .. }) != making {
+                    kinds.entry(&node.key.kind).or_default().push(index);
+                }
+            }
+            kinds
+        };
+        let (makers, enders) = (by_kind(true), by_kind(false));
+
+        for (key, &step) in &self.making {
+            for need in &desired.wishes()[key].needs {
+                let gate = self.facts(need)?.gate;
+                edges[step].insert(After {
+                    step: self.making[need],
+                    gate,
+                });
+            }
+            for kind in self.facts(key)?.after {
+                for &earlier in makers.get(kind).into_iter().flatten() {
+                    edges[step].insert(After {
+                        step: earlier,
+                        gate: Gate::Usable,
+                    });
+                }
+            }
+        }
+        for (step, node) in self.nodes.iter().enumerate() {
+            let facts = self.facts(&node.key)?;
+            let misfit =
+                |error: serde_json::Error| PlanError::Misfit(node.key.clone(), error.to_string());
+            match &node.action {
+                // Who referred to it goes first, or stops referring to it.
+                Action::Delete { live, .. } | Action::Update { live, .. } => {
+                    for mention in facts.mentions(&live.spec).map_err(misfit)? {
+                        if let Mention::Id(id) = mention
+                            && let Some(&ending) = self.ending.get(&id)
+                            && ending != step
+                        {
+                            edges[ending].insert(After {
+                                step,
+                                gate: Gate::Usable,
+                            });
+                        }
+                    }
+                }
+                Action::Keep { .. } | Action::Create { .. } => {}
+            }
+            match &node.action {
+                Action::Delete { .. } => {
+                    for kind in facts.after {
+                        for &earlier in enders.get(kind).into_iter().flatten() {
+                            edges[earlier].insert(After {
+                                step,
+                                gate: Gate::Usable,
+                            });
+                        }
+                    }
+                }
+                // The old one first: names and addresses are unique.
+                Action::Create {
+                    because: Some(_), ..
+                } => {
+                    for &old in enders.get(&node.key.kind).into_iter().flatten() {
+                        if self.nodes[old].key == node.key {
+                            edges[step].insert(After {
+                                step: old,
+                                gate: Gate::Usable,
+                            });
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        for (node, after) in self.nodes.iter_mut().zip(edges) {
+            node.after = after.into_iter().collect();
+        }
+        Ok(())
+    }
+
+    /// The steps, each behind those that it waits for; among equals by key.
+    fn in_order(self) -> Result<Vec<Step>, PlanError> {
+        let mut waits: Vec<usize> = self.nodes.iter().map(|node| node.after.len()).collect();
+        let mut frees: Vec<Vec<usize>> = vec![Vec::new(); self.nodes.len()];
+        for (index, node) in self.nodes.iter().enumerate() {
+            for after in &node.after {
+                frees[after.step].push(index);
+            }
+        }
+        let mut ready: BTreeSet<(&Key, usize)> = (0..self.nodes.len())
+            .filter(|&index| waits[index] == 0)
+            .map(|index| (&self.nodes[index].key, index))
+            .collect();
+        let mut place = vec![usize::MAX; self.nodes.len()];
+        let mut order = Vec::with_capacity(self.nodes.len());
+        while let Some((_, index)) = ready.pop_first() {
+            place[index] = order.len();
+            order.push(index);
+            for &next in &frees[index] {
+                waits[next] -= 1;
+                if waits[next] == 0 {
+                    ready.insert((&self.nodes[next].key, next));
+                }
+            }
+        }
+        if order.len() < self.nodes.len() {
+            let stuck = self
+                .nodes
+                .iter()
+                .enumerate()
+                .filter(|(index, _)| place[*index] == usize::MAX);
+            return Err(PlanError::Cycle(
+                stuck.map(|(_, node)| node.key.clone()).collect(),
+            ));
+        }
+        let mut nodes: Vec<Option<Step>> = self.nodes.into_iter().map(Some).collect();
+        let mut steps: Vec<Step> = order
+            .into_iter()
+            .filter_map(|index| nodes[index].take())
+            .collect();
+        for step in &mut steps {
+            for after in &mut step.after {
+                after.step = place[after.step];
+            }
+            step.after.sort();
+        }
+        Ok(steps)
+    }
+}
+
+/// The wanted keys, each behind those that it refers to.
+fn wishes_in_order(desired: &Stack) -> Result<Vec<&Key>, PlanError> {
+    let wishes = desired.wishes();
+    let mut waits: BTreeMap<&Key, usize> = BTreeMap::new();
+    let mut frees: BTreeMap<&Key, Vec<&Key>> = BTreeMap::new();
+    for (key, wish) in wishes {
+        let needs: BTreeSet<&Key> = wish.needs.iter().collect();
+        waits.insert(key, needs.len());
+        for need in needs {
+            if !wishes.contains_key(need) {
+                return Err(PlanError::MissingReference {
+                    from: key.clone(),
+                    to: need.clone(),
+                });
+            }
+            frees.entry(need).or_default().push(key);
+        }
+    }
+    let mut ready: BTreeSet<&Key> = waits
+        .iter()
+        .filter(|(_, waits)| **waits == 0)
+        .map(|(key, _)| *key)
+        .collect();
+    let mut order = Vec::with_capacity(wishes.len());
+    while let Some(key) = ready.pop_first() {
+        order.push(key);
+        for next in frees.get(key).into_iter().flatten() {
+            if let Some(count) = waits.get_mut(next) {
+                *count -= 1;
+                if *count == 0 {
+                    ready.insert(next);
+                }
+            }
+        }
+    }
+    if order.len() < wishes.len() {
+        let stuck = waits
+            .into_iter()
+            .filter(|(_, waits)| *waits > 0)
+            .map(|(key, _)| key.clone());
+        return Err(PlanError::Cycle(stuck.collect()));
+    }
+    Ok(order)
+}
+
+#[cfg(test)]
+mod tests;

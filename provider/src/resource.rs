@@ -1,0 +1,118 @@
+//! What a resource is: the wish of a user, comparable with what is there.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::ids::ResourceId;
+use crate::input::Reference;
+use crate::name::Kind;
+
+/// A kind of thing that a provider can hold. The struct is what the user wants; it has no id of its own.
+pub trait Resource:
+    Clone + PartialEq + fmt::Debug + Serialize + DeserializeOwned + Send + Sync + 'static
+{
+    /// The kind, by its term in the field.
+    const KIND: Kind;
+    /// When those that refer to it may start.
+    const GATE: Gate = Gate::Usable;
+    /// Top-level fields whose change cannot be made in place.
+    const FORCES_REPLACEMENT: &'static [&'static str] = &[];
+    /// Top-level fields that say how to make the resource and not what it is: never compared.
+    const NOT_COMPARED: &'static [&'static str] = &[];
+    /// Kinds of the same stack that must be there first and go last, although no field names them.
+    const AFTER: &'static [Kind] = &[];
+    /// Whether it ends with its stack.
+    const RETENTION: Retention = Retention::WithStack;
+    /// How long it may take to become usable, and as long again to disappear.
+    const DEADLINE: Duration = Duration::from_secs(300);
+
+    /// The id that a provider gives it.
+    type Id: ResourceId;
+    /// What is known once it is usable: addresses, a DNS name.
+    type Output: Clone + PartialEq + fmt::Debug + Serialize + DeserializeOwned + Send + Sync;
+
+    /// Every field that names another resource, in the order of declaration.
+    fn references(&mut self) -> Vec<&mut dyn Reference>;
+
+    /// What it takes to get from `have` to `want`.
+    ///
+    /// Compares field by field; [`FORCES_REPLACEMENT`](Self::FORCES_REPLACEMENT) and
+    /// [`NOT_COMPARED`](Self::NOT_COMPARED) say what a difference means.
+    fn change(have: &Self, want: &Self) -> Change {
+        let fields = differences::<Self>(have, want);
+        if fields.is_empty() {
+            Change::Keep
+        } else if fields
+            .iter()
+            .any(|field| Self::FORCES_REPLACEMENT.contains(&field.field.as_str()))
+        {
+            Change::Replace(fields)
+        } else {
+            Change::Update(fields)
+        }
+    }
+}
+
+fn differences<R: Resource>(have: &R, want: &R) -> Vec<FieldChange> {
+    let (Ok(Value::Object(mut have)), Ok(Value::Object(want))) =
+        (serde_json::to_value(have), serde_json::to_value(want))
+    else {
+        // A spec is a struct of named fields; anything else has no field to differ in.
+        return Vec::new();
+    };
+    want.into_iter()
+        .filter(|(field, _)| !R::NOT_COMPARED.contains(&field.as_str()))
+        .filter_map(|(field, want)| {
+            let have = have.remove(&field).unwrap_or(Value::Null);
+            (have != want).then_some(FieldChange { field, have, want })
+        })
+        .collect()
+}
+
+/// When those that refer to a resource may start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Gate {
+    /// As soon as it has an id: a listener need not wait until its balancer is active.
+    Exists,
+    /// Once it can be used: a route to a NAT gateway needs the gateway available.
+    Usable,
+}
+
+/// Whether a resource ends with its stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Retention {
+    /// Gone when the stack no longer wants it.
+    WithStack,
+    /// Kept: content-addressed and wanted again later (an image, for the next deploy or a rollback).
+    /// A changed wish makes a new one beside the old one.
+    Outlives,
+}
+
+/// What it takes to get from what is there to what is wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    /// Nothing.
+    Keep,
+    /// A change in place, of these fields.
+    Update(Vec<FieldChange>),
+    /// A new one in its place; these fields differ, at least one cannot be changed in place.
+    Replace(Vec<FieldChange>),
+}
+
+/// One field, as it is and as it is wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldChange {
+    /// The name of the field in the spec.
+    pub field: String,
+    /// The value it has.
+    pub have: Value,
+    /// The value it is to have.
+    pub want: Value,
+}

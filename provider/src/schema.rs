@@ -1,0 +1,122 @@
+//! What the planner has to know of each kind, behind one type: pure functions over JSON.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::name::{Key, Kind};
+use crate::resource::{Change, Gate, Resource, Retention};
+
+/// A reference that a spec holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mention {
+    /// Of another resource of the stack, whose id is not known yet.
+    Key(Key),
+    /// Of an id.
+    Id(String),
+}
+
+/// What there is to know of a kind without asking any provider.
+#[derive(Debug, Clone, Copy)]
+pub struct KindFacts {
+    /// When dependents may start.
+    pub gate: Gate,
+    /// Whether it ends with its stack.
+    pub retention: Retention,
+    /// Kinds that come before it.
+    pub after: &'static [Kind],
+    /// How long it may take to become usable or to disappear.
+    pub deadline: Duration,
+    change: fn(&Value, &Value) -> serde_json::Result<Change>,
+    mentions: fn(&Value) -> serde_json::Result<Vec<Mention>>,
+    resolve: fn(&Value, &dyn Fn(&Key) -> Option<String>) -> serde_json::Result<Value>,
+}
+
+impl KindFacts {
+    fn of<R: Resource>() -> Self {
+        Self {
+            gate: R::GATE,
+            retention: R::RETENTION,
+            after: R::AFTER,
+            deadline: R::DEADLINE,
+            change: |have, want| Ok(R::change(&spec(have)?, &spec(want)?)),
+            mentions: |value| {
+                let mut spec: R = spec(value)?;
+                Ok(spec
+                    .references()
+                    .into_iter()
+                    .filter_map(|reference| match (reference.target(), reference.id()) {
+                        (Some(key), _) => Some(Mention::Key(key.clone())),
+                        (None, Some(id)) => Some(Mention::Id(id.to_owned())),
+                        (None, None) => None,
+                    })
+                    .collect())
+            },
+            resolve: |value, ids| {
+                let mut spec: R = spec(value)?;
+                for reference in spec.references() {
+                    if let Some(id) = reference.target().and_then(ids) {
+                        reference.resolve(&id);
+                    }
+                }
+                serde_json::to_value(&spec)
+            },
+        }
+    }
+
+    /// What it takes to get from one spec to the other.
+    ///
+    /// # Errors
+    /// When either is not a spec of this kind.
+    pub fn change(&self, have: &Value, want: &Value) -> serde_json::Result<Change> {
+        (self.change)(have, want)
+    }
+
+    /// What the spec refers to.
+    ///
+    /// # Errors
+    /// When it is not a spec of this kind.
+    pub fn mentions(&self, spec: &Value) -> serde_json::Result<Vec<Mention>> {
+        (self.mentions)(spec)
+    }
+
+    /// The spec with every reference replaced for which `ids` has an id.
+    ///
+    /// # Errors
+    /// When it is not a spec of this kind.
+    pub fn resolve(
+        &self,
+        spec: &Value,
+        ids: &dyn Fn(&Key) -> Option<String>,
+    ) -> serde_json::Result<Value> {
+        (self.resolve)(spec, ids)
+    }
+}
+
+fn spec<R: Resource>(value: &Value) -> serde_json::Result<R> {
+    R::deserialize(value)
+}
+
+/// The facts of every kind that may occur.
+#[derive(Debug, Clone, Default)]
+pub struct Schema(BTreeMap<Kind, KindFacts>);
+
+impl Schema {
+    /// No kind at all.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With one kind more.
+    #[must_use]
+    pub fn with<R: Resource>(mut self) -> Self {
+        self.0.insert(R::KIND, KindFacts::of::<R>());
+        self
+    }
+
+    /// The facts of a kind.
+    pub fn get(&self, kind: &Kind) -> Option<&KindFacts> {
+        self.0.get(kind)
+    }
+}

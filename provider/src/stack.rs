@@ -1,0 +1,151 @@
+//! What the user wants, all of it: resources under their keys, and the edges between them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::input::Input;
+use crate::name::{Key, ResourceName, StackName};
+use crate::resource::Resource;
+
+/// One wanted resource, its type erased.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Wish {
+    /// The spec as JSON; references stand in it as `${kind/name}`.
+    pub spec: Value,
+    /// The keys that the spec refers to.
+    pub needs: Vec<Key>,
+}
+
+/// Everything that one deployment consists of.
+///
+/// ```
+/// # use landfall_provider::*;
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)] struct Vpc { cidr: String }
+/// # impl Resource for Vpc {
+/// #     const KIND: Kind = kind::VPC; type Id = VpcId; type Output = ();
+/// #     fn references(&mut self) -> Vec<&mut dyn Reference> { vec![] }
+/// # }
+/// # #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)] struct Subnet { vpc: Input<VpcId> }
+/// # impl Resource for Subnet {
+/// #     const KIND: Kind = kind::SUBNET; type Id = SubnetId; type Output = ();
+/// #     fn references(&mut self) -> Vec<&mut dyn Reference> { vec![&mut self.vpc] }
+/// # }
+/// let mut stack = Stack::new(StackName::new("digipay")?);
+/// let vpc = stack.add("main", Vpc { cidr: "10.0.0.0/16".into() });
+/// stack.add("private-a", Subnet { vpc: vpc.id() });
+/// assert_eq!(stack.wishes().len(), 2);
+/// # Ok::<(), InvalidName>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stack {
+    name: StackName,
+    wishes: BTreeMap<Key, Wish>,
+}
+
+impl Stack {
+    /// A stack that wants nothing yet.
+    pub fn new(name: StackName) -> Self {
+        Self {
+            name,
+            wishes: BTreeMap::new(),
+        }
+    }
+
+    /// Adds a resource and gives the handle by which others refer to it.
+    ///
+    /// # Panics
+    /// When the name is not a [`ResourceName`] or is taken by another of its kind: names come from the
+    /// program, not from its input. [`try_add`](Self::try_add) checks instead.
+    pub fn add<R: Resource>(&mut self, name: &str, spec: R) -> Handle<R> {
+        let name = ResourceName::new(name).expect("a literal resource name follows the rule");
+        match self.try_add(name, spec) {
+            Ok(handle) => handle,
+            Err(taken) => panic!("{taken}"),
+        }
+    }
+
+    /// Adds a resource under a name that came from outside.
+    ///
+    /// # Errors
+    /// [`NameTaken`] when the stack holds one of that kind and name already.
+    pub fn try_add<R: Resource>(
+        &mut self,
+        name: ResourceName,
+        mut spec: R,
+    ) -> Result<Handle<R>, NameTaken> {
+        let key = Key::new(R::KIND, name);
+        if self.wishes.contains_key(&key) {
+            return Err(NameTaken(key));
+        }
+        let needs = spec
+            .references()
+            .into_iter()
+            .filter_map(|reference| reference.target().cloned())
+            .collect();
+        let spec = serde_json::to_value(&spec).expect("a spec is a struct of JSON values");
+        self.wishes.insert(key.clone(), Wish { spec, needs });
+        Ok(Handle {
+            key,
+            resource: PhantomData,
+        })
+    }
+
+    /// The stack's name.
+    pub fn name(&self) -> &StackName {
+        &self.name
+    }
+
+    /// All that is wanted, by key.
+    pub fn wishes(&self) -> &BTreeMap<Key, Wish> {
+        &self.wishes
+    }
+
+    /// The wish under a key, as its own type; `None` when there is none of that kind and name.
+    pub fn get<R: Resource>(&self, name: &ResourceName) -> Option<R> {
+        let wish = self.wishes.get(&Key::new(R::KIND, name.clone()))?;
+        R::deserialize(&wish.spec).ok()
+    }
+}
+
+/// Two resources of one kind under one name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the stack holds {0} already")]
+pub struct NameTaken(pub Key);
+
+/// A resource of a stack that is being put together: others refer to it by [`id`](Self::id).
+pub struct Handle<R> {
+    key: Key,
+    resource: PhantomData<fn() -> R>,
+}
+
+impl<R: Resource> Handle<R> {
+    /// The id that it has or will get, for a field of another resource.
+    pub fn id(&self) -> Input<R::Id> {
+        Input::Of(self.key.clone(), PhantomData)
+    }
+
+    /// Its key.
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+}
+
+impl<R> Clone for Handle<R> {
+    fn clone(&self) -> Self {
+        Self {
+            key: self.key.clone(),
+            resource: PhantomData,
+        }
+    }
+}
+
+impl<R> fmt::Debug for Handle<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Handle({})", self.key)
+    }
+}
