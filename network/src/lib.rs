@@ -1,1 +1,30 @@
-//! Placeholder.
+//! The network of a deployment: VPC, subnets, gateways, routes, network ACLs and security groups,
+//! as specs that any provider can hold, and the blueprint that puts them together.
+//!
+//! Each kind stands in a file of its own. Nothing here talks to a cloud.
+
+mod elastic_ip;
+mod gateway_endpoint;
+mod internet_gateway;
+mod nat_gateway;
+mod network_acl;
+mod provider;
+mod route_table;
+mod security_group;
+mod security_group_rules;
+mod subnet;
+mod traffic;
+mod vpc;
+
+pub use elastic_ip::{ElasticIp, ElasticIpOutput};
+pub use gateway_endpoint::{EndpointService, GatewayEndpoint};
+pub use internet_gateway::InternetGateway;
+pub use nat_gateway::{NatGateway, NatGatewayOutput};
+pub use network_acl::{AclAction, AclEntry, NetworkAcl};
+pub use provider::{NetworkProvider, kinds};
+pub use route_table::{Route, RouteTable, RouteTarget};
+pub use security_group::SecurityGroup;
+pub use security_group_rules::{Peer, SecurityGroupRules, SecurityRule};
+pub use subnet::Subnet;
+pub use traffic::{Direction, PortRange, Protocol};
+pub use vpc::Vpc;

@@ -93,7 +93,7 @@ ids! {
     NetworkAclId = NETWORK_ACL "network-acl";
     /// A security group: `sg-…`.
     SecurityGroupId = SECURITY_GROUP "security-group";
-    /// The rules of one security group; the group's own id, since a group has one set of them.
+    /// The rules of one security group: `sg-…/rules`, since a group has one set of them.
     SecurityGroupRulesId = SECURITY_GROUP_RULES "security-group-rules";
     /// A gateway endpoint: `vpce-…`.
     GatewayEndpointId = GATEWAY_ENDPOINT "gateway-endpoint";

@@ -23,6 +23,8 @@ pub trait Resource:
     const FORCES_REPLACEMENT: &'static [&'static str] = &[];
     /// Top-level fields that say how to make the resource and not what it is: never compared.
     const NOT_COMPARED: &'static [&'static str] = &[];
+    /// Top-level fields that are lists without an order: compared as sets.
+    const UNORDERED: &'static [&'static str] = &[];
     /// Kinds of the same stack that must be there first and go last, although no field names them.
     const AFTER: &'static [Kind] = &[];
     /// Whether it ends with its stack.
@@ -67,10 +69,22 @@ fn differences<R: Resource>(have: &R, want: &R) -> Vec<FieldChange> {
     want.into_iter()
         .filter(|(field, _)| !R::NOT_COMPARED.contains(&field.as_str()))
         .filter_map(|(field, want)| {
-            let have = have.remove(&field).unwrap_or(Value::Null);
+            let mut have = have.remove(&field).unwrap_or(Value::Null);
+            let mut want = want;
+            if R::UNORDERED.contains(&field.as_str()) {
+                sort(&mut have);
+                sort(&mut want);
+            }
             (have != want).then_some(FieldChange { field, have, want })
         })
         .collect()
+}
+
+/// JSON has no order of its own; the text of the elements gives one.
+fn sort(list: &mut Value) {
+    if let Value::Array(elements) = list {
+        elements.sort_by_cached_key(Value::to_string);
+    }
 }
 
 /// When those that refer to a resource may start.

@@ -1,0 +1,27 @@
+//! An Elastic IP: a public address that stays the same.
+
+use std::net::Ipv4Addr;
+
+use landfall_provider::{AllocationId, Kind, Reference, Resource, kind};
+use serde::{Deserialize, Serialize};
+
+/// An Elastic IP, for a NAT gateway or an instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ElasticIp {}
+
+/// What is known of an Elastic IP.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ElasticIpOutput {
+    /// The public address.
+    pub address: Ipv4Addr,
+}
+
+impl Resource for ElasticIp {
+    const KIND: Kind = kind::ELASTIC_IP;
+    type Id = AllocationId;
+    type Output = ElasticIpOutput;
+
+    fn references(&mut self) -> Vec<&mut dyn Reference> {
+        Vec::new()
+    }
+}

@@ -1,0 +1,45 @@
+//! A gateway endpoint: a route to an AWS service that needs no NAT.
+
+use landfall_provider::{
+    GatewayEndpointId, Input, Kind, Reference, Resource, RouteTableId, VpcId, kind,
+};
+use serde::{Deserialize, Serialize};
+
+/// A gateway endpoint, with a route in each of its route tables.
+///
+/// <https://docs.aws.amazon.com/vpc/latest/privatelink/gateway-endpoints.html>
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GatewayEndpoint {
+    /// The VPC that it belongs to.
+    pub vpc: Input<VpcId>,
+    /// The service that it leads to.
+    pub service: EndpointService,
+    /// The route tables that get a route to the service's addresses.
+    pub route_tables: Vec<Input<RouteTableId>>,
+}
+
+/// A service that has gateway endpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EndpointService {
+    /// Simple Storage Service, where image layers and system packages come from.
+    S3,
+}
+
+impl Resource for GatewayEndpoint {
+    const KIND: Kind = kind::GATEWAY_ENDPOINT;
+    const FORCES_REPLACEMENT: &'static [&'static str] = &["vpc", "service"];
+    const UNORDERED: &'static [&'static str] = &["route_tables"];
+    type Id = GatewayEndpointId;
+    type Output = ();
+
+    fn references(&mut self) -> Vec<&mut dyn Reference> {
+        let mut references: Vec<&mut dyn Reference> = vec![&mut self.vpc];
+        references.extend(
+            self.route_tables
+                .iter_mut()
+                .map(|id| id as &mut dyn Reference),
+        );
+        references
+    }
+}

@@ -1,0 +1,29 @@
+//! A subnet: a part of the VPC's addresses in one zone.
+
+use ipnet::Ipv4Net;
+use landfall_provider::{Input, Kind, Reference, Resource, SubnetId, VpcId, Zone, kind};
+use serde::{Deserialize, Serialize};
+
+/// A subnet. It is public or private by its route table, not by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subnet {
+    /// The VPC that it is part of.
+    pub vpc: Input<VpcId>,
+    /// The zone that it stands in.
+    pub zone: Zone,
+    /// Its addresses, inside those of the VPC. AWS keeps the first four and the last for itself.
+    ///
+    /// <https://docs.aws.amazon.com/vpc/latest/userguide/subnet-sizing.html>
+    pub cidr: Ipv4Net,
+}
+
+impl Resource for Subnet {
+    const KIND: Kind = kind::SUBNET;
+    const FORCES_REPLACEMENT: &'static [&'static str] = &["vpc", "zone", "cidr"];
+    type Id = SubnetId;
+    type Output = ();
+
+    fn references(&mut self) -> Vec<&mut dyn Reference> {
+        vec![&mut self.vpc]
+    }
+}

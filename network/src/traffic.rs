@@ -1,0 +1,80 @@
+//! The words that rules of every layer share: direction, protocol, ports.
+
+use std::fmt;
+
+use landfall_provider::Port;
+use serde::{Deserialize, Serialize};
+
+/// Which way a packet goes, seen from the instance or the subnet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Direction {
+    /// In.
+    Ingress,
+    /// Out.
+    Egress,
+}
+
+/// A protocol above IP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    /// TCP, number 6.
+    Tcp,
+    /// UDP, number 17.
+    Udp,
+    /// ICMP, number 1.
+    Icmp,
+    /// Every protocol.
+    All,
+}
+
+/// Ports from the first to the last, both included: 0–65535.
+///
+/// Only TCP and UDP have ports; with another protocol a range says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PortRange {
+    /// The first.
+    pub from: u16,
+    /// The last.
+    pub to: u16,
+}
+
+impl PortRange {
+    /// Every port.
+    pub const ALL: Self = Self {
+        from: 0,
+        to: u16::MAX,
+    };
+
+    /// Where answers arrive: the ports that Linux, a NAT gateway and a balancer connect from.
+    ///
+    /// <https://docs.aws.amazon.com/vpc/latest/userguide/custom-network-acl.html#nacl-ephemeral-ports>
+    pub const EPHEMERAL: Self = Self {
+        from: 1024,
+        to: u16::MAX,
+    };
+
+    /// One port alone.
+    pub fn one(port: Port) -> Self {
+        Self {
+            from: port.get(),
+            to: port.get(),
+        }
+    }
+
+    /// Whether the port is in the range.
+    pub fn contains(self, port: u16) -> bool {
+        (self.from..=self.to).contains(&port)
+    }
+}
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.from == self.to {
+            write!(f, "{}", self.from)
+        } else {
+            write!(f, "{}-{}", self.from, self.to)
+        }
+    }
+}
