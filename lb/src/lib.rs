@@ -1,1 +1,18 @@
-//! Placeholder.
+//! Application load balancers, target groups and listeners, as specs that any provider can hold, and
+//! the health of their targets.
+//!
+//! Each kind stands in a file of its own. Nothing here talks to a cloud.
+
+mod health;
+mod listener;
+mod listener_rule;
+mod load_balancer;
+mod provider;
+mod target_group;
+
+pub use health::{HealthReason, TargetHealth, TargetState};
+pub use listener::{Listener, ListenerOutput};
+pub use listener_rule::{Condition, ListenerRule};
+pub use load_balancer::{LoadBalancer, LoadBalancerOutput};
+pub use provider::{LbProvider, kinds};
+pub use target_group::{HealthCheck, TargetGroup};

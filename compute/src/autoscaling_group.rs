@@ -1,0 +1,50 @@
+//! An autoscaling group: so many instances, spread over zones, replaced when they fail.
+
+use std::time::Duration;
+
+use landfall_provider::{
+    AutoscalingGroupId, Input, Kind, LaunchTemplateId, Reference, Resource, SubnetId,
+    TargetGroupId, kind,
+};
+use serde::{Deserialize, Serialize};
+
+/// An autoscaling group.
+///
+/// It follows the latest version of its template. An instance is replaced when it has stopped, or
+/// when a target group of the group finds it unhealthy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AutoscalingGroup {
+    /// What its instances are like.
+    pub template: Input<LaunchTemplateId>,
+    /// The subnets that its instances stand in, spread evenly.
+    pub subnets: Vec<Input<SubnetId>>,
+    /// The fewest instances that scaling leaves.
+    pub min: u32,
+    /// How many instances there are to be now.
+    pub desired: u32,
+    /// The most instances that scaling makes.
+    pub max: u32,
+    /// The target groups that its instances are registered with.
+    pub target_groups: Vec<Input<TargetGroupId>>,
+    /// For how many seconds after its launch an instance may be unhealthy without being replaced.
+    pub health_check_grace_period: u32,
+}
+
+impl Resource for AutoscalingGroup {
+    const KIND: Kind = kind::AUTOSCALING_GROUP;
+    const UNORDERED: &'static [&'static str] = &["subnets", "target_groups"];
+    const DEADLINE: Duration = Duration::from_secs(900);
+    type Id = AutoscalingGroupId;
+    type Output = ();
+
+    fn references(&mut self) -> Vec<&mut dyn Reference> {
+        let mut references: Vec<&mut dyn Reference> = vec![&mut self.template];
+        references.extend(self.subnets.iter_mut().map(|id| id as &mut dyn Reference));
+        references.extend(
+            self.target_groups
+                .iter_mut()
+                .map(|id| id as &mut dyn Reference),
+        );
+        references
+    }
+}

@@ -1,0 +1,58 @@
+//! A single instance, outside any group: the bastion.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use landfall_provider::{
+    AllocationId, Input, InstanceId, Kind, Reference, Resource, SecurityGroupId, SubnetId, kind,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::workload::Workload;
+
+/// One instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instance {
+    /// The subnet that it stands in.
+    pub subnet: Input<SubnetId>,
+    /// Its security groups.
+    pub groups: Vec<Input<SecurityGroupId>>,
+    /// The instance type, such as `t3.nano`.
+    pub instance_type: String,
+    /// The Elastic IP by which the internet reaches it; without one it is private.
+    pub address: Option<Input<AllocationId>>,
+    /// What it runs; nothing, if it only is there to be logged in to.
+    pub workload: Option<Workload>,
+}
+
+/// What is known of an instance that runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceOutput {
+    /// Its address in the VPC.
+    pub private_address: Ipv4Addr,
+    /// Its address on the internet.
+    pub public_address: Option<Ipv4Addr>,
+}
+
+impl Resource for Instance {
+    const KIND: Kind = kind::INSTANCE;
+    const FORCES_REPLACEMENT: &'static [&'static str] =
+        &["subnet", "groups", "instance_type", "workload"];
+    const UNORDERED: &'static [&'static str] = &["groups"];
+    const AFTER: &'static [Kind] = &[kind::INTERNET_GATEWAY];
+    const DEADLINE: Duration = Duration::from_secs(300);
+    type Id = InstanceId;
+    type Output = InstanceOutput;
+
+    fn references(&mut self) -> Vec<&mut dyn Reference> {
+        let mut references: Vec<&mut dyn Reference> = vec![&mut self.subnet];
+        references.extend(self.groups.iter_mut().map(|id| id as &mut dyn Reference));
+        references.extend(self.address.iter_mut().map(|id| id as &mut dyn Reference));
+        references.extend(
+            self.workload
+                .iter_mut()
+                .map(|workload| &mut workload.image as &mut dyn Reference),
+        );
+        references
+    }
+}

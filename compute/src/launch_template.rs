@@ -1,0 +1,32 @@
+//! A launch template: what a new instance of a group is like.
+
+use landfall_provider::{
+    Input, Kind, LaunchTemplateId, Reference, Resource, SecurityGroupId, kind,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::workload::Workload;
+
+/// A launch template. A change makes a new version of it, which new instances follow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaunchTemplate {
+    /// The instance type, such as `t3.micro`.
+    pub instance_type: String,
+    /// The security groups of the instances.
+    pub groups: Vec<Input<SecurityGroupId>>,
+    /// What the instances run.
+    pub workload: Workload,
+}
+
+impl Resource for LaunchTemplate {
+    const KIND: Kind = kind::LAUNCH_TEMPLATE;
+    const UNORDERED: &'static [&'static str] = &["groups"];
+    type Id = LaunchTemplateId;
+    type Output = ();
+
+    fn references(&mut self) -> Vec<&mut dyn Reference> {
+        let mut references: Vec<&mut dyn Reference> = vec![&mut self.workload.image];
+        references.extend(self.groups.iter_mut().map(|id| id as &mut dyn Reference));
+        references
+    }
+}

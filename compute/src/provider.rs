@@ -1,0 +1,61 @@
+//! What a provider must hold and know to run instances.
+
+use std::net::Ipv4Addr;
+
+use async_trait::async_trait;
+use landfall_provider::{AutoscalingGroupId, Catalog, InstanceId, Provider, Result, Zone};
+use serde::{Deserialize, Serialize};
+
+use crate::{AutoscalingGroup, Instance, LaunchTemplate, ScalingPolicy};
+
+/// A provider of every kind in this crate, which also knows the instances that a group has made.
+#[async_trait]
+pub trait ComputeProvider:
+    Provider<LaunchTemplate> + Provider<AutoscalingGroup> + Provider<ScalingPolicy> + Provider<Instance>
+{
+    /// The instances of a group, by id.
+    async fn group_instances(&self, group: &AutoscalingGroupId) -> Result<Vec<GroupInstance>>;
+
+    /// The last lines that an instance's container wrote, at most `lines`; also of one that has ended,
+    /// as long as the provider remembers it.
+    async fn last_output(&self, instance: &InstanceId, lines: usize) -> Result<Vec<String>>;
+}
+
+/// An instance of an autoscaling group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupInstance {
+    /// Its id.
+    pub id: InstanceId,
+    /// The zone that it stands in.
+    pub zone: Zone,
+    /// Its address in the VPC.
+    pub private_address: Ipv4Addr,
+    /// How far it is.
+    pub state: InstanceState,
+    /// The version of the launch template that it was made from, from 1.
+    pub template_version: u32,
+}
+
+/// How far an instance is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InstanceState {
+    /// Its container is being started.
+    Pending,
+    /// Its container runs.
+    Running,
+    /// It is being ended.
+    Terminating,
+    /// Its container ended by itself; the text says how: `exited with code 1`.
+    Failed(String),
+}
+
+/// Adds the kinds of this crate to a catalog.
+#[must_use]
+pub fn kinds<P: ComputeProvider + ?Sized>(catalog: Catalog<P>) -> Catalog<P> {
+    catalog
+        .with::<LaunchTemplate>()
+        .with::<AutoscalingGroup>()
+        .with::<ScalingPolicy>()
+        .with::<Instance>()
+}

@@ -1,0 +1,20 @@
+//! What an instance runs: a container image and how to start it.
+
+use std::collections::BTreeMap;
+
+use landfall_provider::{ImageId, Input, Port};
+use serde::{Deserialize, Serialize};
+
+/// A container that an instance starts when it boots, and its port.
+///
+/// Every provider adds these variables to `env`: `PORT`, and where the container runs,
+/// `LANDFALL_INSTANCE_ID` and `LANDFALL_ZONE`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Workload {
+    /// The image, by digest.
+    pub image: Input<ImageId>,
+    /// The port that the container listens on, and the instance answers on.
+    pub port: Port,
+    /// The container's environment. No secrets: it can be read by whoever may read the template.
+    pub env: BTreeMap<String, String>,
+}

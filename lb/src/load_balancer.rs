@@ -1,0 +1,48 @@
+//! A load balancer: one name, a node in every zone.
+
+use std::time::Duration;
+
+use landfall_provider::{
+    Gate, Input, Kind, LoadBalancerId, Reference, Resource, SecurityGroupId, SubnetId, kind,
+};
+use serde::{Deserialize, Serialize};
+
+/// An application load balancer that faces the internet.
+///
+/// Headers whose names are not valid are dropped, and requests that are ambiguous are refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoadBalancer {
+    /// The public subnets of its nodes: at least two, in different zones.
+    ///
+    /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/application-load-balancers.html#subnets-load-balancer>
+    pub subnets: Vec<Input<SubnetId>>,
+    /// Its security groups.
+    pub groups: Vec<Input<SecurityGroupId>>,
+    /// For how many seconds a connection may be silent: 1–4000.
+    pub idle_timeout: u32,
+}
+
+/// What is known of a balancer from the moment it exists.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoadBalancerOutput {
+    /// The name that leads to its nodes.
+    pub dns_name: String,
+}
+
+impl Resource for LoadBalancer {
+    const KIND: Kind = kind::LOAD_BALANCER;
+    // Listeners can be made long before the balancer is active.
+    const GATE: Gate = Gate::Exists;
+    const UNORDERED: &'static [&'static str] = &["subnets", "groups"];
+    const AFTER: &'static [Kind] = &[kind::INTERNET_GATEWAY];
+    const DEADLINE: Duration = Duration::from_secs(600);
+    type Id = LoadBalancerId;
+    type Output = LoadBalancerOutput;
+
+    fn references(&mut self) -> Vec<&mut dyn Reference> {
+        let mut references: Vec<&mut dyn Reference> = Vec::new();
+        references.extend(self.subnets.iter_mut().map(|id| id as &mut dyn Reference));
+        references.extend(self.groups.iter_mut().map(|id| id as &mut dyn Reference));
+        references
+    }
+}
