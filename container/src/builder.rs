@@ -1,0 +1,100 @@
+//! The interface of a builder, and the choice between the two.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::{BuildRequest, ContextHash, Digest, Result, Store};
+
+/// Takes lines of build progress, without their line ends, as they come.
+pub type Output<'a> = dyn Fn(&str) + Send + Sync + 'a;
+
+/// Something that makes an image from a request.
+#[async_trait]
+pub trait Builder: Send + Sync {
+    /// Builds `request` and puts the image into `store`, entered there under the request's identity.
+    ///
+    /// Always builds; [`build`] asks the store first. `output` gets a line for each step, and the steps'
+    /// own output where they have some.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the image from being built; the store then holds no new entry.
+    async fn build(
+        &self,
+        request: &BuildRequest,
+        store: &Store,
+        output: &Output<'_>,
+    ) -> Result<Built>;
+
+    /// A short name for messages: `docker`, `podman`, `daemonless`.
+    fn name(&self) -> &'static str;
+}
+
+/// An image that is in the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Built {
+    /// The digest that the image is run and pushed by.
+    pub manifest_digest: Digest,
+    /// The digest of its configuration, which engines call the image id.
+    pub config_digest: Digest,
+    /// The identity of the request.
+    pub source: ContextHash,
+    /// The builder's [`Builder::name`], or `None` if the store had the image and nothing was built.
+    pub builder: Option<String>,
+}
+
+/// Gives the image for `request`: from the store if one with this identity is in it, else from `builder`.
+///
+/// # Errors
+///
+/// The identity cannot be computed, the store cannot be read, or the build fails.
+pub async fn build(
+    builder: &dyn Builder,
+    request: &BuildRequest,
+    store: &Store,
+    output: &Output<'_>,
+) -> Result<Built> {
+    let source = {
+        let request = request.clone();
+        run_blocking(move || request.identity()).await?
+    };
+    if let Some(image) = store.find(&source)? {
+        return Ok(Built {
+            manifest_digest: image.manifest_digest,
+            config_digest: image.config_digest,
+            source,
+            builder: None,
+        });
+    }
+    builder.build(request, store, output).await
+}
+
+/// Runs file work away from the async threads.
+pub(crate) async fn run_blocking<T, F>(work: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: FnOnce() -> Result<T> + Send + 'static,
+{
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(panic) if panic.is_panic() => std::panic::resume_unwind(panic.into_panic()),
+        Err(cancelled) => Err(crate::Error::Io {
+            doing: "finish the build in",
+            path: std::env::temp_dir(),
+            source: std::io::Error::other(cancelled),
+        }),
+    }
+}
+
+/// Which builder to take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BuilderChoice {
+    /// The engine if one answers, else daemonless.
+    #[default]
+    Auto,
+    /// A Docker or Podman engine; an error if none answers.
+    Engine,
+    /// No engine, whether there is one or not.
+    Daemonless,
+}

@@ -1,0 +1,428 @@
+//! The build context: the files a build may use, their identity, and their archive.
+//!
+//! Identity and archive are a pure function of names, kinds, the executable bit, contents and link targets.
+//! Times, owners and the other mode bits are properties of a checkout, not of a source tree, so they are
+//! left out of both: files are 0644 or 0755, directories 0755, owner 0:0, time 0, as in a fresh clone made
+//! anywhere. (An engine given a directory by its own client keeps odd modes such as 0600; use `--chmod`.)
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::ignore::{Covered, Ignore};
+use crate::{BuildRequest, Error, Result};
+
+/// A directory and what of it belongs to a build.
+#[derive(Clone, Debug)]
+pub struct Context {
+    root: PathBuf,
+    dockerfile: PathBuf,
+    ignore_file: Option<PathBuf>,
+    entries: Vec<ContextEntry>,
+}
+
+/// One file, directory or symbolic link of a context.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContextEntry {
+    /// Relative to the context, with `/` between its parts.
+    pub path: String,
+    /// What it is.
+    pub kind: EntryKind,
+}
+
+/// What a context entry is. Sockets, pipes and devices are no source files and belong to no context.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A directory.
+    Directory,
+    /// A regular file.
+    File {
+        /// Somebody may execute it. Always true where the file system knows no such bit, as Docker has it.
+        executable: bool,
+        /// Its length in bytes when the context was opened.
+        size: u64,
+    },
+    /// A symbolic link, as it is: never followed.
+    Symlink {
+        /// What it points at, not interpreted.
+        target: String,
+    },
+}
+
+impl Context {
+    /// Lists the context of `request`, without what its ignore file leaves out, ordered by path.
+    ///
+    /// The Dockerfile and the ignore file are in the list only if the rules keep them.
+    ///
+    /// # Errors
+    ///
+    /// The context is not a directory, there is no Dockerfile, the ignore file has a malformed line, a
+    /// directory cannot be read, or a name is not UTF-8.
+    pub fn open(request: &BuildRequest) -> Result<Self> {
+        let root = &request.context;
+        if !root.is_dir() {
+            return Err(Error::ContextMissing { path: root.clone() });
+        }
+        let dockerfile = request.dockerfile_path();
+        if !dockerfile.is_file() {
+            return Err(Error::DockerfileMissing { path: dockerfile });
+        }
+        let ignore_file = Ignore::find(root, &dockerfile);
+        let ignore = ignore_file
+            .as_deref()
+            .map(Ignore::read)
+            .transpose()?
+            .unwrap_or_default();
+        let mut entries = Vec::new();
+        walk(root, "", &ignore, &Covered::default(), &mut entries)?;
+        // Byte order of the whole path: the same on every machine, and a directory before its contents.
+        entries.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(Self {
+            root: root.clone(),
+            dockerfile,
+            ignore_file,
+            entries,
+        })
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The entries, ordered by path.
+    #[must_use]
+    pub fn entries(&self) -> &[ContextEntry] {
+        &self.entries
+    }
+
+    /// A hash of the entries and the files' contents.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read.
+    pub fn hash(&self) -> Result<ContextHash> {
+        let mut hasher = Hasher::new("landfall context 1");
+        for entry in &self.entries {
+            hasher.field("path", entry.path.as_bytes());
+            match &entry.kind {
+                EntryKind::Directory => hasher.field("directory", b""),
+                EntryKind::Symlink { target } => hasher.field("symlink", target.as_bytes()),
+                EntryKind::File { executable, .. } => {
+                    hasher.field("executable", &[u8::from(*executable)]);
+                    let path = self.root.join(&entry.path);
+                    let mut file = File::open(&path).map_err(Error::io("read", &path))?;
+                    let mut content = Sha256::new();
+                    copy(&mut file, &mut HashWriter(&mut content))
+                        .map_err(Error::io("read", &path))?;
+                    hasher.field("content", &content.finalize());
+                }
+            }
+        }
+        Ok(hasher.finish())
+    }
+
+    /// The name that the Dockerfile has in [`Context::write_tar`]'s archive.
+    #[must_use]
+    pub fn dockerfile_name(&self) -> String {
+        self.name_inside(&self.dockerfile)
+            .unwrap_or_else(|| ".landfall.Dockerfile".to_owned())
+    }
+
+    /// Writes the context as a tar archive, for an engine: the same context gives the same bytes.
+    ///
+    /// The Dockerfile is always in it, under [`Context::dockerfile_name`], and so is the ignore file, which
+    /// lets the engine keep both out of `COPY` where the rules say so.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read or changed its size meanwhile, or `out` cannot be written.
+    pub fn write_tar(&self, out: impl Write) -> Result<()> {
+        let mut files: Vec<(String, PathBuf, EntryKind)> = self
+            .entries
+            .iter()
+            .map(|entry| {
+                (
+                    entry.path.clone(),
+                    self.root.join(&entry.path),
+                    entry.kind.clone(),
+                )
+            })
+            .collect();
+        let extra = [
+            Some((self.dockerfile_name(), &self.dockerfile)),
+            self.ignore_in_tar(),
+        ];
+        for (name, path) in extra.into_iter().flatten() {
+            if !files.iter().any(|(known, ..)| *known == name) {
+                let size = fs::metadata(path).map_err(Error::io("read", path))?.len();
+                files.push((
+                    name,
+                    path.clone(),
+                    EntryKind::File {
+                        executable: false,
+                        size,
+                    },
+                ));
+            }
+        }
+        files.sort_by(|a, b| a.0.cmp(&b.0));
+
+        let mut tar = tar::Builder::new(out);
+        for (name, path, kind) in &files {
+            append(&mut tar, name, path, kind).map_err(Error::io("archive", path))?;
+        }
+        tar.finish().map_err(Error::io("archive", &self.root))
+    }
+
+    /// The ignore file under the name where an engine looks for it.
+    fn ignore_in_tar(&self) -> Option<(String, &PathBuf)> {
+        let file = self.ignore_file.as_ref()?;
+        let name = self
+            .name_inside(file)
+            .unwrap_or_else(|| format!("{}.dockerignore", self.dockerfile_name()));
+        Some((name, file))
+    }
+
+    /// The name of `path` relative to the context, if it is in there.
+    fn name_inside(&self, path: &Path) -> Option<String> {
+        let relative = path.strip_prefix(&self.root).ok()?;
+        let name = crate::ignore::clean(&relative.to_str()?.replace('\\', "/"));
+        (!name.starts_with("..") && !name.starts_with('/')).then_some(name)
+    }
+}
+
+/// Adds what belongs to the context in `dir` to `entries`; tells whether anything did.
+fn walk(
+    root: &Path,
+    dir: &str,
+    ignore: &Ignore,
+    covered: &Covered,
+    entries: &mut Vec<ContextEntry>,
+) -> Result<bool> {
+    let path = root.join(dir);
+    let before = entries.len();
+    for item in fs::read_dir(&path).map_err(Error::io("list", &path))? {
+        let item = item.map_err(Error::io("list", &path))?;
+        let name = item.file_name();
+        let relative = if dir.is_empty() {
+            name.to_string_lossy().into_owned()
+        } else {
+            format!("{dir}/{}", name.to_string_lossy())
+        };
+        let (excluded, covered) = ignore.check(&relative, covered);
+        let kind = item
+            .file_type()
+            .map_err(Error::io("inspect", item.path()))?;
+        if kind.is_dir() {
+            if excluded && !ignore.keeps_below(&relative) {
+                continue;
+            }
+            let kept_below = walk(root, &relative, ignore, &covered, entries)?;
+            if excluded && !kept_below {
+                continue;
+            }
+        } else if excluded || !(kind.is_file() || kind.is_symlink()) {
+            continue;
+        }
+        if name.to_str().is_none() {
+            return Err(Error::Io {
+                doing: "use the file name, which is not UTF-8, of",
+                path: item.path(),
+                source: io::Error::from(io::ErrorKind::InvalidData),
+            });
+        }
+        entries.push(ContextEntry {
+            path: relative,
+            kind: kind_of(&item.path())?,
+        });
+    }
+    Ok(entries.len() > before)
+}
+
+/// What is at `path`, a link not followed.
+pub(crate) fn kind_of(path: &Path) -> Result<EntryKind> {
+    let metadata = fs::symlink_metadata(path).map_err(Error::io("inspect", path))?;
+    if metadata.is_symlink() {
+        let target = fs::read_link(path).map_err(Error::io("read the link", path))?;
+        let target = target
+            .into_os_string()
+            .into_string()
+            .map_err(|_| Error::Io {
+                doing: "use the link target, which is not UTF-8, of",
+                path: path.to_owned(),
+                source: io::Error::from(io::ErrorKind::InvalidData),
+            })?;
+        return Ok(EntryKind::Symlink { target });
+    }
+    if metadata.is_dir() {
+        return Ok(EntryKind::Directory);
+    }
+    Ok(EntryKind::File {
+        executable: is_executable(&metadata),
+        size: metadata.len(),
+    })
+}
+
+#[cfg(unix)]
+fn is_executable(metadata: &fs::Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    metadata.permissions().mode() & 0o111 != 0
+}
+
+#[cfg(not(unix))]
+fn is_executable(_: &fs::Metadata) -> bool {
+    true
+}
+
+fn append<W: Write>(
+    tar: &mut tar::Builder<W>,
+    name: &str,
+    path: &Path,
+    kind: &EntryKind,
+) -> io::Result<()> {
+    let mut header = tar::Header::new_gnu();
+    header.set_mtime(0);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_size(0);
+    match kind {
+        EntryKind::Directory => {
+            header.set_entry_type(tar::EntryType::Directory);
+            header.set_mode(0o755);
+            tar.append_data(&mut header, format!("{name}/"), io::empty())
+        }
+        EntryKind::Symlink { target } => {
+            header.set_entry_type(tar::EntryType::Symlink);
+            header.set_mode(0o777);
+            tar.append_link(&mut header, name, target)
+        }
+        EntryKind::File { executable, size } => {
+            header.set_entry_type(tar::EntryType::Regular);
+            header.set_mode(if *executable { 0o755 } else { 0o644 });
+            header.set_size(*size);
+            let mut content = File::open(path)?.take(*size);
+            tar.append_data(&mut header, name, &mut content)?;
+            if content.limit() != 0 {
+                return Err(io::Error::other(
+                    "the file became shorter while it was read",
+                ));
+            }
+            Ok(())
+        }
+    }
+}
+
+/// `io::copy` with a buffer that is large enough to hash at full speed.
+pub(crate) fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<u64> {
+    let mut buffer = vec![0; 128 * 1024];
+    let mut total = 0;
+    loop {
+        let read = match from.read(&mut buffer) {
+            Ok(0) => return Ok(total),
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        to.write_all(&buffer[..read])?;
+        total += read as u64;
+    }
+}
+
+/// Feeds what is written to a hash.
+pub(crate) struct HashWriter<'a>(pub(crate) &'a mut Sha256);
+
+impl Write for HashWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A SHA-256 over labelled fields, each with its length, so that no two lists of fields look alike.
+pub(crate) struct Hasher(Sha256);
+
+impl Hasher {
+    /// Starts a hash for one purpose; a change of what goes in changes the purpose's number.
+    pub(crate) fn new(purpose: &str) -> Self {
+        let mut hasher = Self(Sha256::new());
+        hasher.field("purpose", purpose.as_bytes());
+        hasher
+    }
+
+    pub(crate) fn field(&mut self, label: &str, value: &[u8]) {
+        self.0.update((label.len() as u64).to_be_bytes());
+        self.0.update(label);
+        self.0.update((value.len() as u64).to_be_bytes());
+        self.0.update(value);
+    }
+
+    pub(crate) fn finish(self) -> ContextHash {
+        ContextHash(hex(&self.0.finalize()))
+    }
+}
+
+/// Bytes as lowercase hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What an image was built from: 64 lowercase hexadecimal digits of a SHA-256.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ContextHash(String);
+
+impl ContextHash {
+    /// The digits.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ContextHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for ContextHash {
+    type Err = ContextHashError;
+
+    fn from_str(text: &str) -> Result<Self, ContextHashError> {
+        if text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(ContextHashError(text.to_owned()))
+        }
+    }
+}
+
+impl TryFrom<String> for ContextHash {
+    type Error = ContextHashError;
+
+    fn try_from(text: String) -> Result<Self, ContextHashError> {
+        text.parse()
+    }
+}
+
+impl From<ContextHash> for String {
+    fn from(hash: ContextHash) -> Self {
+        hash.0
+    }
+}
+
+/// A text that is no context hash.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("\"{0}\" is not a context hash of 64 hexadecimal digits")]
+pub struct ContextHashError(String);

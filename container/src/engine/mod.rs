@@ -1,0 +1,1 @@
+//! The builder that asks a Docker-compatible engine.

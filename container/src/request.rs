@@ -1,0 +1,281 @@
+//! What to build: the one input that both builders take.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::context::{Context, ContextHash, Hasher};
+use crate::{Error, Result};
+
+/// Everything that decides what an image becomes, and the credentials to fetch what it builds on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildRequest {
+    /// The directory whose files the build may use.
+    pub context: PathBuf,
+    /// The Dockerfile, relative to `context` (an absolute path is taken as it is).
+    pub dockerfile: PathBuf,
+    /// Build arguments: values for the Dockerfile's `ARG`s.
+    pub args: BTreeMap<String, String>,
+    /// The stage to stop at; the last one if not given.
+    pub target: Option<String>,
+    /// What the image has to run on.
+    pub platform: Platform,
+    /// Credentials by registry host (`registry.example.com:5000`). They do not decide what is built, so
+    /// they are not part of [`BuildRequest::identity`].
+    pub credentials: BTreeMap<String, RegistryCredentials>,
+}
+
+impl BuildRequest {
+    /// A request for `context` with its `Dockerfile`, for this machine's platform.
+    #[must_use]
+    pub fn new(context: impl Into<PathBuf>) -> Self {
+        Self {
+            context: context.into(),
+            dockerfile: PathBuf::from("Dockerfile"),
+            args: BTreeMap::new(),
+            target: None,
+            platform: Platform::host(),
+            credentials: BTreeMap::new(),
+        }
+    }
+
+    /// Where the Dockerfile is.
+    #[must_use]
+    pub fn dockerfile_path(&self) -> PathBuf {
+        self.context.join(&self.dockerfile)
+    }
+
+    /// The text of the Dockerfile.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DockerfileMissing`] naming the path, or [`Error::Io`] if it cannot be read as UTF-8 text.
+    pub fn read_dockerfile(&self) -> Result<String> {
+        read_dockerfile(&self.dockerfile_path())
+    }
+
+    /// What decides whether an image has to be built again: a hash over the context (without what
+    /// `.dockerignore` leaves out), the Dockerfile (always), build arguments, target and platform.
+    ///
+    /// Modification times, owners and the order of the directory walk have no influence.
+    ///
+    /// # Errors
+    ///
+    /// The context or the Dockerfile cannot be read, or the ignore file has a malformed line.
+    pub fn identity(&self) -> Result<ContextHash> {
+        self.identity_of(&Context::open(self)?)
+    }
+
+    /// [`BuildRequest::identity`] for a context that has been opened already.
+    ///
+    /// # Errors
+    ///
+    /// As [`BuildRequest::identity`].
+    pub fn identity_of(&self, context: &Context) -> Result<ContextHash> {
+        let mut hasher = Hasher::new("landfall image 1");
+        hasher.field("dockerfile", self.read_dockerfile()?.as_bytes());
+        for (name, value) in &self.args {
+            hasher.field("arg", name.as_bytes());
+            hasher.field("value", value.as_bytes());
+        }
+        if let Some(target) = &self.target {
+            hasher.field("target", target.as_bytes());
+        }
+        hasher.field("platform", self.platform.to_string().as_bytes());
+        hasher.field("context", context.hash()?.as_str().as_bytes());
+        Ok(hasher.finish())
+    }
+}
+
+fn read_dockerfile(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
+            Error::DockerfileMissing {
+                path: path.to_owned(),
+            }
+        }
+        _ => Error::Io {
+            doing: "read the Dockerfile",
+            path: path.to_owned(),
+            source,
+        },
+    })
+}
+
+/// An operating system and processor, in the words of the Go toolchain as OCI has them: `linux/arm64/v8`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Platform {
+    /// `linux`.
+    pub os: String,
+    /// `amd64`, `arm64`, …
+    pub arch: String,
+    /// `v7` of `arm/v7`; `None` where the architecture says it all.
+    pub variant: Option<String>,
+}
+
+impl Platform {
+    /// The platform of an image for this machine. Images run on Linux, so the operating system is `linux`
+    /// even where the client is not.
+    #[must_use]
+    pub fn host() -> Self {
+        let (arch, variant) = match std::env::consts::ARCH {
+            "x86_64" => ("amd64", None),
+            "aarch64" => ("arm64", None),
+            "x86" => ("386", None),
+            "arm" => ("arm", Some("v7")),
+            "powerpc64" => ("ppc64le", None),
+            "loongarch64" => ("loong64", None),
+            other => (other, None),
+        };
+        Self {
+            os: "linux".into(),
+            arch: arch.into(),
+            variant: variant.map(Into::into),
+        }
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.os, self.arch)?;
+        match &self.variant {
+            Some(variant) => write!(f, "/{variant}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl FromStr for Platform {
+    type Err = PlatformError;
+
+    fn from_str(text: &str) -> Result<Self, PlatformError> {
+        let error = || PlatformError(text.to_owned());
+        let word = |part: &str| {
+            let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+            if part.is_empty() || !part.chars().all(good) {
+                Err(error())
+            } else {
+                Ok(part.to_ascii_lowercase())
+            }
+        };
+        let mut parts = text.split('/');
+        let os = word(parts.next().unwrap_or_default())?;
+        // The names that `uname -m` and Rust use for the two most common ones are accepted as Docker does.
+        let arch = match word(parts.next().unwrap_or_default())?.as_str() {
+            "x86_64" | "x86-64" => "amd64".to_owned(),
+            "aarch64" => "arm64".to_owned(),
+            other => other.to_owned(),
+        };
+        let variant = parts.next().map(word).transpose()?;
+        // `arm64/v8` and `arm64` are the same platform; keep one spelling so that they hash alike.
+        let variant = variant.filter(|variant| !(arch == "arm64" && variant == "v8"));
+        if parts.next().is_some() {
+            return Err(error());
+        }
+        Ok(Self { os, arch, variant })
+    }
+}
+
+impl TryFrom<String> for Platform {
+    type Error = PlatformError;
+
+    fn try_from(text: String) -> Result<Self, PlatformError> {
+        text.parse()
+    }
+}
+
+impl From<Platform> for String {
+    fn from(platform: Platform) -> Self {
+        platform.to_string()
+    }
+}
+
+/// A text that is no platform.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("\"{0}\" is not a platform; write os/architecture, such as linux/amd64 or linux/arm64")]
+pub struct PlatformError(String);
+
+/// A user name and password, or token, for one registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegistryCredentials {
+    /// The user's name; registries that take tokens name it themselves (`AWS`, `oauth2accesstoken`).
+    pub username: String,
+    /// The password or token.
+    pub password: Secret,
+}
+
+/// A text that must not be shown: `Debug` masks it, and there is no `Display`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The secret itself, for the one call that has to send it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_platform_is_read_and_written_the_same() {
+        for text in ["linux/amd64", "linux/arm64", "linux/arm/v7", "linux/s390x"] {
+            assert_eq!(text.parse::<Platform>().unwrap().to_string(), text);
+        }
+        for (other, name) in [
+            ("linux/x86_64", "linux/amd64"),
+            ("linux/aarch64", "linux/arm64"),
+            ("linux/arm64/v8", "linux/arm64"),
+        ] {
+            assert_eq!(other.parse::<Platform>().unwrap().to_string(), name);
+        }
+        for bad in [
+            "",
+            "linux",
+            "linux/",
+            "/amd64",
+            "linux/amd64/v2/x",
+            "linux/a b",
+        ] {
+            let error = bad.parse::<Platform>().unwrap_err();
+            assert!(
+                error
+                    .to_string()
+                    .starts_with(&format!("\"{bad}\" is not a platform")),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let credentials = RegistryCredentials {
+            username: "digi".into(),
+            password: Secret::new("hunter2"),
+        };
+        let shown = format!("{credentials:?}");
+        assert!(
+            shown.contains("digi") && !shown.contains("hunter2"),
+            "{shown}"
+        );
+    }
+}
