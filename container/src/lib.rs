@@ -19,6 +19,7 @@ pub mod daemonless;
 pub mod engine;
 mod error;
 mod glob;
+mod image;
 pub mod ignore;
 pub mod request;
 pub mod store;
@@ -29,5 +30,6 @@ pub use context::{Context, ContextHash};
 pub use error::{DockerfileError, Error, Result};
 /// The digest of a blob, a configuration or a manifest: `sha256:…`.
 pub use oci_spec::image::Digest;
+pub use image::{ContainerProvider, Image, ImageOutput, Recipe, kinds};
 pub use request::{BuildRequest, Platform, RegistryCredentials, Secret};
 pub use store::{Entry, Store, StoredImage};

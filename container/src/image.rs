@@ -1,0 +1,88 @@
+//! An image as a resource of a stack.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use landfall_provider::{Catalog, ImageId, Kind, Provider, Reference, Resource, Retention, kind};
+use serde::{Deserialize, Serialize};
+
+use crate::{BuildRequest, BuilderChoice, ContextHash, Digest, Platform};
+
+/// An image that is to be in the provider's registry, ready to run.
+///
+/// It is what its `source` says: the hash over everything that decides the result. Two wishes with the
+/// same source are the same image, wherever it was built.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    /// The repository that it is kept in: `digipay/web`.
+    pub repository: String,
+    /// The [identity](BuildRequest::identity) of the request.
+    pub source: ContextHash,
+    /// What it runs on.
+    pub platform: Platform,
+    /// How it is made where it is not there yet.
+    pub recipe: Recipe,
+}
+
+/// How an image is made, in terms of the machine that makes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recipe {
+    /// The directory whose files the build may use.
+    pub context: PathBuf,
+    /// The Dockerfile, relative to `context`.
+    pub dockerfile: PathBuf,
+    /// Build arguments.
+    pub args: BTreeMap<String, String>,
+    /// The stage to stop at; the last one if not given.
+    pub target: Option<String>,
+    /// Who builds it.
+    pub builder: BuilderChoice,
+}
+
+/// What is known of an image in a registry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageOutput {
+    /// The digest that it is run by.
+    pub digest: Digest,
+}
+
+impl Image {
+    /// The request that the recipe stands for, without credentials.
+    #[must_use]
+    pub fn request(&self) -> BuildRequest {
+        BuildRequest {
+            context: self.recipe.context.clone(),
+            dockerfile: self.recipe.dockerfile.clone(),
+            args: self.recipe.args.clone(),
+            target: self.recipe.target.clone(),
+            platform: self.platform.clone(),
+            credentials: BTreeMap::new(),
+        }
+    }
+}
+
+impl Resource for Image {
+    const KIND: Kind = kind::IMAGE;
+    const FORCES_REPLACEMENT: &'static [&'static str] = &["repository", "source", "platform"];
+    const NOT_COMPARED: &'static [&'static str] = &["recipe"];
+    const RETENTION: Retention = Retention::Outlives;
+    const DEADLINE: Duration = Duration::from_secs(3600);
+    type Id = ImageId;
+    type Output = ImageOutput;
+
+    fn references(&mut self) -> Vec<&mut dyn Reference> {
+        Vec::new()
+    }
+}
+
+/// A provider of every kind in this crate; whoever provides them all is one.
+pub trait ContainerProvider: Provider<Image> {}
+
+impl<P: Provider<Image>> ContainerProvider for P {}
+
+/// Adds the kinds of this crate to a catalog.
+#[must_use]
+pub fn kinds<P: ContainerProvider + ?Sized>(catalog: Catalog<P>) -> Catalog<P> {
+    catalog.with::<Image>()
+}
