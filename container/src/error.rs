@@ -84,12 +84,10 @@ pub enum Error {
     },
 
     /// No engine answered where one was looked for.
-    #[error("no container engine answers at {address}: {problem}; {hint}")]
+    #[error("no container engine answers{}\n  hint: {hint}", attempts(tried))]
     EngineUnavailable {
-        /// The socket or URL.
-        address: String,
-        /// Why not.
-        problem: String,
+        /// Every place that was tried, in that order. Empty if the place itself makes no sense.
+        tried: Vec<EngineAttempt>,
         /// How to get one, or how to do without.
         hint: String,
     },
@@ -103,14 +101,49 @@ pub enum Error {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 
-    /// A build step failed inside the engine.
-    #[error("the image build failed: {message}{}", quoted(output))]
+    /// The engine went away before it was done.
+    #[error(
+        "the connection to the container engine at {address} was lost while it was asked to {doing}; \
+         see whether it still runs, then try again"
+    )]
+    EngineLost {
+        /// The socket or URL.
+        address: String,
+        /// What was asked of it.
+        doing: String,
+        /// What the connection said, if it did not just end.
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+
+    /// A build step failed inside the engine, or the engine does not accept the Dockerfile.
+    #[error("{}: {message}{}", failed_at(step.as_ref()), quoted(output))]
     BuildFailed {
+        /// The step, if the engine says which one it was.
+        step: Option<FailedStep>,
         /// What the engine says about the failure.
         message: String,
         /// The last lines that the failing step itself wrote.
         output: Vec<String>,
     },
+}
+
+/// One place where an engine was looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineAttempt {
+    /// The socket or URL, or the setting that should have named one.
+    pub address: String,
+    /// Why there is no engine.
+    pub problem: String,
+}
+
+/// A step of a Dockerfile that an engine could not do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedStep {
+    /// The instruction as the engine shows it: `RUN cargo build`.
+    pub text: String,
+    /// The Dockerfile, and the line where the instruction starts, counted from 1; `None` if the engine's
+    /// words do not lead to one line.
+    pub at: Option<(PathBuf, usize)>,
 }
 
 impl Error {
@@ -175,6 +208,26 @@ impl fmt::Display for DockerfileError {
 }
 
 impl std::error::Error for DockerfileError {}
+
+/// One line for each place, indented.
+fn attempts(tried: &[EngineAttempt]) -> String {
+    tried
+        .iter()
+        .map(|attempt| format!("\n  {}: {}", attempt.address, attempt.problem))
+        .collect()
+}
+
+/// The start of a message about a failed build.
+fn failed_at(step: Option<&FailedStep>) -> String {
+    match step {
+        Some(FailedStep {
+            text,
+            at: Some((file, line)),
+        }) => format!("{}:{line}: the step `{text}` failed", file.display()),
+        Some(FailedStep { text, at: None }) => format!("the step `{text}` failed"),
+        None => "the image build failed".to_owned(),
+    }
+}
 
 /// The failing step's own lines, indented under the message.
 fn quoted(lines: &[String]) -> String {

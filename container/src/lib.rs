@@ -27,7 +27,7 @@ pub mod store;
 pub use builder::{Builder, BuilderChoice, Built, build};
 pub use config::ImageConfig;
 pub use context::{Context, ContextHash};
-pub use error::{DockerfileError, Error, Result};
+pub use error::{DockerfileError, EngineAttempt, Error, FailedStep, Result};
 /// The digest of a blob, a configuration or a manifest: `sha256:…`.
 pub use oci_spec::image::Digest;
 pub use image::{ContainerProvider, Image, ImageOutput, Recipe, kinds};
