@@ -1,0 +1,189 @@
+//! Bodies on their way through: requests to targets, responses to clients, one frame at a time.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
+
+use super::io::{Meter, Phase};
+use super::node::Worker;
+use super::table::InFlight;
+use super::upstream::Upstream;
+
+/// The body of a client's request.
+#[derive(Debug)]
+pub(super) struct RequestBody {
+    incoming: Incoming,
+    client: Arc<Meter>,
+}
+
+impl std::fmt::Debug for Meter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Meter")
+            .field("phase", &self.phase())
+            .finish_non_exhaustive()
+    }
+}
+
+impl RequestBody {
+    pub(super) fn new(incoming: Incoming, client: Arc<Meter>) -> Self {
+        Self { incoming, client }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = Pin::new(&mut self.incoming).poll_frame(cx);
+        match &frame {
+            Poll::Pending => self.client.set_wants_body(true),
+            Poll::Ready(None) => self.client.body_done(),
+            Poll::Ready(Some(_)) if self.incoming.is_end_stream() => self.client.body_done(),
+            Poll::Ready(Some(_)) => self.client.set_wants_body(false),
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+/// Why a response could not be passed on to its end.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BodyError {
+    #[error("the target broke off its response")]
+    Target(#[source] hyper::Error),
+    #[error("the target closed the connection in the middle of its response")]
+    Closed,
+    #[error("no byte of the response went either way for the idle timeout")]
+    Idle,
+}
+
+/// The body of a response to a client.
+pub(super) enum ResponseBody {
+    /// Made by the balancer.
+    Own(Option<Bytes>),
+    /// Coming from a target.
+    Stream(Box<Streaming>),
+}
+
+/// A target's response, together with the connection it comes from.
+pub(super) struct Streaming {
+    incoming: Incoming,
+    client: Arc<Meter>,
+    worker: Arc<Worker>,
+    source: Option<(Box<Upstream>, InFlight)>,
+}
+
+impl Streaming {
+    pub(super) fn new(
+        incoming: Incoming,
+        client: Arc<Meter>,
+        worker: Arc<Worker>,
+        upstream: Box<Upstream>,
+        in_flight: InFlight,
+    ) -> Self {
+        let mut this = Self {
+            incoming,
+            client,
+            worker,
+            source: Some((upstream, in_flight)),
+        };
+        if this.incoming.is_end_stream() {
+            this.finished();
+        }
+        this
+    }
+
+    fn finished(&mut self) {
+        if let Some((upstream, in_flight)) = self.source.take() {
+            self.worker.pool.put(in_flight.target(), upstream);
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        // Frames come out of `drive`, which knows whom to wake.
+        let mut nobody = Context::from_waker(Waker::noop());
+        let mut frame = Pin::new(&mut self.incoming).poll_frame(&mut nobody);
+        if frame.is_pending() {
+            let Some((upstream, _)) = &mut self.source else {
+                return Poll::Ready(None);
+            };
+            let error = upstream.drive(cx);
+            frame = Pin::new(&mut self.incoming).poll_frame(&mut nobody);
+            if frame.is_pending() {
+                if upstream.is_done() {
+                    return Poll::Ready(Some(Err(
+                        error.map_or(BodyError::Closed, BodyError::Target)
+                    )));
+                }
+                return upstream.poll_idle(cx).map(|()| Some(Err(BodyError::Idle)));
+            }
+        }
+        match frame {
+            Poll::Ready(Some(Ok(frame))) => {
+                if self.incoming.is_end_stream() {
+                    self.finished();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(None) => {
+                self.finished();
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Err(error))) => {
+                self.source = None;
+                Poll::Ready(Some(Err(BodyError::Target(error))))
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        self.client.set_phase(Phase::Request);
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut *self {
+            Self::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Stream(stream) => stream.poll(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Own(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Self::Stream(stream) => stream.incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Own(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            Self::Stream(stream) => stream.incoming.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! When a target counts as healthy: a state machine without clocks or sockets.
+//!
+//! Source: "Health checks for Application Load Balancer target groups", sections "Target health
+//! status" and "Health check reason codes".
+
+use std::fmt;
+use std::time::SystemTime;
+
+use super::config::HealthCheckConfig;
+
+/// The state of a target, in the words of `DescribeTargetHealth`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HealthState {
+    /// Registered, and no check has decided yet.
+    Initial,
+    /// Gets requests.
+    Healthy,
+    /// Failed its checks; gets requests only when no target of the group is healthy.
+    Unhealthy,
+    /// Deregistered, finishing its requests.
+    Draining,
+    /// Not checked: no listener uses the group, or the balancer has no node in the target's zone.
+    Unused,
+}
+
+impl HealthState {
+    /// The word that the API uses.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Initial => "initial",
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+            Self::Draining => "draining",
+            Self::Unused => "unused",
+        }
+    }
+}
+
+impl fmt::Display for HealthState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a target is in its state, in the words of `DescribeTargetHealth`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// `Elb.RegistrationInProgress`: no check has been sent yet.
+    RegistrationInProgress,
+    /// `Elb.InitialHealthChecking`: checks are under way.
+    InitialHealthChecking,
+    /// `Target.ResponseCodeMismatch`: answered with a code that the matcher does not take.
+    ResponseCodeMismatch,
+    /// `Target.Timeout`: no answer in time.
+    Timeout,
+    /// `Target.FailedHealthChecks`: no connection, or no HTTP answer.
+    FailedHealthChecks,
+    /// `Target.NotInUse`: see [`HealthState::Unused`].
+    NotInUse,
+    /// `Target.DeregistrationInProgress`: see [`HealthState::Draining`].
+    DeregistrationInProgress,
+}
+
+impl Reason {
+    /// The reason code of the API.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::RegistrationInProgress => "Elb.RegistrationInProgress",
+            Self::InitialHealthChecking => "Elb.InitialHealthChecking",
+            Self::ResponseCodeMismatch => "Target.ResponseCodeMismatch",
+            Self::Timeout => "Target.Timeout",
+            Self::FailedHealthChecks => "Target.FailedHealthChecks",
+            Self::NotInUse => "Target.NotInUse",
+            Self::DeregistrationInProgress => "Target.DeregistrationInProgress",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What one health check found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// A status code that the matcher takes.
+    Pass,
+    /// Another status code.
+    Mismatch(u16),
+    /// No answer within the check's timeout.
+    Timeout,
+    /// No connection or no HTTP answer, and what happened.
+    Failed(String),
+}
+
+impl Outcome {
+    fn reason(&self) -> Option<(Reason, String)> {
+        match self {
+            Self::Pass => None,
+            Self::Mismatch(code) => Some((
+                Reason::ResponseCodeMismatch,
+                format!("Health checks failed with these codes: [{code}]"),
+            )),
+            Self::Timeout => Some((Reason::Timeout, "Request timed out".into())),
+            Self::Failed(why) => Some((
+                Reason::FailedHealthChecks,
+                format!("Health checks failed: {why}"),
+            )),
+        }
+    }
+}
+
+/// What a balancer thinks of one target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TargetHealth {
+    /// Whom this is about.
+    pub(crate) target: super::config::Target,
+    /// Its state.
+    pub(crate) state: HealthState,
+    /// Why; `None` when healthy.
+    pub(crate) reason: Option<Reason>,
+    /// The reason in a sentence; empty when healthy.
+    pub(crate) description: String,
+    /// Since when it is in this state.
+    pub(crate) since: SystemTime,
+}
+
+/// The health of one target as its checks go by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Health {
+    pub(super) state: HealthState,
+    pub(super) reason: Option<Reason>,
+    pub(super) description: String,
+    pub(super) since: SystemTime,
+    passes: u32,
+    failures: u32,
+}
+
+impl Health {
+    /// A target that was registered just now.
+    pub(super) fn registered(now: SystemTime) -> Self {
+        Self {
+            state: HealthState::Initial,
+            reason: Some(Reason::RegistrationInProgress),
+            description: "Target registration is in progress".into(),
+            since: now,
+            passes: 0,
+            failures: 0,
+        }
+    }
+
+    /// The first check is on its way.
+    pub(super) fn checking(&mut self) {
+        if self.reason == Some(Reason::RegistrationInProgress) {
+            self.reason = Some(Reason::InitialHealthChecking);
+            self.description = "Initial health checks in progress".into();
+        }
+    }
+
+    /// Nobody can send it requests, and here is why in a sentence.
+    pub(super) fn unused(&mut self, why: String, now: SystemTime) {
+        self.enter(HealthState::Unused, Some(Reason::NotInUse), now);
+        self.description = why;
+    }
+
+    /// Deregistered, with requests to finish.
+    pub(super) fn draining(&mut self, now: SystemTime) {
+        self.enter(
+            HealthState::Draining,
+            Some(Reason::DeregistrationInProgress),
+            now,
+        );
+        self.description = "Target deregistration is in progress".into();
+    }
+
+    /// Takes in one check. `counted` is false for the extra checks between two intervals, which
+    /// may find a starting target healthy but never count against it.
+    ///
+    /// One pass makes a new target healthy. One that was unhealthy needs `healthy_threshold` passes
+    /// in a row; a healthy or new one becomes unhealthy after `unhealthy_threshold` failures in a
+    /// row.
+    pub(super) fn record(
+        &mut self,
+        outcome: &Outcome,
+        counted: bool,
+        config: &HealthCheckConfig,
+        now: SystemTime,
+    ) {
+        if matches!(self.state, HealthState::Draining | HealthState::Unused) {
+            return;
+        }
+        let Some((reason, description)) = outcome.reason() else {
+            self.failures = 0;
+            self.passes = self.passes.saturating_add(1);
+            let needed = match self.state {
+                HealthState::Unhealthy => config.healthy_threshold,
+                _ => 1,
+            };
+            if self.passes >= needed {
+                self.enter(HealthState::Healthy, None, now);
+                self.description.clear();
+            }
+            return;
+        };
+        self.passes = 0;
+        if counted {
+            self.failures = self.failures.saturating_add(1);
+        }
+        match self.state {
+            HealthState::Unhealthy => {
+                self.reason = Some(reason);
+                self.description = description;
+            }
+            _ if counted && self.failures >= config.unhealthy_threshold => {
+                self.enter(HealthState::Unhealthy, Some(reason), now);
+                self.description = description;
+            }
+            HealthState::Initial => {
+                self.reason = Some(Reason::InitialHealthChecking);
+                // The last failure is what somebody waiting for the target wants to read.
+                self.description = format!("Initial health checks in progress ({description})");
+            }
+            _ => {}
+        }
+    }
+
+    fn enter(&mut self, state: HealthState, reason: Option<Reason>, now: SystemTime) {
+        if self.state != state {
+            self.state = state;
+            self.since = now;
+            self.passes = 0;
+            self.failures = 0;
+        }
+        self.reason = reason;
+    }
+}

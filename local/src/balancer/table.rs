@@ -1,0 +1,172 @@
+//! The routing table that a node reads for every request: immutable, replaced as a whole.
+//!
+//! Requests never wait for a lock: each client connection holds the table it saw last and compares
+//! one version number.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::sync::Notify;
+
+use super::config::{Attributes, FixedResponse, Redirect, Rule};
+use super::rules;
+
+/// A registered target as the nodes see it.
+pub(super) struct Destination {
+    /// Different for every registration, also of the same id.
+    pub(super) serial: u64,
+    pub(super) addr: SocketAddr,
+    in_flight: AtomicUsize,
+    closed: AtomicBool,
+    drained: Notify,
+}
+
+impl Destination {
+    pub(super) fn new(serial: u64, addr: SocketAddr) -> Self {
+        Self {
+            serial,
+            addr,
+            in_flight: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+            drained: Notify::new(),
+        }
+    }
+
+    /// Whether it no longer takes new requests.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    /// Takes no new requests from now on.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+    }
+
+    /// Returns when it has no request in flight. Meant for one waiter, after [`Self::close`].
+    pub(super) async fn drained(&self) {
+        while self.in_flight.load(Ordering::SeqCst) != 0 {
+            self.drained.notified().await;
+        }
+    }
+}
+
+/// A request that a target is serving; counts until dropped.
+pub(super) struct InFlight(Arc<Destination>);
+
+impl InFlight {
+    /// Counts a request in, unless the target has closed.
+    ///
+    /// The count goes up before the flag is read, and [`Destination::close`] sets the flag before
+    /// [`Destination::drained`] reads the count, so no request slips past a drain.
+    pub(super) fn enter(target: &Arc<Destination>) -> Option<Self> {
+        target.in_flight.fetch_add(1, Ordering::SeqCst);
+        let entered = Self(Arc::clone(target));
+        (!target.is_closed()).then_some(entered)
+    }
+
+    pub(super) fn target(&self) -> &Arc<Destination> {
+        &self.0
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        if self.0.in_flight.fetch_sub(1, Ordering::SeqCst) == 1 && self.0.is_closed() {
+            self.0.drained.notify_one();
+        }
+    }
+}
+
+/// A target group as the nodes see it.
+pub(super) struct Group {
+    pub(super) name: String,
+    /// Who gets requests now: the healthy ones, or all when none is healthy.
+    pub(super) routable: Vec<Arc<Destination>>,
+    /// Shared by all nodes and kept across tables, so that requests alternate exactly.
+    pub(super) turn: Arc<AtomicUsize>,
+}
+
+impl Group {
+    /// The target whose turn it is.
+    pub(super) fn next(&self) -> Option<&Arc<Destination>> {
+        if self.routable.is_empty() {
+            return None;
+        }
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        self.routable.get(turn % self.routable.len())
+    }
+}
+
+/// An action whose group has been looked up.
+#[derive(Clone)]
+pub(super) enum Route {
+    Forward(Arc<Group>),
+    Redirect(Arc<Redirect>),
+    Fixed(Arc<FixedResponse>),
+}
+
+/// The rules of one listener, in order of priority.
+pub(super) struct Listener {
+    pub(super) rules: Vec<(Rule, Route)>,
+    pub(super) default: Route,
+}
+
+impl Listener {
+    /// What to do with a request for this host (as sent, with or without a port) and path.
+    pub(super) fn route(&self, host: &str, path: &str) -> &Route {
+        if self.rules.is_empty() {
+            return &self.default;
+        }
+        let host = rules::host_name(host);
+        self.rules
+            .iter()
+            .find(|(rule, _)| rules::applies(rule, host, path))
+            .map_or(&self.default, |(_, route)| route)
+    }
+}
+
+/// Everything a node needs to route.
+#[derive(Default)]
+pub(super) struct Table {
+    pub(super) listeners: BTreeMap<u16, Arc<Listener>>,
+    pub(super) groups: BTreeMap<String, Arc<Group>>,
+    /// The serials of all targets that may still get requests, for emptying pools.
+    pub(super) open: BTreeSet<u64>,
+}
+
+/// What all nodes of a balancer share.
+pub(super) struct Shared {
+    pub(super) attributes: Attributes,
+    version: AtomicU64,
+    table: RwLock<Arc<Table>>,
+    /// Wakes the nodes' housekeeping after a new table.
+    pub(super) changed: tokio::sync::watch::Sender<u64>,
+}
+
+impl Shared {
+    pub(super) fn new(attributes: Attributes) -> Self {
+        Self {
+            attributes,
+            version: AtomicU64::new(0),
+            table: RwLock::default(),
+            changed: tokio::sync::watch::Sender::new(0),
+        }
+    }
+
+    pub(super) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    pub(super) fn table(&self) -> Arc<Table> {
+        Arc::clone(&self.table.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Replaces the table; every request that starts afterwards sees it.
+    pub(super) fn publish(&self, table: Table) {
+        *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
+        let version = self.version.fetch_add(1, Ordering::AcqRel) + 1;
+        self.changed.send_replace(version);
+    }
+}

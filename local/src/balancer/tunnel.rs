@@ -1,0 +1,58 @@
+//! What follows `101 Switching Protocols`: bytes, both ways, until one side is done.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::Response;
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+
+use super::io::Meter;
+use super::proxy::Front;
+use super::table::InFlight;
+use super::upstream::Upstream;
+
+/// Joins client and target once the client has its 101. The request counts as in flight, so a
+/// draining target keeps it for its deregistration delay.
+pub(super) fn start(
+    front: &Arc<Front>,
+    client: OnUpgrade,
+    response: &mut Response<Incoming>,
+    upstream: Box<Upstream>,
+    in_flight: InFlight,
+) {
+    let target = hyper::upgrade::on(response);
+    let meter = Arc::clone(&front.meter);
+    let idle = front.worker.shared.attributes.idle_timeout;
+    let stop = front.worker.abort.clone();
+    front.worker.tasks.spawn(async move {
+        let _in_flight = in_flight;
+        let (Ok(client), Ok(target)) = tokio::join!(client, target) else {
+            return;
+        };
+        // The connection has been taken over by `target`.
+        let upstream_meter = upstream.into_meter();
+        let (mut client, mut target) = (TokioIo::new(client), TokioIo::new(target));
+        tokio::select! {
+            // How it ended is known to both ends, and nobody else.
+            _ = tokio::io::copy_bidirectional(&mut client, &mut target) => {}
+            () = idle_for(idle, &meter, &upstream_meter) => {}
+            () = stop.cancelled() => {}
+        }
+    });
+}
+
+/// Returns when neither side has moved a byte for `idle`, give or take an eighth of it.
+async fn idle_for(idle: Duration, client: &Meter, target: &Meter) {
+    let mut look = tokio::time::interval(idle / 8);
+    let mut quiet = 0;
+    while quiet <= 8 {
+        look.tick().await;
+        quiet = if client.take_progress() | target.take_progress() {
+            0
+        } else {
+            quiet + 1
+        };
+    }
+}

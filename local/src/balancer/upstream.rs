@@ -1,0 +1,227 @@
+//! Connections to targets, and each node's own pool of idle ones.
+//!
+//! A connection is driven by the task whose request it carries, not by one of its own: a request
+//! costs no hand-over between tasks, and dropping a request closes its connection. An idle
+//! connection is driven by nobody; whether its target has closed it shows when it is taken out.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
+
+use super::body::RequestBody;
+use super::io::{Io, Meter};
+use super::table::{Destination, Table};
+
+/// Sends and receives; a boxed future because hyper does not export the name of its type.
+type Driver = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
+
+/// The longest response head taken from a target; "entire response header" in the quotas of
+/// Application Load Balancers.
+const MAX_RESPONSE_HEAD: usize = 32 * 1024;
+/// The most idle connections that a node keeps to one target.
+const MAX_IDLE: usize = 256;
+/// How much of a message one connection buffers at most.
+pub(super) const MAX_BUFFER: usize = 64 * 1024;
+
+/// A connection to a target.
+pub(super) struct Upstream {
+    sender: SendRequest<RequestBody>,
+    driver: Driver,
+    done: bool,
+    timer: Pin<Box<Sleep>>,
+    idle_timeout: Duration,
+    meter: Arc<Meter>,
+    since: Instant,
+}
+
+/// Why there is no response.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The target had closed the connection; nothing of the request was sent.
+    Unsent(Request<RequestBody>),
+    /// No byte in either direction for the idle timeout, because the target says nothing.
+    TimedOut,
+    /// The same, because the client does not send its body.
+    ClientStalled,
+    /// The target closed, reset, or answered something that is not HTTP.
+    Broken(Option<hyper::Error>),
+}
+
+impl Upstream {
+    /// Connects to a target.
+    ///
+    /// # Errors
+    /// The kernel's, or `TimedOut` after `connect_timeout`.
+    pub(super) async fn connect(
+        addr: SocketAddr,
+        connect_timeout: Duration,
+        idle_timeout: Duration,
+    ) -> io::Result<Box<Self>> {
+        let stream = tokio::time::timeout(connect_timeout, TcpStream::connect(addr))
+            .await
+            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        stream.set_nodelay(true)?;
+        let meter = Arc::new(Meter::default());
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(MAX_BUFFER)
+            .max_header_size(MAX_RESPONSE_HEAD)
+            .handshake(TokioIo::new(Io::upstream(stream, Arc::clone(&meter))))
+            .await
+            .map_err(io::Error::other)?;
+        let now = Instant::now();
+        Ok(Box::new(Self {
+            sender,
+            driver: Box::pin(connection.with_upgrades()),
+            done: false,
+            timer: Box::pin(tokio::time::sleep_until(now + idle_timeout)),
+            idle_timeout,
+            meter,
+            since: now,
+        }))
+    }
+
+    /// Sends and receives what it can now. Whoever calls with a real waker is woken for more.
+    pub(super) fn drive(&mut self, cx: &mut Context<'_>) -> Option<hyper::Error> {
+        if self.done {
+            return None;
+        }
+        match self.driver.as_mut().poll(cx) {
+            Poll::Pending => None,
+            Poll::Ready(result) => {
+                self.done = true;
+                result.err()
+            }
+        }
+    }
+
+    /// Whether the target has closed it or it is of no more use.
+    pub(super) fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// What counts its bytes, once its connection belongs to somebody else.
+    pub(super) fn into_meter(self: Box<Self>) -> Arc<Meter> {
+        self.meter
+    }
+
+    /// Ready when no byte has gone either way for the idle timeout.
+    pub(super) fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.meter.take_progress() {
+            self.timer
+                .as_mut()
+                .reset(Instant::now() + self.idle_timeout);
+        }
+        self.timer.as_mut().poll(cx)
+    }
+
+    /// Sends a request and waits for the head of its response.
+    pub(super) async fn exchange(
+        &mut self,
+        request: Request<RequestBody>,
+        client: &Meter,
+    ) -> Result<Response<Incoming>, Failure> {
+        self.timer
+            .as_mut()
+            .reset(Instant::now() + self.idle_timeout);
+        // The response comes out of `drive`, so nobody has to be woken for it; and it must not be
+        // held back by the task's budget, or nobody would look again.
+        let mut response = pin!(tokio::task::coop::unconstrained(
+            self.sender.try_send_request(request)
+        ));
+        std::future::poll_fn(|cx| {
+            let mut error = self.drive(cx);
+            match response
+                .as_mut()
+                .poll(&mut Context::from_waker(Waker::noop()))
+            {
+                Poll::Ready(Ok(response)) => Poll::Ready(Ok(response)),
+                Poll::Ready(Err(mut refused)) => Poll::Ready(Err(match refused.take_message() {
+                    Some(request) => Failure::Unsent(request),
+                    None => Failure::Broken(Some(refused.into_error())),
+                })),
+                Poll::Pending if self.done => Poll::Ready(Err(Failure::Broken(error.take()))),
+                Poll::Pending => self.poll_idle(cx).map(|()| {
+                    Err(match client.wants_body() {
+                        true => Failure::ClientStalled,
+                        false => Failure::TimedOut,
+                    })
+                }),
+            }
+        })
+        .await
+    }
+
+    /// Whether it can carry another request, now that nobody waits for it.
+    fn is_reusable(&mut self) -> bool {
+        // Also takes the last task's waker out of the connection.
+        self.drive(&mut Context::from_waker(Waker::noop()));
+        !self.done && self.sender.is_ready()
+    }
+}
+
+/// The idle connections of one node, by target.
+///
+/// The lock is only ever taken by the node's own thread.
+#[derive(Default)]
+pub(super) struct Pool(Mutex<BTreeMap<u64, Vec<Box<Upstream>>>>);
+
+impl Pool {
+    /// The connection used last, if there is one that still stands. The flag says whether any was
+    /// found closed by its target.
+    pub(super) fn take(&self, target: &Destination) -> (Option<Box<Upstream>>, bool) {
+        let mut stale = false;
+        loop {
+            let found = self.lock().get_mut(&target.serial).and_then(Vec::pop);
+            match found {
+                Some(mut connection) => {
+                    if connection.is_reusable() {
+                        return (Some(connection), stale);
+                    }
+                    stale = true;
+                }
+                None => return (None, stale),
+            }
+        }
+    }
+
+    /// Keeps a connection for the next request, if it is good for one.
+    pub(super) fn put(&self, target: &Destination, mut connection: Box<Upstream>) {
+        if target.is_closed() || !connection.is_reusable() {
+            return;
+        }
+        connection.since = Instant::now();
+        let mut pool = self.lock();
+        let idle = pool.entry(target.serial).or_default();
+        if idle.len() < MAX_IDLE {
+            idle.push(connection);
+        }
+    }
+
+    /// Closes what its target has closed, what was idle for too long, and what leads to targets
+    /// that are no longer registered.
+    pub(super) fn sweep(&self, table: &Table, idle_timeout: Duration) {
+        let now = Instant::now();
+        self.lock().retain(|serial, idle| {
+            idle.retain_mut(|connection| {
+                now.duration_since(connection.since) < idle_timeout && connection.is_reusable()
+            });
+            table.open.contains(serial) && !idle.is_empty()
+        });
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Vec<Box<Upstream>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
