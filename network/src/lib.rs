@@ -1,13 +1,19 @@
 //! The network of a deployment: VPC, subnets, gateways, routes, network ACLs and security groups,
 //! as specs that any provider can hold, and the blueprint that puts them together.
 //!
-//! Each kind stands in a file of its own. Nothing here talks to a cloud.
+//! Each kind stands in a file of its own. Nothing here talks to a cloud. [`TwoTier`] and [`add_groups`]
+//! add a whole network to a stack, out of one address block and the ports that are to be open.
 
+mod acls;
+mod blueprint;
 mod elastic_ip;
 mod gateway_endpoint;
+mod groups;
 mod internet_gateway;
+mod layout;
 mod nat_gateway;
 mod network_acl;
+mod ports;
 mod provider;
 mod route_table;
 mod security_group;
@@ -16,11 +22,15 @@ mod subnet;
 mod traffic;
 mod vpc;
 
+pub use blueprint::{NatMode, Network, Tier, TwoTier};
 pub use elastic_ip::{ElasticIp, ElasticIpOutput};
 pub use gateway_endpoint::{EndpointService, GatewayEndpoint};
+pub use groups::{Groups, add_groups};
 pub use internet_gateway::InternetGateway;
+pub use layout::{Layout, LayoutError, MAX_ZONES, layout};
 pub use nat_gateway::{NatGateway, NatGatewayOutput};
 pub use network_acl::{AclAction, AclEntry, NetworkAcl};
+pub use ports::{OpenPorts, ServicePort};
 pub use provider::{NetworkProvider, kinds};
 pub use route_table::{Route, RouteTable, RouteTarget};
 pub use security_group::SecurityGroup;

@@ -47,4 +47,4 @@ pub use provider::{Live, Probe, Provider};
 pub use resource::{Change, FieldChange, Gate, Resource, Retention};
 pub use schema::{KindFacts, Mention, Schema};
 pub use snapshot::{Found, Snapshot};
-pub use stack::{Handle, Stack, Wish};
+pub use stack::{Handle, NameTaken, Stack, Wish};

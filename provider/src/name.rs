@@ -136,6 +136,11 @@ impl Port {
             })
     }
 
+    /// A port known when the program is compiled.
+    pub const fn from_non_zero(number: std::num::NonZeroU16) -> Self {
+        Self(number)
+    }
+
     /// The port as a number.
     pub fn get(self) -> u16 {
         self.0.get()

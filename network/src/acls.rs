@@ -1,0 +1,203 @@
+//! The entries of the two network ACLs, derived from the ports that are declared.
+//!
+//! A network ACL forgets: every flow needs an entry for its answers too. Two kinds of traffic need none,
+//! because AWS does not filter them: the VPC's own DNS resolver and time service, and the instance
+//! metadata. <https://docs.aws.amazon.com/vpc/latest/userguide/vpc-network-acls.html>
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use landfall_provider::Port;
+
+use crate::blueprint::NatMode;
+use crate::layout::{Layout, LayoutError};
+use crate::network_acl::{AclAction, AclEntry};
+use crate::ports::{HTTPS, OpenPorts, SSH, set};
+use crate::traffic::{Direction, PortRange, Protocol};
+
+/// The most entries per direction that AWS can be asked to allow; without asking it is 20.
+const MOST_ENTRIES: usize = 40;
+
+/// Everywhere.
+pub(crate) const ANYWHERE: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0);
+
+/// What the entries are derived from.
+pub(crate) struct Borders<'a> {
+    pub(crate) layout: &'a Layout,
+    pub(crate) ports: &'a OpenPorts,
+    pub(crate) nat: NatMode,
+    pub(crate) s3_endpoint: bool,
+}
+
+impl Borders<'_> {
+    /// The entries of the public subnets: the balancer's nodes, the NAT gateways and the bastion.
+    pub(crate) fn public(&self) -> Result<Vec<AclEntry>, LayoutError> {
+        let private = Ipv4Net::aggregate(&self.layout.private);
+        let mut entries = Entries::default();
+
+        // Clients to the balancer, and the answers.
+        entries.section();
+        for port in set(&self.ports.listeners) {
+            entries.tcp(Direction::Ingress, PortRange::one(port), ANYWHERE);
+        }
+        // The operator to the bastion.
+        entries.section();
+        for source in self.operators() {
+            entries.tcp(Direction::Ingress, PortRange::one(SSH), source);
+        }
+        // The balancer and the bastion to the instances.
+        entries.section();
+        for port in self.instance_ports() {
+            for &block in &private {
+                entries.tcp(Direction::Egress, PortRange::one(port), block);
+            }
+        }
+        // Instances through a NAT gateway: into its subnet, and from there on.
+        entries.section();
+        if self.nat != NatMode::None {
+            for port in set(&self.ports.egress) {
+                for &block in &private {
+                    entries.tcp(Direction::Ingress, PortRange::one(port), block);
+                }
+                entries.tcp(Direction::Egress, PortRange::one(port), ANYWHERE);
+            }
+        }
+        // Answers: of the instances and of the internet inwards, to clients and instances outwards.
+        entries.section();
+        if self.nat == NatMode::None {
+            for &block in &private {
+                entries.tcp(Direction::Ingress, PortRange::EPHEMERAL, block);
+            }
+        } else {
+            entries.tcp(Direction::Ingress, PortRange::EPHEMERAL, ANYWHERE);
+        }
+        entries.tcp(Direction::Egress, PortRange::EPHEMERAL, ANYWHERE);
+        // Routers on the way that want smaller packets, and a NAT gateway that passes their word on.
+        entries.section();
+        entries.icmp(Direction::Ingress, ANYWHERE);
+        if self.nat != NatMode::None {
+            for &block in &private {
+                entries.icmp(Direction::Egress, block);
+            }
+        }
+        entries.finish("public")
+    }
+
+    /// The entries of the private subnets: the instances.
+    pub(crate) fn private(&self) -> Result<Vec<AclEntry>, LayoutError> {
+        let public = Ipv4Net::aggregate(&self.layout.public);
+        let mut entries = Entries::default();
+
+        // The balancer and the bastion to the instances, and the answers.
+        entries.section();
+        for port in self.instance_ports() {
+            for &block in &public {
+                entries.tcp(Direction::Ingress, PortRange::one(port), block);
+            }
+        }
+        entries.section();
+        for &block in &public {
+            entries.tcp(Direction::Egress, PortRange::EPHEMERAL, block);
+        }
+        // Instances to the internet, or to S3 alone, whose addresses are public ones too.
+        entries.section();
+        let ports = match (self.nat, self.s3_endpoint) {
+            (NatMode::None, false) => BTreeSet::new(),
+            (NatMode::None, true) => BTreeSet::from([HTTPS]),
+            (NatMode::PerZone | NatMode::Single, _) => set(&self.ports.egress),
+        };
+        for &port in &ports {
+            entries.tcp(Direction::Egress, PortRange::one(port), ANYWHERE);
+        }
+        if !ports.is_empty() {
+            entries.tcp(Direction::Ingress, PortRange::EPHEMERAL, ANYWHERE);
+        }
+        if self.nat != NatMode::None {
+            // Routers on the way that want smaller packets.
+            entries.section();
+            entries.icmp(Direction::Ingress, ANYWHERE);
+        }
+        entries.finish("private")
+    }
+
+    /// Who may log in to the bastion, in the fewest blocks.
+    fn operators(&self) -> Vec<Ipv4Net> {
+        Ipv4Net::aggregate(self.ports.bastion_allow.as_ref().unwrap_or(&Vec::new()))
+    }
+
+    /// The ports on which instances are asked: those of the services, and SSH where there is a bastion.
+    fn instance_ports(&self) -> BTreeSet<Port> {
+        let services = self.ports.services.iter().map(|service| service.port);
+        let ssh = self.ports.bastion_allow.as_ref().map(|_| SSH);
+        services.chain(ssh).collect()
+    }
+}
+
+/// Entries that allow, numbered as they are added.
+///
+/// Every section has its own hundred, the same in both directions, and its entries go up by ten: a port
+/// that is added to one section does not renumber the others, unless a section has more than ten.
+#[derive(Default)]
+struct Entries {
+    list: Vec<AclEntry>,
+    sections: u16,
+    ingress: u16,
+    egress: u16,
+}
+
+impl Entries {
+    fn section(&mut self) {
+        self.sections += 1;
+        for next in [&mut self.ingress, &mut self.egress] {
+            let next_hundred = next.saturating_add(99) / 100 * 100;
+            *next = next_hundred.max(self.sections * 100);
+        }
+    }
+
+    fn tcp(&mut self, direction: Direction, ports: PortRange, cidr: Ipv4Net) {
+        self.allow(direction, Protocol::Tcp, ports, cidr);
+    }
+
+    fn icmp(&mut self, direction: Direction, cidr: Ipv4Net) {
+        self.allow(direction, Protocol::Icmp, PortRange::ALL, cidr);
+    }
+
+    fn allow(&mut self, direction: Direction, protocol: Protocol, ports: PortRange, cidr: Ipv4Net) {
+        let next = match direction {
+            Direction::Ingress => &mut self.ingress,
+            Direction::Egress => &mut self.egress,
+        };
+        self.list.push(AclEntry {
+            number: *next,
+            direction,
+            action: AclAction::Allow,
+            protocol,
+            ports,
+            cidr,
+        });
+        // Far beyond what `finish` lets through, numbers may repeat.
+        *next = next.saturating_add(10);
+    }
+
+    fn finish(mut self, tier: &'static str) -> Result<Vec<AclEntry>, LayoutError> {
+        for direction in [Direction::Ingress, Direction::Egress] {
+            let of_direction = |entry: &&AclEntry| entry.direction == direction;
+            let entries = self.list.iter().filter(of_direction).count();
+            if entries > MOST_ENTRIES {
+                return Err(LayoutError::TooManyAclEntries {
+                    tier,
+                    direction,
+                    entries,
+                    most: MOST_ENTRIES,
+                });
+            }
+        }
+        self.list
+            .sort_by_key(|entry| (entry.direction, entry.number));
+        Ok(self.list)
+    }
+}
+
+#[cfg(test)]
+mod tests;
