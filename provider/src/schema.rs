@@ -28,6 +28,8 @@ pub struct KindFacts {
     pub after: &'static [Kind],
     /// How long it may take to become usable or to disappear.
     pub deadline: Duration,
+    /// The fields whose change cannot be made in place.
+    pub forces_replacement: &'static [&'static str],
     change: fn(&Value, &Value) -> serde_json::Result<Change>,
     mentions: fn(&Value) -> serde_json::Result<Vec<Mention>>,
     resolve: fn(&Value, &dyn Fn(&Key) -> Option<String>) -> serde_json::Result<Value>,
@@ -40,6 +42,7 @@ impl KindFacts {
             retention: R::RETENTION,
             after: R::AFTER,
             deadline: R::DEADLINE,
+            forces_replacement: R::FORCES_REPLACEMENT,
             change: |have, want| Ok(R::change(&spec(have)?, &spec(want)?)),
             mentions: |value| {
                 let mut spec: R = spec(value)?;
