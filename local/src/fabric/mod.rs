@@ -1,1 +1,172 @@
-//! the network of the embedded cloud.
+//! The network of the embedded cloud: VPCs, gateways and the internet as network namespaces.
+//!
+//! A [`Topology`] says what should be there. [`layout`] and [`ruleset`] lower it, without touching
+//! the kernel, to what each namespace holds; [`Fabric::apply`] brings the kernel there.
+
+mod layout;
+mod node;
+mod ruleset;
+mod topology;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+pub(crate) use self::layout::S3_ADDRESS;
+use self::layout::{Layout, NodeId, Slots};
+use self::node::LiveNode;
+pub(crate) use self::topology::{
+    AclEntry, GroupRule, Interface, InterfaceId, NatGateway, NetworkAcl, Peer, Ports, RouteTable,
+    SecurityGroup, Subnet, Target, Topology, Traffic, Vpc,
+};
+use crate::netlink;
+use crate::sys::netns::Namespace;
+
+/// Why the fabric could not become what was wanted.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The topology contradicts itself. Nothing was changed.
+    #[error("the network cannot be built: {}", .0.join("; "))]
+    Invalid(Vec<String>),
+    /// A namespace could not be made or entered.
+    #[error("cannot make a network namespace for {node}")]
+    Namespace {
+        /// What it was for.
+        node: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The kernel refused a change. Those before it are in force; applying again goes on.
+    #[error("cannot configure the network of {node}")]
+    Kernel {
+        /// Which namespace.
+        node: String,
+        /// What was refused.
+        source: netlink::Error,
+    },
+}
+
+/// The result of changing the fabric.
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The network as it is: every namespace, and what has been put into it.
+///
+/// Nobody else changes these namespaces' configuration, so what was put in is what is there. All
+/// of it goes with this value, but for namespaces that others still hold.
+pub(crate) struct Fabric {
+    slots: Slots,
+    nodes: BTreeMap<NodeId, LiveNode>,
+    internet: Namespace,
+}
+
+impl Fabric {
+    /// A fabric with the internet, and nothing on it.
+    ///
+    /// # Errors
+    ///
+    /// When the caller may not make network namespaces, or the kernel lacks what they need.
+    pub(crate) fn new() -> Result<Self> {
+        let internet = LiveNode::create(&NodeId::Internet)?;
+        let mut fabric = Self {
+            slots: Slots::new(),
+            internet: internet.namespace().clone(),
+            nodes: [(NodeId::Internet, internet)].into(),
+        };
+        fabric.apply(&Topology::default())?;
+        Ok(fabric)
+    }
+
+    /// Brings the network from what it is to what is wanted. Blocks for some milliseconds.
+    ///
+    /// What is the same in both is not touched, and connections over it go on. Applied twice, the
+    /// second does nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the topology has faults, or the kernel refuses a change. After the latter, applying
+    /// again continues where it stopped.
+    pub(crate) fn apply(&mut self, want: &Topology) -> Result<()> {
+        let faults = want.faults();
+        if !faults.is_empty() {
+            return Err(Error::Invalid(faults));
+        }
+        let slots = layout::slots(&self.slots, want);
+        let layout = layout::layout(want, &slots);
+        self.slots = slots;
+        self.delete_links(&layout)?;
+        self.nodes.retain(|id, _| layout.contains_key(id));
+        for (id, want) in &layout {
+            if !self.nodes.contains_key(id) {
+                self.nodes.insert(id.clone(), LiveNode::create(id)?);
+            }
+            let node = self
+                .nodes
+                .get_mut(id)
+                .expect("it was made if it was missing");
+            // The filter comes before the links, so that no packet passes unasked.
+            node.install(&want.ruleset)?;
+            node.delete_missing(want)?;
+        }
+        self.add_links(&layout)?;
+        for (id, want) in &layout {
+            let node = self.nodes.get_mut(id).expect("all were made above");
+            node.add_missing(want)?;
+        }
+        Ok(())
+    }
+
+    /// The namespace of an interface, if the applied topology has it.
+    pub(crate) fn namespace(&self, interface: &InterfaceId) -> Option<&Namespace> {
+        let node = self.nodes.get(&NodeId::Interface(interface.clone()));
+        node.map(LiveNode::namespace)
+    }
+
+    /// The namespace in which the hosts of the internet are.
+    pub(crate) fn internet(&self) -> &Namespace {
+        &self.internet
+    }
+
+    /// Deletes links that should not be there, or should lead somewhere else.
+    ///
+    /// A link between two namespaces that both go is left to the kernel, which is faster.
+    fn delete_links(&mut self, layout: &Layout) -> Result<()> {
+        let mut deleted = Vec::new();
+        for (id, node) in &mut self.nodes {
+            let want = layout.get(id);
+            let stale: Vec<u32> = node
+                .links()
+                .iter()
+                .filter(|(index, link)| want.and_then(|want| want.links.get(index)) != Some(*link))
+                .filter(|(_, link)| want.is_some() || layout.contains_key(&link.peer))
+                .map(|(index, _)| *index)
+                .collect();
+            for index in stale {
+                deleted.push(node.delete_link(index)?);
+            }
+        }
+        for link in deleted {
+            if let Some(peer) = self.nodes.get_mut(&link.peer) {
+                peer.forget_link(link.there.index);
+            }
+        }
+        Ok(())
+    }
+
+    fn add_links(&mut self, layout: &Layout) -> Result<()> {
+        for (id, want) in layout {
+            for (index, link) in &want.links {
+                if self.nodes[id].links().contains_key(index) {
+                    continue;
+                }
+                let peer = self.nodes[&link.peer].namespace().clone();
+                let node = self.nodes.get_mut(id).expect("all were made before");
+                node.add_link(link, &peer)?;
+                let peer = self.nodes.get_mut(&link.peer).expect("looked up above");
+                peer.bring_up(link.there.index)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,372 @@
+//! Lowers a topology to what each network namespace has to hold: links, routes, rules. Pure.
+//!
+//! All numbers are functions of addresses, so that the same topology always gives the same
+//! layout: within a VPC, an interface's link has its address's offset in the VPC for an index
+//! and the address itself for a name.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use landfall_provider::{NatGatewayId, SubnetId, VpcId};
+
+use super::ruleset;
+use super::topology::{InterfaceId, Target, Topology};
+use crate::netlink::route::{End, Hop, LOOPBACK, MAIN, Mac, PolicyRule, Route, Select};
+use crate::netlink::ruleset::Ruleset;
+
+/// An address of the service S3, on the internet: what a gateway endpoint's route leads to.
+pub(crate) const S3_ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+
+/// A link's index in a namespace that has no other but loopback.
+const ONLY_LINK: u32 = 2;
+
+/// The index of a router's link to the internet, for translated traffic.
+pub(super) const INTERNET_LINK: u32 = 2;
+
+/// The index of a router's link to the services behind gateway endpoints.
+pub(super) const ENDPOINT_LINK: u32 = 3;
+
+/// The router, as its neighbours see it; and a router's neighbour on the internet.
+const ROUTER: Ipv4Addr = Ipv4Addr::new(169, 254, 0, 1);
+const INTERNET: Ipv4Addr = Ipv4Addr::new(169, 254, 0, 2);
+
+/// The routing table that leads to every address of the VPC.
+const VPC_TABLE: u32 = 1000;
+
+/// A subnet's routing table has this number and the subnet's.
+const SUBNET_TABLES: u32 = 2000;
+
+/// On the internet, the table that leads back through a VPC's endpoint link has this number and the VPC's.
+const ENDPOINT_TABLES: u32 = 1000;
+
+/// Priorities of policy rules, in the order in which they are asked.
+const LOCAL_FIRST: u32 = 100;
+const BY_SUBNET: u32 = 200;
+const ELSE_NOWHERE: u32 = 300;
+
+/// What is to be a network namespace.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum NodeId {
+    /// The internet.
+    Internet,
+    /// A VPC's router.
+    Router(VpcId),
+    /// A NAT gateway.
+    NatGateway(NatGatewayId),
+    /// An interface.
+    Interface(InterfaceId),
+}
+
+/// What one network namespace holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Node {
+    /// Links to other namespaces, by index; each stands with one of its two ends.
+    pub(super) links: BTreeMap<u32, Link>,
+    /// Addresses, with the index of the link that has them.
+    pub(super) addresses: BTreeSet<(u32, Ipv4Addr)>,
+    /// The Ethernet addresses of neighbours, so that nobody has to ask for them.
+    pub(super) neighbours: BTreeMap<(u32, Ipv4Addr), Mac>,
+    /// Routes by table and destination.
+    pub(super) routes: BTreeMap<(u32, Ipv4Net), Route>,
+    /// Which packets look into which table.
+    pub(super) rules: BTreeSet<PolicyRule>,
+    /// What packets may pass.
+    pub(super) ruleset: Ruleset,
+}
+
+/// A link to another namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Link {
+    /// The end here.
+    pub(super) here: End,
+    /// The namespace on the other side.
+    pub(super) peer: NodeId,
+    /// The end there.
+    pub(super) there: End,
+}
+
+/// What all namespaces hold.
+pub(super) type Layout = BTreeMap<NodeId, Node>;
+
+/// The number of each VPC on the internet, from 0.
+pub(super) type Slots = BTreeMap<VpcId, u32>;
+
+/// Keeps the numbers of VPCs that stay, and gives the lowest free ones to those that are new.
+pub(super) fn slots(have: &Slots, topology: &Topology) -> Slots {
+    let mut slots: Slots = have
+        .iter()
+        .filter(|(vpc, _)| topology.vpcs.contains_key(*vpc))
+        .map(|(vpc, slot)| (vpc.clone(), *slot))
+        .collect();
+    for vpc in topology.vpcs.keys() {
+        if !slots.contains_key(vpc) {
+            let taken: BTreeSet<u32> = slots.values().copied().collect();
+            let free = (0..).find(|slot| !taken.contains(slot));
+            slots.insert(vpc.clone(), free.expect("fewer VPCs than numbers"));
+        }
+    }
+    slots
+}
+
+/// Lowers a topology without faults.
+pub(super) fn layout(topology: &Topology, slots: &Slots) -> Layout {
+    let mut internet = Node::default();
+    let hosts = topology.internet_hosts.iter().copied();
+    for address in hosts.chain([S3_ADDRESS]) {
+        internet.addresses.insert((LOOPBACK, address));
+    }
+    let mut layout = Layout::new();
+    for vpc in topology.vpcs.keys() {
+        lower_vpc(topology, vpc, slots[vpc], &mut internet, &mut layout);
+    }
+    internet.ruleset = ruleset::internet(
+        topology
+            .vpcs
+            .keys()
+            .filter(|vpc| has_endpoint(topology, vpc))
+            .map(|vpc| (endpoint_index(slots[vpc]), endpoint_mark(slots[vpc]))),
+    );
+    layout.insert(NodeId::Internet, internet);
+    layout
+}
+
+fn lower_vpc(topology: &Topology, id: &VpcId, slot: u32, internet: &mut Node, layout: &mut Layout) {
+    let vpc = &topology.vpcs[id];
+    let mut router = Node {
+        ruleset: ruleset::router(topology, id),
+        ..Node::default()
+    };
+    router.routes.insert(
+        (VPC_TABLE, vpc.cidr),
+        Route {
+            hop: Hop::Blackhole,
+            source: None,
+        },
+    );
+    for (priority, table) in [(LOCAL_FIRST, Some(VPC_TABLE)), (ELSE_NOWHERE, None)] {
+        router.rules.insert(PolicyRule {
+            priority,
+            select: Select::All,
+            table,
+        });
+    }
+    if vpc.internet_gateway {
+        let end = uplink(INTERNET_LINK, "internet", internet_index(slot), slot);
+        connect(&mut router, internet, end);
+    }
+    if has_endpoint(topology, id) {
+        let end = uplink(ENDPOINT_LINK, "endpoint", endpoint_index(slot), slot);
+        connect(&mut router, internet, end);
+        let table = ENDPOINT_TABLES + slot;
+        internet
+            .routes
+            .insert((table, vpc.cidr), via(endpoint_index(slot), ROUTER, None));
+        internet.rules.insert(PolicyRule {
+            priority: LOCAL_FIRST,
+            select: Select::Mark(endpoint_mark(slot)),
+            table: Some(table),
+        });
+    }
+    for (subnet_id, subnet) in topology.subnets.iter().filter(|(_, s)| s.vpc == *id) {
+        let table = SUBNET_TABLES + group_of(topology, subnet_id);
+        let routes = subnet
+            .route_table
+            .as_ref()
+            .map(|table| &topology.route_tables[table]);
+        for (to, target) in routes.into_iter().flat_map(|table| &table.routes) {
+            let route = lower_route(topology, id, target);
+            router.routes.insert((table, *to), route);
+        }
+    }
+    let mut attach = |node: NodeId, subnet: &SubnetId, address: Ipv4Addr| {
+        let mut end = Node::default();
+        let index = link_index(vpc.cidr, address);
+        let group = group_of(topology, subnet);
+        let link = Link {
+            here: End {
+                index,
+                name: address.to_string(),
+                mac: mac(ROUTER_SIDE, address),
+                group,
+            },
+            there: End {
+                index: ONLY_LINK,
+                name: "eth0".to_owned(),
+                mac: mac(HOST_SIDE, address),
+                group: 0,
+            },
+            peer: node.clone(),
+        };
+        end.addresses.insert((ONLY_LINK, address));
+        end.neighbours.insert((ONLY_LINK, ROUTER), link.here.mac);
+        end.routes
+            .insert((MAIN, ANYWHERE), via(ONLY_LINK, ROUTER, Some(address)));
+        router.neighbours.insert((index, address), link.there.mac);
+        router.routes.insert(
+            (VPC_TABLE, host(address)),
+            Route {
+                hop: Hop::Link(index),
+                source: None,
+            },
+        );
+        router.rules.insert(PolicyRule {
+            priority: BY_SUBNET,
+            select: Select::Incoming(link.here.name.clone()),
+            table: Some(SUBNET_TABLES + group),
+        });
+        router.links.insert(index, link);
+        (node, end)
+    };
+    let here = |subnet: &SubnetId| topology.vpc_of(subnet) == Some(id);
+    let mut public = Vec::new();
+    for (gateway_id, gateway) in &topology.nat_gateways {
+        if here(&gateway.subnet) {
+            let node = NodeId::NatGateway(gateway_id.clone());
+            let (node, mut end) = attach(node, &gateway.subnet, gateway.address);
+            end.ruleset = ruleset::nat_gateway(vpc.cidr, gateway.address);
+            layout.insert(node, end);
+            public.push(gateway.public_address);
+        }
+    }
+    for (interface_id, interface) in &topology.interfaces {
+        if here(&interface.subnet) {
+            let node = NodeId::Interface(interface_id.clone());
+            let (node, end) = attach(node, &interface.subnet, interface.address);
+            layout.insert(node, end);
+            public.extend(interface.public_address);
+        }
+    }
+    if vpc.internet_gateway {
+        let source = topology.internet_hosts.first().copied();
+        for address in public {
+            internet.routes.insert(
+                (MAIN, host(address)),
+                via(internet_index(slot), ROUTER, source),
+            );
+        }
+    }
+    layout.insert(NodeId::Router(id.clone()), router);
+}
+
+/// A link from a router to the internet, before it is known where it stands.
+fn uplink(index: u32, name: &str, there: u32, slot: u32) -> Link {
+    let unique = |side: u8| {
+        let [_, _, high, low] = slot.to_be_bytes();
+        Mac([side, 0, 0, index.to_be_bytes()[3], high, low])
+    };
+    Link {
+        here: End {
+            index,
+            name: name.to_owned(),
+            mac: unique(ROUTER_SIDE),
+            group: 0,
+        },
+        there: End {
+            index: there,
+            name: format!("{name}-{slot}"),
+            mac: unique(HOST_SIDE),
+            group: 0,
+        },
+        peer: NodeId::Internet,
+    }
+}
+
+/// Puts a link between a router and the internet, and tells each about the other.
+fn connect(router: &mut Node, internet: &mut Node, link: Link) {
+    router
+        .neighbours
+        .insert((link.here.index, INTERNET), link.there.mac);
+    internet
+        .neighbours
+        .insert((link.there.index, ROUTER), link.here.mac);
+    router.links.insert(link.here.index, link);
+}
+
+fn lower_route(topology: &Topology, vpc: &VpcId, target: &Target) -> Route {
+    let blackhole = Route {
+        hop: Hop::Blackhole,
+        source: None,
+    };
+    match target {
+        Target::InternetGateway if topology.vpcs[vpc].internet_gateway => {
+            via(INTERNET_LINK, INTERNET, None)
+        }
+        Target::GatewayEndpoint => via(ENDPOINT_LINK, INTERNET, None),
+        Target::NatGateway(id) => match topology.nat_gateways.get(id) {
+            Some(gateway) if topology.vpc_of(&gateway.subnet) == Some(vpc) => {
+                let index = link_index(topology.vpcs[vpc].cidr, gateway.address);
+                via(index, gateway.address, None)
+            }
+            _ => blackhole,
+        },
+        Target::InternetGateway | Target::Blackhole => blackhole,
+    }
+}
+
+/// Whether a subnet of the VPC has a route to a gateway endpoint.
+pub(super) fn has_endpoint(topology: &Topology, vpc: &VpcId) -> bool {
+    topology
+        .subnets
+        .values()
+        .filter(|subnet| subnet.vpc == *vpc)
+        .filter_map(|subnet| subnet.route_table.as_ref())
+        .any(|table| {
+            let mut targets = topology.route_tables[table].routes.values();
+            targets.any(|target| *target == Target::GatewayEndpoint)
+        })
+}
+
+/// The index of an interface's link in its router: its place in the VPC.
+///
+/// The first addresses of a VPC are never an interface's, which leaves 1 to 3 for other links.
+pub(super) fn link_index(vpc: Ipv4Net, address: Ipv4Addr) -> u32 {
+    u32::from(address) - u32::from(vpc.network())
+}
+
+/// The group of a subnet's links: its place in the VPC, in units of the smallest subnet, from 1.
+pub(super) fn group_of(topology: &Topology, subnet: &SubnetId) -> u32 {
+    let subnet = &topology.subnets[subnet];
+    let vpc = topology.vpcs[&subnet.vpc].cidr;
+    (u32::from(subnet.cidr.network()) - u32::from(vpc.network())) / SMALLEST_SUBNET + 1
+}
+
+/// Addresses in a /28.
+const SMALLEST_SUBNET: u32 = 16;
+
+/// The index of a VPC's link on the internet.
+fn internet_index(slot: u32) -> u32 {
+    2 + slot * 2
+}
+
+/// The index of a VPC's endpoint link on the internet.
+fn endpoint_index(slot: u32) -> u32 {
+    3 + slot * 2
+}
+
+/// The mark of what came to the internet through a VPC's endpoint link.
+fn endpoint_mark(slot: u32) -> u32 {
+    1 + slot
+}
+
+/// Locally administered Ethernet addresses of either side of a link.
+const ROUTER_SIDE: u8 = 0x02;
+const HOST_SIDE: u8 = 0x06;
+
+fn mac(side: u8, address: Ipv4Addr) -> Mac {
+    let [a, b, c, d] = address.octets();
+    Mac([side, 1, a, b, c, d])
+}
+
+const ANYWHERE: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0);
+
+fn host(address: Ipv4Addr) -> Ipv4Net {
+    Ipv4Net::from(address)
+}
+
+fn via(index: u32, gateway: Ipv4Addr, source: Option<Ipv4Addr>) -> Route {
+    Route {
+        hop: Hop::Gateway(index, gateway),
+        source,
+    }
+}

@@ -1,0 +1,263 @@
+//! One network namespace of the fabric, and the record of what has been put into it.
+
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+use std::{fmt, fs, io};
+
+use super::layout::{Link, Node, NodeId};
+use super::{Error, Result};
+use crate::netlink::Netlink;
+use crate::netlink::ruleset::Ruleset;
+use crate::sys::netns::Namespace;
+
+/// Settings of every namespace: no IPv6, and no checks that do not fit links without networks.
+///
+/// Settings of a new namespace may be those of the machine, so all that matter are set.
+const EVERYWHERE: &[(&str, &str)] = &[
+    ("ipv6/conf/all/disable_ipv6", "1"),
+    ("ipv6/conf/default/disable_ipv6", "1"),
+    ("ipv4/conf/all/rp_filter", "0"),
+    ("ipv4/conf/default/rp_filter", "0"),
+];
+
+/// Settings of namespaces that forward. The source check is the packet filter's; accepting local
+/// sources spares the kernel a second look into the routing tables for every packet.
+const FORWARDING: &[(&str, &str)] = &[
+    ("ipv4/ip_forward", "1"),
+    ("ipv4/ip_early_demux", "0"),
+    ("ipv4/conf/all/accept_local", "1"),
+    ("ipv4/conf/all/send_redirects", "0"),
+    ("ipv4/conf/default/send_redirects", "0"),
+];
+
+/// Settings of the internet, which forwards between VPCs and has hosts of its own: what comes with
+/// the mark of a gateway endpoint is answered with it.
+const INTERNET: &[(&str, &str)] = &[
+    ("ipv4/ip_forward", "1"),
+    ("ipv4/conf/all/send_redirects", "0"),
+    ("ipv4/conf/default/send_redirects", "0"),
+    ("ipv4/tcp_fwmark_accept", "1"),
+    ("ipv4/fwmark_reflect", "1"),
+    ("ipv4/ip_unprivileged_port_start", "0"),
+];
+
+/// Settings of interfaces: a service may have any port without being root.
+const INTERFACE: &[(&str, &str)] = &[("ipv4/ip_unprivileged_port_start", "0")];
+
+/// Settings of connection tracking, there once rules use it: closed connections are forgotten
+/// before a busy balancer fills the table, and a packet outside of the window is not suspicious.
+const TRACKING: &[(&str, &str)] = &[
+    ("netfilter/nf_conntrack_tcp_timeout_time_wait", "10"),
+    ("netfilter/nf_conntrack_tcp_timeout_close", "5"),
+    ("netfilter/nf_conntrack_tcp_be_liberal", "1"),
+];
+
+/// A namespace and what is in it.
+pub(super) struct LiveNode {
+    name: String,
+    namespace: Namespace,
+    netlink: Netlink,
+    have: Node,
+}
+
+impl LiveNode {
+    /// Makes an empty namespace.
+    pub(super) fn create(id: &NodeId) -> Result<Self> {
+        let name = id.to_string();
+        let setup = || {
+            let (filters, settings) = match id {
+                NodeId::Internet => (true, INTERNET),
+                NodeId::Router(_) | NodeId::NatGateway(_) => (true, FORWARDING),
+                NodeId::Interface(_) => (false, INTERFACE),
+            };
+            set(EVERYWHERE)?;
+            set(settings)?;
+            let mut netlink = Netlink::open();
+            if filters {
+                netlink = netlink.and_then(Netlink::with_nftables);
+            }
+            Ok(netlink)
+        };
+        let (namespace, netlink) = Namespace::create(setup).map_err(|source| Error::Namespace {
+            node: name.clone(),
+            source,
+        })?;
+        let netlink = netlink.map_err(|source| Error::Kernel {
+            node: name.clone(),
+            source,
+        })?;
+        Ok(Self {
+            name,
+            namespace,
+            netlink,
+            have: Node::default(),
+        })
+    }
+
+    pub(super) fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    pub(super) fn links(&self) -> &BTreeMap<u32, Link> {
+        &self.have.links
+    }
+
+    /// Puts the rules into force, all at once.
+    pub(super) fn install(&mut self, want: &Ruleset) -> Result<()> {
+        let first = self.have.ruleset == Ruleset::default() && *want != Ruleset::default();
+        let result = self.netlink.install(&self.have.ruleset, want);
+        self.refused(result)?;
+        self.have.ruleset = want.clone();
+        let tracks = want.sets.contains_key("states");
+        if first && tracks {
+            let entered = self.namespace.enter(|| set(TRACKING));
+            entered
+                .and_then(|set| set)
+                .map_err(|source| Error::Namespace {
+                    node: self.name.clone(),
+                    source,
+                })?;
+        }
+        Ok(())
+    }
+
+    /// Adds a link to a peer.
+    pub(super) fn add_link(&mut self, link: &Link, peer: &Namespace) -> Result<()> {
+        let result = self.netlink.add_veth(&link.here, &link.there, peer.as_fd());
+        self.refused(result)?;
+        self.have.links.insert(link.here.index, link.clone());
+        Ok(())
+    }
+
+    /// Brings up the end of a link that another namespace added.
+    pub(super) fn bring_up(&mut self, index: u32) -> Result<()> {
+        let result = self.netlink.set_link_up(index);
+        self.refused(result)
+    }
+
+    /// Deletes a link, and gives it back.
+    pub(super) fn delete_link(&mut self, index: u32) -> Result<Link> {
+        let result = self.netlink.delete_link(index);
+        self.refused(result)?;
+        self.forget_link(index);
+        let link = self.have.links.remove(&index);
+        Ok(link.expect("the caller took the index from the links"))
+    }
+
+    /// Strikes what the kernel deletes along with a link.
+    pub(super) fn forget_link(&mut self, index: u32) {
+        self.have.addresses.retain(|(link, _)| *link != index);
+        self.have.neighbours.retain(|(link, _), _| *link != index);
+        self.have
+            .routes
+            .retain(|_, route| route.hop.link() != Some(index));
+    }
+
+    /// Deletes rules, routes and addresses that should not be there, or should be different.
+    pub(super) fn delete_missing(&mut self, want: &Node) -> Result<()> {
+        let stale: Vec<_> = self.have.rules.difference(&want.rules).cloned().collect();
+        for rule in stale {
+            let result = self.netlink.delete_rule(&rule);
+            self.refused(result)?;
+            self.have.rules.remove(&rule);
+        }
+        let stale: Vec<_> = self
+            .have
+            .routes
+            .iter()
+            .filter(|(key, _)| !want.routes.contains_key(key))
+            .map(|(key, route)| (*key, *route))
+            .collect();
+        for ((table, to), route) in stale {
+            let result = self.netlink.delete_route(table, to, route);
+            self.refused(result)?;
+            self.have.routes.remove(&(table, to));
+        }
+        let stale: Vec<_> = self
+            .have
+            .addresses
+            .difference(&want.addresses)
+            .copied()
+            .collect();
+        for (index, address) in stale {
+            let result = self.netlink.delete_address(index, address);
+            self.refused(result)?;
+            self.have.addresses.remove(&(index, address));
+            // The kernel deletes the routes that say to use it.
+            self.have
+                .routes
+                .retain(|_, route| route.source != Some(address));
+        }
+        Ok(())
+    }
+
+    /// Adds what is not there yet.
+    pub(super) fn add_missing(&mut self, want: &Node) -> Result<()> {
+        for (index, address) in &want.addresses {
+            if !self.have.addresses.contains(&(*index, *address)) {
+                let result = self.netlink.add_address(*index, *address);
+                self.refused(result)?;
+                self.have.addresses.insert((*index, *address));
+            }
+        }
+        for ((index, address), mac) in &want.neighbours {
+            if self.have.neighbours.get(&(*index, *address)) != Some(mac) {
+                let result = self.netlink.set_neighbour(*index, *address, *mac);
+                self.refused(result)?;
+                self.have.neighbours.insert((*index, *address), *mac);
+            }
+        }
+        for ((table, to), route) in &want.routes {
+            if self.have.routes.get(&(*table, *to)) != Some(route) {
+                let result = self.netlink.set_route(*table, *to, *route);
+                self.refused(result)?;
+                self.have.routes.insert((*table, *to), *route);
+            }
+        }
+        for rule in &want.rules {
+            if !self.have.rules.contains(rule) {
+                let result = self.netlink.add_rule(rule);
+                self.refused(result)?;
+                self.have.rules.insert(rule.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn refused<T>(&self, result: crate::netlink::Result<T>) -> Result<T> {
+        result.map_err(|source| Error::Kernel {
+            node: self.name.clone(),
+            source,
+        })
+    }
+}
+
+/// Changes settings of the network namespace of the calling thread.
+fn set(settings: &[(&str, &str)]) -> io::Result<()> {
+    for (name, value) in settings {
+        let path = format!("/proc/sys/net/{name}");
+        match fs::write(&path, value) {
+            Ok(()) => {}
+            // A kernel without IPv6 needs no switch to turn it off, and the time-outs of
+            // connection tracking may have been left out of a kernel.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !name.starts_with("ipv4/") => {
+            }
+            Err(error) => {
+                let text = format!("cannot write {value} to {path}: {error}");
+                return Err(io::Error::new(error.kind(), text));
+            }
+        }
+    }
+    Ok(())
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Internet => f.write_str("the internet"),
+            Self::Router(id) => write!(f, "{id}"),
+            Self::NatGateway(id) => write!(f, "{id}"),
+            Self::Interface(id) => write!(f, "{id}"),
+        }
+    }
+}
