@@ -54,12 +54,19 @@ pub enum Left {
     Unknown,
 }
 
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
 /// A failure, told so that the reader can act on it.
 ///
 /// [`Display`](fmt::Display) gives what was being done and why it failed in one line, and leaves the
 /// source to [`source`](std::error::Error::source).
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Error {
+#[serde(transparent)]
+pub struct Error(Box<Facts>);
+
+/// Behind a box: results are handed on often, and seldom hold an error.
+#[derive(Debug, Serialize, Deserialize)]
+struct Facts {
     kind: ErrorKind,
     doing: Option<String>,
     why: String,
@@ -67,14 +74,14 @@ pub struct Error {
     hint: Option<String>,
     /// Further lines that belong to the failure, such as a program's last output.
     details: Vec<String>,
-    #[serde(skip)]
-    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    #[serde(with = "chain")]
+    source: Option<Source>,
 }
 
 impl Error {
     /// A failure of this sort, with the reason in one line.
     pub fn new(kind: ErrorKind, why: impl fmt::Display) -> Self {
-        Self {
+        Self(Box::new(Facts {
             kind,
             doing: None,
             why: why.to_string(),
@@ -82,79 +89,144 @@ impl Error {
             hint: None,
             details: Vec::new(),
             source: None,
-        }
+        }))
     }
 
     /// Says what was being done, unless something closer to the failure has said it: `creating nat-gateway/a`.
     #[must_use]
     pub fn doing(mut self, verb: &str, key: &Key) -> Self {
-        self.doing.get_or_insert_with(|| format!("{verb} {key}"));
+        self.0.doing.get_or_insert_with(|| format!("{verb} {key}"));
         self
     }
 
     /// Says what is left behind.
     #[must_use]
     pub fn left(mut self, left: Left) -> Self {
-        self.left = left;
+        self.0.left = left;
         self
     }
 
     /// Says what to do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl fmt::Display) -> Self {
-        self.hint = Some(hint.to_string());
+        self.0.hint = Some(hint.to_string());
         self
     }
 
     /// Adds lines that belong to the failure.
     #[must_use]
     pub fn details(mut self, lines: impl IntoIterator<Item = String>) -> Self {
-        self.details.extend(lines);
+        self.0.details.extend(lines);
         self
     }
 
     /// Names the error that caused this one.
     #[must_use]
-    pub fn caused_by(
-        mut self,
-        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Self {
-        self.source = Some(source.into());
+    pub fn caused_by(mut self, source: impl Into<Source>) -> Self {
+        self.0.source = Some(source.into());
         self
     }
 
     /// What sort of failure it is.
     pub fn kind(&self) -> ErrorKind {
-        self.kind
+        self.0.kind
     }
 
     /// What is left behind.
     pub fn left_behind(&self) -> &Left {
-        &self.left
+        &self.0.left
     }
 
     /// What to do about it, if anything is known.
     pub fn hint_text(&self) -> Option<&str> {
-        self.hint.as_deref()
+        self.0.hint.as_deref()
     }
 
     /// Further lines that belong to the failure.
     pub fn detail_lines(&self) -> &[String] {
-        &self.details
+        &self.0.details
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(doing) = &self.doing {
+        if let Some(doing) = &self.0.doing {
             write!(f, "{doing}: ")?;
         }
-        f.write_str(&self.why)
+        f.write_str(&self.0.why)
     }
 }
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source.as_deref().map(|source| source as _)
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// Sources on their way between processes: what each one says, the nearest first.
+mod chain {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::Source;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Told {
+        text: String,
+        source: Option<Box<Self>>,
+    }
+
+    pub(super) fn serialize<S: Serializer>(
+        source: &Option<Source>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let nearest = source
+            .as_deref()
+            .map(|source| source as &dyn std::error::Error);
+        serializer.collect_seq(
+            std::iter::successors(nearest, |error| error.source()).map(ToString::to_string),
+        )
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Source>, D::Error> {
+        let texts = Vec::<String>::deserialize(deserializer)?;
+        let told = texts
+            .into_iter()
+            .rev()
+            .fold(None, |source, text| Some(Box::new(Told { text, source })));
+        Ok(told.map(|told| told as Source))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn an_error_reads_back_whole_with_its_sources() {
+        let key = "instance/bastion".parse().unwrap();
+        let inner = Error::new(ErrorKind::Other, "the disk is full").caused_by("ENOSPC");
+        let error = Error::new(ErrorKind::Unavailable, "no answer")
+            .doing("creating", &key)
+            .left(Left::Unknown)
+            .hint("make room")
+            .details(["last line".to_owned()])
+            .caused_by(inner);
+        let wire = serde_json::to_string(&error).unwrap();
+        let back: Error = serde_json::from_str(&wire).unwrap();
+
+        assert_eq!(back.to_string(), "creating instance/bastion: no answer");
+        let source = back.source().unwrap();
+        assert_eq!(source.to_string(), "the disk is full");
+        assert_eq!(source.source().unwrap().to_string(), "ENOSPC");
+        assert_eq!(serde_json::to_string(&back).unwrap(), wire);
+        assert_eq!(
+            (back.kind(), back.left_behind(), back.hint_text()),
+            (ErrorKind::Unavailable, &Left::Unknown, Some("make room"))
+        );
     }
 }
