@@ -19,8 +19,8 @@ pub mod daemonless;
 pub mod engine;
 mod error;
 mod glob;
-mod image;
 pub mod ignore;
+mod image;
 pub mod request;
 pub mod store;
 
@@ -28,8 +28,8 @@ pub use builder::{Builder, BuilderChoice, Built, build};
 pub use config::ImageConfig;
 pub use context::{Context, ContextHash};
 pub use error::{DockerfileError, EngineAttempt, Error, FailedStep, Result};
+pub use image::{ContainerProvider, Image, ImageOutput, Recipe, kinds};
 /// The digest of a blob, a configuration or a manifest: `sha256:…`.
 pub use oci_spec::image::Digest;
-pub use image::{ContainerProvider, Image, ImageOutput, Recipe, kinds};
 pub use request::{BuildRequest, Platform, RegistryCredentials, Secret};
 pub use store::{Entry, Store, StoredImage};

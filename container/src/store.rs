@@ -8,6 +8,7 @@
 
 mod archive;
 mod ingest;
+mod select;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -17,7 +18,12 @@ use std::path::{Path, PathBuf};
 use oci_spec::image::{Arch, Descriptor, ImageIndex, ImageManifest, MediaType, Os};
 use serde::{Deserialize, Serialize};
 
-pub use ingest::Ingest;
+pub use ingest::{BlobWriter, Ingest};
+
+pub(crate) use ingest::sha256;
+#[cfg(feature = "registry")]
+pub(crate) use select::is_index;
+pub(crate) use select::{fits, select};
 
 use crate::config::ImageConfig;
 use crate::context::ContextHash;

@@ -5,11 +5,12 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use oci_spec::image::{Descriptor, DescriptorBuilder, ImageIndex, ImageManifest, MediaType};
+use oci_spec::image::{Descriptor, DescriptorBuilder, ImageIndex, MediaType};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::ingest::{Ingest, sha256};
+use super::select::{fits, select};
 use super::{Entry, Store, StoredImage};
 use crate::config::ImageConfig;
 use crate::context::{HashWriter, copy};
@@ -60,7 +61,10 @@ fn import_layout(
     entry: &Entry,
 ) -> Result<StoredImage> {
     let index: ImageIndex = unpacked.json("index.json")?;
-    let manifest = pick(unpacked, &index, platform, 0)?.ok_or_else(|| {
+    let found = select(index.manifests(), platform, &|digest| {
+        unpacked.blob_bytes(digest)
+    })?;
+    let manifest = found.ok_or_else(|| {
         Error::invalid("the archive", format!("it holds no image for {platform}"))
     })?;
     let config = unpacked.blob_bytes(manifest.config().digest())?;
@@ -70,48 +74,6 @@ fn import_layout(
         layers.push(ingest.add_checked(layer, unpacked.open(&name)?)?);
     }
     ingest.commit_raw(&config, layers, entry)
-}
-
-/// The image for `platform` in an index, or in an index that it mentions.
-fn pick(
-    unpacked: &Unpacked,
-    index: &ImageIndex,
-    platform: &Platform,
-    depth: usize,
-) -> Result<Option<ImageManifest>> {
-    for item in index.manifests() {
-        match item.media_type() {
-            MediaType::ImageIndex => {}
-            MediaType::Other(name)
-                if name == "application/vnd.docker.distribution.manifest.list.v2+json" => {}
-            _ => {
-                let manifest: ImageManifest = unpacked.blob_json(item.digest())?;
-                // BuildKit puts attestations beside images; their configuration is none.
-                let config = unpacked.blob_json::<ImageConfig>(manifest.config().digest());
-                if config.is_ok_and(|config| platform_fits(platform, &config.platform())) {
-                    return Ok(Some(manifest));
-                }
-                continue;
-            }
-        }
-        // An engine nests one deep; anything much deeper is made to do harm.
-        if depth < 4 {
-            let nested: ImageIndex = unpacked.blob_json(item.digest())?;
-            if let Some(manifest) = pick(unpacked, &nested, platform, depth + 1)? {
-                return Ok(Some(manifest));
-            }
-        }
-    }
-    Ok(None)
-}
-
-/// Whether an image for `have` is one for `want`: a variant counts only if both sides name one.
-pub(crate) fn platform_fits(want: &Platform, have: &Platform) -> bool {
-    let variants = match (&want.variant, &have.variant) {
-        (Some(want), Some(have)) => want == have,
-        _ => true,
-    };
-    want.os == have.os && want.arch == have.arch && variants
 }
 
 /// Docker's own format: a configuration and plain layers, with no digests but the configuration's.
@@ -126,7 +88,7 @@ fn import_docker(
         let config = unpacked.bytes(&image.config)?;
         let parsed: ImageConfig = serde_json::from_slice(&config)
             .map_err(|error| Error::invalid(&image.config, error))?;
-        if !platform_fits(platform, &parsed.platform()) {
+        if !fits(platform, &parsed.platform()) {
             continue;
         }
         if parsed.rootfs.diff_ids.len() != image.layers.len() {
@@ -285,10 +247,5 @@ impl Unpacked {
             ));
         }
         Ok(bytes)
-    }
-
-    fn blob_json<T: serde::de::DeserializeOwned>(&self, digest: &Digest) -> Result<T> {
-        serde_json::from_slice(&self.blob_bytes(digest)?)
-            .map_err(|error| Error::invalid(digest, error))
     }
 }

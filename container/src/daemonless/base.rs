@@ -1,0 +1,214 @@
+//! Finding what a stage is built on: nothing, an OCI layout, an image of the store, or one of a registry.
+
+use std::path::Path;
+
+use oci_spec::image::{Descriptor, ImageManifest, MediaType};
+use parse_dockerfile::Span;
+
+use super::dockerfile::Source;
+use crate::config::ImageConfig;
+use crate::request::{BuildRequest, Platform};
+use crate::store::{self, Ingest, Store};
+use crate::{Digest, Error, Result};
+
+/// An image whose layers are in the store.
+#[derive(Clone, Debug)]
+pub(super) struct BaseImage {
+    pub(super) config: ImageConfig,
+    pub(super) layers: Vec<Descriptor>,
+}
+
+/// Finds the image called `name`, and brings its layers into the store.
+pub(super) async fn find(
+    name: &str,
+    platform: &Platform,
+    request: &BuildRequest,
+    store: &Store,
+    ingest: &Ingest,
+    output: &crate::builder::Output<'_>,
+) -> Result<BaseImage> {
+    let layout = name
+        .strip_prefix("oci-layout://")
+        .or_else(|| name.strip_prefix("oci:"));
+    if let Some(layout) = layout {
+        return of_layout(layout, platform, &request.context, ingest);
+    }
+    if let Some(image) = store.find_named(name)?
+        && store::fits(platform, &image.platform)
+    {
+        let manifest = store.manifest(&image.manifest_digest)?;
+        return Ok(BaseImage {
+            config: store.config(&image.config_digest)?,
+            layers: manifest.layers().clone(),
+        });
+    }
+    #[cfg(feature = "registry")]
+    {
+        super::registry::pull(name, platform, request, store, ingest, output).await
+    }
+    #[cfg(not(feature = "registry"))]
+    {
+        let _ = output;
+        Err(Error::Registry {
+            doing: "pull",
+            reference: name.to_owned(),
+            source: "this build of Landfall has no registry client (feature `registry`)".into(),
+        })
+    }
+}
+
+/// Checks what only an engine can build upon.
+pub(super) fn check(base: &BaseImage, name: &str, source: &Source, from: &Span) -> Result<()> {
+    if base.config.config.on_build.is_empty() {
+        return Ok(());
+    }
+    Err(source
+        .error_with_hint(
+            from,
+            format!(
+                "{name} has ONBUILD instructions, which the daemonless builder does not carry out"
+            ),
+            "build with a container engine, or build on another image",
+        )
+        .into())
+}
+
+/// An image of the OCI layout `path[:tag]` or `path@sha256:…`, relative to the context.
+fn of_layout(
+    text: &str,
+    platform: &Platform,
+    context: &Path,
+    ingest: &Ingest,
+) -> Result<BaseImage> {
+    let (path, wanted) = split_reference(text);
+    let root = context.join(path);
+    if !root.join("oci-layout").is_file() {
+        return Err(Error::invalid(
+            root.display(),
+            "it has no file `oci-layout`, so it is no OCI image layout",
+        ));
+    }
+    store::check_layout(&root)?;
+    let index = store::read_index(&root)?;
+    let candidates: Vec<Descriptor> = index
+        .manifests()
+        .iter()
+        .filter(|item| match &wanted {
+            Wanted::Any => true,
+            Wanted::Tag(tag) => store::entry_of(item).name.as_deref() == Some(tag),
+            Wanted::Digest(digest) => item.digest() == digest,
+        })
+        .cloned()
+        .collect();
+    let read = |digest: &Digest| {
+        let path = store::blob_path(&root, digest);
+        std::fs::read(&path).map_err(Error::io("read", &path))
+    };
+    let manifest = store::select(&candidates, platform, &read)?.ok_or_else(|| {
+        Error::invalid(
+            root.display(),
+            format!("it holds no image {wanted}for {platform}"),
+        )
+    })?;
+    let config = read(manifest.config().digest())?;
+    let mut layers = Vec::new();
+    for layer in oci_layers(&manifest)? {
+        let path = store::blob_path(&root, layer.digest());
+        let file = std::fs::File::open(&path).map_err(Error::io("read", &path))?;
+        layers.push(ingest.add_checked(&layer, file)?);
+    }
+    image(&config, layers, &root.display().to_string())
+}
+
+/// A configuration and its layers as a base.
+pub(super) fn image(config: &[u8], layers: Vec<Descriptor>, name: &str) -> Result<BaseImage> {
+    let config: ImageConfig =
+        serde_json::from_slice(config).map_err(|error| Error::invalid(name, error))?;
+    if config.rootfs.diff_ids.len() != layers.len() {
+        return Err(Error::invalid(
+            name,
+            format!(
+                "its configuration mentions {} layers, its manifest {}",
+                config.rootfs.diff_ids.len(),
+                layers.len()
+            ),
+        ));
+    }
+    Ok(BaseImage { config, layers })
+}
+
+/// The layers of a manifest with OCI media types: Docker's own name the same formats.
+pub(super) fn oci_layers(manifest: &ImageManifest) -> Result<Vec<Descriptor>> {
+    let translate = |layer: &Descriptor| {
+        let media_type = match layer.media_type() {
+            MediaType::Other(name) => match name.as_str() {
+                "application/vnd.docker.image.rootfs.diff.tar.gzip" => MediaType::ImageLayerGzip,
+                "application/vnd.docker.image.rootfs.diff.tar" => MediaType::ImageLayer,
+                other => {
+                    return Err(Error::invalid(
+                        layer.digest(),
+                        format!("a layer of the type {other} cannot be used"),
+                    ));
+                }
+            },
+            known => known.clone(),
+        };
+        let mut layer = layer.clone();
+        layer.set_media_type(media_type);
+        Ok(layer)
+    };
+    manifest.layers().iter().map(translate).collect()
+}
+
+/// Which image of a layout is meant.
+#[derive(Debug, PartialEq, Eq)]
+enum Wanted {
+    Any,
+    Tag(String),
+    Digest(Digest),
+}
+
+impl std::fmt::Display for Wanted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Any => Ok(()),
+            Self::Tag(tag) => write!(f, "tagged {tag} "),
+            Self::Digest(digest) => write!(f, "{digest} "),
+        }
+    }
+}
+
+fn split_reference(text: &str) -> (&str, Wanted) {
+    if let Some((path, digest)) = text.rsplit_once('@')
+        && let Ok(digest) = digest.parse()
+    {
+        return (path, Wanted::Digest(digest));
+    }
+    match text.rsplit_once(':') {
+        // A colon before a slash is part of a directory's name.
+        Some((path, tag)) if !tag.contains('/') && !path.is_empty() && !tag.is_empty() => {
+            (path, Wanted::Tag(tag.to_owned()))
+        }
+        _ => (text, Wanted::Any),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layouts_reference_is_a_path_and_a_tag() {
+        let digest = "sha256:6c3c624b58dbbcd3c0dd82b4c53f04194d1247c6eebdaab7c610cf7d66709b3b";
+        assert_eq!(split_reference("base"), ("base", Wanted::Any));
+        assert_eq!(
+            split_reference("../a/base:v1"),
+            ("../a/base", Wanted::Tag("v1".to_owned()))
+        );
+        assert_eq!(split_reference("a:b/base"), ("a:b/base", Wanted::Any));
+        assert_eq!(
+            split_reference(&format!("base@{digest}")),
+            ("base", Wanted::Digest(digest.parse().unwrap()))
+        );
+    }
+}

@@ -1,0 +1,61 @@
+//! What goes wrong inside one instruction, before it is known which line that was.
+
+use parse_dockerfile::Span;
+
+use super::dockerfile::Source;
+use crate::Error;
+
+/// A failure inside an instruction.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The Dockerfile asks for something that cannot be; it needs its line.
+    Problem {
+        problem: String,
+        hint: Option<String>,
+    },
+    /// Something else failed, which says itself what and where.
+    Other(Error),
+}
+
+impl Fault {
+    pub(super) fn problem(problem: impl Into<String>) -> Self {
+        Self::Problem {
+            problem: problem.into(),
+            hint: None,
+        }
+    }
+
+    pub(super) fn hint(problem: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Problem {
+            problem: problem.into(),
+            hint: Some(hint.into()),
+        }
+    }
+
+    /// The error at the instruction at `span`.
+    pub(super) fn at(self, source: &Source, span: &Span) -> Error {
+        match self {
+            Self::Problem {
+                problem,
+                hint: None,
+            } => source.error(span, problem).into(),
+            Self::Problem {
+                problem,
+                hint: Some(hint),
+            } => source.error_with_hint(span, problem, hint).into(),
+            Self::Other(error) => error,
+        }
+    }
+}
+
+impl From<String> for Fault {
+    fn from(problem: String) -> Self {
+        Self::problem(problem)
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}

@@ -1,0 +1,373 @@
+//! The words of a Dockerfile: quoting, escapes, variables, and `name=value` lists.
+//!
+//! The rules are those of the Dockerfile reference ("Environment replacement") and of `BuildKit`'s lexer
+//! where the reference is silent. The parser crate joins continued lines and keeps everything else as it
+//! stands in the file; this takes it from there.
+
+use std::iter::Peekable;
+use std::str::Chars;
+
+/// Looks up a variable; `None` if it is not set.
+pub(super) type Lookup<'a> = dyn Fn(&str) -> Option<String> + 'a;
+
+/// Expands one word or text: variables are replaced, quotes and escapes taken off.
+pub(super) fn expand(text: &str, escape: char, lookup: &Lookup<'_>) -> Result<String, String> {
+    let mut lexer = Lexer {
+        chars: text.chars().peekable(),
+        escape,
+        lookup,
+        quotes: true,
+    };
+    lexer.until(None)
+}
+
+/// Expands a here-document, where quotes are ordinary characters.
+pub(super) fn expand_document(text: &str, lookup: &Lookup<'_>) -> Result<String, String> {
+    let mut lexer = Lexer {
+        chars: text.chars().peekable(),
+        escape: '\\',
+        lookup,
+        quotes: false,
+    };
+    lexer.until(None)
+}
+
+struct Lexer<'a> {
+    chars: Peekable<Chars<'a>>,
+    escape: char,
+    lookup: &'a Lookup<'a>,
+    /// Quotes group; in a here-document they do not.
+    quotes: bool,
+}
+
+impl Lexer<'_> {
+    /// Reads up to `stop`, which is taken, or to the end if there is none.
+    fn until(&mut self, stop: Option<char>) -> Result<String, String> {
+        let mut out = String::new();
+        loop {
+            let Some(c) = self.chars.next() else {
+                return match stop {
+                    Some(stop) => Err(format!("a {stop} is missing")),
+                    None => Ok(out),
+                };
+            };
+            match c {
+                c if Some(c) == stop => return Ok(out),
+                '\'' if self.quotes => loop {
+                    match self.chars.next() {
+                        Some('\'') => break,
+                        Some(c) => out.push(c),
+                        None => return Err("a ' has no matching '".to_owned()),
+                    }
+                },
+                '"' if self.quotes => self.double_quoted(&mut out)?,
+                '$' => out.push_str(&self.variable()?),
+                c if c == self.escape && !self.quotes => match self.chars.peek() {
+                    Some('$' | '\\') => out.extend(self.chars.next()),
+                    _ => out.push(c),
+                },
+                c if c == self.escape => out.extend(self.chars.next()),
+                c => out.push(c),
+            }
+        }
+    }
+
+    fn double_quoted(&mut self, out: &mut String) -> Result<(), String> {
+        loop {
+            match self.chars.next() {
+                Some('"') => return Ok(()),
+                Some('$') => out.push_str(&self.variable()?),
+                Some(c) if c == self.escape => {
+                    // The escape is taken off only where it protects something.
+                    match self.chars.peek() {
+                        Some(&next) if next == '"' || next == '$' || next == self.escape => {
+                            out.push(next);
+                            self.chars.next();
+                        }
+                        _ => out.push(c),
+                    }
+                }
+                Some(c) => out.push(c),
+                None => return Err("a \" has no matching \"".to_owned()),
+            }
+        }
+    }
+
+    /// What stands after a `$`.
+    fn variable(&mut self) -> Result<String, String> {
+        if self.chars.next_if_eq(&'{').is_none() {
+            let name = self.name();
+            return Ok(if name.is_empty() {
+                "$".to_owned()
+            } else {
+                (self.lookup)(&name).unwrap_or_default()
+            });
+        }
+        let name = self.name();
+        if name.is_empty() {
+            return Err("a ${…} names no variable".to_owned());
+        }
+        let value = (self.lookup)(&name);
+        let colon = match self.chars.next() {
+            Some('}') => return Ok(value.unwrap_or_default()),
+            Some(':') => true,
+            Some(other) => return self.modified(&name, value, other, false),
+            None => return Err(format!("${{{name} lacks its }}")),
+        };
+        match self.chars.next() {
+            Some(modifier) => self.modified(&name, value, modifier, colon),
+            None => Err(format!("${{{name}: lacks its }}")),
+        }
+    }
+
+    /// `${name-word}`, `${name:+word}` and so on; a colon makes an empty value count as not set.
+    fn modified(
+        &mut self,
+        name: &str,
+        value: Option<String>,
+        modifier: char,
+        colon: bool,
+    ) -> Result<String, String> {
+        if !matches!(modifier, '-' | '+' | '?') {
+            let colon = if colon { ":" } else { "" };
+            return Err(format!(
+                "${{{name}{colon}{modifier}…}} is not known; there are ${{{name}:-default}}, ${{{name}:+other}} and ${{{name}:?message}}"
+            ));
+        }
+        let word = self.until(Some('}'))?;
+        let value = value.filter(|value| !(colon && value.is_empty()));
+        match (modifier, value) {
+            ('-', value) => Ok(value.unwrap_or(word)),
+            ('+', value) => Ok(if value.is_some() { word } else { String::new() }),
+            (_, Some(value)) => Ok(value),
+            (_, None) if word.is_empty() => Err(format!("{name} has to be set")),
+            (_, None) => Err(format!("{name}: {word}")),
+        }
+    }
+
+    /// A variable's name: letters, digits and `_`, or one of the shell's special parameters, which a build
+    /// never sets.
+    fn name(&mut self) -> String {
+        let mut name = String::new();
+        match self.chars.peek() {
+            Some(c) if c.is_ascii_digit() => {
+                while let Some(c) = self.chars.next_if(char::is_ascii_digit) {
+                    name.push(c);
+                }
+            }
+            Some('@' | '*' | '#' | '?' | '-' | '$' | '!') => name.extend(self.chars.next()),
+            _ => {
+                while let Some(c) = self
+                    .chars
+                    .next_if(|c| c.is_ascii_alphanumeric() || *c == '_')
+                {
+                    name.push(c);
+                }
+            }
+        }
+        name
+    }
+}
+
+/// Splits at spaces that are not quoted or escaped; the words keep their quotes and escapes.
+pub(super) fn split(text: &str, escape: char) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let mut quote = None;
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match (quote, c) {
+            (None, c) if c.is_whitespace() => {
+                if !word.is_empty() {
+                    words.push(std::mem::take(&mut word));
+                }
+                continue;
+            }
+            (None, '\'' | '"') => quote = Some(c),
+            (Some(open), c) if c == open => quote = None,
+            _ => {}
+        }
+        word.push(c);
+        // Inside single quotes an escape is an ordinary character.
+        if c == escape && quote != Some('\'') {
+            word.extend(chars.next());
+        }
+    }
+    if !word.is_empty() {
+        words.push(word);
+    }
+    words
+}
+
+/// The pairs of an `ENV` or `LABEL`, not expanded: `name=value …`, or the old `name value with spaces`.
+pub(super) fn pairs(text: &str, escape: char) -> Result<Vec<(String, String)>, String> {
+    let words = split(text, escape);
+    let Some(first) = words.first() else {
+        return Err("a name is missing".to_owned());
+    };
+    if !first.contains('=') {
+        let rest = text.trim_start()[first.len()..].trim();
+        if rest.is_empty() {
+            return Err(format!("{first} has no value; write {first}=value"));
+        }
+        return Ok(vec![(first.clone(), rest.to_owned())]);
+    }
+    words
+        .iter()
+        .map(|word| match word.split_once('=') {
+            Some(("", _)) => Err(format!("{word} names nothing before its =")),
+            Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
+            None => Err(format!(
+                "{word} has no value; write {word}=value, or quote a value that has spaces"
+            )),
+        })
+        .collect()
+}
+
+/// The text of a shell-form instruction as one line: continued lines joined, comments between them out.
+pub(super) fn join_lines(text: &str, escape: char) -> String {
+    let mut out = String::new();
+    let mut continued = false;
+    for line in text.lines() {
+        let trimmed = line.trim();
+        if continued && (trimmed.starts_with('#') || trimmed.is_empty()) {
+            continue;
+        }
+        let line = if continued { line } else { line.trim_start() };
+        let end = line.trim_end();
+        match end.strip_suffix(escape) {
+            Some(start) => out.push_str(start),
+            None => out.push_str(end),
+        }
+        continued = true;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lookup(name: &str) -> Option<String> {
+        match name {
+            "A" => Some("alpha".to_owned()),
+            "EMPTY" => Some(String::new()),
+            "SPACE" => Some("a b".to_owned()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn words_are_expanded_as_docker_expands_them() {
+        for (text, want) in [
+            ("plain", "plain"),
+            ("$A", "alpha"),
+            ("${A}x", "alphax"),
+            ("$Ax", ""),
+            ("$A.x", "alpha.x"),
+            ("\\$A", "$A"),
+            ("'$A'", "$A"),
+            ("\"$A\"", "alpha"),
+            ("\"\\$A \\n\"", "$A \\n"),
+            ("a\\ b", "a b"),
+            ("a\\", "a"),
+            ("\"a b\"c'd e'", "a bcd e"),
+            ("${NONE}", ""),
+            ("${NONE:-dflt}", "dflt"),
+            ("${NONE-dflt}", "dflt"),
+            ("${EMPTY:-dflt}", "dflt"),
+            ("${EMPTY-dflt}", ""),
+            ("${A:-dflt}", "alpha"),
+            ("${A:+other}", "other"),
+            ("${EMPTY:+other}", ""),
+            ("${EMPTY+other}", "other"),
+            ("${NONE:+other}", ""),
+            ("${NONE:-${A}/x}", "alpha/x"),
+            ("${NONE:-\"a b\"}", "a b"),
+            ("${A:?must}", "alpha"),
+            ("$SPACE", "a b"),
+            ("$", "$"),
+            ("a$/b", "a$/b"),
+            ("$1$?", ""),
+        ] {
+            assert_eq!(expand(text, '\\', &lookup).as_deref(), Ok(want), "{text}");
+        }
+        assert_eq!(
+            expand("C:\\dir`$A", '`', &lookup).as_deref(),
+            Ok("C:\\dir$A")
+        );
+    }
+
+    #[test]
+    fn malformed_words_say_why() {
+        for (text, why) in [
+            ("'a", "a ' has no matching '"),
+            ("\"a", "a \" has no matching \""),
+            ("${A", "${A lacks its }"),
+            ("${A:", "${A: lacks its }"),
+            ("${A:-x", "a } is missing"),
+            ("${}", "a ${…} names no variable"),
+            ("${:-x}", "a ${…} names no variable"),
+            (
+                "${A%x}",
+                "${A%…} is not known; there are ${A:-default}, ${A:+other} and ${A:?message}",
+            ),
+            (
+                "${A:=x}",
+                "${A:=…} is not known; there are ${A:-default}, ${A:+other} and ${A:?message}",
+            ),
+            ("${NONE:?give a version}", "NONE: give a version"),
+            ("${NONE?}", "NONE has to be set"),
+        ] {
+            assert_eq!(expand(text, '\\', &lookup), Err(why.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn documents_keep_their_quotes() {
+        let text = "say \"$A\" it's \\$A \\n ${NONE:-x}\n";
+        assert_eq!(
+            expand_document(text, &lookup).unwrap(),
+            "say \"alpha\" it's $A \\n x\n"
+        );
+    }
+
+    #[test]
+    fn pairs_are_split_at_spaces_outside_quotes() {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        for (text, want) in [
+            ("A=1", vec![pair("A", "1")]),
+            (
+                "A=1 B=\"x y\" C=a\\ b",
+                vec![pair("A", "1"), pair("B", "\"x y\""), pair("C", "a\\ b")],
+            ),
+            ("A one two", vec![pair("A", "one two")]),
+            ("A=", vec![pair("A", "")]),
+            ("A=b=c", vec![pair("A", "b=c")]),
+        ] {
+            assert_eq!(pairs(text, '\\').unwrap(), want, "{text}");
+        }
+        assert_eq!(
+            pairs("A=1 B", '\\').unwrap_err(),
+            "B has no value; write B=value, or quote a value that has spaces"
+        );
+        assert_eq!(
+            pairs("A", '\\').unwrap_err(),
+            "A has no value; write A=value"
+        );
+        assert_eq!(
+            pairs("=1", '\\').unwrap_err(),
+            "=1 names nothing before its ="
+        );
+    }
+
+    #[test]
+    fn continued_lines_are_joined() {
+        assert_eq!(
+            join_lines("a \\\n  b \\\n# comment\n\n  c", '\\'),
+            "a   b   c"
+        );
+        assert_eq!(join_lines("a b  ", '\\'), "a b");
+        assert_eq!(join_lines("a `\r\nb", '`'), "a b");
+    }
+}

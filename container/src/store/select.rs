@@ -1,0 +1,66 @@
+//! Choosing one image of an index that holds several.
+
+use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType};
+use serde::de::DeserializeOwned;
+
+use crate::config::ImageConfig;
+use crate::request::Platform;
+use crate::{Digest, Error, Result};
+
+/// Reads a blob of whatever the index is in.
+type Read<'a> = dyn Fn(&Digest) -> Result<Vec<u8>> + 'a;
+
+/// The first image for `platform` among `candidates`, or in an index that they mention.
+pub(crate) fn select(
+    candidates: &[Descriptor],
+    platform: &Platform,
+    read: &Read<'_>,
+) -> Result<Option<ImageManifest>> {
+    nested(candidates, platform, read, 0)
+}
+
+fn nested(
+    candidates: &[Descriptor],
+    platform: &Platform,
+    read: &Read<'_>,
+    depth: usize,
+) -> Result<Option<ImageManifest>> {
+    for item in candidates {
+        if is_index(item.media_type()) {
+            // An engine nests one deep; anything much deeper is made to do harm.
+            if depth < 4 {
+                let index: ImageIndex = json(read, item.digest())?;
+                if let Some(manifest) = nested(index.manifests(), platform, read, depth + 1)? {
+                    return Ok(Some(manifest));
+                }
+            }
+            continue;
+        }
+        let manifest: ImageManifest = json(read, item.digest())?;
+        // BuildKit puts attestations beside images; their configuration is none.
+        let config: Result<ImageConfig> = json(read, manifest.config().digest());
+        if config.is_ok_and(|config| fits(platform, &config.platform())) {
+            return Ok(Some(manifest));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a media type is that of an index, in OCI's words or Docker's.
+pub(crate) fn is_index(media_type: &MediaType) -> bool {
+    *media_type == MediaType::ImageIndex
+        || media_type.as_ref() == "application/vnd.docker.distribution.manifest.list.v2+json"
+}
+
+/// Whether an image for `have` is one for `want`: a variant counts only if both sides name one.
+pub(crate) fn fits(want: &Platform, have: &Platform) -> bool {
+    let variants = match (&want.variant, &have.variant) {
+        (Some(want), Some(have)) => want == have,
+        _ => true,
+    };
+    want.os == have.os && want.arch == have.arch && variants
+}
+
+fn json<T: DeserializeOwned>(read: &Read<'_>, digest: &Digest) -> Result<T> {
+    serde_json::from_slice(&read(digest)?).map_err(|error| Error::invalid(digest, error))
+}
