@@ -64,32 +64,43 @@ pub(super) async fn serve(worker: Arc<Worker>, stream: TcpStream, peer: SocketAd
         )
         .with_upgrades();
 
-    let idle_timeout = worker.shared.attributes.idle_timeout;
-    let mut timer = pin!(tokio::time::sleep(idle_timeout));
+    // Looks four times per idle timeout, instead of being set anew for every request.
+    let quarter = worker.shared.attributes.idle_timeout / 4;
+    let mut quiet = 0;
+    let mut timer = pin!(tokio::time::sleep(quarter));
     let mut stopping = pin!(worker.stop.cancelled());
     let mut aborting = pin!(worker.abort.cancelled());
+    // The tokens are asked once, which leaves them this task's waker, and again when the node's
+    // state has changed: asking them takes a lock.
+    let mut asked = None;
     let mut stopped = false;
     let end = std::future::poll_fn(|cx| {
         if Pin::new(&mut connection).poll(cx).is_ready() {
             // An error here is the client's: it broke off, or sent what hyper answered with 400.
             return Poll::Ready(End::Over);
         }
-        if meter.take_progress() {
-            timer.as_mut().reset(Instant::now() + idle_timeout);
-        }
         while timer.as_mut().poll(cx).is_ready() {
             // While a target is asked, its own timer decides, and answers with 504 or 408.
-            if meter.phase() != Phase::Answer {
+            let busy = meter.take_progress() || meter.phase() == Phase::Answer;
+            quiet = if busy { 0 } else { quiet + 1 };
+            if quiet == 4 {
                 return Poll::Ready(End::Idle);
             }
-            timer.as_mut().reset(Instant::now() + idle_timeout);
+            timer.as_mut().reset(Instant::now() + quarter);
         }
-        if !stopped && stopping.as_mut().poll(cx).is_ready() {
-            stopped = true;
-            Pin::new(&mut connection).graceful_shutdown();
-            cx.waker().wake_by_ref();
+        let state = worker.state();
+        if asked != Some(state) {
+            asked = Some(state);
+            if aborting.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(End::Aborted);
+            }
+            if !stopped && stopping.as_mut().poll(cx).is_ready() {
+                stopped = true;
+                Pin::new(&mut connection).graceful_shutdown();
+                cx.waker().wake_by_ref();
+            }
         }
-        aborting.as_mut().poll(cx).map(|()| End::Aborted)
+        Poll::Pending
     })
     .await;
     if matches!(end, End::Idle)

@@ -3,7 +3,6 @@
 //! Source: RFC 9110 §7.6.1 for hop-by-hop fields; "HTTP headers and Application Load Balancers" and
 //! "Request tracing" in the Elastic Load Balancing user guide for those that are added.
 
-use std::fmt::Write as _;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -18,14 +17,29 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
+const ROOT: &str = "Root=";
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// Takes out what belongs to one connection only. Returns the protocol that the sender wants to
 /// change to, if any.
+///
+/// One look over the names decides whether anything has to be done, because mostly little has.
 pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
+    let (mut connection, mut others) = (false, false);
+    for name in headers.keys() {
+        connection |= *name == CONNECTION;
+        others |= *name == TE
+            || *name == TRANSFER_ENCODING
+            || *name == UPGRADE
+            || *name == KEEP_ALIVE
+            || *name == PROXY_CONNECTION;
+    }
+    if !connection && !others {
+        return None;
+    }
     let upgrade = headers.remove(UPGRADE);
     let mut wants_upgrade = false;
-    if headers.contains_key(CONNECTION) {
+    if connection {
         let named: Vec<HeaderName> = headers
             .get_all(CONNECTION)
             .iter()
@@ -43,8 +57,10 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
         }
         headers.remove(CONNECTION);
     }
-    for name in [KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING] {
-        headers.remove(name);
+    if others {
+        for name in [KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING] {
+            headers.remove(name);
+        }
     }
     upgrade.filter(|_| wants_upgrade)
 }
@@ -119,38 +135,37 @@ impl Forwarded {
         headers.insert(FORWARDED_FOR, peer);
         headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
         headers.insert(FORWARDED_PORT, self.port.clone());
-        let trace = match headers.get(&TRACE_ID).map(|value| (value, value.to_str())) {
-            Some((_, Ok(have))) if have.contains("Root=") => {
+        let own = self.next_trace();
+        let trace = match headers.get(&TRACE_ID).map(HeaderValue::to_str) {
+            Some(Ok(have)) if have.contains("Root=") => {
                 // Whoever set the root keeps it; a Self of an earlier balancer gives way to ours.
-                let rest = have
+                let rest: Vec<&str> = have
                     .split(';')
                     .filter(|field| !field.trim_start().starts_with("Self="))
-                    .collect::<Vec<_>>()
-                    .join(";");
-                format!("Self={};{rest}", self.next_trace())
+                    .collect();
+                let own = String::from_utf8_lossy(&own[ROOT.len()..]);
+                HeaderValue::try_from(format!("Self={own};{}", rest.join(";")))
             }
-            Some((_, Ok(have))) => format!("Root={};{have}", self.next_trace()),
-            _ => format!("Root={}", self.next_trace()),
+            Some(Ok(have)) => {
+                HeaderValue::try_from(format!("{};{have}", String::from_utf8_lossy(&own)))
+            }
+            _ => Ok(HeaderValue::from_bytes(&own).expect("hexadecimal digits and hyphens")),
         };
-        if let Ok(trace) = HeaderValue::try_from(trace) {
+        if let Ok(trace) = trace {
             headers.insert(TRACE_ID, trace);
         }
     }
 
-    /// `1-` the time in seconds `-` 96 bits, all in hexadecimal.
-    fn next_trace(&self) -> String {
-        let seconds = SystemTime::now()
+    /// `Root=1-` the time in seconds `-` 96 bits, all in hexadecimal.
+    fn next_trace(&self) -> [u8; 40] {
+        let mut out = *b"Root=1-........-........................";
+        let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs() & 0xffff_ffff);
-        let mut id = String::with_capacity(35);
-        // Writing to a String cannot fail.
-        let _ = write!(
-            id,
-            "1-{seconds:08x}-{:016x}{:08x}",
-            self.random(),
-            self.random() >> 32
-        );
-        id
+            .unwrap_or_default();
+        hex(&mut out[7..15], now.as_secs());
+        hex(&mut out[16..32], self.random());
+        hex(&mut out[32..40], self.random());
+        out
     }
 
     /// splitmix64: unguessable start, then only distinctness matters.
@@ -163,5 +178,13 @@ impl Forwarded {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
+    }
+}
+
+/// The last digits of a number in hexadecimal, as many as there is room for.
+fn hex(out: &mut [u8], mut number: u64) {
+    for digit in out.iter_mut().rev() {
+        *digit = b"0123456789abcdef"[(number & 0xf) as usize];
+        number >>= 4;
     }
 }

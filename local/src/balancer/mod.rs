@@ -20,6 +20,7 @@ mod body;
 mod check;
 mod client;
 mod config;
+mod forward;
 mod headers;
 mod health;
 mod io;
@@ -31,6 +32,7 @@ mod rules;
 mod table;
 #[cfg(test)]
 mod tests;
+mod thread;
 mod tunnel;
 mod upstream;
 
@@ -50,6 +52,11 @@ pub(crate) use config::{
     Action, Attributes, Condition, FixedResponse, HealthCheckConfig, ListenerConfig, Matcher,
     Redirect, Rule, Target, TargetGroupConfig,
 };
+#[cfg_attr(
+    not(test),
+    expect(unused_imports, reason = "the embedded cloud is still being joined up")
+)]
+pub(crate) use forward::{Forward, Forwarder};
 #[cfg_attr(
     not(test),
     expect(unused_imports, reason = "the embedded cloud is still being joined up")

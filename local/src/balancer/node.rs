@@ -4,17 +4,18 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
-use std::thread;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::forward::EXHAUSTED_PAUSE;
 use super::table::Shared;
+use super::thread::PinnedThread;
 use super::upstream::Pool;
 use super::{Error, Pin, client};
 
@@ -34,6 +35,19 @@ pub(super) struct Worker {
     /// Drop what is still in flight.
     pub(super) abort: CancellationToken,
     room: Arc<Semaphore>,
+    state: AtomicU8,
+}
+
+impl Worker {
+    /// Changes whenever [`Worker::stop`] or [`Worker::abort`] is cancelled.
+    pub(super) fn state(&self) -> u8 {
+        self.state.load(Ordering::Relaxed)
+    }
+
+    fn end(&self, token: &CancellationToken) {
+        self.state.fetch_add(1, Ordering::Relaxed);
+        token.cancel();
+    }
 }
 
 enum Command {
@@ -44,9 +58,7 @@ enum Command {
 /// A running node.
 pub(super) struct Node {
     commands: mpsc::UnboundedSender<Command>,
-    handle: Handle,
-    thread: thread::JoinHandle<()>,
-    done: oneshot::Receiver<()>,
+    thread: PinnedThread,
 }
 
 impl Node {
@@ -61,42 +73,9 @@ impl Node {
         shared: Arc<Shared>,
     ) -> Result<Self, Error> {
         let (commands, inbox) = mpsc::unbounded_channel();
-        let (started, start) = oneshot::channel();
-        let (finished, done) = oneshot::channel();
-        let node = name.clone();
-        let thread = thread::Builder::new()
-            // The kernel keeps 15 characters of it.
-            .name(name.chars().take(15).collect())
-            .spawn(move || {
-                let made = pin().and_then(|()| {
-                    tokio::runtime::Builder::new_current_thread()
-                        .enable_all()
-                        .build()
-                });
-                match made {
-                    Err(error) => drop(started.send(Err(error))),
-                    Ok(runtime) => {
-                        if started.send(Ok(runtime.handle().clone())).is_ok() {
-                            runtime.block_on(run(shared, bind, inbox));
-                        }
-                    }
-                }
-                // Nobody may be waiting for it.
-                let _ = finished.send(());
-            })
-            .map_err(|source| Error::StartNode {
-                node: node.clone(),
-                source,
-            })?;
-        match start.await {
-            Ok(Ok(handle)) => Ok(Self {
-                commands,
-                handle,
-                thread,
-                done,
-            }),
-            Ok(Err(source)) => Err(Error::StartNode { node, source }),
-            Err(_) => Err(Error::NodeGone),
+        match PinnedThread::start(&name, pin, run(shared, bind, inbox)).await {
+            Ok(thread) => Ok(Self { commands, thread }),
+            Err(source) => Err(Error::StartNode { node: name, source }),
         }
     }
 
@@ -116,28 +95,29 @@ impl Node {
 
     /// Runs a task on the node's thread, and so in its namespace.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
-        self.handle.spawn(task)
+        self.thread.handle().spawn(task)
     }
 
     /// Accepts nothing new, gives what is in flight this long, and ends the thread.
     pub(super) async fn stop(self, patience: Duration) {
-        // Either can only fail when the thread has ended already.
+        // It can only fail when the thread has ended already.
         let _ = self.commands.send(Command::Stop(patience));
-        let _ = self.done.await;
-        let _ = self.thread.join();
+        self.thread.join().await;
     }
 }
 
 async fn run(shared: Arc<Shared>, bind: Ipv4Addr, mut inbox: mpsc::UnboundedReceiver<Command>) {
     let mut changed = shared.changed.subscribe();
-    let idle_timeout = shared.attributes.idle_timeout;
+    let sweeps = shared.attributes.idle_timeout.as_nanos() / SWEEP.as_nanos();
+    let idle_sweeps = u32::try_from(sweeps).unwrap_or(u32::MAX);
     let worker = Arc::new(Worker {
         room: Arc::new(Semaphore::new(shared.attributes.max_connections)),
         shared,
-        pool: Pool::default(),
+        pool: Pool::new(idle_sweeps),
         tasks: TaskTracker::new(),
         stop: CancellationToken::new(),
         abort: CancellationToken::new(),
+        state: AtomicU8::new(0),
     });
     let mut listening: BTreeMap<u16, JoinHandle<()>> = BTreeMap::new();
     let mut sweep = tokio::time::interval(SWEEP);
@@ -157,21 +137,21 @@ async fn run(shared: Arc<Shared>, bind: Ipv4Addr, mut inbox: mpsc::UnboundedRece
                 None => break,
             },
             Ok(()) = changed.changed() => {
-                worker.pool.sweep(&worker.shared.table(), idle_timeout);
+                worker.pool.sweep(&worker.shared.table(), false);
             }
-            _ = sweep.tick() => worker.pool.sweep(&worker.shared.table(), idle_timeout),
+            _ = sweep.tick() => worker.pool.sweep(&worker.shared.table(), true),
         }
     }
     for accepting in listening.into_values() {
         accepting.abort();
     }
-    worker.stop.cancel();
+    worker.end(&worker.stop);
     worker.tasks.close();
     if tokio::time::timeout(patience, worker.tasks.wait())
         .await
         .is_err()
     {
-        worker.abort.cancel();
+        worker.end(&worker.abort);
         worker.tasks.wait().await;
     }
 }
@@ -234,18 +214,19 @@ async fn accept(worker: Arc<Worker>, listener: TcpListener, port: u16) {
             }
             // Out of files or memory: accepting again at once would only spin. Any other error is
             // about a connection that is gone already.
-            Err(error) if error.raw_os_error().is_some_and(is_exhaustion) => {
-                tokio::time::sleep(Duration::from_millis(50)).await;
+            Err(error) if is_exhaustion(&error) => {
+                tokio::time::sleep(EXHAUSTED_PAUSE).await;
             }
             Err(_) => {}
         }
     }
 }
 
-fn is_exhaustion(errno: i32) -> bool {
+/// Whether the process or the machine is out of files or memory.
+pub(super) fn is_exhaustion(error: &io::Error) -> bool {
     use nix::errno::Errno;
-    matches!(
-        Errno::from_raw(errno),
-        Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM
-    )
+    let exhaustion = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM];
+    error
+        .raw_os_error()
+        .is_some_and(|errno| exhaustion.contains(&Errno::from_raw(errno)))
 }

@@ -43,7 +43,8 @@ pub(super) struct Upstream {
     timer: Pin<Box<Sleep>>,
     idle_timeout: Duration,
     meter: Arc<Meter>,
-    since: Instant,
+    /// How many sweeps of the pool it has been idle for.
+    sweeps: u32,
 }
 
 /// Why there is no response.
@@ -80,15 +81,14 @@ impl Upstream {
             .handshake(TokioIo::new(Io::upstream(stream, Arc::clone(&meter))))
             .await
             .map_err(io::Error::other)?;
-        let now = Instant::now();
         Ok(Box::new(Self {
             sender,
             driver: Box::pin(connection.with_upgrades()),
             done: false,
-            timer: Box::pin(tokio::time::sleep_until(now + idle_timeout)),
+            timer: Box::pin(tokio::time::sleep(idle_timeout)),
             idle_timeout,
             meter,
-            since: now,
+            sweeps: 0,
         }))
     }
 
@@ -116,14 +116,18 @@ impl Upstream {
         self.meter
     }
 
-    /// Ready when no byte has gone either way for the idle timeout.
+    /// Ready when no byte has gone either way for the idle timeout, or up to twice as long when
+    /// some had before: the timer is looked at, not set, when bytes go.
     pub(super) fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.meter.take_progress() {
+        while self.timer.as_mut().poll(cx).is_ready() {
+            if !self.meter.take_progress() {
+                return Poll::Ready(());
+            }
             self.timer
                 .as_mut()
                 .reset(Instant::now() + self.idle_timeout);
         }
-        self.timer.as_mut().poll(cx)
+        Poll::Pending
     }
 
     /// Sends a request and waits for the head of its response.
@@ -140,8 +144,14 @@ impl Upstream {
         let mut response = pin!(tokio::task::coop::unconstrained(
             self.sender.try_send_request(request)
         ));
+        let mut sent = false;
         std::future::poll_fn(|cx| {
             let mut error = self.drive(cx);
+            if !sent {
+                // The request's own head is no sign of life.
+                sent = true;
+                self.meter.take_progress();
+            }
             match response
                 .as_mut()
                 .poll(&mut Context::from_waker(Waker::noop()))
@@ -174,10 +184,20 @@ impl Upstream {
 /// The idle connections of one node, by target.
 ///
 /// The lock is only ever taken by the node's own thread.
-#[derive(Default)]
-pub(super) struct Pool(Mutex<BTreeMap<u64, Vec<Box<Upstream>>>>);
+pub(super) struct Pool {
+    idle: Mutex<BTreeMap<u64, Vec<Box<Upstream>>>>,
+    max_sweeps: u32,
+}
 
 impl Pool {
+    /// A pool whose connections stay idle for at most this many timed sweeps.
+    pub(super) fn new(max_sweeps: u32) -> Self {
+        Self {
+            idle: Mutex::default(),
+            max_sweeps,
+        }
+    }
+
     /// The connection used last, if there is one that still stands. The flag says whether any was
     /// found closed by its target.
     pub(super) fn take(&self, target: &Destination) -> (Option<Box<Upstream>>, bool) {
@@ -201,7 +221,7 @@ impl Pool {
         if target.is_closed() || !connection.is_reusable() {
             return;
         }
-        connection.since = Instant::now();
+        connection.sweeps = 0;
         let mut pool = self.lock();
         let idle = pool.entry(target.serial).or_default();
         if idle.len() < MAX_IDLE {
@@ -210,18 +230,18 @@ impl Pool {
     }
 
     /// Closes what its target has closed, what was idle for too long, and what leads to targets
-    /// that are no longer registered.
-    pub(super) fn sweep(&self, table: &Table, idle_timeout: Duration) {
-        let now = Instant::now();
+    /// that are no longer registered. `timed` for the sweeps that count as time.
+    pub(super) fn sweep(&self, table: &Table, timed: bool) {
         self.lock().retain(|serial, idle| {
             idle.retain_mut(|connection| {
-                now.duration_since(connection.since) < idle_timeout && connection.is_reusable()
+                connection.sweeps += u32::from(timed);
+                connection.sweeps <= self.max_sweeps && connection.is_reusable()
             });
             table.open.contains(serial) && !idle.is_empty()
         });
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Vec<Box<Upstream>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,0 +1,235 @@
+//! The way in from the host: connections to a loopback port go on, as from the internet, to the
+//! public addresses of a balancer's nodes.
+//!
+//! A socket keeps the namespace it was made in. So one thread inside the internet's namespace can
+//! accept from sockets that listen in the host's, and connect from where it stands: whatever the
+//! security groups, NACLs and routes forbid to the internet does not answer on loopback either.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Pin;
+use super::node::is_exhaustion;
+use super::thread::PinnedThread;
+
+/// How long a node may take to accept before the next one is tried.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a node that did not accept is tried last instead of in its turn.
+const SHUNNED: Duration = Duration::from_secs(10);
+/// The most connections of one forwarder at a time; more wait in the kernel's accept queue.
+const MAX_CONNECTIONS: usize = 4096;
+/// How long accepting pauses when the process is out of files or memory.
+pub(super) const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+const BUFFER: usize = 16 * 1024;
+
+/// The thread in the internet's namespace that carries all forwarded connections.
+///
+/// Dropping it ends all of them at once; [`Forwarder::stop`] lets them finish.
+pub(crate) struct Forwarder {
+    thread: PinnedThread,
+    ends: Ends,
+}
+
+/// Ends everything when dropped.
+struct Ends(Arc<Shared>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.tasks.close();
+        self.0.stop.cancel();
+        self.0.abort.cancel();
+    }
+}
+
+struct Shared {
+    tasks: TaskTracker,
+    /// Accept nothing new.
+    stop: CancellationToken,
+    /// Drop what is still open.
+    abort: CancellationToken,
+    room: Arc<Semaphore>,
+}
+
+/// One forwarded port; dropping it closes the port, and lets open connections go on.
+#[derive(Debug)]
+pub(crate) struct Forward {
+    nodes: Arc<Mutex<Nodes>>,
+    stop: CancellationToken,
+}
+
+#[derive(Debug, Default)]
+struct Nodes {
+    turn: usize,
+    /// The addresses, and until when each is tried last.
+    all: Vec<(SocketAddr, Option<Instant>)>,
+}
+
+impl Nodes {
+    /// All nodes in the order in which the next connection tries them.
+    fn next(&mut self) -> Vec<SocketAddr> {
+        let now = Instant::now();
+        let count = self.all.len();
+        let start = self.turn;
+        self.turn = self.turn.wrapping_add(1);
+        let mut order: Vec<_> = (0..count)
+            .map(|n| self.all[start.wrapping_add(n) % count])
+            .collect();
+        order.sort_by_key(|(_, shunned)| shunned.is_some_and(|until| now < until));
+        order.into_iter().map(|(addr, _)| addr).collect()
+    }
+
+    fn note(&mut self, addr: SocketAddr, answered: bool) {
+        for (known, shunned) in &mut self.all {
+            if *known == addr {
+                *shunned = (!answered).then(|| Instant::now() + SHUNNED);
+            }
+        }
+    }
+}
+
+impl Forwarder {
+    /// Starts the thread, which first of all calls `pin` to enter the internet's namespace.
+    ///
+    /// # Errors
+    /// When the thread cannot be made or `pin` fails.
+    pub(crate) async fn start(name: &str, pin: Pin) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            abort: CancellationToken::new(),
+            room: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+        });
+        let main = {
+            let shared = Arc::clone(&shared);
+            async move {
+                shared.stop.cancelled().await;
+                shared.tasks.wait().await;
+            }
+        };
+        let ends = Ends(shared);
+        Ok(Self {
+            thread: PinnedThread::start(name, pin, main).await?,
+            ends,
+        })
+    }
+
+    /// Forwards every connection to `listener` to one of the nodes, in turn. A node that does not
+    /// accept is passed over; when none does, the client's connection is reset.
+    ///
+    /// # Errors
+    /// When the listener cannot be handed to the thread.
+    pub(crate) fn forward(
+        &self,
+        listener: StdListener,
+        nodes: impl IntoIterator<Item = SocketAddr>,
+    ) -> io::Result<Forward> {
+        let shared = Arc::clone(&self.ends.0);
+        listener.set_nonblocking(true)?;
+        let listener = {
+            let _inside = self.thread.handle().enter();
+            TcpListener::from_std(listener)?
+        };
+        let forward = Forward {
+            nodes: Arc::default(),
+            stop: shared.stop.child_token(),
+        };
+        forward.set_nodes(nodes);
+        let nodes = Arc::clone(&forward.nodes);
+        let stop = forward.stop.clone();
+        let tasks = shared.tasks.clone();
+        let accepting = async move {
+            tokio::select! {
+                () = accept(&shared, &listener, &nodes) => {}
+                () = stop.cancelled() => {}
+            }
+        };
+        tasks.spawn_on(accepting, self.thread.handle());
+        Ok(forward)
+    }
+
+    /// Closes all ports, gives open connections this long, and ends the thread.
+    pub(crate) async fn stop(self, patience: Duration) {
+        let Self { thread, ends } = self;
+        ends.0.tasks.close();
+        ends.0.stop.cancel();
+        // What is still open then is ended by dropping `ends`.
+        let _ = timeout(patience, ends.0.tasks.wait()).await;
+        drop(ends);
+        thread.join().await;
+    }
+}
+
+impl Forward {
+    /// Where connections go from now on.
+    pub(crate) fn set_nodes(&self, nodes: impl IntoIterator<Item = SocketAddr>) {
+        lock(&self.nodes).all = nodes.into_iter().map(|addr| (addr, None)).collect();
+    }
+}
+
+impl Drop for Forward {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn lock(nodes: &Mutex<Nodes>) -> std::sync::MutexGuard<'_, Nodes> {
+    nodes.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn accept(shared: &Arc<Shared>, listener: &TcpListener, nodes: &Arc<Mutex<Nodes>>) {
+    loop {
+        let Ok(room) = Arc::clone(&shared.room).acquire_owned().await else {
+            return;
+        };
+        match listener.accept().await {
+            Ok((client, _)) => {
+                let nodes = Arc::clone(nodes);
+                let abort = shared.abort.clone();
+                shared.tasks.spawn(async move {
+                    tokio::select! {
+                        () = carry(client, &nodes) => {}
+                        () = abort.cancelled() => {}
+                    }
+                    drop(room);
+                });
+            }
+            Err(error) if is_exhaustion(&error) => tokio::time::sleep(EXHAUSTED_PAUSE).await,
+            // About a connection that is gone already.
+            Err(_) => {}
+        }
+    }
+}
+
+async fn carry(mut client: TcpStream, nodes: &Mutex<Nodes>) {
+    let order = lock(nodes).next();
+    for addr in order {
+        let connected = timeout(CONNECT_TIMEOUT, TcpStream::connect(addr)).await;
+        lock(nodes).note(addr, matches!(connected, Ok(Ok(_))));
+        let Ok(Ok(mut node)) = connected else {
+            continue;
+        };
+        // Without it small messages may wait for acknowledgements; it can only fail on a
+        // connection that is gone already.
+        let _ = client.set_nodelay(true);
+        let _ = node.set_nodelay(true);
+        // Passes an end of input on as one, so a half-closed connection stays half open.
+        let copied =
+            tokio::io::copy_bidirectional_with_sizes(&mut client, &mut node, BUFFER, BUFFER);
+        if copied.await.is_err() {
+            // One side was reset, so the other one is too.
+            let _ = client.set_zero_linger();
+            let _ = node.set_zero_linger();
+        }
+        return;
+    }
+    // Nobody answers: the client sees a reset, as from a host that refuses.
+    let _ = client.set_zero_linger();
+}
