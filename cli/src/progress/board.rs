@@ -1,0 +1,232 @@
+//! What is under way, and which lines that makes: no clock and no stream of its own.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use landfall_provider::{Event, Key, Verb};
+
+use crate::render::{BAD, CHANGED, DIM, GOOD, duration, paint, tame};
+
+/// How long a wait lasts before it is worth a line, and how long until the next one about it.
+const WORTH_TELLING: Duration = Duration::from_secs(2);
+const TELL_AGAIN: Duration = Duration::from_secs(30);
+
+/// A resource that is being worked on.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) verb: Verb,
+    pub(crate) since: Instant,
+    /// What it is waiting for.
+    pub(crate) why: Option<String>,
+    /// When it was last told that this is under way, and with which reason.
+    told: Option<(Instant, Option<String>)>,
+}
+
+/// Everything that is under way.
+#[derive(Debug, Default)]
+pub(crate) struct Board {
+    running: BTreeMap<Key, Running>,
+}
+
+impl Board {
+    /// Takes an event in; gives the line that it is worth.
+    pub(crate) fn event(&mut self, event: &Event, now: Instant) -> Option<String> {
+        match event {
+            Event::Started { key, verb } => {
+                let running = Running {
+                    verb: *verb,
+                    since: now,
+                    why: None,
+                    told: None,
+                };
+                self.running.insert(key.clone(), running);
+                None
+            }
+            Event::Waiting { key, why, .. } => {
+                let running = self.running.entry(key.clone()).or_insert(Running {
+                    verb: Verb::Await,
+                    since: now,
+                    why: None,
+                    told: None,
+                });
+                running.why = Some(tame(why));
+                None
+            }
+            Event::Output { key, line } => Some(format!(
+                "{} {} {}",
+                paint(DIM, key),
+                paint(DIM, "│"),
+                tame(line)
+            )),
+            Event::Done {
+                key,
+                verb,
+                id,
+                took_ms,
+            } => {
+                self.running.remove(key);
+                let took = duration(Duration::from_millis(*took_ms));
+                let (style, done) = match verb {
+                    Verb::Create => (GOOD, "created"),
+                    Verb::Update => (CHANGED, "updated"),
+                    Verb::Await => (GOOD, "ready"),
+                    Verb::Delete => (CHANGED, "deleted"),
+                };
+                Some(format!(
+                    "{}  {key}  {id}  {}",
+                    paint(style, done),
+                    paint(DIM, took)
+                ))
+            }
+            Event::Failed { key, verb, error } => {
+                self.running.remove(key);
+                Some(format!(
+                    "{}  {verb} {key}: {}",
+                    paint(BAD, "failed"),
+                    tame(error)
+                ))
+            }
+        }
+    }
+
+    /// The lines about what has been under way for so long that silence would worry.
+    pub(crate) fn tick(&mut self, now: Instant) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (key, running) in &mut self.running {
+            let lasts = now.saturating_duration_since(running.since);
+            let due = match &running.told {
+                None => lasts >= WORTH_TELLING,
+                Some((at, why)) => {
+                    let ago = now.saturating_duration_since(*at);
+                    ago >= TELL_AGAIN || (ago >= WORTH_TELLING && *why != running.why)
+                }
+            };
+            if due {
+                running.told = Some((now, running.why.clone()));
+                lines.push(line(key, running, lasts));
+            }
+        }
+        lines
+    }
+
+    /// What is under way, by key.
+    pub(crate) fn running(&self) -> &BTreeMap<Key, Running> {
+        &self.running
+    }
+}
+
+fn line(key: &Key, running: &Running, lasts: Duration) -> String {
+    let why = match &running.why {
+        Some(why) => format!("  {why}"),
+        None => String::new(),
+    };
+    format!(
+        "{}  {key}{why}  {}",
+        paint(CHANGED, running.verb),
+        paint(DIM, format_args!("{} so far", duration(lasts)))
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(text: &str) -> Key {
+        text.parse().unwrap()
+    }
+
+    fn plain(line: impl AsRef<str>) -> String {
+        anstream::adapter::strip_str(line.as_ref()).to_string()
+    }
+
+    fn started(text: &str) -> Event {
+        Event::Started {
+            key: key(text),
+            verb: Verb::Create,
+        }
+    }
+
+    #[test]
+    fn what_is_done_and_what_failed_is_a_line() {
+        let mut board = Board::default();
+        let now = Instant::now();
+        assert_eq!(board.event(&started("vpc/main"), now), None);
+        let done = Event::Done {
+            key: key("vpc/main"),
+            verb: Verb::Create,
+            id: "vpc-0123".into(),
+            took_ms: 12,
+        };
+        let line = board.event(&done, now).unwrap();
+        assert_eq!(plain(line), "created  vpc/main  vpc-0123  12 ms");
+        let failed = Event::Failed {
+            key: key("nat-gateway/a"),
+            verb: Verb::Delete,
+            error: "the provider did not answer".into(),
+        };
+        let line = board.event(&failed, now).unwrap();
+        assert_eq!(
+            plain(line),
+            "failed  deleting nat-gateway/a: the provider did not answer"
+        );
+        assert!(board.running().is_empty());
+    }
+
+    #[test]
+    fn a_build_line_names_its_image() {
+        let output = Event::Output {
+            key: key("image/web"),
+            line: "STEP \x1b[1m1/3\x1b[0m".into(),
+        };
+        let line = Board::default().event(&output, Instant::now()).unwrap();
+        assert_eq!(plain(line), "image/web │ STEP 1/3");
+    }
+
+    #[test]
+    fn a_long_wait_is_told_once_then_when_its_reason_changes_and_every_half_minute() {
+        let mut board = Board::default();
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let waiting = |why: &str| Event::Waiting {
+            key: key("load-balancer/main"),
+            id: "lb-1".into(),
+            why: why.into(),
+        };
+        board.event(&started("load-balancer/main"), start);
+        board.event(&waiting("provisioning"), start);
+        assert!(board.tick(at(1)).is_empty());
+        assert_eq!(
+            board.tick(at(2)).iter().map(plain).collect::<Vec<_>>(),
+            ["creating  load-balancer/main  provisioning  2.0 s so far"]
+        );
+        assert!(board.tick(at(3)).is_empty());
+        board.event(&waiting("registering"), at(3));
+        assert!(
+            board.tick(at(3)).is_empty(),
+            "reasons that flicker are not told"
+        );
+        assert_eq!(
+            board.tick(at(4)).iter().map(plain).collect::<Vec<_>>(),
+            ["creating  load-balancer/main  registering  4.0 s so far"]
+        );
+        assert!(board.tick(at(30)).is_empty());
+        assert_eq!(board.tick(at(34)).len(), 1);
+    }
+
+    #[test]
+    fn a_short_wait_is_never_told() {
+        let mut board = Board::default();
+        let now = Instant::now();
+        board.event(&started("vpc/main"), now);
+        board.event(
+            &Event::Done {
+                key: key("vpc/main"),
+                verb: Verb::Create,
+                id: "vpc-1".into(),
+                took_ms: 5,
+            },
+            now,
+        );
+        assert!(board.tick(now + Duration::from_secs(60)).is_empty());
+    }
+}

@@ -1,0 +1,74 @@
+//! What is happening, while it happens: bars on a terminal, lines in a pipe, JSON where asked for.
+
+mod bars;
+mod board;
+mod lines;
+mod ticker;
+
+use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+
+use indicatif::ProgressDrawTarget;
+use landfall_provider::{Event, Events};
+
+use self::bars::Bars;
+use self::lines::Lines;
+
+/// Where events go.
+pub(crate) enum Progress {
+    /// A line for each running resource, drawn again and again.
+    Bars(Arc<Bars>),
+    /// A line for each thing that happened.
+    Lines(Arc<Lines>),
+    /// Each event as a line of JSON on standard output.
+    Json,
+}
+
+impl Progress {
+    /// What suits the streams that the program was started with.
+    pub(crate) fn for_streams(json: bool) -> Self {
+        if json {
+            Self::Json
+        } else if std::io::stderr().is_terminal() {
+            Self::Bars(Arc::new(Bars::start(ProgressDrawTarget::stderr())))
+        } else {
+            Self::Lines(Arc::new(Lines::start(|line| {
+                // A reader that has gone away is no reason to stop.
+                let _ = writeln!(anstream::stderr(), "{line}");
+            })))
+        }
+    }
+
+    /// The listener.
+    pub(crate) fn events(&self) -> Events {
+        match self {
+            Self::Bars(bars) => {
+                let bars = Arc::clone(bars);
+                Events::to(move |event| bars.event(&event))
+            }
+            Self::Lines(lines) => {
+                let lines = Arc::clone(lines);
+                Events::to(move |event| lines.event(&event))
+            }
+            Self::Json => Events::to(|event: Event| crate::output::json_line(&event)),
+        }
+    }
+
+    /// Says something beside the events.
+    pub(crate) fn say(&self, line: &str) {
+        match self {
+            Self::Bars(bars) => bars.say(line),
+            Self::Lines(lines) => lines.say(line),
+            Self::Json => {}
+        }
+    }
+
+    /// Takes the bars away; nothing more is drawn.
+    pub(crate) fn finish(&self) {
+        match self {
+            Self::Bars(bars) => bars.finish(),
+            Self::Lines(lines) => lines.finish(),
+            Self::Json => {}
+        }
+    }
+}
