@@ -6,7 +6,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::ids::ResourceId;
-use crate::name::Key;
+use crate::name::{Key, Kind};
 
 /// An id that is known already, or that of another resource of the same stack.
 ///
@@ -37,6 +37,8 @@ impl<T> From<T> for Input<T> {
 
 /// An [`Input`] of any type: how the planner sees the edges of the graph.
 pub trait Reference {
+    /// The kind of resource that it refers to.
+    fn kind(&self) -> Kind;
     /// The key of the resource that is referred to, if its id is not known yet.
     fn target(&self) -> Option<&Key>;
     /// The id, if it is known.
@@ -46,6 +48,10 @@ pub trait Reference {
 }
 
 impl<T: ResourceId> Reference for Input<T> {
+    fn kind(&self) -> Kind {
+        T::KIND
+    }
+
     fn target(&self) -> Option<&Key> {
         match self {
             Self::Known(_) => None,

@@ -3,6 +3,7 @@
 //! **Invariant:** this module knows no async, no provider and no randomness. Two plans of the same
 //! wishes and the same snapshot are equal.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,15 @@ pub struct After {
     pub step: usize,
     /// How far it must have come.
     pub gate: Gate,
+}
+
+impl After {
+    fn usable(step: usize) -> Self {
+        Self {
+            step,
+            gate: Gate::Usable,
+        }
+    }
 }
 
 /// What a step does.
@@ -133,6 +143,7 @@ pub fn plan(desired: &Stack, live: &Snapshot, schema: &Schema) -> Result<Plan, P
         nodes: Vec::new(),
         making: BTreeMap::new(),
         ending: BTreeMap::new(),
+        uses: BTreeMap::new(),
     };
     planner.decide(desired, live)?;
     planner.connect(desired)?;
@@ -142,13 +153,18 @@ pub fn plan(desired: &Stack, live: &Snapshot, schema: &Schema) -> Result<Plan, P
     })
 }
 
+/// An id, and the kind of what it names: two kinds may have the same.
+type Id = (Kind, String);
+
 struct Planner<'a> {
     schema: &'a Schema,
     nodes: Vec<Step>,
     /// The step after which a key has its (new) id.
     making: BTreeMap<Key, usize>,
-    /// The step that ends an id.
-    ending: BTreeMap<String, usize>,
+    /// The step that ends a live resource.
+    ending: BTreeMap<Id, usize>,
+    /// How many live resources mention one.
+    uses: BTreeMap<Id, usize>,
 }
 
 impl Planner<'_> {
@@ -156,6 +172,25 @@ impl Planner<'_> {
         self.schema
             .get(&key.kind)
             .ok_or_else(|| PlanError::UnknownKind(key.clone()))
+    }
+
+    /// The ids that a live resource refers to.
+    fn mentions(&self, live: &Found) -> Result<Vec<Id>, PlanError> {
+        let mentions = self
+            .facts(&live.key)?
+            .mentions(&live.spec)
+            .map_err(|error| PlanError::Misfit(live.key.clone(), error.to_string()))?;
+        Ok(mentions
+            .into_iter()
+            .filter_map(|mention| match mention {
+                Mention::Id(kind, id) => Some((kind, id)),
+                Mention::Key(_) => None,
+            })
+            .collect())
+    }
+
+    fn uses(&self, live: &Found) -> usize {
+        self.uses.get(&id_of(live)).copied().unwrap_or(0)
     }
 
     fn push(&mut self, key: &Key, action: Action) -> usize {
@@ -173,6 +208,9 @@ impl Planner<'_> {
         let mut by_key: BTreeMap<&Key, Vec<&Found>> = BTreeMap::new();
         for found in live.found() {
             by_key.entry(&found.key).or_default().push(found);
+            for mention in self.mentions(found)? {
+                *self.uses.entry(mention).or_default() += 1;
+            }
         }
         let mut ids: BTreeMap<Key, String> = BTreeMap::new();
         for key in wishes_in_order(desired)? {
@@ -194,37 +232,32 @@ impl Planner<'_> {
                 };
                 candidates.push((rank, found, change));
             }
-            candidates.sort_by_key(|(rank, ..)| *rank);
+            // Of several that fit equally, the one that others use already.
+            candidates.sort_by_key(|(rank, found, _)| (*rank, Reverse(self.uses(found))));
             let mut candidates = candidates.into_iter();
 
-            let mut because = None;
             let making = match candidates.next() {
-                Some((_, live, change)) => {
-                    let ending = match (&live.state, change) {
-                        (Probe::Failed(why), _) => Err(Reason::Failed(why.clone())),
-                        (_, Change::Keep) => Ok(Action::Keep { live: live.clone() }),
-                        (_, Change::Update(fields)) => Ok(Action::Update {
+                Some((_, live, change)) => match unfit(live, change) {
+                    Ok(Change::Update(fields)) => {
+                        ids.insert(key.clone(), live.id.clone());
+                        Action::Update {
                             live: live.clone(),
-                            want: want.clone(),
+                            want,
                             fields,
-                        }),
-                        (_, Change::Replace(fields)) => Err(Reason::Replaced(fields)),
-                    };
-                    match ending {
-                        Ok(action) => {
-                            ids.insert(key.clone(), live.id.clone());
-                            action
-                        }
-                        Err(reason) => {
-                            self.end(live, reason.clone(), facts.retention);
-                            because = Some(reason);
-                            Action::Create {
-                                want,
-                                because: because.clone(),
-                            }
                         }
                     }
-                }
+                    Ok(_) => {
+                        ids.insert(key.clone(), live.id.clone());
+                        Action::Keep { live: live.clone() }
+                    }
+                    Err(reason) => {
+                        self.end(live, reason.clone(), facts.retention);
+                        Action::Create {
+                            want,
+                            because: Some(reason),
+                        }
+                    }
+                },
                 None => Action::Create {
                     want,
                     because: None,
@@ -232,12 +265,9 @@ impl Planner<'_> {
             };
             let making = self.push(key, making);
             self.making.insert(key.clone(), making);
-            for (_, surplus, _) in candidates {
-                self.end(
-                    surplus,
-                    because.clone().unwrap_or(Reason::Surplus),
-                    facts.retention,
-                );
+            for (_, surplus, change) in candidates {
+                let reason = unfit(surplus, change).err().unwrap_or(Reason::Surplus);
+                self.end(surplus, reason, facts.retention);
             }
         }
         for found in by_key.into_values().flatten() {
@@ -256,23 +286,22 @@ impl Planner<'_> {
                     because,
                 },
             );
-            self.ending.insert(found.id.clone(), step);
+            self.ending.insert(id_of(found), step);
         }
     }
 
     /// The edges: makers behind what they refer to, endings behind those who still refer to them.
     fn connect(&mut self, desired: &Stack) -> Result<(), PlanError> {
         let mut edges: Vec<BTreeSet<After>> = vec![BTreeSet::new(); self.nodes.len()];
-        let by_kind = |making: bool| {
-            let mut kinds: BTreeMap<&Kind, Vec<usize>> = BTreeMap::new();
-            for (index, node) in self.nodes.iter().enumerate() {
-                if matches!(node.action, Action::Delete { .. }) != making {
-                    kinds.entry(&node.key.kind).or_default().push(index);
-                }
-            }
-            kinds
-        };
-        let (makers, enders) = (by_kind(true), by_kind(false));
+        let (mut makers, mut enders) = (BTreeMap::new(), BTreeMap::new());
+        for (index, node) in self.nodes.iter().enumerate() {
+            let kinds = match node.action {
+                Action::Delete { .. } => &mut enders,
+                _ => &mut makers,
+            };
+            let steps: &mut Vec<usize> = kinds.entry(&node.key.kind).or_default();
+            steps.push(index);
+        }
 
         for (key, &step) in &self.making {
             for need in &desired.wishes()[key].needs {
@@ -284,65 +313,64 @@ impl Planner<'_> {
             }
             for kind in self.facts(key)?.after {
                 for &earlier in makers.get(kind).into_iter().flatten() {
-                    edges[step].insert(After {
-                        step: earlier,
-                        gate: Gate::Usable,
-                    });
+                    edges[step].insert(After::usable(earlier));
                 }
             }
         }
         for (step, node) in self.nodes.iter().enumerate() {
-            let facts = self.facts(&node.key)?;
-            let misfit =
-                |error: serde_json::Error| PlanError::Misfit(node.key.clone(), error.to_string());
-            match &node.action {
-                // Who referred to it goes first, or stops referring to it.
-                Action::Delete { live, .. } | Action::Update { live, .. } => {
-                    for mention in facts.mentions(&live.spec).map_err(misfit)? {
-                        if let Mention::Id(id) = mention
-                            && let Some(&ending) = self.ending.get(&id)
-                            && ending != step
-                        {
-                            edges[ending].insert(After {
-                                step,
-                                gate: Gate::Usable,
-                            });
-                        }
-                    }
+            let (Action::Delete { live, .. } | Action::Update { live, .. }) = &node.action else {
+                continue;
+            };
+            // Who referred to it goes first, or stops referring to it.
+            for id in self.mentions(live)? {
+                if let Some(&ending) = self.ending.get(&id)
+                    && ending != step
+                {
+                    edges[ending].insert(After::usable(step));
                 }
-                Action::Keep { .. } | Action::Create { .. } => {}
             }
-            match &node.action {
-                Action::Delete { .. } => {
-                    for kind in facts.after {
-                        for &earlier in enders.get(kind).into_iter().flatten() {
-                            edges[earlier].insert(After {
-                                step,
-                                gate: Gate::Usable,
-                            });
-                        }
+            if matches!(node.action, Action::Delete { .. }) {
+                for kind in self.facts(&node.key)?.after {
+                    for &earlier in enders.get(kind).into_iter().flatten() {
+                        edges[earlier].insert(After::usable(step));
                     }
                 }
-                // The old one first: names and addresses are unique.
-                Action::Create {
-                    because: Some(_), ..
-                } => {
-                    for &old in enders.get(&node.key.kind).into_iter().flatten() {
-                        if self.nodes[old].key == node.key {
-                            edges[step].insert(After {
-                                step: old,
-                                gate: Gate::Usable,
-                            });
-                        }
-                    }
-                }
-                _ => {}
             }
         }
+        self.successors(&mut edges);
         for (node, after) in self.nodes.iter_mut().zip(edges) {
             node.after = after.into_iter().collect();
         }
         Ok(())
+    }
+
+    /// A successor comes behind its predecessor's end, since names and addresses are unique; but where
+    /// somebody who stays has to be moved from the one to the other first, the end comes last.
+    fn successors(&self, edges: &mut [BTreeSet<After>]) {
+        let is_update = |step: &usize| matches!(self.nodes[*step].action, Action::Update { .. });
+        let mut held_up_by: Vec<Vec<usize>> = vec![Vec::new(); self.nodes.len()];
+        for &ending in self.ending.values() {
+            for after in &edges[ending] {
+                held_up_by[after.step].push(ending);
+            }
+        }
+        let mut last = BTreeSet::new();
+        let mut next: Vec<usize> = (0..self.nodes.len()).filter(is_update).collect();
+        while let Some(step) = next.pop() {
+            for &ending in &held_up_by[step] {
+                if last.insert(ending) {
+                    next.push(ending);
+                }
+            }
+        }
+        for &old in self.ending.values() {
+            if let Some(&new) = self.making.get(&self.nodes[old].key)
+                && matches!(self.nodes[new].action, Action::Create { .. })
+                && !last.contains(&old)
+            {
+                edges[new].insert(After::usable(old));
+            }
+        }
     }
 
     /// The steps, each behind those that it waits for; among equals by key.
@@ -371,13 +399,14 @@ impl Planner<'_> {
             }
         }
         if order.len() < self.nodes.len() {
-            let stuck = self
-                .nodes
-                .iter()
-                .enumerate()
-                .filter(|(index, _)| place[*index] == usize::MAX);
+            let stuck = (0..self.nodes.len()).filter(|&index| place[index] == usize::MAX);
+            let waits = stuck.map(|index| {
+                let after = &self.nodes[index].after;
+                (index, after.iter().map(|after| after.step).collect())
+            });
+            let circle = circle(waits.collect()).into_iter();
             return Err(PlanError::Cycle(
-                stuck.map(|(_, node)| node.key.clone()).collect(),
+                circle.map(|index| self.nodes[index].key.clone()).collect(),
             ));
         }
         let mut nodes: Vec<Option<Step>> = self.nodes.into_iter().map(Some).collect();
@@ -392,6 +421,19 @@ impl Planner<'_> {
             step.after.sort();
         }
         Ok(steps)
+    }
+}
+
+fn id_of(live: &Found) -> Id {
+    (live.key.kind.clone(), live.id.clone())
+}
+
+/// Why a live resource cannot stay under its key; the change to it, if it can.
+fn unfit(live: &Found, change: Change) -> Result<Change, Reason> {
+    match (&live.state, change) {
+        (Probe::Failed(why), _) => Err(Reason::Failed(why.clone())),
+        (_, Change::Replace(fields)) => Err(Reason::Replaced(fields)),
+        (_, change) => Ok(change),
     }
 }
 
@@ -431,13 +473,24 @@ fn wishes_in_order(desired: &Stack) -> Result<Vec<&Key>, PlanError> {
         }
     }
     if order.len() < wishes.len() {
-        let stuck = waits
-            .into_iter()
-            .filter(|(_, waits)| *waits > 0)
-            .map(|(key, _)| key.clone());
-        return Err(PlanError::Cycle(stuck.collect()));
+        let stuck = waits.into_iter().filter(|(_, waits)| *waits > 0);
+        let waits = stuck.map(|(key, _)| (key, wishes[key].needs.iter().collect()));
+        let circle = circle(waits.collect()).into_iter();
+        return Err(PlanError::Cycle(circle.cloned().collect()));
     }
     Ok(order)
+}
+
+/// Of those that wait for ever, the ones that others of them wait for: without what only comes behind.
+fn circle<T: Ord + Copy>(mut waits: BTreeMap<T, BTreeSet<T>>) -> Vec<T> {
+    loop {
+        let needed: BTreeSet<T> = waits.values().flatten().copied().collect();
+        let before = waits.len();
+        waits.retain(|one, _| needed.contains(one));
+        if waits.len() == before {
+            return waits.into_keys().collect();
+        }
+    }
 }
 
 #[cfg(test)]

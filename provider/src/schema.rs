@@ -13,9 +13,12 @@ use crate::resource::{Change, Gate, Resource, Retention};
 pub enum Mention {
     /// Of another resource of the stack, whose id is not known yet.
     Key(Key),
-    /// Of an id.
-    Id(String),
+    /// Of the id of something of this kind.
+    Id(Kind, String),
 }
+
+/// The id of a resource of the stack, as far as it is known.
+type Ids<'a> = dyn Fn(&Key) -> Option<String> + 'a;
 
 /// What there is to know of a kind without asking any provider.
 #[derive(Debug, Clone, Copy)]
@@ -32,7 +35,7 @@ pub struct KindFacts {
     pub forces_replacement: &'static [&'static str],
     change: fn(&Value, &Value) -> serde_json::Result<Change>,
     mentions: fn(&Value) -> serde_json::Result<Vec<Mention>>,
-    resolve: fn(&Value, &dyn Fn(&Key) -> Option<String>) -> serde_json::Result<Value>,
+    resolve: fn(&Value, &Ids<'_>) -> serde_json::Result<Value>,
 }
 
 impl KindFacts {
@@ -51,7 +54,7 @@ impl KindFacts {
                     .into_iter()
                     .filter_map(|reference| match (reference.target(), reference.id()) {
                         (Some(key), _) => Some(Mention::Key(key.clone())),
-                        (None, Some(id)) => Some(Mention::Id(id.to_owned())),
+                        (None, Some(id)) => Some(Mention::Id(reference.kind(), id.to_owned())),
                         (None, None) => None,
                     })
                     .collect())
@@ -88,11 +91,7 @@ impl KindFacts {
     ///
     /// # Errors
     /// When it is not a spec of this kind.
-    pub fn resolve(
-        &self,
-        spec: &Value,
-        ids: &dyn Fn(&Key) -> Option<String>,
-    ) -> serde_json::Result<Value> {
+    pub fn resolve(&self, spec: &Value, ids: &Ids<'_>) -> serde_json::Result<Value> {
         (self.resolve)(spec, ids)
     }
 }
