@@ -1,1 +1,4 @@
 //! Placeholder.
+
+#[cfg(unix)]
+pub mod engines;

@@ -1,1 +1,470 @@
-//! The builder that asks a Docker-compatible engine.
+//! The builder that asks a Docker-compatible engine: Docker with BuildKit or without, or Podman.
+//!
+//! The context goes to the engine as a stream, its output comes back line by line, and the image goes from the
+//! engine into the [`Store`]. On the engine it has a tag of its own only meanwhile: what stays is the build
+//! cache. For BuildKit that is a store of its own; for the classic builder and for Podman the cache *is*
+//! untagged images, as after any build with them (`docker image prune`, `podman image prune`).
+//!
+//! BuildKit runs without a client session, so it cannot ask for credentials while it builds. Base images that
+//! the engine does not have are therefore pulled before the build, with credentials. `RUN --mount=type=secret`
+//! and `type=ssh` need a session, and fail.
+
+mod address;
+mod credentials;
+mod dockerfile;
+mod image;
+mod pipe;
+mod progress;
+mod trace;
+mod transport;
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bollard::query_parameters::{BuildImageOptionsBuilder, BuilderVersion};
+use bollard::{API_DEFAULT_VERSION, Docker};
+use http_body_util::StreamBody;
+use hyper::Request;
+use hyper::header;
+
+pub use address::{Address, AddressError, Environment};
+
+use crate::builder::{Output, run_blocking};
+use crate::{
+    BuildRequest, Builder, Built, Context, EngineAttempt, Error, FailedStep, Platform, Result,
+    Store,
+};
+use credentials::Credentials;
+use dockerfile::Base;
+use image::TemporaryTag;
+use progress::{Message, Outcome, Progress};
+use transport::{Failure, Messages};
+
+/// How long an engine may take to say what it is, in [`Engine::connect`].
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// How long an engine may take to begin an answer to anything else, such as exporting an image.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Which engine it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Docker, or something that says nothing else of itself.
+    Docker,
+    /// Podman's Docker-compatible API.
+    Podman,
+}
+
+/// A running engine that has answered.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    address: Address,
+    docker: Docker,
+    kind: Kind,
+    version: String,
+    platform: Platform,
+    buildkit: bool,
+    config_file: Option<PathBuf>,
+}
+
+impl Engine {
+    /// The first engine that answers, of the places that `environment` names or, when it names none, of the
+    /// usual ones. Waits at most two seconds for each.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::EngineUnavailable`] with every place that was tried and why it was none.
+    pub async fn connect(environment: &Environment) -> Result<Self> {
+        let mut tried = Vec::new();
+        for address in environment.addresses()? {
+            let name = address.to_string();
+            match attempt(address, environment).await {
+                Ok(engine) => return Ok(engine),
+                Err(problem) => tried.push(EngineAttempt {
+                    address: name,
+                    problem,
+                }),
+            }
+        }
+        Err(Error::EngineUnavailable {
+            tried,
+            hint: address::OTHER_WAYS.to_owned(),
+        })
+    }
+
+    /// Asks the engine for a sign of life, and waits at most two seconds for it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::EngineUnavailable`] if it does not answer any more.
+    pub async fn ping(&self) -> Result<()> {
+        let problem = match tokio::time::timeout(ANSWER, self.docker.ping()).await {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(error)) => chain(&error),
+            Err(_) => no_answer(),
+        };
+        Err(Error::EngineUnavailable {
+            tried: vec![EngineAttempt {
+                address: self.address.to_string(),
+                problem,
+            }],
+            hint: address::OTHER_WAYS.to_owned(),
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Which engine it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Its version as it says it: `20.10.24+dfsg1`.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Whether builds use BuildKit: the engine has it, and `DOCKER_BUILDKIT=0` does not forbid it.
+    #[must_use]
+    pub fn uses_buildkit(&self) -> bool {
+        self.buildkit
+    }
+
+    /// Credentials for the registries of `bases`, and those of the request.
+    async fn credentials(
+        &self,
+        request: &BuildRequest,
+        bases: &[Base],
+        output: &Output<'_>,
+    ) -> Result<Credentials> {
+        let registries: BTreeSet<String> = bases
+            .iter()
+            .map(|base| base.registry().to_owned())
+            .collect();
+        let given = request.credentials.clone();
+        let config = self.config_file.clone();
+        // Helpers are programs that may ask a keyring or a network.
+        let (found, warnings) = run_blocking(move || {
+            let warnings = std::sync::Mutex::new(Vec::new());
+            let found = credentials::find(&registries, &given, config.as_deref(), &|line| {
+                if let Ok(mut warnings) = warnings.lock() {
+                    warnings.push(line.to_owned());
+                }
+            });
+            Ok((found, warnings.into_inner().unwrap_or_default()))
+        })
+        .await?;
+        for warning in warnings {
+            output(&warning);
+        }
+        Ok(found)
+    }
+
+    /// Sends the context and follows the build to its end.
+    async fn run(
+        &self,
+        request: &BuildRequest,
+        context: Context,
+        credentials: &Credentials,
+        tag: &str,
+        output: &Output<'_>,
+    ) -> Result<Outcome> {
+        let query = self.query(request, &context, tag)?;
+        let (mut writer, frames) = pipe::body();
+        let sending = tokio::task::spawn_blocking(move || {
+            let written = context.write_tar(&mut writer);
+            match written {
+                Ok(()) => {
+                    std::io::Write::flush(&mut writer).map_err(Error::io("send", context.root()))
+                }
+                Err(error) => {
+                    writer.fail();
+                    Err(error)
+                }
+            }
+        });
+        let http = Request::post(format!("/build?{query}"))
+            .header(header::HOST, "engine")
+            .header(header::CONTENT_TYPE, "application/x-tar")
+            .header("X-Registry-Config", self.header(credentials)?)
+            .body(StreamBody::new(frames))
+            .map_err(|error| self.cannot("build an image", error))?;
+
+        let followed = match transport::send(&self.address, http).await {
+            Ok(messages) => follow(messages, output).await,
+            Err(failure) => Err(failure),
+        };
+        // A context that cannot be read breaks the connection; the reason is here. A pipe that is broken says
+        // only that the engine wanted no more.
+        let sent = match followed {
+            Ok(Outcome::Image(_)) => Ok(()),
+            _ => sending.await.unwrap_or(Ok(())),
+        };
+        match sent {
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::BrokenPipe => {}
+            Err(error) => return Err(error),
+            Ok(()) => {}
+        }
+        match followed {
+            Ok(outcome) => Ok(outcome),
+            // The engine does not even start: the Dockerfile, the target or an argument is wrong.
+            Err(Failure::Refused { message, .. }) => Ok(Outcome::Failed {
+                step: None,
+                message,
+                output: Vec::new(),
+            }),
+            Err(failure) => Err(self.failed("build an image", failure)),
+        }
+    }
+
+    /// The options of `POST /build`.
+    fn query(&self, request: &BuildRequest, context: &Context, tag: &str) -> Result<String> {
+        let args: HashMap<String, String> = request
+            .args
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        let options = BuildImageOptionsBuilder::default()
+            .dockerfile(&context.dockerfile_name())
+            .t(tag)
+            .buildargs(&args)
+            .target(request.target.as_deref().unwrap_or_default())
+            .platform(&request.platform.to_string())
+            // Containers of the steps go, also those of the step that fails.
+            .rm(true)
+            .forcerm(true)
+            .version(if self.buildkit {
+                BuilderVersion::BuilderBuildKit
+            } else {
+                BuilderVersion::BuilderV1
+            })
+            .build();
+        serde_urlencoded::to_string(&options).map_err(|error| self.cannot("build an image", error))
+    }
+
+    fn header(&self, value: &impl serde::Serialize) -> Result<String> {
+        credentials::header(value).map_err(|error| self.cannot("take credentials", error))
+    }
+
+    /// An [`Error::Engine`].
+    fn cannot(
+        &self,
+        doing: impl Into<String>,
+        source: impl std::error::Error + Send + Sync + 'static,
+    ) -> Error {
+        Error::Engine {
+            doing: format!("{} (asked at {})", doing.into(), self.address),
+            source: Box::new(source),
+        }
+    }
+
+    /// What a [`Failure`] is to the caller.
+    fn failed(&self, doing: impl Into<String>, failure: Failure) -> Error {
+        match failure {
+            Failure::Lost(_) | Failure::Connect(_) => Error::EngineLost {
+                address: self.address.to_string(),
+                doing: doing.into(),
+                source: Some(Box::new(failure)),
+            },
+            Failure::Refused { .. } | Failure::Nonsense(_) => self.cannot(doing, failure),
+        }
+    }
+}
+
+#[async_trait]
+impl Builder for Engine {
+    async fn build(
+        &self,
+        request: &BuildRequest,
+        store: &Store,
+        output: &Output<'_>,
+    ) -> Result<Built> {
+        let (context, source, text) = {
+            let request = request.clone();
+            run_blocking(move || {
+                let context = Context::open(&request)?;
+                let source = request.identity_of(&context)?;
+                Ok((context, source, request.read_dockerfile()?))
+            })
+            .await?
+        };
+        let bases = dockerfile::bases(&text, request, &self.platform);
+        let credentials = self.credentials(request, &bases, output).await?;
+        if self.buildkit {
+            for base in &bases {
+                self.pull_if_missing(base, &credentials, output).await?;
+            }
+        }
+        let tag = TemporaryTag::new(self, &source);
+        match self
+            .run(request, context, &credentials, tag.name(), output)
+            .await?
+        {
+            Outcome::Image(_) => {}
+            Outcome::Unfinished => {
+                return Err(Error::EngineLost {
+                    address: self.address.to_string(),
+                    doing: "build an image".to_owned(),
+                    source: None,
+                });
+            }
+            Outcome::Failed {
+                step,
+                message,
+                output,
+            } => {
+                let step = step.map(|step| FailedStep {
+                    at: dockerfile::line_of(&text, &step)
+                        .map(|line| (request.dockerfile_path(), line)),
+                    text: step.text,
+                });
+                return Err(Error::BuildFailed {
+                    step,
+                    message,
+                    output,
+                });
+            }
+        }
+        let stored = self.export(&tag, request, &source, store).await;
+        if let Err(error) = tag.remove().await {
+            // The image is in the store all the same.
+            output(&format!("warning: {}", chain(&error)));
+        }
+        let stored = stored?;
+        Ok(Built {
+            manifest_digest: stored.manifest_digest,
+            config_digest: stored.config_digest,
+            source,
+            builder: Some(self.name().to_owned()),
+        })
+    }
+
+    fn name(&self) -> &'static str {
+        match self.kind {
+            Kind::Docker => "docker",
+            Kind::Podman => "podman",
+        }
+    }
+}
+
+/// Reads the messages of a build to their end.
+async fn follow(mut messages: Messages, output: &Output<'_>) -> Result<Outcome, Failure> {
+    let mut progress = Progress::new(output);
+    while let Some(message) = messages.next::<Message>().await? {
+        progress.take(&message);
+    }
+    Ok(progress.finish())
+}
+
+/// Sees whether an engine answers at `address`; tells why not.
+async fn attempt(address: Address, environment: &Environment) -> Result<Engine, String> {
+    // The operating system's own words about the socket are better than those of an HTTP client.
+    match tokio::time::timeout(ANSWER, transport::knock(&address)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            return Err(match &address {
+                Address::Unix(path) => address::socket_problem(path, &error),
+                Address::Tcp(_) | Address::Pipe(_) => error.to_string(),
+            });
+        }
+        Err(_) => return Err(no_answer()),
+    }
+    let docker = client(&address).map_err(|error| chain(&error))?;
+    let version = match tokio::time::timeout(ANSWER, docker.version()).await {
+        Ok(Ok(version)) => version,
+        Ok(Err(error)) => {
+            return Err(format!(
+                "something answers, but it is no container engine: {}",
+                chain(&error)
+            ));
+        }
+        Err(_) => return Err(no_answer()),
+    };
+    let Some(api) = version.api_version.as_deref().and_then(api_version) else {
+        return Err(
+            "something answers, but it is no container engine: it does not say its API version"
+                .to_owned(),
+        );
+    };
+    let podman = version
+        .components
+        .iter()
+        .flatten()
+        .any(|component| component.name.starts_with("Podman"));
+    let kind = if podman { Kind::Podman } else { Kind::Docker };
+    let os = version.os.unwrap_or_else(|| "linux".to_owned());
+    let arch = version
+        .arch
+        .unwrap_or_else(|| Platform::host().arch.clone());
+    // BuildKit is in Docker since API version 1.39 (18.09), and only builds for Linux.
+    let has_buildkit = kind == Kind::Docker && api >= (1, 39) && os == "linux";
+    Ok(Engine {
+        address,
+        docker: docker.with_timeout(PATIENCE),
+        kind,
+        version: version.version.unwrap_or_default(),
+        platform: format!("{os}/{arch}")
+            .parse()
+            .unwrap_or_else(|_| Platform::host()),
+        buildkit: has_buildkit && environment.docker_buildkit != Some(false),
+        config_file: environment.config_file(),
+    })
+}
+
+fn client(address: &Address) -> Result<Docker, bollard::errors::Error> {
+    let timeout = PATIENCE.as_secs();
+    match address {
+        Address::Tcp(authority) => {
+            Docker::connect_with_http(&format!("tcp://{authority}"), timeout, API_DEFAULT_VERSION)
+        }
+        #[cfg(unix)]
+        Address::Unix(path) => {
+            Docker::connect_with_unix(&path.to_string_lossy(), timeout, API_DEFAULT_VERSION)
+        }
+        #[cfg(windows)]
+        Address::Pipe(path) => Docker::connect_with_named_pipe(path, timeout, API_DEFAULT_VERSION),
+        #[cfg(unix)]
+        Address::Pipe(path) => {
+            Err(bollard::errors::Error::UnsupportedURISchemeError { uri: path.clone() })
+        }
+        #[cfg(windows)]
+        Address::Unix(path) => Err(bollard::errors::Error::UnsupportedURISchemeError {
+            uri: path.display().to_string(),
+        }),
+    }
+    // Header values of credentials have to be in the URL-safe alphabet, which the library does not use.
+    .map(|docker| docker.with_request_modifier(image::url_safe_credentials))
+}
+
+/// `1.41` as numbers.
+fn api_version(text: &str) -> Option<(u32, u32)> {
+    let (major, minor) = text.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+fn no_answer() -> String {
+    format!("it does not answer within {} seconds", ANSWER.as_secs())
+}
+
+/// An error and what caused it, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        // Some errors repeat their source.
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,294 @@
+//! What has to be known about a Dockerfile before an engine gets it: the images it builds on; and after: the
+//! line of the step that failed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use parse_dockerfile::{Dockerfile, Flag, FromInstruction, Instruction, Stage};
+
+use super::progress::{Place, Step};
+use crate::{BuildRequest, Platform};
+
+/// An image that a build takes from a registry.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Base {
+    /// The image as the Dockerfile has it, its variables replaced.
+    pub(super) reference: String,
+    /// For which platform.
+    pub(super) platform: String,
+}
+
+impl Base {
+    /// The registry's host, as docker's client decides it.
+    pub(super) fn registry(&self) -> &str {
+        match self.reference.split_once('/') {
+            Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => host,
+            _ => "docker.io",
+        }
+    }
+
+    /// The reference with a tag: an engine that is asked for an image without one pulls every tag.
+    pub(super) fn tagged(&self) -> String {
+        let name = self.reference.rsplit('/').next().unwrap_or_default();
+        if name.contains([':', '@']) {
+            self.reference.clone()
+        } else {
+            format!("{}:latest", self.reference)
+        }
+    }
+}
+
+/// The images that the stages up to the target build on or copy from.
+///
+/// What cannot be read here is left to the engine, which has the better error: then the list is short.
+pub(super) fn bases(text: &str, request: &BuildRequest, engine: &Platform) -> Vec<Base> {
+    let Ok(file) = parse_dockerfile::parse(text) else {
+        return Vec::new();
+    };
+    let mut variables = platform_variables(&request.platform, engine);
+    let defaults = file.global_args().map(|arg| &arg.arguments.value);
+    for word in defaults.flat_map(|words| words.split_whitespace()) {
+        let (name, default) = word.split_once('=').unwrap_or((word, ""));
+        let default = expand(default.trim_matches(['"', '\'']), &variables);
+        if let Some(value) = request.args.get(name).cloned().or(default) {
+            variables.insert(name.to_owned(), value);
+        }
+    }
+    let target = request.platform.to_string();
+    let mut found = BTreeSet::new();
+    if let Some(syntax) = &file.parser_directives.syntax {
+        found.insert(Base {
+            reference: syntax.value.value.to_owned(),
+            platform: engine.to_string(),
+        });
+    }
+
+    let stages: Vec<Stage<'_, '_>> = file.stages().collect();
+    // A name is valid in the stages after it; a later stage of the same name takes it over.
+    let named = |name: &str, before: usize| {
+        let by_name = (0..before).rev().find(|index| {
+            let stage = stages[*index].from.as_.as_ref();
+            stage.is_some_and(|(_, stage)| stage.value.eq_ignore_ascii_case(name))
+        });
+        by_name.or_else(|| name.parse().ok().filter(|index| *index < before))
+    };
+    let last = match &request.target {
+        Some(target) => named(target, stages.len()),
+        None => stages.len().checked_sub(1),
+    };
+    let mut todo: Vec<usize> = last.into_iter().collect();
+    let mut seen = BTreeSet::new();
+    while let Some(index) = todo.pop() {
+        if !seen.insert(index) {
+            continue;
+        }
+        let stage = &stages[index];
+        let platform = stage_platform(stage.from, &variables).unwrap_or_else(|| target.clone());
+        let from = expand(&stage.from.image.value, &variables);
+        for name in from.into_iter().chain(sources(stage)) {
+            match named(&name, index) {
+                Some(other) => todo.push(other),
+                None if name.eq_ignore_ascii_case("scratch") => {}
+                None => {
+                    found.insert(Base {
+                        reference: name,
+                        platform: platform.clone(),
+                    });
+                }
+            }
+        }
+    }
+    found.into_iter().collect()
+}
+
+/// `--platform` of a `FROM`.
+fn stage_platform(
+    from: &FromInstruction<'_>,
+    variables: &BTreeMap<String, String>,
+) -> Option<String> {
+    expand(&flag(&from.options, "platform")?, variables)
+}
+
+/// What a stage copies from: `COPY --from=…`, and `from=…` of `RUN --mount=…`.
+fn sources(stage: &Stage<'_, '_>) -> Vec<String> {
+    stage
+        .instructions
+        .iter()
+        .filter_map(|instruction| match instruction {
+            Instruction::Copy(copy) => flag(&copy.options, "from"),
+            Instruction::Run(run) => flag(&run.options, "mount")?
+                .split(',')
+                .find_map(|part| part.strip_prefix("from=").map(str::to_owned)),
+            _ => None,
+        })
+        // Engines do not replace variables here either.
+        .filter(|name| !name.contains('$'))
+        .collect()
+}
+
+fn flag(flags: &[Flag<'_>], name: &str) -> Option<String> {
+    let flag = flags.iter().find(|flag| flag.name.value == name)?;
+    flag.value.as_ref().map(|value| value.value.to_string())
+}
+
+/// The variables that BuildKit defines before the first stage.
+fn platform_variables(target: &Platform, build: &Platform) -> BTreeMap<String, String> {
+    let mut variables = BTreeMap::new();
+    for (kind, platform) in [("TARGET", target), ("BUILD", build)] {
+        for (part, value) in [
+            ("PLATFORM", platform.to_string()),
+            ("OS", platform.os.clone()),
+            ("ARCH", platform.arch.clone()),
+            ("VARIANT", platform.variant.clone().unwrap_or_default()),
+        ] {
+            variables.insert(format!("{kind}{part}"), value);
+        }
+    }
+    variables
+}
+
+/// Replaces `$NAME`, `${NAME}`, `${NAME:-default}` and `${NAME:+other}`; `None` for anything beyond that.
+fn expand(text: &str, variables: &BTreeMap<String, String>) -> Option<String> {
+    let mut result = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('$') {
+        result.push_str(before);
+        let word = |text: &str| {
+            text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+                .unwrap_or(text.len())
+        };
+        let value = |name: &str| {
+            variables
+                .get(name)
+                .filter(|value| !value.is_empty())
+                .cloned()
+        };
+        if let Some(braced) = after.strip_prefix('{') {
+            let (inside, behind) = braced.split_once('}')?;
+            let (name, operator) = inside.split_at(word(inside));
+            result.push_str(&match (operator.get(..2), value(name)) {
+                (None, value) if operator.is_empty() => value.unwrap_or_default(),
+                (Some(":-"), Some(value)) => value,
+                (Some(":-"), None) => expand(&operator[2..], variables)?,
+                (Some(":+"), Some(_)) => expand(&operator[2..], variables)?,
+                (Some(":+"), None) => String::new(),
+                _ => return None,
+            });
+            rest = behind;
+        } else {
+            let (name, behind) = after.split_at(word(after));
+            result.push_str(&value(name).unwrap_or_default());
+            rest = behind;
+        }
+    }
+    result.push_str(rest);
+    Some(result)
+}
+
+/// The line, counted from 1, where the instruction of `step` starts; `None` if several could be meant.
+pub(super) fn line_of(text: &str, step: &Step) -> Option<usize> {
+    let file = parse_dockerfile::parse(text).ok()?;
+    let instruction = match &step.place {
+        Place::Nth(nth) => file.instructions.get(nth.checked_sub(1)?)?,
+        Place::InStage(stage, nth) => in_stage(&file, stage.as_deref(), *nth)?,
+        Place::ByText => {
+            let mut matching = file
+                .instructions
+                .iter()
+                .filter(|instruction| shown(text, instruction) == step.text);
+            let first = matching.next()?;
+            if matching.next().is_some() {
+                return None;
+            }
+            first
+        }
+    };
+    let keyword = step.text.split_whitespace().next()?;
+    let span = span(instruction)?;
+    // Counted differently than expected: better no line than a wrong one.
+    if !text.get(span.clone())?.eq_ignore_ascii_case(keyword) {
+        return None;
+    }
+    Some(text[..span.start].matches('\n').count() + 1)
+}
+
+/// BuildKit's count: a base image (`scratch` is none), and the instructions that make layers.
+fn in_stage<'a, 'b>(
+    file: &'b Dockerfile<'a>,
+    name: Option<&str>,
+    nth: usize,
+) -> Option<&'b Instruction<'a>> {
+    let mut stages = file.stages().enumerate();
+    let stage = match name {
+        None => stages.next(),
+        Some(name) => stages.find(|(index, stage)| {
+            let own = stage.from.as_.as_ref().map(|(_, name)| &name.value);
+            own.is_some_and(|own| own.eq_ignore_ascii_case(name))
+                || name == format!("stage-{index}")
+        }),
+    }?
+    .1;
+    let base = usize::from(!stage.from.image.value.eq_ignore_ascii_case("scratch"));
+    stage
+        .instructions
+        .iter()
+        .filter(|instruction| {
+            matches!(
+                instruction,
+                Instruction::Run(_)
+                    | Instruction::Copy(_)
+                    | Instruction::Add(_)
+                    | Instruction::Workdir(_)
+            )
+        })
+        .nth(nth.checked_sub(base + 1)?)
+}
+
+/// An instruction in one line, continuation marks and comments left out, as engines show it.
+fn shown(text: &str, instruction: &Instruction<'_>) -> String {
+    let Some(span) = span(instruction) else {
+        return String::new();
+    };
+    let mut words = Vec::new();
+    for line in text[span.start..].lines() {
+        if !words.is_empty() && line.trim_start().starts_with('#') {
+            continue;
+        }
+        let line = line.trim_end();
+        let continued = line.strip_suffix('\\');
+        words.extend(continued.unwrap_or(line).split_whitespace());
+        if continued.is_none() {
+            break;
+        }
+    }
+    words.join(" ")
+}
+
+/// Where the keyword of an instruction stands.
+fn span(instruction: &Instruction<'_>) -> Option<std::ops::Range<usize>> {
+    let keyword = match instruction {
+        Instruction::Add(it) => &it.add,
+        Instruction::Arg(it) => &it.arg,
+        Instruction::Cmd(it) => &it.cmd,
+        Instruction::Copy(it) => &it.copy,
+        Instruction::Entrypoint(it) => &it.entrypoint,
+        Instruction::Env(it) => &it.env,
+        Instruction::Expose(it) => &it.expose,
+        Instruction::From(it) => &it.from,
+        Instruction::Healthcheck(it) => &it.healthcheck,
+        Instruction::Label(it) => &it.label,
+        Instruction::Maintainer(it) => &it.maintainer,
+        Instruction::Onbuild(it) => &it.onbuild,
+        Instruction::Run(it) => &it.run,
+        Instruction::Shell(it) => &it.shell,
+        Instruction::Stopsignal(it) => &it.stopsignal,
+        Instruction::User(it) => &it.user,
+        Instruction::Volume(it) => &it.volume,
+        Instruction::Workdir(it) => &it.workdir,
+        _ => return None,
+    };
+    Some(keyword.span.clone())
+}
+
+#[cfg(test)]
+#[path = "dockerfile_tests.rs"]
+mod tests;

@@ -1,0 +1,415 @@
+//! What an engine says during a build: lines for the user, and the failing step with what it wrote.
+//!
+//! Docker's classic builder and Podman send text in which steps are announced by lines of their own;
+//! BuildKit sends a graph of steps with logs apart. Both end up as the same [`Outcome`].
+
+use std::collections::{BTreeMap, VecDeque};
+
+use base64::Engine as _;
+use prost::Message as _;
+use serde::Deserialize;
+
+use super::trace::{StatusResponse, Vertex};
+use crate::builder::Output;
+
+/// How many of a failing step's last lines are kept for the error.
+const TAIL: usize = 30;
+
+/// A message of the engine, as `POST /build` and `POST /images/create` stream them.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Message {
+    id: Option<String>,
+    stream: Option<String>,
+    status: Option<String>,
+    error: Option<String>,
+    #[serde(rename = "errorDetail")]
+    error_detail: Option<ErrorDetail>,
+    aux: Option<serde_json::Value>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ErrorDetail {
+    message: Option<String>,
+}
+
+impl Message {
+    /// The engine's words about a failure, if this is one.
+    pub(super) fn failure(&self) -> Option<&str> {
+        let detail = self
+            .error_detail
+            .as_ref()
+            .and_then(|detail| detail.message.as_deref());
+        detail.or(self.error.as_deref()).map(str::trim)
+    }
+}
+
+/// How a build ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// There is an image with this id.
+    Image(String),
+    /// The engine gave up.
+    Failed {
+        /// The step, if it said so.
+        step: Option<Step>,
+        /// Its words.
+        message: String,
+        /// The step's own last lines.
+        output: Vec<String>,
+    },
+    /// The messages ended without either.
+    Unfinished,
+}
+
+/// A step of a build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    /// The instruction, in one line.
+    pub(super) text: String,
+    /// Which instruction of the Dockerfile it is.
+    pub(super) place: Place,
+}
+
+/// How an engine counts instructions. All counts start at 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The classic builder: all instructions of the file.
+    Nth(usize),
+    /// BuildKit: those of a stage that make layers; the stage has a name if there is more than one.
+    InStage(Option<String>, usize),
+    /// Podman: only the text tells.
+    ByText,
+}
+
+/// Follows a build.
+pub(super) struct Progress<'a> {
+    output: &'a Output<'a>,
+    image: Option<String>,
+    failure: Option<String>,
+    text: Text,
+    graph: Graph,
+}
+
+impl<'a> Progress<'a> {
+    pub(super) fn new(output: &'a Output<'a>) -> Self {
+        Self {
+            output,
+            image: None,
+            failure: None,
+            text: Text::default(),
+            graph: Graph::default(),
+        }
+    }
+
+    /// Takes the next message.
+    pub(super) fn take(&mut self, message: &Message) {
+        if let Some(failure) = message.failure() {
+            self.failure.get_or_insert_with(|| failure.to_owned());
+        }
+        if let Some(stream) = &message.stream {
+            self.text.take(stream.as_bytes(), self.output);
+        }
+        if let (Some(status), None) = (&message.status, &message.stream) {
+            // The classic builder while it pulls; a layer's progress comes many times a second and has an id.
+            if message.id.is_none() {
+                (self.output)(status.trim_end());
+            }
+        }
+        match (&message.id, &message.aux) {
+            (Some(id), Some(serde_json::Value::String(report))) if id == "moby.buildkit.trace" => {
+                let report = base64::engine::general_purpose::STANDARD
+                    .decode(report)
+                    .ok()
+                    .and_then(|bytes| StatusResponse::decode(bytes.as_slice()).ok());
+                // A report in a form that is not known costs its lines, not the build.
+                if let Some(report) = report {
+                    self.graph.take(report, self.output);
+                }
+            }
+            // The last one: every stage of a classic build has an image of its own.
+            (_, Some(aux)) => {
+                if let Some(id) = aux.get("ID").and_then(serde_json::Value::as_str) {
+                    self.image = Some(id.to_owned());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Shows what has no line end yet, and tells how it ended.
+    pub(super) fn finish(mut self) -> Outcome {
+        self.text.finish(self.output);
+        self.graph.finish(self.output);
+        let Some(message) = self.failure else {
+            return self.image.map_or(Outcome::Unfinished, Outcome::Image);
+        };
+        let (step, output) = match self.graph.failed() {
+            Some((step, output)) => (Some(step), output),
+            None => (self.text.step, self.text.tail.into_lines()),
+        };
+        Outcome::Failed {
+            step,
+            message,
+            output,
+        }
+    }
+}
+
+/// The text of the classic builder and of Podman.
+#[derive(Default)]
+struct Text {
+    lines: Lines,
+    step: Option<Step>,
+    tail: Tail,
+}
+
+impl Text {
+    fn take(&mut self, bytes: &[u8], output: &Output<'_>) {
+        for line in self.lines.push(bytes) {
+            self.line(line, output);
+        }
+    }
+
+    fn finish(&mut self, output: &Output<'_>) {
+        if let Some(line) = self.lines.rest() {
+            self.line(line, output);
+        }
+    }
+
+    fn line(&mut self, line: String, output: &Output<'_>) {
+        if is_bookkeeping(&line) {
+            return;
+        }
+        output(&line);
+        match announced(&line) {
+            Some(step) => {
+                self.step = Some(step);
+                self.tail = Tail::default();
+            }
+            None => self.tail.push(line),
+        }
+    }
+}
+
+/// The step that a line announces: `Step 2/4 : RUN make` or `[1/2] STEP 2/4: RUN make`.
+fn announced(line: &str) -> Option<Step> {
+    let counted = |rest: &str, colon: &str| {
+        let (count, text) = rest.split_once(colon)?;
+        let (nth, of) = count.split_once('/')?;
+        of.parse::<usize>().ok()?;
+        Some((nth.parse::<usize>().ok()?, one_line(text)))
+    };
+    if let Some(rest) = line.strip_prefix("Step ") {
+        let (nth, text) = counted(rest, " : ")?;
+        return Some(Step {
+            text,
+            place: Place::Nth(nth),
+        });
+    }
+    let rest = match line.strip_prefix('[') {
+        Some(rest) => rest.split_once("] ")?.1,
+        None => line,
+    };
+    let (_, text) = counted(rest.strip_prefix("STEP ")?, ": ")?;
+    Some(Step {
+        text,
+        place: Place::ByText,
+    })
+}
+
+/// Whether a line is only about containers and images between steps, or about the tag that is removed anyway.
+fn is_bookkeeping(line: &str) -> bool {
+    let is_id = |text: &str| text.len() >= 11 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if line.trim().is_empty() || is_id(line) {
+        return true;
+    }
+    if let Some(rest) = line
+        .strip_prefix(" ---> ")
+        .or_else(|| line.strip_prefix("--> "))
+    {
+        let id = rest
+            .strip_prefix("Running in ")
+            .or_else(|| rest.strip_prefix("Using cache "))
+            .unwrap_or(rest);
+        return id.is_empty() || id == "Using cache" || is_id(id);
+    }
+    [
+        "Removing intermediate container ",
+        "Successfully built ",
+        "Successfully tagged ",
+    ]
+    .iter()
+    .any(|start| line.starts_with(start))
+}
+
+/// The steps of a BuildKit build, by their digest.
+#[derive(Default)]
+struct Graph {
+    steps: BTreeMap<String, GraphStep>,
+    /// The first one that failed by itself.
+    failed: Option<String>,
+}
+
+#[derive(Default)]
+struct GraphStep {
+    name: String,
+    shown: bool,
+    lines: Lines,
+    tail: Tail,
+}
+
+impl Graph {
+    fn take(&mut self, report: StatusResponse, output: &Output<'_>) {
+        for vertex in report.vertexes {
+            self.vertex(vertex, output);
+        }
+        for warning in report.warnings {
+            output(&format!(
+                "warning: {}",
+                String::from_utf8_lossy(&warning.short).trim()
+            ));
+        }
+        for log in report.logs {
+            let step = self.steps.entry(log.vertex).or_default();
+            for line in step.lines.push(&log.msg) {
+                step.line(line, output);
+            }
+        }
+    }
+
+    fn vertex(&mut self, vertex: Vertex, output: &Output<'_>) {
+        let step = self.steps.entry(vertex.digest.clone()).or_default();
+        step.name = one_line(&vertex.name);
+        let internal = step.name.starts_with("[internal]") || step.name == "copy /context /";
+        if vertex.started.is_some() && !step.shown && !internal {
+            step.shown = true;
+            let cached = if vertex.cached { " (cached)" } else { "" };
+            output(&format!("{}{cached}", step.name));
+        }
+        if vertex.completed.is_some()
+            && let Some(line) = step.lines.rest()
+        {
+            step.line(line, output);
+        }
+        // A step that was stopped because another one failed says "context canceled".
+        if !vertex.error.is_empty() && !vertex.error.contains("context canceled") {
+            self.failed.get_or_insert(vertex.digest);
+        }
+    }
+
+    fn finish(&mut self, output: &Output<'_>) {
+        for step in self.steps.values_mut() {
+            if let Some(line) = step.lines.rest() {
+                step.line(line, output);
+            }
+        }
+    }
+
+    fn failed(self) -> Option<(Step, Vec<String>)> {
+        let Self { mut steps, failed } = self;
+        let step = steps.remove(&failed?)?;
+        let (label, text) = split_label(&step.name);
+        // Steps that are no instruction, such as loading the context, are named by the message alone.
+        let place = label.and_then(place_of_label)?;
+        let text = text.to_owned();
+        Some((Step { text, place }, step.tail.into_lines()))
+    }
+}
+
+impl GraphStep {
+    /// A line with the label of its step before it: steps run side by side.
+    fn line(&mut self, line: String, output: &Output<'_>) {
+        match split_label(&self.name).0 {
+            Some(label) => output(&format!("[{label}] {line}")),
+            None => output(&line),
+        }
+        self.tail.push(line);
+    }
+}
+
+/// Splits `[build 2/3] RUN make` into its label and its text.
+fn split_label(name: &str) -> (Option<&str>, &str) {
+    match name
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once("] "))
+    {
+        Some((label, text)) => (Some(label), text),
+        None => (None, name),
+    }
+}
+
+/// Reads `build 2/3`, `stage-1 2/3`, `linux/amd64 build 2/3` or `2/3`.
+fn place_of_label(label: &str) -> Option<Place> {
+    let mut words = label.split_whitespace().rev();
+    let (nth, of) = words.next()?.split_once('/')?;
+    of.parse::<usize>().ok()?;
+    let stage = words.next().filter(|word| !word.contains('/'));
+    Some(Place::InStage(stage.map(str::to_owned), nth.parse().ok()?))
+}
+
+/// A text without line ends and long runs of spaces, at most 200 characters of it.
+fn one_line(text: &str) -> String {
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match words.char_indices().nth(200) {
+        Some((end, _)) => format!("{}…", &words[..end]),
+        None => words,
+    }
+}
+
+/// Puts lines together from pieces.
+#[derive(Default)]
+struct Lines(Vec<u8>);
+
+impl Lines {
+    /// The lines that `bytes` completes.
+    fn push(&mut self, bytes: &[u8]) -> Vec<String> {
+        self.0.extend_from_slice(bytes);
+        let Some(end) = self.0.iter().rposition(|byte| *byte == b'\n') else {
+            return Vec::new();
+        };
+        let whole: Vec<u8> = self.0.drain(..=end).collect();
+        whole[..end]
+            .split(|byte| *byte == b'\n')
+            .map(readable)
+            .collect()
+    }
+
+    /// What is there without a line end.
+    fn rest(&mut self) -> Option<String> {
+        let rest = readable(&std::mem::take(&mut self.0));
+        (!rest.is_empty()).then_some(rest)
+    }
+}
+
+/// A line as a terminal shows it in the end: what follows the last carriage return, and without the colour
+/// that the classic builder gives to standard error.
+fn readable(line: &[u8]) -> String {
+    let text = String::from_utf8_lossy(line);
+    let text = text
+        .trim_end_matches('\r')
+        .replace("\u{1b}[91m", "")
+        .replace("\u{1b}[0m", "");
+    text.rsplit('\r').next().unwrap_or_default().to_owned()
+}
+
+/// The last lines of a step.
+#[derive(Default)]
+struct Tail(VecDeque<String>);
+
+impl Tail {
+    fn push(&mut self, line: String) {
+        if self.0.len() == TAIL {
+            self.0.pop_front();
+        }
+        self.0.push_back(line);
+    }
+
+    fn into_lines(self) -> Vec<String> {
+        self.0.into()
+    }
+}
+
+#[cfg(test)]
+#[path = "progress_tests.rs"]
+mod tests;

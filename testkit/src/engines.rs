@@ -1,0 +1,338 @@
+//! Private container engines for tests: Docker's daemon or Podman's API service, each in a temporary
+//! directory, with network and mount namespaces of its own, gone when it is dropped.
+//!
+//! They see neither the machine's engines nor their images, and change neither its bridges nor its firewall.
+//! Needed are root, and of Debian 12 the packages `docker.io` or `podman`.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, Uid};
+
+/// How long an engine may take to answer its first ping. A machine that compiles meanwhile needs much of it.
+const START: Duration = Duration::from_secs(60);
+
+/// How long an engine may take to stop before it is killed.
+const STOP: Duration = Duration::from_secs(20);
+
+/// How often it is looked whether an engine has started or stopped.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// An engine that can be started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// `dockerd`, with BuildKit and the classic builder.
+    Docker,
+    /// `podman system service`, the Docker-compatible API of Podman.
+    Podman,
+}
+
+impl Program {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Docker => "dockerd",
+            Self::Podman => "podman",
+        }
+    }
+
+    fn package(self) -> &'static str {
+        match self {
+            Self::Docker => "docker.io",
+            Self::Podman => "podman",
+        }
+    }
+
+    /// Why this engine cannot be started here, or `None` if it can: what a test runner asks before it leaves
+    /// tests out by name.
+    #[must_use]
+    pub fn missing(self) -> Option<Unavailable> {
+        if !Uid::effective().is_root() {
+            return Some(Unavailable::NotRoot { program: self });
+        }
+        let tools = ["setpriv", "unshare", "nsenter"];
+        let lacking = std::iter::once(self.name())
+            .chain(tools)
+            .find(|name| find(name).is_none())?;
+        Some(Unavailable::Missing {
+            program: lacking.to_owned(),
+            package: if lacking == self.name() {
+                self.package()
+            } else {
+                "util-linux"
+            },
+        })
+    }
+
+    /// Starts it and waits until it answers.
+    ///
+    /// The engine is told to stop when the calling thread ends, so that nothing is left behind if a test is
+    /// killed: call this from the test's own thread.
+    ///
+    /// # Errors
+    ///
+    /// It is not installed, this user may not run it, or it does not come up within a minute.
+    pub fn start(self) -> Result<PrivateEngine, Unavailable> {
+        if let Some(reason) = self.missing() {
+            return Err(reason);
+        }
+        let failed = |problem: String, log: String| Unavailable::Failed {
+            program: self,
+            problem,
+            log,
+        };
+        // A short name: the path of a Unix socket has at most 107 bytes.
+        let dir = tempfile::Builder::new()
+            .prefix("lf-engine-")
+            .tempdir()
+            .map_err(|error| failed(error.to_string(), String::new()))?;
+        let child = self
+            .spawn(dir.path())
+            .map_err(|error| failed(error.to_string(), String::new()))?;
+        let mut engine = PrivateEngine {
+            program: self,
+            child,
+            dir,
+        };
+        match engine.wait_until_it_answers() {
+            Ok(()) => Ok(engine),
+            Err(problem) => Err(failed(problem, engine.log())),
+        }
+    }
+
+    fn spawn(self, dir: &Path) -> std::io::Result<Child> {
+        let path = |name: &str| dir.join(name);
+        let option = |option: &str, value: PathBuf| {
+            let mut text = OsString::from(option);
+            text.push(value);
+            text
+        };
+        // Without another configuration than this one, and without the machine's containerd, which would
+        // share images with its own Docker.
+        std::fs::write(path("empty.json"), "{}")?;
+        let prepare = "mount --make-rprivate /; \
+             if [ -d /run/containerd ]; then mount -t tmpfs none /run/containerd; fi; exec \"$@\"";
+        let mut command = Command::new("setpriv");
+        command.args([
+            "--pdeathsig",
+            "TERM",
+            "unshare",
+            "--net",
+            "--mount",
+            "sh",
+            "-ec",
+            prepare,
+            "sh",
+        ]);
+        command.arg(find(self.name()).unwrap_or_else(|| self.name().into()));
+        let socket = option("unix://", path("engine.sock"));
+        match self {
+            Self::Docker => {
+                command
+                    .arg(option("--host=", socket.into()))
+                    .arg(option("--data-root=", path("data")))
+                    .arg(option("--exec-root=", path("exec")))
+                    .arg(option("--pidfile=", path("pid")))
+                    .arg(option("--config-file=", path("empty.json")))
+                    .arg("--iptables=false");
+            }
+            Self::Podman => {
+                command
+                    .arg(option("--root=", path("data")))
+                    .arg(option("--runroot=", path("run")))
+                    .arg(option("--tmpdir=", path("tmp")))
+                    .args(["--cgroup-manager=cgroupfs", "--events-backend=file"])
+                    .args(["system", "service", "--time=0"])
+                    .arg(socket);
+            }
+        }
+        let log = File::create(path("log"))?;
+        command
+            .env("HOME", dir)
+            .env("XDG_RUNTIME_DIR", dir)
+            .env_remove("DOCKER_HOST")
+            .env_remove("CONTAINER_HOST")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+    }
+}
+
+/// Why there is no engine.
+#[derive(Debug)]
+pub enum Unavailable {
+    /// A program is not installed.
+    Missing {
+        /// The program.
+        program: String,
+        /// The Debian package that has it.
+        package: &'static str,
+    },
+    /// Only root can start it privately.
+    NotRoot {
+        /// The engine.
+        program: Program,
+    },
+    /// It is installed and did not come up.
+    Failed {
+        /// The engine.
+        program: Program,
+        /// What went wrong.
+        problem: String,
+        /// The last lines that it wrote.
+        log: String,
+    },
+}
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing { program, package } => {
+                write!(
+                    f,
+                    "{program} is not installed (Debian: apt-get install {package})"
+                )
+            }
+            Self::NotRoot { program } => {
+                write!(f, "a private {} needs root", program.name())
+            }
+            Self::Failed {
+                program,
+                problem,
+                log,
+            } => write!(f, "{} did not come up: {problem}\n{log}", program.name()),
+        }
+    }
+}
+
+impl std::error::Error for Unavailable {}
+
+/// An engine that answers. Dropping it stops it and removes everything that it made.
+#[derive(Debug)]
+pub struct PrivateEngine {
+    program: Program,
+    child: Child,
+    dir: tempfile::TempDir,
+}
+
+impl PrivateEngine {
+    /// Its socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.dir.path().join("engine.sock")
+    }
+
+    /// Its socket as `DOCKER_HOST` has it.
+    #[must_use]
+    pub fn docker_host(&self) -> String {
+        format!("unix://{}", self.socket().display())
+    }
+
+    /// A command in the engine's network namespace, where its loopback is: for a registry that it pulls from.
+    #[must_use]
+    pub fn command_inside(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("nsenter");
+        command
+            .arg(format!("--net=/proc/{}/ns/net", self.child.id()))
+            .arg("--")
+            .arg(program);
+        command
+    }
+
+    /// Kills it at once, as a crash would.
+    pub fn crash(&mut self) {
+        // It may be gone already, which is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// The last lines that it wrote.
+    #[must_use]
+    pub fn log(&self) -> String {
+        let text = std::fs::read(self.dir.path().join("log")).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<&str> = text.lines().rev().take(20).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+
+    fn wait_until_it_answers(&mut self) -> Result<(), String> {
+        let deadline = Instant::now() + START;
+        loop {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Err(format!("it ended with {status}"));
+            }
+            match ping(&self.socket()) {
+                Ok(true) => return Ok(()),
+                _ if Instant::now() >= deadline => {
+                    return Err(format!("no answer within {} seconds", START.as_secs()));
+                }
+                _ => std::thread::sleep(LOOK),
+            }
+        }
+    }
+}
+
+impl Drop for PrivateEngine {
+    fn drop(&mut self) {
+        let pid = i32::try_from(self.child.id()).map(Pid::from_raw);
+        // A child that has been waited for must not be signalled: its number may be another's by now.
+        if let (Ok(None), Ok(pid)) = (self.child.try_wait(), pid) {
+            let _ = kill(pid, Signal::SIGTERM);
+        }
+        let deadline = Instant::now() + STOP;
+        while let Ok(None) = self.child.try_wait() {
+            if Instant::now() >= deadline {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+                break;
+            }
+            std::thread::sleep(LOOK);
+        }
+        if self.program == Program::Docker {
+            stop_leftovers(self.dir.path());
+        }
+    }
+}
+
+/// Ends the containerd of a daemon that crashed, found by the directory in its command line.
+fn stop_leftovers(dir: &Path) {
+    let exec = dir.join("exec").into_os_string().into_encoded_bytes();
+    for process in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let pid = process
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok());
+        let command = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let ours = command.windows(exec.len()).any(|part| part == exec);
+        if let (true, Some(pid)) = (ours, pid) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+    }
+}
+
+/// Whether an engine answers `GET /_ping` with a success.
+fn ping(socket: &Path) -> std::io::Result<bool> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.write_all(b"GET /_ping HTTP/1.0\r\nHost: engine\r\n\r\n")?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(answer.starts_with(b"HTTP/1.0 200") || answer.starts_with(b"HTTP/1.1 200"))
+}
+
+/// A program of the search path.
+fn find(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    // Daemons are in sbin, which not every shell searches.
+    std::env::split_paths(&path)
+        .chain([PathBuf::from("/usr/sbin")])
+        .map(|dir| dir.join(name))
+        .find(|file| file.is_file())
+}
