@@ -3,6 +3,10 @@
 #[cfg(target_os = "linux")]
 mod balancer;
 #[cfg(target_os = "linux")]
+mod client;
+#[cfg(target_os = "linux")]
+mod cloud;
+#[cfg(target_os = "linux")]
 mod fabric;
 #[cfg(target_os = "linux")]
 mod instance;
@@ -10,3 +14,36 @@ mod instance;
 mod netlink;
 #[cfg(target_os = "linux")]
 mod sys;
+#[cfg(target_os = "linux")]
+mod wire;
+
+#[cfg(target_os = "linux")]
+pub use client::{Local, LocalOptions};
+#[cfg(target_os = "linux")]
+pub use wire::{Reached, Vantage};
+
+/// What the integration tests of this crate use of its inside; no interface for anybody else.
+#[cfg(target_os = "linux")]
+#[doc(hidden)]
+pub mod testing {
+    /// Images unpacked and run.
+    pub mod instance {
+        pub use crate::instance::*;
+    }
+    /// The background process.
+    pub mod process {
+        pub use crate::sys::process::*;
+    }
+}
+
+/// To be called first thing in `main`, before any thread, by every program that uses the local
+/// provider: the background process is the program itself, executed again. In that process this
+/// does not return.
+#[cfg(target_os = "linux")]
+pub fn hook() {
+    sys::process::hook(cloud::main);
+}
+
+/// Does nothing: the local provider needs Linux.
+#[cfg(not(target_os = "linux"))]
+pub fn hook() {}

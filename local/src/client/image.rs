@@ -1,0 +1,142 @@
+//! Images, which are in a store on disk: built by this process, run by the cloud.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use landfall_container::{
+    self as container, BuilderChoice, Entry, Image, ImageOutput, Recipe, StoredImage,
+};
+use landfall_provider::{
+    Error, ErrorKind, Event, ImageId, Key, Live, Probe, Provider, ResourceName, Result, StackName,
+};
+
+use super::Local;
+
+#[async_trait]
+impl Provider<Image> for Local {
+    async fn list(&self, stack: &StackName) -> Result<Vec<Live<Image>>> {
+        Ok(self
+            .stored()?
+            .iter()
+            .filter_map(|image| live(stack, image))
+            .collect())
+    }
+
+    async fn create(&self, stack: &StackName, key: &Key, want: &Image) -> Result<ImageId> {
+        let request = want.request();
+        let events = self.0.options.events.clone();
+        let told = key.clone();
+        let output = move |line: &str| {
+            events.emit(Event::Output {
+                key: told.clone(),
+                line: line.to_owned(),
+            })
+        };
+        let builder: Box<dyn container::Builder> = Box::new(container::daemonless::Daemonless);
+        let built = container::build(builder.as_ref(), &request, &self.0.store, &output)
+            .await
+            .map_err(|error| failed("the image was not built", error))?;
+        let config = self
+            .0
+            .store
+            .config(&built.config_digest)
+            .map_err(|error| failed("the image cannot be read", error))?;
+        config
+            .command(&want.repository)
+            .map_err(|error| failed("the image cannot be run", error))?;
+        let entry = Entry {
+            name: Some(want.repository.clone()),
+            stack: Some(stack.to_string()),
+            source: Some(built.source.clone()),
+        };
+        self.0
+            .store
+            .tag(&built.manifest_digest, &entry)
+            .map_err(|error| failed("the image was not entered in the store", error))?;
+        Ok(id(&want.repository, &built.manifest_digest))
+    }
+
+    async fn update(&self, live: &Live<Image>, _: &Image) -> Result<()> {
+        Err(Error::new(
+            ErrorKind::Invalid,
+            format_args!("{}: an image does not change", live.id),
+        ))
+    }
+
+    async fn probe(&self, wanted: &ImageId) -> Result<Probe<ImageOutput>> {
+        let found = self.stored()?.into_iter().find(|image| {
+            image
+                .entry
+                .name
+                .as_deref()
+                .is_some_and(|name| &id(name, &image.manifest_digest) == wanted)
+        });
+        Ok(found.map_or(Probe::Absent, |image| {
+            Probe::Usable(ImageOutput {
+                digest: image.manifest_digest,
+            })
+        }))
+    }
+
+    async fn delete(&self, live: &Live<Image>) -> Result<()> {
+        let unwanted = |entry: &Entry| {
+            entry.name.as_ref() == Some(&live.spec.repository)
+                && entry.source.as_ref() == Some(&live.spec.source)
+        };
+        self.0
+            .store
+            .remove(unwanted)
+            .map_err(|error| failed("the image was not removed from the store", error))?;
+        Ok(())
+    }
+}
+
+impl Local {
+    fn stored(&self) -> Result<Vec<StoredImage>> {
+        self.0
+            .store
+            .list()
+            .map_err(|error| failed("the image store cannot be read", error))
+    }
+}
+
+/// The image as the stack knows it; `None` when it belongs to another, or has no source to compare.
+fn live(stack: &StackName, image: &StoredImage) -> Option<Live<Image>> {
+    if image.entry.stack.as_deref() != Some(stack.as_str()) {
+        return None;
+    }
+    let repository = image.entry.name.clone()?;
+    let name = repository
+        .rsplit('/')
+        .next()
+        .and_then(|name| ResourceName::new(name).ok())?;
+    Some(Live {
+        id: id(&repository, &image.manifest_digest),
+        name,
+        spec: Image {
+            repository,
+            source: image.entry.source.clone()?,
+            platform: image.platform.clone(),
+            // How it was made is not kept, and not compared.
+            recipe: Recipe {
+                context: PathBuf::new(),
+                dockerfile: PathBuf::new(),
+                args: BTreeMap::new(),
+                target: None,
+                builder: BuilderChoice::Auto,
+            },
+        },
+        state: Probe::Usable(ImageOutput {
+            digest: image.manifest_digest.clone(),
+        }),
+    })
+}
+
+fn id(repository: &str, digest: &container::Digest) -> ImageId {
+    ImageId::from(format!("{repository}@{digest}"))
+}
+
+fn failed(what: &str, error: container::Error) -> Error {
+    Error::new(ErrorKind::Other, what).caused_by(error)
+}

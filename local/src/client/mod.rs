@@ -1,0 +1,257 @@
+//! The client side: a provider whose verbs are calls to the cloud process.
+
+mod image;
+mod options;
+mod verbs;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use landfall_container::Store;
+use landfall_provider::{Error, ErrorKind, Left, Result};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::time::Instant;
+
+use crate::sys::process::{self, Launch};
+use crate::wire::{Answer, Call, Extras, PROTOCOL, Request};
+pub use options::LocalOptions;
+
+/// How often a call is begun anew when the cloud ended just as it was made.
+const TRIES: usize = 5;
+
+/// How long a cloud that holds nothing may take to end.
+const ENDS_WITHIN: Duration = Duration::from_secs(10);
+
+/// The local provider: resources on this machine, held by a background process that starts with the
+/// first of them and ends with the last.
+///
+/// The program's `main` has to begin with [`hook`](crate::hook), since that process is the program
+/// itself, executed again.
+#[derive(Debug, Clone)]
+pub struct Local(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    options: LocalOptions,
+    dir: PathBuf,
+    store: Store,
+    extras: Extras,
+}
+
+impl Local {
+    /// A client of the cloud in the runtime directory. Does not start it: that is for the first resource.
+    ///
+    /// # Errors
+    /// When the image store cannot be opened.
+    pub fn open(options: LocalOptions) -> Result<Self> {
+        let dir = match &options.dir {
+            Some(dir) => dir.clone(),
+            None => process::default_dir().map_err(unavailable)?,
+        };
+        let image_store = options
+            .image_store
+            .clone()
+            .unwrap_or_else(options::default_image_store);
+        let store = Store::open(&image_store).map_err(|error| {
+            Error::new(
+                ErrorKind::Other,
+                format_args!("the image store {} cannot be opened", image_store.display()),
+            )
+            .caused_by(error)
+            .hint("set LANDFALL_IMAGE_STORE to a directory that you may write to")
+        })?;
+        let extras = Extras {
+            published_port: options.published_port,
+            image_store: store.root().to_owned(),
+        };
+        Ok(Self(Arc::new(Inner {
+            options,
+            dir,
+            store,
+            extras,
+        })))
+    }
+
+    /// The log of the cloud process, for messages.
+    pub fn log_file(&self) -> PathBuf {
+        self.0.dir.join("cloud.log")
+    }
+
+    /// Waits until the cloud has ended, if it holds nothing; then nothing is left of it.
+    ///
+    /// # Errors
+    /// When it holds nothing and still goes on.
+    pub async fn settle(&self) -> Result<()> {
+        let deadline = Instant::now() + ENDS_WITHIN;
+        let mut pause = Duration::from_millis(1);
+        loop {
+            let dir = self.0.dir.clone();
+            let running = blocking(move || process::running(&dir)).await?;
+            if running.is_none() {
+                return Ok(());
+            }
+            if self.holds_something().await? {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(Error::new(
+                    ErrorKind::Timeout,
+                    "the local cloud holds nothing and does not end",
+                ));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(50));
+        }
+    }
+
+    async fn holds_something(&self) -> Result<bool> {
+        let held: Option<bool> = self.ask(Call::HoldsSomething).await?;
+        Ok(held.unwrap_or(false))
+    }
+
+    /// Makes a call to the cloud if there is one.
+    async fn ask<T: DeserializeOwned>(&self, call: Call) -> Result<Option<T>> {
+        let request = line(&Request {
+            protocol: PROTOCOL,
+            call,
+        })?;
+        let Some(stream) = self.connect().await? else {
+            return Ok(None);
+        };
+        match converse(stream, &request).await? {
+            Some((value, _)) => Ok(Some(value)),
+            None => Ok(None),
+        }
+    }
+
+    /// Makes a call to the cloud, and starts it if there is none. The connection is given back open.
+    async fn demand<T: DeserializeOwned>(&self, call: Call) -> Result<(T, Connection)> {
+        let request = line(&Request {
+            protocol: PROTOCOL,
+            call,
+        })?;
+        for _ in 0..TRIES {
+            let stream = match self.connect().await? {
+                Some(stream) => stream,
+                None => {
+                    self.start().await?;
+                    continue;
+                }
+            };
+            // One that was about to end has heard nothing.
+            if let Some(answer) = converse(stream, &request).await? {
+                return Ok(answer);
+            }
+        }
+        Err(Error::new(
+            ErrorKind::Unavailable,
+            "the local cloud ends as soon as it is started",
+        )
+        .hint(format_args!("see {}", self.log_file().display())))
+    }
+
+    async fn connect(&self) -> Result<Option<UnixStream>> {
+        let socket = socket(&self.0.dir);
+        match UnixStream::connect(&socket).await {
+            Ok(stream) => Ok(Some(stream)),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+                ) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(Error::new(
+                ErrorKind::Unavailable,
+                format_args!("the local cloud cannot be reached at {}", socket.display()),
+            )
+            .caused_by(error)),
+        }
+    }
+
+    async fn start(&self) -> Result<()> {
+        let mut launch = Launch::new(self.0.dir.clone());
+        launch.program = self.0.options.program.clone();
+        blocking(move || launch.connect_or_start())
+            .await
+            .map(|_| ())
+    }
+}
+
+/// A connection on which something was answered already; closing it ends what it holds.
+type Connection = BufReader<UnixStream>;
+
+fn socket(dir: &Path) -> PathBuf {
+    dir.join("cloud.sock")
+}
+
+fn line(request: &Request) -> Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(request).map_err(|error| {
+        Error::new(ErrorKind::Invalid, "a call does not go into JSON").caused_by(error)
+    })?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// Sends a call and hears the answer; `None` when the cloud ended before it heard anything.
+async fn converse<T: DeserializeOwned>(
+    stream: UnixStream,
+    request: &[u8],
+) -> Result<Option<(T, Connection)>> {
+    let mut stream = BufReader::new(stream);
+    if stream.get_mut().write_all(request).await.is_err() {
+        return Ok(None);
+    }
+    let mut answer = String::new();
+    match stream.read_line(&mut answer).await {
+        Ok(0) | Err(_) => {
+            // It may have been carried out or not; the next look will tell.
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                "the local cloud ended before it answered",
+            )
+            .left(Left::Unknown));
+        }
+        Ok(_) => {}
+    }
+    let strange = |error: serde_json::Error| {
+        Error::new(
+            ErrorKind::Other,
+            "the local cloud gave an answer that is not understood",
+        )
+        .caused_by(error)
+    };
+    match serde_json::from_str::<Answer>(&answer).map_err(strange)? {
+        Answer::Ok(value) => Ok(Some((
+            serde_json::from_value::<T>(value).map_err(strange)?,
+            stream,
+        ))),
+        Answer::Err(error) => Err(error),
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    task: impl FnOnce() -> std::result::Result<T, process::Error> + Send + 'static,
+) -> Result<T> {
+    let done = tokio::task::spawn_blocking(task).await;
+    match done {
+        Ok(done) => done.map_err(unavailable),
+        Err(panic) => Err(Error::new(ErrorKind::Other, panic)),
+    }
+}
+
+fn unavailable(error: process::Error) -> Error {
+    Error::new(ErrorKind::Unavailable, "the local cloud is not to be had").caused_by(error)
+}
+
+fn from_value<T: DeserializeOwned>(value: Value) -> Result<T> {
+    serde_json::from_value(value).map_err(|error| {
+        Error::new(ErrorKind::Other, "a record is not of its kind").caused_by(error)
+    })
+}

@@ -1,0 +1,49 @@
+//! Where a client finds its cloud and its images.
+
+use std::path::PathBuf;
+
+use landfall_provider::Events;
+
+/// How to use the local provider. The default is that of the `landfall` program.
+#[derive(Debug, Clone)]
+pub struct LocalOptions {
+    /// The runtime directory of the cloud; there is one cloud for each. Otherwise `LANDFALL_RUNTIME_DIR`,
+    /// or the user's own.
+    pub dir: Option<PathBuf>,
+    /// The program that becomes the cloud; this one, if not given.
+    pub program: Option<PathBuf>,
+    /// Where images are kept; otherwise `LANDFALL_IMAGE_STORE`, or the user's cache.
+    pub image_store: Option<PathBuf>,
+    /// The loopback port that leads to the balancer; a free one, if not given.
+    pub published_port: Option<u16>,
+    /// Who is told of the output of builds.
+    pub events: Events,
+}
+
+impl Default for LocalOptions {
+    fn default() -> Self {
+        Self {
+            dir: None,
+            program: None,
+            image_store: None,
+            published_port: None,
+            events: Events::nowhere(),
+        }
+    }
+}
+
+/// `LANDFALL_IMAGE_STORE`, or `landfall/images` in the user's cache directory (XDG Base Directory
+/// Specification).
+pub(super) fn default_image_store() -> PathBuf {
+    let set = |name: &str| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    set("LANDFALL_IMAGE_STORE").unwrap_or_else(|| {
+        let cache = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
+        cache
+            .unwrap_or_else(std::env::temp_dir)
+            .join("landfall/images")
+    })
+}

@@ -1,0 +1,209 @@
+//! The verbs of every kind but images: each is one call.
+
+use async_trait::async_trait;
+use landfall_compute::{
+    AutoscalingGroup, ComputeProvider, GroupInstance, Instance, LaunchTemplate, ScalingPolicy,
+};
+use landfall_lb::{LbProvider, Listener, ListenerRule, LoadBalancer, TargetGroup, TargetHealth};
+use landfall_network::{
+    ElasticIp, GatewayEndpoint, InternetGateway, NatGateway, NetworkAcl, RouteTable, SecurityGroup,
+    SecurityGroupRules, Subnet, Vpc,
+};
+use landfall_provider::{
+    Action, AutoscalingGroupId, Error, ErrorKind, Holder, InstanceId, Key, Live, LockGuard, Plan,
+    Preflight, Probe, Provider, Resource, Result, StackLock, StackName, TargetGroupId, kind,
+};
+use serde_json::Value;
+
+use super::{Local, from_value};
+use crate::wire::{Call, Reached, Vantage};
+
+/// A kind that the cloud process holds: all but images, which are in the client's store.
+pub trait OnLocal: Resource {}
+
+macro_rules! on_local {
+    ($($kind:ty),* $(,)?) => { $(impl OnLocal for $kind {})* };
+}
+
+on_local! {
+    Vpc, InternetGateway, Subnet, ElasticIp, NatGateway, RouteTable, NetworkAcl, SecurityGroup,
+    SecurityGroupRules, GatewayEndpoint, LaunchTemplate, AutoscalingGroup, ScalingPolicy, Instance,
+    LoadBalancer, TargetGroup, Listener, ListenerRule,
+}
+
+#[async_trait]
+impl<R: OnLocal> Provider<R> for Local {
+    async fn list(&self, stack: &StackName) -> Result<Vec<Live<R>>> {
+        let listed = self
+            .ask(Call::List {
+                kind: R::KIND,
+                stack: stack.clone(),
+            })
+            .await?;
+        Ok(listed.unwrap_or_default())
+    }
+
+    async fn create(&self, stack: &StackName, key: &Key, want: &R) -> Result<R::Id> {
+        let call = Call::Create {
+            kind: R::KIND,
+            stack: stack.clone(),
+            name: key.name.clone(),
+            spec: spec(want)?,
+            extras: self.0.extras.clone(),
+        };
+        let (id, _) = self.demand::<String>(call).await?;
+        Ok(R::Id::from(id))
+    }
+
+    async fn update(&self, live: &Live<R>, want: &R) -> Result<()> {
+        let call = Call::Update {
+            kind: R::KIND,
+            id: live.id.to_string(),
+            spec: spec(want)?,
+            extras: self.0.extras.clone(),
+        };
+        match self.ask::<Value>(call).await? {
+            Some(_) => Ok(()),
+            None => Err(Error::new(
+                ErrorKind::NotFound,
+                format_args!("{} is gone, with the cloud that held it", live.id),
+            )),
+        }
+    }
+
+    async fn probe(&self, id: &R::Id) -> Result<Probe<R::Output>> {
+        let probed = self
+            .ask::<Probe<Value>>(Call::Probe {
+                kind: R::KIND,
+                id: id.to_string(),
+            })
+            .await?;
+        probed.unwrap_or(Probe::Absent).try_map(from_value)
+    }
+
+    async fn delete(&self, live: &Live<R>) -> Result<()> {
+        self.ask::<Value>(Call::Delete {
+            kind: R::KIND,
+            id: live.id.to_string(),
+        })
+        .await
+        .map(|_| ())
+    }
+}
+
+fn spec<R: Resource>(want: &R) -> Result<Value> {
+    serde_json::to_value(want).map_err(|error| {
+        Error::new(ErrorKind::Invalid, "a spec does not go into JSON").caused_by(error)
+    })
+}
+
+#[async_trait]
+impl ComputeProvider for Local {
+    async fn group_instances(&self, group: &AutoscalingGroupId) -> Result<Vec<GroupInstance>> {
+        Ok(self
+            .ask(Call::GroupInstances {
+                group: group.clone(),
+            })
+            .await?
+            .unwrap_or_default())
+    }
+
+    async fn last_output(&self, instance: &InstanceId, lines: usize) -> Result<Vec<String>> {
+        let call = Call::LastOutput {
+            instance: instance.clone(),
+            lines,
+        };
+        Ok(self.ask(call).await?.unwrap_or_default())
+    }
+}
+
+#[async_trait]
+impl LbProvider for Local {
+    async fn target_health(&self, group: &TargetGroupId) -> Result<Vec<TargetHealth>> {
+        Ok(self
+            .ask(Call::TargetHealth {
+                group: group.clone(),
+            })
+            .await?
+            .unwrap_or_default())
+    }
+}
+
+#[async_trait]
+impl StackLock for Local {
+    async fn lock(&self, stack: &StackName, holder: Holder) -> Result<LockGuard> {
+        let (_, connection) = self
+            .demand::<Value>(Call::Lock {
+                stack: stack.clone(),
+                holder,
+            })
+            .await?;
+        Ok(LockGuard::new(connection))
+    }
+}
+
+#[async_trait]
+impl Preflight for Local {
+    async fn preflight(&self, plan: &Plan) -> Result<Vec<Error>> {
+        let mut findings = Vec::new();
+        let makes = |of| {
+            plan.steps.iter().filter(move |step| {
+                step.key.kind == of && matches!(step.action, Action::Create { .. })
+            })
+        };
+        for step in makes(kind::SCALING_POLICY) {
+            findings.push(
+                Error::new(
+                    ErrorKind::Invalid,
+                    "the local provider does not scale by metrics yet",
+                )
+                .doing("creating", &step.key)
+                .hint("remove `cpu` and `requests` from the service's `scale`"),
+            );
+        }
+        if let (Some(port), Some(listener)) =
+            (self.0.extras.published_port, makes(kind::LISTENER).next())
+        {
+            // Whoever has it now may keep it: this only looks.
+            if let Err(error) = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, port)) {
+                findings.push(
+                    Error::new(
+                        ErrorKind::AlreadyExists,
+                        format_args!("the loopback port {port} cannot be opened: {error}"),
+                    )
+                    .doing("creating", &listener.key)
+                    .hint(
+                        "choose another `port` under `[local]`, or leave it out to take a free one",
+                    ),
+                );
+            }
+        }
+        Ok(findings)
+    }
+}
+
+impl Local {
+    /// Opens a TCP connection inside the cloud's network, and says how that went: what a host on the
+    /// internet or an instance gets through to, and what not.
+    ///
+    /// # Errors
+    /// When there is no such place in the cloud, or no cloud.
+    pub async fn reach(
+        &self,
+        from: Vantage,
+        to: std::net::Ipv4Addr,
+        port: u16,
+        patience: std::time::Duration,
+    ) -> Result<Reached> {
+        let timeout_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+        let reached = self
+            .ask(Call::Reach {
+                from,
+                to,
+                port,
+                timeout_ms,
+            })
+            .await?;
+        reached.ok_or_else(|| Error::new(ErrorKind::NotFound, "there is no local cloud"))
+    }
+}

@@ -1,0 +1,424 @@
+//! Load balancers as the records want them: their nodes, listeners, groups and targets.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::sync::Arc;
+use std::time::Duration;
+
+use landfall_lb::{HealthReason, LoadBalancer, TargetGroup, TargetHealth, TargetState};
+use landfall_provider::{
+    Error, ErrorKind, InstanceId, ListenerId, LoadBalancerId, Result, TargetGroupId,
+};
+
+use super::group::Health;
+use super::machine::Phase;
+use super::state::State;
+use super::table::find;
+use super::topology::node_interface;
+use super::{Cloud, Inner};
+use crate::balancer::{
+    self, Action, Attributes, Balancer, Condition, HealthCheckConfig, HealthState, ListenerConfig,
+    Matcher, Reason, Rule, Target, TargetGroupConfig,
+};
+
+/// For how long a balancer that goes lets its requests finish.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A balancer that runs, and what it was told last.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) balancer: Arc<Balancer>,
+    groups: BTreeSet<TargetGroupId>,
+    /// One change at a time.
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// Starts the nodes of a balancer.
+pub(super) async fn start(cloud: &Arc<Cloud>, id: &LoadBalancerId) -> Result<()> {
+    let (balancer, nodes) = {
+        let mut inner = cloud.lock();
+        let entry = find::<LoadBalancer>(&inner.state, id)?;
+        let attributes = Attributes {
+            idle_timeout: Duration::from_secs(entry.spec.idle_timeout.into()),
+            ..Attributes::default()
+        };
+        let balancer = Arc::new(Balancer::new(id.to_string(), attributes));
+        let mut nodes = Vec::new();
+        for node in &entry.facts.nodes {
+            let namespace = inner
+                .fabric
+                .namespace(&node_interface(id, &node.zone))
+                .cloned()
+                .ok_or_else(|| {
+                    Error::new(
+                        ErrorKind::Other,
+                        format_args!("the node in {} has no network", node.zone),
+                    )
+                })?;
+            nodes.push((node.zone.clone(), node.private, namespace));
+        }
+        let running = Running {
+            balancer: Arc::clone(&balancer),
+            groups: BTreeSet::new(),
+            turn: Arc::default(),
+        };
+        inner.balancers.insert(id.clone(), running);
+        (balancer, nodes)
+    };
+    let mut health = balancer.watch();
+    for (zone, address, namespace) in nodes {
+        let pin = Box::new(move || namespace.pin_current_thread());
+        balancer
+            .add_node(zone.as_str(), address, pin)
+            .await
+            .map_err(failed)?;
+    }
+    // Whoever waits for a target's health hears of it.
+    let cloud = Arc::downgrade(cloud);
+    drop(balancer);
+    tokio::spawn(async move {
+        while health.changed().await.is_ok() {
+            let Some(cloud) = cloud.upgrade() else { return };
+            cloud.tell();
+        }
+    });
+    Ok(())
+}
+
+/// Ends a balancer, and then its record.
+pub(super) async fn end(cloud: &Arc<Cloud>, id: &LoadBalancerId) -> Result<()> {
+    let running = cloud.lock().balancers.remove(id);
+    if let Some(running) = running {
+        running.balancer.shutdown(PATIENCE).await;
+    }
+    cloud.change(|state| {
+        state.tables.load_balancers.remove(id);
+        Ok(())
+    })
+}
+
+/// Tells a balancer what its listeners and target groups are by now.
+pub(super) async fn sync(cloud: &Cloud, id: &LoadBalancerId) -> Result<()> {
+    let Some(turn) = cloud
+        .lock()
+        .balancers
+        .get(id)
+        .map(|running| Arc::clone(&running.turn))
+    else {
+        return Ok(());
+    };
+    let _turn = turn.lock().await;
+    let (balancer, listeners, groups) = {
+        let mut inner = cloud.lock();
+        let listeners = listeners(&inner.state, id);
+        let wanted = groups_of(&inner.state, id);
+        let Some(running) = inner.balancers.get_mut(id) else {
+            return Ok(());
+        };
+        let balancer = Arc::clone(&running.balancer);
+        // Groups that are not wanted any more go last: the listeners still lead to them.
+        let known: BTreeSet<_> = running.groups.union(&wanted).cloned().collect();
+        running.groups = wanted.clone();
+        balancer
+            .set_groups(configs(&inner.state, &known)?)
+            .map_err(failed)?;
+        for (instance, machine) in &inner.state.machines {
+            if machine.phase == Phase::Running {
+                register_with(&inner, &balancer, &wanted, instance)?;
+            }
+        }
+        (balancer, listeners, configs(&inner.state, &wanted)?)
+    };
+    balancer.set_listeners(listeners).await.map_err(failed)?;
+    balancer.set_groups(groups).map_err(failed)
+}
+
+/// The balancer that a listener belongs to.
+pub(super) fn balancer_of(state: &State, listener: &ListenerId) -> Option<LoadBalancerId> {
+    state
+        .tables
+        .listeners
+        .get(listener)?
+        .spec
+        .balancer
+        .known()
+        .cloned()
+}
+
+/// Every balancer whose listeners lead to the target group.
+pub(super) fn balancers_to(state: &State, group: &TargetGroupId) -> Vec<LoadBalancerId> {
+    state
+        .tables
+        .load_balancers
+        .keys()
+        .filter(|id| groups_of(state, id).contains(group))
+        .cloned()
+        .collect()
+}
+
+/// Registers an instance that runs now with the balancers that its group's target groups belong to.
+pub(super) fn register(inner: &Inner, instance: &InstanceId) -> Result<()> {
+    for running in inner.balancers.values() {
+        register_with(inner, &running.balancer, &running.groups, instance)?;
+    }
+    Ok(())
+}
+
+fn register_with(
+    inner: &Inner,
+    balancer: &Balancer,
+    groups: &BTreeSet<TargetGroupId>,
+    instance: &InstanceId,
+) -> Result<()> {
+    for (group, target) in targets_of(&inner.state, instance) {
+        if groups.contains(&group) {
+            balancer.register(group.as_ref(), target).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes an instance out of every balancer; the result ends when its last request has.
+pub(super) fn deregister(inner: &Inner, instance: &InstanceId) -> Vec<balancer::Drain> {
+    let mut drains = Vec::new();
+    for (group, target) in targets_of(&inner.state, instance) {
+        for running in inner
+            .balancers
+            .values()
+            .filter(|running| running.groups.contains(&group))
+        {
+            // One that is not registered has nothing to drain.
+            drains.extend(running.balancer.deregister(group.as_ref(), &target.id));
+        }
+    }
+    drains
+}
+
+/// What the target groups of an instance say together.
+pub(super) fn health(inner: &Inner, instance: &InstanceId) -> Health {
+    let mut worst = Health::Healthy;
+    for (group, target) in targets_of(&inner.state, instance) {
+        for running in inner
+            .balancers
+            .values()
+            .filter(|running| running.groups.contains(&group))
+        {
+            let health = running.balancer.health(group.as_ref()).unwrap_or_default();
+            match health
+                .iter()
+                .find(|health| health.target.id == target.id)
+                .map(|health| health.state)
+            {
+                Some(HealthState::Unhealthy) => return Health::Unhealthy,
+                Some(HealthState::Healthy) => {}
+                _ => worst = Health::Unknown,
+            }
+        }
+    }
+    worst
+}
+
+/// The targets of a group, in the words of clients.
+pub(super) fn target_health(inner: &Inner, group: &TargetGroupId) -> Result<Vec<TargetHealth>> {
+    find::<TargetGroup>(&inner.state, group)?;
+    let users: Vec<_> = inner
+        .balancers
+        .values()
+        .filter(|running| running.groups.contains(group))
+        .collect();
+    let mut targets = BTreeMap::new();
+    for (instance, machine) in &inner.state.machines {
+        let Some((_, target)) = targets_of(&inner.state, instance)
+            .into_iter()
+            .find(|(of, _)| of == group)
+        else {
+            continue;
+        };
+        let SocketAddr::V4(address) = target.addr else {
+            continue;
+        };
+        let (state, reason, description) = match machine.phase {
+            Phase::Booting => (
+                TargetState::Initial,
+                Some(HealthReason::RegistrationInProgress),
+                None,
+            ),
+            Phase::Running if users.is_empty() => {
+                (TargetState::Unused, Some(HealthReason::NotInUse), None)
+            }
+            Phase::Running | Phase::Stopping => continue,
+            Phase::Ended(_) => continue,
+        };
+        let zone = machine.zone.clone();
+        targets.insert(
+            instance.to_string(),
+            TargetHealth {
+                id: instance.to_string(),
+                address,
+                zone,
+                state,
+                reason,
+                description,
+            },
+        );
+    }
+    for running in users {
+        for health in running.balancer.health(group.as_ref()).map_err(failed)? {
+            let (Some(machine), SocketAddr::V4(address)) = (
+                inner
+                    .state
+                    .machines
+                    .get(&InstanceId::from(health.target.id.clone())),
+                health.target.addr,
+            ) else {
+                continue;
+            };
+            let described = TargetHealth {
+                id: health.target.id.clone(),
+                address,
+                zone: machine.zone.clone(),
+                state: state_of(health.state),
+                reason: health.reason.map(reason_of),
+                description: Some(health.description.clone()).filter(|text| !text.is_empty()),
+            };
+            targets.insert(health.target.id, described);
+        }
+    }
+    let mut targets: Vec<_> = targets.into_values().collect();
+    targets.sort_by(|a, b| (&a.zone, &a.id).cmp(&(&b.zone, &b.id)));
+    Ok(targets)
+}
+
+fn state_of(state: HealthState) -> TargetState {
+    match state {
+        HealthState::Initial => TargetState::Initial,
+        HealthState::Healthy => TargetState::Healthy,
+        HealthState::Unhealthy => TargetState::Unhealthy,
+        HealthState::Draining => TargetState::Draining,
+        HealthState::Unused => TargetState::Unused,
+    }
+}
+
+fn reason_of(reason: Reason) -> HealthReason {
+    match reason {
+        Reason::RegistrationInProgress => HealthReason::RegistrationInProgress,
+        Reason::InitialHealthChecking => HealthReason::InitialHealthChecking,
+        Reason::ResponseCodeMismatch => HealthReason::ResponseCodeMismatch,
+        Reason::Timeout => HealthReason::Timeout,
+        Reason::FailedHealthChecks => HealthReason::FailedHealthChecks,
+        Reason::NotInUse => HealthReason::NotInUse,
+        Reason::DeregistrationInProgress => HealthReason::DeregistrationInProgress,
+    }
+}
+
+/// The target groups that an instance belongs in, and what it is there.
+fn targets_of(state: &State, instance: &InstanceId) -> Vec<(TargetGroupId, Target)> {
+    let Some(machine) = state.machines.get(instance) else {
+        return Vec::new();
+    };
+    let Some(group) = machine
+        .group
+        .as_ref()
+        .and_then(|id| state.tables.autoscaling_groups.get(id))
+    else {
+        return Vec::new();
+    };
+    let ids = group.spec.target_groups.iter().filter_map(|id| id.known());
+    ids.filter_map(|id| {
+        let port = state.tables.target_groups.get(id)?.spec.port.get();
+        let target = Target {
+            id: instance.to_string(),
+            addr: SocketAddr::V4(SocketAddrV4::new(machine.address, port)),
+            zone: machine.zone.to_string(),
+        };
+        Some((id.clone(), target))
+    })
+    .collect()
+}
+
+/// The target groups that a balancer's listeners and rules lead to.
+fn groups_of(state: &State, id: &LoadBalancerId) -> BTreeSet<TargetGroupId> {
+    let mut groups = BTreeSet::new();
+    for (listener, entry) in &state.tables.listeners {
+        if entry.spec.balancer.known() == Some(id) {
+            groups.extend(entry.spec.target_group.known().cloned());
+            let rules = state.tables.listener_rules.values();
+            let own = rules.filter(|rule| rule.spec.listener.known() == Some(listener));
+            groups.extend(own.filter_map(|rule| rule.spec.target_group.known().cloned()));
+        }
+    }
+    groups
+}
+
+fn listeners(state: &State, id: &LoadBalancerId) -> Vec<ListenerConfig> {
+    let own = state
+        .tables
+        .listeners
+        .iter()
+        .filter(|(_, entry)| entry.spec.balancer.known() == Some(id));
+    own.filter_map(|(listener, entry)| {
+        let rules = state.tables.listener_rules.values();
+        let rules = rules
+            .filter(|rule| rule.spec.listener.known() == Some(listener))
+            .filter_map(|rule| {
+                Some(Rule {
+                    priority: rule.spec.priority.into(),
+                    conditions: vec![match &rule.spec.condition {
+                        landfall_lb::Condition::Path(pattern) => {
+                            Condition::PathPattern(vec![pattern.clone()])
+                        }
+                        landfall_lb::Condition::Host(pattern) => {
+                            Condition::HostHeader(vec![pattern.clone()])
+                        }
+                    }],
+                    action: Action::Forward(rule.spec.target_group.known()?.to_string()),
+                })
+            });
+        Some(ListenerConfig {
+            port: entry.spec.port.get(),
+            rules: rules.collect(),
+            default_action: Action::Forward(entry.spec.target_group.known()?.to_string()),
+        })
+    })
+    .collect()
+}
+
+fn configs(state: &State, groups: &BTreeSet<TargetGroupId>) -> Result<Vec<TargetGroupConfig>> {
+    let known = groups
+        .iter()
+        .filter_map(|id| Some((id, &state.tables.target_groups.get(id)?.spec)));
+    known
+        .map(|(id, spec)| {
+            let check = &spec.health_check;
+            let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+            Ok(TargetGroupConfig {
+                name: id.to_string(),
+                health_check: HealthCheckConfig {
+                    path: check.path.clone(),
+                    port: None,
+                    interval: seconds(check.interval),
+                    timeout: seconds(check.timeout),
+                    healthy_threshold: check.healthy_threshold,
+                    unhealthy_threshold: check.unhealthy_threshold,
+                    matcher: Matcher::parse(&check.matcher)
+                        .map_err(|why| Error::new(ErrorKind::Invalid, why))?,
+                },
+                deregistration_delay: seconds(spec.deregistration_delay),
+            })
+        })
+        .collect()
+}
+
+/// Where the internet reaches a balancer's nodes.
+pub(super) fn public_addresses(state: &State, id: &LoadBalancerId) -> Vec<Ipv4Addr> {
+    state
+        .tables
+        .load_balancers
+        .get(id)
+        .map(|entry| entry.facts.nodes.iter().map(|node| node.public).collect())
+        .unwrap_or_default()
+}
+
+fn failed(error: balancer::Error) -> Error {
+    Error::new(ErrorKind::Other, "the balancer refused").caused_by(error)
+}

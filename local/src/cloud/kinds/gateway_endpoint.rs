@@ -1,0 +1,20 @@
+//! A gateway endpoint in the local cloud: a route to addresses that stand for the service.
+
+use landfall_network::GatewayEndpoint;
+use landfall_provider::{Probe, Resource, Result};
+
+use crate::cloud::state::State;
+use crate::cloud::table::{Draft, Entry, Hosted};
+
+impl Hosted for GatewayEndpoint {
+    const PREFIX: &'static str = "vpce";
+    type Facts = ();
+
+    fn admit(_: &State, _: &Draft<'_, Self>) -> Result<()> {
+        Ok(())
+    }
+
+    fn probe(_: &State, _: &Self::Id, _: &Entry<Self>) -> Probe<<Self as Resource>::Output> {
+        Probe::Usable(())
+    }
+}

@@ -1,0 +1,32 @@
+//! An internet gateway in the local cloud: 1:1 translation between public and private addresses.
+
+use landfall_network::InternetGateway;
+use landfall_provider::{Probe, Resource, Result};
+
+use super::{conflict, known};
+use crate::cloud::state::State;
+use crate::cloud::table::{Draft, Entry, Hosted};
+
+impl Hosted for InternetGateway {
+    const PREFIX: &'static str = "igw";
+    type Facts = ();
+
+    fn admit(state: &State, new: &Draft<'_, Self>) -> Result<()> {
+        if state
+            .tables
+            .internet_gateways
+            .values()
+            .any(|other| other.spec.vpc == new.spec.vpc)
+        {
+            return Err(conflict(format_args!(
+                "{} has an internet gateway already",
+                known(&new.spec.vpc)?
+            )));
+        }
+        Ok(())
+    }
+
+    fn probe(_: &State, _: &Self::Id, _: &Entry<Self>) -> Probe<<Self as Resource>::Output> {
+        Probe::Usable(())
+    }
+}

@@ -1,0 +1,90 @@
+//! A load balancer in the local cloud: a proxy with a node in each of its subnets.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use landfall_lb::{LoadBalancer, LoadBalancerOutput};
+use landfall_network::Subnet;
+use landfall_provider::{Probe, Result, SubnetId, Zone};
+
+use super::{invalid, known};
+use crate::cloud::state::State;
+use crate::cloud::table::{Draft, Entry, Hosted, find};
+
+/// What the cloud decides about a load balancer.
+#[derive(Debug, Clone)]
+pub(crate) struct LoadBalancerFacts {
+    /// Its nodes, one for each subnet, in the order of subnets.
+    pub(crate) nodes: Vec<Node>,
+}
+
+/// Where a load balancer stands in one zone.
+#[derive(Debug, Clone)]
+pub(crate) struct Node {
+    pub(crate) zone: Zone,
+    pub(crate) subnet: SubnetId,
+    pub(crate) private: Ipv4Addr,
+    pub(crate) public: Ipv4Addr,
+}
+
+impl Hosted for LoadBalancer {
+    const PREFIX: &'static str = "lb";
+    type Facts = LoadBalancerFacts;
+
+    fn admit(state: &State, new: &Draft<'_, Self>) -> Result<LoadBalancerFacts> {
+        let mut zones = BTreeSet::new();
+        let mut taken = state.public_taken();
+        let mut nodes = Vec::new();
+        for subnet in &new.spec.subnets {
+            let subnet = known(subnet)?;
+            let zone = find::<Subnet>(state, subnet)?.spec.zone.clone();
+            if !zones.insert(zone.clone()) {
+                return Err(invalid(format_args!(
+                    "two of its subnets are in {zone}: one in each zone"
+                )));
+            }
+            let public = state.new_public_address(&taken)?;
+            taken.insert(public);
+            let private = state.new_private_address(subnet)?;
+            nodes.push(Node {
+                zone,
+                subnet: subnet.clone(),
+                private,
+                public,
+            });
+        }
+        if zones.len() < 2 {
+            return Err(invalid(
+                "a load balancer needs subnets in two zones at least",
+            ));
+        }
+        Ok(LoadBalancerFacts { nodes })
+    }
+
+    fn amend(state: &State, old: &Entry<Self>, new: &Draft<'_, Self>) -> Result<LoadBalancerFacts> {
+        if old.spec.subnets != new.spec.subnets {
+            return Err(
+                invalid("the local cloud does not move a balancer to other subnets yet")
+                    .hint("`landfall destroy`, then `landfall deploy`"),
+            );
+        }
+        let _ = state;
+        Ok(old.facts.clone())
+    }
+
+    fn probe(_: &State, _: &Self::Id, entry: &Entry<Self>) -> Probe<LoadBalancerOutput> {
+        Probe::Usable(LoadBalancerOutput {
+            dns_name: dns_name(entry),
+        })
+    }
+}
+
+/// The name that leads to the balancer, as far as this machine is concerned: everything under
+/// `.localhost` is loopback (RFC 6761, section 6.3).
+pub(crate) fn dns_name(entry: &Entry<LoadBalancer>) -> String {
+    if entry.name.as_str() == "main" {
+        format!("{}.localhost", entry.stack)
+    } else {
+        format!("{}.{}.localhost", entry.name, entry.stack)
+    }
+}

@@ -1,0 +1,20 @@
+//! A security group in the local cloud: a set of interfaces.
+
+use landfall_network::SecurityGroup;
+use landfall_provider::{Probe, Resource, Result};
+
+use crate::cloud::state::State;
+use crate::cloud::table::{Draft, Entry, Hosted};
+
+impl Hosted for SecurityGroup {
+    const PREFIX: &'static str = "sg";
+    type Facts = ();
+
+    fn admit(_: &State, _: &Draft<'_, Self>) -> Result<()> {
+        Ok(())
+    }
+
+    fn probe(_: &State, _: &Self::Id, _: &Entry<Self>) -> Probe<<Self as Resource>::Output> {
+        Probe::Usable(())
+    }
+}

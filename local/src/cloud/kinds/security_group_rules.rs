@@ -1,0 +1,32 @@
+//! The rules of a security group in the local cloud: stateful, one chain per group.
+
+use landfall_network::SecurityGroupRules;
+use landfall_provider::{Probe, Resource, Result};
+
+use super::{conflict, known};
+use crate::cloud::state::State;
+use crate::cloud::table::{Draft, Entry, Hosted};
+
+impl Hosted for SecurityGroupRules {
+    const PREFIX: &'static str = "sgr";
+    type Facts = ();
+
+    fn admit(state: &State, new: &Draft<'_, Self>) -> Result<()> {
+        if state
+            .tables
+            .security_group_rules
+            .values()
+            .any(|other| other.spec.group == new.spec.group)
+        {
+            return Err(conflict(format_args!(
+                "{} has its rules already",
+                known(&new.spec.group)?
+            )));
+        }
+        Ok(())
+    }
+
+    fn probe(_: &State, _: &Self::Id, _: &Entry<Self>) -> Probe<<Self as Resource>::Output> {
+        Probe::Usable(())
+    }
+}

@@ -1,0 +1,70 @@
+//! An instance: where it stands, what it runs and how far it is.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use landfall_compute::{GroupInstance, InstanceState, Workload};
+use landfall_provider::{AutoscalingGroupId, InstanceId, SecurityGroupId, SubnetId, Zone};
+use tokio::time::Instant;
+
+/// An instance as the cloud knows it. What runs in it is held elsewhere, by the same id.
+#[derive(Debug, Clone)]
+pub(crate) struct Machine {
+    /// The group that made it; none for a single instance.
+    pub(crate) group: Option<AutoscalingGroupId>,
+    /// For people: `digipay-web`.
+    pub(crate) hostname: String,
+    pub(crate) zone: Zone,
+    pub(crate) subnet: SubnetId,
+    pub(crate) address: Ipv4Addr,
+    pub(crate) groups: Vec<SecurityGroupId>,
+    pub(crate) workload: Option<Workload>,
+    pub(crate) image_store: PathBuf,
+    /// The version of the launch template that it was made from.
+    pub(crate) template_version: u32,
+    pub(crate) phase: Phase,
+    pub(crate) launched: Instant,
+    /// Whether it has taken requests: its end is then not a failure to start.
+    pub(crate) was_healthy: bool,
+}
+
+/// How far an instance is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Its image is unpacked and its container started.
+    Booting,
+    /// Its container runs.
+    Running,
+    /// It is being ended.
+    Stopping,
+    /// It ended by itself; the text says how. Kept for a while, to be asked.
+    Ended(String),
+}
+
+impl Machine {
+    /// Whether it is, or is about to be, of use.
+    pub(crate) fn is_alive(&self) -> bool {
+        matches!(self.phase, Phase::Booting | Phase::Running)
+    }
+
+    /// Whether it has its interface still: one that ended has given it back.
+    pub(crate) fn has_interface(&self) -> bool {
+        !matches!(self.phase, Phase::Ended(_))
+    }
+
+    /// As a client sees it.
+    pub(crate) fn describe(&self, id: &InstanceId) -> GroupInstance {
+        GroupInstance {
+            id: id.clone(),
+            zone: self.zone.clone(),
+            private_address: self.address,
+            state: match &self.phase {
+                Phase::Booting => InstanceState::Pending,
+                Phase::Running => InstanceState::Running,
+                Phase::Stopping => InstanceState::Terminating,
+                Phase::Ended(why) => InstanceState::Failed(why.clone()),
+            },
+            template_version: self.template_version,
+        }
+    }
+}

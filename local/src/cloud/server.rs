@@ -1,0 +1,293 @@
+//! The control socket: one call per connection.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use landfall_provider::{
+    AutoscalingGroupId, Error, ErrorKind, InstanceId, Kind, ListenerId, LoadBalancerId, Result,
+    TargetGroupId, kind,
+};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+
+use super::{Cloud, balance, keeper, publish, reach};
+use crate::wire::{Answer, Call, PROTOCOL, Request};
+
+/// The longest call that is read: specs are small, and nobody is to fill the memory.
+const LONGEST_CALL: u64 = 4 << 20;
+
+/// A resource that is looked at is watched this long for a change before it is called pending.
+const GLANCE: Duration = Duration::from_millis(200);
+
+/// Serves until told to end, or until nothing is held and nobody is connected.
+pub(super) async fn serve(
+    cloud: Arc<Cloud>,
+    listener: std::os::unix::net::UnixListener,
+) -> io::Result<()> {
+    let listener = UnixListener::from_std(listener)?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let connections = Arc::new(AtomicUsize::new(0));
+    let idle = Arc::new(Notify::new());
+    cloud.outer.ready()?;
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                let (stream, _) = accepted?;
+                connections.fetch_add(1, Ordering::SeqCst);
+                let (cloud, connections, idle) = (Arc::clone(&cloud), Arc::clone(&connections), Arc::clone(&idle));
+                tokio::spawn(async move {
+                    if let Err(error) = converse(&cloud, stream).await {
+                        crate::sys::process::log(format_args!("a client's connection failed: {error}"));
+                    }
+                    connections.fetch_sub(1, Ordering::SeqCst);
+                    idle.notify_one();
+                });
+            }
+            () = idle.notified() => {
+                let nobody = connections.load(Ordering::SeqCst) == 0;
+                let served_somebody = nobody && cloud.lock().state.is_empty();
+                if served_somebody {
+                    return Ok(());
+                }
+            }
+            _ = terminate.recv() => return Ok(()),
+        }
+    }
+}
+
+/// Hears one call and answers it.
+async fn converse(cloud: &Arc<Cloud>, stream: UnixStream) -> io::Result<()> {
+    let (reader, mut writer) = stream.into_split();
+    let mut reader = BufReader::new(reader.take(LONGEST_CALL));
+    let mut line = String::new();
+    if reader.read_line(&mut line).await? == 0 {
+        // Somebody looked whether the cloud is there.
+        return Ok(());
+    }
+    let request: Request = match serde_json::from_str(&line) {
+        Ok(request) => request,
+        Err(error) => {
+            let refusal = Error::new(
+                ErrorKind::Invalid,
+                "the local cloud does not understand the call",
+            )
+            .caused_by(error);
+            return answer(&mut writer, Err(refusal)).await;
+        }
+    };
+    if request.protocol != PROTOCOL {
+        let refusal = Error::new(
+            ErrorKind::Invalid,
+            format_args!("the local cloud speaks version {PROTOCOL} of its protocol, this program {}", request.protocol),
+        )
+        .hint("destroy its stacks with the program that made them, or end the process `landfall-cloud`");
+        return answer(&mut writer, Err(refusal)).await;
+    }
+    match request.call {
+        Call::Lock { stack, holder } => match cloud.locks.take(stack, holder) {
+            Ok(_held) => {
+                answer(&mut writer, Ok(Value::Null)).await?;
+                // Until the other side closes, or dies.
+                let mut rest = Vec::new();
+                let _ = reader.read_to_end(&mut rest).await;
+                Ok(())
+            }
+            Err(refusal) => answer(&mut writer, Err(refusal)).await,
+        },
+        call => {
+            let result = carry_out(cloud, call).await;
+            answer(&mut writer, result).await
+        }
+    }
+}
+
+async fn answer(
+    writer: &mut (impl AsyncWriteExt + Unpin),
+    result: Result<Value>,
+) -> io::Result<()> {
+    let answer = match result {
+        Ok(value) => Answer::Ok(value),
+        Err(error) => Answer::Err(error),
+    };
+    let mut line = serde_json::to_vec(&answer).map_err(io::Error::other)?;
+    line.push(b'\n');
+    writer.write_all(&line).await
+}
+
+async fn carry_out(cloud: &Arc<Cloud>, call: Call) -> Result<Value> {
+    match call {
+        Call::List { kind, stack } => cloud.lock().state.list(&kind, &stack),
+        Call::Create {
+            kind,
+            stack,
+            name,
+            spec,
+            extras,
+        } => {
+            let id = cloud.change(|state| state.create(&kind, &stack, &name, &spec, &extras))?;
+            if let Err(error) = begin(cloud, &kind, &id).await {
+                // As if it had not been tried; what was begun of it ends with its record.
+                let _ = end(cloud, &kind, &id).await;
+                return Err(error);
+            }
+            Ok(Value::String(id))
+        }
+        Call::Update {
+            kind,
+            id,
+            spec,
+            extras,
+        } => {
+            cloud.change(|state| state.update(&kind, &id, &spec, &extras))?;
+            follow(cloud, &kind, &id).await?;
+            Ok(Value::Null)
+        }
+        Call::Probe { kind, id } => probe(cloud, &kind, &id).await,
+        Call::Delete { kind, id } => {
+            end(cloud, &kind, &id).await?;
+            Ok(Value::Null)
+        }
+        Call::TargetHealth { group } => to_value(&balance::target_health(&cloud.lock(), &group)?),
+        Call::GroupInstances { group } => to_value(&keeper::instances(&cloud.lock(), &group)?),
+        Call::LastOutput { instance, lines } => {
+            to_value(&keeper::last_output(&cloud.lock(), &instance, lines)?)
+        }
+        Call::Reach {
+            from,
+            to,
+            port,
+            timeout_ms,
+        } => {
+            to_value(&reach::reach(cloud, from, to, port, Duration::from_millis(timeout_ms)).await?)
+        }
+        Call::HoldsSomething => to_value(&!cloud.lock().state.is_empty()),
+        Call::Lock { .. } => Err(Error::new(
+            ErrorKind::Invalid,
+            "a lock is taken on a connection of its own",
+        )),
+    }
+}
+
+/// How a resource is. One that is pending is watched for a moment, so that who waits need not ask often.
+async fn probe(cloud: &Cloud, kind: &Kind, id: &str) -> Result<Value> {
+    let mut changes = cloud.changed.subscribe();
+    let patience = tokio::time::sleep(GLANCE);
+    tokio::pin!(patience);
+    loop {
+        changes.mark_unchanged();
+        let state = cloud.lock().state.probe(kind, id)?;
+        if state.get("pending").is_none() {
+            return Ok(state);
+        }
+        tokio::select! {
+            _ = changes.changed() => {}
+            () = &mut patience => return Ok(state),
+        }
+    }
+}
+
+/// What has to run for a resource that was just recorded.
+async fn begin(cloud: &Arc<Cloud>, of: &Kind, id: &str) -> Result<()> {
+    match of {
+        of if *of == kind::LOAD_BALANCER => balance::start(cloud, &LoadBalancerId::from(id)).await,
+        of if *of == kind::LISTENER => {
+            let listener = ListenerId::from(id);
+            follow(cloud, of, id).await?;
+            publish::publish(cloud, &listener)
+        }
+        of if *of == kind::LISTENER_RULE => follow(cloud, of, id).await,
+        of if *of == kind::AUTOSCALING_GROUP => {
+            keeper::keep_group(cloud, AutoscalingGroupId::from(id));
+            Ok(())
+        }
+        of if *of == kind::INSTANCE => keeper::start_single(cloud, &InstanceId::from(id)),
+        _ => Ok(()),
+    }
+}
+
+/// What has to follow a change of a resource.
+async fn follow(cloud: &Arc<Cloud>, of: &Kind, id: &str) -> Result<()> {
+    let balancers = {
+        let inner = cloud.lock();
+        match of {
+            of if *of == kind::LOAD_BALANCER => vec![LoadBalancerId::from(id)],
+            of if *of == kind::LISTENER => {
+                balance::balancer_of(&inner.state, &ListenerId::from(id))
+                    .into_iter()
+                    .collect()
+            }
+            of if *of == kind::LISTENER_RULE => {
+                let rule = inner.state.tables.listener_rules.get(&id.to_owned().into());
+                let listener = rule.and_then(|rule| rule.spec.listener.known());
+                listener
+                    .and_then(|listener| balance::balancer_of(&inner.state, listener))
+                    .into_iter()
+                    .collect()
+            }
+            of if *of == kind::TARGET_GROUP => {
+                balance::balancers_to(&inner.state, &TargetGroupId::from(id))
+            }
+            of if *of == kind::AUTOSCALING_GROUP || *of == kind::LAUNCH_TEMPLATE => {
+                drop(inner);
+                keeper::forgive(cloud, of, id);
+                return Ok(());
+            }
+            _ => Vec::new(),
+        }
+    };
+    for balancer in balancers {
+        balance::sync(cloud, &balancer).await?;
+    }
+    Ok(())
+}
+
+/// Ends a resource: at once, or by a task that the record waits for.
+async fn end(cloud: &Arc<Cloud>, of: &Kind, id: &str) -> Result<()> {
+    let balancers: Vec<LoadBalancerId> = {
+        let inner = cloud.lock();
+        if *of == kind::LISTENER {
+            balance::balancer_of(&inner.state, &ListenerId::from(id))
+                .into_iter()
+                .collect()
+        } else if *of == kind::LISTENER_RULE {
+            let rule = inner.state.tables.listener_rules.get(&id.to_owned().into());
+            let listener = rule.and_then(|rule| rule.spec.listener.known().cloned());
+            listener
+                .and_then(|listener| balance::balancer_of(&inner.state, &listener))
+                .into_iter()
+                .collect()
+        } else {
+            Vec::new()
+        }
+    };
+    cloud.change(|state| state.delete(of, id))?;
+    if *of == kind::LISTENER {
+        publish::withdraw(cloud, &ListenerId::from(id));
+    }
+    for balancer in balancers {
+        balance::sync(cloud, &balancer).await?;
+    }
+    if *of == kind::LOAD_BALANCER {
+        let (cloud, id) = (Arc::clone(cloud), LoadBalancerId::from(id));
+        tokio::spawn(async move {
+            if let Err(error) = balance::end(&cloud, &id).await {
+                crate::sys::process::log(format_args!("ending {id}: {error}"));
+            }
+        });
+    }
+    if *of == kind::INSTANCE {
+        keeper::end_single(cloud, &InstanceId::from(id));
+    }
+    Ok(())
+}
+
+fn to_value<T: serde::Serialize>(value: &T) -> Result<Value> {
+    serde_json::to_value(value).map_err(|error| {
+        Error::new(ErrorKind::Other, "an answer does not go into JSON").caused_by(error)
+    })
+}

@@ -1,0 +1,356 @@
+//! Everything that the cloud holds, and the rules that hold for every kind.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use landfall_compute::{AutoscalingGroup, Instance, LaunchTemplate, ScalingPolicy};
+use landfall_lb::{Listener, ListenerRule, LoadBalancer, TargetGroup};
+use landfall_network::{
+    ElasticIp, GatewayEndpoint, InternetGateway, NatGateway, NetworkAcl, RouteTable, SecurityGroup,
+    SecurityGroupRules, Subnet, Vpc,
+};
+use landfall_provider::{
+    AutoscalingGroupId, Error, ErrorKind, InstanceId, Key, Kind, Resource, ResourceName, Result,
+    StackName, SubnetId,
+};
+use serde_json::Value;
+
+use super::addresses;
+use super::group::History;
+use super::machine::Machine;
+use super::table::{self, Draft, Entry, Hosted, Table, find};
+use crate::wire::Extras;
+
+/// The records of every kind, and the instances that groups and bastions have made.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct State {
+    pub(crate) tables: Tables,
+    /// Every instance, whoever wanted it.
+    pub(crate) machines: BTreeMap<InstanceId, Machine>,
+    /// What each autoscaling group remembers.
+    pub(crate) histories: BTreeMap<AutoscalingGroupId, History>,
+    /// Counts every resource that there ever was, so that no id comes twice.
+    made: u64,
+}
+
+/// Defines the tables, and how a call that names a kind finds its own.
+macro_rules! tables {
+    ($($field:ident: $kind:ty,)*) => {
+        /// One table per kind.
+        #[derive(Debug, Clone, Default)]
+        pub(crate) struct Tables {
+            $(pub(crate) $field: Table<$kind>,)*
+        }
+
+        impl State {
+            /// Whether there is no resource at all.
+            pub(crate) fn is_empty(&self) -> bool {
+                true $(&& self.tables.$field.is_empty())*
+            }
+
+            /// Who refers to this id, by key.
+            pub(crate) fn referrers(&self, id: &str) -> Vec<Key> {
+                let mut referrers = Vec::new();
+                $(
+                    for (own, entry) in &self.tables.$field {
+                        if own.as_ref() != id && refers(&entry.spec, id) {
+                            referrers.push(Key::new(<$kind>::KIND, entry.name.clone()));
+                        }
+                    }
+                )*
+                referrers
+            }
+
+            /// Whether something has this id, whatever its kind.
+            fn holds(&self, id: &str) -> bool {
+                false $(|| self.tables.$field.contains_key(&<$kind as Resource>::Id::from(id.to_owned())))*
+            }
+
+            /// Everything of a kind that a stack holds, as `Vec<Live<R>>`.
+            pub(crate) fn list(&self, kind: &Kind, stack: &StackName) -> Result<Value> {
+                match kind {
+                    $(kind if *kind == <$kind>::KIND => to_value(&table::list::<$kind>(self, stack)),)*
+                    _ => Err(unknown(kind)),
+                }
+            }
+
+            /// Makes a resource and gives its id.
+            pub(crate) fn create(
+                &mut self,
+                kind: &Kind,
+                stack: &StackName,
+                name: &ResourceName,
+                spec: &Value,
+                extras: &Extras,
+            ) -> Result<String> {
+                match kind {
+                    $(kind if *kind == <$kind>::KIND => self.make::<$kind>(stack, name, spec, extras),)*
+                    _ => Err(unknown(kind)),
+                }
+            }
+
+            /// Changes a resource in place.
+            pub(crate) fn update(&mut self, kind: &Kind, id: &str, spec: &Value, extras: &Extras) -> Result<()> {
+                match kind {
+                    $(kind if *kind == <$kind>::KIND => self.amend::<$kind>(id, spec, extras),)*
+                    _ => Err(unknown(kind)),
+                }
+            }
+
+            /// How a resource is, as `Probe<Output>`.
+            pub(crate) fn probe(&self, kind: &Kind, id: &str) -> Result<Value> {
+                match kind {
+                    $(kind if *kind == <$kind>::KIND => {
+                        to_value(&table::probe::<$kind>(self, &<$kind as Resource>::Id::from(id.to_owned())))
+                    })*
+                    _ => Err(unknown(kind)),
+                }
+            }
+
+            /// Begins to end a resource.
+            pub(crate) fn delete(&mut self, kind: &Kind, id: &str) -> Result<()> {
+                match kind {
+                    $(kind if *kind == <$kind>::KIND => self.end::<$kind>(id),)*
+                    _ => Err(unknown(kind)),
+                }
+            }
+        }
+
+        $(
+            impl Tabled for $kind {
+                fn table(state: &State) -> &Table<Self> {
+                    &state.tables.$field
+                }
+                fn table_mut(state: &mut State) -> &mut Table<Self> {
+                    &mut state.tables.$field
+                }
+            }
+        )*
+    };
+}
+
+/// Where the records of a kind stand; written by [`tables!`].
+pub(crate) trait Tabled: Hosted {
+    fn table(state: &State) -> &Table<Self>;
+    fn table_mut(state: &mut State) -> &mut Table<Self>;
+}
+
+tables! {
+    vpcs: Vpc,
+    internet_gateways: InternetGateway,
+    subnets: Subnet,
+    elastic_ips: ElasticIp,
+    nat_gateways: NatGateway,
+    route_tables: RouteTable,
+    network_acls: NetworkAcl,
+    security_groups: SecurityGroup,
+    security_group_rules: SecurityGroupRules,
+    gateway_endpoints: GatewayEndpoint,
+    launch_templates: LaunchTemplate,
+    autoscaling_groups: AutoscalingGroup,
+    scaling_policies: ScalingPolicy,
+    instances: Instance,
+    load_balancers: LoadBalancer,
+    target_groups: TargetGroup,
+    listeners: Listener,
+    listener_rules: ListenerRule,
+}
+
+impl State {
+    fn make<R: Tabled>(
+        &mut self,
+        stack: &StackName,
+        name: &ResourceName,
+        spec: &Value,
+        extras: &Extras,
+    ) -> Result<String> {
+        let spec: R = self.understand(spec)?;
+        if let Some((id, _)) = R::table(self)
+            .iter()
+            .find(|(_, entry)| &entry.stack == stack && &entry.name == name && !entry.ending)
+        {
+            return Err(Error::new(
+                ErrorKind::AlreadyExists,
+                format_args!("there is one: {id}"),
+            ));
+        }
+        let facts = R::admit(
+            self,
+            &Draft {
+                stack,
+                name,
+                spec: &spec,
+                extras,
+            },
+        )?;
+        let id = self.new_id::<R>(&spec);
+        let entry = Entry {
+            stack: stack.clone(),
+            name: name.clone(),
+            spec,
+            facts,
+            ending: false,
+        };
+        R::table_mut(self).insert(id.clone(), entry);
+        Ok(id.to_string())
+    }
+
+    fn amend<R: Tabled>(&mut self, id: &str, spec: &Value, extras: &Extras) -> Result<()> {
+        let spec: R = self.understand(spec)?;
+        let id = R::Id::from(id.to_owned());
+        let old = find::<R>(self, &id)?;
+        let new = Draft {
+            stack: &old.stack,
+            name: &old.name,
+            spec: &spec,
+            extras,
+        };
+        let facts = R::amend(self, old, &new)?;
+        if let Some(entry) = R::table_mut(self).get_mut(&id) {
+            entry.spec = spec;
+            entry.facts = facts;
+        }
+        Ok(())
+    }
+
+    fn end<R: Tabled>(&mut self, id: &str) -> Result<()> {
+        let id = R::Id::from(id.to_owned());
+        if !R::table(self).contains_key(&id) {
+            return Ok(());
+        }
+        if let Some(referrer) = self.referrers(id.as_ref()).first() {
+            return Err(Error::new(
+                ErrorKind::InUse,
+                format_args!("{id} is in use by {referrer}"),
+            ));
+        }
+        if R::ENDS_AT_ONCE {
+            R::table_mut(self).remove(&id);
+        } else if let Some(entry) = R::table_mut(self).get_mut(&id) {
+            entry.ending = true;
+        }
+        Ok(())
+    }
+
+    /// Reads a spec and checks that everything it refers to is there.
+    fn understand<R: Resource>(&self, spec: &Value) -> Result<R> {
+        let mut spec: R = serde_json::from_value(spec.clone()).map_err(|error| {
+            Error::new(ErrorKind::Invalid, format_args!("this is no {}", R::KIND)).caused_by(error)
+        })?;
+        for reference in spec.references() {
+            match reference.id() {
+                // Images are in the client's store, not among these records.
+                Some(id) if id.contains("@sha256:") || self.holds(id) => {}
+                Some(id) => {
+                    return Err(Error::new(
+                        ErrorKind::NotFound,
+                        format_args!("`{id}` does not exist"),
+                    ));
+                }
+                None => {
+                    return Err(Error::new(ErrorKind::Invalid, "a reference has no id yet"));
+                }
+            }
+        }
+        Ok(spec)
+    }
+
+    fn new_id<R: Hosted>(&mut self, spec: &R) -> R::Id {
+        // The rules of a group are one with the group, and so is their id.
+        let mut probe = spec.clone();
+        if R::KIND == landfall_provider::kind::SECURITY_GROUP_RULES
+            && let Some(group) = probe.references().first().and_then(|group| group.id())
+        {
+            return R::Id::from(format!("{group}/rules"));
+        }
+        R::Id::from(self.unique(R::PREFIX))
+    }
+
+    /// An id that nothing else has or had.
+    pub(crate) fn unique(&mut self, prefix: &str) -> String {
+        self.made += 1;
+        // Spread over the digits, as ids of a cloud are: people tell them apart by their ends.
+        format!(
+            "{prefix}-{:017x}",
+            self.made.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 4
+        )
+    }
+
+    /// The public addresses that are given out.
+    pub(crate) fn public_taken(&self) -> BTreeSet<Ipv4Addr> {
+        let elastic = self
+            .tables
+            .elastic_ips
+            .values()
+            .map(|entry| entry.facts.address);
+        let nodes = self
+            .tables
+            .load_balancers
+            .values()
+            .flat_map(|entry| &entry.facts.nodes)
+            .map(|node| node.public);
+        elastic.chain(nodes).collect()
+    }
+
+    /// A free public address.
+    pub(crate) fn new_public_address(&self, taken: &BTreeSet<Ipv4Addr>) -> Result<Ipv4Addr> {
+        addresses::public(taken).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Limit,
+                format_args!("all public addresses of {} are taken", addresses::PUBLIC),
+            )
+            .hint("destroy a stack that is not needed: `landfall destroy --stack NAME`")
+        })
+    }
+
+    /// A free address of a subnet.
+    pub(crate) fn new_private_address(&self, subnet: &SubnetId) -> Result<Ipv4Addr> {
+        let of_subnet = |other: &SubnetId| other == subnet;
+        let gateways = self
+            .tables
+            .nat_gateways
+            .values()
+            .filter(|entry| entry.spec.subnet.known().is_some_and(of_subnet))
+            .map(|entry| entry.facts.private);
+        let nodes = self
+            .tables
+            .load_balancers
+            .values()
+            .flat_map(|entry| &entry.facts.nodes)
+            .filter(|node| of_subnet(&node.subnet))
+            .map(|node| node.private);
+        let machines = self
+            .machines
+            .values()
+            .filter(|machine| of_subnet(&machine.subnet))
+            .map(|machine| machine.address);
+        let taken = gateways.chain(nodes).chain(machines).collect();
+        let cidr = find::<Subnet>(self, subnet)?.spec.cidr;
+        addresses::private(cidr, &taken).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Limit,
+                format_args!("{subnet} has no free address left in {cidr}"),
+            )
+        })
+    }
+}
+
+fn refers<R: Resource>(spec: &R, id: &str) -> bool {
+    spec.clone()
+        .references()
+        .into_iter()
+        .any(|reference| reference.id() == Some(id))
+}
+
+fn unknown(kind: &Kind) -> Error {
+    Error::new(
+        ErrorKind::Invalid,
+        format_args!("the local cloud does not hold resources of kind {kind}"),
+    )
+}
+
+fn to_value<T: serde::Serialize>(value: &T) -> Result<Value> {
+    serde_json::to_value(value).map_err(|error| {
+        Error::new(ErrorKind::Other, "a record does not go into JSON").caused_by(error)
+    })
+}

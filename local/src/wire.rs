@@ -1,0 +1,109 @@
+//! What a client says to the cloud process and what it hears: one JSON line each way per connection.
+//!
+//! A connection carries one call. That of a [`Call::Lock`] stays open as long as the lock is held, so
+//! that the lock ends with its holder, however that one ends.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use landfall_provider::{
+    AutoscalingGroupId, Error, Holder, InstanceId, Kind, ResourceName, StackName, TargetGroupId,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Raised whenever a message changes its meaning: a program and a cloud process of different builds
+/// must not misunderstand each other.
+pub(crate) const PROTOCOL: u32 = 1;
+
+/// A call with the version of the protocol that it is written in.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Request {
+    pub(crate) protocol: u32,
+    pub(crate) call: Call,
+}
+
+/// What a client can ask for.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Call {
+    /// Everything of a kind that a stack holds: `Vec<Live<R>>`.
+    List { kind: Kind, stack: StackName },
+    /// Makes a resource: its id.
+    Create {
+        kind: Kind,
+        stack: StackName,
+        name: ResourceName,
+        spec: Value,
+        extras: Extras,
+    },
+    /// Changes a resource in place.
+    Update {
+        kind: Kind,
+        id: String,
+        spec: Value,
+        extras: Extras,
+    },
+    /// How a resource is: `Probe<Value>`.
+    Probe { kind: Kind, id: String },
+    /// Begins to end a resource.
+    Delete { kind: Kind, id: String },
+    /// Takes the lock of a stack and holds it until the connection ends.
+    Lock { stack: StackName, holder: Holder },
+    /// `Vec<TargetHealth>`.
+    TargetHealth { group: TargetGroupId },
+    /// `Vec<GroupInstance>`.
+    GroupInstances { group: AutoscalingGroupId },
+    /// `Vec<String>`.
+    LastOutput { instance: InstanceId, lines: usize },
+    /// Whether there is any resource: `bool`.
+    HoldsSomething,
+    /// Opens a TCP connection inside the cloud's network and says how that went: [`Reached`].
+    Reach {
+        from: Vantage,
+        to: Ipv4Addr,
+        port: u16,
+        timeout_ms: u64,
+    },
+}
+
+/// What a client of this machine adds to a spec, which knows no machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Extras {
+    /// The loopback port that leads to a listener; any free one if not given.
+    pub(crate) published_port: Option<u16>,
+    /// Where the client keeps its images.
+    pub(crate) image_store: PathBuf,
+}
+
+/// Where in the cloud's network somebody stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Vantage {
+    /// A host on the internet.
+    Internet,
+    /// An instance, by its id.
+    Instance(InstanceId),
+}
+
+/// What came of trying to connect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reached {
+    /// Somebody took the connection.
+    Open,
+    /// Somebody refused it.
+    Refused,
+    /// Nobody answered in time, or there is no way there; the text says which.
+    Silent(String),
+}
+
+/// What a client hears.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Answer {
+    /// It went well; what the call promises stands here.
+    Ok(Value),
+    /// It did not.
+    Err(Error),
+}
