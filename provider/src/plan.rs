@@ -107,6 +107,8 @@ pub enum Reason {
     Replaced(Vec<FieldChange>),
     /// It failed, and says why.
     Failed(String),
+    /// It is on its way out already, and what is wanted comes after it.
+    Ending,
     /// There is another one under the same key: an interrupted run's.
     Surplus,
 }
@@ -225,7 +227,7 @@ impl Planner<'_> {
             for found in by_key.remove(key).unwrap_or_default() {
                 let change = facts.change(&found.spec, &want).map_err(misfit)?;
                 let rank = match (&found.state, &change) {
-                    (Probe::Failed(_), _) => 3,
+                    (Probe::Failed(_) | Probe::Ending(_), _) => 3,
                     (_, Change::Keep) => 0,
                     (_, Change::Update(_)) => 1,
                     (_, Change::Replace(_)) => 2,
@@ -432,6 +434,7 @@ fn id_of(live: &Found) -> Id {
 fn unfit(live: &Found, change: Change) -> Result<Change, Reason> {
     match (&live.state, change) {
         (Probe::Failed(why), _) => Err(Reason::Failed(why.clone())),
+        (Probe::Ending(_), _) => Err(Reason::Ending),
         (_, Change::Replace(fields)) => Err(Reason::Replaced(fields)),
         (_, change) => Ok(change),
     }

@@ -14,7 +14,10 @@ use crate::resource::Resource;
 /// - A resource carries its stack and its name from the moment it exists, so that a run that was
 ///   interrupted finds it again.
 /// - No verb waits longer than its call takes. Waiting is the engine's, by [`probe`](Self::probe).
-/// - Every verb can be called again after a lost answer without harm.
+/// - Every verb can be called again after a lost answer without harm. For `create` that means: one that
+///   the stack holds under this key with this very spec is the one that was wanted, unless it has failed or
+///   is ending. One with another spec is a predecessor, which may be there until the new one has
+///   taken its place.
 #[async_trait]
 pub trait Provider<R: Resource>: Send + Sync {
     /// Everything of this kind that the stack holds, as it is now; all pages.
@@ -59,6 +62,8 @@ pub enum Probe<O> {
     Usable(O),
     /// There, and will not become usable by itself; the text says why.
     Failed(String),
+    /// There, and on its way out; the text says how far it is: `draining`.
+    Ending(String),
 }
 
 impl<O> Probe<O> {
@@ -75,6 +80,7 @@ impl<O> Probe<O> {
             Self::Pending(why) => Probe::Pending(why),
             Self::Usable(output) => Probe::Usable(convert(output)?),
             Self::Failed(why) => Probe::Failed(why),
+            Self::Ending(why) => Probe::Ending(why),
         })
     }
 }

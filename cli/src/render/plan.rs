@@ -173,6 +173,7 @@ pub(crate) fn count_line(plan: &Plan) -> String {
 fn why<'a>(reason: &'a Reason, forces: &dyn Fn(&str) -> bool) -> (String, &'a [FieldChange]) {
     match reason {
         Reason::NotWanted => ("no longer wanted".to_owned(), &[]),
+        Reason::Ending => ("the old one is on its way out".to_owned(), &[]),
         Reason::Surplus => ("a double that an interrupted run left".to_owned(), &[]),
         Reason::Failed(why) => (format!("it failed: {}", super::tame(why)), &[]),
         Reason::Replaced(fields) => {
