@@ -1,7 +1,7 @@
 //! the few places that call the kernel unsafely.
 
-pub(crate) mod netns;
 pub(crate) mod fds;
+pub(crate) mod netns;
 pub(crate) mod process;
 pub(crate) mod rooted;
 pub(crate) mod sandbox;

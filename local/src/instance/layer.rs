@@ -1,0 +1,262 @@
+//! Layers of an image, one over the other, as files in a folder.
+//!
+//! The rules are those of the OCI image specification, "Image Layer Filesystem Changeset". Paths and
+//! links of an archive are never trusted: all lookups go through [`Rooted`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, FileTimes};
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, lchown, symlink};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use flate2::bufread::MultiGzDecoder;
+use nix::sys::stat::{Mode, mode_t};
+use tar::{Archive, Entry, EntryType, Header};
+
+use crate::sys::rooted::{Rooted, normal, through};
+
+/// What marks a file as deleted by a layer.
+const WHITEOUT: &[u8] = b".wh.";
+/// What marks a folder as emptied by a layer.
+const OPAQUE: &[u8] = b".wh..wh..opq";
+
+/// The files of an image while its layers are applied.
+pub(super) struct Tree {
+    root: Rooted,
+    /// What folders are to be in the end. Until then their owner can write to all of them.
+    folders: BTreeMap<PathBuf, Attributes>,
+}
+
+/// What a tar header says about a file, beside its content.
+#[derive(Clone, Copy)]
+struct Attributes {
+    mode: u32,
+    owner: Option<(u32, u32)>,
+    modified: SystemTime,
+}
+
+impl Attributes {
+    fn read(header: &Header) -> io::Result<Self> {
+        let id = |number: u64| {
+            u32::try_from(number).map_err(|_| invalid("an owner's number is too big"))
+        };
+        Ok(Self {
+            mode: header.mode()? & 0o7777,
+            // Only root can give files away.
+            owner: if nix::unistd::geteuid().is_root() {
+                Some((id(header.uid()?)?, id(header.gid()?)?))
+            } else {
+                None
+            },
+            modified: SystemTime::UNIX_EPOCH
+                .checked_add(Duration::from_secs(header.mtime()?))
+                .unwrap_or(SystemTime::UNIX_EPOCH),
+        })
+    }
+
+    fn set_owner(&self, path: &Path) -> io::Result<()> {
+        let Some((uid, gid)) = self.owner else {
+            return Ok(());
+        };
+        match lchown(path, Some(uid), Some(gid)) {
+            // Root of a user namespace that does not have this user.
+            Err(error) if error.raw_os_error() == Some(nix::libc::EINVAL) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Sets everything; `path` is not a link.
+    fn set(&self, path: &Path) -> io::Result<()> {
+        self.set_owner(path)?;
+        // After the owner: a change of owner takes the set-user-ID bit away.
+        fs::set_permissions(path, fs::Permissions::from_mode(self.mode))
+    }
+}
+
+impl Tree {
+    /// Starts in an empty folder.
+    pub(super) fn new(root: &Path) -> io::Result<Self> {
+        fs::set_permissions(root, fs::Permissions::from_mode(0o755))?;
+        Ok(Self {
+            root: Rooted::open(root)?,
+            folders: BTreeMap::new(),
+        })
+    }
+
+    /// Applies a layer: a tar archive, plain or compressed with gzip.
+    pub(super) fn apply(&mut self, blob: &mut impl Read) -> io::Result<()> {
+        let mut blob = BufReader::with_capacity(1 << 16, blob);
+        match blob.fill_buf()? {
+            [0x1f, 0x8b, ..] => self.archive(MultiGzDecoder::new(blob)),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "it is compressed with zstd, which is not supported; push the image with gzip",
+            )),
+            _ => self.archive(blob),
+        }
+    }
+
+    fn archive(&mut self, source: impl Read) -> io::Result<()> {
+        // What this layer itself made: its own whiteouts mean only what is below.
+        let mut fresh = BTreeSet::new();
+        for entry in Archive::new(source).entries()? {
+            let mut entry = entry?;
+            let path = entry.path()?.into_owned();
+            self.entry(&mut entry, &path, &mut fresh).map_err(|error| {
+                io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+            })?;
+        }
+        Ok(())
+    }
+
+    fn entry<R: Read>(
+        &mut self,
+        entry: &mut Entry<'_, R>,
+        path: &Path,
+        fresh: &mut BTreeSet<PathBuf>,
+    ) -> io::Result<()> {
+        let kind = entry.header().entry_type();
+        if matches!(kind, EntryType::XGlobalHeader) {
+            return Ok(());
+        }
+        let path = normal(path)?;
+        let attributes = Attributes::read(entry.header())?;
+        let Some(name) = path.file_name() else {
+            self.folders.insert(path, attributes);
+            return Ok(());
+        };
+        if name.as_bytes() == OPAQUE {
+            return self.empty(path.parent().unwrap_or(Path::new("")), fresh);
+        }
+        if let Some(name) = name.as_bytes().strip_prefix(WHITEOUT) {
+            // Other names that start with a second mark are leftovers of aufs.
+            let plain =
+                !name.is_empty() && !name.starts_with(WHITEOUT) && name != b"." && name != b"..";
+            let victim = path.with_file_name(std::ffi::OsStr::from_bytes(name));
+            return if plain && !fresh.contains(&victim) {
+                self.remove(&victim)
+            } else {
+                Ok(())
+            };
+        }
+        let (_dir, at) = self.root.parent(&path)?;
+        let there = fs::symlink_metadata(&at).ok();
+        if kind == EntryType::Directory && there.as_ref().is_some_and(fs::Metadata::is_dir) {
+            self.folders.insert(path.clone(), attributes);
+            fresh.insert(path);
+            return Ok(());
+        }
+        if there.is_some() {
+            self.remove(&path)?;
+        }
+        match kind {
+            EntryType::Directory => {
+                fs::create_dir(&at)?;
+                self.folders.insert(path.clone(), attributes);
+            }
+            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
+                let mut file = File::options()
+                    .write(true)
+                    .create_new(true)
+                    .mode(0o600)
+                    .open(&at)?;
+                io::copy(entry, &mut file)?;
+                attributes.set(&at)?;
+                file.set_times(FileTimes::new().set_modified(attributes.modified))?;
+            }
+            EntryType::Symlink => {
+                let target = entry
+                    .link_name()?
+                    .ok_or_else(|| invalid("a link to nowhere"))?;
+                symlink(target, &at)?;
+                attributes.set_owner(&at)?;
+            }
+            EntryType::Link => {
+                let target = entry
+                    .link_name()?
+                    .ok_or_else(|| invalid("a link to nowhere"))?;
+                let (_dir, target) = self.root.parent(&target)?;
+                fs::hard_link(target, &at)?;
+            }
+            EntryType::Fifo => {
+                let mode = Mode::from_bits_truncate(attributes.mode as mode_t);
+                nix::unistd::mkfifo(&at, mode)?;
+                attributes.set(&at)?;
+            }
+            // No instance may use the machine's devices.
+            EntryType::Char | EntryType::Block => return Ok(()),
+            other => {
+                return Err(invalid(&format!("an entry of the unknown type {other:?}")));
+            }
+        }
+        fresh.insert(path);
+        Ok(())
+    }
+
+    /// Removes a file or folder, if it is there.
+    fn remove(&mut self, path: &Path) -> io::Result<()> {
+        let (_dir, at) = self.root.parent(path)?;
+        let removed = match fs::symlink_metadata(&at) {
+            Ok(it) if it.is_dir() => fs::remove_dir_all(&at),
+            Ok(_) => fs::remove_file(&at),
+            Err(error) => Err(error),
+        };
+        self.folders.retain(|folder, _| !folder.starts_with(path));
+        match removed {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Removes from a folder all that lower layers put there.
+    fn empty(&mut self, folder: &Path, fresh: &BTreeSet<PathBuf>) -> io::Result<()> {
+        let dir = self.root.make_dir(folder)?;
+        for entry in fs::read_dir(through(dir.as_fd()))? {
+            let entry = entry?;
+            let path = folder.join(entry.file_name());
+            if !fresh.contains(&path) {
+                self.remove(&path)?;
+            } else if entry.file_type()?.is_dir() {
+                // It came back in this layer, but not all in it did.
+                self.empty(&path, fresh)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives folders their modes and owners, the innermost first: the outer ones may forbid it after.
+    pub(super) fn finish(self) -> io::Result<()> {
+        for (path, attributes) in self.folders.iter().rev() {
+            if path.as_os_str().is_empty() {
+                let root = self.root.dir(path)?;
+                attributes.set(&through(root.as_fd()).join("."))?;
+            } else {
+                let (_dir, at) = self.root.parent(path)?;
+                set_folder(&at, attributes)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Sets a folder's attributes, unless it is none any more.
+fn set_folder(at: &Path, attributes: &Attributes) -> io::Result<()> {
+    if fs::symlink_metadata(at).is_ok_and(|it| it.is_dir()) {
+        attributes.set(at)?;
+        File::open(at)
+            .and_then(|dir| dir.set_times(FileTimes::new().set_modified(attributes.modified)))
+            // A folder that its owner may not read keeps the time of its making.
+            .or_else(|error| match error.kind() {
+                io::ErrorKind::PermissionDenied => Ok(()),
+                _ => Err(error),
+            })?;
+    }
+    Ok(())
+}
+
+fn invalid(problem: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, problem)
+}

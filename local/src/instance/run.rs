@@ -1,0 +1,466 @@
+//! An instance as the cloud sees it: started, watched, stopped.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::Child;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::output::{Output, Stream};
+use super::{Config, Error};
+use crate::sys::fds;
+use crate::sys::process::{ROLE_INSTANCE, ROLE_VAR, SELF, log};
+use crate::sys::sandbox::{Order, Report};
+
+/// How long the sandbox may take to build. It takes milliseconds, unless files have to be copied.
+const START_WITHIN: Duration = Duration::from_secs(60);
+/// How long the last words of a dead instance are waited for.
+const DRAIN_WITHIN: Duration = Duration::from_secs(1);
+
+/// What an instance is to be.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// Its name, unique among those alive; letters, digits, `-`, `_` and `.`.
+    pub id: String,
+    /// The image's files, as [`unpack`](super::unpack) made them.
+    pub rootfs: PathBuf,
+    /// What to run, from the image.
+    pub config: Config,
+    /// Environment beyond the image's; it wins over that.
+    pub env: BTreeMap<String, String>,
+    /// The host name inside.
+    pub hostname: String,
+    /// The text of `/etc/hosts`.
+    pub hosts: String,
+    /// The text of `/etc/resolv.conf`.
+    pub resolv_conf: String,
+    /// A folder on the cloud's scratch file system, where the instance gets one of its own.
+    pub scratch: PathBuf,
+}
+
+/// How an instance's command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Exit {
+    /// By itself, with this exit code.
+    Code(i32),
+    /// By a signal of this number.
+    Signal(i32),
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exited with code {code}"),
+            Self::Signal(number) => match Signal::try_from(*number) {
+                Ok(signal) => write!(f, "killed by {signal}"),
+                Err(_) => write!(f, "killed by signal {number}"),
+            },
+        }
+    }
+}
+
+/// A started instance. Dropping it kills the instance.
+#[derive(Debug)]
+pub struct Running {
+    id: String,
+    pid: i32,
+    notes: Vec<String>,
+    stop_signal: Signal,
+    signals: mpsc::UnboundedSender<Signal>,
+    exit: watch::Receiver<Option<Exit>>,
+    output: Arc<Output>,
+}
+
+impl Running {
+    /// Its name.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The pid of its first process, in the cloud's pid namespace. Killing that one ends all of it.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// What this machine made weaker than it should be, a sentence each; mostly empty.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// What it says.
+    pub fn output(&self) -> &Arc<Output> {
+        &self.output
+    }
+
+    /// How it ended, if it has.
+    pub fn exited(&self) -> Option<Exit> {
+        *self.exit.borrow()
+    }
+
+    /// Waits until it has ended and nothing is left of it; all output has been taken in by then.
+    pub async fn wait(&self) -> Exit {
+        let mut exit = self.exit.clone();
+        match exit.wait_for(Option::is_some).await.map(|exit| *exit) {
+            Ok(Some(exit)) => exit,
+            // Its watcher is gone, and took the instance along.
+            _ => Exit::Signal(Signal::SIGKILL as i32),
+        }
+    }
+
+    /// Sends the image's stop signal; kills it if it has not ended after `grace`. Waits for its end.
+    pub async fn stop(&self, grace: Duration) -> Exit {
+        // Each send fails only when it has ended already.
+        let _ = self.signals.send(self.stop_signal);
+        if let Ok(exit) = timeout(grace, self.wait()).await {
+            return exit;
+        }
+        let _ = self.signals.send(Signal::SIGKILL);
+        self.wait().await
+    }
+}
+
+/// Starts an instance in the network namespace `netns`; returns once its command runs.
+///
+/// # Errors
+///
+/// Why the command does not run. Nothing is left of the instance then.
+pub async fn start(spec: &Spec, netns: OwnedFd, output: Arc<Output>) -> Result<Running, Error> {
+    let id = spec.id.clone();
+    let stop_signal = check(spec)?;
+    let scratch = Scratch::create(spec)?;
+    let order = order(spec, scratch.0.clone());
+    let doing = |doing: &str| {
+        let (id, doing) = (id.clone(), doing.to_owned());
+        move |source| Error::Process { id, doing, source }
+    };
+    let (mut child, control) = spawn(order, netns)
+        .await
+        .map_err(doing("execute its first process"))?;
+    // Not reaped before the watcher below does, so the number stays its own.
+    let pid = child
+        .id()
+        .and_then(|pid| i32::try_from(pid).ok())
+        .ok_or_else(|| doing("read its pid")(io::Error::other("it has ended")))?;
+    let readers = readers(&mut child, &output);
+    control
+        .set_nonblocking(true)
+        .map_err(doing("listen to its first process"))?;
+    let control =
+        tokio::net::UnixStream::from_std(control).map_err(doing("listen to its first process"))?;
+    let mut reports = BufReader::new(control).lines();
+
+    // Dropping the child on an error kills it.
+    let first = timeout(START_WITHIN, next(&mut reports))
+        .await
+        .map_err(|_| Error::Timeout {
+            id: id.clone(),
+            after: START_WITHIN,
+        })?;
+    let notes = match first {
+        Some(Report::Started { notes }) => notes,
+        other => {
+            drop(child.wait().await);
+            let reason = match other {
+                Some(Report::Failed { reason }) => reason,
+                _ => last_words(readers, &output).await,
+            };
+            return Err(Error::Sandbox { id, reason });
+        }
+    };
+    let (signals, wanted) = mpsc::unbounded_channel();
+    let (exited, exit) = watch::channel(None);
+    let watcher = Watcher {
+        child,
+        pid,
+        reports,
+        readers,
+        scratch,
+    };
+    tokio::spawn(watcher.watch(wanted, exited));
+    Ok(Running {
+        id,
+        pid,
+        notes,
+        stop_signal,
+        signals,
+        exit,
+        output,
+    })
+}
+
+/// Checks what the kernel would not, and finds the stop signal.
+fn check(spec: &Spec) -> Result<Signal, Error> {
+    let invalid = |problem: String| Error::Invalid {
+        id: spec.id.clone(),
+        problem,
+    };
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if spec.id.is_empty() || spec.id.starts_with('.') || !spec.id.chars().all(plain) {
+        return Err(invalid(format!("{:?} is no name for an instance", spec.id)));
+    }
+    if spec.config.argv.is_empty() {
+        return Err(invalid(
+            "the image has no command: add ENTRYPOINT or CMD to its Dockerfile".to_owned(),
+        ));
+    }
+    let name = &spec.config.stop_signal;
+    let signal = match name.parse::<i32>() {
+        Ok(number) => Signal::try_from(number),
+        Err(_) if name.starts_with("SIG") => Signal::from_str(name),
+        Err(_) => Signal::from_str(&format!("SIG{name}")),
+    };
+    signal.map_err(|_| {
+        invalid(format!(
+            "the image's STOPSIGNAL {name:?} is no signal that can be sent here"
+        ))
+    })
+}
+
+fn order(spec: &Spec, scratch: PathBuf) -> Order {
+    let mut env = spec.config.env.clone();
+    env.extend(spec.env.clone());
+    Order {
+        rootfs: spec.rootfs.clone(),
+        scratch,
+        argv: spec.config.argv.clone(),
+        env,
+        cwd: spec.config.cwd.clone(),
+        user: spec.config.user.clone(),
+        hostname: spec.hostname.clone(),
+        hosts: spec.hosts.clone(),
+        resolv_conf: spec.resolv_conf.clone(),
+    }
+}
+
+/// Executes this program as process 1 of a new pid namespace and gives it its order.
+async fn spawn(order: Order, netns: OwnedFd) -> io::Result<(Child, UnixStream)> {
+    let runtime = tokio::runtime::Handle::current();
+    let (done, result) = oneshot::channel();
+    // A thread of its own: which pid namespace children are made in is a property of the thread
+    // that makes them, and one can leave its own only once.
+    std::thread::Builder::new()
+        .name("instance-spawn".to_owned())
+        .spawn(move || {
+            let _context = runtime.enter();
+            let spawned = (|| {
+                unshare(CloneFlags::CLONE_NEWPID)?;
+                let (mut ours, theirs) = UnixStream::pair()?;
+                let mut command = std::process::Command::new(SELF);
+                command
+                    .arg0("landfall-instance")
+                    .env_clear()
+                    .env(ROLE_VAR, ROLE_INSTANCE)
+                    .current_dir("/")
+                    .stdin(OwnedFd::from(theirs))
+                    .stdout(Stdio::piped())
+                    .stderr(Stdio::piped());
+                let child = tokio::process::Command::from(command)
+                    .kill_on_drop(true)
+                    .spawn()?;
+                fds::send(ours.as_fd(), b"\n", &[netns.as_fd()])?;
+                let mut line = serde_json::to_vec(&order)?;
+                line.push(b'\n');
+                ours.write_all(&line)?;
+                Ok((child, ours))
+            })();
+            // A caller that was dropped meanwhile wants it killed, which dropping the child does.
+            drop(done.send(spawned));
+        })?;
+    result
+        .await
+        .unwrap_or_else(|_| Err(io::Error::other("the thread that starts it panicked")))
+}
+
+type Reports = Lines<BufReader<tokio::net::UnixStream>>;
+type Reader = JoinHandle<io::Result<()>>;
+
+/// The next report, or `None` when the first process is gone.
+async fn next(reports: &mut Reports) -> Option<Report> {
+    let line = reports.next_line().await.ok()??;
+    serde_json::from_str(&line).ok()
+}
+
+fn readers(child: &mut Child, output: &Arc<Output>) -> Vec<Reader> {
+    let mut readers = Vec::new();
+    if let Some(stdout) = child.stdout.take() {
+        let output = Arc::clone(output);
+        readers.push(tokio::spawn(async move {
+            output.take(Stream::Stdout, stdout).await
+        }));
+    }
+    if let Some(stderr) = child.stderr.take() {
+        let output = Arc::clone(output);
+        readers.push(tokio::spawn(async move {
+            output.take(Stream::Stderr, stderr).await
+        }));
+    }
+    readers
+}
+
+/// Waits for the end of the output. With the pid namespace all writers are gone, so it is near.
+async fn drain(readers: Vec<Reader>) {
+    for reader in readers {
+        drop(timeout(DRAIN_WITHIN, reader).await);
+    }
+}
+
+/// Why a first process ended without a report.
+async fn last_words(readers: Vec<Reader>, output: &Output) -> String {
+    drain(readers).await;
+    let lines: Vec<_> = output.tail(5).into_iter().map(|line| line.text).collect();
+    if lines.is_empty() {
+        "its first process was killed".to_owned()
+    } else {
+        format!("its first process ended; it said: {}", lines.join(" / "))
+    }
+}
+
+/// The instance's own folder; removed with it.
+#[derive(Debug)]
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn create(spec: &Spec) -> Result<Self, Error> {
+        let path = spec.scratch.join(&spec.id);
+        match std::fs::DirBuilder::new().mode(0o700).create(&path) {
+            Ok(()) => Ok(Self(path)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(Error::Exists {
+                id: spec.id.clone(),
+                path,
+            }),
+            Err(source) => Err(Error::Process {
+                id: spec.id.clone(),
+                doing: format!("create {}", path.display()),
+                source,
+            }),
+        }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = remove(&self.0) {
+            log(format_args!("remove {}: {error}", self.0.display()));
+        }
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Follows an instance to its end.
+struct Watcher {
+    child: Child,
+    pid: i32,
+    reports: Reports,
+    readers: Vec<Reader>,
+    scratch: Scratch,
+}
+
+impl Watcher {
+    async fn watch(
+        mut self,
+        mut wanted: mpsc::UnboundedReceiver<Signal>,
+        exited: watch::Sender<Option<Exit>>,
+    ) {
+        loop {
+            tokio::select! {
+                ended = self.child.wait() => {
+                    if let Err(error) = ended {
+                        log(format_args!("wait for process {}: {error}", self.pid));
+                    }
+                    break;
+                }
+                signal = wanted.recv() => {
+                    // No handle is left: nobody can want it to live.
+                    let gone = signal.is_none();
+                    let signal = signal.unwrap_or(Signal::SIGKILL);
+                    // Not reaped yet, so the number is still its own.
+                    if let Err(error) = kill(Pid::from_raw(self.pid), signal) {
+                        log(format_args!("send {signal} to process {}: {error}", self.pid));
+                    }
+                    if gone {
+                        drop(self.child.wait().await);
+                        break;
+                    }
+                }
+            }
+        }
+        let exit = match next(&mut self.reports).await {
+            Some(Report::Exited { code }) => Exit::Code(code),
+            Some(Report::Killed { signal }) => Exit::Signal(signal),
+            // The first process itself was killed, and the kernel killed all others.
+            _ => Exit::Signal(Signal::SIGKILL as i32),
+        };
+        drain(self.readers).await;
+        let scratch = self.scratch;
+        // Removing many files takes a while.
+        drop(tokio::task::spawn_blocking(move || drop(scratch)).await);
+        // Nobody may wait.
+        exited.send_replace(Some(exit));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(id: &str, command: &[&str], stop_signal: &str) -> Spec {
+        Spec {
+            id: id.to_owned(),
+            rootfs: PathBuf::new(),
+            config: Config {
+                argv: command.iter().map(|&word| word.to_owned()).collect(),
+                stop_signal: stop_signal.to_owned(),
+                ..Config::default()
+            },
+            env: BTreeMap::new(),
+            hostname: String::new(),
+            hosts: String::new(),
+            resolv_conf: String::new(),
+            scratch: PathBuf::new(),
+        }
+    }
+
+    #[test]
+    fn stop_signals_have_names_and_numbers() {
+        for (text, signal) in [
+            ("SIGTERM", Signal::SIGTERM),
+            ("QUIT", Signal::SIGQUIT),
+            ("2", Signal::SIGINT),
+        ] {
+            assert_eq!(check(&spec("i-1", &["/app"], text)).unwrap(), signal);
+        }
+        assert!(check(&spec("i-1", &["/app"], "SIGNONE")).is_err());
+    }
+
+    #[test]
+    fn a_name_is_no_path_and_a_command_is_needed() {
+        for id in ["", "..", "a/b", ".hidden"] {
+            assert!(check(&spec(id, &["/app"], "SIGTERM")).is_err(), "{id:?}");
+        }
+        let error = check(&spec("i-1", &[], "SIGTERM")).unwrap_err();
+        assert!(error.to_string().contains("ENTRYPOINT"), "{error}");
+    }
+}

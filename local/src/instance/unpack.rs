@@ -1,0 +1,240 @@
+//! From an image in an OCI layout to a folder of files, once for each digest.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use oci_spec::image::{ImageConfiguration, ImageManifest};
+use sha2::{Digest, Sha256};
+
+use super::layer::Tree;
+use super::{Config, Error};
+
+/// The largest manifest or configuration that is read, in bytes: the limit that registries have.
+const MAX_JSON: u64 = 4 << 20;
+
+/// The folder of an unpacked image that holds its files.
+const FILES: &str = "rootfs";
+/// The file of an unpacked image that holds its configuration.
+const CONFIG: &str = "config.json";
+
+/// An unpacked image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// Its files. Never to be written to: instances share them.
+    pub rootfs: PathBuf,
+    /// What it says about running it.
+    pub config: Config,
+}
+
+/// Unpacks the image whose manifest has the digest `manifest` (`sha256:…`) in the OCI layout `layout`
+/// into a folder below `images`, unless it is there already. Blocks. Several may do so at once, also
+/// from several processes: one unpacks, the others wait.
+///
+/// Owners are kept as far as the kernel lets: by root; for an ordinary user, all files are its own.
+/// Devices are left out.
+///
+/// # Errors
+///
+/// A damaged or unsupported image, or a full or unwritable disk. Then nothing can be seen of it, and
+/// the next call starts anew.
+pub fn unpack(layout: &Path, manifest: &str, images: &Path) -> Result<Image, Error> {
+    Unpacking {
+        layout,
+        image: manifest,
+    }
+    .run(images)
+}
+
+struct Unpacking<'a> {
+    layout: &'a Path,
+    image: &'a str,
+}
+
+impl Unpacking<'_> {
+    fn run(&self, images: &Path) -> Result<Image, Error> {
+        let name = self.hex(self.image)?;
+        let done = images.join(name);
+        if let Some(image) = self.read(&done)? {
+            return Ok(image);
+        }
+        fs::create_dir_all(images).map_err(self.doing(format!("create {}", images.display())))?;
+        let lock = images.join(format!("{name}.lock"));
+        let lock = File::options()
+            .create(true)
+            .append(true)
+            .open(&lock)
+            .and_then(|file| file.lock().map(|()| file))
+            .map_err(self.doing(format!("lock {}", lock.display())))?;
+        if let Some(image) = self.read(&done)? {
+            return Ok(image);
+        }
+        // Whoever holds the lock owns this folder; what is in it was left by one that was killed.
+        let new = images.join(format!("{name}.new"));
+        remove(&new).map_err(self.doing(format!("remove {}", new.display())))?;
+        let result = self.fill(&new).and_then(|()| {
+            fs::rename(&new, &done).map_err(self.doing(format!(
+                "rename {} to {}",
+                new.display(),
+                done.display()
+            )))
+        });
+        if let Err(error) = result {
+            // The first error is the one to tell; the next call tries to remove it again.
+            let _ = remove(&new);
+            return Err(error);
+        }
+        drop(lock);
+        self.read(&done)?
+            .ok_or_else(|| self.bad(format!("{} has vanished", done.display())))
+    }
+
+    /// The image in `done`, if it is there.
+    fn read(&self, done: &Path) -> Result<Option<Image>, Error> {
+        let path = done.join(CONFIG);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(self.doing(format!("read {}", path.display()))(error)),
+        };
+        let config = ImageConfiguration::from_reader(text.as_bytes())
+            .map_err(|error| self.bad(format!("its configuration: {error}")))?;
+        Ok(Some(Image {
+            rootfs: done.join(FILES),
+            config: Config::new(&config),
+        }))
+    }
+
+    /// Unpacks into the folder `new`.
+    fn fill(&self, new: &Path) -> Result<(), Error> {
+        let manifest = ImageManifest::from_reader(self.json(self.image)?.as_slice())
+            .map_err(|error| self.bad(format!("its manifest: {error}")))?;
+        let files = new.join(FILES);
+        fs::create_dir_all(&files).map_err(self.doing(format!("create {}", files.display())))?;
+        let mut tree =
+            Tree::new(&files).map_err(self.doing(format!("open {}", files.display())))?;
+        for layer in manifest.layers() {
+            let digest = layer.digest().to_string();
+            let doing = |source| self.doing(format!("layer {digest}"))(source);
+            let mut blob = Hashed::new(self.open(&digest)?);
+            tree.apply(&mut blob).map_err(doing)?;
+            // An archive may end before its file does.
+            io::copy(&mut blob, &mut io::sink()).map_err(doing)?;
+            self.verify(&digest, blob.hash)?;
+        }
+        tree.finish()
+            .map_err(self.doing("set the modes of folders".to_owned()))?;
+        let config = self.json(&manifest.config().digest().to_string())?;
+        fs::write(new.join(CONFIG), config)
+            .map_err(self.doing("write its configuration".to_owned()))
+    }
+
+    /// A small blob, verified.
+    fn json(&self, digest: &str) -> Result<Vec<u8>, Error> {
+        let mut bytes = Vec::new();
+        self.open(digest)?
+            .take(MAX_JSON)
+            .read_to_end(&mut bytes)
+            .map_err(self.doing(format!("read blob {digest}")))?;
+        self.verify(digest, Sha256::new_with_prefix(&bytes))?;
+        Ok(bytes)
+    }
+
+    fn open(&self, digest: &str) -> Result<File, Error> {
+        let path = self.layout.join("blobs/sha256").join(self.hex(digest)?);
+        File::open(&path).map_err(self.doing(format!("open {}", path.display())))
+    }
+
+    fn verify(&self, digest: &str, hash: Sha256) -> Result<(), Error> {
+        use std::fmt::Write;
+        let mut hex = String::new();
+        for byte in hash.finalize() {
+            // Writing to a string cannot fail.
+            let _ = write!(hex, "{byte:02x}");
+        }
+        if digest.strip_prefix("sha256:") == Some(hex.as_str()) {
+            Ok(())
+        } else {
+            Err(self.bad(format!(
+                "blob {digest} is damaged, its hash is sha256:{hex}; build the image again"
+            )))
+        }
+    }
+
+    /// The hexadecimal part of a digest, which is fit to be a file's name.
+    fn hex<'a>(&self, digest: &'a str) -> Result<&'a str, Error> {
+        digest
+            .strip_prefix("sha256:")
+            .filter(|hex| {
+                hex.len() == 64
+                    && hex
+                        .bytes()
+                        .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+            })
+            .ok_or_else(|| self.bad(format!("{digest:?} is not a sha256 digest")))
+    }
+
+    fn bad(&self, problem: String) -> Error {
+        Error::Image {
+            image: self.image.to_owned(),
+            problem,
+        }
+    }
+
+    fn doing(&self, doing: String) -> impl FnOnce(io::Error) -> Error {
+        let image = self.image.to_owned();
+        move |source| Error::Unpack {
+            image,
+            doing,
+            source,
+        }
+    }
+}
+
+/// Removes a folder that may not exist, and in which an image may have forbidden it.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            open_up(path)?;
+            fs::remove_dir_all(path)
+        }
+        result => result,
+    }
+}
+
+/// Lets the owner do everything in all folders below `path`.
+fn open_up(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            open_up(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// A reader that hashes what is read.
+struct Hashed {
+    source: BufReader<File>,
+    hash: Sha256,
+}
+
+impl Hashed {
+    fn new(file: File) -> Self {
+        Self {
+            source: BufReader::with_capacity(1 << 16, file),
+            hash: Sha256::new(),
+        }
+    }
+}
+
+impl Read for Hashed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.source.read(buffer)?;
+        self.hash.update(&buffer[..length]);
+        Ok(length)
+    }
+}

@@ -1,0 +1,143 @@
+//! Open files sent between processes over Unix sockets.
+#![expect(
+    unsafe_code,
+    reason = "file descriptors received as numbers have to be given an owner"
+)]
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::cmsg_space;
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
+    sendmsg, socketpair,
+};
+
+/// The most files that one message may carry.
+const MAX_FDS: usize = 4;
+
+/// Two connected sockets that keep the boundaries of messages, closed on exec.
+pub(crate) fn message_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(socketpair(
+        AddressFamily::Unix,
+        SockType::SeqPacket,
+        None,
+        SockFlag::SOCK_CLOEXEC,
+    )?)
+}
+
+/// Sends one message, with copies of the open files `fds` (at most [`MAX_FDS`]).
+pub(crate) fn send(socket: BorrowedFd<'_>, text: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let raw: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+    let rights = [ControlMessage::ScmRights(&raw)];
+    let control: &[ControlMessage<'_>] = if raw.is_empty() { &[] } else { &rights };
+    let sent = retry(|| {
+        sendmsg::<()>(
+            socket.as_raw_fd(),
+            &[IoSlice::new(text)],
+            control,
+            MsgFlags::MSG_NOSIGNAL,
+            None,
+        )
+    })?;
+    if sent == text.len() {
+        Ok(())
+    } else {
+        Err(io::Error::from(io::ErrorKind::WriteZero))
+    }
+}
+
+/// Receives up to `buffer.len()` bytes and the files that came with them, closed on exec.
+/// Zero bytes mean that the other side has closed the socket.
+pub(crate) fn receive(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut space = cmsg_space!([RawFd; MAX_FDS]);
+    let mut parts = [IoSliceMut::new(buffer)];
+    let message = retry(|| {
+        recvmsg::<()>(
+            socket.as_raw_fd(),
+            &mut parts,
+            Some(&mut space),
+            MsgFlags::MSG_CMSG_CLOEXEC,
+        )
+        // Only plain values leave the closure: the message borrows the buffers.
+        .and_then(|message| {
+            let mut raw = Vec::new();
+            for control in message.cmsgs()? {
+                if let ControlMessageOwned::ScmRights(fds) = control {
+                    raw.extend(fds);
+                }
+            }
+            Ok((message.bytes, raw))
+        })
+    });
+    let (bytes, raw) = message?;
+    let fds = raw
+        .into_iter()
+        // SAFETY: the kernel has just put these descriptors into this process for the receiver of
+        // this message, so nobody else owns them.
+        .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
+        .collect();
+    Ok((bytes, fds))
+}
+
+/// Calls again after a signal.
+fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            other => return other,
+        }
+    }
+}
+
+/// Closes every open file except standard input, output and error, so that nothing that a caller
+/// forgot to mark lives on in a background process.
+///
+/// Only for the first moments of a process, before it owns any file.
+pub(crate) fn close_inherited() -> io::Result<()> {
+    let open: Vec<RawFd> = std::fs::read_dir("/proc/self/fd")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|fd| *fd > 2)
+        .collect();
+    for fd in open {
+        // The listing's own descriptor is closed by now.
+        let _ = nix::unistd::close(fd);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    #[test]
+    fn an_open_file_arrives_with_its_message() {
+        let (ours, theirs) = message_pair().unwrap();
+        let (reader, writer) = std::io::pipe().unwrap();
+        send(ours.as_fd(), b"here", &[writer.as_fd()]).unwrap();
+        drop(writer);
+        let mut buffer = [0; 16];
+        let (length, fds) = receive(theirs.as_fd(), &mut buffer).unwrap();
+        assert_eq!(&buffer[..length], b"here");
+        let [fd] = <[OwnedFd; 1]>::try_from(fds).unwrap();
+        std::io::Write::write_all(&mut std::fs::File::from(fd), b"through").unwrap();
+        let mut text = String::new();
+        { reader }.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "through");
+    }
+
+    #[test]
+    fn a_closed_socket_reads_as_nothing() {
+        let (ours, theirs) = message_pair().unwrap();
+        drop(ours);
+        let (length, fds) = receive(theirs.as_fd(), &mut [0; 4]).unwrap();
+        assert_eq!((length, fds.len()), (0, 0));
+    }
+}

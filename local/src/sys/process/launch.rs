@@ -1,0 +1,265 @@
+//! The caller's side: find the background process, or start it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::runtime_dir::{RuntimeDir, lock};
+use super::{Arguments, Error, HOOKED, ROLE_OUTER, ROLE_VAR, SELF};
+
+/// How long an executed program may take to say that it is the cloud.
+const HELLO_WITHIN: Duration = Duration::from_secs(5);
+/// What the caller grants on top of the background process's own deadline, so that its error arrives.
+const MARGIN: Duration = Duration::from_secs(5);
+
+/// A cloud that serves.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Cloud {
+    /// Its control socket.
+    pub socket: PathBuf,
+    /// Its log.
+    pub log: PathBuf,
+    /// The pid of its outer process, which ends it in order on SIGTERM. `None` while that one is
+    /// only just writing it down.
+    pub pid: Option<i32>,
+    /// Whether this call started it.
+    pub started: bool,
+}
+
+/// How to start a cloud.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// The directory of the cloud; there is at most one cloud for each.
+    pub dir: PathBuf,
+    /// The program to execute; this one if `None`. It has to call [`hook`](super::hook).
+    pub program: Option<PathBuf>,
+    /// The most memory, in bytes, that instances' files may take together.
+    pub scratch_bytes: u64,
+    /// How long the cloud may take until it serves.
+    pub ready_within: Duration,
+}
+
+impl Launch {
+    /// This program's cloud in `dir`: 1 GiB for files, 20 seconds to start.
+    pub fn new(dir: PathBuf) -> Self {
+        Self {
+            dir,
+            program: None,
+            scratch_bytes: 1 << 30,
+            ready_within: Duration::from_secs(20),
+        }
+    }
+
+    /// Returns the cloud that serves in this directory, or starts it. Of several callers at once, one
+    /// starts it and the others wait for that one. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// Why the cloud could not start, and what to do about it; then nothing is left running, except
+    /// after [`Error::Timeout`], when that is unknown.
+    pub fn connect_or_start(&self) -> Result<Cloud, Error> {
+        let dir = RuntimeDir::new(self.dir.clone())?;
+        if let Some(cloud) = find(&dir)? {
+            return Ok(cloud);
+        }
+        let program = self.program()?;
+        dir.create()?;
+        // A start takes at most this long, so who waits longer waits for something else.
+        let patience = self.ready_within + HELLO_WITHIN + MARGIN;
+        let _starting = lock_dir(&dir, patience)?;
+        if let Some(cloud) = find(&dir)? {
+            return Ok(cloud);
+        }
+        if let Err(error) = self.start(&dir, program) {
+            // A cloud whose starter was killed may have become ready, and kept this one out.
+            return find(&dir)?.ok_or(error);
+        }
+        let mut cloud = find(&dir)?.ok_or_else(|| {
+            Error::Failed(format!(
+                "it was ready, and then ended; see {}",
+                dir.log().display()
+            ))
+        })?;
+        cloud.started = true;
+        Ok(cloud)
+    }
+
+    fn program(&self) -> Result<&Path, Error> {
+        if let Some(role) = std::env::var_os(ROLE_VAR) {
+            return Err(Error::Nested {
+                role: role.to_string_lossy().into_owned(),
+            });
+        }
+        match &self.program {
+            Some(program) => Ok(program),
+            None if HOOKED.load(Ordering::Relaxed) => Ok(Path::new(SELF)),
+            None => Err(Error::NotHooked {
+                program: "this program".to_owned(),
+            }),
+        }
+    }
+
+    fn start(&self, dir: &RuntimeDir, program: &Path) -> Result<(), Error> {
+        let log = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(dir.log())
+            .map_err(Error::io(format!("open {}", dir.log().display())))?;
+        let arguments = Arguments {
+            dir: dir.path().to_owned(),
+            scratch_bytes: self.scratch_bytes,
+            ready_within: self.ready_within,
+        };
+        let mut child = arguments
+            .command(program, ROLE_OUTER)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .map_err(Error::io(format!("execute {}", program.display())))?;
+        let result = follow(&mut child, program, self.ready_within);
+        // The child itself ends at once: the background process is its child. One that has not even
+        // said hello is not ours to leave running.
+        if result.is_err() {
+            let _ = child.kill();
+        }
+        let _ = child.wait();
+        result
+    }
+}
+
+/// The cloud that serves in `dir`, if there is one. Removes what a killed one left behind.
+///
+/// # Errors
+///
+/// `dir` belongs to somebody else, or cannot be read.
+pub fn running(dir: &Path) -> Result<Option<Cloud>, Error> {
+    let dir = RuntimeDir::new(dir.to_owned())?;
+    if let Some(cloud) = find(&dir)? {
+        return Ok(Some(cloud));
+    }
+    // Only a socket tells that there was one: do not make a directory to look at it.
+    if dir.socket().symlink_metadata().is_ok() {
+        let _starting = lock_dir(&dir, Duration::from_secs(30))?;
+        if let Some(cloud) = find(&dir)? {
+            return Ok(Some(cloud));
+        }
+        // Processes that still hold the lock have not finished to end, or to start.
+        let held =
+            File::open(dir.lock()).is_ok_and(|file| !lock(&file, Duration::ZERO).unwrap_or(false));
+        if !held {
+            dir.clear();
+        }
+    }
+    Ok(None)
+}
+
+/// The cloud that answers on the socket of `dir` now.
+fn find(dir: &RuntimeDir) -> Result<Option<Cloud>, Error> {
+    let socket = dir.socket();
+    match UnixStream::connect(&socket) {
+        Ok(_) => {
+            dir.check()?;
+            let pid = std::fs::read_to_string(dir.lock()).ok();
+            Ok(Some(Cloud {
+                pid: pid.and_then(|text| text.trim().parse().ok()),
+                log: dir.log(),
+                socket,
+                started: false,
+            }))
+        }
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(source) => Err(Error::Io {
+            doing: format!("connect to the local cloud at {}", socket.display()),
+            source,
+        }),
+    }
+}
+
+/// Locks the directory against other callers that start a cloud.
+fn lock_dir(dir: &RuntimeDir, within: Duration) -> Result<File, Error> {
+    let doing = || Error::io(format!("lock {}", dir.path().display()));
+    let file = File::open(dir.path()).map_err(doing())?;
+    if lock(&file, within).map_err(doing())? {
+        Ok(file)
+    } else {
+        Err(Error::Timeout {
+            waiting: "another process has not finished starting it".to_owned(),
+            after: within,
+        })
+    }
+}
+
+/// Reads what the new process says of itself until it is ready: see `outer::Status`.
+fn follow(child: &mut Child, program: &Path, ready_within: Duration) -> Result<(), Error> {
+    let mut pipe = child.stdout.take().expect("its standard output is a pipe");
+    let not_hooked = || Error::NotHooked {
+        program: program.display().to_string(),
+    };
+    let mut said = String::new();
+    let mut within = HELLO_WITHIN;
+    let mut deadline = Instant::now() + within;
+    loop {
+        let hello = said.starts_with("hello\n");
+        if hello && within == HELLO_WITHIN {
+            within = ready_within + MARGIN;
+            deadline = Instant::now() + within;
+        }
+        if said
+            .strip_prefix("hello\n")
+            .is_some_and(|rest| rest.starts_with("ready\n"))
+        {
+            return Ok(());
+        }
+        if !hello && !"hello\n".starts_with(&said) {
+            return Err(not_hooked());
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut files = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
+        let wait =
+            PollTimeout::try_from(left.as_millis().saturating_add(1)).unwrap_or(PollTimeout::MAX);
+        match poll(&mut files, wait) {
+            Ok(0) if hello => {
+                return Err(Error::Timeout {
+                    waiting: "it does not serve".to_owned(),
+                    after: within,
+                });
+            }
+            Ok(0) => return Err(not_hooked()),
+            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Err(error) => return Err(Error::io("wait for the local cloud")(error.into())),
+        }
+        let mut buffer = [0; 4096];
+        match pipe.read(&mut buffer) {
+            Ok(0) if !hello => return Err(not_hooked()),
+            Ok(0) => {
+                let rest = said.trim_start_matches("hello\n").trim();
+                let reason = rest
+                    .strip_prefix("error ")
+                    .unwrap_or("it ended without a reason");
+                return Err(Error::Failed(reason.to_owned()));
+            }
+            Ok(length) => said.push_str(&String::from_utf8_lossy(&buffer[..length])),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Error::io("listen to the local cloud")(error)),
+        }
+    }
+}

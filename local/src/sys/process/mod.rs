@@ -1,0 +1,170 @@
+//! The background process that holds the cloud: how it starts, what it is made of, how it ends.
+//!
+//! It is two processes, both the caller's own program executed again (see [`hook`]):
+//!
+//! - *outer* stays in the machine's network, single-threaded and tiny. It opens the loopback ports
+//!   that the inner process asks for, and removes the socket at the end.
+//! - *inner* is process 1 of new pid, mount, network, ipc and uts namespaces (within a user
+//!   namespace for an ordinary user) and runs the cloud.
+//!
+//! Each dies with the other, and with the inner one the kernel removes every namespace, mount and
+//! process that it made.
+
+mod inner;
+mod launch;
+mod outer;
+mod runtime_dir;
+pub(crate) mod userns;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+pub use inner::{CloudContext, Outer};
+pub use launch::{Cloud, Launch, running};
+pub use runtime_dir::default_dir;
+
+/// Says which part of the cloud this process was executed to be. It also stops a program that does
+/// not call [`hook`] from starting itself for ever.
+pub(crate) const ROLE_VAR: &str = "LANDFALL_ROLE";
+
+const ROLE_OUTER: &str = "cloud";
+const ROLE_INNER: &str = "cloud-inner";
+/// The role of an instance's first process.
+pub(crate) const ROLE_INSTANCE: &str = "instance";
+
+/// How this program executes itself again, whatever has become of its file since.
+pub(crate) const SELF: &str = "/proc/self/exe";
+
+/// Whether this process called [`hook`].
+static HOOKED: AtomicBool = AtomicBool::new(false);
+
+/// The inner process's program. It calls [`Outer::ready`] once it serves, ends on SIGTERM, and is
+/// called before there is any other thread.
+pub type CloudMain = fn(CloudContext) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+/// Why the background process could not be reached or started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The program would run its own `main` again instead of the cloud.
+    #[error(
+        "start the local cloud: {program} does not call landfall_local::hook() first thing in main"
+    )]
+    NotHooked {
+        /// The program that was to be executed.
+        program: String,
+    },
+    /// A part of the cloud asked for a cloud.
+    #[error(
+        "start the local cloud: this process is itself a part of one ({ROLE_VAR}={role}); \
+         does its main call landfall_local::hook() first?"
+    )]
+    Nested {
+        /// The part that this process is.
+        role: String,
+    },
+    /// The runtime directory cannot be used.
+    #[error("use {} as the local cloud's directory: {problem}", dir.display())]
+    Directory {
+        /// The directory.
+        dir: PathBuf,
+        /// What is wrong with it, and what to do.
+        problem: String,
+    },
+    /// A system call failed.
+    #[error("{doing}")]
+    Io {
+        /// What was being done.
+        doing: String,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// The background process ended with a reason instead of becoming ready.
+    #[error("start the local cloud: {0}")]
+    Failed(String),
+    /// The deadline passed; the background process may or may not be there.
+    #[error("start the local cloud: {waiting} after {} s", after.as_secs())]
+    Timeout {
+        /// What has not happened.
+        waiting: String,
+        /// How long it was waited for.
+        after: Duration,
+    },
+}
+
+impl Error {
+    fn io(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let doing = doing.into();
+        move |source| Self::Io { doing, source }
+    }
+}
+
+/// To be called first thing in `main`, before any thread: when this process was executed to be a part
+/// of the cloud, it becomes that part and never returns.
+pub fn hook(cloud_main: CloudMain) {
+    HOOKED.store(true, Ordering::Relaxed);
+    let Some(role) = std::env::var_os(ROLE_VAR) else {
+        return;
+    };
+    let code = match role.to_str() {
+        Some(ROLE_OUTER) => outer::run(),
+        Some(ROLE_INNER) => inner::run(cloud_main),
+        Some(ROLE_INSTANCE) => super::sandbox::run(),
+        // Not ours: a value that a newer or older program may know.
+        _ => return,
+    };
+    std::process::exit(i32::from(code != ExitCode::SUCCESS));
+}
+
+/// Writes to standard error, which is the cloud's log.
+pub(crate) fn log(text: std::fmt::Arguments<'_>) {
+    use std::io::Write;
+    // A log that cannot be written has nowhere to say so.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// What the outer process needs to know, as arguments of its command line.
+struct Arguments {
+    dir: PathBuf,
+    scratch_bytes: u64,
+    ready_within: Duration,
+}
+
+impl Arguments {
+    fn read() -> Result<Self, String> {
+        let mut arguments = std::env::args_os().skip(1);
+        let mut next = || {
+            arguments
+                .next()
+                .ok_or_else(|| format!("{ROLE_VAR} is set by hand: an argument is missing"))
+        };
+        let dir = PathBuf::from(next()?);
+        let mut number = |name: &str| {
+            next()?
+                .to_str()
+                .and_then(|text| text.parse().ok())
+                .ok_or_else(|| format!("{ROLE_VAR} is set by hand: {name} is not a number"))
+        };
+        Ok(Self {
+            dir,
+            scratch_bytes: number("the scratch size")?,
+            ready_within: Duration::from_millis(number("the deadline")?),
+        })
+    }
+
+    /// This program again, in another role, with these arguments.
+    fn command(&self, program: &std::path::Path, role: &str) -> std::process::Command {
+        use std::os::unix::process::CommandExt;
+        let mut command = std::process::Command::new(program);
+        command
+            .arg0("landfall-cloud")
+            .arg(&self.dir)
+            .arg(self.scratch_bytes.to_string())
+            .arg(self.ready_within.as_millis().to_string())
+            .env(ROLE_VAR, role)
+            .current_dir("/");
+        command
+    }
+}

@@ -1,0 +1,278 @@
+//! What an instance sees as its file system.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::unistd::pivot_root;
+
+use super::{Order, copy};
+use crate::sys::process::userns::{explain, single_user};
+use crate::sys::rooted::{Rooted, through};
+
+/// Devices without state or danger, as in Docker's `/dev`.
+const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+
+/// What Docker hides of `/proc` and `/sys` (moby: oci/defaults.go): the machine's own secrets and switches.
+const HIDDEN: [&str; 12] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+];
+
+/// What Docker makes read-only of `/proc`.
+const READ_ONLY: [&str; 5] = [
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+];
+
+const NONE: Option<&str> = None;
+
+/// Makes the instance's file system and leaves the machine's behind. Returns what had to be weaker.
+pub(super) fn enter(order: &Order) -> Result<Vec<String>, String> {
+    mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)
+        .map_err(|error| explain("make the mounts private", error))?;
+    let mut notes = Vec::new();
+    let root = root(order, &mut notes)?;
+    system(&root, &mut notes)?;
+    files(&root, order)?;
+    pivot(&root)?;
+    protect()?;
+    Ok(notes)
+}
+
+/// The image's files with a layer of the instance's own above them.
+fn root(order: &Order, notes: &mut Vec<String>) -> Result<Rooted, String> {
+    let at = |name: &str| order.scratch.join(name);
+    let io = |what: String| move |error: io::Error| format!("{what}: {error}");
+    let mode = fs::metadata(&order.rootfs)
+        .map_err(io(format!(
+            "read the image's files at {}",
+            order.rootfs.display()
+        )))?
+        .permissions();
+    for name in ["upper", "work", "root"] {
+        fs::create_dir(at(name)).map_err(io(format!("create {}", at(name).display())))?;
+    }
+    // The root folder's own mode comes from the upper one.
+    fs::set_permissions(at("upper"), mode).map_err(io("set the root folder's mode".to_owned()))?;
+    if let Err(error) = overlay(order) {
+        notes.push(format!(
+            "no overlayfs ({error}): the image's files were copied into memory"
+        ));
+        copy::tree(&order.rootfs, &at("root")).map_err(io("copy the image's files".to_owned()))?;
+        // A root has to be a mount.
+        mount(Some(&at("root")), &at("root"), NONE, MsFlags::MS_BIND, NONE)
+            .map_err(|error| explain("mount the copied files", error))?;
+    }
+    Rooted::open(&at("root")).map_err(io("open the instance's root".to_owned()))
+}
+
+fn overlay(order: &Order) -> Result<(), String> {
+    let lower = Rooted::open(&order.rootfs)
+        .and_then(|root| root.dir(Path::new("")))
+        .map_err(|error| error.to_string())?;
+    std::env::set_current_dir(&order.scratch).map_err(|error| error.to_string())?;
+    // Relative names and an open file, because the kernel gives commas and colons in paths a meaning;
+    // also, the instance can read these options, and the machine's paths are none of its business.
+    // An ordinary user's overlay has to keep its marks in user.* attributes.
+    let options = format!(
+        "lowerdir={},upperdir=upper,workdir=work{}",
+        through(lower.as_fd()).display(),
+        if single_user() { ",userxattr" } else { "" }
+    );
+    mount(
+        Some("overlay"),
+        "root",
+        Some("overlay"),
+        MsFlags::MS_NODEV | MsFlags::MS_NOSUID,
+        Some(options.as_str()),
+    )
+    .map_err(|error| error.desc().to_owned())
+}
+
+/// Mounts a file system at `path` of the instance, making the folder if the image has none.
+fn mount_at(
+    root: &Rooted,
+    path: &str,
+    kind: &str,
+    flags: MsFlags,
+    options: &str,
+) -> Result<(), String> {
+    let target = root
+        .make_dir(Path::new(path))
+        .map_err(|error| format!("create /{path} in the image: {error}"))?;
+    mount(
+        Some(kind),
+        &through(target.as_fd()),
+        Some(kind),
+        flags,
+        Some(options),
+    )
+    .map_err(|error| explain(&format!("mount /{path}"), error))
+}
+
+/// `/proc`, `/sys`, `/dev` and `/tmp`.
+fn system(root: &Rooted, notes: &mut Vec<String>) -> Result<(), String> {
+    let safe = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    mount_at(root, "proc", "proc", safe, "")?;
+    if let Err(reason) = mount_at(root, "sys", "sysfs", safe | MsFlags::MS_RDONLY, "") {
+        notes.push(format!("an empty /sys: {reason}"));
+    }
+    devices(root)?;
+    if root.dir(Path::new("tmp")).is_err() {
+        root.make_dir(Path::new("tmp"))
+            .and_then(|dir| {
+                fs::set_permissions(through(dir.as_fd()), PermissionsExt::from_mode(0o1777))
+            })
+            .map_err(|error| format!("create /tmp in the image: {error}"))?;
+    }
+    Ok(())
+}
+
+fn devices(root: &Rooted) -> Result<(), String> {
+    let quiet = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
+    mount_at(
+        root,
+        "dev",
+        "tmpfs",
+        MsFlags::MS_NOSUID | MsFlags::MS_STRICTATIME,
+        "mode=755,size=64k",
+    )?;
+    let io = |what: String| move |error: io::Error| format!("{what}: {error}");
+    let dev = root
+        .dir(Path::new("dev"))
+        .map_err(io("open /dev".to_owned()))?;
+    let dev = through(dev.as_fd());
+    for name in DEVICES {
+        let (source, target) = (Path::new("/dev").join(name), dev.join(name));
+        if !source.exists() {
+            continue;
+        }
+        create(&target, b"").map_err(io(format!("create /dev/{name}")))?;
+        mount(Some(&source), &target, NONE, MsFlags::MS_BIND, NONE)
+            .map_err(|error| explain(&format!("mount /dev/{name}"), error))?;
+    }
+    for (link, target) in [
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+        ("ptmx", "pts/ptmx"),
+    ] {
+        symlink(target, dev.join(link)).map_err(io(format!("create /dev/{link}")))?;
+    }
+    mount_at(
+        root,
+        "dev/shm",
+        "tmpfs",
+        quiet | MsFlags::MS_NODEV,
+        "mode=1777,size=64m",
+    )?;
+    // Group 5 is tty everywhere; an ordinary user's namespace has no such group.
+    let group = if single_user() { "" } else { ",gid=5" };
+    mount_at(
+        root,
+        "dev/pts",
+        "devpts",
+        quiet,
+        &format!("newinstance,ptmxmode=0666,mode=0620{group}"),
+    )
+}
+
+/// The files in `/etc` that belong to the machine, not to the image.
+fn files(root: &Rooted, order: &Order) -> Result<(), String> {
+    for (name, text) in [
+        ("hostname", format!("{}\n", order.hostname)),
+        ("hosts", order.hosts.clone()),
+        ("resolv.conf", order.resolv_conf.clone()),
+    ] {
+        let path = PathBuf::from("etc").join(name);
+        root.parent(&path)
+            .and_then(|(_dir, entry)| {
+                // In some images it is a link to where another program would write it.
+                match fs::remove_file(&entry) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                    _ => create(&entry, text.as_bytes()),
+                }
+            })
+            .map_err(|error| format!("write /{}: {error}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Writes a new file that all may read.
+fn create(path: &Path, text: &[u8]) -> io::Result<()> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o644)
+        .open(path)?
+        .write_all(text)
+}
+
+/// Makes `root` the root of everything and drops all other mounts.
+fn pivot(root: &Rooted) -> Result<(), String> {
+    let doing = |error| explain("enter the instance's root", error);
+    let dir = root
+        .dir(Path::new(""))
+        .map_err(|error| format!("enter the instance's root: {error}"))?;
+    nix::unistd::fchdir(dir).map_err(doing)?;
+    // The old root ends up mounted over the new one, see pivot_root(2); then it is taken off.
+    pivot_root(".", ".").map_err(doing)?;
+    umount2(".", MntFlags::MNT_DETACH).map_err(doing)?;
+    nix::unistd::chdir("/").map_err(doing)
+}
+
+/// Hides and write-protects what is the machine's in `/proc` and `/sys`.
+fn protect() -> Result<(), String> {
+    let safe = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    for path in READ_ONLY
+        .into_iter()
+        .filter(|path| Path::new(path).exists())
+    {
+        let doing = |error| explain(&format!("make {path} read-only"), error);
+        mount(
+            Some(path),
+            path,
+            NONE,
+            MsFlags::MS_BIND | MsFlags::MS_REC,
+            NONE,
+        )
+        .map_err(doing)?;
+        let again = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | safe;
+        mount(NONE, path, NONE, again, NONE).map_err(doing)?;
+    }
+    for path in HIDDEN {
+        let doing = |error| explain(&format!("hide {path}"), error);
+        match fs::metadata(path) {
+            Ok(it) if it.is_dir() => mount(
+                Some("tmpfs"),
+                path,
+                Some("tmpfs"),
+                safe | MsFlags::MS_RDONLY,
+                Some("size=0,mode=555"),
+            )
+            .map_err(doing)?,
+            Ok(_) => mount(Some("/dev/null"), path, NONE, MsFlags::MS_BIND, NONE).map_err(doing)?,
+            // This kernel has none.
+            Err(_) => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,103 @@
+//! Becoming the image's user, with no more powers than a service needs.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl;
+use nix::unistd::{Gid, Uid, fchown, getegid, geteuid, setgroups, setresgid, setresuid};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
+    remove_capability_from_bounding_set, set_capabilities,
+};
+
+use super::identity::Identity;
+use crate::sys::process::userns::{explain, map, single_user};
+
+/// What an image's root may do: Docker's default set (moby: oci/caps/defaults.go) without MKNOD
+/// (no cgroup limits the devices here), NET_RAW (packets go through the fabric's rules as an
+/// honest host sends them), AUDIT_WRITE and SETFCAP (nothing here needs them).
+const KEPT: CapabilitySet = CapabilitySet::CHOWN
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::FSETID)
+    .union(CapabilitySet::KILL)
+    .union(CapabilitySet::NET_BIND_SERVICE)
+    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::SETPCAP)
+    .union(CapabilitySet::SETUID)
+    .union(CapabilitySet::SYS_CHROOT);
+
+/// Makes this process the image's user, for good.
+pub(super) fn give_up(identity: &Identity) -> Result<(), String> {
+    if single_user() {
+        // The cloud's namespace has one user; a namespace below gives that one the wanted number,
+        // and powers over nothing that the cloud made.
+        let (user, group) = (geteuid().as_raw(), getegid().as_raw());
+        unshare(CloneFlags::CLONE_NEWUSER)
+            .map_err(|error| explain("create the instance's user namespace", error))?;
+        map((identity.uid, user), (identity.gid, group))?;
+        bound()?;
+    } else {
+        bound()?;
+        become_user(identity).map_err(|error| {
+            explain(
+                &format!("become user {}:{}", identity.uid, identity.gid),
+                error,
+            )
+        })?;
+    }
+    let kept = if identity.uid == 0 {
+        KEPT
+    } else {
+        CapabilitySet::empty()
+    };
+    limit(kept).map_err(|error| format!("drop capabilities: {error}"))?;
+    prctl::set_no_new_privs().map_err(|error| explain("forbid new privileges", error))?;
+    // Through /proc/1/exe of a process that can be looked into, an image's root could open this
+    // program's file on the machine.
+    prctl::set_dumpable(false).map_err(|error| explain("hide process 1", error))
+}
+
+fn become_user(identity: &Identity) -> nix::Result<()> {
+    let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
+    // A service that opens /dev/stdout opens this pipe anew, and has to be allowed to.
+    fchown(io::stdout().as_fd(), Some(uid), Some(gid))?;
+    fchown(io::stderr().as_fd(), Some(uid), Some(gid))?;
+    let groups: Vec<Gid> = identity.groups.iter().copied().map(Gid::from_raw).collect();
+    setgroups(&groups)?;
+    setresgid(gid, gid, gid)?;
+    setresuid(uid, uid, uid)
+}
+
+/// Takes from this process and all that it executes whatever is not [`KEPT`].
+fn bound() -> Result<(), String> {
+    for number in 0..u64::BITS {
+        let one = CapabilitySet::from_bits_retain(1 << number);
+        if KEPT.contains(one) {
+            continue;
+        }
+        match remove_capability_from_bounding_set(one) {
+            Ok(()) => {}
+            // The kernel has no capability of this number, nor of any after it.
+            Err(error) if error.raw_os_error() == Errno::EINVAL as i32 => break,
+            Err(error) => return Err(format!("limit capabilities: {error}")),
+        }
+    }
+    Ok(())
+}
+
+fn limit(kept: CapabilitySet) -> io::Result<()> {
+    clear_ambient_capability_set()?;
+    let kept = capabilities(None)?.permitted.intersection(kept);
+    set_capabilities(
+        None,
+        CapabilitySets {
+            effective: kept,
+            permitted: kept,
+            inheritable: CapabilitySet::empty(),
+        },
+    )?;
+    Ok(())
+}
