@@ -1,0 +1,186 @@
+//! From a file to a configuration, or to everything that is wrong with it.
+
+use std::path::{Path, PathBuf};
+
+use landfall_provider::StackName;
+use toml_span::value::ValueInner;
+use toml_span::{ErrorKind, Span, Value};
+
+use super::fault::{ConfigErrors, Fault, Problem};
+use super::reading::Reading;
+use super::setting::{Field, Setting};
+use super::{Config, ImageSource};
+
+impl Config {
+    /// Reads a file and looks whether the build contexts and Dockerfiles that it names are there.
+    ///
+    /// Where there is a `before` command these may be its work, and are not looked for yet.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the file at once; a syntax error alone, since nothing can be read behind it.
+    pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
+        let file = path.display().to_string();
+        let (source, directory) = read(path, &file)?;
+        Document::new(&source, &file)?.config(directory, true)
+    }
+
+    /// Reads the text of a file, and looks at no other. Relative paths start in the directory of `file`.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn parse(source: &str, file: &str) -> Result<Self, ConfigErrors> {
+        let directory = directory_of(Path::new(file));
+        Document::new(source, file)?.config(directory, false)
+    }
+
+    /// The stack's name in a file, whatever else is wrong there: all that `status` and `destroy` need.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is not TOML, or has no valid `stack`.
+    pub fn stack_name(path: &Path) -> Result<StackName, ConfigErrors> {
+        let file = path.display().to_string();
+        let (source, _) = read(path, &file)?;
+        Document::new(&source, &file)?.stack_name()
+    }
+}
+
+/// The directory of a file; the current one for a bare file name.
+fn directory_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// The text of a file, and its directory as an absolute path.
+fn read(path: &Path, file: &str) -> Result<(String, PathBuf), ConfigErrors> {
+    let source = std::fs::read_to_string(path).map_err(|error| {
+        let hint = match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                "make one; the smallest is\n\n  stack = \"my-app\"\n\n  [service.web]\n  port = 8000"
+            }
+            std::io::ErrorKind::InvalidData => "it has to be UTF-8 text",
+            _ => "see that it can be read",
+        };
+        ConfigErrors::unreadable(file, format!("cannot read it: {error}"), hint)
+    })?;
+    let directory = directory_of(path);
+    let directory = std::path::absolute(&directory).map_err(|error| {
+        let message = format!(
+            "its directory {} has no absolute path: {error}",
+            directory.display()
+        );
+        ConfigErrors::unreadable(file, message, "see that the current directory exists")
+    })?;
+    Ok((source, directory))
+}
+
+/// A text that is TOML.
+struct Document<'a> {
+    source: &'a str,
+    file: &'a str,
+    root: Value<'a>,
+}
+
+impl<'a> Document<'a> {
+    fn new(source: &'a str, file: &'a str) -> Result<Self, ConfigErrors> {
+        let root = toml_span::parse(source).map_err(|error| ConfigErrors {
+            file: file.to_owned(),
+            source_text: source.to_owned(),
+            faults: vec![syntax(source, &error)],
+        })?;
+        Ok(Self { source, file, root })
+    }
+
+    fn config(mut self, directory: PathBuf, look: bool) -> Result<Config, ConfigErrors> {
+        let mut reading = Reading::default();
+        let top = Field::top();
+        let read = Config::read(&mut self.root, &top, &mut reading);
+        let Some(config) = read.map(|read| Config { directory, ..read }) else {
+            return Err(self.errors(reading));
+        };
+        reading.add(config.check());
+        if look {
+            reading.add(config.missing_files());
+        }
+        let errors = self.errors(reading);
+        if errors.faults.is_empty() {
+            Ok(config)
+        } else {
+            Err(errors)
+        }
+    }
+
+    fn stack_name(mut self) -> Result<StackName, ConfigErrors> {
+        let mut reading = Reading::default();
+        let field = Field {
+            at: "stack".to_owned(),
+            range: None,
+        };
+        let name = match self.root.take() {
+            ValueInner::Table(mut table) => match table.remove("stack") {
+                Some(mut value) => StackName::read(&mut value, &field, &mut reading),
+                None => {
+                    reading.missing("stack", "");
+                    None
+                }
+            },
+            _ => None,
+        };
+        name.ok_or_else(|| self.errors(reading))
+    }
+
+    fn errors(&self, reading: Reading) -> ConfigErrors {
+        let fault = |(span, problem): (Span, Problem)| {
+            Fault::at(self.source, span.into(), problem.message, problem.hint)
+        };
+        ConfigErrors {
+            file: self.file.to_owned(),
+            source_text: self.source.to_owned(),
+            faults: reading.into_problems().into_iter().map(fault).collect(),
+        }
+    }
+}
+
+impl Config {
+    /// What the images are made from and is not there. What a `before` command may yet make is not missed.
+    pub(crate) fn missing_files(&self) -> Vec<Problem> {
+        let missing = |(name, image): (_, &ImageSource)| {
+            image.missing_files(&self.directory, &format!("service.{name}.image"))
+        };
+        self.service
+            .iter()
+            .map(|(name, service)| (name, &service.image))
+            .filter(|(_, image)| image.before.0.is_empty())
+            .filter_map(missing)
+            .collect()
+    }
+}
+
+/// A syntax error in words. The parser stops at the first one.
+fn syntax(source: &str, error: &toml_span::Error) -> Fault {
+    let first = |span: &Span| Fault::at(source, (*span).into(), String::new(), None).line;
+    let (message, hint) = match &error.kind {
+        ErrorKind::DuplicateKey { key, first: at } => (
+            format!("`{key}` is set twice; the first time in line {}", first(at)),
+            Some("keep one of them".to_owned()),
+        ),
+        ErrorKind::DuplicateTable { name, first: at } => (
+            format!(
+                "the table [{name}] stands here twice; the first time in line {}",
+                first(at)
+            ),
+            Some("put its keys under one header".to_owned()),
+        ),
+        ErrorKind::UnquotedString => (
+            "a text without quotes".to_owned(),
+            Some("write it in quotes: key = \"text\"".to_owned()),
+        ),
+        ErrorKind::UnterminatedString | ErrorKind::InvalidCharInString('\n') => (
+            "a text without a closing quote".to_owned(),
+            Some("close it in the same line".to_owned()),
+        ),
+        _ => (format!("this is not TOML: {error}"), None),
+    };
+    Fault::at(source, error.span.into(), message, hint)
+}

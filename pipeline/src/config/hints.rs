@@ -1,0 +1,160 @@
+//! What to do about a fault: the nearest right key, the word that was meant, a block that would do.
+
+use std::net::Ipv4Addr;
+
+use serde_json::Value;
+
+use super::schema::json_schema;
+
+/// From this likeness on, one word may well be a slip for the other: 0 is nothing alike, 1 the same.
+const ALIKE: f64 = 0.6;
+
+/// What other tools call the same thing.
+const OTHER_NAMES: &[(&str, &str)] = &[
+    ("name", "stack"),
+    ("services", "service"),
+    ("vpc", "network"),
+    ("environment", "env"),
+    ("build", "image"),
+    ("replicas", "desired"),
+    ("count", "desired"),
+    ("azs", "zones"),
+    ("availability-zones", "zones"),
+    ("instance-type", "instance"),
+    ("build-args", "args"),
+    ("stage", "target"),
+    ("status", "matcher"),
+    ("command", "before"),
+];
+
+/// The hint for a key that its table does not have, and the key that was meant, if that is clear.
+pub(crate) fn for_unknown(key: &str, table: &str, known: &[String]) -> (String, Option<String>) {
+    let key = key.to_lowercase().replace('_', "-");
+    let words = || known.iter().map(String::as_str);
+    let synonym = OTHER_NAMES.iter().find(|(other, _)| *other == key);
+    let synonym = synonym
+        .map(|(_, ours)| *ours)
+        .filter(|ours| words().any(|word| word == *ours));
+    if let Some(meant) = synonym.or_else(|| nearest(&key, words(), 0.8)) {
+        return (format!("did you mean `{meant}`?"), Some(meant.to_owned()));
+    }
+    if let Some(home) = tables_with(&key).iter().find(|home| *home != table) {
+        let hint = match home.as_str() {
+            "" => format!("`{key}` belongs at the top of the file, before the first [table]"),
+            home => format!("`{key}` belongs in [{home}]"),
+        };
+        return (hint, Some(key));
+    }
+    match nearest(&key, words(), ALIKE) {
+        Some(meant) => (format!("did you mean `{meant}`?"), Some(meant.to_owned())),
+        None => {
+            let quoted: Vec<_> = words().map(|word| format!("`{word}`")).collect();
+            (format!("the keys here are {}", quoted.join(", ")), None)
+        }
+    }
+}
+
+/// The hint for a word that is none of those that may stand there.
+pub(crate) fn for_word(word: &str, known: &[&str]) -> String {
+    match nearest(
+        &word.to_lowercase().replace('_', "-"),
+        known.iter().copied(),
+        ALIKE,
+    ) {
+        Some(meant) => format!("did you mean \"{meant}\"?"),
+        None => {
+            let quoted: Vec<_> = known.iter().map(|word| format!("\"{word}\"")).collect();
+            format!("it is one of {}", quoted.join(", "))
+        }
+    }
+}
+
+/// The hint for a key that has to be there.
+pub(crate) fn for_missing(at: &str) -> String {
+    match at {
+        "stack" => "name the stack in the first line: stack = \"my-app\"".to_owned(),
+        "service" => "describe the service:\n\n  [service.web]\n  port = 8000".to_owned(),
+        at if at.ends_with(".port") => {
+            "name the port that the container listens on: port = 8000".to_owned()
+        }
+        at if at.ends_with(".allow") => {
+            "name who may connect: allow = [\"203.0.113.7/32\"]".to_owned()
+        }
+        at => format!("add `{at}`"),
+    }
+}
+
+/// The hint for what is no IPv4 block.
+pub(crate) fn for_cidr(text: &str) -> String {
+    if text.parse::<Ipv4Addr>().is_ok() {
+        return format!(
+            "add a prefix length: \"{text}/32\" is this one address, \"{text}/16\" are 65,536"
+        );
+    }
+    if text.contains(':') {
+        return "only IPv4 is supported".to_owned();
+    }
+    "write an address and a prefix length, such as \"10.0.0.0/16\"".to_owned()
+}
+
+/// A name of lower-case letters, digits and single hyphens that is like the text, if there is one.
+pub(crate) fn as_label(text: &str, longest: usize) -> Option<String> {
+    let plain: String = text
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_lowercase()
+            } else {
+                '-'
+            }
+        })
+        .collect();
+    let words: Vec<_> = plain.split('-').filter(|word| !word.is_empty()).collect();
+    let joined = words.join("-");
+    let label = joined.trim_start_matches(|c: char| !c.is_ascii_lowercase());
+    let label = &label[..label.len().min(longest)];
+    let label = label.trim_end_matches('-');
+    (!label.is_empty()).then(|| label.to_owned())
+}
+
+fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>, alike: f64) -> Option<&'a str> {
+    known
+        .map(|one| {
+            let alike = strsim::normalized_damerau_levenshtein(word, one);
+            // `health-check` is not near `health` by its letters, and is what was meant.
+            let starts =
+                one.len() > 2 && word.starts_with(one) || word.len() > 2 && one.starts_with(word);
+            (if starts { alike.max(0.9) } else { alike }, one)
+        })
+        .filter(|(likeness, _)| *likeness >= alike)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, one)| one)
+}
+
+/// The tables that have a key of this name, the outermost first: `network`, `service.NAME.scale`.
+fn tables_with(key: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    walk(&json_schema(), "", &mut |table, name| {
+        if name == key {
+            found.push(table.to_owned());
+        }
+    });
+    found.sort_by_key(|table| table.matches('.').count());
+    found
+}
+
+/// Visits every key of a schema, with the path of its table.
+pub(crate) fn walk(schema: &Value, table: &str, visit: &mut impl FnMut(&str, &str)) {
+    let inside = |key: &str| super::reading::join(table, key);
+    for (key, schema) in schema["properties"].as_object().into_iter().flatten() {
+        visit(table, key);
+        walk(schema, &inside(key), visit);
+    }
+    for schema in schema["patternProperties"]
+        .as_object()
+        .into_iter()
+        .flat_map(|all| all.values())
+    {
+        walk(schema, &inside("NAME"), visit);
+    }
+}

@@ -1,0 +1,252 @@
+//! `landfall.toml`: what it can say, how it is read, and what is wrong with it.
+//!
+//! The tables below are the one place where a key is declared: the reader, the defaults, the ranges and the
+//! JSON schema all come from there.
+
+#[cfg(test)]
+mod agreement_tests;
+mod collection;
+mod fault;
+mod file;
+mod hints;
+mod reading;
+mod rules;
+mod schema;
+mod setting;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use ipnet::Ipv4Net;
+use landfall_container::{BuilderChoice, Platform};
+use landfall_network::NatMode;
+use landfall_provider::{Port, ResourceName, Stack, StackName};
+
+pub use self::collection::Commands;
+pub use self::fault::{ConfigErrors, Fault, Problem};
+pub use self::schema::json_schema;
+
+use self::table::table;
+use crate::region::Region;
+
+table! {
+    /// A stack: one web service, its network and its load balancer.
+    pub struct Config {
+        /// The stack's name: 1 to 24 lower-case letters, digits and single hyphens.
+        pub stack: StackName = Needed(StackName::new("stack").expect("a literal stack name follows the rule")),
+        /// The region, such as `ap-south-1`. Without one it is `local-1`, which exists on this machine only: AWS wants a region that somebody chose.
+        pub region: Region = Default(Region::local()),
+        /// The AWS account that this may be deployed to, 12 digits. Deploying to another one is refused.
+        pub account: Option<String> = Default(None),
+        /// The network.
+        pub network: Network = Default(Network::blank()),
+        /// The load balancer.
+        pub load_balancer: LoadBalancer = Default(LoadBalancer::blank()),
+        /// The service, by its name. For now a stack has exactly one.
+        pub service: BTreeMap<ResourceName, Service> = Needed(BTreeMap::new()),
+        /// What concerns this machine as a provider, and no other.
+        pub local: Local = Default(Local::blank()),
+    }
+    beside {
+        /// Where relative paths start and `before` commands run: the file's directory.
+        pub directory: PathBuf = PathBuf::from(".")
+    }
+}
+
+table! {
+    /// The network: a VPC with a public and a private subnet in every zone.
+    pub struct Network {
+        /// The addresses of the VPC: an IPv4 block between /16 and /28.
+        pub cidr: Ipv4Net = Default(Ipv4Net::new_assert([10, 0, 0, 0].into(), 16)),
+        /// How many zones it spans. A load balancer needs two at least.
+        pub zones: u32 = Default(2) in 1..=6,
+        /// Where the NAT gateways stand, by which instances reach the internet: one per zone, a single one for all, or none.
+        pub nat: NatMode = Default(NatMode::PerZone),
+        /// A host in a public subnet, through which operators reach the instances. Without this table there is none.
+        pub bastion: Option<Bastion> = Default(None),
+        /// Whether S3 is reached by a gateway endpoint instead of a NAT gateway. It costs nothing.
+        pub s3_endpoint: bool = Default(true),
+    }
+}
+
+table! {
+    /// The bastion: a host with a public address that may be logged in to.
+    pub struct Bastion {
+        /// Who may connect to it: IPv4 blocks. The whole internet is refused.
+        pub allow: Vec<Ipv4Net> = Needed(Vec::new()),
+        /// Its instance type.
+        pub instance: String = Default("t3.nano".to_owned()),
+    }
+}
+
+table! {
+    /// The application load balancer in the public subnets.
+    pub struct LoadBalancer {
+        /// The port that it listens on, for HTTP.
+        pub port: Port = Default(Port::new(80).expect("80 is a port")),
+        /// For how many seconds a connection may be silent.
+        pub idle_timeout: u32 = Default(60) in 1..=4000,
+    }
+}
+
+table! {
+    /// A service: a container image that runs on every instance of an autoscaling group.
+    pub struct Service {
+        /// The port that the container listens on. It is told so in `PORT`.
+        pub port: Port = Needed(Port::new(8000).expect("8000 is a port")),
+        /// How the image is made.
+        pub image: ImageSource = Default(ImageSource::blank()),
+        /// How it is found out whether an instance can take requests.
+        pub health: Health = Default(Health::blank()),
+        /// The instance type.
+        pub instance: String = Default("t3.micro".to_owned()),
+        /// How many instances there are.
+        pub scale: Scale = Default(Scale::blank()),
+        /// The container's environment. No secrets: whoever may look at the launch template can read it.
+        pub env: BTreeMap<String, String> = Default(BTreeMap::new()),
+        /// For how many seconds an instance that leaves may finish what it has begun.
+        pub deregistration_delay: u32 = Default(30) in 0..=3600,
+    }
+}
+
+table! {
+    /// How an image is made.
+    pub struct ImageSource {
+        /// The directory whose files the build may use, relative to the file.
+        pub context: PathBuf = Default(PathBuf::from(".")),
+        /// The Dockerfile, relative to the context.
+        pub dockerfile: PathBuf = Default(PathBuf::from("Dockerfile")),
+        /// The stage to stop at; without it, the last one.
+        pub target: Option<String> = Default(None),
+        /// Build arguments: values for the Dockerfile's `ARG`s.
+        pub args: BTreeMap<String, String> = Default(BTreeMap::new()),
+        /// What it is to run on, such as `linux/arm64`; without it, the platform of this machine.
+        pub platform: Option<Platform> = Default(None),
+        /// Who builds it: a Docker or Podman engine, Landfall itself (for Dockerfiles without RUN), or the engine if one answers.
+        pub builder: BuilderChoice = Default(BuilderChoice::Auto),
+        /// A command that is run first, in the file's directory, or a list of them.
+        pub before: Commands = Default(Commands::default()),
+    }
+}
+
+table! {
+    /// How it is found out whether an instance can take requests: the balancer asks for a path.
+    pub struct Health {
+        /// The path that is asked for.
+        pub path: String = Default("/".to_owned()),
+        /// Seconds between two checks.
+        pub interval: u32 = Default(10) in 5..=300,
+        /// Seconds until a missing answer is a failure; less than the interval.
+        pub timeout: u32 = Default(5) in 2..=120,
+        /// Good answers in a row until an unhealthy instance is healthy again. A new one needs a single good answer.
+        pub healthy_threshold: u32 = Default(2) in 2..=10,
+        /// Failures in a row until an instance is unhealthy.
+        pub unhealthy_threshold: u32 = Default(2) in 2..=10,
+        /// The status codes of a good answer, 200 to 499: `200`, `200,302` or `200-299`.
+        pub matcher: String = Default("200".to_owned()),
+        /// For how many seconds a deploy waits until all instances are healthy, and a new instance may take until it is.
+        pub deadline: u32 = Default(300) in 1..=3600,
+    }
+}
+
+table! {
+    /// How many instances there are.
+    pub struct Scale {
+        /// The fewest that scaling leaves.
+        pub min: u32 = Default(1) in 1..=1000,
+        /// How many there are to begin with.
+        pub desired: u32 = Default(2) in 1..=1000,
+        /// The most that scaling makes.
+        pub max: u32 = Default(4) in 1..=1000,
+        /// Scale so that the instances' processors are this busy on average, in percent.
+        pub cpu: Option<u32> = Default(None) in 1..=100,
+        /// Scale so that every instance gets this many requests per minute.
+        pub requests: Option<u32> = Default(None) in 1..=1_000_000_000,
+    }
+}
+
+table! {
+    /// What concerns this machine as a provider, and no other.
+    pub struct Local {
+        /// The port of the loopback address where the balancer is reached from this machine; without it one is picked.
+        pub port: Option<Port> = Default(None),
+    }
+}
+
+impl Config {
+    /// A stack with one service and a default for all the rest. Relative paths start in the current directory.
+    ///
+    /// ```
+    /// use landfall_pipeline::{Config, Health, Scale, Service};
+    /// use landfall_provider::Port;
+    ///
+    /// let mut config = Config::new("digipay".parse()?, "web".parse()?, Service {
+    ///     health: Health { path: "/healthz".to_owned(), ..Health::default() },
+    ///     scale: Scale { desired: 3, ..Scale::default() },
+    ///     ..Service::new(Port::new(8000)?)
+    /// });
+    /// config.network.zones = 3;
+    /// assert_eq!(config.check(), []);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn new(stack: StackName, name: ResourceName, service: Service) -> Self {
+        Self {
+            stack,
+            service: BTreeMap::from([(name, service)]),
+            ..Self::blank()
+        }
+    }
+
+    /// Everything that speaks against the configuration, all of it at once; nothing is touched.
+    ///
+    /// A file's faults are found by this as well, so what [`load`](Self::load) gives has none.
+    pub fn check(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        setting::Setting::check(self, &setting::Field::top(), &mut problems);
+        if problems.is_empty() {
+            // What only shows when the network is laid out: too many entries for a network ACL.
+            let mut scratch = Stack::new(self.stack.clone());
+            if let Err(error) = crate::stack::add_network(self, &mut scratch) {
+                problems.push(Problem::new("network", error));
+            }
+        }
+        problems
+    }
+}
+
+impl Service {
+    /// A service on this port, with a default for all the rest.
+    pub fn new(port: Port) -> Self {
+        Self {
+            port,
+            ..Self::blank()
+        }
+    }
+}
+
+impl Bastion {
+    /// A bastion for these addresses.
+    pub fn new(allow: impl IntoIterator<Item = Ipv4Net>) -> Self {
+        Self {
+            allow: allow.into_iter().collect(),
+            ..Self::blank()
+        }
+    }
+}
+
+macro_rules! defaults {
+    ($($table:ty),+) => {
+        $(
+            impl Default for $table {
+                fn default() -> Self {
+                    Self::blank()
+                }
+            }
+        )+
+    };
+}
+
+defaults!(Network, LoadBalancer, ImageSource, Health, Scale, Local);

@@ -1,0 +1,331 @@
+//! What the types of the keys do not say: rules between keys, and rules that lie deeper in a value.
+
+use std::path::{Path, PathBuf};
+
+use landfall_network::{LayoutError, layout};
+
+use super::fault::Problem;
+use super::reading::join;
+use super::{Bastion, Config, Health, ImageSource, LoadBalancer, Local, Network, Scale, Service};
+
+/// The rules of a table.
+pub(crate) trait Rules {
+    /// Notes what the table at this path breaks.
+    fn rules(&self, at: &str, problems: &mut Vec<Problem>);
+}
+
+/// The longest name that AWS allows a target group, which is named `<stack>-<service>`.
+const LONGEST_TARGET_GROUP: usize = 32;
+
+/// The security groups that are no service's.
+const RESERVED: [&str; 2] = ["balancer", "bastion"];
+
+impl Rules for Config {
+    fn rules(&self, _: &str, problems: &mut Vec<Problem>) {
+        if let Some(account) = &self.account
+            && !(account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit()))
+        {
+            problems.push(Problem::new(
+                "account",
+                format_args!("`{account}` is not an AWS account: 12 digits"),
+            ));
+        }
+        if self.service.is_empty() {
+            problems.push(
+                Problem::new("service", "the stack has no service")
+                    .hint("describe it:\n\n  [service.web]\n  port = 8000"),
+            );
+        }
+        for (index, name) in self.service.keys().enumerate() {
+            let at = format!("service.{name}");
+            if RESERVED.contains(&name.as_str()) {
+                problems.push(
+                    Problem::new(&at, format_args!("a service cannot be called `{name}`: its security group would be the {name}'s"))
+                        .hint("give it another name, such as `web`"),
+                );
+            }
+            if index > 0 {
+                problems.push(
+                    Problem::new(&at, "a stack has one service for now, and this is one more")
+                        .hint("give it a file and a stack of its own"),
+                );
+            }
+            let length = self.stack.as_str().len() + 1 + name.as_str().len();
+            if length > LONGEST_TARGET_GROUP {
+                problems.push(
+                    Problem::new(
+                        &at,
+                        format_args!(
+                            "`{}-{name}` has {length} characters, and the name of a target group has {LONGEST_TARGET_GROUP} at the most",
+                            self.stack
+                        ),
+                    )
+                    .and("stack")
+                    .hint("give the service or the stack a shorter name"),
+                );
+            }
+        }
+    }
+}
+
+impl Rules for Network {
+    fn rules(&self, at: &str, problems: &mut Vec<Problem>) {
+        let (cidr, zones) = (join(at, "cidr"), join(at, "zones"));
+        if self.zones == 1 {
+            problems.push(
+                Problem::new(&zones, "a load balancer needs two zones at least")
+                    .hint("zones = 2, or leave the key out"),
+            );
+        }
+        // A wrong number of zones has been noted by its range.
+        let count = self.zones.clamp(1, 6) as usize;
+        if let Err(error) = layout(self.cidr, count) {
+            let problem = Problem::new(cidr, &error);
+            problems.push(match error {
+                LayoutError::TooSmall { .. } => problem.and(zones),
+                _ => problem,
+            });
+        }
+    }
+}
+
+impl Rules for Bastion {
+    fn rules(&self, at: &str, problems: &mut Vec<Problem>) {
+        instance_type(&self.instance, join(at, "instance"), problems);
+        let allow = join(at, "allow");
+        if self.allow.is_empty() {
+            problems.push(
+                Problem::new(&allow, "nobody may connect to the bastion")
+                    .hint("name who may, such as \"203.0.113.7/32\", or leave the bastion out"),
+            );
+        }
+        for (index, net) in self.allow.iter().enumerate() {
+            let at = format!("{allow}[{index}]");
+            if net.prefix_len() == 0 {
+                problems.push(
+                    Problem::new(
+                        &at,
+                        format_args!("`{net}` opens the bastion to the whole internet"),
+                    )
+                    .and(&allow)
+                    .hint("name the addresses that you log in from, such as \"203.0.113.7/32\""),
+                );
+            } else if *net != net.trunc() {
+                problems.push(
+                    Problem::new(&at, format_args!("`{net}` has host bits set"))
+                        .and(&allow)
+                        .hint(format_args!(
+                            "the network is \"{}\"; for one address write \"{}/32\"",
+                            net.trunc(),
+                            net.addr()
+                        )),
+                );
+            }
+        }
+    }
+}
+
+impl Rules for LoadBalancer {
+    fn rules(&self, _: &str, _: &mut Vec<Problem>) {}
+}
+
+impl Rules for Local {
+    fn rules(&self, _: &str, _: &mut Vec<Problem>) {}
+}
+
+impl Rules for Service {
+    fn rules(&self, at: &str, problems: &mut Vec<Problem>) {
+        instance_type(&self.instance, join(at, "instance"), problems);
+        let env = join(at, "env");
+        for name in self.env.keys() {
+            let at = join(&env, name);
+            let good = !name.starts_with(|c: char| c.is_ascii_digit())
+                && !name.is_empty()
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+            if !good {
+                problems.push(
+                    Problem::new(
+                        at,
+                        format_args!("`{name}` is not the name of an environment variable"),
+                    )
+                    .hint("letters, digits and underscores, no digit first"),
+                );
+            } else if name == "PORT" {
+                problems.push(
+                    Problem::new(at, "`PORT` is set from the service's `port`")
+                        .hint("leave it out, and set `port` in the service's table"),
+                );
+            } else if name.starts_with("LANDFALL_") {
+                problems.push(
+                    Problem::new(
+                        at,
+                        format_args!(
+                            "`{name}`: names that start with LANDFALL_ are set by the provider"
+                        ),
+                    )
+                    .hint("give it another name"),
+                );
+            }
+        }
+        for (name, value) in &self.env {
+            if value.contains('\0') {
+                problems.push(Problem::new(
+                    join(&env, name),
+                    "an environment variable cannot hold a zero character",
+                ));
+            }
+        }
+    }
+}
+
+impl Rules for ImageSource {
+    fn rules(&self, at: &str, problems: &mut Vec<Problem>) {
+        for (index, command) in self.before.0.iter().enumerate() {
+            if command.trim().is_empty() {
+                let before = join(at, "before");
+                problems.push(
+                    Problem::new(format!("{before}[{index}]"), "this command is empty")
+                        .and(before)
+                        .hint("leave it out"),
+                );
+            }
+        }
+        for (key, path) in [("context", &self.context), ("dockerfile", &self.dockerfile)] {
+            if path.as_os_str().is_empty() {
+                problems
+                    .push(Problem::new(join(at, key), "this path is empty").hint("leave it out"));
+            }
+        }
+    }
+}
+
+impl ImageSource {
+    /// Notes what is not there: the context, or the Dockerfile in it. `directory` is where relative paths start.
+    pub(crate) fn missing_files(&self, directory: &Path, at: &str) -> Option<Problem> {
+        let context: PathBuf = directory.join(&self.context).components().collect();
+        let (key, place) = (join(at, "context"), join(at, "dockerfile"));
+        if !context.is_dir() {
+            let what = if context.exists() {
+                "is not a directory"
+            } else {
+                "does not exist"
+            };
+            return Some(
+                Problem::new(
+                    key,
+                    format_args!("the build context {} {what}", context.display()),
+                )
+                .hint("`context` is relative to the file"),
+            );
+        }
+        let dockerfile = context.join(&self.dockerfile);
+        (!dockerfile.is_file()).then(|| {
+            Problem::new(
+                place,
+                format_args!("there is no Dockerfile at {}", dockerfile.display()),
+            )
+            .hint("`dockerfile` is relative to `context`")
+        })
+    }
+}
+
+impl Rules for Health {
+    fn rules(&self, at: &str, problems: &mut Vec<Problem>) {
+        let path = join(at, "path");
+        if !self.path.starts_with('/') {
+            problems.push(
+                Problem::new(
+                    &path,
+                    format_args!("the path `{}` does not start with a slash", self.path),
+                )
+                .hint(format_args!("path = \"/{}\"", self.path)),
+            );
+        } else if self.path.len() > 1024 || !self.path.bytes().all(|b| b.is_ascii_graphic()) {
+            problems.push(
+                Problem::new(
+                    &path,
+                    "a path has at most 1024 printable ASCII characters and no spaces",
+                )
+                .hint("write other characters percent-encoded: %20 is a space"),
+            );
+        }
+        if self.timeout >= self.interval {
+            problems.push(
+                Problem::new(
+                    join(at, "timeout"),
+                    format_args!(
+                        "the timeout ({} s) is not less than the interval ({} s)",
+                        self.timeout, self.interval
+                    ),
+                )
+                .and(join(at, "interval"))
+                .hint("a check has to end before the next one begins"),
+            );
+        }
+        if !is_matcher(&self.matcher) {
+            problems.push(
+                Problem::new(
+                    join(at, "matcher"),
+                    format_args!(
+                        "`{}` does not say which status codes are good",
+                        self.matcher
+                    ),
+                )
+                .hint("write codes from 200 to 499: \"200\", \"200,302\" or \"200-299\""),
+            );
+        }
+    }
+}
+
+/// Codes and ranges of codes between commas, each between 200 and 499.
+///
+/// <https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_Matcher.html>
+fn is_matcher(text: &str) -> bool {
+    let code = |text: &str| {
+        let digits = text.len() == 3 && text.bytes().all(|b| b.is_ascii_digit());
+        text.parse::<u16>()
+            .ok()
+            .filter(|code| digits && (200..500).contains(code))
+    };
+    text.split(',').all(|part| match part.split_once('-') {
+        None => code(part).is_some(),
+        Some((from, to)) => code(from)
+            .zip(code(to))
+            .is_some_and(|(from, to)| from <= to),
+    })
+}
+
+impl Rules for Scale {
+    fn rules(&self, at: &str, problems: &mut Vec<Problem>) {
+        let (min, desired, max) = (join(at, "min"), join(at, "desired"), join(at, "max"));
+        let order = format!(
+            "min ({}), desired ({}) and max ({}) have to be in this order",
+            self.min, self.desired, self.max
+        );
+        let hint = "what is left out is min = 1, desired = 2, max = 4";
+        if self.min > self.max {
+            problems.push(Problem::new(min, order).and(max).and(desired).hint(hint));
+        } else if self.min > self.desired || self.desired > self.max {
+            problems.push(Problem::new(desired, order).and(min).and(max).hint(hint));
+        }
+    }
+}
+
+/// AWS's own form: a family and a size, `t3.micro`.
+fn instance_type(text: &str, at: String, problems: &mut Vec<Problem>) {
+    let part = |text: &str| {
+        !text.is_empty()
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    };
+    if !text
+        .split_once('.')
+        .is_some_and(|(family, size)| part(family) && part(size))
+    {
+        problems.push(
+            Problem::new(at, format_args!("`{text}` is not an instance type"))
+                .hint("a family and a size, such as \"t3.micro\""),
+        );
+    }
+}

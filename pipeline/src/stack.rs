@@ -1,0 +1,352 @@
+//! From a configuration to the stack that it describes: a pure function of the file and the images' identities.
+
+use std::collections::BTreeMap;
+
+use landfall_compute::{
+    AutoscalingGroup, Instance, LaunchTemplate, Metric, ScalingPolicy, Workload,
+};
+use landfall_container::{BuildRequest, ContextHash, Image, Platform, Recipe};
+use landfall_lb::{HealthCheck, Listener, LoadBalancer, TargetGroup};
+use landfall_network::{
+    ElasticIp, Groups, LayoutError, Network, OpenPorts, ServicePort, TwoTier, add_groups,
+};
+use landfall_provider::{Handle, NameTaken, ResourceName, Stack};
+
+use crate::config::{Bastion, Config, Health, ImageSource, Problem, Service};
+use crate::region::zones;
+
+/// What every service's image is made from, by service: its [identity](BuildRequest::identity).
+pub type Sources = BTreeMap<ResourceName, ContextHash>;
+
+/// Why a configuration is no stack.
+#[derive(Debug, thiserror::Error)]
+pub enum StackError {
+    /// The configuration contradicts itself or a rule; [`Config::check`] says the same.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Config(Vec<Problem>),
+    /// The network cannot be laid out so.
+    #[error(transparent)]
+    Network(#[from] LayoutError),
+    /// Two things would have the same name.
+    #[error(transparent)]
+    Name(#[from] NameTaken),
+    /// Nobody said what a service's image is made from.
+    #[error("the identity of image/{0} is not among the sources")]
+    Source(ResourceName),
+}
+
+/// Puts the stack together.
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use landfall_pipeline::{Config, stack};
+///
+/// let config = Config::parse(
+///     "stack = 'digipay'\n[service.web]\nport = 8000\n",
+///     "landfall.toml",
+/// )?;
+/// // What the image is made from; a deploy computes it from the build context.
+/// let source = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".parse()?;
+/// let stack = stack(&config, &BTreeMap::from([("web".parse()?, source)]))?;
+/// assert!(stack.wishes().contains_key(&"autoscaling-group/web".parse()?));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// [`StackError`] when the configuration has problems, or `sources` lacks a service.
+pub fn stack(config: &Config, sources: &Sources) -> Result<Stack, StackError> {
+    let problems = config.check();
+    if !problems.is_empty() {
+        return Err(StackError::Config(problems));
+    }
+    let mut stack = Stack::new(config.stack.clone());
+    let (network, groups) = add_network(config, &mut stack)?;
+    let mut target_groups = Vec::new();
+    for (name, service) in &config.service {
+        let source = sources
+            .get(name)
+            .ok_or_else(|| StackError::Source(name.clone()))?;
+        let builder = ServiceBuilder {
+            config,
+            name,
+            service,
+            network: &network,
+            groups: &groups,
+        };
+        target_groups.push(builder.add_to(&mut stack, source)?);
+    }
+    if let Some(target_group) = target_groups.first() {
+        add_balancer(config, &mut stack, &network, &groups, target_group)?;
+    }
+    if let (Some(bastion), Some(group)) = (&config.network.bastion, &groups.bastion) {
+        let address = stack.try_add(name("bastion"), ElasticIp {})?;
+        let instance = Instance {
+            subnet: network.public[0].subnet.id(),
+            groups: vec![group.id()],
+            instance_type: bastion.instance.clone(),
+            address: Some(address.id()),
+            workload: None,
+        };
+        stack.try_add(name("bastion"), instance)?;
+    }
+    Ok(stack)
+}
+
+/// The part that needs no image: also how a configuration finds out whether its network can be.
+pub(crate) fn add_network(
+    config: &Config,
+    stack: &mut Stack,
+) -> Result<(Network, Groups), StackError> {
+    let services = config.service.iter().map(|(name, service)| ServicePort {
+        name: name.clone(),
+        port: service.port,
+    });
+    let open_ports = OpenPorts {
+        bastion_allow: config
+            .network
+            .bastion
+            .as_ref()
+            .map(|Bastion { allow, .. }| allow.clone()),
+        ..OpenPorts::new(vec![config.load_balancer.port], services.collect())
+    };
+    let network = TwoTier {
+        cidr: config.network.cidr,
+        zones: zones(&config.region, config.network.zones as usize),
+        nat: config.network.nat,
+        s3_endpoint: config.network.s3_endpoint,
+        open_ports: open_ports.clone(),
+    }
+    .add_to(stack)?;
+    let groups = add_groups(stack, &network.vpc.id(), &open_ports)?;
+    Ok((network, groups))
+}
+
+fn add_balancer(
+    config: &Config,
+    stack: &mut Stack,
+    network: &Network,
+    groups: &Groups,
+    target_group: &Handle<TargetGroup>,
+) -> Result<(), StackError> {
+    let balancer = LoadBalancer {
+        subnets: network.public.iter().map(|tier| tier.subnet.id()).collect(),
+        groups: vec![groups.balancer.id()],
+        idle_timeout: config.load_balancer.idle_timeout,
+    };
+    let balancer = stack.try_add(name("main"), balancer)?;
+    let listener = Listener {
+        balancer: balancer.id(),
+        port: config.load_balancer.port,
+        target_group: target_group.id(),
+    };
+    stack.try_add(name("http"), listener)?;
+    Ok(())
+}
+
+struct ServiceBuilder<'a> {
+    config: &'a Config,
+    name: &'a ResourceName,
+    service: &'a Service,
+    network: &'a Network,
+    groups: &'a Groups,
+}
+
+impl ServiceBuilder<'_> {
+    fn add_to(
+        &self,
+        stack: &mut Stack,
+        source: &ContextHash,
+    ) -> Result<Handle<TargetGroup>, StackError> {
+        let service = self.service;
+        let request = self.config.build_request(&service.image);
+        let image = Image {
+            repository: format!("{}/{}", self.config.stack, self.name),
+            source: source.clone(),
+            platform: request.platform,
+            recipe: Recipe {
+                context: request.context,
+                dockerfile: request.dockerfile,
+                args: request.args,
+                target: request.target,
+                builder: service.image.builder,
+            },
+        };
+        let image = stack.try_add(self.name.clone(), image)?;
+        let template = LaunchTemplate {
+            instance_type: service.instance.clone(),
+            groups: vec![self.groups.services[self.name].id()],
+            workload: Workload {
+                image: image.id(),
+                port: service.port,
+                env: service.env.clone(),
+            },
+        };
+        let template = stack.try_add(self.name.clone(), template)?;
+        let target_group = TargetGroup {
+            vpc: self.network.vpc.id(),
+            port: service.port,
+            health_check: health_check(&service.health),
+            deregistration_delay: service.deregistration_delay,
+        };
+        let target_group = stack.try_add(self.name.clone(), target_group)?;
+        let group = AutoscalingGroup {
+            template: template.id(),
+            subnets: self
+                .network
+                .private
+                .iter()
+                .map(|tier| tier.subnet.id())
+                .collect(),
+            min: service.scale.min,
+            desired: service.scale.desired,
+            max: service.scale.max,
+            target_groups: vec![target_group.id()],
+            // An instance gets as long to become healthy as a deploy waits for it.
+            health_check_grace_period: service.health.deadline,
+        };
+        let group = stack.try_add(self.name.clone(), group)?;
+        self.add_policies(stack, &group)?;
+        Ok(target_group)
+    }
+
+    fn add_policies(
+        &self,
+        stack: &mut Stack,
+        group: &Handle<AutoscalingGroup>,
+    ) -> Result<(), NameTaken> {
+        let scale = &self.service.scale;
+        // Its range keeps a percentage within a byte.
+        let cpu = scale
+            .cpu
+            .map(|percent| Metric::Cpu(u8::try_from(percent).unwrap_or(100)));
+        let requests = scale.requests.map(Metric::RequestsPerTarget);
+        for (word, metric) in [("cpu", cpu), ("requests", requests)] {
+            if let Some(metric) = metric {
+                let policy = ScalingPolicy {
+                    group: group.id(),
+                    metric,
+                };
+                stack.try_add(name(&format!("{}-{word}", self.name)), policy)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Config {
+    /// What a builder is asked for: the image's source with all paths put behind [`Config::directory`].
+    pub fn build_request(&self, image: &ImageSource) -> BuildRequest {
+        // Joined component by component, so that `.` leaves no trace in messages.
+        let context = self.directory.join(&image.context).components().collect();
+        BuildRequest {
+            context,
+            dockerfile: image.dockerfile.clone(),
+            args: image.args.clone(),
+            target: image.target.clone(),
+            platform: image.platform.clone().unwrap_or_else(Platform::host),
+            credentials: BTreeMap::new(),
+        }
+    }
+}
+
+fn health_check(health: &Health) -> HealthCheck {
+    HealthCheck {
+        path: health.path.clone(),
+        interval: health.interval,
+        timeout: health.timeout,
+        healthy_threshold: health.healthy_threshold,
+        unhealthy_threshold: health.unhealthy_threshold,
+        matcher: health.matcher.clone(),
+    }
+}
+
+fn name(text: &str) -> ResourceName {
+    ResourceName::new(text)
+        .expect("a literal name, or a service's name of at most 30 characters with a word")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+    use std::path::{Path, PathBuf};
+
+    use landfall_provider::Key;
+
+    use super::*;
+
+    fn sources() -> Sources {
+        let hash = "0123456789abcdef".repeat(4);
+        Sources::from([(name("web"), hash.parse().unwrap())])
+    }
+
+    /// A stack as one line per resource.
+    fn text(stack: &Stack) -> String {
+        let mut out = String::new();
+        for (key, wish) in stack.wishes() {
+            writeln!(out, "{key}  {}", wish.spec).unwrap();
+        }
+        out
+    }
+
+    #[test]
+    fn the_repositorys_own_file() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../landfall.toml");
+        let mut config = Config::load(Path::new(path)).unwrap();
+        // Where the checkout is and what it is built on is not the stack's.
+        config.directory = PathBuf::from("/checkout");
+        let web = config.service.get_mut(&name("web")).unwrap();
+        web.image.platform = Some("linux/amd64".parse().unwrap());
+        insta::assert_snapshot!(text(&stack(&config, &sources()).unwrap()));
+    }
+
+    #[test]
+    fn a_file_that_says_everything() {
+        let source = include_str!("config/every-key.toml");
+        let config = Config::parse(source, "/checkout/landfall.toml").unwrap();
+        insta::assert_snapshot!(text(&stack(&config, &sources()).unwrap()));
+    }
+
+    #[test]
+    fn every_reference_is_to_something_in_the_stack() {
+        for source in [
+            include_str!("config/every-key.toml"),
+            include_str!("../../landfall.toml"),
+        ] {
+            let config = Config::parse(source, "landfall.toml").unwrap();
+            let stack = stack(&config, &sources()).unwrap();
+            for (key, wish) in stack.wishes() {
+                let there = |need: &Key| stack.wishes().contains_key(need);
+                assert!(wish.needs.iter().all(there), "{key}: {:?}", wish.needs);
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_file_may_not_say_cannot_be_said_in_rust_either() {
+        let mut config = Config::new(
+            "digipay".parse().unwrap(),
+            name("web"),
+            Service::new(landfall_provider::Port::new(8000).unwrap()),
+        );
+        config.network.zones = 1;
+        config.service.get_mut(&name("web")).unwrap().scale.max = 1;
+        let error = stack(&config, &sources()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "network.zones: a load balancer needs two zones at least\n  \
+             hint: zones = 2, or leave the key out\n\
+             service.web.scale.desired: min (1), desired (2) and max (1) have to be in this order\n  \
+             hint: what is left out is min = 1, desired = 2, max = 4"
+        );
+    }
+
+    #[test]
+    fn a_service_without_a_source_is_named() {
+        let config = Config::parse("stack='a'\n[service.web]\nport=1", "landfall.toml").unwrap();
+        let error = stack(&config, &Sources::new()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the identity of image/web is not among the sources"
+        );
+    }
+}
