@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
+use landfall_network::EndpointService;
 use landfall_provider::{NatGatewayId, SubnetId, VpcId};
 
 use super::ruleset;
@@ -15,8 +16,18 @@ use super::topology::{InterfaceId, Target, Topology};
 use crate::netlink::route::{End, Hop, LOOPBACK, MAIN, Mac, PolicyRule, Route, Select};
 use crate::netlink::ruleset::Ruleset;
 
-/// An address of the service S3, on the internet: what a gateway endpoint's route leads to.
-pub(crate) const S3_ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+/// The addresses of the service S3, a block that is reserved for documentation (RFC 5737).
+const S3: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(198, 51, 100, 0), 24);
+
+/// The one address of S3 that there is a host for.
+pub(super) const S3_ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+
+/// The public addresses of a service: the destination of the routes that its gateway endpoints add.
+pub(crate) fn endpoint_addresses(service: EndpointService) -> Ipv4Net {
+    match service {
+        EndpointService::S3 => S3,
+    }
+}
 
 /// A link's index in a namespace that has no other but loopback.
 const ONLY_LINK: u32 = 2;

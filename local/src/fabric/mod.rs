@@ -11,10 +11,10 @@ mod topology;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 
-pub(crate) use self::layout::S3_ADDRESS;
+pub(crate) use self::layout::endpoint_addresses;
 use self::layout::{Layout, NodeId, Slots};
 use self::node::LiveNode;
 pub(crate) use self::topology::{

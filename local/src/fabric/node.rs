@@ -98,6 +98,18 @@ impl LiveNode {
         &self.namespace
     }
 
+    /// How many requests the kernel has got for this namespace.
+    #[cfg(test)]
+    pub(super) fn requests(&mut self) -> u32 {
+        self.netlink.requests()
+    }
+
+    /// What has been put in.
+    #[cfg(test)]
+    pub(super) fn have(&self) -> &Node {
+        &self.have
+    }
+
     pub(super) fn links(&self) -> &BTreeMap<u32, Link> {
         &self.have.links
     }

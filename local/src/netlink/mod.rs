@@ -78,4 +78,10 @@ impl Netlink {
             .map_err(|error| Error::new(doing, error))?;
         Ok(self)
     }
+
+    /// How many requests have been sent.
+    #[cfg(test)]
+    pub(crate) fn requests(&mut self) -> u32 {
+        self.socket.reserve_seq(0)
+    }
 }

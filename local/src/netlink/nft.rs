@@ -208,7 +208,8 @@ impl Transaction {
             .push_flags(flags)
             .push_key_type(key)
             .push_key_len(length)
-            .push_id(self.sets);
+            .push_id(self.sets)
+            .push_userdata(&byte_orders(set));
         if let Some(value) = set.value {
             let (kind, length) = value_type(value);
             attributes.push_data_type(kind).push_data_len(length);
@@ -364,6 +365,29 @@ fn batch_header() -> Nfgenmsg {
     let mut header = Nfgenmsg::new();
     header.set_res_id(libc::NFNL_SUBSYS_NFTABLES as u16);
     header
+}
+
+/// What `nft` notes down for its listings: 1 is the machine's byte order, 2 the network's.
+///
+/// Records of type, length and value; type 0 is about keys and type 1 about values.
+fn byte_orders(set: &Set) -> Vec<u8> {
+    let key = match set.key {
+        KeyType::Address => 2_u32,
+        KeyType::Link | KeyType::Group | KeyType::State => 1,
+    };
+    let value = set.value.map(|value| match value {
+        ValueType::Address => 2_u32,
+        ValueType::Verdict => 0,
+        ValueType::Mark => 1,
+    });
+    let mut records = Vec::new();
+    for (kind, order) in [(0, Some(key)), (1, value)] {
+        if let Some(order) = order {
+            records.extend([kind, 4]);
+            records.extend(order.to_ne_bytes());
+        }
+    }
+    records
 }
 
 /// The number by which `nft` knows a type, which is only for its listings, and the type's length.

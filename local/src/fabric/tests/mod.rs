@@ -1,4 +1,9 @@
 //! Tests of the fabric with real packets, each in a process with user and network namespaces of its own.
 
-mod packets;
+mod acls;
+mod changes;
+mod gateways;
+mod groups;
+mod listing;
+mod measure;
 mod support;

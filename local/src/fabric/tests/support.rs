@@ -19,8 +19,8 @@ use nix::sys::stat::Mode;
 use nix::unistd::{getegid, geteuid, write};
 
 use crate::fabric::{
-    AclEntry, GroupRule, Interface, NatGateway, Peer, Ports, RouteTable, SecurityGroup, Subnet,
-    Target, Topology, Traffic, Vpc,
+    AclEntry, GroupRule, Interface, NatGateway, NetworkAcl, Peer, Ports, RouteTable, SecurityGroup,
+    Subnet, Target, Topology, Traffic, Vpc,
 };
 use crate::sys::netns::Namespace;
 
@@ -225,6 +225,171 @@ pub(super) fn entry(allow: bool, traffic: Traffic, cidr: &str) -> AclEntry {
     }
 }
 
+/// The network of a service over two zones: balancer nodes, NAT gateways and a bastion in public
+/// subnets, instances in private ones, an endpoint for S3.
+///
+/// `public` is added to the last byte of each public address.
+pub(super) fn two_zones(stack: &str, public: u8) -> Topology {
+    let mut topology = internet();
+    let id = |kind: &str, name: &str| format!("{kind}-{stack}-{name}");
+    let outside = |byte: u8| format!("203.0.113.{}", byte + public);
+    topology.vpcs.insert(
+        format!("vpc-{stack}").as_str().into(),
+        Vpc {
+            cidr: network("10.0.0.0/16"),
+            internet_gateway: true,
+        },
+    );
+    let anywhere = network("0.0.0.0/0");
+    let table = |routes: &[(Ipv4Net, Target)]| RouteTable {
+        routes: routes.iter().cloned().collect(),
+    };
+    let tables = &mut topology.route_tables;
+    tables.insert(
+        id("rtb", "public").as_str().into(),
+        table(&[(anywhere, Target::InternetGateway)]),
+    );
+    let (lb, web, bastion) = (id("sg", "lb"), id("sg", "web"), id("sg", "bastion"));
+    for zone in 0..2_u8 {
+        let routes = [
+            (
+                anywhere,
+                Target::NatGateway(id("nat", &zone.to_string()).as_str().into()),
+            ),
+            (network("198.51.100.0/24"), Target::GatewayEndpoint),
+        ];
+        let private = id("rtb", &format!("private-{zone}"));
+        topology
+            .route_tables
+            .insert(private.as_str().into(), table(&routes));
+        let public_subnet = format!("{stack}-public-{zone}");
+        let private_subnet = format!("{stack}-private-{zone}");
+        let in_public = |host: u8| format!("10.0.{zone}.{host}");
+        let in_private = |host: u8| format!("10.0.{}.{host}", 10 + zone);
+        let public_table = id("rtb", "public");
+        for (subnet, cidr, table, acl) in [
+            (&public_subnet, in_public(0), &public_table, "public"),
+            (&private_subnet, in_private(0), &private, "private"),
+        ] {
+            add_subnet(
+                &mut topology,
+                subnet,
+                stack,
+                &format!("{cidr}/24"),
+                Some(table),
+            );
+            let subnet = format!("subnet-{subnet}").as_str().into();
+            topology.subnets.get_mut(&subnet).unwrap().network_acl =
+                Some(id("acl", acl).as_str().into());
+        }
+        let nat = format!("{stack}-{zone}");
+        add_nat(
+            &mut topology,
+            &nat,
+            &public_subnet,
+            &in_public(5),
+            &outside(10 + zone),
+        );
+        let node = format!("{stack}-lb-{zone}");
+        let elastic = outside(20 + zone);
+        add_interface(
+            &mut topology,
+            &node,
+            &public_subnet,
+            &in_public(6),
+            Some(&elastic),
+            &[&lb],
+        );
+        let name = format!("{stack}-web-{zone}");
+        add_interface(
+            &mut topology,
+            &name,
+            &private_subnet,
+            &in_private(6),
+            None,
+            &[&web],
+        );
+        if zone == 0 {
+            let (name, at) = (format!("{stack}-bastion"), in_public(7));
+            let elastic = outside(30);
+            add_interface(
+                &mut topology,
+                &name,
+                &public_subnet,
+                &at,
+                Some(&elastic),
+                &[&bastion],
+            );
+        }
+    }
+    add_group(
+        &mut topology,
+        &lb,
+        &[tcp(80, "0.0.0.0/0")],
+        &[tcp_group(8000, &web)],
+    );
+    let from = [tcp_group(8000, &lb), tcp_group(22, &bastion)];
+    add_group(&mut topology, &web, &from, &[tcp(443, "0.0.0.0/0")]);
+    add_group(
+        &mut topology,
+        &bastion,
+        &[tcp(22, "203.0.113.0/24")],
+        &[tcp_group(22, &web)],
+    );
+    let ports = |port| Traffic::Tcp(Ports::one(port));
+    let answers = || {
+        Traffic::Tcp(Ports {
+            from: 1024,
+            to: u16::MAX,
+        })
+    };
+    let public_acl = NetworkAcl {
+        inbound: [
+            (100, entry(true, ports(80), "0.0.0.0/0")),
+            (110, entry(true, ports(22), "0.0.0.0/0")),
+            (120, entry(true, ports(443), "10.0.0.0/16")),
+            (130, entry(true, answers(), "0.0.0.0/0")),
+        ]
+        .into(),
+        outbound: [
+            (100, entry(true, ports(443), "0.0.0.0/0")),
+            (110, entry(true, ports(22), "10.0.0.0/16")),
+            (120, entry(true, answers(), "0.0.0.0/0")),
+        ]
+        .into(),
+    };
+    let private_acl = NetworkAcl {
+        inbound: [
+            (100, entry(true, ports(8000), "10.0.0.0/16")),
+            (110, entry(true, ports(22), "10.0.0.0/16")),
+            (120, entry(true, answers(), "0.0.0.0/0")),
+        ]
+        .into(),
+        outbound: [
+            (100, entry(true, ports(443), "0.0.0.0/0")),
+            (110, entry(true, answers(), "10.0.0.0/16")),
+        ]
+        .into(),
+    };
+    for (name, acl) in [("public", public_acl), ("private", private_acl)] {
+        topology
+            .network_acls
+            .insert(id("acl", name).as_str().into(), acl);
+    }
+    topology
+}
+
+/// Adds what another topology has.
+pub(super) fn merge(topology: &mut Topology, other: Topology) {
+    topology.vpcs.extend(other.vpcs);
+    topology.subnets.extend(other.subnets);
+    topology.route_tables.extend(other.route_tables);
+    topology.network_acls.extend(other.network_acls);
+    topology.security_groups.extend(other.security_groups);
+    topology.nat_gateways.extend(other.nat_gateways);
+    topology.interfaces.extend(other.interfaces);
+}
+
 // === packets ===
 
 /// A TCP server that tells each client the address that it sees, until the process ends.
@@ -273,6 +438,102 @@ pub(super) fn connect(namespace: &Namespace, to: Ipv4Addr, port: u16) -> Outcome
             Err(error) => outcome(&error),
         })
         .unwrap()
+}
+
+/// The same with a source address.
+pub(super) fn connect_from(
+    namespace: &Namespace,
+    from: Ipv4Addr,
+    to: Ipv4Addr,
+    port: u16,
+) -> Outcome {
+    let attempt = async || -> io::Result<TcpStream> {
+        let socket = tokio::net::TcpSocket::new_v4()?;
+        socket.bind((from, 0).into())?;
+        let stream = tokio::time::timeout(PATIENCE, socket.connect((to, port).into())).await??;
+        let stream = stream.into_std()?;
+        stream.set_nonblocking(false)?;
+        Ok(stream)
+    };
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().build().unwrap().block_on(attempt())
+    };
+    match namespace.enter(runtime).unwrap() {
+        Ok(mut stream) => {
+            let mut text = String::new();
+            stream.read_to_string(&mut text).unwrap();
+            Outcome::Seen(address(&text))
+        }
+        Err(error) => outcome(&error),
+    }
+}
+
+/// Both ends of an open connection.
+pub(super) struct Pair {
+    client: TcpStream,
+    server: TcpStream,
+}
+
+impl Pair {
+    pub(super) fn open(from: &Namespace, to: &Namespace, at: Ipv4Addr, port: u16) -> Self {
+        let listener = to
+            .enter(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)))
+            .unwrap()
+            .unwrap();
+        let target = SocketAddr::from((at, port));
+        let client = from
+            .enter(|| TcpStream::connect_timeout(&target, DEADLINE))
+            .unwrap()
+            .unwrap();
+        let (server, _) = listener.accept().unwrap();
+        client.set_read_timeout(Some(2 * PATIENCE)).unwrap();
+        server.set_read_timeout(Some(2 * PATIENCE)).unwrap();
+        Self { client, server }
+    }
+
+    /// Whether a byte gets through in each direction.
+    pub(super) fn passes(&mut self) -> bool {
+        let mut byte = [0];
+        self.client.write_all(b"?").unwrap();
+        if self.server.read_exact(&mut byte).is_err() {
+            return false;
+        }
+        self.server.write_all(b"!").unwrap();
+        self.client.read_exact(&mut byte).is_ok()
+    }
+}
+
+/// The names of a namespace's links, sorted.
+pub(super) fn links(namespace: &Namespace) -> Vec<String> {
+    let text = namespace
+        .enter(|| std::fs::read_to_string("/proc/thread-self/net/dev"))
+        .unwrap();
+    let mut names: Vec<String> = text
+        .unwrap()
+        .lines()
+        .skip(2)
+        .map(|line| line.split(':').next().unwrap().trim().to_owned())
+        .collect();
+    names.sort_unstable();
+    names
+}
+
+/// Those of the ports from which something came back, all asked at once.
+pub(super) fn answering(from: &Namespace, to: &str, ports: &[u16]) -> Vec<u16> {
+    let to = address(to);
+    thread::scope(|scope| {
+        let attempts: Vec<_> = ports
+            .iter()
+            .map(|port| (*port, scope.spawn(move || connect(from, to, *port))))
+            .collect();
+        attempts
+            .into_iter()
+            .filter_map(|(port, attempt)| {
+                (attempt.join().unwrap() != Outcome::Silence).then_some(port)
+            })
+            .collect()
+    })
 }
 
 fn outcome(error: &io::Error) -> Outcome {
