@@ -1,5 +1,7 @@
 //! The real program, as a container runtime starts, asks and ends it.
 
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
