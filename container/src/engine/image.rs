@@ -65,7 +65,7 @@ impl Engine {
     /// Takes the image from the engine into the store.
     pub(super) async fn export(
         &self,
-        tag: &TemporaryTag,
+        name: &str,
         request: &BuildRequest,
         source: &ContextHash,
         store: &Store,
@@ -78,7 +78,7 @@ impl Engine {
         };
         let (store, platform) = (store.clone(), request.platform.clone());
         let importing = tokio::spawn(run_blocking(move || store.import(reader, &platform, entry)));
-        let mut archive = Box::pin(self.docker.export_image(tag.name()));
+        let mut archive = Box::pin(self.docker.export_image(name));
         let mut lost = None;
         while let Some(chunk) = archive.next().await {
             let chunk = chunk.map_err(|error| {
@@ -139,7 +139,7 @@ pub(super) fn url_safe_credentials(mut request: BollardRequest) -> BollardReques
     request
 }
 
-/// The name that an image has on the engine between its build and its export.
+/// The name that an image has on the engine between its build by BuildKit and its export.
 ///
 /// Dropped without [`TemporaryTag::remove`], as when a build fails or is given up, it is removed in the
 /// background as far as the runtime still runs.
@@ -203,8 +203,7 @@ impl Drop for TemporaryTag {
 }
 
 async fn remove(docker: &Docker, name: &str) -> Result<(), bollard::errors::Error> {
-    // Without pruning: the untagged images below it are the cache of the classic builder and of Podman.
-    let options = RemoveImageOptionsBuilder::default().noprune(true).build();
+    let options = RemoveImageOptionsBuilder::default().build();
     docker
         .remove_image(name, Some(options), None)
         .await

@@ -1,9 +1,13 @@
 //! The builder that asks a Docker-compatible engine: Docker with BuildKit or without, or Podman.
 //!
 //! The context goes to the engine as a stream, its output comes back line by line, and the image goes from the
-//! engine into the [`Store`]. On the engine it has a tag of its own only meanwhile: what stays is the build
-//! cache. For BuildKit that is a store of its own; for the classic builder and for Podman the cache *is*
-//! untagged images, as after any build with them (`docker image prune`, `podman image prune`).
+//! engine into the [`Store`]. What stays on the engine is its build cache. BuildKit keeps that by itself, so
+//! the image has a tag of its own until it is exported, and is removed with it. For the classic builder and
+//! for Podman the cache *is* untagged images, with the built one at their end, as after any build with them;
+//! `docker image prune` and `podman image prune` remove them.
+//!
+//! Podman finishes a step that runs when a build is given up, and only then stops (seen with 4.3). Docker
+//! stops at once.
 //!
 //! BuildKit runs without a client session, so it cannot ask for credentials while it builds. Base images that
 //! the engine does not have are therefore pulled before the build, with credentials. `RUN --mount=type=secret`
@@ -174,7 +178,7 @@ impl Engine {
         request: &BuildRequest,
         context: Context,
         credentials: &Credentials,
-        tag: &str,
+        tag: Option<&str>,
         output: &Output<'_>,
     ) -> Result<Outcome> {
         let query = self.query(request, &context, tag)?;
@@ -226,15 +230,19 @@ impl Engine {
     }
 
     /// The options of `POST /build`.
-    fn query(&self, request: &BuildRequest, context: &Context, tag: &str) -> Result<String> {
+    fn query(
+        &self,
+        request: &BuildRequest,
+        context: &Context,
+        tag: Option<&str>,
+    ) -> Result<String> {
         let args: HashMap<String, String> = request
             .args
             .iter()
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
-        let options = BuildImageOptionsBuilder::default()
+        let mut options = BuildImageOptionsBuilder::default()
             .dockerfile(&context.dockerfile_name())
-            .t(tag)
             .buildargs(&args)
             .target(request.target.as_deref().unwrap_or_default())
             .platform(&request.platform.to_string())
@@ -245,8 +253,11 @@ impl Engine {
                 BuilderVersion::BuilderBuildKit
             } else {
                 BuilderVersion::BuilderV1
-            })
-            .build();
+            });
+        if let Some(tag) = tag {
+            options = options.t(tag);
+        }
+        let options = options.build();
         serde_urlencoded::to_string(&options).map_err(|error| self.cannot("build an image", error))
     }
 
@@ -303,12 +314,13 @@ impl Builder for Engine {
                 self.pull_if_missing(base, &credentials, output).await?;
             }
         }
-        let tag = TemporaryTag::new(self, &source);
-        match self
-            .run(request, context, &credentials, tag.name(), output)
+        let tag = self.buildkit.then(|| TemporaryTag::new(self, &source));
+        let name = tag.as_ref().map(TemporaryTag::name);
+        let id = match self
+            .run(request, context, &credentials, name, output)
             .await?
         {
-            Outcome::Image(_) => {}
+            Outcome::Image(id) => id,
             Outcome::Unfinished => {
                 return Err(Error::EngineLost {
                     address: self.address.to_string(),
@@ -332,9 +344,13 @@ impl Builder for Engine {
                     output,
                 });
             }
-        }
-        let stored = self.export(&tag, request, &source, store).await;
-        if let Err(error) = tag.remove().await {
+        };
+        let stored = self
+            .export(name.unwrap_or(&id), request, &source, store)
+            .await;
+        if let Some(tag) = tag
+            && let Err(error) = tag.remove().await
+        {
             // The image is in the store all the same.
             output(&format!("warning: {}", chain(&error)));
         }

@@ -88,14 +88,6 @@ impl Scene {
         lines.iter().map(|(_, line)| line.clone()).collect()
     }
 
-    /// When a line containing `text` was shown. The line that announces the step has the text too, so the
-    /// last one counts.
-    pub(crate) fn when(&self, text: &str) -> Option<Instant> {
-        let lines = self.lines.lock().unwrap();
-        let found = lines.iter().rev().find(|(_, line)| line.contains(text));
-        found.map(|(when, _)| *when)
-    }
-
     /// The files of a built image, and their contents.
     pub(crate) fn files(&self, built: &Built) -> BTreeMap<String, String> {
         let image = self
