@@ -15,7 +15,7 @@ pub(crate) struct Layout {
 }
 
 /// A file of an image, and its mode.
-pub type File<'a> = (&'a str, &'a [u8], u32);
+pub(crate) type File<'a> = (&'a str, &'a [u8], u32);
 
 /// An image that holds the probe and these files; its command comes from `config`.
 pub(crate) fn build(base: &Path, files: &[File<'_>], config: Value) -> Layout {

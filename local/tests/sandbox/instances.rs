@@ -260,13 +260,11 @@ fn hidden() {
         "/sys/kernel/uevent_helper",
         "x",
     ]);
-    assert_eq!(output.len(), 3, "{output:#?}");
-    assert!(
-        output
-            .iter()
-            .all(|line| line.ends_with("EROFS") || line.ends_with("EACCES")),
-        "{output:#?}"
-    );
+    has(&output, "write /proc/sys/kernel/hostname: EROFS");
+    // Not every kernel has all of these files.
+    let refused =
+        |line: &String| ["EROFS", "EACCES", "ENOENT"].iter().any(|it| line.ends_with(it));
+    assert!(output.iter().all(refused), "{output:#?}");
 }
 
 fn powers() {

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use landfall_local::testing::process::{Error, Launch, running};
 use nix::sys::signal::{Signal, kill};
@@ -40,15 +40,13 @@ fn busy() -> Machine {
     machine
 }
 
-/// The process of the cloud that has this name, and a parent that has the other.
-fn find(machine: &Machine, parent: i32) -> i32 {
-    let traces = machine.traces();
-    let all = processes();
-    *traces
-        .processes
-        .keys()
-        .find(|pid| all[pid].parent == parent)
-        .unwrap()
+/// The inner process of a cloud.
+fn inner(machine: &Machine) -> i32 {
+    let outer = machine.outer();
+    let mut all = processes().into_iter();
+    all.find(|(_, process)| process.parent == outer)
+        .expect("the outer process has a child")
+        .0
 }
 
 fn killed_outer() {
@@ -68,7 +66,7 @@ fn killed_inner() {
     let machine = busy();
     let traces = machine.traces();
     kill(
-        Pid::from_raw(find(&machine, machine.outer())),
+        Pid::from_raw(inner(&machine)),
         Signal::SIGKILL,
     )
     .unwrap();
@@ -83,8 +81,11 @@ fn killed_inner() {
 fn orderly_end() {
     let machine = busy();
     let traces = machine.traces();
+    let began = Instant::now();
     kill(Pid::from_raw(machine.outer()), Signal::SIGTERM).unwrap();
     traces.assert_gone();
+    // An inner process that does not listen would be killed after ten seconds.
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     assert_eq!(
         names(&machine.base.path().join("run")),
         ["cloud.lock", "cloud.log"]

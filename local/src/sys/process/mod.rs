@@ -108,6 +108,8 @@ pub fn hook(cloud_main: CloudMain) {
     let Some(role) = std::env::var_os(ROLE_VAR) else {
         return;
     };
+    // A caller's blocked signals are inherited, and would be ignored for life.
+    let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
     let code = match role.to_str() {
         Some(ROLE_OUTER) => outer::run(),
         Some(ROLE_INNER) => inner::run(cloud_main),
