@@ -125,7 +125,7 @@ pub enum PlanError {
         to: Key,
     },
     /// Resources wait for each other.
-    #[error("{} wait for each other", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    #[error("{}", waiting(.0))]
     Cycle(Vec<Key>),
     /// The provider's catalog does not know the kind.
     #[error("{0}: this provider does not hold resources of this kind")]
@@ -133,6 +133,16 @@ pub enum PlanError {
     /// A spec is not of the shape of its kind.
     #[error("{0}: {1}")]
     Misfit(Key, String),
+}
+
+fn waiting(circle: &[Key]) -> String {
+    match circle {
+        [one] => format!("{one} waits for itself"),
+        more => {
+            let keys: Vec<_> = more.iter().map(ToString::to_string).collect();
+            format!("{} wait for each other", keys.join(", "))
+        }
+    }
 }
 
 /// Compares what is wanted with what is there.
@@ -407,9 +417,9 @@ impl Planner<'_> {
                 (index, after.iter().map(|after| after.step).collect())
             });
             let circle = circle(waits.collect()).into_iter();
-            return Err(PlanError::Cycle(
-                circle.map(|index| self.nodes[index].key.clone()).collect(),
-            ));
+            let mut keys: Vec<_> = circle.map(|index| self.nodes[index].key.clone()).collect();
+            keys.sort();
+            return Err(PlanError::Cycle(keys));
         }
         let mut nodes: Vec<Option<Step>> = self.nodes.into_iter().map(Some).collect();
         let mut steps: Vec<Step> = order
@@ -495,6 +505,3 @@ fn circle<T: Ord + Copy>(mut waits: BTreeMap<T, BTreeSet<T>>) -> Vec<T> {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,6 @@
+//! The planner and the engine, from outside.
+
+mod apply;
+mod planning;
+mod random;
+mod things;

@@ -1,0 +1,202 @@
+//! Properties over random stacks: a plan's order, and that carrying it out gets there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use landfall_provider::{Action, ApplyOptions, Key, Plan, Probe, Snapshot, Stack, apply, plan};
+use landfall_testkit::sim::Sim;
+use proptest::prelude::*;
+
+use crate::things::{Facts, catalog, key, live, schema, stack_name, stack_of, to};
+
+/// A stack of things that refer to earlier ones in a random order of their own.
+///
+/// What lasts refers to nothing, since what it referred to could never go; one gate at least is there
+/// and stays, because what comes after gates holds the last one.
+fn any_stack() -> impl Strategy<Value = Stack> {
+    let thing = (
+        any::<bool>(),
+        prop::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 0..4),
+        0_u32..3,
+        0_u32..3,
+    );
+    (
+        prop::collection::vec(thing, 16),
+        Just((0..16).collect::<Vec<usize>>()).prop_shuffle(),
+    )
+        .prop_map(|(things, order)| {
+            let mut stack: Vec<(Key, Facts)> = vec![(key("gate/always"), Facts::default())];
+            for (number, (there, refs, size, value)) in order.into_iter().zip(things) {
+                if !there {
+                    continue;
+                }
+                // The kind is part of the key, and so of the number.
+                let kind = ["plain", "plain", "early", "late", "lasting"][number % 5];
+                let mut facts = Facts {
+                    size,
+                    value,
+                    ..Facts::default()
+                };
+                let earlier: Vec<_> = stack
+                    .iter()
+                    .map(|(key, _)| key.to_string())
+                    // What gates would come after must not be what they refer to, and so on.
+                    .filter(|key| kind == "late" || !key.starts_with("late/"))
+                    .collect();
+                let refs: BTreeMap<_, _> = refs
+                    .iter()
+                    .map(|(index, fixed)| (index.get(&earlier), *fixed))
+                    .collect();
+                for (target, fixed) in refs {
+                    let list = if fixed {
+                        &mut facts.fixed
+                    } else {
+                        &mut facts.loose
+                    };
+                    if kind != "lasting" {
+                        list.push(to(target));
+                    }
+                }
+                stack.push((key(&format!("{kind}/n{number}")), facts));
+            }
+            stack_of(stack)
+        })
+}
+
+/// Something live: as a stack would be, some of it on its way, failed or ending, some of it twice.
+fn any_snapshot() -> impl Strategy<Value = Snapshot> {
+    (any_stack(), prop::collection::vec(0_u8..20, 17)).prop_map(|(stack, dice)| {
+        let mut found = live(&stack, &[]);
+        for (index, roll) in dice.into_iter().enumerate().take(found.len()) {
+            match roll {
+                0 => found[index].state = Probe::Failed("broken".to_owned()),
+                1 => found[index].state = Probe::Ending("ending".to_owned()),
+                2 => found[index].state = Probe::Pending("making".to_owned()),
+                3 => {
+                    let mut double = found[index].clone();
+                    double.id = format!("{}-2", double.key.name);
+                    found.push(double);
+                }
+                _ => {}
+            }
+        }
+        Snapshot::new(found)
+    })
+}
+
+/// Whether one step comes behind another, over any number of edges.
+fn is_behind(plan: &Plan, later: usize, earlier: usize) -> bool {
+    plan.steps[later]
+        .after
+        .iter()
+        .any(|after| after.step == earlier || is_behind(plan, after.step, earlier))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_plan_is_sound(want in any_stack(), have in any_snapshot()) {
+        let plan = plan(&want, &have, &schema()).unwrap();
+
+        // The same again, and through JSON.
+        prop_assert_eq!(&landfall_provider::plan(&want, &have, &schema()).unwrap(), &plan);
+        let json = serde_json::to_string(&plan).unwrap();
+        prop_assert_eq!(&serde_json::from_str::<Plan>(&json).unwrap(), &plan);
+
+        // Every wish is met once, every step waits for earlier ones, nothing is ended twice.
+        let mut makers = BTreeMap::new();
+        let mut enders = BTreeMap::new();
+        for (index, step) in plan.steps.iter().enumerate() {
+            prop_assert!(step.after.iter().all(|after| after.step < index));
+            match &step.action {
+                Action::Delete { live, .. } => {
+                    prop_assert!(enders.insert((step.key.kind.clone(), live.id.clone()), index).is_none());
+                    prop_assert!(step.key.kind.as_str() != "lasting");
+                }
+                _ => prop_assert!(makers.insert(&step.key, index).is_none()),
+            }
+        }
+        prop_assert_eq!(makers.keys().copied().collect::<Vec<_>>(), want.wishes().keys().collect::<Vec<_>>());
+
+        // What is there stays or goes.
+        for found in have.found() {
+            let stays = plan.steps.iter().any(|step| matches!(
+                &step.action,
+                Action::Keep { live } | Action::Update { live, .. } if live == found
+            ));
+            let goes = enders.contains_key(&(found.key.kind.clone(), found.id.clone()));
+            let lasts = found.key.kind.as_str() == "lasting";
+            prop_assert!(stays ^ goes || (lasts && !goes), "{}", found.id);
+        }
+
+        // References come first, and who has mentioned what is ended lets go of it first.
+        for (&made, &step) in &makers {
+            for need in &want.wishes()[made].needs {
+                prop_assert!(plan.steps[step].after.iter().any(|after| after.step == makers[need]));
+            }
+        }
+        for (step, one) in plan.steps.iter().enumerate() {
+            let (Action::Delete { live, .. } | Action::Update { live, .. }) = &one.action else {
+                continue;
+            };
+            for mention in schema().get(&one.key.kind).unwrap().mentions(&live.spec).unwrap() {
+                if let landfall_provider::Mention::Id(kind, id) = mention
+                    && let Some(&ending) = enders.get(&(kind, id))
+                {
+                    prop_assert!(plan.steps[ending].after.iter().any(|after| after.step == step));
+                }
+            }
+        }
+
+        // An old one goes before its successor comes, unless one that stays had to be moved.
+        for ((kind, _), &ending) in &enders {
+            let old = &plan.steps[ending];
+            let Some(&making) = makers.get(&old.key) else { continue };
+            if matches!(plan.steps[making].action, Action::Create { .. }) {
+                let updates = (0..plan.steps.len())
+                    .filter(|&step| matches!(plan.steps[step].action, Action::Update { .. }));
+                let moved = updates.into_iter().any(|update| is_behind(&plan, ending, update));
+                prop_assert!(moved || is_behind(&plan, making, ending), "{kind} {}", old.key);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_live_is_kept(want in any_stack()) {
+        let plan = plan(&want, &Snapshot::new(live(&want, &[])), &schema()).unwrap();
+        prop_assert!(plan.is_empty());
+        prop_assert_eq!(plan.steps.len(), want.wishes().len());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    #[test]
+    fn carrying_plans_out_gets_there(first in any_stack(), second in any_stack()) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let (sim, catalog) = (Sim::new(), catalog());
+            let nothing = stack_of([]);
+            for want in [&first, &second, &first, &nothing] {
+                let have = catalog.snapshot(&sim, &stack_name()).await.unwrap();
+                let changes = plan(want, &have, &schema()).unwrap();
+                let applied = apply(&changes, &sim, &catalog, &ApplyOptions::default()).await;
+                prop_assert!(applied.is_complete(), "{applied:#?}\n{changes:#?}");
+
+                let have = catalog.snapshot(&sim, &stack_name()).await.unwrap();
+                prop_assert!(plan(want, &have, &schema()).unwrap().is_empty());
+                let there: BTreeSet<_> = have.found().iter().map(|found| &found.key).collect();
+                let lasting = |key: &&&Key| key.kind.as_str() == "lasting";
+                prop_assert!(want.wishes().keys().all(|key| there.contains(key)));
+                prop_assert!(there.iter().all(|key| lasting(&key) || want.wishes().contains_key(*key)));
+                prop_assert!(have.found().iter().all(|found| matches!(found.state, Probe::Usable(_))));
+            }
+            Ok(())
+        })?;
+    }
+}
