@@ -84,6 +84,8 @@ pub(super) struct Streaming {
     client: Arc<Meter>,
     worker: Arc<Worker>,
     source: Option<(Box<Upstream>, InFlight)>,
+    /// How the response broke off, while what came before is still being sent.
+    broken: Option<BodyError>,
 }
 
 impl Streaming {
@@ -94,11 +96,13 @@ impl Streaming {
         upstream: Box<Upstream>,
         in_flight: InFlight,
     ) -> Self {
+        let source = Some((upstream, in_flight));
         let mut this = Self {
             incoming,
             client,
             worker,
-            source: Some((upstream, in_flight)),
+            source,
+            broken: None,
         };
         if this.incoming.is_end_stream() {
             this.finished();
@@ -113,6 +117,22 @@ impl Streaming {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        match self.receive(cx) {
+            Poll::Ready(Some(Err(error))) => {
+                // hyper drops what it has not sent when a body fails; pending once lets it send.
+                self.source = None;
+                self.broken = Some(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            other => other,
+        }
+    }
+
+    fn receive(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         // Frames come out of `drive`, which knows whom to wake.
         let mut nobody = Context::from_waker(Waker::noop());
         let mut frame = Pin::new(&mut self.incoming).poll_frame(&mut nobody);
@@ -132,22 +152,11 @@ impl Streaming {
             }
         }
         match frame {
-            Poll::Ready(Some(Ok(frame))) => {
-                if self.incoming.is_end_stream() {
-                    self.finished();
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Poll::Ready(None) => {
-                self.finished();
-                Poll::Ready(None)
-            }
-            Poll::Ready(Some(Err(error))) => {
-                self.source = None;
-                Poll::Ready(Some(Err(BodyError::Target(error))))
-            }
-            Poll::Pending => Poll::Pending,
+            Poll::Ready(Some(Ok(_))) if self.incoming.is_end_stream() => self.finished(),
+            Poll::Ready(None) => self.finished(),
+            _ => {}
         }
+        frame.map(|frame| frame.map(|frame| frame.map_err(BodyError::Target)))
     }
 }
 

@@ -22,6 +22,9 @@ use super::proxy::Front;
 use super::respond;
 use super::upstream::MAX_BUFFER;
 
+/// "Entire request header" in the quotas of Application Load Balancers; more is a 431.
+const MAX_REQUEST_HEAD: usize = 64 * 1024;
+
 /// How a connection came to its end.
 enum End {
     /// Closed by either side, or handed over to a tunnel.
@@ -57,6 +60,7 @@ pub(super) async fn serve(worker: Arc<Worker>, stream: TcpStream, peer: SocketAd
     });
     let mut connection = http1::Builder::new()
         .max_buf_size(MAX_BUFFER)
+        .max_header_size(MAX_REQUEST_HEAD)
         .header_read_timeout(None)
         .serve_connection(
             TokioIo::new(Io::client(stream, Arc::clone(&meter))),

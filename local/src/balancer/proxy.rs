@@ -128,9 +128,9 @@ impl Front {
     /// Sends the request to the group's next target.
     ///
     /// Another attempt is made only as long as no byte of the request has gone out: when an idle
-    /// connection turns out closed the target is connected to anew, and when it then refuses, it
-    /// has just gone away, and the next one gets the request. A target that refuses without having
-    /// been connected before is a 502, as on AWS.
+    /// connection turns out closed, its target is connected to anew, and when it then refuses, it
+    /// has just gone away, and the next one gets this request and those that follow until it is
+    /// back. A target that refuses without having been connected before is a 502, as on AWS.
     async fn send(
         &self,
         group: &Arc<Group>,
@@ -151,13 +151,14 @@ impl Front {
                 }
                 continue;
             };
-            let (pooled, mut stale) = self.worker.pool.take(target);
+            let (pooled, stale) = self.worker.pool.take(target);
+            let mut lost = stale || target.is_lost();
             if let Some(mut upstream) = pooled {
                 match upstream.exchange(request, &self.meter).await {
                     Ok(response) => return Ok((response, upstream, in_flight)),
                     Err(Failure::Unsent(unsent)) => {
                         request = unsent;
-                        stale = true;
+                        lost = true;
                     }
                     Err(failure) => return Err(failed(target, &failure)),
                 }
@@ -169,8 +170,14 @@ impl Front {
             )
             .await;
             let mut upstream = match connected {
-                Ok(upstream) => upstream,
-                Err(_) if stale && attempts > 1 => {
+                Ok(upstream) => {
+                    if lost {
+                        target.set_lost(false);
+                    }
+                    upstream
+                }
+                Err(_) if lost && attempts > 1 => {
+                    target.set_lost(true);
                     attempts -= 1;
                     continue;
                 }

@@ -21,6 +21,7 @@ pub(super) struct Destination {
     in_flight: AtomicUsize,
     closed: AtomicBool,
     drained: Notify,
+    lost: AtomicBool,
 }
 
 impl Destination {
@@ -31,7 +32,18 @@ impl Destination {
             in_flight: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             drained: Notify::new(),
+            lost: AtomicBool::new(false),
         }
+    }
+
+    /// Whether it had been connected to, and refused when that was tried again.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Sets what [`Self::is_lost`] says.
+    pub(super) fn set_lost(&self, lost: bool) {
+        self.lost.store(lost, Ordering::Relaxed);
     }
 
     /// Whether it no longer takes new requests.
