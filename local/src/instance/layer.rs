@@ -123,9 +123,9 @@ impl Tree {
             return Ok(());
         }
         let path = normal(path)?;
-        let attributes = Attributes::read(entry.header())?;
         let Some(name) = path.file_name() else {
-            self.folders.insert(path, attributes);
+            self.folders
+                .insert(path, Attributes::read(entry.header())?);
             return Ok(());
         };
         if name.as_bytes() == OPAQUE {
@@ -142,6 +142,8 @@ impl Tree {
                 Ok(())
             };
         }
+        let attributes = Attributes::read(entry.header())?;
+        fresh.extend(path.ancestors().skip(1).map(Path::to_owned));
         let (_dir, at) = self.root.parent(&path)?;
         let there = fs::symlink_metadata(&at).ok();
         if kind == EntryType::Directory && there.as_ref().is_some_and(fs::Metadata::is_dir) {
@@ -260,3 +262,6 @@ fn set_folder(at: &Path, attributes: &Attributes) -> io::Result<()> {
 fn invalid(problem: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, problem)
 }
+
+#[cfg(test)]
+mod tests;

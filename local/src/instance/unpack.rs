@@ -238,3 +238,6 @@ impl Read for Hashed {
         Ok(length)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,7 +56,13 @@ impl Rooted {
             at = match self.dir(&sofar) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     let dir = through(at.as_fd()).join(part);
-                    std::fs::create_dir(&dir)?;
+                    std::fs::create_dir(&dir).map_err(|error| match error.kind() {
+                        io::ErrorKind::AlreadyExists => io::Error::new(
+                            io::ErrorKind::NotFound,
+                            format!("{} is a link to a missing folder", sofar.display()),
+                        ),
+                        _ => error,
+                    })?;
                     // Whatever this process's umask is.
                     std::fs::set_permissions(&dir, PermissionsExt::from_mode(0o755))?;
                     self.dir(&sofar)?

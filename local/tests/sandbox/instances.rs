@@ -242,6 +242,9 @@ fn hidden() {
     // No path of the machine shows in what is mounted.
     let dir = machine.base.path().to_str().unwrap();
     assert!(output.iter().all(|line| !line.contains(dir)), "{output:#?}");
+    // Standard input, output and error, and the listing itself: nothing of the cloud is open here.
+    let files = machine.output(&["list", "/proc/self/fd"]);
+    assert_eq!(files.len(), 4, "{files:#?}");
     // What is hidden is empty, what is protected cannot be written.
     let output = machine.output(&[
         "cat",

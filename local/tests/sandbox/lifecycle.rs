@@ -142,14 +142,27 @@ fn failing() {
     for (script, expected) in [
         ("fail", "the stub was told to fail"),
         ("die", "it ended (exit status: 3) before it was ready"),
+        ("hang", "it was not ready within 300ms"),
     ] {
         let base = base();
         let run = base.path().join("run");
         std::fs::create_dir(&run).unwrap();
         std::fs::write(run.join(SCRIPT), script).unwrap();
-        let error = Launch::new(run.clone()).connect_or_start().unwrap_err();
+        let launch = Launch {
+            ready_within: Duration::from_millis(300),
+            ..Launch::new(run.clone())
+        };
+        let error = launch.connect_or_start().unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
         assert!(running(&run).unwrap().is_none());
+        // The lock is free once all processes are gone.
+        let lock = std::fs::File::open(run.join("cloud.lock")).unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        while lock.try_lock().is_err() {
+            assert!(Instant::now() < deadline, "{script}: a process is left");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(names(&run), ["cloud.lock", "cloud.log", SCRIPT]);
     }
 }
 

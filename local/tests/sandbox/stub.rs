@@ -59,6 +59,9 @@ pub(crate) enum Reply {
 pub(crate) fn main(context: CloudContext) -> Result<()> {
     match std::fs::read_to_string(context.dir.join(SCRIPT)).as_deref() {
         Ok("fail") => return Err("the stub was told to fail".into()),
+        Ok("hang") => loop {
+            std::thread::park();
+        },
         Ok("die") => std::process::exit(3),
         _ => {}
     }

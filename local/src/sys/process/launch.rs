@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::runtime_dir::{RuntimeDir, lock};
+use super::outer::{ERROR, HELLO, READY};
 use super::{Arguments, Error, HOOKED, ROLE_OUTER, ROLE_VAR, SELF};
 
 /// How long an executed program may take to say that it is the cloud.
@@ -215,21 +216,22 @@ fn follow(child: &mut Child, program: &Path, ready_within: Duration) -> Result<(
         program: program.display().to_string(),
     };
     let mut said = String::new();
+    let mut hello = false;
     let mut within = HELLO_WITHIN;
     let mut deadline = Instant::now() + within;
     loop {
-        let hello = said.starts_with("hello\n");
-        if hello && within == HELLO_WITHIN {
+        if !hello && said.starts_with(HELLO) {
+            hello = true;
             within = ready_within + MARGIN;
             deadline = Instant::now() + within;
         }
         if said
-            .strip_prefix("hello\n")
-            .is_some_and(|rest| rest.starts_with("ready\n"))
+            .strip_prefix(HELLO)
+            .is_some_and(|rest| rest.starts_with(READY))
         {
             return Ok(());
         }
-        if !hello && !"hello\n".starts_with(&said) {
+        if !hello && !HELLO.starts_with(&said) {
             return Err(not_hooked());
         }
         let left = deadline.saturating_duration_since(Instant::now());
@@ -251,9 +253,9 @@ fn follow(child: &mut Child, program: &Path, ready_within: Duration) -> Result<(
         match pipe.read(&mut buffer) {
             Ok(0) if !hello => return Err(not_hooked()),
             Ok(0) => {
-                let rest = said.trim_start_matches("hello\n").trim();
+                let rest = said.trim_start_matches(HELLO).trim();
                 let reason = rest
-                    .strip_prefix("error ")
+                    .strip_prefix(ERROR)
                     .unwrap_or("it ended without a reason");
                 return Err(Error::Failed(reason.to_owned()));
             }

@@ -26,6 +26,13 @@ use crate::sys::fds;
 /// The longest message between the two processes, in bytes.
 pub(super) const MAX_MESSAGE: usize = 4096;
 
+/// What the starting program is told first: that this is the cloud, and no program without a hook.
+pub(super) const HELLO: &str = "hello\n";
+/// What it is told when the cloud serves.
+pub(super) const READY: &str = "ready\n";
+/// What it is told otherwise, before the reason.
+pub(super) const ERROR: &str = "error ";
+
 /// How long the inner process may take to end in order.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// How long the processes of an earlier cloud may take to go.
@@ -52,8 +59,8 @@ pub(super) fn run() -> ExitCode {
     }
 }
 
-/// What the starting program is told, through the pipe that is this process's standard output: a
-/// line `hello`, then either a line `ready`, or `error ` and a text to the end.
+/// What the starting program is told, through the pipe that is this process's standard output:
+/// [`HELLO`], then either [`READY`], or [`ERROR`] and a text to the end.
 struct Status(Option<File>);
 
 impl Status {
@@ -72,7 +79,7 @@ impl Status {
         umask(Mode::from_bits_truncate(0o077));
         let mut pipe = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         dup2_stdout(OpenOptions::new().write(true).open("/dev/null")?)?;
-        pipe.write_all(b"hello\n")?;
+        pipe.write_all(HELLO.as_bytes())?;
         Ok(Some(Self(Some(pipe))))
     }
 
@@ -84,7 +91,7 @@ impl Status {
     }
 
     fn fail(&mut self, reason: &str) {
-        self.end(&format!("error {reason}"));
+        self.end(&format!("{ERROR}{reason}"));
     }
 
     fn pending(&self) -> bool {
@@ -233,8 +240,8 @@ impl Cloud {
         {
             self.deadline = None;
             self.status.fail(&format!(
-                "it was not ready within {} s{}",
-                self.ready_within.as_secs(),
+                "it was not ready within {:?}{}",
+                self.ready_within,
                 tail(&self.dir.log())
             ));
             self.inner.kill()?;
@@ -266,7 +273,7 @@ impl Cloud {
                 let done = std::fs::rename(self.dir.new_socket(), self.dir.socket());
                 if done.is_ok() {
                     self.deadline = None;
-                    self.status.end("ready\n");
+                    self.status.end(READY);
                 }
                 reply(socket.as_fd(), done.map(|()| None))?;
             }

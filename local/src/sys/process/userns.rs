@@ -51,6 +51,12 @@ pub(crate) fn single_user() -> bool {
         .is_ok_and(|map| map.lines().filter_map(count).sum::<u64>() == 1)
 }
 
+/// Whether this process is in the user namespace that the machine started with.
+pub(crate) fn initial() -> bool {
+    fs::read_to_string("/proc/self/uid_map")
+        .is_ok_and(|map| map.split_whitespace().eq(["0", "0", "4294967295"]))
+}
+
 /// What `doing` failed of, with the reason and the remedy that this machine's settings suggest.
 pub(crate) fn explain(doing: &str, error: Errno) -> String {
     let setting = |name: &str| {

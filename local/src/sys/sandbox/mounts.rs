@@ -10,7 +10,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::unistd::pivot_root;
 
 use super::{Order, copy};
-use crate::sys::process::userns::{explain, single_user};
+use crate::sys::process::userns::{explain, initial, single_user};
 use crate::sys::rooted::{Rooted, through};
 
 /// Devices without state or danger, as in Docker's `/dev`.
@@ -90,11 +90,11 @@ fn overlay(order: &Order) -> Result<(), String> {
     std::env::set_current_dir(&order.scratch).map_err(|error| error.to_string())?;
     // Relative names and an open file, because the kernel gives commas and colons in paths a meaning;
     // also, the instance can read these options, and the machine's paths are none of its business.
-    // An ordinary user's overlay has to keep its marks in user.* attributes.
+    // A user namespace's overlay has to keep its marks in user.* attributes.
     let options = format!(
         "lowerdir={},upperdir=upper,workdir=work{}",
         through(lower.as_fd()).display(),
-        if single_user() { ",userxattr" } else { "" }
+        if initial() { "" } else { ",userxattr" }
     );
     mount(
         Some("overlay"),
