@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use crate::daemonless::Daemonless;
 use crate::{BuildRequest, ContextHash, Digest, Result, Store};
 
 /// Takes lines of build progress, without their line ends, as they come.
@@ -97,4 +98,72 @@ pub enum BuilderChoice {
     Engine,
     /// No engine, whether there is one or not.
     Daemonless,
+}
+
+impl BuilderChoice {
+    /// The builder that is chosen, with engines looked for where this process's environment says.
+    ///
+    /// When `Auto` finds no engine, `output` gets a line that says so: a Dockerfile may need one.
+    ///
+    /// # Errors
+    ///
+    /// An engine is asked for and none answers, or the environment names one in a way that makes no sense.
+    pub async fn choose(self, output: &Output<'_>) -> Result<Box<dyn Builder>> {
+        #[cfg(feature = "engine")]
+        return self
+            .choose_in(&crate::engine::Environment::of_process(), output)
+            .await;
+        #[cfg(not(feature = "engine"))]
+        match self {
+            Self::Daemonless => Ok(Box::new(Daemonless)),
+            Self::Auto => {
+                output(
+                    "building without a container engine: this build of Landfall has no client for one",
+                );
+                Ok(Box::new(Daemonless))
+            }
+            Self::Engine => Err(crate::Error::EngineUnavailable {
+                tried: Vec::new(),
+                hint: "this build of Landfall has no client for one (feature `engine`)".to_owned(),
+            }),
+        }
+    }
+
+    /// [`BuilderChoice::choose`] with engines looked for where `environment` says.
+    ///
+    /// # Errors
+    ///
+    /// As [`BuilderChoice::choose`].
+    #[cfg(feature = "engine")]
+    pub async fn choose_in(
+        self,
+        environment: &crate::engine::Environment,
+        output: &Output<'_>,
+    ) -> Result<Box<dyn Builder>> {
+        use crate::Error;
+        use crate::engine::Engine;
+
+        if self == Self::Daemonless {
+            return Ok(Box::new(Daemonless));
+        }
+        match Engine::connect(environment).await {
+            Ok(engine) => Ok(Box::new(engine)),
+            Err(Error::EngineUnavailable { tried, .. }) if self == Self::Auto => {
+                let places: Vec<&str> = tried
+                    .iter()
+                    .map(|attempt| attempt.address.as_str())
+                    .collect();
+                let places = if places.is_empty() {
+                    String::new()
+                } else {
+                    format!(" at {}", places.join(", "))
+                };
+                output(&format!(
+                    "building without a container engine: none answers{places}"
+                ));
+                Ok(Box::new(Daemonless))
+            }
+            Err(error) => Err(error),
+        }
+    }
 }

@@ -53,6 +53,15 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// A build argument has a value that cannot be used.
+    #[error("the build argument {name} cannot be used: {problem}")]
+    Argument {
+        /// The argument.
+        name: String,
+        /// What is wrong with its value.
+        problem: String,
+    },
+
     /// A file of the image store, or of an image given to it, is not what it has to be.
     #[error("{what} is not a usable image: {problem}")]
     InvalidImage {

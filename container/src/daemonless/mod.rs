@@ -286,15 +286,13 @@ fn epoch(request: &BuildRequest) -> Result<u64> {
     let Some(text) = request.args.get("SOURCE_DATE_EPOCH") else {
         return Ok(0);
     };
-    // Tar and RFC 3339 both end with the year 9999 at the latest.
+    // RFC 3339 ends with the year 9999.
     text.parse()
         .ok()
         .filter(|epoch| *epoch < 253_402_300_800)
-        .ok_or_else(|| {
-            Error::invalid(
-                "the build argument SOURCE_DATE_EPOCH",
-                format!("\"{text}\" is not a number of seconds since 1970"),
-            )
+        .ok_or_else(|| Error::Argument {
+            name: "SOURCE_DATE_EPOCH".to_owned(),
+            problem: format!("\"{text}\" is not a number of seconds since 1970"),
         })
 }
 

@@ -42,11 +42,7 @@ pub(super) async fn pull(
     ingest: &Ingest,
     output: &Output<'_>,
 ) -> Result<BaseImage> {
-    let reference: Reference = name.parse().map_err(|error| Error::Registry {
-        doing: "understand the image name",
-        reference: name.to_owned(),
-        source: Box::new(error),
-    })?;
+    let reference: Reference = name.parse().map_err(|error| Error::invalid(name, error))?;
     let pull = Pull::new(reference, request)?;
     output(&format!("pulling {}", pull.reference));
 
