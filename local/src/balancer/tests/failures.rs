@@ -10,12 +10,6 @@ fn impatient() -> Attributes {
     }
 }
 
-/// A port of loopback on which nobody listens.
-fn nobody() -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
-}
-
 #[tokio::test]
 async fn a_group_without_targets_is_503() {
     let lb = Lb::to(&[]).await;

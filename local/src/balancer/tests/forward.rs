@@ -58,11 +58,10 @@ async fn connections_alternate_and_keep_their_half_closes() {
 #[tokio::test]
 async fn a_node_that_does_not_answer_is_passed_over() {
     let one = named("one").await;
-    let (dead, dead_addr) = listening();
-    drop(dead);
+    let dead = nobody();
     let forwarder = forwarder().await;
     let (listener, addr) = listening();
-    let forward = forwarder.forward(listener, [dead_addr, one.addr]).unwrap();
+    let forward = forwarder.forward(listener, [dead, one.addr]).unwrap();
     for _ in 0..4 {
         assert_eq!(talk(addr, "").await.unwrap(), "one bye");
     }
@@ -75,9 +74,8 @@ async fn a_node_that_does_not_answer_is_passed_over() {
 #[tokio::test]
 async fn without_any_node_the_client_is_reset() {
     let forwarder = forwarder().await;
-    let (dead, dead_addr) = listening();
-    drop(dead);
-    for nodes in [vec![], vec![dead_addr]] {
+    let dead = nobody();
+    for nodes in [vec![], vec![dead]] {
         let (listener, addr) = listening();
         let _forward: Forward = forwarder.forward(listener, nodes).unwrap();
         // The reset may come as early as the connection is made.

@@ -269,9 +269,7 @@ async fn unhealthy_targets_get_no_requests_until_all_are() {
 
 #[tokio::test]
 async fn a_target_that_starts_late_is_found_long_before_the_next_interval() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let addr = listener.local_addr().unwrap();
-    drop(listener);
+    let addr = nobody();
     let mut slow = group("web");
     slow.health_check.interval = Duration::from_secs(300);
     let lb = Lb::empty(Attributes::default(), vec![slow]).await;

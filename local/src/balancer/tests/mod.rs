@@ -40,6 +40,11 @@ pub(super) fn own_address() -> Ipv4Addr {
     Ipv4Addr::new(127, b | 0x40, c, d)
 }
 
+/// An address where nobody listens, nor will by chance.
+pub(super) fn nobody() -> SocketAddr {
+    (own_address(), PORT).into()
+}
+
 /// A server whose connections and requests are counted.
 pub(super) struct Upstream {
     pub(super) addr: SocketAddr,
