@@ -124,8 +124,7 @@ impl Tree {
         }
         let path = normal(path)?;
         let Some(name) = path.file_name() else {
-            self.folders
-                .insert(path, Attributes::read(entry.header())?);
+            self.folders.insert(path, Attributes::read(entry.header())?);
             return Ok(());
         };
         if name.as_bytes() == OPAQUE {

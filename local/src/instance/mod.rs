@@ -8,6 +8,7 @@ mod config;
 mod layer;
 mod output;
 mod run;
+mod spawn;
 mod unpack;
 
 use std::path::PathBuf;

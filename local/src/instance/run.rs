@@ -2,30 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::DirBuilderExt;
-use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::Child;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::output::{Output, Stream};
+use super::spawn::{Scratch, spawn};
 use super::{Config, Error};
-use crate::sys::fds;
-use crate::sys::process::{ROLE_INSTANCE, ROLE_VAR, SELF, log};
+use crate::sys::process::log;
 use crate::sys::sandbox::{Order, Report};
 
 /// How long the sandbox may take to build. It takes milliseconds, unless files have to be copied.
@@ -249,45 +244,6 @@ fn order(spec: &Spec, scratch: PathBuf) -> Order {
     }
 }
 
-/// Executes this program as process 1 of a new pid namespace and gives it its order.
-async fn spawn(order: Order, netns: OwnedFd) -> io::Result<(Child, UnixStream)> {
-    let runtime = tokio::runtime::Handle::current();
-    let (done, result) = oneshot::channel();
-    // A thread of its own: which pid namespace children are made in is a property of the thread
-    // that makes them, and one can leave its own only once.
-    std::thread::Builder::new()
-        .name("instance-spawn".to_owned())
-        .spawn(move || {
-            let _context = runtime.enter();
-            let spawned = (|| {
-                unshare(CloneFlags::CLONE_NEWPID)?;
-                let (mut ours, theirs) = UnixStream::pair()?;
-                let mut command = std::process::Command::new(SELF);
-                command
-                    .arg0("landfall-instance")
-                    .env_clear()
-                    .env(ROLE_VAR, ROLE_INSTANCE)
-                    .current_dir("/")
-                    .stdin(OwnedFd::from(theirs))
-                    .stdout(Stdio::piped())
-                    .stderr(Stdio::piped());
-                let child = tokio::process::Command::from(command)
-                    .kill_on_drop(true)
-                    .spawn()?;
-                fds::send(ours.as_fd(), b"\n", &[netns.as_fd()])?;
-                let mut line = serde_json::to_vec(&order)?;
-                line.push(b'\n');
-                ours.write_all(&line)?;
-                Ok((child, ours))
-            })();
-            // A caller that was dropped meanwhile wants it killed, which dropping the child does.
-            drop(done.send(spawned));
-        })?;
-    result
-        .await
-        .unwrap_or_else(|_| Err(io::Error::other("the thread that starts it panicked")))
-}
-
 type Reports = Lines<BufReader<tokio::net::UnixStream>>;
 type Reader = JoinHandle<io::Result<()>>;
 
@@ -329,43 +285,6 @@ async fn last_words(readers: Vec<Reader>, output: &Output) -> String {
         "its first process was killed".to_owned()
     } else {
         format!("its first process ended; it said: {}", lines.join(" / "))
-    }
-}
-
-/// The instance's own folder; removed with it.
-#[derive(Debug)]
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn create(spec: &Spec) -> Result<Self, Error> {
-        let path = spec.scratch.join(&spec.id);
-        match std::fs::DirBuilder::new().mode(0o700).create(&path) {
-            Ok(()) => Ok(Self(path)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(Error::Exists {
-                id: spec.id.clone(),
-                path,
-            }),
-            Err(source) => Err(Error::Process {
-                id: spec.id.clone(),
-                doing: format!("create {}", path.display()),
-                source,
-            }),
-        }
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if let Err(error) = remove(&self.0) {
-            log(format_args!("remove {}: {error}", self.0.display()));
-        }
-    }
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
     }
 }
 

@@ -124,7 +124,7 @@ impl Unpacking<'_> {
         }
         tree.finish()
             .map_err(self.doing("set the modes of folders".to_owned()))?;
-        let config = self.json(&manifest.config().digest().to_string())?;
+        let config = self.json(manifest.config().digest().as_ref())?;
         fs::write(new.join(CONFIG), config)
             .map_err(self.doing("write its configuration".to_owned()))
     }

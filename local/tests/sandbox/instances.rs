@@ -265,8 +265,11 @@ fn hidden() {
     ]);
     has(&output, "write /proc/sys/kernel/hostname: EROFS");
     // Not every kernel has all of these files.
-    let refused =
-        |line: &String| ["EROFS", "EACCES", "ENOENT"].iter().any(|it| line.ends_with(it));
+    let refused = |line: &String| {
+        ["EROFS", "EACCES", "ENOENT"]
+            .iter()
+            .any(|it| line.ends_with(it))
+    };
     assert!(output.iter().all(refused), "{output:#?}");
 }
 

@@ -65,11 +65,7 @@ fn killed_outer() {
 fn killed_inner() {
     let machine = busy();
     let traces = machine.traces();
-    kill(
-        Pid::from_raw(inner(&machine)),
-        Signal::SIGKILL,
-    )
-    .unwrap();
+    kill(Pid::from_raw(inner(&machine)), Signal::SIGKILL).unwrap();
     traces.assert_gone();
     // The outer process has tidied up.
     assert_eq!(
@@ -85,7 +81,11 @@ fn orderly_end() {
     kill(Pid::from_raw(machine.outer()), Signal::SIGTERM).unwrap();
     traces.assert_gone();
     // An inner process that does not listen would be killed after ten seconds.
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
     assert_eq!(
         names(&machine.base.path().join("run")),
         ["cloud.lock", "cloud.log"]

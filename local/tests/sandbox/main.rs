@@ -1,6 +1,15 @@
 //! The background process and its instances, tried with real kernels: every test runs as root (if
 //! the caller is) and as an ordinary user, in the test program itself executed again.
 
+#![cfg_attr(
+    target_os = "linux",
+    expect(
+        clippy::unwrap_used,
+        clippy::print_stdout,
+        reason = "all of this program is a test"
+    )
+)]
+
 #[cfg(target_os = "linux")]
 mod image;
 #[cfg(target_os = "linux")]

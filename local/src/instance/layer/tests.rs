@@ -75,7 +75,13 @@ impl Case {
         fn walk(dir: &Path, base: &Path, paths: &mut Vec<String>) {
             for entry in fs::read_dir(dir).unwrap() {
                 let path = entry.unwrap().path();
-                paths.push(path.strip_prefix(base).unwrap().to_str().unwrap().to_owned());
+                paths.push(
+                    path.strip_prefix(base)
+                        .unwrap()
+                        .to_str()
+                        .unwrap()
+                        .to_owned(),
+                );
                 if fs::symlink_metadata(&path).unwrap().is_dir() {
                     walk(&path, base, paths);
                 }
@@ -113,7 +119,11 @@ fn files_keep_their_modes_times_and_owners() {
     assert!(at("sh").is_symlink());
     assert_eq!(at("deep/er").mode() & 0o7777, 0o755);
     assert!(fs::symlink_metadata(base.path().join("root/disk")).is_err());
-    let owner = if root { (1234, 2345) } else { (nix::unistd::geteuid().as_raw(), at("").gid()) };
+    let owner = if root {
+        (1234, 2345)
+    } else {
+        (nix::unistd::geteuid().as_raw(), at("").gid())
+    };
     for path in ["bin", "bin/su", "sh"] {
         assert_eq!((at(path).uid(), at(path).gid()), owner, "{path}");
     }
@@ -121,7 +131,10 @@ fn files_keep_their_modes_times_and_owners() {
 
 #[test]
 fn folders_that_forbid_writing_can_be_filled_by_later_layers() {
-    let case = Case::with(&[&[Folder("closed", 0o555)], &[Plain("closed/file", "text", 0o444)]]);
+    let case = Case::with(&[
+        &[Folder("closed", 0o555)],
+        &[Plain("closed/file", "text", 0o444)],
+    ]);
     let Case { base, tree } = case;
     tree.finish().unwrap();
     let closed = base.path().join("root/closed");
@@ -133,7 +146,11 @@ fn folders_that_forbid_writing_can_be_filled_by_later_layers() {
 #[test]
 fn whiteouts_remove_what_lower_layers_made() {
     let case = Case::with(&[
-        &[Plain("a/one", "", 0o644), Plain("a/two", "", 0o644), Plain("b/c/d", "", 0o644)],
+        &[
+            Plain("a/one", "", 0o644),
+            Plain("a/two", "", 0o644),
+            Plain("b/c/d", "", 0o644),
+        ],
         &[
             Plain("a/.wh.one", "", 0o644),
             Plain(".wh.b", "", 0o644),
@@ -146,16 +163,31 @@ fn whiteouts_remove_what_lower_layers_made() {
 
 #[test]
 fn a_layers_own_files_survive_its_whiteouts() {
-    let lower = [Plain("a/old", "", 0o644), Plain("a/sub/old", "", 0o644), Plain("a/x", "low", 0o644)];
+    let lower = [
+        Plain("a/old", "", 0o644),
+        Plain("a/sub/old", "", 0o644),
+        Plain("a/x", "low", 0o644),
+    ];
     // In either order.
     for upper in [
-        [Plain("a/.wh..wh..opq", "", 0), Plain("a/new", "", 0o644), Plain("a/sub/new", "", 0o644)],
-        [Plain("a/new", "", 0o644), Plain("a/sub/new", "", 0o644), Plain("a/.wh..wh..opq", "", 0)],
+        [
+            Plain("a/.wh..wh..opq", "", 0),
+            Plain("a/new", "", 0o644),
+            Plain("a/sub/new", "", 0o644),
+        ],
+        [
+            Plain("a/new", "", 0o644),
+            Plain("a/sub/new", "", 0o644),
+            Plain("a/.wh..wh..opq", "", 0),
+        ],
     ] {
         let case = Case::with(&[&lower, &upper]);
         assert_eq!(case.paths(), ["a", "a/new", "a/sub", "a/sub/new"]);
     }
-    let case = Case::with(&[&lower, &[Plain("a/x", "high", 0o644), Plain("a/.wh.x", "", 0)]]);
+    let case = Case::with(&[
+        &lower,
+        &[Plain("a/x", "high", 0o644), Plain("a/.wh.x", "", 0)],
+    ]);
     assert_eq!(case.text("a/x"), "high");
 }
 
@@ -180,7 +212,10 @@ fn a_later_layer_replaces_whatever_is_there() {
     assert_eq!(case.text("folder"), "now a file");
     assert!(!case.at("link").is_symlink());
     // A hard link is another name of the old file.
-    assert_eq!((case.text("shared").as_str(), case.text("twin").as_str()), ("new", "old"));
+    assert_eq!(
+        (case.text("shared").as_str(), case.text("twin").as_str()),
+        ("new", "old")
+    );
 }
 
 #[test]
@@ -189,7 +224,9 @@ fn links_are_followed_inside_only() {
     let outside = case.base.path().join("outside");
     fs::create_dir(&outside).unwrap();
     fs::write(outside.join("secret"), "secret").unwrap();
-    case.tree.apply(&mut layer(&[Plain("lib/libc.so", "text", 0o644)]).as_slice()).unwrap();
+    case.tree
+        .apply(&mut layer(&[Plain("lib/libc.so", "text", 0o644)]).as_slice())
+        .unwrap();
     assert_eq!(case.text("usr/lib/libc.so"), "text");
 
     let outside_path = outside.to_str().unwrap();
@@ -202,12 +239,18 @@ fn links_are_followed_inside_only() {
         vec![Hard("stolen", "../outside/secret")],
         vec![Link("way", outside_path), Hard("stolen", "way/secret")],
         vec![Link("gone", outside_path), Plain("gone/.wh.secret", "", 0)],
-        vec![Link("none", outside_path), Plain("none/.wh..wh..opq", "", 0)],
+        vec![
+            Link("none", outside_path),
+            Plain("none/.wh..wh..opq", "", 0),
+        ],
     ] {
         // Refused or harmless.
         let _ = case.tree.apply(&mut layer(&items).as_slice());
     }
-    let left: Vec<_> = fs::read_dir(&outside).unwrap().map(|it| it.unwrap().file_name()).collect();
+    let left: Vec<_> = fs::read_dir(&outside)
+        .unwrap()
+        .map(|it| it.unwrap().file_name())
+        .collect();
     assert_eq!(left, ["secret"]);
     assert!(fs::symlink_metadata(case.at("stolen")).is_err());
 }
@@ -215,9 +258,15 @@ fn links_are_followed_inside_only() {
 #[test]
 fn a_refusal_names_the_entry() {
     let mut case = Case::new();
-    let error = case.tree.apply(&mut layer(&[Plain("../x", "", 0)]).as_slice()).unwrap_err();
+    let error = case
+        .tree
+        .apply(&mut layer(&[Plain("../x", "", 0)]).as_slice())
+        .unwrap_err();
     assert!(error.to_string().contains("../x"), "{error}");
-    let error = case.tree.apply(&mut b"\x28\xb5\x2f\xfd rest".as_slice()).unwrap_err();
+    let error = case
+        .tree
+        .apply(&mut b"\x28\xb5\x2f\xfd rest".as_slice())
+        .unwrap_err();
     assert!(error.to_string().contains("zstd"), "{error}");
     // Neither gzip nor tar.
     let error = case.tree.apply(&mut [b'x'; 1024].as_slice()).unwrap_err();

@@ -22,10 +22,15 @@ impl Layout {
         header.set_uid(0);
         header.set_gid(0);
         header.set_mtime(0);
-        tar.append_data(&mut header, "file", b"text".as_slice()).unwrap();
+        tar.append_data(&mut header, "file", b"text".as_slice())
+            .unwrap();
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         gzip.write_all(&tar.into_inner().unwrap()).unwrap();
-        let mut it = Self { base, manifest: String::new(), layer: String::new() };
+        let mut it = Self {
+            base,
+            manifest: String::new(),
+            layer: String::new(),
+        };
         it.layer = it.put(&gzip.finish().unwrap());
         let config = it.put(
             br#"{"architecture": "amd64", "os": "linux", "config": {"Cmd": ["/file"]},
@@ -45,17 +50,27 @@ impl Layout {
     }
 
     fn put(&self, bytes: &[u8]) -> String {
-        let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex: String = Sha256::digest(bytes)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         fs::write(self.blob(&hex), bytes).unwrap();
         format!("sha256:{hex}")
     }
 
     fn blob(&self, hex: &str) -> PathBuf {
-        self.base.path().join("layout/blobs/sha256").join(hex.trim_start_matches("sha256:"))
+        self.base
+            .path()
+            .join("layout/blobs/sha256")
+            .join(hex.trim_start_matches("sha256:"))
     }
 
     fn unpack(&self) -> Result<Image, Error> {
-        unpack(&self.base.path().join("layout"), &self.manifest, &self.base.path().join("images"))
+        unpack(
+            &self.base.path().join("layout"),
+            &self.manifest,
+            &self.base.path().join("images"),
+        )
     }
 
     fn images(&self) -> Vec<String> {
@@ -72,7 +87,10 @@ impl Layout {
 fn an_image_is_unpacked_once() {
     let layout = Layout::new();
     let image = layout.unpack().unwrap();
-    assert_eq!(fs::read_to_string(image.rootfs.join("file")).unwrap(), "text");
+    assert_eq!(
+        fs::read_to_string(image.rootfs.join("file")).unwrap(),
+        "text"
+    );
     assert_eq!(image.config.argv, ["/file"]);
     // From now on the layout is not needed.
     fs::remove_dir_all(layout.base.path().join("layout")).unwrap();
@@ -119,6 +137,15 @@ fn a_damaged_blob_is_refused_and_leaves_nothing() {
 
 #[test]
 fn a_digest_is_no_path() {
-    let layout = Layout { manifest: "sha256:../../etc/passwd".to_owned(), ..Layout::new() };
-    assert!(layout.unpack().unwrap_err().to_string().contains("is not a sha256 digest"));
+    let layout = Layout {
+        manifest: "sha256:../../etc/passwd".to_owned(),
+        ..Layout::new()
+    };
+    assert!(
+        layout
+            .unpack()
+            .unwrap_err()
+            .to_string()
+            .contains("is not a sha256 digest")
+    );
 }

@@ -135,10 +135,6 @@ impl Cloud {
         }
     }
 
-    #[expect(
-        clippy::type_complexity,
-        reason = "the pieces of one struct, named where it is built"
-    )]
     fn try_start(
         arguments: &Arguments,
     ) -> Result<(RuntimeDir, Child, OwnedFd, SignalFd, File), String> {

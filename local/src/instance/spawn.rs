@@ -1,0 +1,95 @@
+//! The making of an instance's first process and of its folder.
+
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use nix::sched::{CloneFlags, unshare};
+use tokio::process::Child;
+use tokio::sync::oneshot;
+
+use super::{Error, Spec};
+use crate::sys::fds;
+use crate::sys::process::{ROLE_INSTANCE, ROLE_VAR, SELF, log};
+use crate::sys::sandbox::Order;
+
+/// Executes this program as process 1 of a new pid namespace and gives it its order.
+pub(super) async fn spawn(order: Order, netns: OwnedFd) -> io::Result<(Child, UnixStream)> {
+    let runtime = tokio::runtime::Handle::current();
+    let (done, result) = oneshot::channel();
+    // A thread of its own: which pid namespace children are made in is a property of the thread
+    // that makes them, and one can leave its own only once.
+    std::thread::Builder::new()
+        .name("instance-spawn".to_owned())
+        .spawn(move || {
+            let _context = runtime.enter();
+            let spawned = (|| {
+                unshare(CloneFlags::CLONE_NEWPID)?;
+                let (mut ours, theirs) = UnixStream::pair()?;
+                let mut command = std::process::Command::new(SELF);
+                command
+                    .arg0("landfall-instance")
+                    .env_clear()
+                    .env(ROLE_VAR, ROLE_INSTANCE)
+                    .current_dir("/")
+                    .stdin(OwnedFd::from(theirs))
+                    .stdout(Stdio::piped())
+                    .stderr(Stdio::piped());
+                let child = tokio::process::Command::from(command)
+                    .kill_on_drop(true)
+                    .spawn()?;
+                fds::send(ours.as_fd(), b"\n", &[netns.as_fd()])?;
+                let mut line = serde_json::to_vec(&order)?;
+                line.push(b'\n');
+                ours.write_all(&line)?;
+                Ok((child, ours))
+            })();
+            // A caller that was dropped meanwhile wants it killed, which dropping the child does.
+            drop(done.send(spawned));
+        })?;
+    result
+        .await
+        .unwrap_or_else(|_| Err(io::Error::other("the thread that starts it panicked")))
+}
+
+/// The instance's own folder; removed with it.
+#[derive(Debug)]
+pub(super) struct Scratch(pub(super) PathBuf);
+
+impl Scratch {
+    /// Creates it; its name is the instance's.
+    pub(super) fn create(spec: &Spec) -> Result<Self, Error> {
+        let path = spec.scratch.join(&spec.id);
+        match std::fs::DirBuilder::new().mode(0o700).create(&path) {
+            Ok(()) => Ok(Self(path)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(Error::Exists {
+                id: spec.id.clone(),
+                path,
+            }),
+            Err(source) => Err(Error::Process {
+                id: spec.id.clone(),
+                doing: format!("create {}", path.display()),
+                source,
+            }),
+        }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = remove(&self.0) {
+            log(format_args!("remove {}: {error}", self.0.display()));
+        }
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
