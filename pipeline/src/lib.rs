@@ -1,12 +1,33 @@
 //! From `landfall.toml` to one stack, and what is done with it: deploy, plan, status, destroy.
+//!
+//! A [`Config`] is read from a file or put together in Rust, and says the same either way; [`stack()`] makes the
+//! stack out of it. [`deploy()`] and its kin work on any [`Cloud`]: AWS, this machine, a simulation. They tell
+//! what happens through the events of their [`Options`], give plain data back, and print nothing.
 
+mod before;
+mod cloud;
 mod config;
+mod deploy;
+mod destroy;
+mod health;
+mod outcome;
 mod region;
+mod run;
 mod stack;
+mod status;
 
+pub use cloud::{Cloud, catalog};
 pub use config::{
     Bastion, Commands, Config, ConfigErrors, Fault, Health, ImageSource, LoadBalancer, Local,
     Network, Problem, Scale, Service, json_schema,
 };
+pub use deploy::{deploy, plan};
+pub use destroy::destroy;
+pub use outcome::{Changes, Deployed, Destroyed, Failure, Remains, Sick, Stage};
 pub use region::{InvalidRegion, Region, zones};
+pub use run::Options;
 pub use stack::{Sources, StackError, stack};
+pub use status::{
+    BalancerStatus, GroupStatus, ListenerStatus, RuleStatus, Status, TargetGroupStatus, Unusable,
+    status,
+};

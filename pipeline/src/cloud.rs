@@ -1,0 +1,33 @@
+//! What a provider must be for a whole stack to be deployed to it.
+
+use landfall_compute::ComputeProvider;
+use landfall_container::ContainerProvider;
+use landfall_lb::LbProvider;
+use landfall_network::NetworkProvider;
+use landfall_provider::{Catalog, Preflight, StackLock};
+
+/// A provider of everything that a stack consists of; whoever is all of this is one.
+pub trait Cloud:
+    NetworkProvider + ComputeProvider + LbProvider + ContainerProvider + StackLock + Preflight
+{
+}
+
+impl<P> Cloud for P where
+    P: NetworkProvider
+        + ComputeProvider
+        + LbProvider
+        + ContainerProvider
+        + StackLock
+        + Preflight
+        + ?Sized
+{
+}
+
+/// Every kind that a stack can hold.
+#[must_use]
+pub fn catalog<P: Cloud + ?Sized>() -> Catalog<P> {
+    let catalog = landfall_network::kinds(Catalog::new());
+    let catalog = landfall_compute::kinds(catalog);
+    let catalog = landfall_lb::kinds(catalog);
+    landfall_container::kinds(catalog)
+}

@@ -1,0 +1,388 @@
+//! Deploy: make the provider hold what the configuration says, and stay until the service is healthy.
+
+use std::time::Duration;
+
+use landfall_compute::GroupInstance;
+use landfall_lb::{Listener, ListenerOutput, LoadBalancer, LoadBalancerOutput, TargetHealth};
+use landfall_provider::{
+    Action, Applied, ApplyOptions, AutoscalingGroupId, Error, ErrorKind, Event, Events, Key, Kind,
+    Plan, Resource, ResourceName, Snapshot, TargetGroupId, Verb, kind,
+};
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::cloud::Cloud;
+use crate::config::Config;
+use crate::health::{self, Before, Watched};
+use crate::outcome::{Changes, Deployed, Failure, Remains, Stage, millis};
+use crate::run::{Options, Run, count};
+
+/// What would be done, without doing it. The `before` commands run, because what they build decides what an
+/// image is made from; nothing of the provider's is changed.
+///
+/// # Errors
+/// A [`Failure`] up to [`Stage::Plan`].
+pub async fn plan<P: Cloud + ?Sized>(
+    cloud: &P,
+    config: &Config,
+    options: &Options,
+) -> Result<Plan, Box<Failure>> {
+    let run = Run::new(cloud, &config.stack, options);
+    let (_, plan) = run.prepare(config).await?;
+    Ok(plan)
+}
+
+/// Makes the provider hold what the configuration says, and waits until the service is healthy.
+///
+/// In order: the stack's lock; the `before` commands and the hashes of the build contexts, while the provider
+/// is asked what there is; the plan; the provider's preflight; the plan is carried out; as many targets are
+/// healthy as are desired, and none of an old version is left. Once the stop token is cancelled nothing new is begun.
+///
+/// # Errors
+/// A [`Failure`] that says what the stack holds now. What the first deploy of a stack has made when it fails is
+/// ended again, unless the options say to keep it or the run was stopped.
+pub async fn deploy<P: Cloud + ?Sized>(
+    cloud: &P,
+    config: &Config,
+    options: &Options,
+) -> Result<Deployed, Box<Failure>> {
+    let started = Instant::now();
+    let run = Run::new(cloud, &config.stack, options);
+    let _lock = run.lock("deploy").await?;
+    let (snapshot, plan) = run.prepare(config).await?;
+    if run.is_stopped() {
+        return Err(Failure::new(
+            Stage::Interrupted,
+            "interrupted before anything was changed",
+        ));
+    }
+    let deploy = Deploy {
+        run,
+        config,
+        plan,
+        snapshot,
+    };
+    if !deploy.plan.is_empty() {
+        deploy.preflight().await?;
+    }
+    let (applied, targets) = deploy.carry_out().await?;
+    deploy.deployed(&applied, targets, started.elapsed())
+}
+
+/// A deploy that has been planned.
+struct Deploy<'a, P: Cloud + ?Sized> {
+    run: Run<'a, P>,
+    config: &'a Config,
+    plan: Plan,
+    /// What there was before.
+    snapshot: Snapshot,
+}
+
+impl<P: Cloud + ?Sized> Deploy<'_, P> {
+    async fn preflight(&self) -> Result<(), Box<Failure>> {
+        let findings = self
+            .run
+            .cloud
+            .preflight(&self.plan)
+            .await
+            .map_err(|error| {
+                Failure::of(
+                    Stage::Preflight,
+                    "cannot find out whether the plan can be carried out",
+                    error,
+                )
+            })?;
+        if findings.is_empty() {
+            return Ok(());
+        }
+        let message = match findings.len() {
+            1 => "the plan cannot be carried out".to_owned(),
+            number => format!("the plan cannot be carried out, for {number} reasons"),
+        };
+        let mut failure = Failure::new(Stage::Preflight, message);
+        failure.errors = findings;
+        Err(failure)
+    }
+
+    /// Applies the plan and waits for health; what fails is undone or listed.
+    async fn carry_out(&self) -> Result<(Applied, Vec<TargetHealth>), Box<Failure>> {
+        let before = match self.plan.is_empty() {
+            true => None,
+            false => Some(self.instances_before().await.map_err(|error| {
+                Failure::of(
+                    Stage::Look,
+                    "cannot list the instances that there are",
+                    error,
+                )
+            })?),
+        };
+        let clock = GroupClock::new();
+        let (applied, late) = self.apply(&clock).await;
+        let ids = |key: &Key| applied.settled.get(key).map(|settled| settled.id.clone());
+        let failure = if applied.is_complete() {
+            let watched = self.watched(before.as_ref(), ids);
+            let options = &self.run.options.apply;
+            match health::wait(self.run.cloud, &watched, options).await {
+                Ok(targets) => return Ok((applied, targets)),
+                Err(failure) => failure,
+            }
+        } else {
+            self.incomplete(applied, before.as_ref(), late).await
+        };
+        Err(self.give_up(failure).await)
+    }
+
+    /// Carries the plan out. A group that is not done by its service's deadline is no longer waited for; the
+    /// second value says that this was so.
+    async fn apply(&self, clock: &GroupClock) -> (Applied, bool) {
+        let options = &self.run.options.apply;
+        let deadline = self
+            .config
+            .service
+            .values()
+            .map(|service| service.health.deadline)
+            .max();
+        let deadline = Duration::from_secs(deadline.unwrap_or_default().into());
+        let options = ApplyOptions {
+            events: clock.listen(&options.events),
+            stop: options.stop.child_token(),
+            ..options.clone()
+        };
+        let applying = self.run.apply(&self.plan, &options);
+        tokio::pin!(applying);
+        tokio::select! {
+            applied = &mut applying => (applied, false),
+            () = clock.expired(deadline) => {
+                options.stop.cancel();
+                (applying.await, !self.run.is_stopped())
+            }
+        }
+    }
+
+    /// The instances that there are, by service, before anything is changed.
+    async fn instances_before(&self) -> Result<Vec<(ResourceName, Before)>, Error> {
+        let mut all = Vec::new();
+        for name in self.config.service.keys() {
+            let group = self
+                .snapshot
+                .get(&Key::new(kind::AUTOSCALING_GROUP, name.clone()));
+            let instances: Vec<GroupInstance> = match group {
+                Some(group) => {
+                    let id = AutoscalingGroupId::from(group.id.clone());
+                    self.run.cloud.group_instances(&id).await?
+                }
+                None => Vec::new(),
+            };
+            let template = Key::new(kind::LAUNCH_TEMPLATE, name.clone());
+            let changes =
+                self.plan.steps.iter().any(|step| {
+                    step.key == template && matches!(step.action, Action::Update { .. })
+                });
+            all.push((name.clone(), Before::of(&instances, changes)));
+        }
+        Ok(all)
+    }
+
+    /// The services whose target group and autoscaling group are there.
+    fn watched(
+        &self,
+        before: Option<&Vec<(ResourceName, Before)>>,
+        ids: impl Fn(&Key) -> Option<String>,
+    ) -> Vec<Watched<'_>> {
+        let id = |kind: Kind, name: &ResourceName| ids(&Key::new(kind, name.clone()));
+        let services = self.config.service.iter().filter_map(|(name, service)| {
+            let known = |all: &Vec<(ResourceName, Before)>| {
+                let of = all.iter().find(|(service, _)| service == name);
+                of.map(|(_, before)| before.clone())
+            };
+            Some(Watched {
+                name,
+                service,
+                target_group: TargetGroupId::from(id(kind::TARGET_GROUP, name)?),
+                group: AutoscalingGroupId::from(id(kind::AUTOSCALING_GROUP, name)?),
+                before: before.and_then(known),
+            })
+        });
+        services.collect()
+    }
+
+    /// Why the plan was not carried out in full. Where a group is the reason, its instances tell more.
+    async fn incomplete(
+        &self,
+        applied: Applied,
+        before: Option<&Vec<(ResourceName, Before)>>,
+        late: bool,
+    ) -> Box<Failure> {
+        let done = applied.settled.len() + applied.deleted.len();
+        let steps = self.plan.steps.len();
+        if applied.failed.is_empty() && !late {
+            let message = format!("interrupted: {done} of {} are done", count(steps, "step"));
+            return Failure::new(Stage::Interrupted, message);
+        }
+        let groups: Vec<&ResourceName> = applied
+            .failed
+            .iter()
+            .map(|(key, _)| key)
+            .chain(applied.on_its_way.iter().filter(|_| late))
+            .filter(|key| key.kind == kind::AUTOSCALING_GROUP)
+            .map(|key| &key.name)
+            .collect();
+        let sick = self.sick_group(&groups, before).await;
+        let failed = count(applied.failed.len(), "step");
+        let mut message = format!("{failed} of {steps} failed");
+        if !applied.not_started.is_empty() {
+            message.push_str(&format!(", {} not started", applied.not_started.len()));
+        }
+        let mut failure = match sick {
+            Some(mut failure) if !late => {
+                failure.message = format!("the service {} does not come up", groups[0]);
+                failure
+            }
+            Some(failure) => failure,
+            None => Failure::new(Stage::Apply, message),
+        };
+        failure
+            .errors
+            .extend(applied.failed.into_iter().map(|(_, error)| error));
+        failure
+    }
+
+    /// What the instances of the first of these groups show.
+    async fn sick_group(
+        &self,
+        groups: &[&ResourceName],
+        before: Option<&Vec<(ResourceName, Before)>>,
+    ) -> Option<Box<Failure>> {
+        let name = groups.first()?;
+        // Groups that failed have not settled: what the provider holds has their ids.
+        let now = self.run.look().await.ok()?;
+        let watched = self.watched(before, |key| now.get(key).map(|found| found.id.clone()));
+        let watched = watched.iter().find(|watched| watched.name == *name)?;
+        Some(health::diagnose_late(self.run.cloud, watched).await)
+    }
+
+    /// Undoes a first deploy, or says what is there.
+    async fn give_up(&self, mut failure: Box<Failure>) -> Box<Failure> {
+        let was_first = self.run.bound(&self.snapshot).is_empty();
+        if was_first && !self.run.options.keep_failed && !self.run.is_stopped() {
+            match self.run.clear().await {
+                Ok(cleared) if self.run.bound(&cleared.after).is_empty() => {
+                    failure.remains = Remains::RolledBack {
+                        deleted: cleared.applied.deleted,
+                    };
+                    return failure;
+                }
+                Ok(cleared) => failure
+                    .errors
+                    .extend(cleared.applied.failed.into_iter().map(|(_, error)| error)),
+                Err(more) => failure.errors.extend(more.errors),
+            }
+        }
+        let next = "`deploy` goes on from here, `destroy` ends it all";
+        failure.remains = self.run.remains(next).await;
+        failure
+    }
+
+    fn deployed(
+        &self,
+        applied: &Applied,
+        targets: Vec<TargetHealth>,
+        took: Duration,
+    ) -> Result<Deployed, Box<Failure>> {
+        let listener: ListenerOutput = output::<Listener, _>(applied, "http")?;
+        let balancer: LoadBalancerOutput = output::<LoadBalancer, _>(applied, "main")?;
+        let image = self.config.service.keys().next().and_then(|name| {
+            let key = Key::new(kind::IMAGE, name.clone());
+            applied.settled.get(&key).map(|image| image.id.clone())
+        });
+        Ok(Deployed {
+            stack: self.config.stack.clone(),
+            url: listener.url,
+            dns_name: balancer.dns_name,
+            targets,
+            image: image.unwrap_or_default(),
+            changes: Changes::of(&self.plan),
+            duration_ms: millis(took),
+        })
+    }
+}
+
+/// What is known of a resource that has settled.
+fn output<R: Resource, T: DeserializeOwned>(
+    applied: &Applied,
+    name: &str,
+) -> Result<T, Box<Failure>> {
+    let key = Key::new(R::KIND, ResourceName::new(name).expect("a literal name"));
+    let output = applied
+        .settled
+        .get(&key)
+        .map(|settled| T::deserialize(&settled.output));
+    match output {
+        Some(Ok(output)) => Ok(output),
+        other => {
+            let error = Error::new(
+                ErrorKind::Other,
+                "the provider does not tell what is known of it",
+            );
+            let error = match other {
+                Some(Err(misfit)) => error.caused_by(misfit),
+                _ => error,
+            };
+            Err(Failure::of(
+                Stage::Apply,
+                &format!("{key} is there, and its address is not known"),
+                error,
+            ))
+        }
+    }
+}
+
+/// Knows from the engine's events since when an autoscaling group is being made or changed.
+struct GroupClock(watch::Sender<Option<Instant>>);
+
+impl GroupClock {
+    fn new() -> Self {
+        Self(watch::Sender::new(None))
+    }
+
+    /// The same listener, overheard.
+    fn listen(&self, events: &Events) -> Events {
+        let (began, events) = (self.0.clone(), events.clone());
+        Events::to(move |event| {
+            match &event {
+                Event::Started { key, verb }
+                    if key.kind == kind::AUTOSCALING_GROUP && *verb != Verb::Delete =>
+                {
+                    began.send_replace(Some(Instant::now()));
+                }
+                Event::Done { key, .. } | Event::Failed { key, .. }
+                    if key.kind == kind::AUTOSCALING_GROUP =>
+                {
+                    began.send_replace(None);
+                }
+                _ => {}
+            }
+            events.emit(event);
+        })
+    }
+
+    /// Returns when a group has been waited for longer than this.
+    async fn expired(&self, deadline: Duration) {
+        let mut began = self.0.subscribe();
+        loop {
+            let since = *began.borrow_and_update();
+            let expires = async {
+                match since {
+                    Some(since) => tokio::time::sleep_until(since + deadline).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = expires => return,
+                // The sender lives as long as this does.
+                _ = began.changed() => {}
+            }
+        }
+    }
+}

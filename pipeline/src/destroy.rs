@@ -1,0 +1,62 @@
+//! Destroy: end everything that a stack holds, by its name alone.
+
+use landfall_provider::StackName;
+use tokio::time::Instant;
+
+use crate::cloud::Cloud;
+use crate::outcome::{Destroyed, Failure, Remains, Stage, millis};
+use crate::run::{Options, Run, count};
+
+/// Ends everything that the stack holds, and proves by a last look that nothing of it is left.
+///
+/// Images outlive their stack: the next deploy, or one of another stack, may want them. A stack that holds
+/// nothing is destroyed at once.
+///
+/// # Errors
+/// A [`Failure`] with every error and what is left. A destroy carries on past what fails, and can be run again.
+pub async fn destroy<P: Cloud + ?Sized>(
+    cloud: &P,
+    stack: &StackName,
+    options: &Options,
+) -> Result<Destroyed, Box<Failure>> {
+    let started = Instant::now();
+    let run = Run::new(cloud, stack, options);
+    let _lock = run.lock("destroy").await?;
+    if run.is_stopped() {
+        return Err(Failure::new(
+            Stage::Interrupted,
+            "interrupted before anything was changed",
+        ));
+    }
+    let cleared = run.clear().await?;
+    let left = run.bound(&cleared.after);
+    let applied = cleared.applied;
+    if left.is_empty() && applied.failed.is_empty() {
+        let kept = cleared.after.found().iter().map(|found| found.key.clone());
+        return Ok(Destroyed {
+            stack: stack.clone(),
+            deleted: applied.deleted,
+            kept: kept.collect(),
+            left,
+            duration_ms: millis(started.elapsed()),
+        });
+    }
+    let steps = count(cleared.plan.steps.len(), "resource");
+    let mut failure = if applied.failed.is_empty() && run.is_stopped() {
+        Failure::new(
+            Stage::Interrupted,
+            format_args!("interrupted: {} of {steps} are gone", applied.deleted.len()),
+        )
+    } else {
+        Failure::new(
+            Stage::Apply,
+            format_args!("{} of {steps} could not be ended", left.len()),
+        )
+    };
+    failure.errors = applied.failed.into_iter().map(|(_, error)| error).collect();
+    failure.remains = Remains::Resources {
+        keys: left,
+        next: "`destroy` goes on from here".to_owned(),
+    };
+    Err(failure)
+}

@@ -1,0 +1,217 @@
+//! What comes out: of a deploy, of a destroy, and of one that failed. Plain data, for people and for machines.
+
+use std::fmt;
+use std::time::Duration;
+
+use landfall_lb::{HealthReason, TargetHealth};
+use landfall_provider::{Action, Error, Key, Plan, Reason, StackName, Zone};
+use serde::Serialize;
+
+/// A stack that answers.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Deployed {
+    /// The stack.
+    pub stack: StackName,
+    /// The address that a browser is given, ending in a slash.
+    pub url: String,
+    /// The name that leads to the balancer's nodes.
+    pub dns_name: String,
+    /// The balancer's targets, by zone and id: as many healthy ones as are desired, or more.
+    pub targets: Vec<TargetHealth>,
+    /// The image that the instances run, by digest.
+    pub image: String,
+    /// What was changed.
+    pub changes: Changes,
+    /// From the call to the answer, in milliseconds.
+    pub duration_ms: u64,
+}
+
+/// What a plan changes, by what is done.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Changes {
+    /// Made.
+    pub create: Vec<Key>,
+    /// Changed in place.
+    pub update: Vec<Key>,
+    /// Made anew, the old one ended.
+    pub replace: Vec<Key>,
+    /// Ended.
+    pub delete: Vec<Key>,
+    /// How many stay as they are.
+    pub keep: usize,
+}
+
+impl Changes {
+    /// Sorts the steps of a plan. What is replaced is listed once, and not again as deleted.
+    pub fn of(plan: &Plan) -> Self {
+        let mut changes = Self::default();
+        for step in &plan.steps {
+            let key = step.key.clone();
+            match &step.action {
+                Action::Keep { .. } => changes.keep += 1,
+                Action::Update { .. } => changes.update.push(key),
+                Action::Create { because: None, .. } => changes.create.push(key),
+                Action::Create {
+                    because: Some(_), ..
+                } => changes.replace.push(key),
+                Action::Delete {
+                    because: Reason::NotWanted | Reason::Surplus,
+                    ..
+                } => changes.delete.push(key),
+                Action::Delete { .. } => {}
+            }
+        }
+        changes
+    }
+
+    /// Whether nothing is changed.
+    pub fn is_empty(&self) -> bool {
+        self.create.is_empty()
+            && self.update.is_empty()
+            && self.replace.is_empty()
+            && self.delete.is_empty()
+    }
+}
+
+/// A stack that is gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Destroyed {
+    /// The stack.
+    pub stack: StackName,
+    /// What was ended; nothing, if there was no such stack.
+    pub deleted: Vec<Key>,
+    /// What outlives its stack, by key: images, for the next deploy.
+    pub kept: Vec<Key>,
+    /// What a last look found of the stack: always empty, or the destroy would have failed.
+    pub left: Vec<Key>,
+    /// From the call to that last look, in milliseconds.
+    pub duration_ms: u64,
+}
+
+/// Why a deploy, plan or destroy did not come to its end.
+#[derive(Debug, Serialize)]
+pub struct Failure {
+    /// How far it had come.
+    pub stage: Stage,
+    /// What failed, in one line.
+    pub message: String,
+    /// The errors behind it, each with what was being done to which resource.
+    pub errors: Vec<Error>,
+    /// The instances that keep a service from being healthy.
+    pub targets: Vec<Sick>,
+    /// The last lines that a `before` command or an instance of the service wrote.
+    pub output: Vec<String>,
+    /// What to do about it, where the errors do not say so themselves.
+    pub hint: Option<String>,
+    /// What the stack holds now.
+    pub remains: Remains,
+}
+
+impl Failure {
+    pub(crate) fn new(stage: Stage, message: impl fmt::Display) -> Box<Self> {
+        Box::new(Self {
+            stage,
+            message: message.to_string(),
+            errors: Vec::new(),
+            targets: Vec::new(),
+            output: Vec::new(),
+            hint: None,
+            remains: Remains::Unchanged,
+        })
+    }
+
+    /// A failure that one error tells in full.
+    pub(crate) fn of(stage: Stage, doing: &str, error: Error) -> Box<Self> {
+        Box::new(Self {
+            errors: vec![error],
+            ..*Self::new(stage, doing)
+        })
+    }
+
+    pub(crate) fn hint(mut self: Box<Self>, hint: impl fmt::Display) -> Box<Self> {
+        self.hint = Some(hint.to_string());
+        self
+    }
+}
+
+/// What failed; the errors, targets and lines behind it are in the fields.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// How far a run had come when it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// Another run is changing the stack.
+    Lock,
+    /// A `before` command failed.
+    Before,
+    /// What an image is made from cannot be read.
+    Sources,
+    /// What the stack holds cannot be listed.
+    Look,
+    /// The configuration is no stack that can be planned.
+    Plan,
+    /// The provider says that the plan cannot be carried out.
+    Preflight,
+    /// Something could not be made, changed or ended.
+    Apply,
+    /// Everything is there, and the service does not become healthy.
+    Health,
+    /// The stop token was cancelled.
+    Interrupted,
+}
+
+/// What a failed run leaves behind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "what")]
+pub enum Remains {
+    /// What was there before: nothing was changed.
+    Unchanged,
+    /// Nothing: it was the first deploy of the stack, and what it had made was ended again.
+    RolledBack {
+        /// What was ended.
+        deleted: Vec<Key>,
+    },
+    /// These resources.
+    Resources {
+        /// By key, images left out.
+        keys: Vec<Key>,
+        /// Which command goes on from here.
+        next: String,
+    },
+    /// Not known: they could not be listed. The next run finds out.
+    Unknown {
+        /// Why they could not be listed.
+        why: String,
+    },
+}
+
+/// An instance that does not take requests, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Sick {
+    /// The service that it is of.
+    pub service: String,
+    /// The instance.
+    pub id: String,
+    /// The zone that it stands in.
+    pub zone: Zone,
+    /// How it is: `unhealthy`, `initial`, `failed`, …
+    pub state: String,
+    /// The reason by the code that AWS users know.
+    pub reason: Option<HealthReason>,
+    /// What was seen: `status 404 instead of 200`, `exited with code 1`.
+    pub seen: Option<String>,
+    /// What is most likely behind it.
+    pub likely: Option<String>,
+}
+
+/// Whole milliseconds, for results.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

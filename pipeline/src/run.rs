@@ -1,0 +1,187 @@
+//! What deploy, plan, status and destroy share: one provider, one stack, one way of looking and of giving up.
+
+use landfall_container::ContextHash;
+use landfall_provider::{
+    Applied, ApplyOptions, Catalog, Error, ErrorKind, Found, Holder, Key, LockGuard, Plan,
+    ResourceName, Retention, Snapshot, Stack, StackName, apply, kind, plan,
+};
+
+use crate::before;
+use crate::cloud::{Cloud, catalog};
+use crate::config::{Config, Service};
+use crate::outcome::{Failure, Remains, Stage};
+use crate::stack::{Sources, stack};
+
+/// How a run is carried out.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Events, stop token, pace and concurrency: of the engine, and of all else that waits or tells.
+    pub apply: ApplyOptions,
+    /// Who runs it, as user and machine: `ana@build-3`. Shown to whoever finds the stack locked.
+    pub who: String,
+    /// Whether a first deploy that fails leaves what it has made, to be looked at.
+    pub keep_failed: bool,
+}
+
+/// A run on one stack of one provider.
+pub(crate) struct Run<'a, P: Cloud + ?Sized> {
+    pub(crate) cloud: &'a P,
+    pub(crate) catalog: Catalog<P>,
+    pub(crate) stack: &'a StackName,
+    pub(crate) options: &'a Options,
+}
+
+impl<'a, P: Cloud + ?Sized> Run<'a, P> {
+    pub(crate) fn new(cloud: &'a P, stack: &'a StackName, options: &'a Options) -> Self {
+        Self {
+            cloud,
+            catalog: catalog(),
+            stack,
+            options,
+        }
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.options.apply.stop.is_cancelled()
+    }
+
+    /// Makes sure that no other run changes the stack as long as the guard is kept.
+    pub(crate) async fn lock(&self, doing: &str) -> Result<LockGuard, Box<Failure>> {
+        let holder = Holder {
+            doing: doing.to_owned(),
+            who: self.options.who.clone(),
+            pid: std::process::id(),
+        };
+        let lock = self.cloud.lock(self.stack, holder).await;
+        lock.map_err(|error| {
+            let message = format!("cannot {doing} {} now", self.stack);
+            Failure::of(Stage::Lock, &message, error)
+        })
+    }
+
+    /// Everything that the stack holds.
+    pub(crate) async fn look(&self) -> Result<Snapshot, Box<Failure>> {
+        let snapshot = self.catalog.snapshot(self.cloud, self.stack).await;
+        snapshot.map_err(|error| {
+            let message = format!("cannot list what {} holds", self.stack);
+            Failure::of(Stage::Look, &message, error)
+        })
+    }
+
+    /// What there is and what is to be done: the `before` commands and the hashing of build contexts go on
+    /// while the provider is asked.
+    pub(crate) async fn prepare(&self, config: &Config) -> Result<(Snapshot, Plan), Box<Failure>> {
+        let (snapshot, sources) = futures::try_join!(self.look(), self.sources(config))?;
+        let wanted = stack(config, &sources).map_err(|error| Failure::new(Stage::Plan, error))?;
+        let plan = self.plan(&wanted, &snapshot)?;
+        Ok((snapshot, plan))
+    }
+
+    pub(crate) fn plan(&self, wanted: &Stack, live: &Snapshot) -> Result<Plan, Box<Failure>> {
+        plan(wanted, live, self.catalog.schema()).map_err(|error| {
+            Failure::new(
+                Stage::Plan,
+                format_args!("{} cannot be planned: {error}", self.stack),
+            )
+        })
+    }
+
+    async fn sources(&self, config: &Config) -> Result<Sources, Box<Failure>> {
+        let mut sources = Sources::new();
+        for (name, service) in &config.service {
+            let source = self.source(config, name, service).await?;
+            sources.insert(name.clone(), source);
+        }
+        Ok(sources)
+    }
+
+    async fn source(
+        &self,
+        config: &Config,
+        name: &ResourceName,
+        service: &Service,
+    ) -> Result<ContextHash, Box<Failure>> {
+        let key = Key::new(kind::IMAGE, name.clone());
+        let ApplyOptions { events, stop, .. } = &self.options.apply;
+        before::run(&service.image.before, &config.directory, &key, events, stop).await?;
+        let request = config.build_request(&service.image);
+        let failed = |error: Error| {
+            let message = format!("cannot read what {key} is made from");
+            Failure::of(Stage::Sources, &message, error)
+        };
+        match tokio::task::spawn_blocking(move || request.identity()).await {
+            Ok(Ok(source)) => Ok(source),
+            Ok(Err(error)) => Err(failed(with_source(error))),
+            Err(error) => Err(failed(Error::new(ErrorKind::Other, error))),
+        }
+    }
+
+    pub(crate) async fn apply(&self, plan: &Plan, options: &ApplyOptions) -> Applied {
+        apply(plan, self.cloud, &self.catalog, options).await
+    }
+
+    /// Whether it ends with its stack; what outlives it is not what a destroy or a rollback is about.
+    pub(crate) fn ends_with_stack(&self, found: &Found) -> bool {
+        let facts = self.catalog.schema().get(&found.key.kind);
+        facts.is_none_or(|facts| facts.retention == Retention::WithStack)
+    }
+
+    /// What ends with the stack, by key.
+    pub(crate) fn bound(&self, snapshot: &Snapshot) -> Vec<Key> {
+        let bound = snapshot
+            .found()
+            .iter()
+            .filter(|found| self.ends_with_stack(found));
+        bound.map(|found| found.key.clone()).collect()
+    }
+
+    /// What the stack holds after a run that failed.
+    pub(crate) async fn remains(&self, next: &str) -> Remains {
+        match self.catalog.snapshot(self.cloud, self.stack).await {
+            Ok(snapshot) => Remains::Resources {
+                keys: self.bound(&snapshot),
+                next: next.to_owned(),
+            },
+            Err(error) => Remains::Unknown {
+                why: error.to_string(),
+            },
+        }
+    }
+
+    /// Ends everything that the stack holds, and looks whether it is gone.
+    pub(crate) async fn clear(&self) -> Result<Cleared, Box<Failure>> {
+        let snapshot = self.look().await?;
+        let plan = self.plan(&Stack::new(self.stack.clone()), &snapshot)?;
+        let applied = self.apply(&plan, &self.options.apply).await;
+        Ok(Cleared {
+            plan,
+            applied,
+            after: self.look().await?,
+        })
+    }
+}
+
+/// What came of ending everything.
+pub(crate) struct Cleared {
+    pub(crate) plan: Plan,
+    pub(crate) applied: Applied,
+    pub(crate) after: Snapshot,
+}
+
+/// An error of the image builders in the words of the provider interface.
+fn with_source(error: landfall_container::Error) -> Error {
+    let told = Error::new(ErrorKind::Invalid, &error);
+    match std::error::Error::source(&error) {
+        // The chain is kept as text: the error itself is told already.
+        Some(source) => told.caused_by(source.to_string()),
+        None => told,
+    }
+}
+
+/// How many of what: `1 step`, `2 steps`.
+pub(crate) fn count(number: usize, what: &str) -> String {
+    match number {
+        1 => format!("1 {what}"),
+        _ => format!("{number} {what}s"),
+    }
+}

@@ -1,0 +1,273 @@
+//! Status: the way of a request through a stack, listener to target, and how healthy each part is.
+
+use futures::future::try_join_all;
+use landfall_compute::{AutoscalingGroup, GroupInstance};
+use landfall_lb::{
+    Condition, Listener, ListenerOutput, ListenerRule, LoadBalancerOutput, TargetGroup,
+    TargetHealth, TargetState,
+};
+use landfall_provider::{
+    AutoscalingGroupId, Error, ErrorKind, Found, Input, Port, Probe, Resource, ResourceName,
+    Result, Snapshot, StackName, TargetGroupId, kind,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::cloud::{Cloud, catalog};
+
+/// How a stack is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Status {
+    /// The stack.
+    pub stack: StackName,
+    /// How many resources it holds, images left out; with none there is no such stack.
+    pub resources: usize,
+    /// The balancers.
+    pub balancers: Vec<BalancerStatus>,
+    /// Their listeners.
+    pub listeners: Vec<ListenerStatus>,
+    /// The autoscaling groups.
+    pub groups: Vec<GroupStatus>,
+    /// What is not usable, whatever its kind.
+    pub unusable: Vec<Unusable>,
+}
+
+impl Status {
+    /// Whether there is such a stack.
+    pub fn exists(&self) -> bool {
+        self.resources > 0
+    }
+
+    /// Whether everything is usable, and every target group has a healthy target and no unhealthy one.
+    pub fn is_healthy(&self) -> bool {
+        let mut groups = self
+            .listeners
+            .iter()
+            .flat_map(|listener| &listener.rules)
+            .map(|rule| &rule.target_group);
+        self.exists() && self.unusable.is_empty() && groups.all(TargetGroupStatus::is_healthy)
+    }
+}
+
+/// How a load balancer is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct BalancerStatus {
+    /// Its name in the stack.
+    pub name: ResourceName,
+    /// The name that leads to its nodes, once it is known.
+    pub dns_name: Option<String>,
+}
+
+/// How a listener is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ListenerStatus {
+    /// Its name in the stack.
+    pub name: ResourceName,
+    /// Its port.
+    pub port: Port,
+    /// The address that a browser is given, once it is known.
+    pub url: Option<String>,
+    /// Its rules in the order in which they are tried; the default rule is the last.
+    pub rules: Vec<RuleStatus>,
+}
+
+/// A rule of a listener.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RuleStatus {
+    /// Its place in the order; none for the default rule.
+    pub priority: Option<u16>,
+    /// Which requests it takes; none for the default rule, which takes the rest.
+    pub condition: Option<Condition>,
+    /// Where they go.
+    pub target_group: TargetGroupStatus,
+}
+
+/// How a target group is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TargetGroupStatus {
+    /// Its name in the stack; its id, if it is not the stack's own.
+    pub name: String,
+    /// The port that targets are asked on, if it is the stack's own.
+    pub port: Option<Port>,
+    /// Its targets, by zone and id.
+    pub targets: Vec<TargetHealth>,
+}
+
+impl TargetGroupStatus {
+    /// Whether a target is healthy and none is unhealthy.
+    pub fn is_healthy(&self) -> bool {
+        let any = |state| self.targets.iter().any(|target| target.state == state);
+        any(TargetState::Healthy) && !any(TargetState::Unhealthy)
+    }
+}
+
+/// How an autoscaling group is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct GroupStatus {
+    /// Its name in the stack.
+    pub name: ResourceName,
+    /// The fewest instances that scaling leaves.
+    pub min: u32,
+    /// How many there are to be now.
+    pub desired: u32,
+    /// The most that scaling makes.
+    pub max: u32,
+    /// Its instances, by id; also those that ended by themselves not long ago.
+    pub instances: Vec<GroupInstance>,
+}
+
+/// A resource that cannot be used (yet).
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Unusable {
+    /// Which.
+    pub key: landfall_provider::Key,
+    /// Whether it will not become usable by itself.
+    pub failed: bool,
+    /// What it waits for, or why it failed.
+    pub why: String,
+}
+
+/// Looks at a stack: one listing per kind, then the health of its targets.
+///
+/// # Errors
+/// The first question that the provider did not answer. What vanishes between two questions is left out.
+pub async fn status<P: Cloud + ?Sized>(cloud: &P, stack: &StackName) -> Result<Status> {
+    let snapshot = catalog().snapshot(cloud, stack).await?;
+    let resources = snapshot
+        .found()
+        .iter()
+        .filter(|found| found.key.kind != kind::IMAGE)
+        .count();
+    let of = |kind| {
+        snapshot
+            .found()
+            .iter()
+            .filter(move |found| found.key.kind == kind)
+    };
+    let balancers = of(kind::LOAD_BALANCER).map(|found| BalancerStatus {
+        name: found.key.name.clone(),
+        dns_name: known::<LoadBalancerOutput>(found).map(|output| output.dns_name),
+    });
+    let listeners = of(kind::LISTENER).map(|found| listener(cloud, &snapshot, found));
+    let groups = of(kind::AUTOSCALING_GROUP).map(|found| group(cloud, found));
+    let (listeners, groups) = futures::try_join!(try_join_all(listeners), try_join_all(groups))?;
+    Ok(Status {
+        stack: stack.clone(),
+        resources,
+        balancers: balancers.collect(),
+        listeners,
+        groups,
+        unusable: snapshot.found().iter().filter_map(unusable).collect(),
+    })
+}
+
+async fn listener<P: Cloud + ?Sized>(
+    cloud: &P,
+    snapshot: &Snapshot,
+    found: &Found,
+) -> Result<ListenerStatus> {
+    let spec: Listener = spec(found)?;
+    let mut rules: Vec<(ListenerRule, Option<u16>)> = Vec::new();
+    for found in snapshot.of_kind(&kind::LISTENER_RULE) {
+        let rule: ListenerRule = self::spec(found)?;
+        if rule
+            .listener
+            .known()
+            .is_some_and(|id| id.as_ref() == found.id)
+        {
+            let priority = Some(rule.priority);
+            rules.push((rule, priority));
+        }
+    }
+    rules.sort_by_key(|(_, priority)| *priority);
+    let mut told = Vec::new();
+    for (rule, priority) in rules {
+        told.push(RuleStatus {
+            priority,
+            condition: Some(rule.condition),
+            target_group: target_group(cloud, snapshot, &rule.target_group).await?,
+        });
+    }
+    told.push(RuleStatus {
+        priority: None,
+        condition: None,
+        target_group: target_group(cloud, snapshot, &spec.target_group).await?,
+    });
+    Ok(ListenerStatus {
+        name: found.key.name.clone(),
+        port: spec.port,
+        url: known::<ListenerOutput>(found).map(|output| output.url),
+        rules: told,
+    })
+}
+
+async fn target_group<P: Cloud + ?Sized>(
+    cloud: &P,
+    snapshot: &Snapshot,
+    id: &Input<TargetGroupId>,
+) -> Result<TargetGroupStatus> {
+    let id = id
+        .known()
+        .cloned()
+        .unwrap_or_else(|| TargetGroupId::from(""));
+    let own = snapshot
+        .of_kind(&kind::TARGET_GROUP)
+        .find(|found| found.id == id.as_ref());
+    let spec = own.map(spec::<TargetGroup>).transpose()?;
+    Ok(TargetGroupStatus {
+        name: own.map_or_else(|| id.to_string(), |found| found.key.name.to_string()),
+        port: spec.map(|spec| spec.port),
+        targets: unless_gone(cloud.target_health(&id).await)?,
+    })
+}
+
+async fn group<P: Cloud + ?Sized>(cloud: &P, found: &Found) -> Result<GroupStatus> {
+    let spec: AutoscalingGroup = spec(found)?;
+    let id = AutoscalingGroupId::from(found.id.clone());
+    Ok(GroupStatus {
+        name: found.key.name.clone(),
+        min: spec.min,
+        desired: spec.desired,
+        max: spec.max,
+        instances: unless_gone(cloud.group_instances(&id).await)?,
+    })
+}
+
+/// What is gone since the listing has nothing more to tell, and is no failure.
+fn unless_gone<T>(answer: Result<Vec<T>>) -> Result<Vec<T>> {
+    match answer {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        answer => answer,
+    }
+}
+
+fn unusable(found: &Found) -> Option<Unusable> {
+    let (failed, why) = match &found.state {
+        Probe::Usable(_) | Probe::Absent => return None,
+        Probe::Pending(why) | Probe::Ending(why) => (false, why),
+        Probe::Failed(why) => (true, why),
+    };
+    Some(Unusable {
+        key: found.key.clone(),
+        failed,
+        why: why.clone(),
+    })
+}
+
+fn spec<R: Resource>(found: &Found) -> Result<R> {
+    R::deserialize(&found.spec).map_err(|error| {
+        Error::new(
+            ErrorKind::Invalid,
+            format_args!("{} is not what its kind looks like", found.key),
+        )
+        .caused_by(error)
+    })
+}
+
+/// What is known of it, once it is usable.
+fn known<O: DeserializeOwned>(found: &Found) -> Option<O> {
+    match &found.state {
+        Probe::Usable(output) => O::deserialize(output).ok(),
+        _ => None,
+    }
+}
