@@ -1,6 +1,9 @@
 //! The planner and the engine, from outside.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod apply;
 mod planning;
 mod random;
+mod speed;
 mod things;

@@ -1,0 +1,308 @@
+//! The architecture's invariants, held by reading the workspace itself.
+//!
+//! A new crate needs a row in [`MAY_KNOW`]; a new exception needs a reason beside it.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Which crates of the workspace a crate may depend on, directly. The same for build dependencies.
+/// For its tests it may also use `landfall-testkit`.
+const MAY_KNOW: &[(&str, &[&str])] = &[
+    ("landfall-provider", &[]),
+    ("landfall-network", &["landfall-provider"]),
+    ("landfall-compute", &["landfall-provider"]),
+    ("landfall-lb", &["landfall-provider"]),
+    ("landfall-container", &["landfall-provider"]),
+    ("landfall-local", KINDS),
+    ("landfall-pipeline", KINDS),
+    (
+        "landfall-cli",
+        &[
+            "landfall-pipeline",
+            "landfall-local",
+            "landfall-provider",
+            "landfall-network",
+            "landfall-compute",
+            "landfall-lb",
+            "landfall-container",
+        ],
+    ),
+    ("xtask", &["landfall-cli"]),
+    ("landfall-testkit", &["landfall-provider"]),
+    ("digipay", &[]),
+    (
+        "custom-pipeline",
+        &[
+            "landfall-local",
+            "landfall-provider",
+            "landfall-network",
+            "landfall-compute",
+            "landfall-lb",
+            "landfall-container",
+        ],
+    ),
+    // A network alone, on whatever provider is at hand.
+    (
+        "network-only",
+        &["landfall-provider", "landfall-network", "landfall-local"],
+    ),
+];
+
+/// The interface and every crate of kinds: they meet in whoever knows them all.
+const KINDS: &[&str] = &[
+    "landfall-provider",
+    "landfall-network",
+    "landfall-compute",
+    "landfall-lb",
+    "landfall-container",
+];
+
+const TESTKIT: &str = "landfall-testkit";
+
+/// Where the kernel is called by hand.
+const UNSAFE_ALLOWED: &[&str] = &[
+    "local/src/sys/",
+    // Its tests run in namespaces of their own, which a process enters between fork and exec.
+    "local/src/fabric/tests/support.rs",
+];
+
+const LONGEST_FILE: usize = 600;
+
+/// What the planner must not know: time, chance, the outside, and whatever waits.
+const NOT_IN_PLAN: &[&str] = &[
+    "tokio",
+    "async",
+    "await",
+    "futures",
+    "aws",
+    "aws_sdk",
+    "rand",
+    "Instant",
+    "SystemTime",
+    "env",
+    "fs",
+    "net",
+    "process",
+    "thread",
+    "Provider",
+    "Catalog",
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
+}
+
+/// The members of the workspace, as `cargo` sees them.
+fn packages() -> Vec<Value> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let output = Command::new(cargo)
+        .args([
+            "metadata",
+            "--no-deps",
+            "--offline",
+            "--format-version",
+            "1",
+        ])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    metadata["packages"].as_array().unwrap().clone()
+}
+
+/// Every Rust file of the workspace, by its path from the root.
+fn sources() -> BTreeMap<String, String> {
+    let mut sources = BTreeMap::new();
+    let mut folders = vec![root()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if path.is_dir() {
+                if name != "target" && !name.starts_with('.') {
+                    folders.push(path);
+                }
+            } else if name.ends_with(".rs") {
+                let short = path
+                    .strip_prefix(root())
+                    .unwrap()
+                    .to_string_lossy()
+                    .into_owned();
+                // Somebody's editor may take a file away while this reads.
+                if let Ok(text) = fs::read_to_string(&path) {
+                    sources.insert(short, text);
+                }
+            }
+        }
+    }
+    assert!(sources.contains_key("testkit/tests/architecture.rs"));
+    assert!(sources.contains_key("provider/src/lib.rs"));
+    sources
+}
+
+/// The code of a file without its line comments and string literals that stand on one line.
+fn code(text: &str) -> String {
+    let mut code = String::new();
+    for line in text.lines() {
+        let mut in_string = false;
+        let mut before = ' ';
+        for (at, c) in line.char_indices() {
+            match c {
+                '"' if before != '\\' && before != '\'' => in_string = !in_string,
+                '/' if !in_string && line[at..].starts_with("//") => break,
+                _ if !in_string => code.push(c),
+                _ => {}
+            }
+            before = if before == '\\' && c == '\\' { ' ' } else { c };
+        }
+        code.push('\n');
+    }
+    code
+}
+
+fn words(text: &str) -> BTreeSet<String> {
+    code(text)
+        .split(|c: char| !c.is_alphanumeric() && c != '_')
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// `serde` attributes that make errors unreadable.
+fn vague_serde(text: &str) -> Vec<&'static str> {
+    let code = code(text).split_whitespace().collect::<String>();
+    let attributes: Vec<&str> = code
+        .split("serde(")
+        .skip(1)
+        .map(|rest| rest.split(")]").next().unwrap_or(rest))
+        .collect();
+    ["untagged", "flatten"]
+        .into_iter()
+        .filter(|word| {
+            attributes
+                .iter()
+                .any(|attribute| attribute.split(',').any(|one| one == *word))
+        })
+        .collect()
+}
+
+#[test]
+fn the_rules_see_what_breaks_them() {
+    assert!(words("fn f() { unsafe { g() } }").contains("unsafe"));
+    assert!(!words("#![expect(unsafe_code)] // unsafe\nlet x = \"unsafe\";").contains("unsafe"));
+    assert!(words("let quote = '\"'; async {}").contains("async"));
+    assert_eq!(
+        vague_serde("#[serde(rename_all = \"a\", untagged)]"),
+        ["untagged"]
+    );
+    assert_eq!(
+        vague_serde("#[serde(\n    default,\n    flatten\n)]"),
+        ["flatten"]
+    );
+    assert!(vague_serde("#[serde(default)] let list = lists.flatten();").is_empty());
+}
+
+#[test]
+fn crates_know_only_whom_they_may() {
+    let may_know: BTreeMap<&str, BTreeSet<&str>> = MAY_KNOW
+        .iter()
+        .map(|(name, others)| (*name, others.iter().copied().collect()))
+        .collect();
+    let packages = packages();
+    let members: BTreeSet<&str> = packages
+        .iter()
+        .map(|one| one["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        members,
+        may_know.keys().copied().collect(),
+        "the table has a row for every crate, and no more"
+    );
+    for package in &packages {
+        let name = package["name"].as_str().unwrap();
+        for dependency in package["dependencies"].as_array().unwrap() {
+            let other = dependency["name"].as_str().unwrap();
+            if !members.contains(other) {
+                continue;
+            }
+            let for_tests = dependency["kind"] == "dev";
+            assert!(
+                may_know[name].contains(other) || (for_tests && other == TESTKIT),
+                "{name} must not depend on {other}"
+            );
+        }
+    }
+}
+
+#[test]
+fn libraries_have_no_features_by_default() {
+    for package in packages() {
+        let name = package["name"].as_str().unwrap();
+        let default = package["features"]["default"].as_array();
+        assert!(
+            default.is_none_or(Vec::is_empty),
+            "{name} turns features on by default"
+        );
+    }
+}
+
+#[test]
+fn the_planner_knows_no_time_no_chance_and_no_provider() {
+    let sources = sources();
+    let words = words(&sources["provider/src/plan.rs"]);
+    assert!(words.contains("Snapshot"));
+    for banned in NOT_IN_PLAN {
+        assert!(
+            !words.contains(*banned),
+            "provider/src/plan.rs mentions {banned}"
+        );
+    }
+}
+
+#[test]
+fn the_kernel_is_called_by_hand_in_one_place_only() {
+    for (path, text) in sources() {
+        if UNSAFE_ALLOWED.iter().any(|place| path.starts_with(place)) {
+            continue;
+        }
+        let words = words(&text);
+        assert!(!words.contains("unsafe"), "{path} uses unsafe");
+        assert!(
+            !words.contains("unsafe_code"),
+            "{path} lifts the ban on unsafe"
+        );
+    }
+}
+
+#[test]
+fn files_stay_short() {
+    let long: Vec<String> = sources()
+        .into_iter()
+        .map(|(path, text)| (path, text.lines().count()))
+        .filter(|(_, lines)| *lines > LONGEST_FILE)
+        .map(|(path, lines)| format!("{path}: {lines}"))
+        .collect();
+    assert!(long.is_empty(), "over {LONGEST_FILE} lines: {long:?}");
+}
+
+#[test]
+fn serialised_forms_are_explicit() {
+    for (path, text) in sources() {
+        let vague = vague_serde(&text);
+        assert!(vague.is_empty(), "{path} uses serde({})", vague.join(", "));
+    }
+}
