@@ -1,5 +1,9 @@
 //! The same builds through Docker's BuildKit, Docker's classic builder, and Podman: real engines.
 #![cfg(all(feature = "engine", target_os = "linux"))]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers too"
+)]
 
 mod engine_support;
 

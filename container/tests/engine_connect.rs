@@ -1,5 +1,9 @@
 //! Finding an engine, and losing it: against sockets that behave like everything but a good engine.
 #![cfg(all(feature = "engine", target_os = "linux"))]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers too"
+)]
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -10,6 +14,9 @@ use landfall_container::engine::{Engine, Environment};
 use landfall_container::{BuildRequest, Builder as _, Error, Store};
 use tempfile::TempDir;
 
+/// What a pretended engine answers to the first line of a request.
+type Answer = fn(&str) -> Option<String>;
+
 fn at(host: String) -> Environment {
     Environment {
         docker_host: Some(host),
@@ -19,7 +26,7 @@ fn at(host: String) -> Environment {
 
 /// A socket that gives each connection the answer that `answer` makes of the request's first line, then hangs
 /// up. No answer at all leaves the connection open.
-fn server(answer: fn(&str) -> Option<String>) -> (TempDir, Environment) {
+fn server(answer: Answer) -> (TempDir, Environment) {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("engine.sock");
     let listener = UnixListener::bind(&socket).unwrap();
@@ -75,7 +82,7 @@ fn http(status: &str, body: &str) -> Option<String> {
     ))
 }
 
-const VERSION: &str = r#"{"Version":"26.1.5","ApiVersion":"1.45","Os":"linux","Arch":"amd64","Components":[{"Name":"Engine","Version":"26.1.5"}]}"#;
+const VERSION: &str = r#"{"Version":"28.5.2","ApiVersion":"1.51","Os":"linux","Arch":"amd64","Components":[{"Name":"Engine","Version":"28.5.2"}]}"#;
 
 async fn problem(environment: &Environment) -> String {
     let error = Engine::connect(environment).await.unwrap_err();
@@ -157,7 +164,7 @@ async fn an_engine_that_does_not_answer_costs_two_seconds() {
 
 #[tokio::test]
 async fn what_is_no_engine_is_called_so() {
-    let answers: [fn(&str) -> Option<String>; 4] = [
+    let answers: [Answer; 4] = [
         |_| http("404 Not Found", "<html>nginx</html>"),
         |_| http("200 OK", "{}"),
         |_| http("200 OK", "<html>welcome</html>"),
@@ -182,7 +189,7 @@ fn build_things(dir: &Path) -> (BuildRequest, Store) {
     )
 }
 
-async fn build(answer: fn(&str) -> Option<String>) -> Error {
+async fn build(answer: Answer) -> Error {
     let (dir, environment) = server(answer);
     let (request, store) = build_things(dir.path());
     let engine = Engine::connect(&environment).await.unwrap();
@@ -195,7 +202,7 @@ async fn build(answer: fn(&str) -> Option<String>) -> Error {
 #[tokio::test]
 async fn a_connection_that_is_lost_midway_is_no_failed_build() {
     // Half an answer, then nothing: with a length that is not kept, and as a stream that just ends.
-    let answers: [fn(&str) -> Option<String>; 3] = [
+    let answers: [Answer; 3] = [
         |line| {
             match line.contains("/version") {
             true => http("200 OK", VERSION),
@@ -251,4 +258,37 @@ async fn an_answer_that_is_no_message_is_quoted() {
     assert!(matches!(error, Error::Engine { .. }), "{error:?}");
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert!(cause.contains("<html>proxy"), "{cause}");
+}
+
+#[tokio::test]
+async fn an_engine_whose_buildkit_takes_no_archive_builds_without_it() {
+    // As Docker 26 with containerd's image store answers, and with its own.
+    let answers: [(Answer, bool); 2] = [
+        (
+            |line| match line.contains("/version") {
+                true => http("200 OK", &VERSION.replace("28.5.2", "26.1.5")),
+                false => http(
+                    "200 OK",
+                    r#"{"DriverStatus":[["driver-type","io.containerd.snapshotter.v1"]]}"#,
+                ),
+            },
+            false,
+        ),
+        (
+            |line| match line.contains("/version") {
+                true => http("200 OK", &VERSION.replace("28.5.2", "26.1.5")),
+                false => http(
+                    "200 OK",
+                    r#"{"DriverStatus":[["Backing Filesystem","extfs"]]}"#,
+                ),
+            },
+            true,
+        ),
+    ];
+    for (answer, buildkit) in answers {
+        let (_dir, environment) = server(answer);
+        let engine = Engine::connect(&environment).await.unwrap();
+        assert_eq!(engine.uses_buildkit(), buildkit);
+        assert_eq!(engine.version(), "26.1.5");
+    }
 }

@@ -2,6 +2,10 @@
 //!
 //! Besides the engine these need `docker-registry` and `busybox` (Debian: `docker-registry`, `busybox-static`).
 #![cfg(all(feature = "engine", target_os = "linux"))]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers too"
+)]
 
 mod engine_support;
 

@@ -231,6 +231,7 @@ fn is_bookkeeping(line: &str) -> bool {
         let id = rest
             .strip_prefix("Running in ")
             .or_else(|| rest.strip_prefix("Using cache "))
+            .or_else(|| rest.strip_prefix("Removed intermediate container "))
             .unwrap_or(rest);
         return id.is_empty() || id == "Using cache" || is_id(id);
     }

@@ -36,6 +36,7 @@ const CLASSIC: &[&str] = &[
     r#"{"stream":"\u001b[91mline two\n\u001b[0m"}"#,
     r#"{"stream":"hello you\n"}"#,
     r#"{"stream":"Removing intermediate container a4caa92f4fb9\n"}"#,
+    r#"{"stream":" ---\u003e Removed intermediate container a4caa92f4fb9\n"}"#,
     r#"{"errorDetail":{"code":3,"message":"The command '/bin/sh -c exit 3' returned a non-zero code: 3"},"error":"The command '/bin/sh -c exit 3' returned a non-zero code: 3"}"#,
 ];
 
