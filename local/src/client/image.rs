@@ -33,7 +33,12 @@ impl Provider<Image> for Local {
                 line: line.to_owned(),
             })
         };
-        let builder: Box<dyn container::Builder> = Box::new(container::daemonless::Daemonless);
+        let builder = want
+            .recipe
+            .builder
+            .choose(&output)
+            .await
+            .map_err(|error| failed("no builder is at hand", error))?;
         let built = container::build(builder.as_ref(), &request, &self.0.store, &output)
             .await
             .map_err(|error| failed("the image was not built", error))?;

@@ -45,17 +45,15 @@ pub(super) fn keep_group(cloud: &Arc<Cloud>, id: AutoscalingGroupId) {
         let mut changes = cloud.changed.subscribe();
         loop {
             changes.mark_unchanged();
-            let (acts, again) = match view(&mut cloud.lock(), &id) {
-                Some(view)
-                    if view.ending
-                        && view.members.is_empty()
-                        && !has_machines(&cloud.lock(), &id) =>
-                {
-                    break;
+            let next = {
+                let inner = cloud.lock();
+                match view(&inner, &id) {
+                    None => return,
+                    Some(view) if view.ending && !has_machines(&inner, &id) => None,
+                    Some(view) => Some(group::decide(&view)),
                 }
-                Some(view) => group::decide(&view),
-                None => return,
             };
+            let Some((acts, again)) = next else { break };
             for act in acts {
                 let done = match act {
                     Act::Launch(subnet) => launch(&cloud, &id, &subnet),
@@ -109,8 +107,7 @@ pub(super) fn keep_group(cloud: &Arc<Cloud>, id: AutoscalingGroupId) {
 }
 
 /// What the group is like now; `None` when it is gone.
-fn view(inner: &mut Inner, id: &AutoscalingGroupId) -> Option<View> {
-    let inner = &*inner;
+fn view(inner: &Inner, id: &AutoscalingGroupId) -> Option<View> {
     let group = inner.state.tables.autoscaling_groups.get(id)?;
     let version = group
         .spec
@@ -160,11 +157,8 @@ fn view(inner: &mut Inner, id: &AutoscalingGroupId) -> Option<View> {
 }
 
 fn has_machines(inner: &Inner, id: &AutoscalingGroupId) -> bool {
-    inner
-        .state
-        .machines
-        .values()
-        .any(|machine| machine.group.as_ref() == Some(id) && machine.phase == Phase::Stopping)
+    let mut machines = inner.state.machines.values();
+    machines.any(|machine| machine.group.as_ref() == Some(id) && machine.has_interface())
 }
 
 /// Starts a new instance of a group.
