@@ -38,6 +38,14 @@ pub(crate) enum Error {
         /// Why.
         source: io::Error,
     },
+    /// A new link was not put into service in time. It may be later.
+    #[error("the link {link} of {node} does not come into service")]
+    Silent {
+        /// Which namespace.
+        node: String,
+        /// Which link.
+        link: String,
+    },
     /// The kernel refused a change. Those before it are in force; applying again goes on.
     #[error("cannot configure the network of {node}")]
     Kernel {
@@ -109,10 +117,14 @@ impl Fabric {
             node.install(&want.ruleset)?;
             node.delete_missing(want)?;
         }
-        self.add_links(&layout)?;
+        let added = self.add_links(&layout)?;
         for (id, want) in &layout {
             let node = self.nodes.get_mut(id).expect("all were made above");
             node.add_missing(want)?;
+        }
+        for (id, index) in added {
+            let node = self.nodes.get_mut(id).expect("it got a link");
+            node.wait_until_sending(index)?;
         }
         Ok(())
     }
@@ -154,7 +166,9 @@ impl Fabric {
         Ok(())
     }
 
-    fn add_links(&mut self, layout: &Layout) -> Result<()> {
+    /// Adds links that are missing, and says which they are.
+    fn add_links<'a>(&mut self, layout: &'a Layout) -> Result<Vec<(&'a NodeId, u32)>> {
+        let mut added = Vec::new();
         for (id, want) in layout {
             for (index, link) in &want.links {
                 if self.nodes[id].links().contains_key(index) {
@@ -164,9 +178,15 @@ impl Fabric {
                 let node = self.nodes.get_mut(id).expect("all were made before");
                 node.add_link(link, &peer)?;
                 let peer = self.nodes.get_mut(&link.peer).expect("looked up above");
-                peer.bring_up(link.there.index)?;
+                if let Err(error) = peer.bring_up(link.there.index) {
+                    // Half a link would count as there when this is tried again.
+                    let node = self.nodes.get_mut(id).expect("it was there above");
+                    node.delete_link(*index)?;
+                    return Err(error);
+                }
+                added.push((id, *index));
             }
         }
-        Ok(())
+        Ok(added)
     }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
-use std::{fmt, fs, io};
+use std::time::{Duration, Instant};
+use std::{fmt, fs, io, thread};
 
 use super::layout::{Link, Node, NodeId};
 use super::{Error, Result};
@@ -51,6 +52,13 @@ const TRACKING: &[(&str, &str)] = &[
     ("netfilter/nf_conntrack_tcp_timeout_close", "5"),
     ("netfilter/nf_conntrack_tcp_be_liberal", "1"),
 ];
+
+/// How long the kernel may take to put a link into service, which is a matter of microseconds
+/// unless its worker threads find no processor.
+const SENDING_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How often it is asked meanwhile.
+const SENDING_INTERVAL: Duration = Duration::from_millis(1);
 
 /// A namespace and what is in it.
 pub(super) struct LiveNode {
@@ -145,6 +153,24 @@ impl LiveNode {
     pub(super) fn bring_up(&mut self, index: u32) -> Result<()> {
         let result = self.netlink.set_link_up(index);
         self.refused(result)
+    }
+
+    /// Waits until a link sends, which both its ends have been brought up for.
+    pub(super) fn wait_until_sending(&mut self, index: u32) -> Result<()> {
+        let deadline = Instant::now() + SENDING_DEADLINE;
+        loop {
+            let result = self.netlink.is_sending(index);
+            if self.refused(result)? {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(Error::Silent {
+                    node: self.name.clone(),
+                    link: self.have.links[&index].here.name.clone(),
+                });
+            }
+            thread::sleep(SENDING_INTERVAL);
+        }
     }
 
     /// Deletes a link, and gives it back.

@@ -11,9 +11,9 @@ use landfall_provider::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Addresses at the beginning of every subnet that AWS keeps for itself.
+/// Addresses at the beginning of every subnet that AWS keeps for itself; the last is the fifth.
 ///
-/// The fabric counts on it: links that lead out of a VPC have the numbers that these leave free.
+/// <https://docs.aws.amazon.com/vpc/latest/userguide/subnet-sizing.html>. The fabric counts on it: links that lead out of a VPC have the numbers that these leave free.
 const RESERVED: u32 = 4;
 
 /// The id of a network interface: `eni-…`.
@@ -186,14 +186,6 @@ impl Ports {
         to: u16::MAX,
     };
 
-    /// One port.
-    pub(crate) fn one(port: u16) -> Self {
-        Self {
-            from: port,
-            to: port,
-        }
-    }
-
     /// As a range.
     pub(crate) fn range(self) -> RangeInclusive<u16> {
         self.from..=self.to
@@ -275,7 +267,8 @@ impl Topology {
                 continue;
             };
             let first = u32::from(subnet.cidr.network()).saturating_add(RESERVED);
-            if !subnet.cidr.contains(&place.address) || u32::from(place.address) < first {
+            let free = first..u32::from(subnet.cidr.broadcast());
+            if !free.contains(&u32::from(place.address)) {
                 faults.push(format!(
                     "{who} has {}, which is not a free address of {}",
                     place.address, subnet.cidr

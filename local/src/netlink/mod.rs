@@ -17,26 +17,22 @@ pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 #[error("cannot {doing}: {why}")]
 pub(crate) struct Error {
     /// What was asked for, as a verb and its object.
-    pub(crate) doing: String,
+    doing: String,
     /// The kernel's error, with the text that it attached.
     why: String,
-    /// The kernel's error number, when it gave one.
-    pub(crate) errno: Option<i32>,
 }
 
 impl Error {
     fn new(doing: impl Into<String>, reply: ReplyError) -> Self {
         let doing = doing.into();
         let why = reply.to_string();
-        let errno = reply.as_io_error().raw_os_error();
-        Self { doing, why, errno }
+        Self { doing, why }
     }
 
     fn io(doing: impl Into<String>, error: &io::Error) -> Self {
         Self {
             doing: doing.into(),
             why: error.to_string(),
-            errno: error.raw_os_error(),
         }
     }
 }

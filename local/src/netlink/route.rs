@@ -154,6 +154,28 @@ impl Netlink {
         self.acknowledge(&request, doing)
     }
 
+    /// Whether a link that is up has begun to send.
+    ///
+    /// It does so a moment after its peer came up; until then it drops what it should send.
+    pub(crate) fn is_sending(&mut self, index: u32) -> Result<bool> {
+        let doing = || format!("look at link {index}");
+        let header = Ifinfomsg {
+            ifi_index: index.cast_signed(),
+            ..Ifinfomsg::new()
+        };
+        let request = rt_link::Request::new().op_getlink_do(&header);
+        let mut reply = self
+            .socket
+            .request(&request)
+            .map_err(|error| Error::io(doing(), &error))?;
+        let (_, attributes) = reply
+            .recv_one()
+            .map_err(|error| Error::new(doing(), error))?;
+        Ok(attributes
+            .get_operstate()
+            .is_ok_and(|state| state == IF_OPER_UP))
+    }
+
     /// Deletes a link, and with it its peer and the routes and neighbours of both.
     pub(crate) fn delete_link(&mut self, index: u32) -> Result<()> {
         let header = Ifinfomsg {
@@ -249,6 +271,9 @@ impl Netlink {
 
 /// `IFLA_INFO_DATA` of `linux/if_link.h`.
 const IFLA_INFO_DATA: u16 = 2;
+
+/// `IF_OPER_UP` of `linux/if.h`: set together with the queue that sends.
+const IF_OPER_UP: u8 = 6;
 
 /// `VETH_INFO_PEER` of `linux/veth.h`.
 const VETH_INFO_PEER: u16 = 1;

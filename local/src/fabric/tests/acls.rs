@@ -2,7 +2,7 @@
 
 use super::support::{
     Outcome, add_group, add_interface, add_public_vpc, add_subnet, address, connect, entry,
-    everything, internet, isolated_test, serve,
+    everything, internet, isolated_test, only, serve,
 };
 use crate::fabric::{Fabric, NetworkAcl, Ports, Topology, Traffic};
 
@@ -27,7 +27,7 @@ fn behind(acl: NetworkAcl) -> Topology {
 }
 
 fn tcp(port: u16) -> Traffic {
-    Traffic::Tcp(Ports::one(port))
+    Traffic::Tcp(only(port))
 }
 
 isolated_test! {

@@ -1,5 +1,6 @@
 //! Applying over what is there: nothing twice, nothing left, nothing broken.
 
+use std::os::fd::AsFd;
 use std::time::Instant;
 
 use super::support::{
@@ -8,6 +9,9 @@ use super::support::{
 use crate::fabric::layout::{self, NodeId};
 use crate::fabric::node::LiveNode;
 use crate::fabric::{Error, Fabric, Interface};
+use crate::netlink::Netlink;
+use crate::netlink::route::{End, Mac};
+use crate::sys::netns::Namespace;
 
 /// How many requests the kernel has got.
 fn requests(fabric: &mut Fabric) -> u32 {
@@ -147,5 +151,38 @@ isolated_test! {
         let Err(Error::Invalid(faults)) = fabric.apply(&topology) else { panic!("applied") };
         insta::assert_snapshot!(faults.join("\n"));
         assert_eq!(fabric.nodes.len(), 1);
+    }
+}
+
+isolated_test! {
+    fn a_refused_change_can_be_made_again() {
+        let topology = two_zones("a", 0);
+        let mut fabric = Fabric::new().unwrap();
+        let mut empty = topology.clone();
+        empty.interfaces.clear();
+        fabric.apply(&empty).unwrap();
+        let router = fabric.nodes[&NodeId::Router("vpc-a".into())].namespace().clone();
+        // Somebody else's link is in the way: the number of an instance's link is taken.
+        let (other, ()) = Namespace::create(|| Ok(())).unwrap();
+        let end = |index: u32, name: &str| End {
+            index,
+            name: name.to_owned(),
+            mac: Mac([2, 9, 9, 9, 9, index.to_be_bytes()[3]]),
+            group: 0,
+        };
+        let mut netlink = router.enter(Netlink::open).unwrap().unwrap();
+        netlink.add_veth(&end(0x0a06, "foreign"), &end(9, "foreign"), other.as_fd()).unwrap();
+        let error = fabric.apply(&topology).unwrap_err();
+        assert!(matches!(error, Error::Kernel { .. }), "{error:?}");
+        netlink.delete_link(0x0a06).unwrap();
+        fabric.apply(&topology).unwrap();
+        let lb = fabric.namespace(&"eni-a-lb-0".into()).unwrap();
+        for name in ["eni-a-web-0", "eni-a-web-1"] {
+            serve(fabric.namespace(&name.into()).unwrap(), 8000);
+        }
+        for target in ["10.0.10.6", "10.0.11.6"] {
+            let seen = Outcome::Seen(address("10.0.0.6"));
+            assert_eq!(connect(lb, address(target), 8000), seen);
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::support::{
     CLIENT, Outcome, add_group, add_interface, add_nat, add_public_vpc, add_subnet, address,
-    answering, ask_udp, connect, entry, everything, internet, isolated_test, network, serve,
+    answering, ask_udp, connect, entry, everything, internet, isolated_test, network, only, serve,
     serve_at, serve_udp, tcp, two_zones,
 };
 use crate::fabric::layout::S3_ADDRESS;
@@ -45,7 +45,7 @@ isolated_test! {
         add_interface(&mut topology, "web", "a", "10.0.0.4", Some("203.0.113.10"), &["sg-web"]);
         let acl = NetworkAcl {
             inbound: [
-                (100, entry(true, Traffic::Tcp(Ports::one(80)), "203.0.113.0/24")),
+                (100, entry(true, Traffic::Tcp(only(80)), "203.0.113.0/24")),
                 (110, entry(true, Traffic::Tcp(Ports { from: 1024, to: u16::MAX }), "203.0.113.250/32")),
             ]
             .into(),
@@ -226,9 +226,10 @@ isolated_test! {
         add_subnet(&mut topology, "b", "a", "10.0.1.0/24", Some("rtb-b"));
         add_group(&mut topology, "sg-open", &[everything()], &[everything()]);
         add_interface(&mut topology, "web", "b", "10.0.1.4", None, &["sg-open"]);
+        add_interface(&mut topology, "public", "a", "10.0.0.4", Some("203.0.113.4"), &["sg-open"]);
         topology.subnets.get_mut(&"subnet-a".into()).unwrap().network_acl = Some("acl-a".into());
         let all = entry(true, Traffic::All, "0.0.0.0/0");
-        let https = entry(true, Traffic::Tcp(Ports::one(443)), "0.0.0.0/0");
+        let https = entry(true, Traffic::Tcp(only(443)), "0.0.0.0/0");
         let answers = |cidr| entry(true, Traffic::Tcp(Ports { from: 1024, to: u16::MAX }), cidr);
         let mut fabric = Fabric::new().unwrap();
         let mut outcome = |acl: NetworkAcl| {
@@ -255,5 +256,9 @@ isolated_test! {
         serve(fabric.internet(), 443);
         let web = fabric.namespace(&"eni-web".into()).unwrap();
         assert_eq!(connect(web, CLIENT, 443), seen);
+        // The way to a public address of the own VPC leads over the internet, too.
+        let public = fabric.namespace(&"eni-public".into()).unwrap();
+        serve(public, 443);
+        assert_eq!(connect(web, address("203.0.113.4"), 443), seen);
     }
 }

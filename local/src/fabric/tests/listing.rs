@@ -5,7 +5,8 @@ use std::process::{Command, Stdio};
 use super::support::{isolated_test, two_zones};
 use crate::fabric::Fabric;
 use crate::fabric::layout::{self, NodeId};
-use crate::netlink::ruleset::Ruleset;
+use crate::netlink::Netlink;
+use crate::netlink::ruleset::{Chain, Field, Match, Rule, Ruleset, Set, Verdict};
 use crate::sys::netns::Namespace;
 
 #[test]
@@ -81,6 +82,11 @@ fn nft(namespace: &Namespace, arguments: &[&str], input: Option<&str>) -> String
     blocks.join("\n\n")
 }
 
+/// An empty namespace.
+fn open() -> (Namespace, Netlink) {
+    Namespace::create(|| Ok(Netlink::open().unwrap().with_nftables().unwrap())).unwrap()
+}
+
 /// Loads the printed rules with `nft` into an empty namespace that has the same links.
 fn loaded(ruleset: &Ruleset) -> String {
     let (namespace, ()) = Namespace::create(|| Ok(())).unwrap();
@@ -95,11 +101,8 @@ isolated_test! {
         fabric.apply(&topology).unwrap();
         for (id, node) in &fabric.nodes {
             let ruleset = &node.have().ruleset;
-            // Numbers of links are printed as names where a link has that number.
-            let (copy, mut netlink) = Namespace::create(|| {
-                Ok(crate::netlink::Netlink::open().unwrap().with_nftables().unwrap())
-            })
-            .unwrap();
+            // In another namespace, for numbers of links are printed as names where there are links.
+            let (copy, mut netlink) = open();
             netlink.install(&Ruleset::default(), ruleset).unwrap();
             let listed = listed(&copy);
             if *ruleset == Ruleset::default() {
@@ -130,6 +133,71 @@ isolated_test! {
             fresh.apply(&step).unwrap();
             let fresh = &fresh.nodes[&NodeId::Router("vpc-a".into())];
             assert_eq!(listed(router.namespace()), listed(fresh.namespace()));
+        }
+    }
+}
+
+/// A ruleset with one of everything that can be asked and done.
+fn everything() -> Ruleset {
+    let conditions = [
+        Match::Is(Field::IncomingLink, 1),
+        Match::Is(Field::OutgoingGroup, 300),
+        Match::IsNot(Field::Source, [10, 0, 0, 4].into()),
+        Match::In(Field::Destination, "10.0.0.4/32".parse().unwrap()),
+        Match::In(Field::Destination, "10.0.128.0/17".parse().unwrap()),
+        Match::In(Field::Source, "10.0.0.0/8".parse().unwrap()),
+        Match::In(Field::Source, "10.0.0.4/30".parse().unwrap()),
+        Match::InSet(Field::Source, "some".to_owned()),
+        Match::Protocol(47),
+    ];
+    let single = conditions.map(|condition| Rule::new([condition], Verdict::Return));
+    let ports = |protocol, ports| [Match::Protocol(protocol), Match::Ports(ports)];
+    let mut rules = single.to_vec();
+    rules.extend([
+        Rule::new(ports(6, 80..=80), Verdict::Accept),
+        Rule::new(ports(6, 1024..=65535), Verdict::Drop),
+        Rule::new(ports(17, 0..=53), Verdict::Accept),
+        Rule::new(
+            [Match::Protocol(1), Match::IcmpType(3), Match::IcmpCode(4)],
+            Verdict::Accept,
+        ),
+        Rule::new([Match::Protocol(1), Match::IcmpType(8)], Verdict::Accept),
+    ]);
+    let some = Set::addresses([[10, 0, 0, 4].into(), [10, 0, 0, 5].into()]);
+    let chain = Chain { base: None, rules };
+    Ruleset {
+        sets: [("some".to_owned(), some)].into(),
+        chains: [("conditions".to_owned(), chain)].into(),
+    }
+}
+
+isolated_test! {
+    fn needs_nft_every_condition_is_encoded_as_it_is_printed() {
+        let ruleset = everything();
+        let (copy, mut netlink) = open();
+        netlink.install(&Ruleset::default(), &ruleset).unwrap();
+        assert_eq!(listed(&copy), loaded(&ruleset));
+    }
+}
+
+isolated_test! {
+    fn a_refused_transaction_is_noticed_whatever_its_length() {
+        let (_, mut netlink) = open();
+        for length in 0..140 {
+            let drop = Rule::new([], Verdict::Drop);
+            let mut chain = Chain { base: None, rules: vec![drop; length] };
+            let ruleset = |chain: &Chain| Ruleset {
+                sets: [].into(),
+                chains: [("some".to_owned(), chain.clone())].into(),
+            };
+            let good = ruleset(&chain);
+            let missing = Match::InSet(Field::Source, "missing".to_owned());
+            let place = length / 2;
+            chain.rules.insert(place, Rule::new([missing], Verdict::Drop));
+            let error = netlink.install(&Ruleset::default(), &ruleset(&chain)).unwrap_err();
+            assert!(error.to_string().contains("os error 2)"), "{length}: {error}");
+            netlink.install(&Ruleset::default(), &good).unwrap();
+            netlink.install(&good, &Ruleset::default()).unwrap();
         }
     }
 }
