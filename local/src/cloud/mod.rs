@@ -10,6 +10,7 @@
 mod addresses;
 mod balance;
 mod group;
+mod internet;
 mod keeper;
 mod kinds;
 mod lock;
@@ -70,6 +71,7 @@ pub(crate) fn main(
     runtime.block_on(async {
         let fabric = Fabric::new()?;
         let internet = fabric.internet().clone();
+        internet::say_who_asks(&internet)?;
         let pin = Box::new(move || internet.pin_current_thread());
         let cloud = Arc::new(Cloud {
             forwarder: Forwarder::start("internet", pin).await?,

@@ -177,8 +177,6 @@ impl State {
         let facts = R::admit(
             self,
             &Draft {
-                stack,
-                name,
                 spec: &spec,
                 extras,
             },
@@ -200,8 +198,6 @@ impl State {
         let id = R::Id::from(id.to_owned());
         let old = find::<R>(self, &id)?;
         let new = Draft {
-            stack: &old.stack,
-            name: &old.name,
             spec: &spec,
             extras,
         };

@@ -37,8 +37,6 @@ pub(crate) trait Hosted: Resource {
 
 /// Something that is about to be made or changed.
 pub(crate) struct Draft<'a, R> {
-    pub(crate) stack: &'a StackName,
-    pub(crate) name: &'a ResourceName,
     pub(crate) spec: &'a R,
     pub(crate) extras: &'a Extras,
 }

@@ -1,0 +1,46 @@
+//! A host on the internet that says who asks: what an instance is seen as from outside.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+
+use super::INTERNET_HOST;
+use crate::sys::netns::Namespace;
+
+/// How long no connection is taken after the system had no file for one.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+
+/// Answers every request to port 80 of the host with the address that it came from, as public services
+/// of this sort do.
+pub(super) fn say_who_asks(internet: &Namespace) -> io::Result<()> {
+    let listener = internet.enter(|| StdListener::bind((INTERNET_HOST, 80)))??;
+    listener.set_nonblocking(true)?;
+    let listener = TcpListener::from_std(listener)?;
+    tokio::spawn(async move {
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => drop(tokio::spawn(answer(TokioIo::new(stream), peer))),
+                // Out of files, most likely: others will close theirs.
+                Err(_) => tokio::time::sleep(EXHAUSTED_PAUSE).await,
+            }
+        }
+    });
+    Ok(())
+}
+
+async fn answer(stream: TokioIo<tokio::net::TcpStream>, peer: SocketAddr) {
+    let service = service_fn(move |_: Request<Incoming>| async move {
+        Ok::<_, Infallible>(Response::new(format!("{}\n", peer.ip())))
+    });
+    // A caller that goes away early has its reasons.
+    let _ = hyper::server::conn::http1::Builder::new()
+        .serve_connection(stream, service)
+        .await;
+}
