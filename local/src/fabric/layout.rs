@@ -38,6 +38,9 @@ pub(super) const INTERNET_LINK: u32 = 2;
 /// The index of a router's link to the services behind gateway endpoints.
 pub(super) const ENDPOINT_LINK: u32 = 3;
 
+/// The group of a router's link to the internet; those of subnets are smaller.
+pub(super) const INTERNET_GROUP: u32 = 1 << 16;
+
 /// The router, as its neighbours see it; and a router's neighbour on the internet.
 const ROUTER: Ipv4Addr = Ipv4Addr::new(169, 254, 0, 1);
 const INTERNET: Ipv4Addr = Ipv4Addr::new(169, 254, 0, 2);
@@ -163,12 +166,13 @@ fn lower_vpc(topology: &Topology, id: &VpcId, slot: u32, internet: &mut Node, la
         });
     }
     if vpc.internet_gateway {
-        let end = uplink(INTERNET_LINK, "internet", internet_index(slot), slot);
-        connect(&mut router, internet, end);
+        let mut link = uplink(INTERNET_LINK, "internet", internet_index(slot), slot);
+        link.here.group = INTERNET_GROUP;
+        connect(&mut router, internet, link);
     }
     if has_endpoint(topology, id) {
-        let end = uplink(ENDPOINT_LINK, "endpoint", endpoint_index(slot), slot);
-        connect(&mut router, internet, end);
+        let link = uplink(ENDPOINT_LINK, "endpoint", endpoint_index(slot), slot);
+        connect(&mut router, internet, link);
         let table = ENDPOINT_TABLES + slot;
         internet
             .routes

@@ -98,6 +98,16 @@ pub(crate) enum Key {
     State(State),
 }
 
+impl Key {
+    /// The address, if it is one.
+    pub(crate) fn address(&self) -> Option<Ipv4Addr> {
+        match self {
+            Self::Address(address) => Some(*address),
+            Self::Link(_) | Self::Group(_) | Self::State(_) => None,
+        }
+    }
+}
+
 /// The state of the connection that a packet belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum State {

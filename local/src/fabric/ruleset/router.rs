@@ -20,7 +20,9 @@ use landfall_network::Direction;
 use landfall_provider::{NetworkAclId, SecurityGroupId, SubnetId, VpcId};
 
 use super::{FORWARD, SOURCE_NAT, nat, states};
-use crate::fabric::layout::{ENDPOINT_LINK, INTERNET_LINK, group_of, has_endpoint, link_index};
+use crate::fabric::layout::{
+    ENDPOINT_LINK, INTERNET_GROUP, INTERNET_LINK, group_of, has_endpoint, link_index,
+};
 use crate::fabric::topology::{AclEntry, GroupRule, Interface, Peer, Ports, Topology, Traffic};
 use crate::netlink::ruleset::{
     Action, Chain, Field, Hook, Key, KeyType, Match, Rule, Ruleset, Set, Value, ValueType, Verdict,
@@ -292,6 +294,25 @@ impl Compiler<'_> {
                 private.insert(Key::Address(outside), Value::Address(address));
                 public.insert(Key::Address(address), Value::Address(outside));
             }
+        }
+        // Translation is decided once per connection. Whether the interface has a public address
+        // is asked about every packet, so that losing it ends what is open.
+        let translated = Set::addresses(public.elements.keys().filter_map(Key::address));
+        self.ruleset
+            .sets
+            .insert("translated".to_owned(), translated);
+        for (map, key, field) in [
+            ("from", Key::Link(INTERNET_LINK), Field::Destination),
+            ("into", Key::Group(INTERNET_GROUP), Field::Source),
+        ] {
+            let name = format!("{map}-internet");
+            let known = [Match::InSet(field, "translated".to_owned())];
+            let rules = vec![
+                Rule::new(known, Verdict::Return),
+                Rule::new([], Verdict::Drop),
+            ];
+            self.chain(name.clone(), rules);
+            self.map(map, key, Verdict::Jump(name));
         }
         self.ruleset.sets.insert("private".to_owned(), private);
         self.ruleset.sets.insert("public".to_owned(), public);

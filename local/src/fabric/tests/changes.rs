@@ -131,8 +131,12 @@ isolated_test! {
         serve(fabric.namespace(&"eni-a-lb-0".into()).unwrap(), 80);
         let public = address("203.0.113.20");
         assert_eq!(connect(fabric.internet(), public, 80), Outcome::Seen(CLIENT));
+        let node = fabric.namespace(&"eni-a-lb-1".into()).unwrap().clone();
+        let mut other = Pair::open(fabric.internet(), &node, address("203.0.113.21"), 80);
         topology.interfaces.get_mut(&"eni-a-lb-0".into()).unwrap().public_address = None;
+        topology.interfaces.get_mut(&"eni-a-lb-1".into()).unwrap().public_address = None;
         fabric.apply(&topology).unwrap();
+        assert!(!other.passes());
         assert_eq!(connect(fabric.internet(), public, 80), Outcome::Silence);
         let node = topology.interfaces.get_mut(&"eni-a-lb-1".into()).unwrap();
         node.public_address = Some(public);

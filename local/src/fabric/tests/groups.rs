@@ -1,8 +1,8 @@
 //! Security groups: who reaches whom.
 
 use super::support::{
-    CLIENT, Outcome, add_group, add_interface, add_public_vpc, address, ask_udp, connect,
-    everything, internet, isolated_test, serve, serve_udp, tcp, tcp_group,
+    CLIENT, Outcome, add_group, add_interface, add_public_vpc, address, answers_ping, ask_udp,
+    connect, everything, internet, isolated_test, serve, serve_udp, tcp, tcp_group,
 };
 use crate::fabric::{Fabric, GroupRule, Peer, Ports, Traffic};
 
@@ -146,5 +146,38 @@ isolated_test! {
         };
         assert_eq!(send("10.0.0.4:0").unwrap(), address("10.0.0.4"));
         assert!(send("10.0.0.9:0").is_err());
+    }
+}
+
+isolated_test! {
+    fn icmp_is_let_in_by_its_type() {
+        let mut topology = internet();
+        add_public_vpc(&mut topology, "a");
+        let icmp = |kind, code| GroupRule {
+            traffic: Traffic::Icmp(kind, code),
+            peer: Peer::Cidr("0.0.0.0/0".parse().unwrap()),
+        };
+        add_group(&mut topology, "sg-all", &[icmp(None, None)], &[everything()]);
+        add_group(&mut topology, "sg-echo", &[icmp(Some(8), Some(0))], &[everything()]);
+        add_group(&mut topology, "sg-other", &[icmp(Some(3), None)], &[everything()]);
+        add_group(&mut topology, "sg-tcp", &[tcp(80, "0.0.0.0/0")], &[everything()]);
+        let groups = ["sg-all", "sg-echo", "sg-other", "sg-tcp"];
+        for (group, host) in groups.into_iter().zip(4..) {
+            let at = format!("10.0.0.{host}");
+            let public = format!("203.0.113.{host}");
+            add_interface(&mut topology, group, "a", &at, Some(&public), &[group]);
+        }
+        let mut fabric = Fabric::new().unwrap();
+        fabric.apply(&topology).unwrap();
+        let from = fabric.namespace(&"eni-sg-tcp".into()).unwrap();
+        for (host, answers) in [(4, true), (5, true), (6, false), (7, false)] {
+            let public = address(&format!("203.0.113.{host}"));
+            assert_eq!(answers_ping(fabric.internet(), public), answers, "{public}");
+            if host < 7 {
+                let private = address(&format!("10.0.0.{host}"));
+                assert_eq!(answers_ping(from, private), answers, "{private}");
+            }
+        }
+        assert!(answers_ping(from, CLIENT));
     }
 }

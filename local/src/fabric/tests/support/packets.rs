@@ -205,3 +205,23 @@ pub(in crate::fabric::tests) fn ask_udp(namespace: &Namespace, to: Ipv4Addr, por
         Err(error) => outcome(&error),
     }
 }
+
+/// Whether a host answers an ICMP echo request.
+pub(in crate::fabric::tests) fn answers_ping(from: &Namespace, to: Ipv4Addr) -> bool {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
+    let open = || {
+        std::fs::write("/proc/sys/net/ipv4/ping_group_range", "0 0").unwrap();
+        let kind = SockType::Datagram;
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let socket = socket(AddressFamily::Inet, kind, flags, SockProtocol::Icmp).unwrap();
+        let socket = UdpSocket::from(socket);
+        socket.connect((to, 0)).unwrap();
+        socket
+    };
+    let socket = from.enter(open).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    // Type 8, code 0; the kernel fills in the checksum and the identifier.
+    let request = [8, 0, 0, 0, 0, 0, 0, 1];
+    socket.send(&request).unwrap();
+    socket.recv(&mut [0; 64]).is_ok()
+}
