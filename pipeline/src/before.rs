@@ -1,14 +1,14 @@
 //! The commands that run before a deploy: a build that happens outside of the image.
 
 use std::collections::VecDeque;
+use std::io::{self, BufRead, BufReader, PipeReader};
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
-use std::sync::Mutex;
 use std::time::Duration;
 
 use landfall_provider::{Event, Events, Key};
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Commands;
@@ -17,8 +17,11 @@ use crate::outcome::{Failure, Stage};
 /// How many of its last lines a failed command is quoted with.
 const QUOTED: usize = 20;
 
-/// For how long an interrupted command may tidy up, and a finished one's children hold its output open.
+/// For how long an interrupted command may tidy up.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// For how long what a command wrote last may take to arrive when a child that it has left behind keeps the pipe open.
+const DRAIN: Duration = Duration::from_millis(500);
 
 /// Runs the commands one after the other, each by the shell, until one fails.
 pub(crate) async fn run(
@@ -45,34 +48,38 @@ async fn one(
     stop: &CancellationToken,
 ) -> Result<(), Box<Failure>> {
     let failed = |why: String| Failure::new(Stage::Before, format_args!("`{command}` {why}"));
+    let not_started = |error: io::Error| failed(format!("could not be started: {error}"));
+    // One pipe for both streams keeps their lines in order.
+    let (reader, writer) = io::pipe().map_err(not_started)?;
     let mut child = shell(command)
         .current_dir(directory)
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
+        .stdout(writer.try_clone().map_err(not_started)?)
+        .stderr(writer)
         .kill_on_drop(true)
         .spawn()
-        .map_err(|error| failed(format!("could not be started: {error}")))?;
+        .map_err(not_started)?;
     let family = Family::of(&child);
+    let mut lines = lines(reader).map_err(not_started)?;
 
-    let last = Mutex::new(VecDeque::with_capacity(QUOTED));
+    let mut last = VecDeque::with_capacity(QUOTED);
     let tell = |line: String| {
-        let mut last = last
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if last.len() == QUOTED {
             last.pop_front();
         }
         last.push_back(line.clone());
-        drop(last);
         events.emit(Event::Output {
             key: image.clone(),
             line,
         });
     };
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let status = {
-        let reading = async { tokio::join!(lines(stdout, &tell), lines(stderr, &tell)) };
+        let mut tell = tell;
+        let reading = async {
+            while let Some(line) = lines.recv().await {
+                tell(line);
+            }
+        };
         let ending = async {
             let status = tokio::select! {
                 status = child.wait() => Some(status),
@@ -92,7 +99,7 @@ async fn one(
         tokio::select! {
             status = &mut ending => {
                 // What it wrote last is still in the pipes. A child of its that stays may hold them open.
-                let _ = tokio::time::timeout(GRACE, reading).await;
+                let _ = tokio::time::timeout(DRAIN, reading).await;
                 status
             }
             _ = &mut reading => ending.await,
@@ -111,10 +118,7 @@ async fn one(
                 "it ran in {}; nothing was deployed",
                 directory.display()
             ));
-            failure.output = last
-                .into_inner()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-                .into();
+            failure.output = last.into();
             Err(failure)
         }
     }
@@ -135,17 +139,31 @@ fn how(status: ExitStatus) -> String {
     }
 }
 
-/// Passes every line on, without its end. What is no UTF-8 is shown as such.
-async fn lines(pipe: Option<impl AsyncRead + Unpin>, tell: &impl Fn(String)) {
-    let Some(pipe) = pipe else { return };
-    let mut pipe = BufReader::new(pipe);
-    let mut line = Vec::new();
-    // A pipe that cannot be read any more ends like one that was closed.
-    while let Ok(1..) = pipe.read_until(b'\n', &mut line).await {
-        let text = String::from_utf8_lossy(&line);
-        tell(text.trim_end_matches(['\r', '\n']).to_owned());
-        line.clear();
-    }
+/// Every line, without its end, as it comes; what is no UTF-8 is shown as such.
+///
+/// A thread of its own reads, and not one of the runtime's: a child that the command has left behind may hold
+/// the pipe open for good, and the runtime would wait for it at its end.
+fn lines(pipe: PipeReader) -> io::Result<mpsc::UnboundedReceiver<String>> {
+    let (sender, lines) = mpsc::unbounded_channel();
+    let read = move || {
+        let mut pipe = BufReader::new(pipe);
+        let mut line = Vec::new();
+        // A pipe that cannot be read any more ends like one that was closed.
+        while let Ok(1..) = pipe.read_until(b'\n', &mut line) {
+            let text = String::from_utf8_lossy(&line);
+            if sender
+                .send(text.trim_end_matches(['\r', '\n']).to_owned())
+                .is_err()
+            {
+                break;
+            }
+            line.clear();
+        }
+    };
+    std::thread::Builder::new()
+        .name("before".to_owned())
+        .spawn(read)?;
+    Ok(lines)
 }
 
 #[cfg(unix)]

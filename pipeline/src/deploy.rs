@@ -229,8 +229,8 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
             .map(|key| &key.name)
             .collect();
         let sick = self.sick_group(&groups, before).await;
-        let failed = count(applied.failed.len(), "step");
-        let mut message = format!("{failed} of {steps} failed");
+        let failed = applied.failed.len();
+        let mut message = format!("{failed} of {} failed", count(steps, "step"));
         if !applied.not_started.is_empty() {
             message.push_str(&format!(", {} not started", applied.not_started.len()));
         }

@@ -1,0 +1,304 @@
+//! A cloud for tests: the simulation holds the resources, a script says how the instances are.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use landfall_compute::{ComputeProvider, GroupInstance, InstanceState};
+use landfall_lb::{HealthReason, LbProvider, TargetHealth, TargetState};
+use landfall_pipeline::{Config, Options};
+use landfall_provider::{
+    ApplyOptions, AutoscalingGroupId, Error, ErrorKind, Event, Events, Holder, InstanceId, Key,
+    Live, LockGuard, Pace, Plan, Preflight, Probe, Provider, Resource, Result, StackLock,
+    StackName, TargetGroupId, Zone, kind,
+};
+use landfall_testkit::sim::Sim;
+use serde_json::json;
+use tokio::time::Instant;
+
+/// One instance at one moment: its template's version and how it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) id: &'static str,
+    pub(crate) version: u32,
+    pub(crate) state: How,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum How {
+    Healthy,
+    Sick(HealthReason, &'static str),
+    Ended(&'static str),
+}
+
+pub(crate) fn seen(id: &'static str, version: u32, state: How) -> Seen {
+    Seen { id, version, state }
+}
+
+/// Two instances that are healthy from the first look on.
+pub(crate) fn healthy(_: Duration) -> Vec<Seen> {
+    vec![seen("i-1", 1, How::Healthy), seen("i-2", 1, How::Healthy)]
+}
+
+type Script = dyn Fn(Duration) -> Vec<Seen> + Send + Sync;
+
+pub(crate) struct Fake {
+    pub(crate) sim: Sim,
+    /// How the instances are, by the time since the first look.
+    script: Mutex<Box<Script>>,
+    first_look: Mutex<Option<Instant>>,
+    pub(crate) looks: Mutex<usize>,
+    locked: Arc<Mutex<Option<Holder>>>,
+    pub(crate) findings: Mutex<Vec<Error>>,
+}
+
+impl Fake {
+    pub(crate) fn new(script: impl Fn(Duration) -> Vec<Seen> + Send + Sync + 'static) -> Self {
+        Self::on(Sim::new(), script)
+    }
+
+    pub(crate) fn on(
+        sim: Sim,
+        script: impl Fn(Duration) -> Vec<Seen> + Send + Sync + 'static,
+    ) -> Self {
+        let digest = format!("sha256:{}", "ab".repeat(32));
+        let sim = sim
+            .output(kind::ELASTIC_IP, json!({ "address": "203.0.113.9" }))
+            .output(
+                kind::NAT_GATEWAY,
+                json!({ "public_address": "203.0.113.9" }),
+            )
+            .output(kind::IMAGE, json!({ "digest": digest }))
+            .output(
+                kind::INSTANCE,
+                json!({ "private_address": "10.0.192.9", "public_address": null }),
+            )
+            .output(
+                kind::LOAD_BALANCER,
+                json!({ "dns_name": "digipay.example" }),
+            )
+            .output(kind::LISTENER, json!({ "url": "http://digipay.example/" }));
+        Self {
+            sim,
+            script: Mutex::new(Box::new(script)),
+            first_look: Mutex::default(),
+            looks: Mutex::default(),
+            locked: Arc::default(),
+            findings: Mutex::default(),
+        }
+    }
+
+    /// From now on the instances are like this.
+    pub(crate) fn now(&self, script: impl Fn(Duration) -> Vec<Seen> + Send + Sync + 'static) {
+        *self.script.lock().unwrap() = Box::new(script);
+        *self.first_look.lock().unwrap() = None;
+        *self.looks.lock().unwrap() = 0;
+    }
+
+    fn seen(&self) -> Vec<Seen> {
+        let first = *self
+            .first_look
+            .lock()
+            .unwrap()
+            .get_or_insert_with(Instant::now);
+        (self.script.lock().unwrap())(first.elapsed())
+    }
+
+    /// The calls that had an effect, and what they were for.
+    pub(crate) fn effects(&self) -> Vec<String> {
+        let verbs = ["create", "update", "delete"];
+        let calls = self.sim.calls().into_iter();
+        calls
+            .filter(|call| verbs.contains(&call.verb))
+            .map(|call| format!("{} {}", call.verb, call.what))
+            .collect()
+    }
+
+    /// The keys of all that there is.
+    pub(crate) fn held(&self) -> Vec<String> {
+        let mut held: Vec<_> = self
+            .sim
+            .held()
+            .into_iter()
+            .map(|(key, _)| key.to_string())
+            .collect();
+        held.sort();
+        held
+    }
+}
+
+fn zone(index: usize) -> Zone {
+    Zone::new(["local-1a", "local-1b"][index % 2]).unwrap()
+}
+
+#[async_trait]
+impl<R: Resource> Provider<R> for Fake {
+    async fn list(&self, stack: &StackName) -> Result<Vec<Live<R>>> {
+        self.sim.list(stack).await
+    }
+
+    async fn create(&self, stack: &StackName, key: &Key, want: &R) -> Result<R::Id> {
+        self.sim.create(stack, key, want).await
+    }
+
+    async fn update(&self, live: &Live<R>, want: &R) -> Result<()> {
+        self.sim.update(live, want).await
+    }
+
+    async fn probe(&self, id: &R::Id) -> Result<Probe<R::Output>> {
+        <Sim as Provider<R>>::probe(&self.sim, id).await
+    }
+
+    async fn delete(&self, live: &Live<R>) -> Result<()> {
+        self.sim.delete(live).await
+    }
+}
+
+#[async_trait]
+impl LbProvider for Fake {
+    async fn target_health(&self, _: &TargetGroupId) -> Result<Vec<TargetHealth>> {
+        *self.looks.lock().unwrap() += 1;
+        let targets = self
+            .seen()
+            .into_iter()
+            .enumerate()
+            .filter_map(|(index, seen)| {
+                let (state, reason, description) = match seen.state {
+                    How::Healthy => (TargetState::Healthy, None, None),
+                    How::Sick(HealthReason::InitialHealthChecking, _) => (
+                        TargetState::Initial,
+                        Some(HealthReason::InitialHealthChecking),
+                        None,
+                    ),
+                    How::Sick(reason, what) => {
+                        (TargetState::Unhealthy, Some(reason), Some(what.to_owned()))
+                    }
+                    How::Ended(_) => return None,
+                };
+                Some(TargetHealth {
+                    id: seen.id.to_owned(),
+                    address: format!("10.0.0.{}:8000", 10 + index).parse().unwrap(),
+                    zone: zone(index),
+                    state,
+                    reason,
+                    description,
+                })
+            });
+        Ok(targets.collect())
+    }
+}
+
+#[async_trait]
+impl ComputeProvider for Fake {
+    async fn group_instances(&self, _: &AutoscalingGroupId) -> Result<Vec<GroupInstance>> {
+        let instances = self
+            .seen()
+            .into_iter()
+            .enumerate()
+            .map(|(index, seen)| GroupInstance {
+                id: InstanceId::from(seen.id),
+                zone: zone(index),
+                private_address: format!("10.0.0.{}", 10 + index).parse().unwrap(),
+                state: match seen.state {
+                    How::Ended(how) => InstanceState::Failed(how.to_owned()),
+                    How::Healthy | How::Sick(..) => InstanceState::Running,
+                },
+                template_version: seen.version,
+            });
+        Ok(instances.collect())
+    }
+
+    async fn last_output(&self, instance: &InstanceId, lines: usize) -> Result<Vec<String>> {
+        assert_eq!(lines, 20);
+        Ok(vec![
+            format!("{instance}: starting"),
+            format!("{instance}: no database"),
+        ])
+    }
+}
+
+#[async_trait]
+impl StackLock for Fake {
+    async fn lock(&self, _: &StackName, holder: Holder) -> Result<LockGuard> {
+        let mut locked = self.locked.lock().unwrap();
+        if let Some(other) = &*locked {
+            let why = format!("{} runs {} (process {})", other.who, other.doing, other.pid);
+            return Err(Error::new(ErrorKind::InUse, why));
+        }
+        *locked = Some(holder);
+        Ok(LockGuard::new(Unlock(Arc::clone(&self.locked))))
+    }
+}
+
+struct Unlock(Arc<Mutex<Option<Holder>>>);
+
+impl Drop for Unlock {
+    fn drop(&mut self) {
+        *self.0.lock().unwrap() = None;
+    }
+}
+
+#[async_trait]
+impl Preflight for Fake {
+    async fn preflight(&self, _: &Plan) -> Result<Vec<Error>> {
+        Ok(std::mem::take(&mut self.findings.lock().unwrap()))
+    }
+}
+
+/// A service in a directory of its own, which is gone with this value.
+pub(crate) struct App {
+    pub(crate) directory: tempfile::TempDir,
+    pub(crate) events: Arc<Mutex<Vec<Event>>>,
+    pub(crate) options: Options,
+}
+
+impl App {
+    pub(crate) fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("Dockerfile"), "FROM scratch\n").unwrap();
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&events);
+        let options = Options {
+            apply: ApplyOptions {
+                events: Events::to(move |event| heard.lock().unwrap().push(event)),
+                pace: Pace::NEARBY,
+                ..ApplyOptions::default()
+            },
+            who: "ana@build-3".to_owned(),
+            keep_failed: false,
+        };
+        Self {
+            directory,
+            events,
+            options,
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The configuration with further keys of the service.
+    pub(crate) fn config(&self, keys: &str) -> Config {
+        let file = self.path().join("landfall.toml");
+        let source = format!("stack = 'digipay'\n[service.web]\nport = 8000\n{keys}\n");
+        Config::parse(&source, file.to_str().unwrap()).unwrap_or_else(|errors| panic!("{errors}"))
+    }
+
+    /// What was told of a key, as lines.
+    pub(crate) fn told(&self, of: &str) -> Vec<String> {
+        let events = self.events.lock().unwrap();
+        let lines = events.iter().filter_map(|event| match event {
+            Event::Started { key, verb } if key.to_string() == of => Some(format!("{verb}")),
+            Event::Waiting { key, why, .. } if key.to_string() == of => Some(why.clone()),
+            Event::Output { key, line } if key.to_string() == of => Some(format!("| {line}")),
+            Event::Done { key, .. } if key.to_string() == of => Some("done".to_owned()),
+            Event::Failed { key, error, .. } if key.to_string() == of => {
+                Some(format!("failed: {error}"))
+            }
+            _ => None,
+        });
+        lines.collect()
+    }
+}

@@ -1,0 +1,8 @@
+//! Deploy, plan, status and destroy on a simulated cloud in virtual time.
+
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+mod before;
+mod fake;
+mod health;
+mod lifecycle;
