@@ -83,7 +83,7 @@ pub(super) struct Streaming {
     incoming: Incoming,
     client: Arc<Meter>,
     worker: Arc<Worker>,
-    source: Option<(Box<Upstream>, InFlight)>,
+    source: Option<(Upstream, InFlight)>,
     /// How the response broke off, while what came before is still being sent.
     broken: Option<BodyError>,
 }
@@ -93,7 +93,7 @@ impl Streaming {
         incoming: Incoming,
         client: Arc<Meter>,
         worker: Arc<Worker>,
-        upstream: Box<Upstream>,
+        upstream: Upstream,
         in_flight: InFlight,
     ) -> Self {
         let source = Some((upstream, in_flight));

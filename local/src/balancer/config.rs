@@ -79,8 +79,16 @@ pub(crate) enum Action {
     /// Hand it to a target of this group.
     Forward(String),
     /// Send the client elsewhere.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "listener specs have no such action yet")
+    )]
     Redirect(Redirect),
     /// Answer right here.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "listener specs have no such action yet")
+    )]
     FixedResponse(FixedResponse),
 }
 

@@ -156,6 +156,10 @@ impl Forwarder {
     }
 
     /// Closes all ports, gives open connections this long, and ends the thread.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the cloud process ends with its forwarder")
+    )]
     pub(crate) async fn stop(self, patience: Duration) {
         let Self { thread, ends } = self;
         ends.0.tasks.close();

@@ -11,11 +11,6 @@
 //! **Architecture invariant:** nothing here knows of providers or records; the balancer could serve
 //! anywhere. A request takes no lock that another thread ever holds.
 
-#![cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the embedded cloud is still being joined up")
-)]
-
 mod body;
 mod check;
 mod client;
@@ -44,23 +39,13 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, watch};
 
-#[cfg_attr(
-    not(test),
-    expect(unused_imports, reason = "the embedded cloud is still being joined up")
-)]
 pub(crate) use config::{
-    Action, Attributes, Condition, FixedResponse, HealthCheckConfig, ListenerConfig, Matcher,
-    Redirect, Rule, Target, TargetGroupConfig,
+    Action, Attributes, Condition, HealthCheckConfig, ListenerConfig, Matcher, Rule, Target,
+    TargetGroupConfig,
 };
-#[cfg_attr(
-    not(test),
-    expect(unused_imports, reason = "the embedded cloud is still being joined up")
-)]
+#[cfg(test)]
+pub(crate) use config::{FixedResponse, Redirect};
 pub(crate) use forward::{Forward, Forwarder};
-#[cfg_attr(
-    not(test),
-    expect(unused_imports, reason = "the embedded cloud is still being joined up")
-)]
 pub(crate) use health::{HealthState, Reason, TargetHealth};
 pub(crate) use registry::Drain;
 
@@ -178,6 +163,13 @@ impl Balancer {
     ///
     /// # Errors
     /// When the zone has no node.
+    #[cfg_attr(
+        not(test),
+        expect(
+            dead_code,
+            reason = "the embedded cloud changes no subnets of a live balancer yet"
+        )
+    )]
     pub(crate) async fn remove_node(&self, zone: &str, patience: Duration) -> Result<(), Error> {
         let _setup = self.setup.lock().await;
         let node = self

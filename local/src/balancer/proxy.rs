@@ -30,6 +30,9 @@ pub(super) struct Front {
 
 type Reply = Response<ResponseBody>;
 
+/// A response instead of one from a target; boxed because it is the rarer one.
+type Refusal = Box<Reply>;
+
 impl Front {
     /// Serves one request. Never fails: what goes wrong is an error response.
     pub(super) async fn serve(
@@ -52,8 +55,8 @@ impl Front {
     ) -> Reply {
         self.meter.set_phase(Phase::Answer);
         let ambiguous = self.meter.head_done(!request.body().is_end_stream());
-        if let Err(reply) = check(&mut request, ambiguous) {
-            return reply;
+        if let Err(refusal) = check(&mut request, ambiguous) {
+            return *refusal;
         }
         let Some(listener) = listener else {
             // The listener went away while this connection was open.
@@ -103,7 +106,7 @@ impl Front {
 
         let (mut response, upstream, in_flight) = match self.send(group, request).await {
             Ok(sent) => sent,
-            Err(reply) => return reply,
+            Err(refusal) => return *refusal,
         };
         let protocol = headers::strip_hop_by_hop(response.headers_mut());
         *response.version_mut() = Version::HTTP_11;
@@ -135,7 +138,7 @@ impl Front {
         &self,
         group: &Arc<Group>,
         mut request: Request<RequestBody>,
-    ) -> Result<(Response<Incoming>, Box<Upstream>, InFlight), Reply> {
+    ) -> Result<(Response<Incoming>, Upstream, InFlight), Refusal> {
         let attributes = &self.worker.shared.attributes;
         let mut attempts = group.routable.len().min(3);
         let mut group = Arc::clone(group);
@@ -157,7 +160,7 @@ impl Front {
                 match upstream.exchange(request, &self.meter).await {
                     Ok(response) => return Ok((response, upstream, in_flight)),
                     Err(Failure::Unsent(unsent)) => {
-                        request = unsent;
+                        request = *unsent;
                         lost = true;
                     }
                     Err(failure) => return Err(failed(target, &failure)),
@@ -192,8 +195,8 @@ impl Front {
 }
 
 /// Refuses what no target should see, and brings the rest into the form that targets expect.
-fn check(request: &mut Request<Incoming>, ambiguous: bool) -> Result<(), Reply> {
-    let refuse = |status, why| Err(respond::error_and_close(status, why));
+fn check(request: &mut Request<Incoming>, ambiguous: bool) -> Result<(), Refusal> {
+    let refuse = |status, why| Err(Box::new(respond::error_and_close(status, why)));
     if ambiguous {
         return refuse(
             StatusCode::BAD_REQUEST,
@@ -260,30 +263,28 @@ fn check(request: &mut Request<Incoming>, ambiguous: bool) -> Result<(), Reply> 
     Ok(())
 }
 
-fn no_targets(group: &Group) -> Reply {
-    respond::error(
+fn no_targets(group: &Group) -> Refusal {
+    Box::new(respond::error(
         StatusCode::SERVICE_UNAVAILABLE,
         &format!(
             "the target group {} has no registered targets in use",
             group.name
         ),
-    )
+    ))
 }
 
-fn unconnected(target: &Destination, error: &io::Error) -> Reply {
+fn unconnected(target: &Destination, error: &io::Error) -> Refusal {
     let status = match error.kind() {
         io::ErrorKind::TimedOut => StatusCode::GATEWAY_TIMEOUT,
         _ => StatusCode::BAD_GATEWAY,
     };
-    respond::error(
-        status,
-        &format!("no connection to the target at {}: {error}", target.addr),
-    )
+    let why = format!("no connection to the target at {}: {error}", target.addr);
+    Box::new(respond::error(status, &why))
 }
 
-fn failed(target: &Destination, failure: &Failure) -> Reply {
+fn failed(target: &Destination, failure: &Failure) -> Refusal {
     let addr = target.addr;
-    match failure {
+    Box::new(match failure {
         Failure::TimedOut => respond::error(
             StatusCode::GATEWAY_TIMEOUT,
             &format!("the target at {addr} did not respond before the idle timeout"),
@@ -300,5 +301,5 @@ fn failed(target: &Destination, failure: &Failure) -> Reply {
             StatusCode::BAD_GATEWAY,
             &format!("the target at {addr} closed the connection without a response"),
         ),
-    }
+    })
 }

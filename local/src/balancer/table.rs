@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -158,7 +159,9 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(attributes: Attributes) -> Self {
+    pub(super) fn new(mut attributes: Attributes) -> Self {
+        // Timers divide it; AWS allows nothing below a second.
+        attributes.idle_timeout = attributes.idle_timeout.max(Duration::from_millis(1));
         Self {
             attributes,
             version: AtomicU64::new(0),

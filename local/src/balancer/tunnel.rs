@@ -19,7 +19,7 @@ pub(super) fn start(
     front: &Arc<Front>,
     client: OnUpgrade,
     response: &mut Response<Incoming>,
-    upstream: Box<Upstream>,
+    upstream: Upstream,
     in_flight: InFlight,
 ) {
     let target = hyper::upgrade::on(response);
@@ -32,7 +32,8 @@ pub(super) fn start(
             return;
         };
         // The connection has been taken over by `target`.
-        let upstream_meter = upstream.into_meter();
+        let upstream_meter = upstream.meter();
+        drop(upstream);
         let (mut client, mut target) = (TokioIo::new(client), TokioIo::new(target));
         tokio::select! {
             // How it ended is known to both ends, and nobody else.

@@ -51,7 +51,7 @@ pub(super) struct Upstream {
 #[derive(Debug)]
 pub(super) enum Failure {
     /// The target had closed the connection; nothing of the request was sent.
-    Unsent(Request<RequestBody>),
+    Unsent(Box<Request<RequestBody>>),
     /// No byte in either direction for the idle timeout, because the target says nothing.
     TimedOut,
     /// The same, because the client does not send its body.
@@ -69,7 +69,7 @@ impl Upstream {
         addr: SocketAddr,
         connect_timeout: Duration,
         idle_timeout: Duration,
-    ) -> io::Result<Box<Self>> {
+    ) -> io::Result<Self> {
         let stream = tokio::time::timeout(connect_timeout, TcpStream::connect(addr))
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
@@ -81,7 +81,7 @@ impl Upstream {
             .handshake(TokioIo::new(Io::upstream(stream, Arc::clone(&meter))))
             .await
             .map_err(io::Error::other)?;
-        Ok(Box::new(Self {
+        Ok(Self {
             sender,
             driver: Box::pin(connection.with_upgrades()),
             done: false,
@@ -89,7 +89,7 @@ impl Upstream {
             idle_timeout,
             meter,
             sweeps: 0,
-        }))
+        })
     }
 
     /// Sends and receives what it can now. Whoever calls with a real waker is woken for more.
@@ -111,9 +111,9 @@ impl Upstream {
         self.done
     }
 
-    /// What counts its bytes, once its connection belongs to somebody else.
-    pub(super) fn into_meter(self: Box<Self>) -> Arc<Meter> {
-        self.meter
+    /// What counts its bytes, also once its connection belongs to somebody else.
+    pub(super) fn meter(&self) -> Arc<Meter> {
+        Arc::clone(&self.meter)
     }
 
     /// Ready when no byte has gone either way for the idle timeout, or up to twice as long when
@@ -158,7 +158,7 @@ impl Upstream {
             {
                 Poll::Ready(Ok(response)) => Poll::Ready(Ok(response)),
                 Poll::Ready(Err(mut refused)) => Poll::Ready(Err(match refused.take_message() {
-                    Some(request) => Failure::Unsent(request),
+                    Some(request) => Failure::Unsent(Box::new(request)),
                     None => Failure::Broken(Some(refused.into_error())),
                 })),
                 Poll::Pending if self.done => Poll::Ready(Err(Failure::Broken(error.take()))),
@@ -185,7 +185,7 @@ impl Upstream {
 ///
 /// The lock is only ever taken by the node's own thread.
 pub(super) struct Pool {
-    idle: Mutex<BTreeMap<u64, Vec<Box<Upstream>>>>,
+    idle: Mutex<BTreeMap<u64, Vec<Upstream>>>,
     max_sweeps: u32,
 }
 
@@ -200,7 +200,7 @@ impl Pool {
 
     /// The connection used last, if there is one that still stands. The flag says whether any was
     /// found closed by its target.
-    pub(super) fn take(&self, target: &Destination) -> (Option<Box<Upstream>>, bool) {
+    pub(super) fn take(&self, target: &Destination) -> (Option<Upstream>, bool) {
         let mut stale = false;
         loop {
             let found = self.lock().get_mut(&target.serial).and_then(Vec::pop);
@@ -217,7 +217,7 @@ impl Pool {
     }
 
     /// Keeps a connection for the next request, if it is good for one.
-    pub(super) fn put(&self, target: &Destination, mut connection: Box<Upstream>) {
+    pub(super) fn put(&self, target: &Destination, mut connection: Upstream) {
         if target.is_closed() || !connection.is_reusable() {
             return;
         }
@@ -241,7 +241,7 @@ impl Pool {
         });
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Vec<Box<Upstream>>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Vec<Upstream>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
