@@ -67,7 +67,10 @@ pub async fn deploy<P: Cloud + ?Sized>(
         deploy.preflight().await?;
     }
     let (applied, targets) = deploy.carry_out().await?;
-    deploy.deployed(&applied, targets, started.elapsed())
+    match deploy.deployed(&applied, targets, started.elapsed()) {
+        Ok(deployed) => Ok(deployed),
+        Err(failure) => Err(deploy.give_up(failure).await),
+    }
 }
 
 /// A deploy that has been planned.

@@ -58,6 +58,7 @@ impl Fake {
         Self::on(Sim::new(), script)
     }
 
+    /// On a simulation with times and failures of its own.
     pub(crate) fn on(
         sim: Sim,
         script: impl Fn(Duration) -> Vec<Seen> + Send + Sync + 'static,

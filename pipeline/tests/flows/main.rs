@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+#[cfg(unix)]
 mod before;
 mod fake;
 mod health;
