@@ -2,8 +2,9 @@
 //!
 //! The rules are those of the Dockerfile reference. A directory is copied by its contents; a file goes into
 //! the destination if that ends with `/` or is a directory, else it takes the destination as its name; links
-//! named as a source are followed, links below a directory are copied as links; a directory that is there
-//! already keeps its owner and mode. A leading `..` of a source is taken off, as Docker does: a build cannot
+//! named as a source are followed, links below a directory are copied as links; the destination itself
+//! keeps its owner and mode if it is there already, a directory below it takes the source's. A destination that is
+//! a link means what it points at. A leading `..` of a source is taken off, as Docker does: a build cannot
 //! see beyond its context.
 
 use std::collections::BTreeSet;
@@ -23,7 +24,7 @@ pub(super) struct Copy {
     pub(super) sources: Vec<Input>,
     /// Absolute; a trailing `/` means a directory.
     pub(super) destination: String,
-    /// Owner of everything that is copied; 0:0 if not given.
+    /// Owner of everything that is copied; their own if not given, which is 0:0 for what is in the context.
     pub(super) owner: Option<Owner>,
     /// Mode of every file and directory that is copied; their own if not given.
     pub(super) mode: Option<u32>,
@@ -102,7 +103,7 @@ pub(super) fn copy(
             _ => None,
         };
         match (&node.kind, unpacked) {
-            (_, Some(unpacked)) => work.contents(&unpacked, "", copy.owner.is_none())?,
+            (_, Some(unpacked)) => work.contents(&unpacked, "", true)?,
             (Kind::Directory, _) => work.contents(from, &place.unwrap_or_default(), false)?,
             (Kind::Symlink { .. }, _) => return Err(missing(&name)),
             (Kind::File { .. } | Kind::Special, _) => work.file(&name, node, several)?,
@@ -190,15 +191,16 @@ impl Work<'_> {
         let path = if into {
             join(&followed, name)
         } else {
-            self.to.resolve(&destination, false)?
+            followed
         };
         let dir = path.rsplit_once('/').map_or("", |(dir, _)| dir).to_owned();
         self.directories(&dir)?;
         self.put(path, node, false)
     }
 
-    /// Copies what is below the directory `root` of `from` into the destination.
-    fn contents(&mut self, from: &Tree, root: &str, keep_owner: bool) -> Result<(), Fault> {
+    /// Copies what is below the directory `root` of `from` into the destination; `as_is` leaves owners and
+    /// modes alone, as Docker does with what an archive holds.
+    fn contents(&mut self, from: &Tree, root: &str, as_is: bool) -> Result<(), Fault> {
         let destination = self.to.resolve(&self.copy.destination, true)?;
         self.directories(&destination)?;
         let skip = if root.is_empty() { 0 } else { root.len() + 1 };
@@ -207,7 +209,7 @@ impl Work<'_> {
             // An archive need not list the directories that its files are in.
             let dir = path.rsplit_once('/').map_or("", |(dir, _)| dir).to_owned();
             self.directories(&dir)?;
-            self.put(path, node.clone(), keep_owner)?;
+            self.put(path, node.clone(), as_is)?;
         }
         Ok(())
     }
@@ -219,9 +221,9 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn put(&mut self, path: String, mut node: Node, keep_owner: bool) -> Result<(), Fault> {
+    fn put(&mut self, path: String, mut node: Node, as_is: bool) -> Result<(), Fault> {
         match self.to.get(&path) {
-            Some(old) if old.is_directory() && node.is_directory() => return Ok(()),
+            Some(old) if old.is_directory() && node.is_directory() => {}
             Some(old) if old.is_directory() => {
                 return Err(Fault::problem(format!(
                     "/{path} is a directory and cannot be replaced by a file"
@@ -239,15 +241,19 @@ impl Work<'_> {
                 "/{path} would be a device or a pipe, and those cannot be copied"
             )));
         }
-        if !keep_owner {
-            let owner = self.copy.owner.unwrap_or_default();
+        if let Some(owner) = self.copy.owner.filter(|_| !as_is) {
             (node.uid, node.gid) = (owner.uid, owner.gid);
         }
-        if let (Some(mode), false) = (self.copy.mode, matches!(node.kind, Kind::Symlink { .. })) {
+        if let Some(mode) = self.copy.mode.filter(|_| !as_is)
+            && !matches!(node.kind, Kind::Symlink { .. })
+        {
             node.mode = mode;
         }
+        let changes = !node.is_directory() || self.to.get(&path).as_ref() != Some(&node);
         self.to.put(&path, node);
-        self.changed.insert(path);
+        if changes {
+            self.changed.insert(path);
+        }
         Ok(())
     }
 }

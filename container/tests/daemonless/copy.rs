@@ -233,7 +233,12 @@ async fn add_unpacks_archives_and_copy_does_not() {
             "644 6:6 no directory entry"
         );
     }
-    assert_eq!(image.what("owned/top/file"), "600 1:2 T");
+    assert_eq!(image.what("owned/"), "755 1:2");
+    assert_eq!(
+        image.what("owned/top/file"),
+        "600 5:5 T",
+        "an archive's own owners stay"
+    );
     assert_eq!(image.what("f"), "644 0:0 x");
     assert!(
         image.paths().contains(&"text.gz".to_owned()),

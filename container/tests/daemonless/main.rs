@@ -1,5 +1,6 @@
 //! The daemonless builder, from a context on disk to the bytes in the store.
 
+#![cfg(unix)]
 #![expect(
     clippy::unwrap_used,
     reason = "helpers of tests stop at the first surprise, as tests do"
@@ -10,6 +11,8 @@ mod copy;
 mod errors;
 mod identity;
 mod instructions;
+#[cfg(all(feature = "engine", target_os = "linux"))]
+mod parity;
 #[cfg(feature = "registry")]
 mod registry;
 mod stages;

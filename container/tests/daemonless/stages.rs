@@ -21,11 +21,7 @@ async fn stages_copy_from_each_other_by_name_and_number() {
         ],
         "only the last stage is the image"
     );
-    assert_eq!(
-        image.what("name"),
-        "600 0:0 F",
-        "the mode comes along, the owner does not"
-    );
+    assert_eq!(image.what("name"), "600 5:5 F", "mode and owner come along");
     assert_eq!(image.config.config.env, Vec::<String>::new());
     assert_eq!(image.layers.len(), 3);
 }
@@ -144,7 +140,7 @@ async fn files_are_copied_out_of_a_base_s_layers() {
         ["etc/", "etc/passwd", "x/", "x/late", "x/tool"]
     );
     assert_eq!(image.what("x/tool"), "644 0:0 tool");
-    assert_eq!(image.what("x/late"), "644 0:0 late");
+    assert_eq!(image.what("x/late"), "644 3:4 late");
 }
 
 #[tokio::test]

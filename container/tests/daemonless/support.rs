@@ -172,11 +172,15 @@ pub(crate) fn look(archive: impl Read) -> BTreeMap<String, String> {
             None => {
                 let mut bytes = Vec::new();
                 entry.read_to_end(&mut bytes).unwrap();
-                String::from_utf8_lossy(&bytes).into_owned()
+                match String::from_utf8(bytes) {
+                    Ok(text) if !text.contains('\0') => text,
+                    Ok(text) => format!("{} bytes", text.len()),
+                    Err(error) => format!("{} bytes", error.as_bytes().len()),
+                }
             }
         };
         let (mode, uid, gid) = (
-            header.mode().unwrap(),
+            header.mode().unwrap() & 0o7777,
             header.uid().unwrap(),
             header.gid().unwrap(),
         );
