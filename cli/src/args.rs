@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use landfall_provider::StackName;
 
 /// The whole command line.
@@ -118,6 +118,13 @@ pub(crate) struct OnStack {
     pub(crate) stack: Option<StackName>,
 }
 
+/// Writes the completion script for a shell to standard output.
+pub(crate) fn complete(shell: clap_complete::Shell) {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "landfall", &mut script);
+    crate::output::result(&String::from_utf8_lossy(&script));
+}
+
 /// The providers by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ProviderName {
@@ -129,8 +136,6 @@ pub(crate) enum ProviderName {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -1,8 +1,56 @@
 //! The `landfall` program as a library, so that `cargo xtask` in a checkout has the same commands.
 
 mod args;
+mod commands;
 mod exit;
 mod output;
+mod place;
+mod problem;
 mod progress;
 mod render;
 mod stop;
+mod who;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// To be called first thing in `main`, before any thread: the local provider's background process is this
+/// program, executed again. In that process this does not return.
+pub fn hook() {
+    landfall_local::hook();
+}
+
+/// Carries a command line out, the program's name first, and gives the exit code.
+///
+/// Results go to standard output, everything else to standard error.
+pub fn run<I>(args: I) -> ExitCode
+where
+    I: IntoIterator<Item = OsString>,
+{
+    let args: Vec<OsString> = args.into_iter().collect();
+    let cli = match args::Cli::try_parse_from(&args) {
+        Ok(cli) => cli,
+        Err(error) => return ExitCode::from(unparsed(&args, &error)),
+    };
+    ExitCode::from(commands::run(cli))
+}
+
+/// Help, the version, or what is wrong with the command line; the last one as JSON if that was asked for.
+fn unparsed(args: &[OsString], error: &clap::Error) -> u8 {
+    let asked_for = !error.use_stderr();
+    if !asked_for && args.iter().any(|arg| arg == "--json") {
+        let text = error.to_string();
+        let message = text.trim_start_matches("error: ").trim_end();
+        let (message, hint) = match message.split_once("\n\n") {
+            Some((message, rest)) => (message, Some(rest)),
+            None => (message, None),
+        };
+        problem::Problem::usage(message, hint).tell("", true);
+        return exit::USAGE;
+    }
+    // A stream that is closed has nobody to tell.
+    let _ = error.print();
+    if asked_for { exit::DONE } else { exit::USAGE }
+}

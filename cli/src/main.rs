@@ -1,2 +1,8 @@
 //! The `landfall` program.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    landfall_cli::hook();
+    landfall_cli::run(std::env::args_os())
+}

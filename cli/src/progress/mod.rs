@@ -15,6 +15,7 @@ use self::bars::Bars;
 use self::lines::Lines;
 
 /// Where events go.
+#[derive(Clone)]
 pub(crate) enum Progress {
     /// A line for each running resource, drawn again and again.
     Bars(Arc<Bars>),

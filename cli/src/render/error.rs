@@ -2,70 +2,133 @@
 
 use std::error::Error as StdError;
 
-use landfall_provider::{Error, ErrorKind, Left};
-use serde::Serialize;
+use landfall_pipeline::{ConfigErrors, Failure, Remains, Sick};
+use landfall_provider::{Error, Left};
 
-use super::{BAD, DIM, STRONG, paint, tame};
+use super::{BAD, CHANGED, DIM, STRONG, Table, count, paint, tame};
 
-/// A failure, in the shape in which it is shown and written as JSON.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Report {
-    /// What was being done and why it failed, in one line.
-    pub(crate) message: String,
-    /// What sort of failure it is, where that is known.
-    pub(crate) kind: Option<ErrorKind>,
-    /// What is behind it, from the nearest cause to the first.
-    pub(crate) causes: Vec<String>,
-    /// Lines that belong to it, such as a program's last output.
-    pub(crate) details: Vec<String>,
-    /// What it left behind, where that is known.
-    pub(crate) left: Option<Left>,
-    /// What to do about it.
-    pub(crate) hint: Option<String>,
+/// A message with nothing behind it.
+pub(crate) fn message(text: &str, hint: Option<&str>) -> String {
+    let mut lines = headline(text);
+    lines.extend(hint.map(|hint| self::hint(hint, "")).unwrap_or_default());
+    joined(lines)
 }
 
-impl Report {
-    /// A failure that has no more to say than this.
-    pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            kind: None,
-            causes: Vec::new(),
-            details: Vec::new(),
-            left: None,
-            hint: None,
-        }
-    }
-
-    /// Says what to do about it.
-    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
-    }
-
-    /// Any error, with the errors behind it.
-    pub(crate) fn of(error: &(dyn StdError + 'static)) -> Self {
-        Self {
-            causes: causes(error),
-            ..Self::new(error.to_string())
-        }
-    }
+/// What an error of a provider has to say.
+pub(crate) fn error(error: &Error) -> String {
+    let mut lines = headline(&error.to_string());
+    lines.extend(behind(error, "  "));
+    joined(lines)
 }
 
-impl From<&Error> for Report {
-    fn from(error: &Error) -> Self {
-        Self {
-            kind: Some(error.kind()),
-            details: error.detail_lines().to_vec(),
-            left: Some(error.left_behind().clone()),
-            hint: error.hint_text().map(str::to_owned),
-            ..Self::of(error)
+/// All that is wrong with a file, each with its place.
+pub(crate) fn config(errors: &ConfigErrors) -> String {
+    let mut lines = Vec::new();
+    for fault in &errors.faults {
+        let source = errors.source_text.lines().nth(fault.line.saturating_sub(1));
+        let place = match source {
+            Some(_) => format!("{}:{}:{}", errors.file, fault.line, fault.column),
+            None => errors.file.clone(),
+        };
+        lines.push(format!(
+            "{}: {} {}",
+            paint(STRONG, place),
+            paint(BAD.bold(), "error:"),
+            tame(&fault.message)
+        ));
+        if let Some(source) = source {
+            let number = fault.line.to_string();
+            let margin = " ".repeat(number.len());
+            let before: String = source
+                .chars()
+                .take(fault.column.saturating_sub(1))
+                // A tab before the place is kept, so that the marks stand under it at any tab width.
+                .map(|c| if c == '\t' { '\t' } else { ' ' })
+                .collect();
+            let marked = errors
+                .source_text
+                .get(fault.span.clone())
+                .and_then(|text| text.lines().next())
+                .map_or(0, |text| text.chars().count());
+            lines.push(format!(
+                "  {} {source}",
+                paint(DIM, format_args!("{number} │"))
+            ));
+            lines.push(format!(
+                "  {} {before}{}",
+                paint(DIM, format_args!("{margin} │")),
+                paint(BAD, "^".repeat(marked.max(1)))
+            ));
+        }
+        if let Some(hint) = &fault.hint {
+            lines.extend(self::hint(hint, ""));
         }
     }
+    let faults = count(errors.faults.len(), "fault");
+    lines.push(format!("{faults} in {}; nothing was changed", errors.file));
+    joined(lines)
 }
 
-/// The chain behind an error. An error that repeats its source in its own text is shown once.
-fn causes(error: &(dyn StdError + 'static)) -> Vec<String> {
+/// What a deploy, plan or destroy failed of, and how things stand now.
+pub(crate) fn failure(failure: &Failure) -> String {
+    let mut lines = headline(&failure.message);
+    for error in &failure.errors {
+        let mut text = error.to_string();
+        if text == failure.message {
+            text.clear();
+        }
+        lines.extend(text.lines().map(|line| format!("  {}", tame(line))));
+        lines.extend(behind(error, "    "));
+    }
+    lines.extend(sick(&failure.targets));
+    if !failure.output.is_empty() {
+        lines.push(format!("  {}", paint(DIM, "its last output:")));
+        lines.extend(quoted(&failure.output, "  "));
+    }
+    if let Some(hint) = &failure.hint {
+        lines.extend(self::hint(hint, ""));
+    }
+    lines.extend(remains(&failure.remains));
+    joined(lines)
+}
+
+fn headline(text: &str) -> Vec<String> {
+    let mut text = text.lines();
+    let mut lines = vec![format!(
+        "{} {}",
+        paint(BAD.bold(), "error:"),
+        tame(text.next().unwrap_or_default())
+    )];
+    lines.extend(text.map(|line| format!("  {}", tame(line))));
+    lines
+}
+
+/// Causes, quoted lines, what is left and what to do: all that stands behind an error's one line.
+fn behind(error: &Error, indent: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    for cause in causes(error) {
+        let mut cause = cause.lines();
+        let first = tame(cause.next().unwrap_or_default());
+        lines.push(format!("{indent}{} {first}", paint(DIM, "because:")));
+        lines.extend(cause.map(|line| format!("{indent}         {}", tame(line))));
+    }
+    lines.extend(quoted(error.detail_lines(), indent));
+    match error.left_behind() {
+        Left::Nothing => {}
+        Left::Resource(id) => lines.push(format!("{indent}{} {id}", paint(DIM, "left behind:"))),
+        Left::Unknown => lines.push(format!(
+            "{indent}{} not known; the next run finds out",
+            paint(DIM, "left behind:")
+        )),
+    }
+    if let Some(hint) = error.hint_text() {
+        lines.extend(self::hint(hint, indent));
+    }
+    lines
+}
+
+/// The chain behind an error. An error that repeats its source in its own text is told once.
+pub(crate) fn causes(error: &(dyn StdError + 'static)) -> Vec<String> {
     let mut shown = error.to_string();
     let mut causes = Vec::new();
     let mut next = error.source();
@@ -80,105 +143,84 @@ fn causes(error: &(dyn StdError + 'static)) -> Vec<String> {
     causes
 }
 
-/// The failure for people, with a newline at its end.
-pub(crate) fn render(report: &Report) -> String {
-    let mut lines = Vec::new();
-    let mut message = report.message.lines();
-    lines.push(format!(
-        "{}{} {}",
-        paint(BAD.bold(), "error"),
-        paint(STRONG, ":"),
-        tame(message.next().unwrap_or_default())
-    ));
-    lines.extend(message.map(|line| format!("  {}", tame(line))));
-    for cause in &report.causes {
-        let mut cause = cause.lines();
-        let first = tame(cause.next().unwrap_or_default());
-        lines.push(format!("  {} {first}", paint(DIM, "because:")));
-        lines.extend(cause.map(|line| format!("           {}", tame(line))));
+fn quoted(lines: &[String], indent: &str) -> Vec<String> {
+    lines
+        .iter()
+        .map(|line| format!("{indent}{} {}", paint(DIM, "│"), tame(line)))
+        .collect()
+}
+
+fn hint(text: &str, indent: &str) -> Vec<String> {
+    text.lines()
+        .enumerate()
+        .map(|(index, line)| match index {
+            0 => format!("{indent}{} {line}", paint(CHANGED, "hint:")),
+            _ => format!("{indent}      {line}"),
+        })
+        .collect()
+}
+
+/// A line for each instance that keeps its service from being healthy.
+fn sick(targets: &[Sick]) -> Vec<String> {
+    let mut table = Table::default();
+    for sick in targets {
+        let reason = sick
+            .reason
+            .map_or(String::new(), |reason| reason.to_string());
+        let seen = sick.seen.as_deref().map(tame).unwrap_or_default();
+        table.row(
+            "  ",
+            [
+                (STRONG, sick.service.clone()),
+                (DIM, sick.id.clone()),
+                (DIM, sick.zone.to_string()),
+                (BAD, sick.state.clone()),
+                (CHANGED, reason),
+                (anstyle::Style::new(), seen),
+            ],
+        );
     }
-    for line in &report.details {
-        lines.push(format!("  {} {}", paint(DIM, "│"), tame(line)));
-    }
-    match &report.left {
-        None | Some(Left::Nothing) => {}
-        Some(Left::Resource(id)) => {
-            lines.push(format!("  {} {id}", paint(DIM, "left behind:")));
+    let mut lines = table.lines();
+    let mut told: Vec<&str> = Vec::new();
+    for likely in targets.iter().filter_map(|sick| sick.likely.as_deref()) {
+        if !told.contains(&likely) {
+            told.push(likely);
+            lines.push(format!("  {} {}", paint(DIM, "likely:"), tame(likely)));
         }
-        Some(Left::Unknown) => lines.push(format!(
-            "  {} not known; the next run finds out",
-            paint(DIM, "left behind:")
-        )),
     }
-    if let Some(hint) = &report.hint {
-        let mut hint = hint.lines();
-        lines.push(format!(
-            "  {} {}",
-            paint(STRONG, "hint:"),
-            hint.next().unwrap_or_default()
-        ));
-        lines.extend(hint.map(|line| format!("        {line}")));
+    lines
+}
+
+/// How things stand after a failure.
+fn remains(remains: &Remains) -> Vec<String> {
+    match remains {
+        Remains::Unchanged => vec!["nothing was changed".to_owned()],
+        Remains::RolledBack { deleted } => vec![format!(
+            "nothing is left: it was the stack's first deploy, and what it had made ({}) was ended again",
+            count(deleted.len(), "resource")
+        )],
+        Remains::Resources { keys, next } => {
+            let mut lines = vec![format!(
+                "{} of the stack are there:",
+                count(keys.len(), "resource")
+            )];
+            let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
+            lines.extend(keys.chunks(4).map(|keys| format!("  {}", keys.join("  "))));
+            lines.push(next.clone());
+            lines
+        }
+        Remains::Unknown { why } => vec![format!(
+            "what is left could not be found out ({}); the next run finds out",
+            tame(why)
+        )],
     }
+}
+
+fn joined(lines: Vec<String>) -> String {
     let mut text = lines.join("\n");
     text.push('\n');
     text
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io;
-
-    use landfall_provider::Key;
-
-    use super::*;
-
-    fn shown(report: &Report) -> String {
-        anstream::adapter::strip_str(&render(report)).to_string()
-    }
-
-    #[test]
-    fn a_failure_says_everything_that_it_knows_once() {
-        let key: Key = "nat-gateway/a".parse().unwrap();
-        let error = Error::new(ErrorKind::Unavailable, "the provider did not answer")
-            .caused_by(io::Error::new(
-                io::ErrorKind::ConnectionRefused,
-                "connection refused",
-            ))
-            .details(["last \x1b[1mline".to_owned()])
-            .left(Left::Unknown)
-            .hint("is it running?\nlook with `landfall status`")
-            .doing("creating", &key);
-        insta::assert_snapshot!(shown(&Report::from(&error)), @r"
-        error: creating nat-gateway/a: the provider did not answer
-          because: connection refused
-          │ last line
-          left behind: not known; the next run finds out
-          hint: is it running?
-                look with `landfall status`
-        ");
-    }
-
-    #[test]
-    fn a_cause_that_the_message_ends_with_is_not_told_twice() {
-        #[derive(Debug)]
-        struct Outer(io::Error);
-        impl std::fmt::Display for Outer {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                write!(f, "cannot read: {}", self.0)
-            }
-        }
-        impl StdError for Outer {
-            fn source(&self) -> Option<&(dyn StdError + 'static)> {
-                Some(&self.0)
-            }
-        }
-        let report = Report::of(&Outer(io::Error::other("disk on fire")));
-        insta::assert_snapshot!(shown(&report), @"error: cannot read: disk on fire");
-    }
-
-    #[test]
-    fn the_json_has_every_part() {
-        let report = Report::from(&Error::new(ErrorKind::InUse, "another run").hint("wait"));
-        insta::assert_snapshot!(serde_json::to_string(&report).unwrap(), @r#"{"message":"another run","kind":"in-use","causes":[],"details":[],"left":"nothing","hint":"wait"}"#);
-    }
-}
+mod tests;

@@ -12,7 +12,7 @@ use super::{BAD, CHANGED, DIM, GOOD, STRONG, Table, paint};
 const LONGEST_VALUE: usize = 90;
 
 /// How many resources a plan makes, changes, replaces, ends and leaves.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) create: usize,
     pub(crate) update: usize,

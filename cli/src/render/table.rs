@@ -29,6 +29,14 @@ impl Table {
         });
     }
 
+    /// Adds a line that stands in no column.
+    pub(crate) fn heading(&mut self, text: impl Into<String>) {
+        self.rows.push(Row {
+            before: text.into(),
+            cells: Vec::new(),
+        });
+    }
+
     /// The rows as lines, without spaces at their ends.
     pub(crate) fn lines(&self) -> Vec<String> {
         let widths = self.widths();

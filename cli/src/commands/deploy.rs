@@ -1,0 +1,142 @@
+//! `deploy`: make what the file says, and print the address once it answers.
+
+use std::time::Duration;
+
+use landfall_pipeline::Deployed;
+use serde::Serialize;
+
+use super::{Session, config};
+use crate::args::Deploy;
+use crate::output;
+use crate::problem::Problem;
+use crate::render::{self, GOOD, STRONG, paint};
+
+/// The last line of JSON of a deploy.
+#[derive(Serialize)]
+struct Line<'a> {
+    result: &'static str,
+    stack: &'a landfall_provider::StackName,
+    url: &'a str,
+    dns_name: &'a str,
+    targets: &'a [landfall_lb::TargetHealth],
+    image: &'a str,
+    changes: &'a landfall_pipeline::Changes,
+    duration_ms: u64,
+}
+
+/// Deploys.
+pub(crate) async fn deploy(args: &Deploy) -> Result<(), Problem> {
+    let config = config(&args.common)?;
+    let mut session = Session::open(&args.common, Some(&config))?;
+    session.options.keep_failed = args.keep_failed;
+    let cloud = session.place.cloud();
+    let deployed = landfall_pipeline::deploy(cloud, &config, &session.options).await;
+    session.progress.finish();
+    let deployed = match deployed {
+        Ok(deployed) => deployed,
+        Err(failure) => {
+            // A first deploy that failed has ended all that it made; so should what held it.
+            if let Err(error) = session.place.settle().await {
+                output::message(&render::error::error(&error));
+            }
+            return Err(failure.into());
+        }
+    };
+    if session.json {
+        output::json_line(&Line {
+            result: "deploy",
+            stack: &deployed.stack,
+            url: &deployed.url,
+            dns_name: &deployed.dns_name,
+            targets: &deployed.targets,
+            image: &deployed.image,
+            changes: &deployed.changes,
+            duration_ms: deployed.duration_ms,
+        });
+    } else {
+        output::message(&summary(&deployed));
+        output::result(&format!("{}\n", deployed.url));
+    }
+    Ok(())
+}
+
+/// What was done and who answers now, for standard error.
+fn summary(deployed: &Deployed) -> String {
+    let changes = &deployed.changes;
+    let parts: Vec<String> = [
+        (changes.create.len(), "created"),
+        (changes.update.len(), "updated"),
+        (changes.replace.len(), "replaced"),
+        (changes.delete.len(), "deleted"),
+    ]
+    .into_iter()
+    .filter(|(number, _)| *number > 0)
+    .map(|(number, done)| format!("{number} {done}"))
+    .collect();
+    let done = if changes.is_empty() {
+        "nothing to do".to_owned()
+    } else {
+        parts.join(", ")
+    };
+    let took = render::duration(Duration::from_millis(deployed.duration_ms));
+    let mut table = render::Table::default();
+    for target in &deployed.targets {
+        table.row(
+            "  ",
+            [
+                (anstyle::Style::new(), target.id.clone()),
+                (render::DIM, target.zone.to_string()),
+                (render::DIM, target.address.to_string()),
+                (GOOD, target.state.to_string()),
+            ],
+        );
+    }
+    let mut lines = vec![format!(
+        "{}: {done}, {took}",
+        paint(STRONG, &deployed.stack)
+    )];
+    lines.extend(table.lines());
+    lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use landfall_lb::{TargetHealth, TargetState};
+    use landfall_pipeline::Changes;
+    use landfall_provider::{StackName, Zone};
+
+    use super::*;
+
+    #[test]
+    fn the_summary_says_what_was_done_and_who_answers() {
+        let mut deployed = Deployed {
+            stack: StackName::new("digipay").unwrap(),
+            url: "http://digipay.localhost:20747/".into(),
+            dns_name: "digipay.localhost".into(),
+            targets: vec![TargetHealth {
+                id: "i-01".into(),
+                address: "10.0.0.4:8000".parse().unwrap(),
+                zone: Zone::new("local-1a").unwrap(),
+                state: TargetState::Healthy,
+                reason: None,
+                description: None,
+            }],
+            image: "digipay/web@sha256:00".into(),
+            changes: Changes {
+                create: vec!["vpc/main".parse().unwrap()],
+                keep: 2,
+                ..Changes::default()
+            },
+            duration_ms: 1430,
+        };
+        let plain =
+            |deployed: &Deployed| anstream::adapter::strip_str(&summary(deployed)).to_string();
+        insta::assert_snapshot!(plain(&deployed), @r"
+        digipay: 1 created, 1.4 s
+          i-01  local-1a  10.0.0.4:8000  healthy
+        ");
+        deployed.changes.create.clear();
+        deployed.duration_ms = 90;
+        assert!(plain(&deployed).starts_with("digipay: nothing to do, 90 ms\n"));
+    }
+}

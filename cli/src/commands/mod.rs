@@ -1,0 +1,131 @@
+//! The commands: each opens the provider, runs a flow of the pipeline and shows what came of it.
+
+mod deploy;
+mod destroy;
+mod plan;
+mod status;
+
+use landfall_pipeline::{Config, Options};
+use landfall_provider::{ApplyOptions, StackName};
+
+use crate::args::{Cli, Command, Common, OnStack};
+use crate::place::Place;
+use crate::problem::Problem;
+use crate::progress::Progress;
+use crate::{exit, output, stop};
+
+pub(crate) use deploy::deploy;
+pub(crate) use destroy::destroy;
+pub(crate) use plan::plan;
+pub(crate) use status::status;
+
+/// What a command does its work with.
+pub(crate) struct Session {
+    place: Place,
+    options: Options,
+    progress: Progress,
+    json: bool,
+}
+
+impl Session {
+    /// Opens the provider, and listens for events and signals. `config` is what the file says, where a command
+    /// reads it.
+    fn open(common: &Common, config: Option<&Config>) -> Result<Self, Problem> {
+        let progress = Progress::for_streams(common.json);
+        let events = progress.events();
+        let place = Place::open(common.provider, config, &events)?;
+        let stop = stop::on_signal({
+            let progress = progress.clone();
+            move || {
+                progress.say(
+                    "coming to an end: what is under way is finished; once more to end at once",
+                );
+            }
+        })
+        .map_err(|error| Problem::usage(format!("cannot wait for signals: {error}"), None))?;
+        Ok(Self {
+            options: Options {
+                apply: ApplyOptions {
+                    pace: place.pace(),
+                    events,
+                    stop,
+                    ..ApplyOptions::default()
+                },
+                who: crate::who::am_i(),
+                keep_failed: false,
+            },
+            place,
+            progress,
+            json: common.json,
+        })
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.progress.finish();
+    }
+}
+
+/// Reads the file.
+fn config(common: &Common) -> Result<Config, Problem> {
+    Ok(Config::load(&common.config)?)
+}
+
+/// The stack that a command is about, and the file if that is what names it.
+fn stack_of(args: &OnStack) -> Result<(StackName, Option<Config>), Problem> {
+    match &args.stack {
+        Some(stack) => Ok((stack.clone(), None)),
+        None => {
+            let config = config(&args.common)?;
+            Ok((config.stack.clone(), Some(config)))
+        }
+    }
+}
+
+/// Carries a command out and gives the exit code.
+pub(crate) fn run(cli: Cli) -> u8 {
+    let (name, json) = match &cli.command {
+        Command::Deploy(args) => ("deploy", args.common.json),
+        Command::Plan(args) => ("plan", args.json),
+        Command::Status(args) => ("status", args.common.json),
+        Command::Destroy(args) => ("destroy", args.common.json),
+        Command::Completions { .. } => ("completions", false),
+        Command::Schema => ("schema", false),
+    };
+    match carry_out(cli.command) {
+        Ok(()) => exit::DONE,
+        Err(problem) => {
+            problem.tell(name, json);
+            problem.exit_code()
+        }
+    }
+}
+
+fn carry_out(command: Command) -> Result<(), Problem> {
+    match command {
+        Command::Completions { shell } => {
+            crate::args::complete(shell);
+            return Ok(());
+        }
+        Command::Schema => {
+            output::result(&format!("{:#}\n", landfall_pipeline::json_schema()));
+            return Ok(());
+        }
+        _ => {}
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Problem::usage(format!("cannot start the runtime: {error}"), None))?;
+    runtime.block_on(async {
+        match &command {
+            Command::Deploy(args) => deploy(args).await,
+            Command::Plan(args) => plan(args).await,
+            Command::Status(args) => status(args).await,
+            Command::Destroy(args) => destroy(args).await,
+            Command::Completions { .. } | Command::Schema => Ok(()),
+        }
+    })
+}

@@ -1,0 +1,220 @@
+//! Why a command did not do what it was asked for: shown to people, written as JSON, and an exit code.
+
+use landfall_pipeline::{ConfigErrors, Failure, Fault, Remains, Sick, Stage};
+use landfall_provider::{Error, StackName};
+use serde::Serialize;
+
+use crate::render::error as render;
+use crate::{exit, output};
+
+/// What kept a command from its end.
+#[derive(Debug)]
+pub(crate) enum Problem {
+    /// What was asked for cannot be: this build, this machine or these arguments do not allow it.
+    Usage {
+        /// What cannot be.
+        message: String,
+        /// What to do instead.
+        hint: Option<String>,
+    },
+    /// The file is wrong.
+    Config(ConfigErrors),
+    /// A flow failed.
+    Failure(Box<Failure>),
+    /// There is no such stack.
+    Missing {
+        /// The one that was looked for.
+        stack: StackName,
+    },
+    /// The provider failed outside of a flow.
+    Error(Error),
+}
+
+impl Problem {
+    /// Something that cannot be asked for.
+    pub(crate) fn usage(message: impl Into<String>, hint: Option<&str>) -> Self {
+        Self::Usage {
+            message: message.into(),
+            hint: hint.map(str::to_owned),
+        }
+    }
+
+    /// The exit code that it ends the program with.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage { .. } | Self::Config(_) => exit::USAGE,
+            Self::Failure(failure) => match failure.stage {
+                Stage::Interrupted => exit::INTERRUPTED,
+                Stage::Plan => exit::USAGE,
+                _ => exit::FAILED,
+            },
+            Self::Missing { .. } | Self::Error(_) => exit::FAILED,
+        }
+    }
+
+    /// Tells it: to people on standard error, or as the last line of JSON on standard output.
+    pub(crate) fn tell(&self, command: &str, json: bool) {
+        if json {
+            output::json_line(&self.line(command));
+        } else {
+            output::message(&self.text());
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Usage { message, hint } => render::message(message, hint.as_deref()),
+            Self::Config(errors) => render::config(errors),
+            Self::Failure(failure) => render::failure(failure),
+            Self::Missing { stack } => render::message(&missing(stack), Some(MAKE_IT)),
+            Self::Error(error) => render::error(error),
+        }
+    }
+
+    fn line<'a>(&'a self, command: &'a str) -> Line<'a> {
+        let line = Line {
+            result: "error",
+            command,
+            exit_code: self.exit_code(),
+            message: String::new(),
+            stage: None,
+            file: None,
+            faults: &[],
+            errors: Vec::new(),
+            targets: &[],
+            output: &[],
+            hint: None,
+            remains: None,
+        };
+        match self {
+            Self::Usage { message, hint } => Line {
+                message: message.clone(),
+                hint: hint.as_deref(),
+                ..line
+            },
+            Self::Config(errors) => Line {
+                message: match errors.faults.as_slice() {
+                    [fault] => fault.message.clone(),
+                    faults => format!("{} faults in {}", faults.len(), errors.file),
+                },
+                file: Some(&errors.file),
+                faults: &errors.faults,
+                ..line
+            },
+            Self::Failure(failure) => Line {
+                message: failure.message.clone(),
+                stage: Some(failure.stage),
+                errors: failure.errors.iter().map(Cause::of).collect(),
+                targets: &failure.targets,
+                output: &failure.output,
+                hint: failure.hint.as_deref(),
+                remains: Some(&failure.remains),
+                ..line
+            },
+            Self::Missing { stack } => Line {
+                message: missing(stack),
+                hint: Some(MAKE_IT),
+                ..line
+            },
+            Self::Error(error) => Line {
+                message: error.to_string(),
+                errors: vec![Cause::of(error)],
+                hint: error.hint_text(),
+                ..line
+            },
+        }
+    }
+}
+
+const MAKE_IT: &str = "`deploy` makes it";
+
+fn missing(stack: &StackName) -> String {
+    format!("there is no stack {stack}")
+}
+
+/// The last line of JSON of a command that failed.
+#[derive(Serialize)]
+struct Line<'a> {
+    result: &'static str,
+    command: &'a str,
+    exit_code: u8,
+    message: String,
+    stage: Option<Stage>,
+    file: Option<&'a str>,
+    faults: &'a [Fault],
+    errors: Vec<Cause<'a>>,
+    targets: &'a [Sick],
+    output: &'a [String],
+    hint: Option<&'a str>,
+    remains: Option<&'a Remains>,
+}
+
+/// An error of a provider, in the words in which people are told.
+#[derive(Serialize)]
+struct Cause<'a> {
+    message: String,
+    kind: landfall_provider::ErrorKind,
+    causes: Vec<String>,
+    details: &'a [String],
+    left: &'a landfall_provider::Left,
+    hint: Option<&'a str>,
+}
+
+impl<'a> Cause<'a> {
+    fn of(error: &'a Error) -> Self {
+        Self {
+            message: error.to_string(),
+            kind: error.kind(),
+            causes: render::causes(error),
+            details: error.detail_lines(),
+            left: error.left_behind(),
+            hint: error.hint_text(),
+        }
+    }
+}
+
+impl From<ConfigErrors> for Problem {
+    fn from(errors: ConfigErrors) -> Self {
+        Self::Config(errors)
+    }
+}
+
+impl From<Box<Failure>> for Problem {
+    fn from(failure: Box<Failure>) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use landfall_pipeline::Config;
+    use landfall_provider::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn every_problem_is_a_line_of_json_with_the_same_fields() {
+        let problems = [
+            Problem::usage("this build has no AWS support", None),
+            Config::parse("stack = 1", "landfall.toml")
+                .unwrap_err()
+                .into(),
+            Error::new(ErrorKind::Unavailable, "no answer").into(),
+        ];
+        let codes: Vec<u8> = problems.iter().map(Problem::exit_code).collect();
+        assert_eq!(codes, [2, 2, 1]);
+        for problem in &problems {
+            let line = serde_json::to_value(problem.line("deploy")).unwrap();
+            assert_eq!(line["result"], "error");
+            assert_eq!(line["command"], "deploy");
+            assert_eq!(line["exit_code"], problem.exit_code());
+            assert!(!line["message"].as_str().unwrap().is_empty(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,144 @@
+use std::io;
+
+use landfall_lb::HealthReason;
+use landfall_pipeline::{Config, Stage};
+use landfall_provider::{ErrorKind, Key, Zone};
+
+use super::*;
+
+fn plain(text: &str) -> String {
+    anstream::adapter::strip_str(text).to_string()
+}
+
+fn key(text: &str) -> Key {
+    text.parse().unwrap()
+}
+
+fn no_answer() -> Error {
+    let refused = io::Error::new(io::ErrorKind::ConnectionRefused, "connection refused");
+    Error::new(ErrorKind::Unavailable, "the provider did not answer")
+        .caused_by(refused)
+        .details(["last \x1b[1mline".to_owned()])
+        .left(Left::Unknown)
+        .hint("is it running?\nlook with `landfall status`")
+        .doing("creating", &key("nat-gateway/a"))
+}
+
+fn failed(stage: Stage, message: &str, remains: Remains) -> Failure {
+    Failure {
+        stage,
+        message: message.to_owned(),
+        errors: Vec::new(),
+        targets: Vec::new(),
+        output: Vec::new(),
+        hint: None,
+        remains,
+    }
+}
+
+#[test]
+fn an_error_says_everything_that_it_knows_once() {
+    insta::assert_snapshot!(plain(&error(&no_answer())), @r"
+    error: creating nat-gateway/a: the provider did not answer
+      because: connection refused
+      │ last line
+      left behind: not known; the next run finds out
+      hint: is it running?
+            look with `landfall status`
+    ");
+}
+
+#[test]
+fn a_cause_that_the_message_ends_with_is_not_told_twice() {
+    let error = Error::new(ErrorKind::Other, "cannot read: disk on fire")
+        .caused_by(io::Error::other("disk on fire"));
+    assert!(causes(&error).is_empty());
+}
+
+#[test]
+fn the_faults_of_a_file_stand_under_their_lines() {
+    let text = "stack = \"digipay\"\n\n[service.web]\nprot = 8000\n\n[network]\nzones = 7\n";
+    let errors = Config::parse(text, "landfall.toml").unwrap_err();
+    insta::assert_snapshot!(plain(&config(&errors)), @r"
+    landfall.toml:4:1: error: unknown key `prot` in [service.web]
+      4 │ prot = 8000
+        │ ^^^^
+    hint: did you mean `port`?
+    landfall.toml:7:9: error: `zones` is 1 to 6, not 7
+      7 │ zones = 7
+        │         ^
+    2 faults in landfall.toml; nothing was changed
+    ");
+}
+
+#[test]
+fn a_failed_deploy_says_what_failed_and_what_is_there() {
+    let shown = failure(&Failure {
+        errors: vec![no_answer()],
+        ..failed(
+            Stage::Apply,
+            "2 of 36 resources could not be made",
+            Remains::Resources {
+                keys: [
+                    "vpc/main",
+                    "subnet/public-a",
+                    "subnet/public-b",
+                    "subnet/private-a",
+                    "subnet/private-b",
+                ]
+                .map(key)
+                .to_vec(),
+                next: "`deploy` goes on from here".into(),
+            },
+        )
+    });
+    insta::assert_snapshot!(plain(&shown), @r"
+    error: 2 of 36 resources could not be made
+      creating nat-gateway/a: the provider did not answer
+        because: connection refused
+        │ last line
+        left behind: not known; the next run finds out
+        hint: is it running?
+              look with `landfall status`
+    5 resources of the stack are there:
+      vpc/main  subnet/public-a  subnet/public-b  subnet/private-a
+      subnet/private-b
+    `deploy` goes on from here
+    ");
+}
+
+#[test]
+fn a_service_that_is_not_healthy_shows_its_targets_and_its_last_words() {
+    let sick = |id: &str, zone: &str| Sick {
+        service: "web".into(),
+        id: id.into(),
+        zone: Zone::new(zone).unwrap(),
+        state: "unhealthy".into(),
+        reason: Some(HealthReason::ResponseCodeMismatch),
+        seen: Some("status 404 instead of 200".into()),
+        likely: Some("the health path is not served".into()),
+    };
+    let shown = failure(&Failure {
+        targets: vec![sick("i-01", "local-1a"), sick("i-0234", "local-1b")],
+        output: vec!["listening on 8000".into(), "GET /healthz 404".into()],
+        hint: Some("look at health.path".into()),
+        ..failed(
+            Stage::Health,
+            "web did not become healthy within 20 s",
+            Remains::RolledBack {
+                deleted: vec![key("vpc/main")],
+            },
+        )
+    });
+    insta::assert_snapshot!(plain(&shown), @r"
+    error: web did not become healthy within 20 s
+      web  i-01    local-1a  unhealthy  Target.ResponseCodeMismatch  status 404 instead of 200
+      web  i-0234  local-1b  unhealthy  Target.ResponseCodeMismatch  status 404 instead of 200
+      likely: the health path is not served
+      its last output:
+      │ listening on 8000
+      │ GET /healthz 404
+    hint: look at health.path
+    nothing is left: it was the stack's first deploy, and what it had made (1 resource) was ended again
+    ");
+}
