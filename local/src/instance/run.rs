@@ -24,7 +24,7 @@ use crate::sys::process::log;
 use crate::sys::sandbox::{Order, Report};
 
 /// How long the sandbox may take to build. It takes milliseconds, unless files have to be copied.
-const START_WITHIN: Duration = Duration::from_secs(60);
+pub(super) const START_WITHIN: Duration = Duration::from_secs(60);
 /// How long the last words of a dead instance are waited for.
 const DRAIN_WITHIN: Duration = Duration::from_secs(1);
 

@@ -12,6 +12,7 @@ use nix::sched::{CloneFlags, unshare};
 use tokio::process::Child;
 use tokio::sync::oneshot;
 
+use super::run::START_WITHIN;
 use super::{Error, Spec};
 use crate::sys::fds;
 use crate::sys::process::{ROLE_INSTANCE, ROLE_VAR, SELF, log};
@@ -30,6 +31,7 @@ pub(super) async fn spawn(order: Order, netns: OwnedFd) -> io::Result<(Child, Un
             let spawned = (|| {
                 unshare(CloneFlags::CLONE_NEWPID)?;
                 let (mut ours, theirs) = UnixStream::pair()?;
+                ours.set_write_timeout(Some(START_WITHIN))?;
                 let mut command = std::process::Command::new(SELF);
                 command
                     .arg0("landfall-instance")

@@ -28,6 +28,7 @@ pub(crate) const CASES: &[(&str, fn())] = &[
     ("a_killed_cloud_is_replaced", replaced),
     ("a_failing_cloud_says_why", failing),
     ("a_program_without_hook_is_an_error", not_hooked),
+    ("a_part_of_a_cloud_starts_no_other", nested),
     ("ports_are_opened_on_the_machines_loopback", loopback),
     ("forbidden_user_namespaces_are_explained", forbidden),
 ];
@@ -104,6 +105,7 @@ fn names(dir: &Path) -> Vec<String> {
 fn two_starts() {
     let base = base();
     let launch = Launch::new(base.path().join("run"));
+    let began = Instant::now();
     let clouds: Vec<_> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..4)
             .map(|_| scope.spawn(|| launch.connect_or_start().unwrap()))
@@ -114,6 +116,12 @@ fn two_starts() {
             .collect()
     });
     assert_eq!(clouds.iter().filter(|cloud| cloud.started).count(), 1);
+    // Nobody tried a second one, which would have waited for the first to end.
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
     let pid = clouds[0].pid.unwrap();
     assert!(clouds.iter().all(|cloud| cloud.pid == Some(pid)));
     kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
@@ -183,9 +191,22 @@ fn not_hooked() {
     }
 }
 
+fn nested() {
+    let machine = Machine::new();
+    let dir = machine.base.path().join("other");
+    match machine.ask(&Request::Launch(dir)) {
+        Reply::Error(text) => assert!(text.contains("itself a part of one"), "{text}"),
+        other => panic!("{other:?}"),
+    }
+}
+
 fn loopback() {
     let machine = Machine::new();
     for address in ["127.0.0.1:0", "[::1]:0"] {
+        // Not every machine has IPv6.
+        if std::net::TcpListener::bind(address).is_err() {
+            continue;
+        }
         let Reply::Bound(address) = machine.ask(&Request::Bind(address.to_owned())) else {
             panic!("{address}");
         };

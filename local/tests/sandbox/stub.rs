@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use landfall_local::testing::instance::{self, Config, Exit, Output, Running, Spec};
-use landfall_local::testing::process::{CloudContext, Outer};
+use landfall_local::testing::process::{CloudContext, Launch, Outer};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -30,6 +30,8 @@ pub(crate) enum Request {
     Drop(String),
     /// Listens on this address of the machine, and greets the first caller.
     Bind(String),
+    /// Starts a cloud in this folder, which a part of a cloud must not.
+    Launch(PathBuf),
     /// Lists the folder of the instances' own files.
     Scratch,
 }
@@ -152,6 +154,10 @@ impl Stub {
                     std::io::Write::write_all(&mut socket, b"hello from inside").unwrap();
                 });
                 Ok(Reply::Bound(address))
+            }
+            Request::Launch(dir) => {
+                tokio::task::spawn_blocking(|| Launch::new(dir).connect_or_start()).await??;
+                Ok(Reply::Done)
             }
             Request::Scratch => {
                 let names = std::fs::read_dir(&self.scratch)?
