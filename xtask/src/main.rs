@@ -1,2 +1,112 @@
-//! Placeholder.
-fn main() {}
+//! Landfall's own chores, and the landfall commands in a checkout: `cargo xtask deploy`.
+//!
+//! Whatever CI does stands here, so that it can be done anywhere.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "what its chores find is written for the one who ran it"
+)]
+
+mod bench;
+mod ci;
+mod needs;
+mod repo;
+mod test;
+#[cfg(test)]
+mod tidy;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Landfall's own chores, and the landfall commands in this checkout.
+#[derive(Debug, Parser)]
+#[command(
+    name = "xtask",
+    bin_name = "cargo xtask",
+    arg_required_else_help = true
+)]
+struct Xtask {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Deploy; without --config, the example from the checkout's own landfall.toml
+    #[command(disable_help_flag = true)]
+    Deploy(Landfall),
+    /// Show what deploy would change
+    #[command(disable_help_flag = true)]
+    Plan(Landfall),
+    /// Show listeners, rules, target groups and targets
+    #[command(disable_help_flag = true)]
+    Status(Landfall),
+    /// End everything that the stack holds
+    #[command(disable_help_flag = true)]
+    Destroy(Landfall),
+    /// Print a completion script for a shell
+    #[command(disable_help_flag = true)]
+    Completions(Landfall),
+    /// Print the JSON schema of landfall.toml
+    #[command(disable_help_flag = true)]
+    Schema(Landfall),
+    /// Run all tests; those that need what this machine lacks are left out by name
+    Test(test::Options),
+    /// Everything that CI does: format, lints, docs, each crate alone, all tests
+    Ci,
+    /// Measure
+    #[command(subcommand)]
+    Bench(bench::Bench),
+}
+
+/// The arguments of a landfall command, as they are; `--help` explains them.
+#[derive(Debug, Args)]
+struct Landfall {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<OsString>,
+}
+
+fn main() -> ExitCode {
+    // The local provider's background process is this program, executed again.
+    landfall_cli::hook();
+    let outcome = match Xtask::parse().task {
+        Task::Deploy(landfall) => return landfall.run("deploy", true),
+        Task::Plan(landfall) => return landfall.run("plan", true),
+        Task::Status(landfall) => return landfall.run("status", true),
+        Task::Destroy(landfall) => return landfall.run("destroy", true),
+        Task::Completions(landfall) => return landfall.run("completions", false),
+        Task::Schema(landfall) => return landfall.run("schema", false),
+        Task::Test(options) => test::run(&options),
+        Task::Ci => ci::run(),
+        Task::Bench(bench) => bench.run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("xtask: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Landfall {
+    /// Runs a landfall command, on the checkout's own file unless another one is named.
+    fn run(self, command: &str, on_file: bool) -> ExitCode {
+        let names_it = |arg: &OsString| {
+            let arg = arg.to_string_lossy();
+            ["--config", "--stack"]
+                .iter()
+                .any(|option| arg == *option || arg.starts_with(&format!("{option}=")))
+        };
+        let mut args: Vec<OsString> = vec!["cargo xtask".into(), command.into()];
+        if on_file && !self.args.iter().any(names_it) {
+            args.push("--config".into());
+            args.push(repo::root().join("landfall.toml").into());
+        }
+        args.extend(self.args);
+        landfall_cli::run(args)
+    }
+}

@@ -1,0 +1,283 @@
+//! How long the local provider takes: from nothing to the first answer, with nothing to do, and to the end.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+/// What `cargo xtask bench deploy-times` takes.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// How often each is measured
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+    /// Print the figures as one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What one run took.
+#[derive(Debug, Clone, Copy)]
+struct Sample {
+    deploy: Duration,
+    again: Duration,
+    destroy: Duration,
+    memory_kib: u64,
+}
+
+/// The medians.
+#[derive(Debug, PartialEq, Serialize)]
+struct Figures {
+    runs: usize,
+    /// Whether the program was built with optimisations.
+    optimised: bool,
+    /// From calling deploy, with no cloud process running, to the first 200, in milliseconds.
+    deploy_to_first_answer_ms: u64,
+    /// A deploy that finds nothing to do, in milliseconds.
+    deploy_nothing_to_do_ms: u64,
+    /// Destroy, until nothing is left, in milliseconds.
+    destroy_ms: u64,
+    /// The cloud's own processes together, in KiB, what they share counted once.
+    cloud_memory_kib: u64,
+}
+
+/// What is read of a deploy's last line.
+#[derive(Deserialize)]
+struct Deployed {
+    url: String,
+    changes: Changes,
+}
+
+#[derive(Deserialize)]
+struct Changes {
+    create: Vec<String>,
+    update: Vec<String>,
+    replace: Vec<String>,
+    delete: Vec<String>,
+}
+
+impl Changes {
+    fn is_empty(&self) -> bool {
+        [&self.create, &self.update, &self.replace, &self.delete]
+            .iter()
+            .all(|keys| keys.is_empty())
+    }
+}
+
+/// Measures and shows.
+///
+/// # Errors
+/// When a deploy or destroy fails, or an answer is not 200.
+pub(crate) fn run(options: &Options) -> Result<(), String> {
+    let scratch = tempfile::tempdir().map_err(|error| format!("no scratch directory: {error}"))?;
+    let landfall = Landfall {
+        scratch: scratch.path(),
+    };
+    // The first one builds the binary and the image, and counts for nothing.
+    let samples = landfall.sample().and_then(|_| {
+        (0..options.runs)
+            .map(|_| landfall.sample())
+            .collect::<Result<Vec<Sample>, String>>()
+    });
+    if samples.is_err() {
+        // What a failed run left behind is of no use; its error is the one to tell.
+        let _ = landfall.call("destroy");
+    }
+    let figures = figures(&samples?);
+    if options.json {
+        let line = serde_json::to_string(&figures).map_err(|error| error.to_string())?;
+        println!("{line}");
+    } else {
+        println!("{}", table(&figures));
+    }
+    Ok(())
+}
+
+/// The landfall commands, on a cloud of their own.
+struct Landfall<'a> {
+    scratch: &'a Path,
+}
+
+impl Landfall<'_> {
+    fn sample(&self) -> Result<Sample, String> {
+        let started = Instant::now();
+        let deployed = self.deploy()?;
+        let status = status_of(&deployed.url)?;
+        let deploy = started.elapsed();
+        if status != 200 {
+            return Err(format!("{} answered {status}", deployed.url));
+        }
+
+        let started = Instant::now();
+        let second = self.deploy()?;
+        let again = started.elapsed();
+        if !second.changes.is_empty() {
+            return Err("the second deploy found something to do".to_owned());
+        }
+        let memory_kib = self.memory_kib()?;
+
+        let started = Instant::now();
+        self.call("destroy")?;
+        let destroy = started.elapsed();
+        Ok(Sample {
+            deploy,
+            again,
+            destroy,
+            memory_kib,
+        })
+    }
+
+    fn deploy(&self) -> Result<Deployed, String> {
+        let output = self.call("deploy")?;
+        let last = output.lines().last().unwrap_or_default();
+        serde_json::from_str(last).map_err(|error| format!("deploy's last line: {error}: {last}"))
+    }
+
+    fn call(&self, command: &str) -> Result<String, String> {
+        let program = std::env::current_exe()
+            .map_err(|error| format!("cannot find this program: {error}"))?;
+        let output = Command::new(program)
+            .args([command, "--json"])
+            .env("LANDFALL_RUNTIME_DIR", self.runtime_dir())
+            .env("LANDFALL_IMAGE_STORE", self.scratch.join("images"))
+            .stdin(Stdio::null())
+            .stderr(Stdio::inherit())
+            .output()
+            .map_err(|error| format!("cannot run {command}: {error}"))?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        if output.status.success() {
+            Ok(text)
+        } else {
+            let last = text.lines().last().unwrap_or_default();
+            Err(format!("{command} failed ({}): {last}", output.status))
+        }
+    }
+
+    fn runtime_dir(&self) -> std::path::PathBuf {
+        self.scratch.join("run")
+    }
+
+    /// The proportional set size of the cloud's processes: those that this runtime directory was given to and
+    /// that are no client.
+    fn memory_kib(&self) -> Result<u64, String> {
+        let ours = format!("LANDFALL_RUNTIME_DIR={}", self.runtime_dir().display());
+        let mut sum = 0;
+        let processes = std::fs::read_dir("/proc").map_err(|error| format!("/proc: {error}"))?;
+        for process in processes.flatten() {
+            // One that ended meanwhile, or belongs to somebody else, is none of ours.
+            let Ok(environment) = std::fs::read(process.path().join("environ")) else {
+                continue;
+            };
+            let set: Vec<&[u8]> = environment.split(|&byte| byte == 0).collect();
+            let is_ours = set.contains(&ours.as_bytes());
+            let is_cloud = set.iter().any(|set| set.starts_with(b"LANDFALL_ROLE="));
+            if is_ours && is_cloud {
+                let rollup = std::fs::read_to_string(process.path().join("smaps_rollup"));
+                sum += rollup.ok().as_deref().and_then(pss_kib).unwrap_or_default();
+            }
+        }
+        if sum == 0 {
+            return Err("found no cloud process to weigh".to_owned());
+        }
+        Ok(sum)
+    }
+}
+
+/// The `Pss` line of `/proc/<pid>/smaps_rollup`.
+fn pss_kib(rollup: &str) -> Option<u64> {
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
+}
+
+/// Asks for a URL under `.localhost` and gives the status code.
+fn status_of(url: &str) -> Result<u16, String> {
+    let failed = |why: String| format!("{url}: {why}");
+    let authority = url
+        .strip_prefix("http://")
+        .and_then(|rest| rest.split('/').next())
+        .ok_or_else(|| failed("not an http URL".to_owned()))?;
+    let port = authority
+        .rsplit_once(':')
+        .map_or(Ok(80), |(_, port)| port.parse::<u16>())
+        .map_err(|error| failed(error.to_string()))?;
+    let ask = || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        write!(
+            stream,
+            "GET / HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n"
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    let answer = ask().map_err(|error| failed(error.to_string()))?;
+    answer
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .ok_or_else(|| failed("not an HTTP answer".to_owned()))
+}
+
+fn figures(samples: &[Sample]) -> Figures {
+    let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let of = |value: &dyn Fn(&Sample) -> u64| median(samples.iter().map(value).collect());
+    Figures {
+        runs: samples.len(),
+        optimised: !cfg!(debug_assertions),
+        deploy_to_first_answer_ms: of(&|sample| ms(sample.deploy)),
+        deploy_nothing_to_do_ms: of(&|sample| ms(sample.again)),
+        destroy_ms: of(&|sample| ms(sample.destroy)),
+        cloud_memory_kib: of(&|sample| sample.memory_kib),
+    }
+}
+
+/// The middle value; of two middle ones, the mean.
+fn median(mut values: Vec<u64>) -> u64 {
+    values.sort_unstable();
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => 0,
+        odd if odd % 2 == 1 => values[middle],
+        _ => u64::midpoint(values[middle - 1], values[middle]),
+    }
+}
+
+fn table(figures: &Figures) -> String {
+    let build = if figures.optimised { "release" } else { "dev" };
+    format!(
+        "medians of {} runs, {build} build\n\
+         deploy, nothing running, to the first 200  {:>7.2} s\n\
+         deploy, nothing to do                      {:>7.2} s\n\
+         destroy                                    {:>7.2} s\n\
+         memory of the cloud's processes            {:>7.1} MiB",
+        figures.runs,
+        figures.deploy_to_first_answer_ms as f64 / 1000.0,
+        figures.deploy_nothing_to_do_ms as f64 / 1000.0,
+        figures.destroy_ms as f64 / 1000.0,
+        figures.cloud_memory_kib as f64 / 1024.0,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle() {
+        assert_eq!(median(vec![3, 1, 2]), 2);
+        assert_eq!(median(vec![4, 1, 2, 9]), 3);
+        assert_eq!(median(Vec::new()), 0);
+    }
+
+    #[test]
+    fn the_proportional_set_size_is_read() {
+        let rollup = "55d0-7ffd ---p 00000000 00:00 0 [rollup]\nRss:  9000 kB\nPss:  1234 kB\n";
+        assert_eq!(pss_kib(rollup), Some(1234));
+        assert_eq!(pss_kib(""), None);
+    }
+}

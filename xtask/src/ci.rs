@@ -1,0 +1,112 @@
+//! `cargo xtask ci`: everything that CI demands, what fails soonest first.
+
+use std::time::{Duration, Instant};
+
+use crate::repo::{cargo, succeed};
+use crate::test;
+
+/// A step: its name, and what it does.
+type Step = (&'static str, fn() -> Result<(), String>);
+
+const STEPS: &[Step] = &[
+    ("format", || {
+        succeed(&mut cargo(["fmt", "--all", "--check"]))
+    }),
+    ("lints", || {
+        succeed(
+            cargo(["clippy", "--workspace", "--all-targets", "--quiet"])
+                .args(["--", "--deny", "warnings"]),
+        )
+    }),
+    ("documentation", || {
+        succeed(
+            cargo([
+                "doc",
+                "--workspace",
+                "--no-deps",
+                "--document-private-items",
+                "--quiet",
+            ])
+            .env("RUSTDOCFLAGS", "--deny warnings"),
+        )
+    }),
+    ("each crate alone", each_alone),
+    ("tests", || test::run(&test::Options::everything())),
+];
+
+/// What is published or may be imported alone, and with which features: none may lean on a feature that only
+/// another crate of the workspace turns on.
+const ALONE: &[&[&str]] = &[
+    &["landfall-provider"],
+    &["landfall-network"],
+    &["landfall-compute"],
+    &["landfall-lb"],
+    &["landfall-container"],
+    &["landfall-container", "--features=engine"],
+    &["landfall-container", "--features=registry"],
+    &["landfall-pipeline"],
+    &["landfall-local"],
+];
+
+fn each_alone() -> Result<(), String> {
+    for package in ALONE {
+        succeed(cargo(["check", "--quiet", "--package"]).args(*package))?;
+    }
+    Ok(())
+}
+
+/// Runs every step, and goes on past one that fails.
+///
+/// # Errors
+/// When any step failed, naming all that did.
+pub(crate) fn run() -> Result<(), String> {
+    let mut done = Vec::new();
+    for (name, step) in STEPS {
+        println!("\n== {name}");
+        let started = Instant::now();
+        let outcome = step();
+        if let Err(why) = &outcome {
+            eprintln!("{why}");
+        }
+        done.push((*name, started.elapsed(), outcome.is_ok()));
+    }
+    println!("\n{}", summary(&done));
+    let failed: Vec<&str> = done
+        .iter()
+        .filter(|(.., well)| !well)
+        .map(|(name, ..)| *name)
+        .collect();
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("failed: {}", failed.join(", ")))
+    }
+}
+
+/// A line for each step: how it ended and how long it took.
+fn summary(done: &[(&str, Duration, bool)]) -> String {
+    done.iter()
+        .map(|(name, time, well)| {
+            let outcome = if *well { "ok" } else { "FAILED" };
+            format!("{outcome:<6} {:>7.1} s  {name}", time.as_secs_f64())
+        })
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_names_what_failed() {
+        let done = [
+            ("format", Duration::from_millis(600), true),
+            ("tests", Duration::from_secs(71), false),
+        ];
+        assert_eq!(
+            summary(&done),
+            "ok         0.6 s  format\nFAILED    71.0 s  tests"
+        );
+    }
+}

@@ -1,0 +1,144 @@
+//! What some tests need beside a Rust toolchain, a C compiler and the Linux kernel.
+//!
+//! A test says what it needs by its name: `needs_docker_…`. One without such a name runs everywhere.
+
+use crate::repo;
+
+/// Something that a machine may lack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Need {
+    /// How the names of tests begin that need it.
+    pub(crate) prefix: &'static str,
+    programs: &'static [&'static str],
+    packages: &'static str,
+    root: bool,
+}
+
+const NEEDS: &[Need] = &[
+    Need {
+        prefix: "needs_docker_",
+        programs: &["dockerd", "busybox"],
+        packages: "docker.io busybox-static",
+        root: true,
+    },
+    Need {
+        prefix: "needs_podman_",
+        programs: &["podman", "busybox"],
+        packages: "podman busybox-static",
+        root: true,
+    },
+    Need {
+        prefix: "needs_registry_",
+        programs: &["docker-registry"],
+        packages: "docker-registry",
+        root: false,
+    },
+    Need {
+        prefix: "needs_nft_",
+        programs: &["nft", "ip"],
+        packages: "nftables iproute2",
+        root: false,
+    },
+    Need {
+        prefix: "needs_busybox_",
+        programs: &["busybox"],
+        packages: "busybox-static",
+        root: false,
+    },
+    Need {
+        prefix: "needs_root_",
+        programs: &[],
+        packages: "",
+        root: true,
+    },
+];
+
+/// A need that this machine does not meet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Missing {
+    pub(crate) prefix: &'static str,
+    /// What is missing: `dockerd, busybox`.
+    pub(crate) what: String,
+    /// What to do about it.
+    pub(crate) remedy: String,
+}
+
+impl Need {
+    fn missing(&self, installed: impl Fn(&str) -> bool, is_root: bool) -> Option<Missing> {
+        let lacking: Vec<&str> = self
+            .programs
+            .iter()
+            .copied()
+            .filter(|program| !installed(program))
+            .collect();
+        let (mut what, mut remedies) = (Vec::new(), Vec::new());
+        if !lacking.is_empty() {
+            what.push(format!("no {}", lacking.join(" and no ")));
+            remedies.push(format!("install it: apt-get install {}", self.packages));
+        }
+        if self.root && !is_root {
+            what.push("not root".to_owned());
+            remedies.push("run the tests as root".to_owned());
+        }
+        (!what.is_empty()).then(|| Missing {
+            prefix: self.prefix,
+            what: what.join(", "),
+            remedy: remedies.join(", and "),
+        })
+    }
+}
+
+/// The needs that this machine does not meet.
+pub(crate) fn missing() -> Vec<Missing> {
+    let is_root = repo::is_root();
+    NEEDS
+        .iter()
+        .filter_map(|need| need.missing(repo::installed, is_root))
+        .collect()
+}
+
+/// Whether a test of this path (`module::needs_docker_builds`) needs what begins with the prefix.
+pub(crate) fn concerns(prefix: &str, test: &str) -> bool {
+    test.rsplit("::")
+        .next()
+        .is_some_and(|name| name.starts_with(prefix))
+}
+
+/// Whether a test says that it needs something that no entry of the list describes.
+pub(crate) fn is_unknown(test: &str) -> bool {
+    concerns("needs_", test) && !NEEDS.iter().any(|need| concerns(need.prefix, test))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_need_is_met_or_says_what_is_missing_and_how_to_get_it() {
+        let docker = NEEDS[0];
+        assert_eq!(docker.missing(|_| true, true), None);
+        let missing = docker
+            .missing(|program| program == "busybox", false)
+            .unwrap();
+        assert_eq!(missing.what, "no dockerd, not root");
+        assert_eq!(
+            missing.remedy,
+            "install it: apt-get install docker.io busybox-static, and run the tests as root"
+        );
+        let missing = docker.missing(|_| false, true).unwrap();
+        assert_eq!(missing.what, "no dockerd and no busybox");
+    }
+
+    #[test]
+    fn a_test_is_concerned_by_the_beginning_of_its_own_name() {
+        assert!(concerns("needs_docker_", "needs_docker_builds"));
+        assert!(concerns(
+            "needs_docker_",
+            "engine::tests::needs_docker_builds"
+        ));
+        assert!(!concerns("needs_docker_", "needs_docker_tests::other"));
+        assert!(is_unknown("a::needs_quantum_x"));
+        assert!(!is_unknown("a::needs_podman_x"));
+        assert!(!is_unknown("the_last_needs_no_end"));
+    }
+}

@@ -1,0 +1,316 @@
+//! Rules about the checkout that no compiler knows, held by tests.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::Deserialize;
+
+use crate::repo::{cargo, output_of, root};
+
+/// Who may know whom: for each crate, the crates of the workspace that it may depend on.
+const MAY_KNOW: &[(&str, &[&str])] = &[
+    ("landfall-provider", &[]),
+    ("landfall-network", &["landfall-provider"]),
+    ("landfall-compute", &["landfall-provider"]),
+    ("landfall-lb", &["landfall-provider"]),
+    ("landfall-container", &["landfall-provider"]),
+    (
+        "landfall-local",
+        &[
+            "landfall-provider",
+            "landfall-network",
+            "landfall-compute",
+            "landfall-lb",
+            "landfall-container",
+        ],
+    ),
+    (
+        "landfall-pipeline",
+        &[
+            "landfall-provider",
+            "landfall-network",
+            "landfall-compute",
+            "landfall-lb",
+            "landfall-container",
+        ],
+    ),
+    (
+        "landfall-cli",
+        &[
+            "landfall-provider",
+            "landfall-network",
+            "landfall-compute",
+            "landfall-lb",
+            "landfall-container",
+            "landfall-local",
+            "landfall-pipeline",
+        ],
+    ),
+    ("xtask", &["landfall-cli"]),
+    ("landfall-testkit", &["landfall-provider"]),
+    // The examples: one that is deployed and knows nothing of Landfall, and those that use its crates.
+    ("digipay", &[]),
+    (
+        "network-only",
+        &["landfall-provider", "landfall-network", "landfall-local"],
+    ),
+    (
+        "custom-pipeline",
+        &[
+            "landfall-provider",
+            "landfall-network",
+            "landfall-compute",
+            "landfall-lb",
+            "landfall-container",
+            "landfall-local",
+        ],
+    ),
+];
+
+/// The licences that may stand in the tree, as in `deny.toml`.
+fn allowed_licences() -> BTreeSet<String> {
+    let text = std::fs::read_to_string(root().join("deny.toml")).unwrap();
+    let list = text.split_once("allow = [").unwrap().1;
+    let list = list.split_once(']').unwrap().0;
+    list.lines()
+        .filter_map(|line| {
+            line.trim()
+                .trim_end_matches(',')
+                .strip_prefix('"')?
+                .strip_suffix('"')
+        })
+        .map(str::to_owned)
+        .collect()
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+    workspace_members: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    id: String,
+    name: String,
+    license: Option<String>,
+    dependencies: Vec<Dependency>,
+}
+
+#[derive(Deserialize)]
+struct Dependency {
+    name: String,
+    kind: Option<String>,
+    path: Option<PathBuf>,
+}
+
+fn metadata(options: &[&str]) -> Metadata {
+    let json = output_of(cargo(["metadata", "--format-version=1", "--locked"]).args(options));
+    serde_json::from_str(&json.unwrap()).unwrap()
+}
+
+fn members(metadata: &Metadata) -> Vec<&Package> {
+    metadata
+        .packages
+        .iter()
+        .filter(|package| metadata.workspace_members.contains(&package.id))
+        .collect()
+}
+
+#[test]
+fn crates_know_only_whom_they_may() {
+    let rules: BTreeMap<&str, &[&str]> = MAY_KNOW.iter().copied().collect();
+    let metadata = metadata(&["--no-deps"]);
+    let mut broken = Vec::new();
+    for package in members(&metadata) {
+        let Some(may) = rules.get(package.name.as_str()) else {
+            broken.push(format!("{} has no rule", package.name));
+            continue;
+        };
+        for dependency in &package.dependencies {
+            let of_the_workspace = dependency.path.is_some();
+            // Tests may use the test kit; the test kit is used for nothing else.
+            let for_tests =
+                dependency.kind.as_deref() == Some("dev") && dependency.name == "landfall-testkit";
+            if of_the_workspace && !for_tests && !may.contains(&dependency.name.as_str()) {
+                broken.push(format!("{} depends on {}", package.name, dependency.name));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn every_dependency_has_an_allowed_licence() {
+    let allowed = allowed_licences();
+    let mut broken = Vec::new();
+    // What other platforms use beside it need not even be downloaded here.
+    let platform = format!("--filter-platform={}", host());
+    for package in metadata(&[&platform]).packages {
+        let licence = package.license.unwrap_or_default();
+        if !permitted(&licence, &allowed) {
+            broken.push(format!("{}: {licence}", package.name));
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+/// The platform of this compiler: `x86_64-unknown-linux-gnu`.
+fn host() -> String {
+    let about = output_of(Command::new("rustc").arg("-vV")).unwrap();
+    let host = about.lines().find_map(|line| line.strip_prefix("host: "));
+    host.unwrap().to_owned()
+}
+
+/// Whether an SPDX expression can be fulfilled with what is allowed: `OR` needs one side, `AND` both.
+fn permitted(expression: &str, allowed: &BTreeSet<String>) -> bool {
+    // Some crates still write the slash of old for `OR`.
+    let expression = expression.replace('/', " OR ");
+    let tokens: Vec<&str> = expression
+        .split_inclusive(['(', ')'])
+        .flat_map(|part| match part.strip_suffix(['(', ')']) {
+            Some(before) => vec![before, &part[before.len()..]],
+            None => vec![part],
+        })
+        .flat_map(str::split_whitespace)
+        .collect();
+    let mut rest = tokens.as_slice();
+    let permitted = alternatives(&mut rest, allowed);
+    permitted && rest.is_empty()
+}
+
+fn alternatives(tokens: &mut &[&str], allowed: &BTreeSet<String>) -> bool {
+    let mut permitted = conjunction(tokens, allowed);
+    while tokens.first() == Some(&"OR") {
+        *tokens = &tokens[1..];
+        permitted |= conjunction(tokens, allowed);
+    }
+    permitted
+}
+
+fn conjunction(tokens: &mut &[&str], allowed: &BTreeSet<String>) -> bool {
+    let mut permitted = licence(tokens, allowed);
+    while tokens.first() == Some(&"AND") {
+        *tokens = &tokens[1..];
+        permitted &= licence(tokens, allowed);
+    }
+    permitted
+}
+
+fn licence(tokens: &mut &[&str], allowed: &BTreeSet<String>) -> bool {
+    let Some((first, rest)) = tokens.split_first() else {
+        return false;
+    };
+    *tokens = rest;
+    if *first == "(" {
+        let permitted = alternatives(tokens, allowed);
+        *tokens = tokens.strip_prefix(&[")"]).unwrap_or(tokens);
+        return permitted;
+    }
+    // An exception only gives more freedom: `Apache-2.0 WITH LLVM-exception`.
+    if tokens.first() == Some(&"WITH") {
+        *tokens = tokens.get(2..).unwrap_or_default();
+    }
+    allowed.contains(*first)
+}
+
+#[test]
+fn licence_expressions_are_understood() {
+    let allowed: BTreeSet<String> = ["MIT", "Apache-2.0", "Unicode-3.0"]
+        .map(str::to_owned)
+        .into();
+    for good in [
+        "MIT",
+        "MIT OR GPL-3.0",
+        "GPL-3.0/MIT",
+        "(MIT OR Apache-2.0) AND Unicode-3.0",
+        "Apache-2.0 WITH LLVM-exception",
+    ] {
+        assert!(permitted(good, &allowed), "{good}");
+    }
+    for bad in ["", "GPL-3.0", "MIT AND GPL-3.0", "(MIT OR X) AND Y"] {
+        assert!(!permitted(bad, &allowed), "{bad}");
+    }
+}
+
+/// The longest that a source file may be, in lines.
+const LONGEST_FILE: usize = 600;
+
+#[test]
+fn no_source_file_is_too_long_and_each_module_says_what_it_is_for() {
+    let mut broken = Vec::new();
+    for file in rust_files() {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let shown = file.strip_prefix(root()).unwrap_or(&file).display();
+        let lines = text.lines().count();
+        if lines > LONGEST_FILE {
+            broken.push(format!("{shown}: {lines} lines, at most {LONGEST_FILE}"));
+        }
+        let is_test_module = file.file_name().is_some_and(|name| name == "tests.rs");
+        if !is_test_module && !text.starts_with("//! ") {
+            broken.push(format!(
+                "{shown}: its first line does not say what it is for"
+            ));
+        }
+        if text.starts_with("//! Placeholder") {
+            broken.push(format!("{shown}: is a placeholder"));
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+fn rust_files() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut ahead = vec![root()];
+    while let Some(directory) = ahead.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let entry = entry.unwrap();
+            let (path, name) = (entry.path(), entry.file_name());
+            let name = name.to_string_lossy();
+            if entry.file_type().unwrap().is_dir() {
+                if name != "target" && !name.starts_with('.') {
+                    ahead.push(path);
+                }
+            } else if path.extension() == Some(Path::new("rs").as_os_str()) {
+                found.push(path);
+            }
+        }
+    }
+    assert!(
+        found.len() > 50,
+        "the checkout has more files than {}",
+        found.len()
+    );
+    found
+}
+
+#[test]
+fn versions_of_dependencies_stand_in_one_place() {
+    let mut broken = Vec::new();
+    for (name, _) in MAY_KNOW {
+        // An example that stands for somebody else's service brings its own.
+        if *name == "digipay" {
+            continue;
+        }
+        let directory = name.strip_prefix("landfall-").unwrap_or(name);
+        let manifest = [
+            root().join(directory),
+            root().join("examples").join(directory),
+        ]
+        .into_iter()
+        .map(|directory| directory.join("Cargo.toml"))
+        .find(|file| file.exists())
+        .unwrap();
+        let text = std::fs::read_to_string(&manifest).unwrap();
+        let mut in_dependencies = false;
+        for line in text.lines() {
+            if line.starts_with('[') {
+                in_dependencies = line.ends_with("dependencies]");
+            } else if in_dependencies && line.contains('=') && !line.contains("workspace = true") {
+                broken.push(format!("{name}: {line}"));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
