@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::runtime_dir::{RuntimeDir, lock};
 use super::outer::{ERROR, HELLO, READY};
+use super::runtime_dir::{RuntimeDir, lock};
 use super::{Arguments, Error, HOOKED, ROLE_OUTER, ROLE_VAR, SELF};
 
 /// How long an executed program may take to say that it is the cloud.
