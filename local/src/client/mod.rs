@@ -93,7 +93,8 @@ impl Local {
             let dir = self.0.dir.clone();
             let running = blocking(move || process::running(&dir)).await?;
             if running.is_none() {
-                return Ok(());
+                let dir = self.0.dir.clone();
+                return blocking(move || process::clear(&dir)).await;
             }
             if self.holds_something().await? {
                 return Ok(());
@@ -120,13 +121,16 @@ impl Local {
             protocol: PROTOCOL,
             call,
         })?;
-        let Some(stream) = self.connect().await? else {
-            return Ok(None);
-        };
-        match converse(stream, &request).await? {
-            Some((value, _)) => Ok(Some(value)),
-            None => Ok(None),
+        for _ in 0..TRIES {
+            let Some(stream) = self.connect().await? else {
+                return Ok(None);
+            };
+            // One that was about to end has heard nothing; and every call can be made again.
+            if let Some((value, _)) = converse(stream, &request).await? {
+                return Ok(Some(value));
+            }
         }
+        Err(self.keeps_ending())
     }
 
     /// Makes a call to the cloud, and starts it if there is none. The connection is given back open.
@@ -143,16 +147,20 @@ impl Local {
                     continue;
                 }
             };
-            // One that was about to end has heard nothing.
             if let Some(answer) = converse(stream, &request).await? {
                 return Ok(answer);
             }
         }
-        Err(Error::new(
+        Err(self.keeps_ending())
+    }
+
+    fn keeps_ending(&self) -> Error {
+        Error::new(
             ErrorKind::Unavailable,
-            "the local cloud ends as soon as it is started",
+            "the local cloud ends before it answers",
         )
-        .hint(format_args!("see {}", self.log_file().display())))
+        .left(Left::Unknown)
+        .hint(format_args!("see {}", self.log_file().display()))
     }
 
     async fn connect(&self) -> Result<Option<UnixStream>> {
@@ -199,7 +207,7 @@ fn line(request: &Request) -> Result<Vec<u8>> {
     Ok(line)
 }
 
-/// Sends a call and hears the answer; `None` when the cloud ended before it heard anything.
+/// Sends a call and hears the answer; `None` when the cloud ended before it answered.
 async fn converse<T: DeserializeOwned>(
     stream: UnixStream,
     request: &[u8],
@@ -210,14 +218,7 @@ async fn converse<T: DeserializeOwned>(
     }
     let mut answer = String::new();
     match stream.read_line(&mut answer).await {
-        Ok(0) | Err(_) => {
-            // It may have been carried out or not; the next look will tell.
-            return Err(Error::new(
-                ErrorKind::Unavailable,
-                "the local cloud ended before it answered",
-            )
-            .left(Left::Unknown));
-        }
+        Ok(0) | Err(_) => return Ok(None),
         Ok(_) => {}
     }
     let strange = |error: serde_json::Error| {

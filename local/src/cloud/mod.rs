@@ -69,7 +69,8 @@ pub(crate) fn main(
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let fabric = Fabric::new()?;
+        let mut fabric = Fabric::new()?;
+        fabric.apply(&topology::topology(&State::default()))?;
         let internet = fabric.internet().clone();
         internet::say_who_asks(&internet)?;
         let pin = Box::new(move || internet.pin_current_thread());

@@ -129,8 +129,11 @@ async fn carry_out(cloud: &Arc<Cloud>, call: Call) -> Result<Value> {
             spec,
             extras,
         } => {
-            let id = cloud.change(|state| state.create(&kind, &stack, &name, &spec, &extras))?;
-            if let Err(error) = begin(cloud, &kind, &id).await {
+            let made = cloud.change(|state| state.create(&kind, &stack, &name, &spec, &extras))?;
+            let id = made.id;
+            if made.is_new
+                && let Err(error) = begin(cloud, &kind, &id).await
+            {
                 // As if it had not been tried; what was begun of it ends with its record.
                 let _ = end(cloud, &kind, &id).await;
                 return Err(error);

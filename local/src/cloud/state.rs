@@ -1,6 +1,7 @@
 //! Everything that the cloud holds, and the rules that hold for every kind.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher, RandomState};
 use std::net::Ipv4Addr;
 
 use landfall_compute::{AutoscalingGroup, Instance, LaunchTemplate, ScalingPolicy};
@@ -10,8 +11,8 @@ use landfall_network::{
     SecurityGroupRules, Subnet, Vpc,
 };
 use landfall_provider::{
-    AutoscalingGroupId, Error, ErrorKind, InstanceId, Key, Kind, Resource, ResourceName, Result,
-    StackName, SubnetId,
+    AutoscalingGroupId, Error, ErrorKind, InstanceId, Key, Kind, Probe, Resource, ResourceName,
+    Result, StackName, SubnetId,
 };
 use serde_json::Value;
 
@@ -22,7 +23,7 @@ use super::table::{self, Draft, Entry, Hosted, Table, find};
 use crate::wire::Extras;
 
 /// The records of every kind, and the instances that groups and bastions have made.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct State {
     pub(crate) tables: Tables,
     /// Every instance, whoever wanted it.
@@ -31,6 +32,26 @@ pub(crate) struct State {
     pub(crate) histories: BTreeMap<AutoscalingGroupId, History>,
     /// Counts every resource that there ever was, so that no id comes twice.
     made: u64,
+}
+
+impl Default for State {
+    /// Nothing; the ids to come are not those of another cloud.
+    fn default() -> Self {
+        Self {
+            tables: Tables::default(),
+            machines: BTreeMap::new(),
+            histories: BTreeMap::new(),
+            made: RandomState::new().hash_one(()),
+        }
+    }
+}
+
+/// What a call to make something came to.
+#[derive(Debug)]
+pub(crate) struct Made {
+    pub(crate) id: String,
+    /// Whether it was made just now, and what has to run for it is still to be started.
+    pub(crate) is_new: bool,
 }
 
 /// Defines the tables, and how a call that names a kind finds its own.
@@ -82,7 +103,7 @@ macro_rules! tables {
                 name: &ResourceName,
                 spec: &Value,
                 extras: &Extras,
-            ) -> Result<String> {
+            ) -> Result<Made> {
                 match kind {
                     $(kind if *kind == <$kind>::KIND => self.make::<$kind>(stack, name, spec, extras),)*
                     _ => Err(unknown(kind)),
@@ -163,16 +184,23 @@ impl State {
         name: &ResourceName,
         spec: &Value,
         extras: &Extras,
-    ) -> Result<String> {
+    ) -> Result<Made> {
         let spec: R = self.understand(spec)?;
-        if let Some((id, _)) = R::table(self)
-            .iter()
-            .find(|(_, entry)| &entry.stack == stack && &entry.name == name && !entry.ending)
-        {
-            return Err(Error::new(
-                ErrorKind::AlreadyExists,
-                format_args!("there is one: {id}"),
-            ));
+        // The answer to an earlier call may have been lost: this is what it made.
+        let same = R::table(self).iter().find(|(id, entry)| {
+            &entry.stack == stack
+                && &entry.name == name
+                && entry.spec == spec
+                && !matches!(
+                    table::probe::<R>(self, id),
+                    Probe::Failed(_) | Probe::Ending(_)
+                )
+        });
+        if let Some((id, _)) = same {
+            return Ok(Made {
+                id: id.to_string(),
+                is_new: false,
+            });
         }
         let facts = R::admit(
             self,
@@ -190,7 +218,10 @@ impl State {
             ending: false,
         };
         R::table_mut(self).insert(id.clone(), entry);
-        Ok(id.to_string())
+        Ok(Made {
+            id: id.to_string(),
+            is_new: true,
+        })
     }
 
     fn amend<R: Tabled>(&mut self, id: &str, spec: &Value, extras: &Extras) -> Result<()> {
@@ -264,7 +295,7 @@ impl State {
 
     /// An id that nothing else has or had.
     pub(crate) fn unique(&mut self, prefix: &str) -> String {
-        self.made += 1;
+        self.made = self.made.wrapping_add(1);
         // Spread over the digits, as ids of a cloud are: people tell them apart by their ends.
         format!(
             "{prefix}-{:017x}",

@@ -83,7 +83,7 @@ pub(crate) fn list<R: Tabled>(state: &State, stack: &StackName) -> Vec<Live<R>> 
 pub(crate) fn probe<R: Tabled>(state: &State, id: &R::Id) -> Probe<R::Output> {
     match R::table(state).get(id) {
         None => Probe::Absent,
-        Some(entry) if entry.ending => Probe::Pending("ending".to_owned()),
+        Some(entry) if entry.ending => Probe::Ending("asked to".to_owned()),
         Some(entry) => R::probe(state, id, entry),
     }
 }

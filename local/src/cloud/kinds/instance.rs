@@ -43,7 +43,7 @@ impl Hosted for Instance {
         };
         match &machine.phase {
             Phase::Booting => Probe::Pending("starting".to_owned()),
-            Phase::Stopping => Probe::Pending("ending".to_owned()),
+            Phase::Stopping => Probe::Ending("stopping".to_owned()),
             Phase::Ended(why) => Probe::Failed(why.clone()),
             Phase::Running => {
                 let address = entry

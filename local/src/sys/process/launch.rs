@@ -166,6 +166,31 @@ pub fn running(dir: &Path) -> Result<Option<Cloud>, Error> {
     Ok(None)
 }
 
+/// Removes what a cloud that has ended left in `dir`, its log included. Does nothing while one runs.
+///
+/// # Errors
+///
+/// `dir` belongs to somebody else, or cannot be read.
+pub fn clear(dir: &Path) -> Result<(), Error> {
+    let dir = RuntimeDir::new(dir.to_owned())?;
+    if !dir.path().exists() {
+        return Ok(());
+    }
+    let _starting = lock_dir(&dir, Duration::from_secs(30))?;
+    let free = match File::open(dir.lock()) {
+        Ok(file) => lock(&file, Duration::ZERO).unwrap_or(false),
+        Err(_) => true,
+    };
+    if free && find(&dir)?.is_none() {
+        dir.clear();
+        for file in [dir.log(), dir.lock()] {
+            // What is not there is gone already.
+            let _ = std::fs::remove_file(file);
+        }
+    }
+    Ok(())
+}
+
 /// The cloud that answers on the socket of `dir` now.
 fn find(dir: &RuntimeDir) -> Result<Option<Cloud>, Error> {
     let socket = dir.socket();

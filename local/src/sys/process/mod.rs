@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 pub use inner::{CloudContext, Outer};
-pub use launch::{Cloud, Launch, running};
+pub use launch::{Cloud, Launch, clear, running};
 pub use runtime_dir::default_dir;
 
 /// Says which part of the cloud this process was executed to be. It also stops a program that does

@@ -1,0 +1,322 @@
+//! A cloud for one test: its own directory, its own images, ended with the test whatever comes.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use landfall_compute::{
+    AutoscalingGroup, ComputeProvider, GroupInstance, LaunchTemplate, Workload,
+};
+use landfall_container::{BuildRequest, BuilderChoice, Image, Platform, Recipe};
+use landfall_lb::{
+    HealthCheck, LbProvider, Listener, LoadBalancer, TargetGroup, TargetHealth, TargetState,
+};
+use landfall_local::{Local, LocalOptions, testing};
+use landfall_network::{NatMode, OpenPorts, ServicePort, TwoTier, add_groups};
+use landfall_provider::{
+    Applied, ApplyOptions, AutoscalingGroupId, Catalog, Key, Pace, Plan, Port, Snapshot, Stack,
+    StackName, TargetGroupId, apply, plan,
+};
+
+/// How long anything in these tests may take; they are about what happens, not how fast.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The port that the services listen on.
+pub(crate) const SERVICE_PORT: u16 = 8000;
+
+/// A cloud of its own.
+pub(crate) struct Bed {
+    pub(crate) local: Local,
+    pub(crate) catalog: Catalog<Local>,
+    pub(crate) dir: tempfile::TempDir,
+}
+
+/// What varies between the stacks of these tests.
+#[derive(Clone)]
+pub(crate) struct Shape {
+    pub(crate) name: &'static str,
+    pub(crate) env: BTreeMap<String, String>,
+    pub(crate) desired: u32,
+    pub(crate) cidr: &'static str,
+    pub(crate) health_path: &'static str,
+}
+
+impl Shape {
+    pub(crate) fn named(name: &'static str) -> Self {
+        Self {
+            name,
+            env: BTreeMap::new(),
+            desired: 2,
+            cidr: "10.0.0.0/16",
+            health_path: "/healthz",
+        }
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.insert(name.to_owned(), value.to_owned());
+        self
+    }
+}
+
+impl Bed {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::Builder::new()
+            .prefix("lf")
+            .tempdir_in("/tmp")
+            .unwrap();
+        let local = Local::open(LocalOptions {
+            dir: Some(dir.path().join("run")),
+            program: Some(PathBuf::from(env!("CARGO_BIN_EXE_landfall-cloud"))),
+            image_store: Some(dir.path().join("images")),
+            ..LocalOptions::default()
+        })
+        .unwrap();
+        let catalog = landfall_network::kinds(Catalog::new());
+        let catalog = landfall_compute::kinds(catalog);
+        let catalog = landfall_lb::kinds(catalog);
+        Self {
+            local,
+            catalog: landfall_container::kinds(catalog),
+            dir,
+        }
+    }
+
+    pub(crate) fn run_dir(&self) -> PathBuf {
+        self.dir.path().join("run")
+    }
+
+    pub(crate) fn cloud(&self) -> Option<testing::process::Cloud> {
+        testing::process::running(&self.run_dir()).unwrap()
+    }
+
+    /// The stack of a service behind a balancer.
+    pub(crate) fn stack(&self, shape: &Shape) -> Stack {
+        let port = Port::new(SERVICE_PORT).unwrap();
+        let web = ServicePort {
+            name: "web".parse().unwrap(),
+            port,
+        };
+        let ports = OpenPorts::new(vec![Port::new(80).unwrap()], vec![web]);
+        let mut stack = Stack::new(StackName::new(shape.name).unwrap());
+        let network = TwoTier {
+            cidr: shape.cidr.parse().unwrap(),
+            zones: ["local-1a", "local-1b"]
+                .map(|zone| zone.parse().unwrap())
+                .to_vec(),
+            nat: NatMode::PerZone,
+            s3_endpoint: true,
+            open_ports: ports.clone(),
+        }
+        .add_to(&mut stack)
+        .unwrap();
+        let groups = add_groups(&mut stack, &network.vpc.id(), &ports).unwrap();
+        let image = stack.add("web", self.image(shape.name));
+        let template = stack.add(
+            "web",
+            LaunchTemplate {
+                instance_type: "t3.micro".to_owned(),
+                groups: groups.services.values().map(|group| group.id()).collect(),
+                workload: Workload {
+                    image: image.id(),
+                    port,
+                    env: shape.env.clone(),
+                },
+            },
+        );
+        let target_group = stack.add(
+            "web",
+            TargetGroup {
+                vpc: network.vpc.id(),
+                port,
+                health_check: HealthCheck {
+                    path: shape.health_path.to_owned(),
+                    interval: 5,
+                    timeout: 2,
+                    healthy_threshold: 2,
+                    unhealthy_threshold: 2,
+                    matcher: "200".to_owned(),
+                },
+                deregistration_delay: 5,
+            },
+        );
+        let balancer = stack.add(
+            "main",
+            LoadBalancer {
+                subnets: network.public.iter().map(|tier| tier.subnet.id()).collect(),
+                groups: vec![groups.balancer.id()],
+                idle_timeout: 60,
+            },
+        );
+        stack.add(
+            "http",
+            Listener {
+                balancer: balancer.id(),
+                port: Port::new(80).unwrap(),
+                target_group: target_group.id(),
+            },
+        );
+        stack.add(
+            "web",
+            AutoscalingGroup {
+                template: template.id(),
+                subnets: network
+                    .private
+                    .iter()
+                    .map(|tier| tier.subnet.id())
+                    .collect(),
+                min: 1,
+                desired: shape.desired,
+                max: 4,
+                target_groups: vec![target_group.id()],
+                health_check_grace_period: 30,
+            },
+        );
+        stack
+    }
+
+    fn image(&self, name: &str) -> Image {
+        let context = self.dir.path().join("context");
+        landfall_testkit::service::context(&context, Path::new(env!("CARGO_TARGET_TMPDIR")))
+            .unwrap();
+        let request = BuildRequest::new(context);
+        Image {
+            repository: format!("{name}/web"),
+            source: request.identity().unwrap(),
+            platform: Platform::host(),
+            recipe: Recipe {
+                context: request.context,
+                dockerfile: request.dockerfile,
+                args: BTreeMap::new(),
+                target: None,
+                builder: BuilderChoice::Daemonless,
+            },
+        }
+    }
+
+    pub(crate) async fn snapshot(&self, name: &str) -> Snapshot {
+        self.catalog
+            .snapshot(&self.local, &StackName::new(name).unwrap())
+            .await
+            .unwrap()
+    }
+
+    pub(crate) async fn plan(&self, desired: &Stack) -> Plan {
+        plan(
+            desired,
+            &self.snapshot(desired.name().as_str()).await,
+            self.catalog.schema(),
+        )
+        .unwrap()
+    }
+
+    /// Applies what is missing, whatever comes of it.
+    pub(crate) async fn apply(&self, desired: &Stack) -> Applied {
+        let options = ApplyOptions {
+            pace: Pace::NEARBY,
+            ..ApplyOptions::default()
+        };
+        apply(
+            &self.plan(desired).await,
+            &self.local,
+            &self.catalog,
+            &options,
+        )
+        .await
+    }
+
+    /// Applies, and waits until as many targets as desired are healthy; gives the address.
+    pub(crate) async fn deploy(&self, shape: &Shape) -> String {
+        let applied = self.apply(&self.stack(shape)).await;
+        assert!(
+            applied.is_complete(),
+            "{:?}, not started: {:?}",
+            applied.failed,
+            applied.not_started
+        );
+        self.until_healthy(shape.name, shape.desired as usize).await;
+        applied.settled[&"listener/http".parse::<Key>().unwrap()].output["url"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    }
+
+    pub(crate) async fn destroy(&self, name: &str) -> Applied {
+        let applied = self.apply(&Stack::new(StackName::new(name).unwrap())).await;
+        assert!(
+            applied.is_complete(),
+            "{:?}, not started: {:?}",
+            applied.failed,
+            applied.not_started
+        );
+        applied
+    }
+
+    pub(crate) async fn targets(&self, name: &str) -> Vec<TargetHealth> {
+        let snapshot = self.snapshot(name).await;
+        let group = snapshot.get(&"target-group/web".parse().unwrap()).unwrap();
+        self.local
+            .target_health(&TargetGroupId::from(group.id.clone()))
+            .await
+            .unwrap()
+    }
+
+    pub(crate) async fn instances(&self, name: &str) -> Vec<GroupInstance> {
+        let snapshot = self.snapshot(name).await;
+        let group = snapshot
+            .get(&"autoscaling-group/web".parse().unwrap())
+            .unwrap();
+        self.local
+            .group_instances(&AutoscalingGroupId::from(group.id.clone()))
+            .await
+            .unwrap()
+    }
+
+    pub(crate) async fn until_healthy(&self, name: &str, count: usize) {
+        let healthy = |target: &&TargetHealth| target.state == TargetState::Healthy;
+        until("targets to be healthy", async || {
+            let targets = self.targets(name).await;
+            (targets.iter().filter(healthy).count() == count && targets.len() == count)
+                .then_some(())
+        })
+        .await;
+    }
+
+    /// The output field of a live resource.
+    pub(crate) async fn output(&self, name: &str, key: &str) -> serde_json::Value {
+        let snapshot = self.snapshot(name).await;
+        match &snapshot.get(&key.parse().unwrap()).unwrap().state {
+            landfall_provider::Probe::Usable(output) => output.clone(),
+            other => panic!("{key} is {other:?}"),
+        }
+    }
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        // A test that failed halfway leaves its cloud running.
+        if let Ok(Some(cloud)) = testing::process::running(&self.run_dir())
+            && let Some(pid) = cloud.pid
+        {
+            let _ = nix::sys::signal::kill(
+                nix::unistd::Pid::from_raw(pid),
+                nix::sys::signal::Signal::SIGKILL,
+            );
+        }
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(self.run_dir().join("cloud.log")).unwrap_or_default();
+            eprintln!("the cloud's log:\n{log}");
+        }
+    }
+}
+
+/// Looks again and again until there is an answer.
+pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,190 @@
+//! How things end: in order, by force, halfway; and what is left.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use bed::{Bed, Shape, until};
+use landfall_provider::{ErrorKind, Holder, Stack, StackLock, StackName};
+use landfall_testkit::http;
+
+use crate::bed;
+
+fn holder(doing: &str) -> Holder {
+    Holder {
+        doing: doing.to_owned(),
+        who: "ana@build-3".to_owned(),
+        pid: std::process::id(),
+    }
+}
+
+/// Every process that mentions the directory in its command line or environment.
+fn processes_of(dir: &Path) -> BTreeSet<String> {
+    let mention = dir.to_str().unwrap().as_bytes().to_vec();
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let mentions = |path: String| {
+        let text = std::fs::read(path).unwrap_or_default();
+        text.windows(mention.len()).any(|window| window == mention)
+    };
+    processes
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|pid| pid.bytes().all(|byte| byte.is_ascii_digit()))
+        .filter(|pid| mentions(format!("/proc/{pid}/cmdline")))
+        .collect()
+}
+
+/// The network namespaces that any process of this machine is in.
+fn instance_processes(ids: &[String]) -> usize {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    processes
+        .filter(|entry| {
+            let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+            ids.iter().any(|id| {
+                let wanted = format!("LANDFALL_INSTANCE_ID={id}");
+                environment
+                    .split(|byte| *byte == 0)
+                    .any(|variable| variable == wanted.as_bytes())
+            })
+        })
+        .count()
+}
+
+#[tokio::test]
+async fn after_destroy_nothing_is_left_but_images() {
+    let bed = Bed::new();
+    let url = bed.deploy(&Shape::named("gone")).await;
+    let ids: Vec<_> = bed
+        .targets("gone")
+        .await
+        .into_iter()
+        .map(|target| target.id)
+        .collect();
+    assert_eq!(instance_processes(&ids), 2);
+    bed.destroy("gone").await;
+    bed.local.settle().await.unwrap();
+    assert!(bed.cloud().is_none());
+    assert!(http::get(&url, "/").is_err());
+    assert_eq!(instance_processes(&ids), 0);
+    assert_eq!(processes_of(&bed.run_dir()), BTreeSet::new());
+    let left = std::fs::read_dir(bed.run_dir())
+        .map(|entries| entries.flatten().map(|entry| entry.path()).collect());
+    assert_eq!(
+        left.unwrap_or_else(|_| Vec::<std::path::PathBuf>::new()),
+        Vec::<std::path::PathBuf>::new()
+    );
+    let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
+    assert!(
+        !mounts.contains(bed.dir.path().to_str().unwrap()),
+        "{mounts}"
+    );
+    // What is left is the image, for the next time.
+    assert_eq!(bed.snapshot("gone").await.found().len(), 1);
+}
+
+#[tokio::test]
+async fn killing_the_background_process_ends_everything_and_the_next_deploy_starts_anew() {
+    let bed = Bed::new();
+    let shape = Shape::named("struck");
+    let url = bed.deploy(&shape).await;
+    let ids: Vec<_> = bed
+        .targets("struck")
+        .await
+        .into_iter()
+        .map(|target| target.id)
+        .collect();
+    let pid = bed.cloud().unwrap().pid.unwrap();
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(pid),
+        nix::sys::signal::Signal::SIGKILL,
+    )
+    .unwrap();
+    until("every process to be gone", async || {
+        (processes_of(&bed.run_dir()).is_empty() && instance_processes(&ids) == 0).then_some(())
+    })
+    .await;
+    assert!(http::get(&url, "/").is_err());
+    // Destroying what is gone already is no error.
+    bed.destroy("struck").await;
+    assert_eq!(bed.deploy(&shape).await, url, "the address stays");
+    assert_eq!(http::get(&url, "/").unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn one_run_at_a_time_changes_a_stack_and_the_other_hears_who_does() {
+    let bed = Bed::new();
+    let (name, other) = (
+        StackName::new("held").unwrap(),
+        StackName::new("free").unwrap(),
+    );
+    let guard = bed.local.lock(&name, holder("deploy")).await.unwrap();
+    let error = bed.local.lock(&name, holder("destroy")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InUse);
+    let text = error.to_string();
+    assert!(
+        text.contains("deploy of stack held") && text.contains("ana@build-3"),
+        "{text}"
+    );
+    let _unrelated = bed.local.lock(&other, holder("deploy")).await.unwrap();
+    drop(guard);
+    until("the lock to end with its holder", async || {
+        bed.local.lock(&name, holder("destroy")).await.ok()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_run_that_stopped_halfway_is_finished_by_the_next_without_duplicates() {
+    let bed = Bed::new();
+    let shape = Shape::named("half");
+    let desired = bed.stack(&shape);
+    let options = landfall_provider::ApplyOptions {
+        pace: landfall_provider::Pace::NEARBY,
+        ..landfall_provider::ApplyOptions::default()
+    };
+    let stop = options.stop.clone();
+    let seen = std::sync::atomic::AtomicUsize::new(0);
+    let events = landfall_provider::Events::to(move |event| {
+        let done = matches!(event, landfall_provider::Event::Done { .. });
+        if done && seen.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 8 {
+            stop.cancel();
+        }
+    });
+    let plan = bed.plan(&desired).await;
+    let options = landfall_provider::ApplyOptions { events, ..options };
+    let applied = landfall_provider::apply(&plan, &bed.local, &bed.catalog, &options).await;
+    assert!(
+        !applied.not_started.is_empty() && applied.failed.is_empty(),
+        "{applied:?}"
+    );
+    bed.deploy(&shape).await;
+    let live = bed.snapshot("half").await;
+    let keys: BTreeSet<_> = live.found().iter().map(|found| &found.key).collect();
+    assert_eq!(keys.len(), live.found().len(), "no key twice");
+    assert_eq!(keys.len(), desired.wishes().len());
+}
+
+#[tokio::test]
+async fn what_is_in_use_does_not_go_and_what_is_gone_is_no_error() {
+    let bed = Bed::new();
+    bed.deploy(&Shape::named("used")).await;
+    let snapshot = bed.snapshot("used").await;
+    let vpc = snapshot.get(&"vpc/main".parse().unwrap()).unwrap();
+    let live = landfall_provider::Live::<landfall_network::Vpc> {
+        id: vpc.id.clone().into(),
+        name: "main".parse().unwrap(),
+        spec: serde_json::from_value(vpc.spec.clone()).unwrap(),
+        state: landfall_provider::Probe::Usable(()),
+    };
+    let error = landfall_provider::Provider::delete(&bed.local, &live)
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InUse, "{error}");
+    bed.destroy("used").await;
+    landfall_provider::Provider::delete(&bed.local, &live)
+        .await
+        .unwrap();
+    assert!(
+        bed.apply(&Stack::new(StackName::new("used").unwrap()))
+            .await
+            .is_complete()
+    );
+}
