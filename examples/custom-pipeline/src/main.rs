@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! cargo rustc --release --package digipay -- -C target-feature=+crt-static
+//! install -D target/release/digipay examples/digipay/target/release/digipay
 //! cargo run --package custom-pipeline
 //! cargo run --package custom-pipeline -- --destroy
 //! ```
@@ -131,11 +132,8 @@ fn wanted(name: StackName) -> Result<Stack, Box<dyn Error>> {
 }
 
 fn image() -> Result<Image, Box<dyn Error>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
-    let request = BuildRequest {
-        dockerfile: "examples/digipay/Dockerfile".into(),
-        ..BuildRequest::new(root)
-    };
+    let context = Path::new(env!("CARGO_MANIFEST_DIR")).join("../digipay").canonicalize()?;
+    let request = BuildRequest::new(context);
     Ok(Image {
         repository: "by-hand/web".to_owned(),
         source: request.identity()?,
