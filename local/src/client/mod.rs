@@ -167,10 +167,13 @@ impl Local {
         let socket = socket(&self.0.dir);
         match UnixStream::connect(&socket).await {
             Ok(stream) => Ok(Some(stream)),
+            // Reset: it ended just now, with this connection not taken yet.
             Err(error)
                 if matches!(
                     error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+                    io::ErrorKind::NotFound
+                        | io::ErrorKind::ConnectionRefused
+                        | io::ErrorKind::ConnectionReset
                 ) =>
             {
                 Ok(None)
