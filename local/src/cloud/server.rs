@@ -2,9 +2,10 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures::FutureExt;
 use landfall_provider::{
     AutoscalingGroupId, Error, ErrorKind, InstanceId, Kind, ListenerId, LoadBalancerId, Result,
     TargetGroupId, kind,
@@ -21,6 +22,9 @@ use crate::wire::{Answer, Call, PROTOCOL, Request};
 /// The longest call that is read: specs are small, and nobody is to fill the memory.
 const LONGEST_CALL: u64 = 4 << 20;
 
+/// A cloud that nobody has called by then ends.
+const FIRST_CALL_WITHIN: Duration = Duration::from_secs(10);
+
 /// A resource that is looked at is watched this long for a change before it is called pending.
 const GLANCE: Duration = Duration::from_millis(200);
 
@@ -32,26 +36,43 @@ pub(super) async fn serve(
     let listener = UnixListener::from_std(listener)?;
     let mut terminate = signal(SignalKind::terminate())?;
     let connections = Arc::new(AtomicUsize::new(0));
+    let served = Arc::new(AtomicBool::new(false));
     let idle = Arc::new(Notify::new());
+    // Whoever started it may have died since.
+    let first_call = tokio::time::sleep(FIRST_CALL_WITHIN).fuse();
+    tokio::pin!(first_call);
     cloud.outer.ready()?;
     loop {
         tokio::select! {
             accepted = listener.accept() => {
                 let (stream, _) = accepted?;
                 connections.fetch_add(1, Ordering::SeqCst);
-                let (cloud, connections, idle) = (Arc::clone(&cloud), Arc::clone(&connections), Arc::clone(&idle));
+                let (cloud, connections) = (Arc::clone(&cloud), Arc::clone(&connections));
+                let (served, idle) = (Arc::clone(&served), Arc::clone(&idle));
                 tokio::spawn(async move {
-                    if let Err(error) = converse(&cloud, stream).await {
-                        crate::sys::process::log(format_args!("a client's connection failed: {error}"));
-                    }
+                    let heard = match converse(&cloud, stream).await {
+                        Ok(heard) => heard,
+                        Err(error) => {
+                            let failed = format_args!("a client's connection failed: {error}");
+                            crate::sys::process::log(failed);
+                            true
+                        }
+                    };
                     connections.fetch_sub(1, Ordering::SeqCst);
-                    idle.notify_one();
+                    // Before the first call, who only looked whether the cloud is there may be about
+                    // to make it.
+                    if served.fetch_or(heard, Ordering::SeqCst) || heard {
+                        idle.notify_one();
+                    }
                 });
             }
+            () = &mut first_call => {
+                served.store(true, Ordering::SeqCst);
+                idle.notify_one();
+            }
             () = idle.notified() => {
-                let nobody = connections.load(Ordering::SeqCst) == 0;
-                let served_somebody = nobody && cloud.lock().state.is_empty();
-                if served_somebody {
+                let is_alone = connections.load(Ordering::SeqCst) == 0;
+                if is_alone && cloud.lock().state.is_empty() {
                     return Ok(());
                 }
             }
@@ -60,14 +81,13 @@ pub(super) async fn serve(
     }
 }
 
-/// Hears one call and answers it.
-async fn converse(cloud: &Arc<Cloud>, stream: UnixStream) -> io::Result<()> {
+/// Hears one call and answers it; false when there was none.
+async fn converse(cloud: &Arc<Cloud>, stream: UnixStream) -> io::Result<bool> {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader.take(LONGEST_CALL));
     let mut line = String::new();
     if reader.read_line(&mut line).await? == 0 {
-        // Somebody looked whether the cloud is there.
-        return Ok(());
+        return Ok(false);
     }
     let request: Request = match serde_json::from_str(&line) {
         Ok(request) => request,
@@ -77,7 +97,8 @@ async fn converse(cloud: &Arc<Cloud>, stream: UnixStream) -> io::Result<()> {
                 "the local cloud does not understand the call",
             )
             .caused_by(error);
-            return answer(&mut writer, Err(refusal)).await;
+            answer(&mut writer, Err(refusal)).await?;
+            return Ok(true);
         }
     };
     if request.protocol != PROTOCOL {
@@ -86,7 +107,8 @@ async fn converse(cloud: &Arc<Cloud>, stream: UnixStream) -> io::Result<()> {
             format_args!("the local cloud speaks version {PROTOCOL} of its protocol, this program {}", request.protocol),
         )
         .hint("destroy its stacks with the program that made them, or end the process `landfall-cloud`");
-        return answer(&mut writer, Err(refusal)).await;
+        answer(&mut writer, Err(refusal)).await?;
+        return Ok(true);
     }
     match request.call {
         Call::Lock { stack, holder } => match cloud.locks.take(stack, holder) {
@@ -95,15 +117,15 @@ async fn converse(cloud: &Arc<Cloud>, stream: UnixStream) -> io::Result<()> {
                 // Until the other side closes, or dies.
                 let mut rest = Vec::new();
                 let _ = reader.read_to_end(&mut rest).await;
-                Ok(())
             }
-            Err(refusal) => answer(&mut writer, Err(refusal)).await,
+            Err(refusal) => answer(&mut writer, Err(refusal)).await?,
         },
         call => {
             let result = carry_out(cloud, call).await;
-            answer(&mut writer, result).await
+            answer(&mut writer, result).await?;
         }
     }
+    Ok(true)
 }
 
 async fn answer(

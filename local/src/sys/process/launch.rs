@@ -178,7 +178,8 @@ pub fn clear(dir: &Path) -> Result<(), Error> {
     }
     let _starting = lock_dir(&dir, Duration::from_secs(30))?;
     let free = match File::open(dir.lock()) {
-        Ok(file) => lock(&file, Duration::ZERO).unwrap_or(false),
+        // The socket goes first, the process a moment later.
+        Ok(file) => lock(&file, Duration::from_secs(5)).unwrap_or(false),
         Err(_) => true,
     };
     if free && find(&dir)?.is_none() {
