@@ -16,17 +16,17 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// The provider of this name. `config` has what concerns one provider only.
+    /// Whether this build on this machine has the provider.
     ///
     /// # Errors
-    /// When this build or this machine does not have it.
-    pub(crate) fn open(
-        name: ProviderName,
-        config: Option<&Config>,
-        events: &Events,
-    ) -> Result<Self, Problem> {
+    /// When it has not, and why.
+    pub(crate) fn check(name: ProviderName) -> Result<(), Problem> {
         match name {
-            ProviderName::Local => Self::local(config, events),
+            ProviderName::Local if cfg!(target_os = "linux") => Ok(()),
+            ProviderName::Local => Err(Problem::usage(
+                "the local provider needs Linux: it holds a stack in the kernel's namespaces",
+                Some("run Landfall in a Linux machine or virtual machine"),
+            )),
             ProviderName::Aws => Err(Problem::usage(
                 "this build has no AWS support: Landfall cannot deploy to AWS yet",
                 Some("leave --provider out to deploy to this machine"),
@@ -34,8 +34,17 @@ impl Place {
         }
     }
 
+    /// The provider of this name. `config` has what concerns one provider only.
+    ///
+    /// # Errors
+    /// When this build on this machine does not have it, or it cannot be used.
     #[cfg(target_os = "linux")]
-    fn local(config: Option<&Config>, events: &Events) -> Result<Self, Problem> {
+    pub(crate) fn open(
+        name: ProviderName,
+        config: Option<&Config>,
+        events: &Events,
+    ) -> Result<Self, Problem> {
+        Self::check(name)?;
         let local = landfall_local::Local::open(landfall_local::LocalOptions {
             published_port: config
                 .and_then(|config| config.local.port)
@@ -49,12 +58,15 @@ impl Place {
         })
     }
 
+    /// The same where there is no provider that could be opened.
     #[cfg(not(target_os = "linux"))]
-    fn local(_: Option<&Config>, _: &Events) -> Result<Self, Problem> {
-        Err(Problem::usage(
-            "the local provider needs Linux: it holds a stack in the kernel's namespaces",
-            Some("run Landfall in a Linux machine or virtual machine"),
-        ))
+    pub(crate) fn open(
+        name: ProviderName,
+        _: Option<&Config>,
+        _: &Events,
+    ) -> Result<Self, Problem> {
+        Self::check(name)?;
+        Err(Problem::usage("this build has no provider", None))
     }
 
     /// The provider itself.

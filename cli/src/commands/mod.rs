@@ -85,14 +85,20 @@ fn stack_of(args: &OnStack) -> Result<(StackName, Option<Config>), Problem> {
 
 /// Carries a command out and gives the exit code.
 pub(crate) fn run(cli: Cli) -> u8 {
-    let (name, json) = match &cli.command {
-        Command::Deploy(args) => ("deploy", args.common.json),
-        Command::Plan(args) => ("plan", args.json),
-        Command::Status(args) => ("status", args.common.json),
-        Command::Destroy(args) => ("destroy", args.common.json),
-        Command::Completions { .. } => ("completions", false),
-        Command::Schema => ("schema", false),
+    let (name, common) = match &cli.command {
+        Command::Deploy(args) => ("deploy", Some(&args.common)),
+        Command::Plan(args) => ("plan", Some(args)),
+        Command::Status(args) => ("status", Some(&args.common)),
+        Command::Destroy(args) => ("destroy", Some(&args.common)),
+        Command::Completions { .. } => ("completions", None),
+        Command::Schema => ("schema", None),
     };
+    let json = common.is_some_and(|common| common.json);
+    // Whoever asks for a provider that is not there need not put the file right first.
+    if let Some(Err(problem)) = common.map(|common| Place::check(common.provider)) {
+        problem.tell(name, json);
+        return problem.exit_code();
+    }
     match carry_out(cli.command) {
         Ok(()) => exit::DONE,
         Err(problem) => {

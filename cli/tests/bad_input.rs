@@ -1,0 +1,214 @@
+//! Files and projects that cannot be deployed: each gets a clear error and a code, and leaves nothing behind.
+#![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+mod support;
+
+use support::Project;
+
+/// A file with `top` at the top, `service` in the service's table, and `rest` below.
+fn file(top: &str, service: &str, rest: &str) -> String {
+    format!("stack = \"shop\"\n{top}\n[service.web]\nport = 8000\n{service}\n{rest}\n")
+}
+
+#[track_caller]
+fn refused(text: &str, place: &str, parts: &[&str]) {
+    let project = Project::new(text);
+    for command in ["deploy", "plan"] {
+        let ran = project.landfall(&[command]).ended_with(2).saying(parts);
+        assert!(
+            ran.stderr
+                .starts_with(&format!("landfall.toml:{place}: error: ")),
+            "{ran:#?}"
+        );
+        assert_eq!(ran.stdout, "");
+    }
+    assert!(!project.runtime_dir().exists(), "no cloud was started");
+    project.nothing_is_left();
+}
+
+#[test]
+fn an_unknown_key_points_at_its_line_and_names_the_right_one() {
+    refused(
+        &file("", "helth = {}", ""),
+        "5:1",
+        &["helth", "did you mean", "health"],
+    );
+}
+
+#[test]
+fn a_cidr_that_is_none_and_one_that_is_too_small() {
+    refused(
+        &file("", "", "[network]\ncidr = \"10.0.0.0/33\""),
+        "7:9",
+        &["10.0.0.0/33"],
+    );
+    refused(
+        &file("", "", "[network]\ncidr = \"10.0.0.0/28\""),
+        "7:9",
+        &["10.0.0.0/28"],
+    );
+    refused(
+        &file("", "", "[network]\ncidr = \"10.0.0.0/8\""),
+        "7:9",
+        &["/16"],
+    );
+}
+
+#[test]
+fn ports_that_are_none() {
+    for port in ["0", "70000"] {
+        let text = format!("stack = \"shop\"\n[service.web]\nport = {port}\n");
+        refused(&text, "3:8", &[port, "65535"]);
+    }
+}
+
+#[test]
+fn scales_that_are_out_of_order() {
+    refused(
+        &file("", "scale = { min = 3, desired = 2, max = 4 }", ""),
+        "5:30",
+        &["min"],
+    );
+    refused(
+        &file("", "scale = { min = 1, desired = 5, max = 4 }", ""),
+        "5:30",
+        &["desired"],
+    );
+}
+
+#[test]
+fn zones_that_are_too_few_or_too_many() {
+    for zones in ["0", "7"] {
+        refused(
+            &file("", "", &format!("[network]\nzones = {zones}")),
+            "7:9",
+            &["zones", "1 to 6", zones],
+        );
+    }
+}
+
+#[test]
+fn several_faults_are_told_at_once() {
+    let project = Project::new("stack = \"Shop\"\n[service.web]\nport = 0\n[network]\nzones = 9\n");
+    project.landfall(&["deploy"]).ended_with(2).saying(&[
+        "landfall.toml:1:",
+        "landfall.toml:3:",
+        "landfall.toml:5:",
+        "3 faults",
+    ]);
+}
+
+#[track_caller]
+fn fails(project: &Project, stage: &str, parts: &[&str]) {
+    let ran = project.landfall(&["deploy"]).ended_with(1).saying(parts);
+    assert_eq!(ran.stdout, "", "{ran:#?}");
+    let line = project.landfall(&["deploy", "--json"]).ended_with(1).json();
+    assert_eq!(line["result"], "error", "{line:#}");
+    assert_eq!(line["stage"], stage, "{line:#}");
+    project.nothing_is_left();
+    project
+        .landfall(&["status"])
+        .ended_with(1)
+        .saying(&["no stack shop"]);
+}
+
+#[test]
+fn a_missing_dockerfile_is_named() {
+    let project = Project::new(&file("", "", ""));
+    std::fs::remove_file(project.directory().join("Dockerfile")).unwrap();
+    project.landfall(&["deploy"]).ended_with(2).saying(&[
+        "landfall.toml:3:",
+        "there is no Dockerfile at",
+        "nothing was changed",
+    ]);
+    project.nothing_is_left();
+}
+
+#[test]
+fn a_step_that_runs_needs_an_engine_and_its_line_is_named() {
+    let project = Project::with_service(&file("", "", ""));
+    project.write(
+        "Dockerfile",
+        "FROM scratch\nCOPY service /service\nRUN echo hello\nENTRYPOINT [\"/service\"]\n",
+    );
+    fails(&project, "apply", &["Dockerfile:3", "RUN", "engine"]);
+}
+
+#[test]
+fn a_before_command_that_fails_is_quoted_and_nothing_is_made() {
+    let before = "image = { before = \"echo from the build; echo and this >&2; exit 3\" }";
+    let project = Project::with_service(&file("", before, ""));
+    fails(
+        &project,
+        "before",
+        &["from the build", "and this", "exit code 3", "nothing was"],
+    );
+}
+
+#[test]
+fn an_image_without_an_entrypoint_is_refused() {
+    let project = Project::with_service(&file("", "", ""));
+    project.write("Dockerfile", "FROM scratch\nCOPY service /service\n");
+    fails(&project, "apply", &["ENTRYPOINT"]);
+}
+
+#[test]
+fn a_service_that_exits_at_once_is_quoted_long_before_the_deadline() {
+    let service = "env = { MODE = \"exit\" }\nhealth = { deadline = 120 }";
+    let project = Project::with_service(&file("", service, ""));
+    let started = std::time::Instant::now();
+    fails(
+        &project,
+        "health",
+        &[
+            "exited with code 7",
+            "cannot go on: the test says so",
+            "nothing is left",
+        ],
+    );
+    assert!(
+        started.elapsed().as_secs() < 100,
+        "two deploys within one deadline"
+    );
+}
+
+#[test]
+fn a_service_that_never_becomes_healthy_ends_by_its_deadline_with_the_reason() {
+    let service = "env = { MODE = \"sick\" }\nhealth = { deadline = 8, interval = 5, timeout = 2 }";
+    let project = Project::with_service(&file("", service, ""));
+    fails(
+        &project,
+        "health",
+        &[
+            "Target.ResponseCodeMismatch",
+            "503",
+            "starting in mode sick",
+            "nothing is left",
+        ],
+    );
+}
+
+#[test]
+fn a_loopback_port_that_is_taken_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let project = Project::with_service(&file("", "", &format!("[local]\nport = {port}")));
+    let ran = project.landfall(&["deploy"]).ended_with(1).saying(&[
+        &port.to_string(),
+        "already in use",
+        "[local]",
+    ]);
+    assert_eq!(ran.stdout, "");
+    project.nothing_is_left();
+}
+
+#[test]
+fn what_the_local_provider_does_not_do_is_refused_before_anything_is_made() {
+    let project = Project::with_service(&file("", "scale = { cpu = 60 }", ""));
+    fails(
+        &project,
+        "preflight",
+        &["scaling-policy", "nothing was changed"],
+    );
+}

@@ -1,0 +1,234 @@
+//! The whole way, as a user goes it: deploy, ask, look, deploy again, destroy, and look what is left.
+#![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use support::{Project, get, wait_for};
+
+const SHOP: &str =
+    "stack = \"shop\"\n\n[service.web]\nport = 8000\nhealth = { path = \"/healthz\" }\n";
+
+#[test]
+fn from_source_to_an_address_and_back_to_nothing() {
+    let project = Project::with_service(SHOP);
+    let deployed = project.landfall(&["deploy"]).ended_with(0);
+    let url = deployed.stdout.trim_end();
+    assert!(
+        url.starts_with("http://shop.localhost:") && url.ends_with('/'),
+        "standard output is the address alone: {deployed:#?}"
+    );
+    assert!(
+        deployed.stderr.contains("created  vpc/main  vpc-"),
+        "{deployed:#?}"
+    );
+
+    // Round robin over both instances, one in each zone.
+    let mut seen: BTreeMap<String, u32> = BTreeMap::new();
+    for _ in 0..20 {
+        let (status, body) = get(url, "/").unwrap();
+        assert_eq!(status, 200);
+        *seen.entry(body).or_default() += 1;
+    }
+    assert_eq!(
+        seen.values().copied().collect::<Vec<_>>(),
+        [10, 10],
+        "{seen:?}"
+    );
+    let zones: Vec<&str> = seen
+        .keys()
+        .filter_map(|who| who.split(' ').nth(1))
+        .collect();
+    assert!(
+        zones.contains(&"local-1a") && zones.contains(&"local-1b"),
+        "{seen:?}"
+    );
+
+    let status = project.landfall(&["status"]).ended_with(0).stdout;
+    for part in [
+        "listener http :80",
+        "target group web :8000",
+        "local-1a",
+        "local-1b",
+        "healthy",
+    ] {
+        assert!(status.contains(part), "{part} is missing in:\n{status}");
+    }
+
+    let plan = project.landfall(&["plan"]).ended_with(0).stdout;
+    assert!(plan.contains("Nothing to do"), "{plan}");
+    let again = project
+        .landfall(&["deploy"])
+        .ended_with(0)
+        .saying(&["nothing to do"]);
+    assert_eq!(again.stdout, deployed.stdout);
+
+    let destroyed = project.landfall(&["destroy"]).ended_with(0);
+    assert!(
+        destroyed.stdout.contains("nothing is left"),
+        "{destroyed:#?}"
+    );
+    project.nothing_is_left();
+    assert!(get(url, "/").is_err(), "nobody listens any more");
+    let nothing = project.landfall(&["destroy"]).ended_with(0).stdout;
+    assert!(
+        nothing.contains("there was nothing to destroy"),
+        "{nothing}"
+    );
+    project.nothing_is_left();
+}
+
+#[test]
+fn the_last_line_of_json_is_the_result() {
+    let project = Project::with_service(&SHOP.replace("shop", "shop-json"));
+    let ran = project.landfall(&["deploy", "--json"]).ended_with(0);
+    for line in ran.stdout.lines() {
+        let value: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(
+            value["event"].is_string() || value["result"].is_string(),
+            "{line}"
+        );
+    }
+    let result = ran.json();
+    assert_eq!(result["result"], "deploy");
+    assert_eq!(result["dns_name"], "shop-json.localhost");
+    assert!(
+        result["url"]
+            .as_str()
+            .unwrap()
+            .starts_with("http://shop-json.localhost:")
+    );
+    assert!(
+        result["image"]
+            .as_str()
+            .unwrap()
+            .starts_with("shop-json/web@sha256:")
+    );
+    assert!(result["duration_ms"].is_u64());
+    let targets = result["targets"].as_array().unwrap();
+    assert_eq!(targets.len(), 2);
+    assert!(
+        targets.iter().all(|target| target["state"] == "healthy"),
+        "{targets:?}"
+    );
+
+    let status = project.landfall(&["status", "--json"]).ended_with(0).json();
+    assert_eq!(
+        (&status["result"], &status["healthy"]),
+        (&"status".into(), &true.into())
+    );
+    let plan = project.landfall(&["plan", "--json"]).ended_with(0).json();
+    assert_eq!(plan["changes"]["create"], serde_json::json!([]));
+    let destroyed = project
+        .landfall(&["destroy", "--json"])
+        .ended_with(0)
+        .json();
+    assert_eq!(destroyed["left"], serde_json::json!([]));
+    project.nothing_is_left();
+}
+
+#[test]
+fn destroy_needs_only_the_name() {
+    let project = Project::with_service(&SHOP.replace("shop", "shop-name"));
+    project.landfall(&["deploy"]).ended_with(0);
+    project.write(
+        "landfall.toml",
+        "stack = \"shop-name\" this is no file any more",
+    );
+    project
+        .landfall(&["destroy", "--stack", "shop-name"])
+        .ended_with(0);
+    project.nothing_is_left();
+}
+
+#[test]
+fn a_second_deploy_of_the_same_stack_is_turned_away_while_one_runs() {
+    let text = SHOP.replace("shop", "shop-two").replace(
+        "health =",
+        "image = { before = \"touch started; while [ ! -e go ]; do sleep 0.05; done\" }\nhealth =",
+    );
+    let project = Project::with_service(&text);
+    let first = project.spawn(&["deploy"]);
+    let directory = project.directory();
+    wait_for(&directory.join("started"));
+    let second = project
+        .landfall(&["deploy"])
+        .ended_with(1)
+        .saying(&["shop-two", "deploy"]);
+    assert!(
+        second.stderr.contains(&first.id().to_string()),
+        "{second:#?}"
+    );
+    project.write("go", "");
+    let first: support::Ran = first.wait_with_output().unwrap().into();
+    first.ended_with(0);
+    project.landfall(&["destroy"]).ended_with(0);
+    project.nothing_is_left();
+}
+
+/// Sends a signal to a child by its id.
+fn signal(child: &std::process::Child, name: &str) {
+    let sent = std::process::Command::new("kill")
+        .args(["-s", name, &child.id().to_string()])
+        .status();
+    assert!(sent.unwrap().success());
+}
+
+#[test]
+fn an_interrupted_deploy_is_continued_by_deploy_and_ended_by_destroy() {
+    for (name, how, then) in [
+        ("shop-int", "INT", "deploy"),
+        ("shop-term", "TERM", "destroy"),
+    ] {
+        // The service listens to nobody, so the deploy waits for its health until it is interrupted.
+        let text = SHOP
+            .replace("shop", name)
+            .replace("port = 8000", "port = 8000\nenv = { MODE = \"deaf\" }");
+        let project = Project::with_service(&text);
+        let deploy = project.spawn(&["deploy"]);
+        let deadline = std::time::Instant::now() + Duration::from_secs(30);
+        // Until the listener is there, everything but health is.
+        loop {
+            let ran = project.landfall(&["status", "--json"]);
+            if ran.code == Some(0) && ran.json()["status"]["listeners"][0]["url"].is_string() {
+                break;
+            }
+            assert!(std::time::Instant::now() < deadline, "{ran:#?}");
+        }
+        signal(&deploy, how);
+        let ran: support::Ran = deploy.wait_with_output().unwrap().into();
+        let ran =
+            ran.ended_with(130)
+                .saying(&["what is under way is finished", "resources", "goes on"]);
+        assert_eq!(ran.stdout, "");
+        if then == "deploy" {
+            project.write("landfall.toml", &SHOP.replace("shop", name));
+            let url = project.landfall(&["deploy"]).ended_with(0).stdout;
+            assert_eq!(get(url.trim_end(), "/").unwrap().0, 200);
+        }
+        project.landfall(&["destroy"]).ended_with(0);
+        project.nothing_is_left();
+    }
+}
+
+#[test]
+fn two_stacks_do_not_disturb_each_other() {
+    let project = Project::with_service(&SHOP.replace("shop", "shop-one"));
+    project.write("other.toml", &SHOP.replace("shop", "shop-other"));
+    let one = project.landfall(&["deploy"]).ended_with(0).stdout;
+    let other = project
+        .landfall(&["deploy", "--config", "other.toml"])
+        .ended_with(0)
+        .stdout;
+    assert_ne!(one, other);
+    project
+        .landfall(&["destroy", "--stack", "shop-other"])
+        .ended_with(0);
+    assert_eq!(get(one.trim_end(), "/").unwrap().0, 200);
+    assert!(get(other.trim_end(), "/").is_err());
+    project.landfall(&["destroy"]).ended_with(0);
+    project.nothing_is_left();
+}

@@ -1,0 +1,246 @@
+//! A project in a temporary directory, with a cloud and an image store of its own, and the real program.
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A directory with a `landfall.toml`. Its stack is destroyed when the test ends, however it ends.
+pub(crate) struct Project {
+    dir: TempDir,
+}
+
+/// What the program did.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+impl Ran {
+    /// Fails the test unless it ended with this code.
+    #[track_caller]
+    pub(crate) fn ended_with(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{self:#?}");
+        self
+    }
+
+    /// Fails the test unless standard error has all of these.
+    #[track_caller]
+    pub(crate) fn saying(self, parts: &[&str]) -> Self {
+        for part in parts {
+            assert!(
+                self.stderr.contains(part),
+                "`{part}` is missing in: {self:#?}"
+            );
+        }
+        self
+    }
+
+    /// The last line of standard output as JSON.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(self.stdout.lines().last().unwrap()).unwrap()
+    }
+}
+
+impl Project {
+    /// A project with this file and a Dockerfile that makes no service.
+    pub(crate) fn new(landfall_toml: &str) -> Self {
+        let project = Self {
+            // A short name: the path of a Unix socket has at most 107 bytes.
+            dir: tempfile::Builder::new().prefix("lf-").tempdir().unwrap(),
+        };
+        std::fs::create_dir(project.path("project")).unwrap();
+        project.write("landfall.toml", landfall_toml);
+        project.write("Dockerfile", "FROM scratch\nENTRYPOINT [\"/nothing\"]\n");
+        project
+    }
+
+    /// A project whose service is the one in `service.c`, in an image of its own.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn with_service(landfall_toml: &str) -> Self {
+        let project = Self::new(landfall_toml);
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/service.c");
+        let compiled = Command::new("cc")
+            .args(["-static", "-O1", "-o"])
+            .arg(project.path("project/service"))
+            .arg(source)
+            .status();
+        assert!(compiled.unwrap().success());
+        project.write(
+            "Dockerfile",
+            "FROM scratch\nCOPY service /service\nENTRYPOINT [\"/service\"]\n",
+        );
+        project.write(".dockerignore", "*\n!service\n");
+        project
+    }
+
+    /// Writes a file of the project.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path("project").join(name), text).unwrap();
+    }
+
+    /// The project's own directory.
+    pub(crate) fn directory(&self) -> PathBuf {
+        self.path("project")
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The runtime directory of the project's cloud.
+    pub(crate) fn runtime_dir(&self) -> PathBuf {
+        self.path("run")
+    }
+
+    /// The program in the project's directory, not started yet.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_landfall"));
+        command
+            .args(args)
+            .current_dir(self.path("project"))
+            .env("LANDFALL_RUNTIME_DIR", self.runtime_dir())
+            .env("LANDFALL_IMAGE_STORE", self.path("images"))
+            // No engine answers there: what the tests build needs none.
+            .env("DOCKER_HOST", "unix:///nonexistent/docker.sock")
+            .env_remove("LANDFALL_PROVIDER")
+            .env_remove("NO_COLOR")
+            .env_remove("CLICOLOR_FORCE")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs the program to its end.
+    pub(crate) fn landfall(&self, args: &[&str]) -> Ran {
+        self.command(args).output().unwrap().into()
+    }
+
+    /// Starts the program.
+    pub(crate) fn spawn(&self, args: &[&str]) -> Child {
+        self.command(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    /// The processes of the project's cloud and its instances, by their command lines: everything that was
+    /// given the project's runtime directory, but this test itself.
+    pub(crate) fn processes(&self) -> Vec<String> {
+        let ours = format!("LANDFALL_RUNTIME_DIR={}", self.runtime_dir().display());
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let read = |name: &str| std::fs::read(entry.path().join(name)).unwrap_or_default();
+            let environ = read("environ");
+            if environ
+                .split(|&byte| byte == 0)
+                .any(|set| set == ours.as_bytes())
+            {
+                let line = String::from_utf8_lossy(&read("cmdline")).replace('\0', " ");
+                found.push(format!("{} {line}", entry.path().display()));
+            }
+        }
+        found
+    }
+
+    /// Fails the test unless nothing of the project's cloud is left: no process, socket or mount.
+    #[track_caller]
+    pub(crate) fn nothing_is_left(&self) {
+        // The outer process takes the last files away after its clients have been told.
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        loop {
+            let left = self.left();
+            if left.is_empty() {
+                return;
+            }
+            assert!(std::time::Instant::now() < deadline, "left: {left:#?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn left(&self) -> Vec<String> {
+        let mut left = self.processes();
+        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        let dir = self.dir.path().to_string_lossy().into_owned();
+        left.extend(
+            mounts
+                .lines()
+                .filter(|line| line.contains(&dir))
+                .map(str::to_owned),
+        );
+        for entry in std::fs::read_dir(self.runtime_dir())
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if !["cloud.lock", "cloud.log"].contains(&name.as_str()) {
+                left.push(name);
+            }
+        }
+        left
+    }
+}
+
+impl Drop for Project {
+    fn drop(&mut self) {
+        if self.processes().is_empty() {
+            return;
+        }
+        let stacks = std::fs::read_to_string(self.path("project/landfall.toml"));
+        for line in stacks.unwrap_or_default().lines() {
+            if let Some(name) = line.strip_prefix("stack = \"") {
+                let name = name.trim_end_matches('"');
+                let _ = self.command(&["destroy", "--stack", name]).output();
+            }
+        }
+    }
+}
+
+/// Asks for a path of a URL under `.localhost`; gives the status and the body.
+pub(crate) fn get(url: &str, path: &str) -> std::io::Result<(u16, String)> {
+    let authority = url.strip_prefix("http://").unwrap().trim_end_matches('/');
+    let port: u16 = authority.rsplit_once(':').unwrap().1.parse().unwrap();
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Ok((status, body.to_owned()))
+}
+
+/// Waits until a file is there.
+pub(crate) fn wait_for(file: &Path) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while !file.exists() {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "no {}",
+            file.display()
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
