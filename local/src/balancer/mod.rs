@@ -163,13 +163,6 @@ impl Balancer {
     ///
     /// # Errors
     /// When the zone has no node.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "the embedded cloud changes no subnets of a live balancer yet"
-        )
-    )]
     pub(crate) async fn remove_node(&self, zone: &str, patience: Duration) -> Result<(), Error> {
         let _setup = self.setup.lock().await;
         let node = self

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use landfall_lb::{HealthReason, LoadBalancer, TargetGroup, TargetHealth, TargetState};
 use landfall_provider::{
-    Error, ErrorKind, InstanceId, ListenerId, LoadBalancerId, Result, TargetGroupId,
+    Error, ErrorKind, InstanceId, ListenerId, LoadBalancerId, Result, TargetGroupId, Zone,
 };
 
 use super::group::Health;
@@ -15,7 +15,7 @@ use super::machine::Phase;
 use super::state::State;
 use super::table::find;
 use super::topology::node_interface;
-use super::{Cloud, Inner};
+use super::{Cloud, Inner, publish};
 use crate::balancer::{
     self, Action, Attributes, Balancer, Condition, HealthCheckConfig, HealthState, ListenerConfig,
     Matcher, Reason, Rule, Target, TargetGroupConfig,
@@ -28,60 +28,94 @@ const PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) balancer: Arc<Balancer>,
+    /// Where it has nodes.
+    zones: BTreeSet<Zone>,
     groups: BTreeSet<TargetGroupId>,
     /// One change at a time.
     turn: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// Starts the nodes of a balancer.
+/// Starts a balancer that was just recorded.
 pub(super) async fn start(cloud: &Arc<Cloud>, id: &LoadBalancerId) -> Result<()> {
-    let (balancer, nodes) = {
+    let mut health = {
         let mut inner = cloud.lock();
         let entry = find::<LoadBalancer>(&inner.state, id)?;
         let attributes = Attributes {
             idle_timeout: Duration::from_secs(entry.spec.idle_timeout.into()),
             ..Attributes::default()
         };
-        let balancer = Arc::new(Balancer::new(id.to_string(), attributes));
-        let mut nodes = Vec::new();
-        for node in &entry.facts.nodes {
-            let namespace = inner
-                .fabric
-                .namespace(&node_interface(id, &node.zone))
-                .cloned()
-                .ok_or_else(|| {
-                    Error::new(
-                        ErrorKind::Other,
-                        format_args!("the node in {} has no network", node.zone),
-                    )
-                })?;
-            nodes.push((node.zone.clone(), node.private, namespace));
-        }
         let running = Running {
-            balancer: Arc::clone(&balancer),
+            balancer: Arc::new(Balancer::new(id.to_string(), attributes)),
+            zones: BTreeSet::new(),
             groups: BTreeSet::new(),
             turn: Arc::default(),
         };
+        let health = running.balancer.watch();
         inner.balancers.insert(id.clone(), running);
-        (balancer, nodes)
+        health
     };
-    let mut health = balancer.watch();
-    for (zone, address, namespace) in nodes {
+    // Whoever waits for a target's health hears of it.
+    let listening = Arc::downgrade(cloud);
+    tokio::spawn(async move {
+        while health.changed().await.is_ok() {
+            let Some(cloud) = listening.upgrade() else {
+                return;
+            };
+            cloud.tell();
+        }
+    });
+    sync(cloud, id).await
+}
+
+/// Starts the nodes that a balancer lacks and ends those that it is to have no longer.
+async fn place_nodes(cloud: &Cloud, id: &LoadBalancerId) -> Result<()> {
+    let (balancer, missing, surplus) = {
+        let inner = cloud.lock();
+        let Some(running) = inner.balancers.get(id) else {
+            return Ok(());
+        };
+        let wanted = &find::<LoadBalancer>(&inner.state, id)?.facts.nodes;
+        let mut missing = Vec::new();
+        for node in wanted
+            .iter()
+            .filter(|node| !running.zones.contains(&node.zone))
+        {
+            let namespace = inner.fabric.namespace(&node_interface(id, &node.zone));
+            let namespace = namespace.cloned().ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Other,
+                    format_args!("the node in {} has no network", node.zone),
+                )
+            })?;
+            missing.push((node.zone.clone(), node.private, namespace));
+        }
+        let surplus: Vec<Zone> = running
+            .zones
+            .iter()
+            .filter(|zone| !wanted.iter().any(|node| &node.zone == *zone))
+            .cloned()
+            .collect();
+        (Arc::clone(&running.balancer), missing, surplus)
+    };
+    for (zone, address, namespace) in missing {
         let pin = Box::new(move || namespace.pin_current_thread());
         balancer
             .add_node(zone.as_str(), address, pin)
             .await
             .map_err(failed)?;
-    }
-    // Whoever waits for a target's health hears of it.
-    let cloud = Arc::downgrade(cloud);
-    drop(balancer);
-    tokio::spawn(async move {
-        while health.changed().await.is_ok() {
-            let Some(cloud) = cloud.upgrade() else { return };
-            cloud.tell();
+        if let Some(running) = cloud.lock().balancers.get_mut(id) {
+            running.zones.insert(zone);
         }
-    });
+    }
+    for zone in surplus {
+        balancer
+            .remove_node(zone.as_str(), PATIENCE)
+            .await
+            .map_err(failed)?;
+        if let Some(running) = cloud.lock().balancers.get_mut(id) {
+            running.zones.remove(&zone);
+        }
+    }
     Ok(())
 }
 
@@ -97,7 +131,7 @@ pub(super) async fn end(cloud: &Arc<Cloud>, id: &LoadBalancerId) -> Result<()> {
     })
 }
 
-/// Tells a balancer what its listeners and target groups are by now.
+/// Tells a balancer what its nodes, listeners and target groups are by now.
 pub(super) async fn sync(cloud: &Cloud, id: &LoadBalancerId) -> Result<()> {
     let Some(turn) = cloud
         .lock()
@@ -108,6 +142,8 @@ pub(super) async fn sync(cloud: &Cloud, id: &LoadBalancerId) -> Result<()> {
         return Ok(());
     };
     let _turn = turn.lock().await;
+    place_nodes(cloud, id).await?;
+    publish::follow(cloud, id);
     let (balancer, listeners, groups) = {
         let mut inner = cloud.lock();
         let listeners = listeners(&inner.state, id);

@@ -4,9 +4,10 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, TcpListener};
 use std::sync::Arc;
 
 use landfall_lb::Listener;
-use landfall_provider::{Error, ErrorKind, ListenerId, Result};
+use landfall_provider::{Error, ErrorKind, ListenerId, LoadBalancerId, Port, Result};
 
 use super::kinds::known;
+use super::state::State;
 use super::table::find;
 use super::{Cloud, balance};
 use crate::balancer::Forward;
@@ -17,7 +18,7 @@ const PORTS: std::ops::Range<u16> = 20_000..30_000;
 /// A loopback port that leads to a listener, as long as this is held.
 #[derive(Debug)]
 pub(crate) struct Published {
-    _forwards: Vec<Forward>,
+    forwards: Vec<Forward>,
 }
 
 /// Opens the loopback port of a listener.
@@ -25,12 +26,7 @@ pub(super) fn publish(cloud: &Arc<Cloud>, id: &ListenerId) -> Result<()> {
     let (wanted, stack, nodes) = {
         let inner = cloud.lock();
         let entry = find::<Listener>(&inner.state, id)?;
-        let port = entry.spec.port.get();
-        let nodes = balance::public_addresses(&inner.state, known(&entry.spec.balancer)?);
-        let nodes: Vec<SocketAddr> = nodes
-            .into_iter()
-            .map(|node| SocketAddrV4::new(node, port).into())
-            .collect();
+        let nodes = nodes(&inner.state, known(&entry.spec.balancer)?, entry.spec.port);
         (entry.facts.wanted_port, entry.stack.clone(), nodes)
     };
     let (port, sockets) = match wanted {
@@ -51,18 +47,37 @@ pub(super) fn publish(cloud: &Arc<Cloud>, id: &ListenerId) -> Result<()> {
         .caused_by(error)
     })?;
     let mut inner = cloud.lock();
-    inner.published.insert(
-        id.clone(),
-        Published {
-            _forwards: forwards,
-        },
-    );
+    inner.published.insert(id.clone(), Published { forwards });
     if let Some(entry) = inner.state.tables.listeners.get_mut(id) {
         entry.facts.published_port = Some(port);
     }
     drop(inner);
     cloud.tell();
     Ok(())
+}
+
+/// Leads the loopback ports of a balancer's listeners to where its nodes are by now.
+pub(super) fn follow(cloud: &Cloud, balancer: &LoadBalancerId) {
+    let inner = cloud.lock();
+    for (id, published) in &inner.published {
+        let Some(entry) = inner.state.tables.listeners.get(id) else {
+            continue;
+        };
+        if entry.spec.balancer.known() == Some(balancer) {
+            let nodes = nodes(&inner.state, balancer, entry.spec.port);
+            for forward in &published.forwards {
+                forward.set_nodes(nodes.iter().copied());
+            }
+        }
+    }
+}
+
+/// Where the internet reaches a listener.
+fn nodes(state: &State, balancer: &LoadBalancerId, port: Port) -> Vec<SocketAddr> {
+    let addresses = balance::public_addresses(state, balancer).into_iter();
+    addresses
+        .map(|address| SocketAddrV4::new(address, port.get()).into())
+        .collect()
 }
 
 /// Closes the loopback port of a listener.

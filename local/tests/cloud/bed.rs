@@ -37,6 +37,7 @@ pub(crate) struct Shape {
     pub(crate) name: &'static str,
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) desired: u32,
+    pub(crate) zones: usize,
     pub(crate) cidr: &'static str,
     pub(crate) health_path: &'static str,
 }
@@ -47,6 +48,7 @@ impl Shape {
             name,
             env: BTreeMap::new(),
             desired: 2,
+            zones: 2,
             cidr: "10.0.0.0/16",
             health_path: "/healthz",
         }
@@ -100,9 +102,10 @@ impl Bed {
         let mut stack = Stack::new(StackName::new(shape.name).unwrap());
         let network = TwoTier {
             cidr: shape.cidr.parse().unwrap(),
-            zones: ["local-1a", "local-1b"]
+            zones: ["local-1a", "local-1b", "local-1c"][..shape.zones]
+                .iter()
                 .map(|zone| zone.parse().unwrap())
-                .to_vec(),
+                .collect(),
             nat: NatMode::PerZone,
             s3_endpoint: true,
             open_ports: ports.clone(),

@@ -158,6 +158,32 @@ async fn a_changed_environment_takes_over_without_a_failed_request() {
 }
 
 #[tokio::test]
+async fn a_third_zone_is_added_and_taken_away_while_the_service_answers() {
+    let bed = Bed::new();
+    let two = Shape::named("grow");
+    let three = Shape {
+        zones: 3,
+        desired: 3,
+        ..two.clone()
+    };
+    let url = bed.deploy(&two).await;
+    assert_eq!(bed.deploy(&three).await, url);
+    let mut zones = std::collections::BTreeSet::new();
+    for _ in 0..6 {
+        zones.insert(instance_of(&http::get(&url, "/whoami").unwrap()).1);
+    }
+    assert_eq!(zones.len(), 3, "{zones:?}");
+    assert_eq!(bed.deploy(&two).await, url);
+    for _ in 0..4 {
+        assert_ne!(
+            instance_of(&http::get(&url, "/whoami").unwrap()).1,
+            "local-1c"
+        );
+    }
+    assert!(bed.plan(&bed.stack(&two)).await.is_empty());
+}
+
+#[tokio::test]
 async fn a_service_that_exits_at_once_fails_its_group_and_says_how() {
     let bed = Bed::new();
     let applied = bed

@@ -32,44 +32,17 @@ impl Hosted for LoadBalancer {
     type Facts = LoadBalancerFacts;
 
     fn admit(state: &State, new: &Draft<'_, Self>) -> Result<LoadBalancerFacts> {
-        let mut zones = BTreeSet::new();
-        let mut taken = state.public_taken();
-        let mut nodes = Vec::new();
-        for subnet in &new.spec.subnets {
-            let subnet = known(subnet)?;
-            let zone = find::<Subnet>(state, subnet)?.spec.zone.clone();
-            if !zones.insert(zone.clone()) {
-                return Err(invalid(format_args!(
-                    "two of its subnets are in {zone}: one in each zone"
-                )));
-            }
-            let public = state.new_public_address(&taken)?;
-            taken.insert(public);
-            let private = state.new_private_address(subnet)?;
-            nodes.push(Node {
-                zone,
-                subnet: subnet.clone(),
-                private,
-                public,
-            });
-        }
-        if zones.len() < 2 {
-            return Err(invalid(
-                "a load balancer needs subnets in two zones at least",
-            ));
-        }
-        Ok(LoadBalancerFacts { nodes })
+        nodes(state, new.spec, &[])
     }
 
     fn amend(state: &State, old: &Entry<Self>, new: &Draft<'_, Self>) -> Result<LoadBalancerFacts> {
-        if old.spec.subnets != new.spec.subnets {
-            return Err(
-                invalid("the local cloud does not move a balancer to other subnets yet")
-                    .hint("`landfall destroy`, then `landfall deploy`"),
-            );
+        if old.spec.idle_timeout != new.spec.idle_timeout {
+            return Err(invalid(
+                "the local cloud does not change the idle timeout of a balancer that runs",
+            )
+            .hint("`landfall destroy`, then `landfall deploy`"));
         }
-        let _ = state;
-        Ok(old.facts.clone())
+        nodes(state, new.spec, &old.facts.nodes)
     }
 
     fn probe(_: &State, _: &Self::Id, entry: &Entry<Self>) -> Probe<LoadBalancerOutput> {
@@ -77,6 +50,41 @@ impl Hosted for LoadBalancer {
             dns_name: dns_name(entry),
         })
     }
+}
+
+/// A node for each subnet; those that are there already stay as they are.
+fn nodes(state: &State, spec: &LoadBalancer, old: &[Node]) -> Result<LoadBalancerFacts> {
+    let mut zones = BTreeSet::new();
+    let mut taken = state.public_taken();
+    let mut nodes = Vec::new();
+    for subnet in &spec.subnets {
+        let subnet = known(subnet)?;
+        let zone = find::<Subnet>(state, subnet)?.spec.zone.clone();
+        if !zones.insert(zone.clone()) {
+            return Err(invalid(format_args!(
+                "two of its subnets are in {zone}: one in each zone"
+            )));
+        }
+        if let Some(node) = old.iter().find(|node| &node.subnet == subnet) {
+            nodes.push(node.clone());
+            continue;
+        }
+        let public = state.new_public_address(&taken)?;
+        taken.insert(public);
+        let private = state.new_private_address(subnet)?;
+        nodes.push(Node {
+            zone,
+            subnet: subnet.clone(),
+            private,
+            public,
+        });
+    }
+    if zones.len() < 2 {
+        return Err(invalid(
+            "a load balancer needs subnets in two zones at least",
+        ));
+    }
+    Ok(LoadBalancerFacts { nodes })
 }
 
 /// The name that leads to the balancer, as far as this machine is concerned: everything under
