@@ -188,13 +188,16 @@ fn an_interrupted_deploy_is_continued_by_deploy_and_ended_by_destroy() {
             .replace("shop", name)
             .replace("port = 8000", "port = 8000\nenv = { MODE = \"deaf\" }");
         let project = Project::with_service(&text);
-        let deploy = project.spawn(&["deploy"]);
+        let mut deploy = project.spawn(&["deploy"]);
         let deadline = std::time::Instant::now() + Duration::from_secs(30);
         // Until the listener is there, everything but health is.
         loop {
             let ran = project.landfall(&["status", "--json"]);
             if ran.code == Some(0) && ran.json()["status"]["listeners"][0]["url"].is_string() {
                 break;
+            }
+            if let Some(ended) = deploy.try_wait().unwrap() {
+                panic!("{ended}: {:#?}", support::Ran::from(deploy.wait_with_output().unwrap()));
             }
             assert!(std::time::Instant::now() < deadline, "{ran:#?}");
         }

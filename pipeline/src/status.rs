@@ -168,8 +168,8 @@ async fn listener<P: Cloud + ?Sized>(
 ) -> Result<ListenerStatus> {
     let spec: Listener = spec(found)?;
     let mut rules: Vec<(ListenerRule, Option<u16>)> = Vec::new();
-    for found in snapshot.of_kind(&kind::LISTENER_RULE) {
-        let rule: ListenerRule = self::spec(found)?;
+    for one in snapshot.of_kind(&kind::LISTENER_RULE) {
+        let rule: ListenerRule = self::spec(one)?;
         if rule
             .listener
             .known()

@@ -49,6 +49,7 @@ impl History {
 pub(crate) struct Member {
     pub(crate) id: InstanceId,
     pub(crate) subnet: SubnetId,
+    /// Of the template's latest version, and where the group's instances are to be.
     pub(crate) is_current: bool,
     pub(crate) is_running: bool,
     pub(crate) health: Health,
@@ -134,7 +135,7 @@ pub(crate) fn decide(view: &View) -> (Vec<Act>, Option<Instant>) {
         old.iter()
             .take(spare)
             .copied()
-            .map(retire("a newer version has taken its place")),
+            .map(retire("another one has taken its place")),
     );
 
     // Too many: first where there are most, the youngest first.

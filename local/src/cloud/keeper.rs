@@ -135,17 +135,18 @@ fn view(inner: &Inner, id: &AutoscalingGroupId) -> Option<View> {
     Some(View {
         ending: group.ending,
         desired: group.spec.desired as usize,
-        subnets,
         members: members
             .map(|(id, machine)| Member {
                 id: id.clone(),
                 subnet: machine.subnet.clone(),
-                is_current: Some(machine.template_version) == version,
+                is_current: Some(machine.template_version) == version
+                    && subnets.contains(&machine.subnet),
                 is_running: machine.phase == Phase::Running,
                 health: balance::health(inner, id),
                 launched: machine.launched,
             })
             .collect(),
+        subnets,
         pause_until: inner
             .state
             .histories

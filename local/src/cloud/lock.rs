@@ -35,6 +35,11 @@ impl Locks {
         locks.insert(stack.clone(), (holder, SystemTime::now()));
         Ok(Held { locks: self, stack })
     }
+
+    /// Whether anybody holds any stack.
+    pub(crate) fn any_held(&self) -> bool {
+        !self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
 }
 
 impl Drop for Held<'_> {

@@ -4,7 +4,9 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use landfall_compute::{GroupInstance, InstanceState, Workload};
-use landfall_provider::{AutoscalingGroupId, InstanceId, SecurityGroupId, SubnetId, Zone};
+use landfall_provider::{
+    AutoscalingGroupId, InstanceId, Key, ResourceName, SecurityGroupId, SubnetId, Zone, kind,
+};
 use tokio::time::Instant;
 
 /// An instance as the cloud knows it. What runs in it is held elsewhere, by the same id.
@@ -50,6 +52,14 @@ impl Machine {
     /// Whether it has its interface still: one that ended has given it back.
     pub(crate) fn has_interface(&self) -> bool {
         !matches!(self.phase, Phase::Ended(_))
+    }
+
+    /// Its key, if it still needs the subnet or security group of this id.
+    pub(crate) fn mentions(&self, id: &str) -> Option<Key> {
+        let needs =
+            self.subnet.as_ref() == id || self.groups.iter().any(|group| group.as_ref() == id);
+        let name = ResourceName::new(self.hostname.clone()).ok()?;
+        (needs && self.has_interface()).then(|| Key::new(kind::INSTANCE, name))
     }
 
     /// As a client sees it.

@@ -190,7 +190,10 @@ async fn carry_out(cloud: &Arc<Cloud>, call: Call) -> Result<Value> {
         } => {
             to_value(&reach::reach(cloud, from, to, port, Duration::from_millis(timeout_ms)).await?)
         }
-        Call::HoldsSomething => to_value(&!cloud.lock().state.is_empty()),
+        // A stack that somebody holds is about to be one.
+        Call::HoldsSomething => {
+            to_value(&(cloud.locks.any_held() || !cloud.lock().state.is_empty()))
+        }
         Call::Lock { .. } => Err(Error::new(
             ErrorKind::Invalid,
             "a lock is taken on a connection of its own",

@@ -79,6 +79,7 @@ macro_rules! tables {
                         }
                     }
                 )*
+                referrers.extend(self.machines.values().filter_map(|machine| machine.mentions(id)));
                 referrers
             }
 

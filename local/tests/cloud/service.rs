@@ -184,6 +184,27 @@ async fn a_third_zone_is_added_and_taken_away_while_the_service_answers() {
 }
 
 #[tokio::test]
+async fn a_zone_that_goes_takes_its_instances_elsewhere_first() {
+    let bed = Bed::new();
+    let wide = Shape {
+        zones: 3,
+        desired: 3,
+        ..Shape::named("move")
+    };
+    bed.deploy(&wide).await;
+    let url = bed.deploy(&Shape { zones: 2, ..wide }).await;
+    let zones: Vec<_> = bed
+        .targets("move")
+        .await
+        .into_iter()
+        .map(|target| target.zone.to_string())
+        .collect();
+    assert_eq!(zones.len(), 3);
+    assert!(!zones.contains(&"local-1c".to_owned()), "{zones:?}");
+    assert_eq!(http::get(&url, "/whoami").unwrap().status, 200);
+}
+
+#[tokio::test]
 async fn a_service_that_exits_at_once_fails_its_group_and_says_how() {
     let bed = Bed::new();
     let applied = bed
