@@ -38,7 +38,11 @@ impl Locks {
 
     /// Whether anybody holds any stack.
     pub(crate) fn any_held(&self) -> bool {
-        !self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        !self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_empty()
     }
 }
 
