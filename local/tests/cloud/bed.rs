@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use landfall_compute::{
-    AutoscalingGroup, ComputeProvider, GroupInstance, LaunchTemplate, Workload,
+    AutoscalingGroup, ComputeProvider, GroupInstance, Instance, LaunchTemplate, Workload,
 };
 use landfall_container::{BuildRequest, BuilderChoice, Image, Platform, Recipe};
 use landfall_lb::{
     HealthCheck, LbProvider, Listener, LoadBalancer, TargetGroup, TargetHealth, TargetState,
 };
 use landfall_local::{Local, LocalOptions, testing};
-use landfall_network::{NatMode, OpenPorts, ServicePort, TwoTier, add_groups};
+use landfall_network::{ElasticIp, NatMode, OpenPorts, ServicePort, TwoTier, add_groups};
 use landfall_provider::{
     Applied, ApplyOptions, AutoscalingGroupId, Catalog, Key, Pace, Plan, Port, Snapshot, Stack,
     StackName, TargetGroupId, apply, plan,
@@ -38,6 +38,8 @@ pub(crate) struct Shape {
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) desired: u32,
     pub(crate) zones: usize,
+    /// Who may log in to a bastion; there is none without.
+    pub(crate) bastion: Option<&'static str>,
     pub(crate) cidr: &'static str,
     pub(crate) health_path: &'static str,
 }
@@ -49,6 +51,7 @@ impl Shape {
             env: BTreeMap::new(),
             desired: 2,
             zones: 2,
+            bastion: None,
             cidr: "10.0.0.0/16",
             health_path: "/healthz",
         }
@@ -98,7 +101,10 @@ impl Bed {
             name: "web".parse().unwrap(),
             port,
         };
-        let ports = OpenPorts::new(vec![Port::new(80).unwrap()], vec![web]);
+        let ports = OpenPorts {
+            bastion_allow: shape.bastion.map(|allowed| vec![allowed.parse().unwrap()]),
+            ..OpenPorts::new(vec![Port::new(80).unwrap()], vec![web])
+        };
         let mut stack = Stack::new(StackName::new(shape.name).unwrap());
         let network = TwoTier {
             cidr: shape.cidr.parse().unwrap(),
@@ -113,6 +119,17 @@ impl Bed {
         .add_to(&mut stack)
         .unwrap();
         let groups = add_groups(&mut stack, &network.vpc.id(), &ports).unwrap();
+        if let Some(group) = &groups.bastion {
+            let address = stack.add("bastion", ElasticIp {});
+            let instance = Instance {
+                subnet: network.public[0].subnet.id(),
+                groups: vec![group.id()],
+                instance_type: "t3.nano".to_owned(),
+                address: Some(address.id()),
+                workload: None,
+            };
+            stack.add("bastion", instance);
+        }
         let image = stack.add("web", self.image(shape.name));
         let template = stack.add(
             "web",

@@ -96,6 +96,56 @@ async fn an_instance_is_seen_on_the_internet_with_its_zones_gateways_address() {
     }
 }
 
+#[tokio::test]
+async fn the_bastion_hears_from_allowed_addresses_and_the_instances_from_the_bastion() {
+    let bed = Bed::new();
+    // Tries on the internet come from this address.
+    let allowed = Shape {
+        bastion: Some("203.0.113.250/32"),
+        ..Shape::named("gate")
+    };
+    bed.deploy(&allowed).await;
+    let output = bed.output("gate", "instance/bastion").await;
+    let bastion: Ipv4Addr = output["public_address"].as_str().unwrap().parse().unwrap();
+    // Nobody listens there yet, so the packet is let through and refused.
+    assert_eq!(from_internet(&bed, bastion, 22).await, Reached::Refused);
+    assert!(matches!(
+        from_internet(&bed, bastion, 80).await,
+        Reached::Silent(_)
+    ));
+
+    let snapshot = bed.snapshot("gate").await;
+    let id = snapshot
+        .get(&"instance/bastion".parse().unwrap())
+        .unwrap()
+        .id
+        .clone();
+    let instance = *bed.targets("gate").await[0].address.ip();
+    let onward = |port| {
+        bed.local.reach(
+            Vantage::Instance(InstanceId::from(id.clone())),
+            instance,
+            port,
+            MOMENT,
+        )
+    };
+    assert_eq!(onward(22).await.unwrap(), Reached::Refused);
+    assert!(matches!(
+        onward(SERVICE_PORT).await.unwrap(),
+        Reached::Silent(_)
+    ));
+
+    bed.deploy(&Shape {
+        bastion: Some("203.0.113.251/32"),
+        ..allowed
+    })
+    .await;
+    assert!(matches!(
+        from_internet(&bed, bastion, 22).await,
+        Reached::Silent(_)
+    ));
+}
+
 fn zone(whoami: &str) -> String {
     let said: serde_json::Value = serde_json::from_str(whoami).unwrap();
     said["zone"].as_str().unwrap().to_owned()
