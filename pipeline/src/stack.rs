@@ -15,6 +15,9 @@ use landfall_provider::{Handle, NameTaken, ResourceName, Stack};
 use crate::config::{Bastion, Config, Health, ImageSource, Problem, Service};
 use crate::region::zones;
 
+/// For how many seconds after a deploy has given up an instance may still be unhealthy without being replaced.
+const AFTER_DEADLINE: u32 = 30;
+
 /// What every service's image is made from, by service: its [identity](BuildRequest::identity).
 pub type Sources = BTreeMap<ResourceName, ContextHash>;
 
@@ -201,8 +204,9 @@ impl ServiceBuilder<'_> {
             desired: service.scale.desired,
             max: service.scale.max,
             target_groups: vec![target_group.id()],
-            // An instance gets as long to become healthy as a deploy waits for it.
-            health_check_grace_period: service.health.deadline,
+            // An instance gets as long to become healthy as a deploy waits for it, and a little longer: the
+            // deploy is to tell what ails this instance, not that another one is being started in its place.
+            health_check_grace_period: service.health.deadline + AFTER_DEADLINE,
         };
         let group = stack.try_add(self.name.clone(), group)?;
         self.add_policies(stack, &group)?;
