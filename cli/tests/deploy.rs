@@ -9,16 +9,17 @@ use std::time::Duration;
 
 use support::{Project, get, wait_for};
 
+// A stack's loopback port follows from its name, so each test has a name of its own.
 const SHOP: &str =
     "stack = \"shop\"\n\n[service.web]\nport = 8000\nhealth = { path = \"/healthz\" }\n";
 
 #[test]
 fn from_source_to_an_address_and_back_to_nothing() {
-    let project = Project::with_service(SHOP);
+    let project = Project::with_service(&SHOP.replace("shop", "shop-whole"));
     let deployed = project.landfall(&["deploy"]).ended_with(0);
     let url = deployed.stdout.trim_end();
     assert!(
-        url.starts_with("http://shop.localhost:") && url.ends_with('/'),
+        url.starts_with("http://shop-whole.localhost:") && url.ends_with('/'),
         "standard output is the address alone: {deployed:#?}"
     );
     assert!(
@@ -197,7 +198,10 @@ fn an_interrupted_deploy_is_continued_by_deploy_and_ended_by_destroy() {
                 break;
             }
             if let Some(ended) = deploy.try_wait().unwrap() {
-                panic!("{ended}: {:#?}", support::Ran::from(deploy.wait_with_output().unwrap()));
+                panic!(
+                    "{ended}: {:#?}",
+                    support::Ran::from(deploy.wait_with_output().unwrap())
+                );
             }
             assert!(std::time::Instant::now() < deadline, "{ran:#?}");
         }
