@@ -1,4 +1,8 @@
 //! An embedded cloud: every Landfall resource on one Linux machine, with real packets.
+//!
+//! [`Local`] is the provider. Its verbs are calls to a background process, which is the calling program
+//! itself, executed again: its `main` begins with [`hook`]. `docs/local.md` says what that process
+//! makes and where; on other systems everything compiles and [`Local::open`] says that it needs Linux.
 
 #[cfg(target_os = "linux")]
 mod balancer;
@@ -6,19 +10,29 @@ mod balancer;
 mod client;
 #[cfg(target_os = "linux")]
 mod cloud;
+#[cfg(any(not(target_os = "linux"), test))]
+#[cfg_attr(
+    target_os = "linux",
+    expect(unreachable_pub, dead_code, reason = "here it is only checked")
+)]
+mod elsewhere;
 #[cfg(target_os = "linux")]
 mod fabric;
 #[cfg(target_os = "linux")]
 mod instance;
 #[cfg(target_os = "linux")]
 mod netlink;
+mod options;
 #[cfg(target_os = "linux")]
 mod sys;
 #[cfg(target_os = "linux")]
 mod wire;
 
 #[cfg(target_os = "linux")]
-pub use client::{Local, LocalOptions};
+pub use client::Local;
+#[cfg(not(target_os = "linux"))]
+pub use elsewhere::Local;
+pub use options::LocalOptions;
 #[cfg(target_os = "linux")]
 pub use wire::{Reached, Vantage};
 

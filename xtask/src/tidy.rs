@@ -8,66 +8,6 @@ use serde::Deserialize;
 
 use crate::repo::{cargo, output_of, root};
 
-/// Who may know whom: for each crate, the crates of the workspace that it may depend on.
-const MAY_KNOW: &[(&str, &[&str])] = &[
-    ("landfall-provider", &[]),
-    ("landfall-network", &["landfall-provider"]),
-    ("landfall-compute", &["landfall-provider"]),
-    ("landfall-lb", &["landfall-provider"]),
-    ("landfall-container", &["landfall-provider"]),
-    (
-        "landfall-local",
-        &[
-            "landfall-provider",
-            "landfall-network",
-            "landfall-compute",
-            "landfall-lb",
-            "landfall-container",
-        ],
-    ),
-    (
-        "landfall-pipeline",
-        &[
-            "landfall-provider",
-            "landfall-network",
-            "landfall-compute",
-            "landfall-lb",
-            "landfall-container",
-        ],
-    ),
-    (
-        "landfall-cli",
-        &[
-            "landfall-provider",
-            "landfall-network",
-            "landfall-compute",
-            "landfall-lb",
-            "landfall-container",
-            "landfall-local",
-            "landfall-pipeline",
-        ],
-    ),
-    ("xtask", &["landfall-cli"]),
-    ("landfall-testkit", &["landfall-provider"]),
-    // The examples: one that is deployed and knows nothing of Landfall, and those that use its crates.
-    ("digipay", &[]),
-    (
-        "network-only",
-        &["landfall-provider", "landfall-network", "landfall-local"],
-    ),
-    (
-        "custom-pipeline",
-        &[
-            "landfall-provider",
-            "landfall-network",
-            "landfall-compute",
-            "landfall-lb",
-            "landfall-container",
-            "landfall-local",
-        ],
-    ),
-];
-
 /// The licences that may stand in the tree, as in `deny.toml`.
 fn allowed_licences() -> BTreeSet<String> {
     let text = std::fs::read_to_string(root().join("deny.toml")).unwrap();
@@ -116,29 +56,6 @@ fn members(metadata: &Metadata) -> Vec<&Package> {
         .iter()
         .filter(|package| metadata.workspace_members.contains(&package.id))
         .collect()
-}
-
-#[test]
-fn crates_know_only_whom_they_may() {
-    let rules: BTreeMap<&str, &[&str]> = MAY_KNOW.iter().copied().collect();
-    let metadata = metadata(&["--no-deps"]);
-    let mut broken = Vec::new();
-    for package in members(&metadata) {
-        let Some(may) = rules.get(package.name.as_str()) else {
-            broken.push(format!("{} has no rule", package.name));
-            continue;
-        };
-        for dependency in &package.dependencies {
-            let of_the_workspace = dependency.path.is_some();
-            // Tests may use the test kit; the test kit is used for nothing else.
-            let for_tests =
-                dependency.kind.as_deref() == Some("dev") && dependency.name == "landfall-testkit";
-            if of_the_workspace && !for_tests && !may.contains(&dependency.name.as_str()) {
-                broken.push(format!("{} depends on {}", package.name, dependency.name));
-            }
-        }
-    }
-    assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
 #[test]

@@ -21,25 +21,36 @@ use landfall_lb::{HealthCheck, LbProvider, Listener, LoadBalancer, TargetGroup, 
 use landfall_local::{Local, LocalOptions};
 use landfall_network::{NatMode, OpenPorts, ServicePort, TwoTier, add_groups};
 use landfall_provider::{
-    Applied, ApplyOptions, Catalog, Event, Events, Key, Pace, Port, Stack, StackName, TargetGroupId, Zone, apply, plan,
+    Applied, ApplyOptions, Catalog, Event, Events, Key, Pace, Port, Stack, StackName,
+    TargetGroupId, Zone, apply, plan,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
     // The local cloud is this program, executed again.
     landfall_local::hook();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(run(std::env::args().any(|argument| argument == "--destroy")))
 }
 
 async fn run(destroy: bool) -> Result<(), Box<dyn Error>> {
     let events = Events::to(|event| match event {
-        Event::Done { key, verb, id, took_ms } => eprintln!("{verb} {key} done: {id}, {took_ms} ms"),
+        Event::Done {
+            key,
+            verb,
+            id,
+            took_ms,
+        } => eprintln!("{verb} {key} done: {id}, {took_ms} ms"),
         Event::Waiting { key, why, .. } => eprintln!("{key}: {why}"),
         Event::Output { key, line } => eprintln!("{key}: {line}"),
         Event::Failed { error, .. } => eprintln!("failed: {error}"),
         Event::Started { .. } => {}
     });
-    let local = Local::open(LocalOptions { events: events.clone(), ..LocalOptions::default() })?;
+    let local = Local::open(LocalOptions {
+        events: events.clone(),
+        ..LocalOptions::default()
+    })?;
     let name = StackName::new("by-hand")?;
 
     // Everything that this provider can hold, crate by crate.
@@ -48,10 +59,18 @@ async fn run(destroy: bool) -> Result<(), Box<dyn Error>> {
     let catalog = landfall_lb::kinds(catalog);
     let catalog: Catalog<Local> = landfall_container::kinds(catalog);
 
-    let desired = if destroy { Stack::new(name.clone()) } else { wanted(name.clone())? };
+    let desired = if destroy {
+        Stack::new(name.clone())
+    } else {
+        wanted(name.clone())?
+    };
     let live = catalog.snapshot(&local, &name).await?;
     let plan = plan(&desired, &live, catalog.schema())?;
-    let options = ApplyOptions { pace: Pace::NEARBY, events, ..ApplyOptions::default() };
+    let options = ApplyOptions {
+        pace: Pace::NEARBY,
+        events,
+        ..ApplyOptions::default()
+    };
     let applied = apply(&plan, &local, &catalog, &options).await;
     if let Some((key, error)) = applied.failed.first() {
         return Err(format!("{key}: {error}").into());
@@ -67,7 +86,13 @@ async fn run(destroy: bool) -> Result<(), Box<dyn Error>> {
 
 fn wanted(name: StackName) -> Result<Stack, Box<dyn Error>> {
     let port = Port::new(8000)?;
-    let ports = OpenPorts::new(vec![Port::new(80)?], vec![ServicePort { name: "web".parse()?, port }]);
+    let ports = OpenPorts::new(
+        vec![Port::new(80)?],
+        vec![ServicePort {
+            name: "web".parse()?,
+            port,
+        }],
+    );
     let mut stack = Stack::new(name);
     let network = TwoTier {
         cidr: "10.1.0.0/16".parse()?,
@@ -85,7 +110,11 @@ fn wanted(name: StackName) -> Result<Stack, Box<dyn Error>> {
         LaunchTemplate {
             instance_type: "t3.micro".to_owned(),
             groups: groups.services.values().map(|group| group.id()).collect(),
-            workload: Workload { image: image.id(), port, env: BTreeMap::new() },
+            workload: Workload {
+                image: image.id(),
+                port,
+                env: BTreeMap::new(),
+            },
         },
     );
     let target_group = stack.add(
@@ -114,13 +143,21 @@ fn wanted(name: StackName) -> Result<Stack, Box<dyn Error>> {
     );
     stack.add(
         "http",
-        Listener { balancer: balancer.id(), port: Port::new(80)?, target_group: target_group.id() },
+        Listener {
+            balancer: balancer.id(),
+            port: Port::new(80)?,
+            target_group: target_group.id(),
+        },
     );
     stack.add(
         "web",
         AutoscalingGroup {
             template: template.id(),
-            subnets: network.private.iter().map(|tier| tier.subnet.id()).collect(),
+            subnets: network
+                .private
+                .iter()
+                .map(|tier| tier.subnet.id())
+                .collect(),
             min: 1,
             desired: 2,
             max: 4,
@@ -132,7 +169,9 @@ fn wanted(name: StackName) -> Result<Stack, Box<dyn Error>> {
 }
 
 fn image() -> Result<Image, Box<dyn Error>> {
-    let context = Path::new(env!("CARGO_MANIFEST_DIR")).join("../digipay").canonicalize()?;
+    let context = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../digipay")
+        .canonicalize()?;
     let request = BuildRequest::new(context);
     Ok(Image {
         repository: "by-hand/web".to_owned(),
@@ -151,11 +190,23 @@ fn image() -> Result<Image, Box<dyn Error>> {
 /// Waits until both targets are healthy.
 async fn healthy(local: &Local, applied: &Applied) -> Result<(), Box<dyn Error>> {
     let key: Key = "target-group/web".parse()?;
-    let group = TargetGroupId::from(applied.settled.get(&key).ok_or("there is no target group")?.id.clone());
+    let group = TargetGroupId::from(
+        applied
+            .settled
+            .get(&key)
+            .ok_or("there is no target group")?
+            .id
+            .clone(),
+    );
     tokio::time::timeout(Duration::from_secs(60), async {
         loop {
             let targets = local.target_health(&group).await?;
-            if targets.iter().filter(|target| target.state == TargetState::Healthy).count() >= 2 {
+            if targets
+                .iter()
+                .filter(|target| target.state == TargetState::Healthy)
+                .count()
+                >= 2
+            {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -165,6 +216,12 @@ async fn healthy(local: &Local, applied: &Applied) -> Result<(), Box<dyn Error>>
 }
 
 fn output(applied: &Applied, key: &str, field: &str) -> Result<String, Box<dyn Error>> {
-    let settled = applied.settled.get(&key.parse()?).ok_or("it was not made")?;
-    Ok(settled.output[field].as_str().ok_or("it has no such output")?.to_owned())
+    let settled = applied
+        .settled
+        .get(&key.parse()?)
+        .ok_or("it was not made")?;
+    Ok(settled.output[field]
+        .as_str()
+        .ok_or("it has no such output")?
+        .to_owned())
 }

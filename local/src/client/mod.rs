@@ -1,7 +1,6 @@
 //! The client side: a provider whose verbs are calls to the cloud process.
 
 mod image;
-mod options;
 mod verbs;
 
 use std::io;
@@ -17,9 +16,9 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::time::Instant;
 
+use crate::LocalOptions;
 use crate::sys::process::{self, Launch};
 use crate::wire::{Answer, Call, Extras, PROTOCOL, Request};
-pub use options::LocalOptions;
 
 /// How often a call is begun anew when the cloud ended just as it was made.
 const TRIES: usize = 5;
@@ -56,7 +55,7 @@ impl Local {
         let image_store = options
             .image_store
             .clone()
-            .unwrap_or_else(options::default_image_store);
+            .unwrap_or_else(LocalOptions::default_image_store);
         let store = Store::open(&image_store).map_err(|error| {
             Error::new(
                 ErrorKind::Other,

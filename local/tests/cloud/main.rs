@@ -1,5 +1,10 @@
 //! The embedded cloud as a provider: real instances, real packets, one cloud for each test.
 #![cfg(target_os = "linux")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says what it saw"
+)]
 
 mod bed;
 mod endings;

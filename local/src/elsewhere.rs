@@ -1,0 +1,101 @@
+//! The local provider where there is none: everything compiles, and nothing can be opened.
+//!
+//! It is compiled for tests on Linux too, so that it does not rot unseen.
+
+use async_trait::async_trait;
+use landfall_compute::{ComputeProvider, GroupInstance};
+use landfall_lb::{LbProvider, TargetHealth};
+use landfall_provider::{
+    AutoscalingGroupId, Error, ErrorKind, Holder, InstanceId, Key, Live, LockGuard, Plan,
+    Preflight, Probe, Provider, Resource, Result, StackLock, StackName, TargetGroupId,
+};
+
+use crate::LocalOptions;
+
+/// The local provider, of which there is none on this system.
+#[derive(Debug, Clone)]
+pub enum Local {}
+
+impl Local {
+    /// Says that the local provider needs Linux.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn open(options: LocalOptions) -> Result<Self> {
+        drop(options);
+        Err(Error::new(
+            ErrorKind::Invalid,
+            "the local provider needs Linux: it is made of the kernel's namespaces",
+        )
+        .hint("run Landfall in a Linux machine or virtual machine"))
+    }
+
+    /// See the Linux version.
+    ///
+    /// # Errors
+    /// Never: there is no such value.
+    pub async fn settle(&self) -> Result<()> {
+        match *self {}
+    }
+}
+
+#[async_trait]
+impl<R: Resource> Provider<R> for Local {
+    async fn list(&self, _: &StackName) -> Result<Vec<Live<R>>> {
+        match *self {}
+    }
+    async fn create(&self, _: &StackName, _: &Key, _: &R) -> Result<R::Id> {
+        match *self {}
+    }
+    async fn update(&self, _: &Live<R>, _: &R) -> Result<()> {
+        match *self {}
+    }
+    async fn probe(&self, _: &R::Id) -> Result<Probe<R::Output>> {
+        match *self {}
+    }
+    async fn delete(&self, _: &Live<R>) -> Result<()> {
+        match *self {}
+    }
+}
+
+#[async_trait]
+impl ComputeProvider for Local {
+    async fn group_instances(&self, _: &AutoscalingGroupId) -> Result<Vec<GroupInstance>> {
+        match *self {}
+    }
+    async fn last_output(&self, _: &InstanceId, _: usize) -> Result<Vec<String>> {
+        match *self {}
+    }
+}
+
+#[async_trait]
+impl LbProvider for Local {
+    async fn target_health(&self, _: &TargetGroupId) -> Result<Vec<TargetHealth>> {
+        match *self {}
+    }
+}
+
+#[async_trait]
+impl StackLock for Local {
+    async fn lock(&self, _: &StackName, _: Holder) -> Result<LockGuard> {
+        match *self {}
+    }
+}
+
+#[async_trait]
+impl Preflight for Local {
+    async fn preflight(&self, _: &Plan) -> Result<Vec<Error>> {
+        match *self {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_says_what_it_needs() {
+        let error = Local::open(LocalOptions::default()).unwrap_err();
+        assert!(error.to_string().contains("needs Linux"), "{error}");
+    }
+}
