@@ -1,5 +1,4 @@
 //! A project in a temporary directory, with a cloud and an image store of its own, and the real program.
-#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -77,7 +76,7 @@ impl Project {
     #[cfg(target_os = "linux")]
     pub(crate) fn with_service(landfall_toml: &str) -> Self {
         let project = Self::new(landfall_toml);
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/service.c");
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/service.c");
         let compiled = Command::new("cc")
             .args(["-static", "-O1", "-o"])
             .arg(project.path("project/service"))

@@ -1,13 +1,9 @@
 //! The whole way, as a user goes it: deploy, ask, look, deploy again, destroy, and look what is left.
-#![cfg(target_os = "linux")]
-#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
-
-mod support;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use support::{Project, get, wait_for};
+use crate::support::{Project, Ran, get, wait_for};
 
 // A stack's loopback port follows from its name, so each test has a name of its own.
 const SHOP: &str =
@@ -164,7 +160,7 @@ fn a_second_deploy_of_the_same_stack_is_turned_away_while_one_runs() {
         "{second:#?}"
     );
     project.write("go", "");
-    let first: support::Ran = first.wait_with_output().unwrap().into();
+    let first: Ran = first.wait_with_output().unwrap().into();
     first.ended_with(0);
     project.landfall(&["destroy"]).ended_with(0);
     project.nothing_is_left();
@@ -200,13 +196,13 @@ fn an_interrupted_deploy_is_continued_by_deploy_and_ended_by_destroy() {
             if let Some(ended) = deploy.try_wait().unwrap() {
                 panic!(
                     "{ended}: {:#?}",
-                    support::Ran::from(deploy.wait_with_output().unwrap())
+                    Ran::from(deploy.wait_with_output().unwrap())
                 );
             }
             assert!(std::time::Instant::now() < deadline, "{ran:#?}");
         }
         signal(&deploy, how);
-        let ran: support::Ran = deploy.wait_with_output().unwrap().into();
+        let ran: Ran = deploy.wait_with_output().unwrap().into();
         let ran =
             ran.ended_with(130)
                 .saying(&["what is under way is finished", "resources", "goes on"]);

@@ -1,10 +1,6 @@
 //! Files and projects that cannot be deployed: each gets a clear error and a code, and leaves nothing behind.
-#![cfg(target_os = "linux")]
-#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
-mod support;
-
-use support::Project;
+use crate::support::Project;
 
 /// A file with `top` at the top, `service` in the service's table, and `rest` below.
 fn file(top: &str, service: &str, rest: &str) -> String {

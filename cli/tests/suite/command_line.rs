@@ -1,9 +1,6 @@
 //! The program's manners: help, exit codes, streams, colours, and what it refuses before it does anything.
-#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
-mod support;
-
-use support::{Project, Ran};
+use crate::support::{Project, Ran};
 
 const GOOD: &str = "stack = \"shop\"\n\n[service.web]\nport = 8000\n";
 

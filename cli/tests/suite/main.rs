@@ -1,0 +1,9 @@
+//! The real program, as a user runs it: what it says, what it refuses, and the whole way to an address.
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+#[cfg(target_os = "linux")]
+mod bad_input;
+mod command_line;
+#[cfg(target_os = "linux")]
+mod deploy;
+mod support;
