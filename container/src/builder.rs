@@ -27,6 +27,17 @@ pub trait Builder: Send + Sync {
         output: &Output<'_>,
     ) -> Result<Built>;
 
+    /// Looks for what would keep `request` from becoming an image that can be run, before anything is made for
+    /// it: what is certain, and cheap to know without fetching or executing anything. The first fault is told.
+    ///
+    /// Whatever is not sure passes, so a build can still fail.
+    ///
+    /// # Errors
+    ///
+    /// What [`Builder::build`] would fail with; [`Error::Dockerfile`](crate::Error::Dockerfile) also for an
+    /// image with neither `ENTRYPOINT` nor `CMD`.
+    async fn check(&self, request: &BuildRequest) -> Result<()>;
+
     /// A short name for messages: `docker`, `podman`, `daemonless`.
     fn name(&self) -> &'static str;
 }

@@ -198,6 +198,23 @@ pub struct DockerfileError {
     pub hint: Option<String>,
 }
 
+impl DockerfileError {
+    /// The error for a Dockerfile with this text whose image would have nothing to start; the stage that is
+    /// the image starts on `line`.
+    pub(crate) fn no_command(file: PathBuf, line: usize, text: &str) -> Self {
+        let text = text.lines().nth(line - 1).unwrap_or_default().trim_end();
+        Self {
+            file,
+            line,
+            text: text.to_owned(),
+            problem:
+                "the image would have neither ENTRYPOINT nor CMD, so there is nothing to start"
+                    .to_owned(),
+            hint: Some("add `ENTRYPOINT [\"/path/of/the/program\"]` to this stage".to_owned()),
+        }
+    }
+}
+
 impl fmt::Display for DockerfileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(

@@ -119,6 +119,11 @@ fn missing(path: &str) -> Fault {
     )
 }
 
+/// Whether a source, with everything expanded, can be copied from `tree`.
+pub(super) fn check_source(tree: &Tree, source: &str) -> Result<(), Fault> {
+    find(tree, source).map(|_| ())
+}
+
 /// The files that a source names. A pattern may match nothing; a plain name has to be there.
 fn find(tree: &Tree, source: &str) -> Result<Vec<Found>, Fault> {
     let cleaned = clean(&format!("/{source}"));

@@ -83,6 +83,12 @@ impl Source {
         self.error_on_line(self.line(span), problem.into(), Some(hint.into()))
     }
 
+    /// The error for an image that nothing can be started from; its last stage starts at `from`.
+    pub(super) fn no_command(&self, from: &Span) -> DockerfileError {
+        let line = self.line(from);
+        DockerfileError::no_command(self.file.clone(), line, &self.text)
+    }
+
     /// The line where `span` starts, counted from 1.
     fn line(&self, span: &Span) -> usize {
         self.text

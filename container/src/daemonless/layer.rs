@@ -144,18 +144,16 @@ pub(super) fn inside(name: &str) -> Option<String> {
 /// Reads file contents, wherever they are. Contents inside layers are unpacked once, to a directory that is
 /// removed with this.
 pub(super) struct Contents {
-    store: Store,
-    layers: BTreeMap<String, Descriptor>,
+    layers: BTreeMap<String, (Store, Descriptor)>,
     spool: TempDir,
     unpacked: BTreeMap<(String, usize), PathBuf>,
 }
 
 impl Contents {
-    pub(super) fn new(store: &Store) -> Result<Self> {
+    pub(super) fn new() -> Result<Self> {
         let spool = tempfile::tempdir()
             .map_err(Error::io("create a directory in", std::env::temp_dir()))?;
         Ok(Self {
-            store: store.clone(),
             layers: BTreeMap::new(),
             spool,
             unpacked: BTreeMap::new(),
@@ -167,10 +165,10 @@ impl Contents {
         self.spool.path()
     }
 
-    /// Makes a layer's contents known.
-    pub(super) fn add_layer(&mut self, layer: &Descriptor) {
+    /// Makes the contents of a layer of `store` known.
+    pub(super) fn add_layer(&mut self, store: &Store, layer: &Descriptor) {
         self.layers
-            .insert(layer.digest().to_string(), layer.clone());
+            .insert(layer.digest().to_string(), (store.clone(), layer.clone()));
     }
 
     /// Unpacks those of `contents` that are in layers, with one pass over each layer.
@@ -184,17 +182,17 @@ impl Contents {
             }
         }
         for (digest, numbers) in wanted {
-            let layer = self
+            let (store, layer) = self
                 .layers
                 .get(&digest)
                 .ok_or_else(|| Error::invalid(&digest, "the layer is not known"))?;
-            let path = self.store.blob_path(layer.digest());
+            let path = store.blob_path(layer.digest());
             let broken = |source| Error::Io {
                 doing: "read the layer",
                 path: path.clone(),
                 source,
             };
-            let mut archive = tar::Archive::new(open(&self.store, layer)?);
+            let mut archive = tar::Archive::new(open(store, layer)?);
             for (number, entry) in archive.entries().map_err(broken)?.enumerate() {
                 let mut entry = entry.map_err(broken)?;
                 if numbers.contains(&number) {

@@ -11,6 +11,7 @@
 mod archive;
 mod args;
 mod base;
+mod check;
 mod copy;
 mod dockerfile;
 mod fault;
@@ -37,7 +38,6 @@ use self::plan::{Base, From, Plan};
 use self::stage::{Image, Runner, Shared};
 use self::tree::Tree;
 use crate::builder::{Builder, Built, Output, run_blocking};
-use crate::config::ImageConfig;
 use crate::context::Context;
 use crate::request::{BuildRequest, Platform};
 use crate::store::{Entry, Ingest, Store};
@@ -58,20 +58,10 @@ impl Builder for Daemonless {
         store: &Store,
         output: &Output<'_>,
     ) -> Result<Built> {
-        let text = {
+        let source = {
             let request = request.clone();
-            run_blocking(move || {
-                // The context first: a directory that is not there is the better news.
-                if !request.context.is_dir() {
-                    return Err(Error::ContextMissing {
-                        path: request.context,
-                    });
-                }
-                request.read_dockerfile()
-            })
-            .await?
+            run_blocking(move || read(&request)).await?
         };
-        let source = Source::new(request.dockerfile_path(), text);
         let ingest = store.ingest()?;
         let images = fetch(&source, request, store, &ingest, output).await?;
 
@@ -95,9 +85,25 @@ impl Builder for Daemonless {
         }
     }
 
+    async fn check(&self, request: &BuildRequest) -> Result<()> {
+        let request = request.clone();
+        run_blocking(move || check::check(&read(&request)?, &request)).await
+    }
+
     fn name(&self) -> &'static str {
         "daemonless"
     }
+}
+
+fn read(request: &BuildRequest) -> Result<Source> {
+    // The context first: a directory that is not there is the better news.
+    if !request.context.is_dir() {
+        return Err(Error::ContextMissing {
+            path: request.context.clone(),
+        });
+    }
+    let text = request.read_dockerfile()?;
+    Ok(Source::new(request.dockerfile_path(), text))
 }
 
 /// Plans the build and gets the images that it needs.
@@ -179,7 +185,7 @@ fn assemble(
     let context = Context::open(request)?;
     let hash = request.identity_of(&context)?;
     let context = Tree::of_context(&context);
-    let mut contents = Contents::new(store)?;
+    let mut contents = Contents::new()?;
     let mut trees: BTreeMap<(String, Platform), Tree> = BTreeMap::new();
     for (key, image) in images {
         trees.insert(key.clone(), tree_of(image, store, &mut contents)?);
@@ -188,7 +194,7 @@ fn assemble(
     let shared = Shared {
         dockerfile: &dockerfile,
         global: &global,
-        ingest,
+        ingest: Some(ingest),
         context: &context,
         epoch,
         created: &created,
@@ -206,11 +212,7 @@ fn assemble(
             source.line_text(&stage.from)
         ));
         let base = match &step.base {
-            Base::Scratch => Image {
-                config: ImageConfig::scratch(&step.platform),
-                layers: Vec::new(),
-                tree: Tree::default(),
-            },
+            Base::Scratch => Image::scratch(&step.platform),
             Base::Stage(number) => built(&done, *number)?.clone(),
             Base::Image(name) => {
                 let key = (name.clone(), step.platform.clone());
@@ -275,7 +277,7 @@ fn tree_of(image: &BaseImage, store: &Store, contents: &mut Contents) -> Result<
     let mut tree = Tree::default();
     for layer in &image.layers {
         layer::apply(store, layer, &mut tree)?;
-        contents.add_layer(layer);
+        contents.add_layer(store, layer);
     }
     Ok(tree)
 }

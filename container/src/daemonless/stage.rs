@@ -17,6 +17,7 @@ use super::words;
 use crate::Result;
 use crate::config::{Empty, History, ImageConfig};
 use crate::ignore::clean;
+use crate::request::Platform;
 use crate::store::Ingest;
 
 /// An image in the making.
@@ -28,11 +29,23 @@ pub(super) struct Image {
     pub(super) tree: Tree,
 }
 
+impl Image {
+    /// `FROM scratch`.
+    pub(super) fn scratch(platform: &Platform) -> Self {
+        Self {
+            config: ImageConfig::scratch(platform),
+            layers: Vec::new(),
+            tree: Tree::default(),
+        }
+    }
+}
+
 /// What all stages share.
 pub(super) struct Shared<'a, 'd> {
     pub(super) dockerfile: &'a Dockerfile<'d>,
     pub(super) global: &'a Scope,
-    pub(super) ingest: &'a Ingest,
+    /// Where layers go; nowhere when it is only tried out whether a build would come to its end.
+    pub(super) ingest: Option<&'a Ingest>,
     /// The build context.
     pub(super) context: &'a Tree,
     /// Time of everything that is made, in seconds since 1970, and as the configuration has it.
@@ -411,11 +424,11 @@ impl<'a, 'd, 's> Runner<'a, 'd, 's> {
 
     /// Writes `changed` as a layer, if there is anything.
     fn layer(&mut self, changed: &BTreeSet<String>) -> Result<(), Fault> {
-        if changed.is_empty() {
+        let Some(ingest) = self.shared.ingest.filter(|_| !changed.is_empty()) else {
             return Ok(());
-        }
+        };
         let written = layer::write(
-            self.shared.ingest,
+            ingest,
             self.contents,
             &self.image.tree,
             changed,

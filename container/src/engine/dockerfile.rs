@@ -44,15 +44,7 @@ pub(super) fn bases(text: &str, request: &BuildRequest, engine: &Platform) -> Ve
     let Ok(file) = parse_dockerfile::parse(text) else {
         return Vec::new();
     };
-    let mut variables = platform_variables(&request.platform, engine);
-    let defaults = file.global_args().map(|arg| &arg.arguments.value);
-    for word in defaults.flat_map(|words| words.split_whitespace()) {
-        let (name, default) = word.split_once('=').unwrap_or((word, ""));
-        let default = expand(default.trim_matches(['"', '\'']), &variables);
-        if let Some(value) = request.args.get(name).cloned().or(default) {
-            variables.insert(name.to_owned(), value);
-        }
-    }
+    let variables = global_variables(&file, request, engine);
     let target = request.platform.to_string();
     let mut found = BTreeSet::new();
     if let Some(syntax) = &file.parser_directives.syntax {
@@ -63,19 +55,7 @@ pub(super) fn bases(text: &str, request: &BuildRequest, engine: &Platform) -> Ve
     }
 
     let stages: Vec<Stage<'_, '_>> = file.stages().collect();
-    // A name is valid in the stages after it; a later stage of the same name takes it over.
-    let named = |name: &str, before: usize| {
-        let by_name = (0..before).rev().find(|index| {
-            let stage = stages[*index].from.as_.as_ref();
-            stage.is_some_and(|(_, stage)| stage.value.eq_ignore_ascii_case(name))
-        });
-        by_name.or_else(|| name.parse().ok().filter(|index| *index < before))
-    };
-    let last = match &request.target {
-        Some(target) => named(target, stages.len()),
-        None => stages.len().checked_sub(1),
-    };
-    let mut todo: Vec<usize> = last.into_iter().collect();
+    let mut todo: Vec<usize> = target_stage(&stages, request).into_iter().collect();
     let mut seen = BTreeSet::new();
     while let Some(index) = todo.pop() {
         if !seen.insert(index) {
@@ -85,7 +65,7 @@ pub(super) fn bases(text: &str, request: &BuildRequest, engine: &Platform) -> Ve
         let platform = stage_platform(stage.from, &variables).unwrap_or_else(|| target.clone());
         let from = expand(&stage.from.image.value, &variables);
         for name in from.into_iter().chain(sources(stage)) {
-            match named(&name, index) {
+            match named(&stages, &name, index) {
                 Some(other) => todo.push(other),
                 None if name.eq_ignore_ascii_case("scratch") => {}
                 None => {
@@ -98,6 +78,84 @@ pub(super) fn bases(text: &str, request: &BuildRequest, engine: &Platform) -> Ve
         }
     }
     found.into_iter().collect()
+}
+
+/// The line of the target's `FROM`, counted from 1, if it is certain that its image has neither `ENTRYPOINT` nor
+/// `CMD`: no stage from there down to `scratch` has one.
+pub(super) fn without_command(
+    text: &str,
+    request: &BuildRequest,
+    engine: &Platform,
+) -> Option<usize> {
+    let file = parse_dockerfile::parse(text).ok()?;
+    if file.parser_directives.syntax.is_some() {
+        // Whatever reads it may have instructions of its own.
+        return None;
+    }
+    let variables = global_variables(&file, request, engine);
+    let stages: Vec<Stage<'_, '_>> = file.stages().collect();
+    let target = target_stage(&stages, request)?;
+    let mut index = target;
+    loop {
+        let stage = &stages[index];
+        // An ONBUILD may bring one to the stage above.
+        let may_have_one = |instruction: &Instruction<'_>| {
+            matches!(
+                instruction,
+                Instruction::Entrypoint(_) | Instruction::Cmd(_) | Instruction::Onbuild(_)
+            )
+        };
+        if stage.instructions.iter().any(may_have_one) {
+            return None;
+        }
+        let from = expand(&stage.from.image.value, &variables)?;
+        match named(&stages, &from, index) {
+            // Engines take only names here, no numbers.
+            Some(_) if from.parse::<usize>().is_ok() => return None,
+            Some(below) => index = below,
+            None if from.eq_ignore_ascii_case("scratch") => break,
+            None => return None,
+        }
+    }
+    let start = stages[target].from.from.span.start;
+    let newlines = text.bytes().take(start).filter(|byte| *byte == b'\n');
+    Some(newlines.count() + 1)
+}
+
+/// The variables that a `FROM` can use.
+fn global_variables(
+    file: &Dockerfile<'_>,
+    request: &BuildRequest,
+    engine: &Platform,
+) -> BTreeMap<String, String> {
+    let mut variables = platform_variables(&request.platform, engine);
+    let defaults = file.global_args().map(|arg| &arg.arguments.value);
+    for word in defaults.flat_map(|words| words.split_whitespace()) {
+        let (name, default) = word.split_once('=').unwrap_or((word, ""));
+        let default = expand(default.trim_matches(['"', '\'']), &variables);
+        if let Some(value) = request.args.get(name).cloned().or(default) {
+            variables.insert(name.to_owned(), value);
+        }
+    }
+    variables
+}
+
+/// The number of the stage that `name` means to the stage with the number `before`. A name is valid in the stages
+/// after it; a later stage of the same name takes it over.
+fn named(stages: &[Stage<'_, '_>], name: &str, before: usize) -> Option<usize> {
+    let by_name = (0..before).rev().find(|index| {
+        let stage = stages[*index].from.as_.as_ref();
+        stage.is_some_and(|(_, stage)| stage.value.eq_ignore_ascii_case(name))
+    });
+    by_name.or_else(|| name.parse().ok().filter(|index| *index < before))
+}
+
+/// The number of the stage that is built.
+fn target_stage(stages: &[Stage<'_, '_>], request: &BuildRequest) -> Option<usize> {
+    match &request.target {
+        Some(target) => named(stages, target, stages.len()),
+        None => stages.len().checked_sub(1),
+    }
 }
 
 /// `--platform` of a `FROM`.

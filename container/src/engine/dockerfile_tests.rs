@@ -135,3 +135,29 @@ fn no_line_is_better_than_a_wrong_one() {
     assert_eq!(line("RUN x", Place::InStage(Some("other".into()), 1)), None);
     assert_eq!(line("", Place::Nth(4)), None);
 }
+
+#[test]
+fn that_nothing_can_be_started_is_said_only_when_it_is_certain() {
+    let engine = "linux/amd64".parse().unwrap();
+    let line = |text, args, target| without_command(text, &request(args, target), &engine);
+    assert_eq!(line("FROM scratch\nRUN make\n", &[], None), Some(1));
+    let named = "FROM scratch AS a\nCOPY . /\n\nFROM A\nRUN x\nFROM scratch AS b\nCMD x\n";
+    assert_eq!(line(named, &[], None), None);
+    assert_eq!(line(named, &[], Some("a")), Some(1));
+    let upon = "ARG BASE=scratch\nFROM ${BASE} AS a\n\n# again\nFROM a\nRUN x\n";
+    assert_eq!(line(upon, &[], None), Some(5));
+    assert_eq!(line(upon, &[("BASE", "alpine")], None), None);
+    for uncertain in [
+        "FROM alpine\nRUN x\n",
+        "FROM scratch AS a\nENTRYPOINT [\"/x\"]\nFROM a\nRUN x\n",
+        "FROM scratch AS a\nONBUILD CMD x\nFROM a\nRUN x\n",
+        "# syntax=example.com/other\nFROM scratch\n",
+        "FROM scratch AS a\nFROM 0\n",
+        "FROM ${A?x}\n",
+        "no Dockerfile\n",
+        "",
+    ] {
+        assert_eq!(line(uncertain, &[], None), None, "{uncertain}");
+    }
+    assert_eq!(line("FROM scratch\n", &[], Some("gone")), None);
+}

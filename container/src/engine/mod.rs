@@ -36,7 +36,10 @@ use hyper::header;
 pub use address::{Address, AddressError, Environment};
 
 use crate::builder::{Output, run_blocking};
-use crate::{BuildRequest, Builder, Built, Context, Error, FailedStep, Platform, Result, Store};
+use crate::{
+    BuildRequest, Builder, Built, Context, DockerfileError, Error, FailedStep, Platform, Result,
+    Store,
+};
 use connect::chain;
 use credentials::Credentials;
 use dockerfile::Base;
@@ -309,6 +312,25 @@ impl Builder for Engine {
             source,
             builder: Some(self.name().to_owned()),
         })
+    }
+
+    async fn check(&self, request: &BuildRequest) -> Result<()> {
+        let (request, platform) = (request.clone(), self.platform.clone());
+        run_blocking(move || {
+            if !request.context.is_dir() {
+                return Err(Error::ContextMissing {
+                    path: request.context,
+                });
+            }
+            let text = request.read_dockerfile()?;
+            match dockerfile::without_command(&text, &request, &platform) {
+                Some(line) => {
+                    Err(DockerfileError::no_command(request.dockerfile_path(), line, &text).into())
+                }
+                None => Ok(()),
+            }
+        })
+        .await
     }
 
     fn name(&self) -> &'static str {

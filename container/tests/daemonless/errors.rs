@@ -337,6 +337,11 @@ async fn every_fault_points_at_its_line() {
         if got != want {
             wrong.push(format!("--- wanted\n{want}\n--- got\n{got}\n"));
         }
+        // Before anything is made, too.
+        let got = lab.check().await.unwrap_or_default();
+        if got != want {
+            wrong.push(format!("--- wanted\n{want}\n--- checked\n{got}\n"));
+        }
     }
     assert!(wrong.is_empty(), "{}", wrong.concat());
 }

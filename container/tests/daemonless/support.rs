@@ -95,11 +95,29 @@ impl Lab {
         Daemonless.build(&self.request, &self.store, &output).await
     }
 
+    /// Builds what can be built, and so passes the check, but for having nothing to start.
     pub(crate) async fn build(&self) -> Picture {
+        if let Err(error) = Daemonless.check(&self.request).await {
+            let error = error.to_string();
+            assert!(error.contains("neither ENTRYPOINT nor CMD"), "{error}");
+        }
         match self.try_build().await {
             Ok(built) => Picture::of(&self.store, built),
             Err(error) => panic!("the build failed: {error}\n{error:?}"),
         }
+    }
+
+    /// The error of the check before a build, if any, with the context's own path taken out.
+    pub(crate) async fn check(&self) -> Option<String> {
+        let error = Daemonless.check(&self.request).await.err()?;
+        assert_eq!(self.store.list().unwrap(), []);
+        Some(self.relative(&error))
+    }
+
+    fn relative(&self, error: &Error) -> String {
+        error
+            .to_string()
+            .replace(&format!("{}/", self.request.context.display()), "")
     }
 
     /// The error of a build that has to fail, with the context's own path taken out.
@@ -110,9 +128,7 @@ impl Lab {
             [],
             "a failed build leaves no entry"
         );
-        error
-            .to_string()
-            .replace(&format!("{}/", self.request.context.display()), "")
+        self.relative(&error)
     }
 }
 

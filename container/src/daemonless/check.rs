@@ -1,0 +1,127 @@
+//! Trying a build out without making anything: every instruction is carried out on lists of names.
+//!
+//! What a base image holds is not known, since nothing is fetched. A stage upon one, or one that has copied
+//! from one, is only looked at for what does not depend on that.
+
+use std::collections::BTreeMap;
+
+use parse_dockerfile::{Instruction, Source as CopySource};
+
+use super::dockerfile::{Dockerfile, Source, span};
+use super::layer::Contents;
+use super::plan::{self, Base, From};
+use super::stage::{Image, Runner, Shared};
+use super::tree::Tree;
+use super::{copy, epoch, prepare, rfc3339};
+use crate::Result;
+use crate::context::Context;
+use crate::request::BuildRequest;
+
+/// What is known of a stage that starts from `scratch`: its configuration, and maybe its files.
+struct Known {
+    image: Image,
+    /// The image's tree is all that there is.
+    whole: bool,
+}
+
+/// Fails as the build of `source` would, where that is certain; also if the image has nothing to start.
+pub(super) fn check(source: &Source, request: &BuildRequest) -> Result<()> {
+    let (dockerfile, plan, mut given, global) = prepare(source, request)?;
+    let epoch = epoch(request)?;
+    let context = Tree::of_context(&Context::open(request)?);
+    let mut contents = Contents::new()?;
+    let shared = Shared {
+        dockerfile: &dockerfile,
+        global: &global,
+        ingest: None,
+        context: &context,
+        epoch,
+        created: &rfc3339(epoch),
+    };
+    // Stages that are not in it are not known.
+    let mut done: BTreeMap<usize, Known> = BTreeMap::new();
+    for step in &plan.steps {
+        let instructions = &dockerfile.stages[step.stage].instructions;
+        let base = match &step.base {
+            Base::Scratch => Some((Image::scratch(&step.platform), true)),
+            Base::Stage(number) => done
+                .get(number)
+                .map(|known| (known.image.clone(), known.whole)),
+            Base::Image(_) => None,
+        };
+        let Some((image, mut whole)) = base else {
+            for instruction in instructions {
+                check_sources(&dockerfile, instruction, &context)?;
+            }
+            continue;
+        };
+        let mut runner = Runner::new(&shared, &mut contents, &mut given, image);
+        for instruction in instructions {
+            let from = match plan::copy_source(&dockerfile, step.stage, instruction)? {
+                None => None,
+                Some(From::Stage(number)) => {
+                    let from = done.get(&number).filter(|known| known.whole);
+                    whole &= from.is_some();
+                    from.map(|known| &known.image.tree)
+                }
+                Some(From::Image(_)) => {
+                    whole = false;
+                    None
+                }
+            };
+            let touches_files = matches!(
+                instruction,
+                Instruction::Copy(_) | Instruction::Add(_) | Instruction::Workdir(_)
+            );
+            if whole || !touches_files {
+                runner.run(instruction, from)?;
+            } else {
+                check_sources(&dockerfile, instruction, &context)?;
+            }
+        }
+        let image = runner.finish();
+        done.insert(step.stage, Known { image, whole });
+    }
+    let Some(last) = plan.steps.last().map(|step| step.stage) else {
+        return Ok(());
+    };
+    match done.get(&last) {
+        Some(known) if known.image.config.command("").is_err() => {
+            let from = &dockerfile.stages[last].from;
+            Err(source.no_command(from).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether what an instruction copies from the context is there, as far as its line tells that without variables.
+fn check_sources(
+    dockerfile: &Dockerfile<'_>,
+    instruction: &Instruction<'_>,
+    context: &Tree,
+) -> Result<()> {
+    let (flags, sources) = match instruction {
+        Instruction::Copy(copy) => (&copy.options, &copy.src),
+        Instruction::Add(add) => (&add.options, &add.src),
+        _ => return Ok(()),
+    };
+    if flags.iter().any(|flag| flag.name.value == "from") {
+        return Ok(());
+    }
+    for source in sources {
+        if let CopySource::Path(path) = source
+            && is_plain(&path.value, dockerfile.escape)
+        {
+            copy::check_source(context, &path.value)
+                .map_err(|fault| fault.at(dockerfile.source, &span(instruction)))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a source is a path as it stands: nothing to expand, nothing to fetch.
+fn is_plain(source: &str, escape: char) -> bool {
+    !source.contains(['$', '"', '\'', escape])
+        && !source.contains("://")
+        && !source.starts_with("git@")
+}
