@@ -98,6 +98,27 @@ impl Provider<Image> for Local {
 }
 
 impl Local {
+    /// Looks whether an image can be had, before anything is made that would wait for it: the one in the store
+    /// has something to start, or nothing is known that keeps it from being built.
+    pub(super) async fn check_image(&self, want: &Image) -> Result<()> {
+        let store = &self.0.store;
+        let unreadable = |error| failed("the image store cannot be read", error);
+        if let Some(image) = store.find(&want.source).map_err(unreadable)? {
+            let config = store.config(&image.config_digest).map_err(unreadable)?;
+            return match config.command(&want.repository) {
+                Ok(_) => Ok(()),
+                Err(error) => Err(unusable("the image cannot be run", error)),
+            };
+        }
+        // Which builder it is and why, the build itself will say.
+        let builder = want.recipe.builder.choose(&|_| {}).await;
+        let builder = builder.map_err(|error| unusable("no builder is at hand", error))?;
+        builder
+            .check(&want.request())
+            .await
+            .map_err(|error| unusable("the image cannot be built", error))
+    }
+
     fn stored(&self) -> Result<Vec<StoredImage>> {
         self.0
             .store
@@ -140,6 +161,11 @@ fn live(stack: &StackName, image: &StoredImage) -> Option<Live<Image>> {
 
 fn id(repository: &str, digest: &container::Digest) -> ImageId {
     ImageId::from(format!("{repository}@{digest}"))
+}
+
+/// What the project itself has to mend.
+fn unusable(what: &str, error: container::Error) -> Error {
+    Error::new(ErrorKind::Invalid, what).caused_by(error)
 }
 
 fn failed(what: &str, error: container::Error) -> Error {

@@ -151,6 +151,16 @@ impl Preflight for Local {
                 step.key.kind == of && matches!(step.action, Action::Create { .. })
             })
         };
+        for step in makes(kind::IMAGE) {
+            if let Action::Create { want, .. } = &step.action {
+                let checked = self.check_image(&from_value(want.clone())?).await;
+                findings.extend(
+                    checked
+                        .err()
+                        .map(|error| error.doing("creating", &step.key)),
+                );
+            }
+        }
         for step in makes(kind::SCALING_POLICY) {
             findings.push(
                 Error::new(
