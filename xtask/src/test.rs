@@ -32,9 +32,13 @@ impl Options {
         if self.package.is_empty() {
             vec!["--workspace".to_owned()]
         } else {
-            self.package
-                .iter()
-                .map(|package| format!("--package={package}"))
+            // In the workspace the cli turns features on; alone, a crate would leave out the tests of its own.
+            std::iter::once("--all-features".to_owned())
+                .chain(
+                    self.package
+                        .iter()
+                        .map(|package| format!("--package={package}")),
+                )
                 .collect()
         }
     }
