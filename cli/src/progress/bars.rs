@@ -55,7 +55,10 @@ impl Bars {
 
     pub(crate) fn event(&self, event: &Event) {
         let mut state = self.shared.state();
-        if let Some(line) = state.board.event(event, Instant::now()) {
+        let line = state.board.event(event, Instant::now());
+        // Before the line: writing it draws the bars again.
+        self.shared.retire(&mut state);
+        if let Some(line) = line {
             self.shared.write(&line);
         }
     }
@@ -94,9 +97,9 @@ impl Shared {
         });
     }
 
-    fn draw(&self, now: Instant) {
-        let mut state = self.state();
-        let State { board, bars } = &mut *state;
+    /// Takes away the bars of what is not under way any more.
+    fn retire(&self, state: &mut State) {
+        let State { board, bars } = state;
         bars.retain(|key, bar| {
             let running = board.running().contains_key(key);
             if !running {
@@ -105,6 +108,11 @@ impl Shared {
             }
             running
         });
+    }
+
+    fn draw(&self, now: Instant) {
+        let mut state = self.state();
+        let State { board, bars } = &mut *state;
         for (key, running) in board.running() {
             if now.saturating_duration_since(running.since) < WORTH_A_BAR {
                 continue;
@@ -163,7 +171,6 @@ mod tests {
             id: "vpc-1".into(),
             took_ms: 3,
         });
-        bars.shared.draw(later);
         assert!(bars.shared.state().bars.is_empty());
     }
 }

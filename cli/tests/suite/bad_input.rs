@@ -99,6 +99,10 @@ fn several_faults_are_told_at_once() {
 fn fails(project: &Project, stage: &str, parts: &[&str]) {
     let ran = project.landfall(&["deploy"]).ended_with(1).saying(parts);
     assert_eq!(ran.stdout, "", "{ran:#?}");
+    if stage == "preflight" {
+        assert!(ran.stderr.contains("nothing was changed"), "{ran:#?}");
+        assert!(!ran.stderr.contains("created "), "{ran:#?}");
+    }
     let line = project.landfall(&["deploy", "--json"]).ended_with(1).json();
     assert_eq!(line["result"], "error", "{line:#}");
     assert_eq!(line["stage"], stage, "{line:#}");
@@ -128,7 +132,11 @@ fn a_step_that_runs_needs_an_engine_and_its_line_is_named() {
         "Dockerfile",
         "FROM scratch\nCOPY service /service\nRUN echo hello\nENTRYPOINT [\"/service\"]\n",
     );
-    fails(&project, "apply", &["Dockerfile:3", "RUN", "engine"]);
+    fails(
+        &project,
+        "preflight",
+        &["creating image/web", "Dockerfile:3", "RUN", "engine"],
+    );
 }
 
 #[test]
@@ -146,7 +154,11 @@ fn a_before_command_that_fails_is_quoted_and_nothing_is_made() {
 fn an_image_without_an_entrypoint_is_refused() {
     let project = Project::with_service(&file("", "", ""));
     project.write("Dockerfile", "FROM scratch\nCOPY service /service\n");
-    fails(&project, "apply", &["ENTRYPOINT"]);
+    fails(
+        &project,
+        "preflight",
+        &["creating image/web", "Dockerfile:1", "ENTRYPOINT"],
+    );
 }
 
 #[test]
@@ -202,9 +214,5 @@ fn a_loopback_port_that_is_taken_is_named() {
 #[test]
 fn what_the_local_provider_does_not_do_is_refused_before_anything_is_made() {
     let project = Project::with_service(&file("", "scale = { cpu = 60 }", ""));
-    fails(
-        &project,
-        "preflight",
-        &["scaling-policy", "nothing was changed"],
-    );
+    fails(&project, "preflight", &["scaling-policy"]);
 }

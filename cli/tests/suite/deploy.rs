@@ -79,6 +79,22 @@ fn from_source_to_an_address_and_back_to_nothing() {
 }
 
 #[test]
+fn an_ordinary_user_deploys_is_answered_and_leaves_nothing() {
+    let project = Project::with_service(&SHOP.replace("shop", "shop-user")).by_an_ordinary_user();
+    let deployed = project.landfall(&["deploy"]).ended_with(0);
+    let url = deployed.stdout.trim_end();
+    let mut zones = std::collections::BTreeSet::new();
+    for _ in 0..4 {
+        let (status, body) = get(url, "/").unwrap();
+        assert_eq!(status, 200);
+        zones.insert(body.split(' ').nth(1).unwrap().to_owned());
+    }
+    assert_eq!(zones.len(), 2, "{zones:?}");
+    project.landfall(&["destroy"]).ended_with(0);
+    project.nothing_is_left();
+}
+
+#[test]
 fn the_last_line_of_json_is_the_result() {
     let project = Project::with_service(&SHOP.replace("shop", "shop-json"));
     let ran = project.landfall(&["deploy", "--json"]).ended_with(0);

@@ -6,4 +6,6 @@ mod bad_input;
 mod command_line;
 #[cfg(target_os = "linux")]
 mod deploy;
+#[cfg(target_os = "linux")]
+mod engines;
 mod support;

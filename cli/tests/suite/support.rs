@@ -12,6 +12,9 @@ use tempfile::TempDir;
 /// A directory with a `landfall.toml`. Its stack is destroyed when the test ends, however it ends.
 pub(crate) struct Project {
     dir: TempDir,
+    /// The program, and who runs it if not the one who runs the tests.
+    program: PathBuf,
+    user: Option<u32>,
 }
 
 /// What the program did.
@@ -65,6 +68,8 @@ impl Project {
         let project = Self {
             // A short name: the path of a Unix socket has at most 107 bytes.
             dir: tempfile::Builder::new().prefix("lf-").tempdir().unwrap(),
+            program: PathBuf::from(env!("CARGO_BIN_EXE_landfall")),
+            user: None,
         };
         std::fs::create_dir(project.path("project")).unwrap();
         project.write("landfall.toml", landfall_toml);
@@ -91,6 +96,25 @@ impl Project {
         project
     }
 
+    /// Lets the program be run by an ordinary user: `nobody`, where root runs the tests.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn by_an_ordinary_user(mut self) -> Self {
+        use std::os::unix::fs::{PermissionsExt, chown};
+        let me = std::fs::metadata("/proc/self").unwrap();
+        if std::os::unix::fs::MetadataExt::uid(&me) == 0 {
+            const NOBODY: u32 = 65534;
+            // Where this checkout is, nobody else may be allowed to look.
+            self.program = self.path("landfall");
+            std::fs::copy(env!("CARGO_BIN_EXE_landfall"), &self.program).unwrap();
+            for path in [self.path(""), self.path("project")] {
+                std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+                chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
+            }
+            self.user = Some(NOBODY);
+        }
+        self
+    }
+
     /// Writes a file of the project.
     pub(crate) fn write(&self, name: &str, text: &str) {
         std::fs::write(self.path("project").join(name), text).unwrap();
@@ -112,7 +136,12 @@ impl Project {
 
     /// The program in the project's directory, not started yet.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_landfall"));
+        let mut command = Command::new(&self.program);
+        #[cfg(unix)]
+        if let Some(user) = self.user {
+            std::os::unix::process::CommandExt::uid(&mut command, user);
+            std::os::unix::process::CommandExt::gid(&mut command, user);
+        }
         command
             .args(args)
             .current_dir(self.path("project"))
