@@ -17,8 +17,8 @@ pub(crate) struct Need {
 const NEEDS: &[Need] = &[
     Need {
         prefix: "needs_docker_",
-        programs: &["dockerd", "busybox"],
-        packages: "docker.io busybox-static",
+        programs: &["dockerd", "docker-registry", "busybox"],
+        packages: "docker.io docker-registry busybox-static",
         root: true,
     },
     Need {
@@ -118,15 +118,18 @@ mod tests {
         let docker = NEEDS[0];
         assert_eq!(docker.missing(|_| true, true), None);
         let missing = docker
-            .missing(|program| program == "busybox", false)
+            .missing(|program| program != "dockerd", false)
             .unwrap();
         assert_eq!(missing.what, "no dockerd, not root");
         assert_eq!(
             missing.remedy,
-            "install it: apt-get install docker.io busybox-static, and run the tests as root"
+            "install it: apt-get install docker.io docker-registry busybox-static, and run the tests as root"
         );
         let missing = docker.missing(|_| false, true).unwrap();
-        assert_eq!(missing.what, "no dockerd and no busybox");
+        assert_eq!(
+            missing.what,
+            "no dockerd and no docker-registry and no busybox"
+        );
     }
 
     #[test]
