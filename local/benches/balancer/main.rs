@@ -50,10 +50,10 @@ fn main() -> std::process::ExitCode {
 #[cfg(target_os = "linux")]
 mod linux {
     use std::error::Error;
-    use std::net::Ipv4Addr;
     use std::time::Duration;
 
     use serde::Serialize;
+    use tokio::signal::unix::{SignalKind, signal};
 
     use crate::bed::Bed;
     use crate::wrk::Wrk;
@@ -68,7 +68,8 @@ mod linux {
         nginx: Vec<f64>,
     }
 
-    /// Deploys, measures in alternating rounds, and gives the line to print.
+    /// Deploys, measures in alternating rounds, and gives the line to print. Interrupted, it leaves nothing
+    /// either.
     pub(crate) fn run() -> Result<String, Box<dyn Error>> {
         let rounds = option("--rounds")?.unwrap_or(5);
         let duration = Duration::from_secs(option("--seconds")?.unwrap_or(5));
@@ -76,46 +77,40 @@ mod linux {
             .enable_all()
             .build()?;
         let bed = Bed::new()?;
-        let proxies = runtime.block_on(bed.deploy())?;
-        let wrk = Wrk::on_the_internet(&bed.run_dir())?;
-        let mut measured = Rounds::default();
-        for proxy in [proxies.landfall, proxies.nginx] {
-            wrk.requests_per_second(proxy, WARM_UP)?;
-        }
-        for round in 0..rounds {
-            let landfall = |measured: &mut Rounds| -> Result<(), Box<dyn Error>> {
-                measured
-                    .landfall
-                    .push(ask("landfall", &wrk, proxies.landfall, duration)?);
-                Ok(())
-            };
-            let nginx = |measured: &mut Rounds| -> Result<(), Box<dyn Error>> {
-                measured
-                    .nginx
-                    .push(ask("nginx", &wrk, proxies.nginx, duration)?);
-                Ok(())
-            };
-            // Whoever comes second finds a warmer machine.
-            if round % 2 == 0 {
-                landfall(&mut measured)?;
-                nginx(&mut measured)?;
-            } else {
-                nginx(&mut measured)?;
-                landfall(&mut measured)?;
+        let measured = runtime.block_on(async {
+            let mut terminated = signal(SignalKind::terminate())?;
+            tokio::select! {
+                measured = measure(&bed, rounds, duration) => measured,
+                _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
+                _ = terminated.recv() => Err("terminated".into()),
             }
-        }
+        })?;
         Ok(serde_json::to_string(&measured)?)
     }
 
-    fn ask(
-        name: &str,
-        wrk: &Wrk,
-        proxy: Ipv4Addr,
-        duration: Duration,
-    ) -> Result<f64, Box<dyn Error>> {
-        let rate = wrk.requests_per_second(proxy, duration)?;
-        eprintln!("{name:<8} {rate:>8.0} requests/s");
-        Ok(rate)
+    async fn measure(bed: &Bed, rounds: u64, duration: Duration) -> Result<Rounds, Box<dyn Error>> {
+        let proxies = bed.deploy().await?;
+        let wrk = Wrk::on_the_internet(&bed.run_dir())?;
+        for proxy in [proxies.landfall, proxies.nginx] {
+            wrk.requests_per_second(proxy, WARM_UP).await?;
+        }
+        let mut measured = Rounds::default();
+        for round in 0..rounds {
+            let mut turns = [
+                ("landfall", proxies.landfall, &mut measured.landfall),
+                ("nginx", proxies.nginx, &mut measured.nginx),
+            ];
+            // Whoever comes second finds a warmer machine.
+            if round % 2 == 1 {
+                turns.reverse();
+            }
+            for (name, proxy, rates) in turns {
+                let rate = wrk.requests_per_second(proxy, duration).await?;
+                eprintln!("{name:<8} {rate:>8.0} requests/s");
+                rates.push(rate);
+            }
+        }
+        Ok(measured)
     }
 
     /// The number of an option: `--rounds=5`.

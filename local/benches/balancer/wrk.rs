@@ -3,10 +3,10 @@
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use landfall_local::testing::process;
+use tokio::process::Command;
 
 /// The name of the thread that carries connections from loopback into the cloud. It lives on the internet.
 const INTERNET: &str = "internet";
@@ -42,7 +42,7 @@ impl Wrk {
     ///
     /// # Errors
     /// When `wrk` cannot be run, or not every answer was 200.
-    pub(crate) fn requests_per_second(
+    pub(crate) async fn requests_per_second(
         &self,
         address: Ipv4Addr,
         duration: Duration,
@@ -52,7 +52,9 @@ impl Wrk {
             .args(["--", "wrk", "-c", "64", "-t", "2"])
             .args(["-d", &format!("{}s", duration.as_secs())])
             .arg(format!("http://{address}/"))
+            .kill_on_drop(true)
             .output()
+            .await
             .map_err(|error| format!("cannot run nsenter: {error}"))?;
         let text = String::from_utf8_lossy(&output.stdout);
         if !output.status.success() {

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
+use super::median;
+
 /// What `cargo xtask bench deploy-times` takes.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -26,7 +28,16 @@ struct Sample {
     deploy: Duration,
     again: Duration,
     destroy: Duration,
-    memory_kib: u64,
+    memory: Memory,
+}
+
+/// What the cloud's processes hold, in KiB.
+#[derive(Debug, Clone, Copy, Default)]
+struct Memory {
+    /// The proportional set size: a page that several processes share counts once, in parts.
+    pss: u64,
+    /// The resident set size: such a page counts for each.
+    rss: u64,
 }
 
 /// The medians.
@@ -41,8 +52,10 @@ struct Figures {
     deploy_nothing_to_do_ms: u64,
     /// Destroy, until nothing is left, in milliseconds.
     destroy_ms: u64,
-    /// The cloud's own processes together, in KiB, what they share counted once.
-    cloud_memory_kib: u64,
+    /// The cloud's own processes together, without the service's: their proportional set sizes, in KiB.
+    cloud_pss_kib: u64,
+    /// Their resident set sizes, in KiB.
+    cloud_rss_kib: u64,
 }
 
 /// What is read of a deploy's last line.
@@ -118,7 +131,7 @@ impl Landfall<'_> {
         if !second.changes.is_empty() {
             return Err("the second deploy found something to do".to_owned());
         }
-        let memory_kib = self.memory_kib()?;
+        let memory = self.memory()?;
 
         let started = Instant::now();
         self.call("destroy")?;
@@ -127,7 +140,7 @@ impl Landfall<'_> {
             deploy,
             again,
             destroy,
-            memory_kib,
+            memory,
         })
     }
 
@@ -161,11 +174,11 @@ impl Landfall<'_> {
         self.scratch.join("run")
     }
 
-    /// The proportional set size of the cloud's processes: those that this runtime directory was given to and
-    /// that are no client.
-    fn memory_kib(&self) -> Result<u64, String> {
+    /// What the cloud's processes hold: those that this runtime directory was given to and that are no client.
+    /// The service's own know nothing of either.
+    fn memory(&self) -> Result<Memory, String> {
         let ours = format!("LANDFALL_RUNTIME_DIR={}", self.runtime_dir().display());
-        let mut sum = 0;
+        let mut sum = Memory::default();
         let processes = std::fs::read_dir("/proc").map_err(|error| format!("/proc: {error}"))?;
         for process in processes.flatten() {
             // One that ended meanwhile, or belongs to somebody else, is none of ours.
@@ -177,19 +190,21 @@ impl Landfall<'_> {
             let is_cloud = set.iter().any(|set| set.starts_with(b"LANDFALL_ROLE="));
             if is_ours && is_cloud {
                 let rollup = std::fs::read_to_string(process.path().join("smaps_rollup"));
-                sum += rollup.ok().as_deref().and_then(pss_kib).unwrap_or_default();
+                let rollup = rollup.unwrap_or_default();
+                sum.pss += kib(&rollup, "Pss:").unwrap_or_default();
+                sum.rss += kib(&rollup, "Rss:").unwrap_or_default();
             }
         }
-        if sum == 0 {
+        if sum.pss == 0 {
             return Err("found no cloud process to weigh".to_owned());
         }
         Ok(sum)
     }
 }
 
-/// The `Pss` line of `/proc/<pid>/smaps_rollup`.
-fn pss_kib(rollup: &str) -> Option<u64> {
-    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+/// A line of `/proc/<pid>/smaps_rollup`.
+fn kib(rollup: &str, name: &str) -> Option<u64> {
+    let line = rollup.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
@@ -224,26 +239,19 @@ fn status_of(url: &str) -> Result<u16, String> {
 }
 
 fn figures(samples: &[Sample]) -> Figures {
-    let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let of = |value: &dyn Fn(&Sample) -> u64| median(samples.iter().map(value).collect());
+    let ms = |duration: Duration| duration.as_secs_f64() * 1000.0;
+    let of = |value: &dyn Fn(&Sample) -> f64| {
+        // Far below what such a number can hold.
+        median(samples.iter().map(value).collect()).round() as u64
+    };
     Figures {
         runs: samples.len(),
         optimised: !cfg!(debug_assertions),
         deploy_to_first_answer_ms: of(&|sample| ms(sample.deploy)),
         deploy_nothing_to_do_ms: of(&|sample| ms(sample.again)),
         destroy_ms: of(&|sample| ms(sample.destroy)),
-        cloud_memory_kib: of(&|sample| sample.memory_kib),
-    }
-}
-
-/// The middle value; of two middle ones, the mean.
-fn median(mut values: Vec<u64>) -> u64 {
-    values.sort_unstable();
-    let middle = values.len() / 2;
-    match values.len() {
-        0 => 0,
-        odd if odd % 2 == 1 => values[middle],
-        _ => u64::midpoint(values[middle - 1], values[middle]),
+        cloud_pss_kib: of(&|sample| sample.memory.pss as f64),
+        cloud_rss_kib: of(&|sample| sample.memory.rss as f64),
     }
 }
 
@@ -254,12 +262,14 @@ fn table(figures: &Figures) -> String {
          deploy, nothing running, to the first 200  {:>7.2} s\n\
          deploy, nothing to do                      {:>7.2} s\n\
          destroy                                    {:>7.2} s\n\
-         memory of the cloud's processes            {:>7.1} MiB",
+         memory of the cloud's processes, PSS       {:>7.1} MiB\n\
+         memory of the cloud's processes, RSS       {:>7.1} MiB",
         figures.runs,
         figures.deploy_to_first_answer_ms as f64 / 1000.0,
         figures.deploy_nothing_to_do_ms as f64 / 1000.0,
         figures.destroy_ms as f64 / 1000.0,
-        figures.cloud_memory_kib as f64 / 1024.0,
+        figures.cloud_pss_kib as f64 / 1024.0,
+        figures.cloud_rss_kib as f64 / 1024.0,
     )
 }
 
@@ -268,16 +278,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_is_the_middle() {
-        assert_eq!(median(vec![3, 1, 2]), 2);
-        assert_eq!(median(vec![4, 1, 2, 9]), 3);
-        assert_eq!(median(Vec::new()), 0);
-    }
-
-    #[test]
-    fn the_proportional_set_size_is_read() {
+    fn set_sizes_are_read() {
         let rollup = "55d0-7ffd ---p 00000000 00:00 0 [rollup]\nRss:  9000 kB\nPss:  1234 kB\n";
-        assert_eq!(pss_kib(rollup), Some(1234));
-        assert_eq!(pss_kib(""), None);
+        assert_eq!(kib(rollup, "Pss:"), Some(1234));
+        assert_eq!(kib(rollup, "Rss:"), Some(9000));
+        assert_eq!(kib("", "Pss:"), None);
     }
 }

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: what is measured, on the machine that it is called on.
 
+mod balancer;
 mod deploy_times;
 
 use clap::Subcommand;
@@ -12,6 +13,13 @@ pub(crate) enum Bench {
     /// Deploys the checkout's own landfall.toml to the local provider in a runtime directory of its own, with
     /// everything built and the image in the store, and shows the medians.
     DeployTimes(deploy_times::Options),
+    /// How many requests per second the local balancer carries, beside nginx as reverse proxy
+    ///
+    /// Both stand in the same public subnet of the same cloud with the same security group, have the same two
+    /// instances behind them, and are asked from the internet with `wrk -c 64 -t 2`: one node of the balancer,
+    /// which is one thread, and one worker process of nginx. Everything is built with optimisations. Needs wrk
+    /// and nginx-light.
+    Balancer(balancer::Options),
 }
 
 impl Bench {
@@ -22,6 +30,30 @@ impl Bench {
     pub(crate) fn run(&self) -> Result<(), String> {
         match self {
             Self::DeployTimes(options) => deploy_times::run(options),
+            Self::Balancer(options) => balancer::run(options),
         }
+    }
+}
+
+/// The middle value; of two middle ones, the mean; of none, 0.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => 0.0,
+        odd if odd % 2 == 1 => values[middle],
+        _ => f64::midpoint(values[middle - 1], values[middle]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle() {
+        assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(vec![4.0, 1.0, 2.0, 9.0]), 3.0);
+        assert_eq!(median(Vec::new()), 0.0);
     }
 }
