@@ -42,7 +42,6 @@ pub(super) async fn serve(worker: Arc<Worker>, stream: TcpStream, peer: SocketAd
         worker: Arc::clone(&worker),
         meter: Arc::clone(&meter),
         forwarded: Forwarded::new(peer.ip(), port),
-        port,
     });
     // What this connection saw last of the routing table.
     let listener = RefCell::new((u64::MAX, None));

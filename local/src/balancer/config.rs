@@ -7,8 +7,6 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use hyper::StatusCode;
-
 /// Settings of a whole balancer.
 ///
 /// Source: "Application Load Balancer attributes" in the Elastic Load Balancing user guide.
@@ -45,8 +43,8 @@ pub(crate) struct ListenerConfig {
     pub(crate) port: u16,
     /// Rules; the one with the lowest priority that matches decides.
     pub(crate) rules: Vec<Rule>,
-    /// What happens to a request that no rule matches.
-    pub(crate) default_action: Action,
+    /// The target group that gets the requests that no rule matches.
+    pub(crate) default_group: String,
 }
 
 /// A listener rule: all its conditions have to hold.
@@ -58,8 +56,8 @@ pub(crate) struct Rule {
     pub(crate) priority: u32,
     /// All of these have to match.
     pub(crate) conditions: Vec<Condition>,
-    /// What happens then.
-    pub(crate) action: Action,
+    /// The target group that gets the request then.
+    pub(crate) group: String,
 }
 
 /// One condition of a rule; any of its patterns has to match.
@@ -71,69 +69,6 @@ pub(crate) enum Condition {
     HostHeader(Vec<String>),
     /// The request's path without its query, compared with regard to case.
     PathPattern(Vec<String>),
-}
-
-/// What a listener does with a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Action {
-    /// Hand it to a target of this group.
-    Forward(String),
-    /// Send the client elsewhere.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "listener specs have no such action yet")
-    )]
-    Redirect(Redirect),
-    /// Answer right here.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "listener specs have no such action yet")
-    )]
-    FixedResponse(FixedResponse),
-}
-
-/// A redirect; each part may use `#{protocol}`, `#{host}`, `#{port}`, `#{path}` and `#{query}` for
-/// what the request had.
-///
-/// Source: `RedirectActionConfig` of the Elastic Load Balancing API.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Redirect {
-    /// `HTTP`, `HTTPS` or `#{protocol}`.
-    pub(crate) protocol: String,
-    /// The host name.
-    pub(crate) host: String,
-    /// The port, as digits or `#{port}`.
-    pub(crate) port: String,
-    /// The absolute path; in it, `#{path}` is without the leading slash.
-    pub(crate) path: String,
-    /// The query without its question mark; empty for none.
-    pub(crate) query: String,
-    /// 301 (`HTTP_301`) or 302 (`HTTP_302`).
-    pub(crate) permanent: bool,
-}
-
-impl Default for Redirect {
-    fn default() -> Self {
-        Self {
-            protocol: "#{protocol}".into(),
-            host: "#{host}".into(),
-            port: "#{port}".into(),
-            path: "/#{path}".into(),
-            query: "#{query}".into(),
-            permanent: false,
-        }
-    }
-}
-
-/// An answer that needs no target.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct FixedResponse {
-    /// The status, 200–599.
-    pub(crate) status: StatusCode,
-    /// The media type of the body.
-    pub(crate) content_type: String,
-    /// The body; AWS allows 1024 characters.
-    pub(crate) body: String,
 }
 
 /// A target group: who may get requests, and how it is known that they can serve them.

@@ -40,11 +40,9 @@ use std::time::Duration;
 use tokio::sync::{Mutex, watch};
 
 pub(crate) use config::{
-    Action, Attributes, Condition, HealthCheckConfig, ListenerConfig, Matcher, Rule, Target,
+    Attributes, Condition, HealthCheckConfig, ListenerConfig, Matcher, Rule, Target,
     TargetGroupConfig,
 };
-#[cfg(test)]
-pub(crate) use config::{FixedResponse, Redirect};
 pub(crate) use forward::{Forward, Forwarder};
 pub(crate) use health::{HealthState, Reason, TargetHealth};
 pub(crate) use registry::Drain;

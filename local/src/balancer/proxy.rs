@@ -12,8 +12,7 @@ use super::headers::{self, Forwarded};
 use super::io::{Meter, Phase};
 use super::node::Worker;
 use super::respond;
-use super::rules::{self, Asked};
-use super::table::{Destination, Group, InFlight, Listener, Route};
+use super::table::{Destination, Group, InFlight, Listener};
 use super::tunnel;
 use super::upstream::{Failure, Upstream};
 
@@ -25,7 +24,6 @@ pub(super) struct Front {
     pub(super) worker: Arc<Worker>,
     pub(super) meter: Arc<Meter>,
     pub(super) forwarded: Forwarded,
-    pub(super) port: u16,
 }
 
 type Reply = Response<ResponseBody>;
@@ -70,19 +68,8 @@ impl Front {
             .get(HOST)
             .and_then(|host| host.to_str().ok())
             .unwrap_or("");
-        match listener.route(host, request.uri().path()) {
-            Route::Forward(group) => self.forward(group, request).await,
-            Route::Fixed(fixed) => respond::fixed(fixed),
-            Route::Redirect(redirect) => {
-                let asked = Asked {
-                    host: rules::host_name(host),
-                    port: self.port,
-                    path: request.uri().path(),
-                    query: request.uri().query().unwrap_or(""),
-                };
-                respond::redirect(redirect.permanent, &rules::location(redirect, &asked))
-            }
-        }
+        let group = listener.route(host, request.uri().path());
+        self.forward(group, request).await
     }
 
     async fn forward(

@@ -14,10 +14,10 @@ use tokio::task::JoinHandle;
 
 use super::Error;
 use super::check::{self, Observer};
-use super::config::{Action, Attributes, ListenerConfig, Target, TargetGroupConfig};
+use super::config::{Attributes, ListenerConfig, Target, TargetGroupConfig};
 use super::health::{Health, HealthState, Outcome, TargetHealth};
 use super::node::Node;
-use super::table::{Destination, Group, Listener, Route, Shared, Table};
+use super::table::{Destination, Group, Listener, Shared, Table};
 
 /// All records of one balancer.
 pub(super) struct Registry {
@@ -386,13 +386,8 @@ fn group_mut<'a>(state: &'a mut State, name: &str) -> Result<&'a mut GroupState,
 
 /// The groups that a listener forwards to.
 fn forwards(listener: &ListenerConfig) -> impl Iterator<Item = &str> {
-    let actions = listener.rules.iter().map(|rule| &rule.action);
-    actions
-        .chain([&listener.default_action])
-        .filter_map(|action| match action {
-            Action::Forward(group) => Some(group.as_str()),
-            Action::Redirect(_) | Action::FixedResponse(_) => None,
-        })
+    let groups = listener.rules.iter().map(|rule| rule.group.as_str());
+    groups.chain([listener.default_group.as_str()])
 }
 
 /// The routing table that the records make.
@@ -433,20 +428,14 @@ fn table(state: &State) -> Table {
     for listener in &state.listeners {
         // Groups are checked when listeners are set; a listener whose group is missing all the same
         // is left out, and its requests get a 503.
-        let route = |action: &Action| {
-            Some(match action {
-                Action::Forward(group) => Route::Forward(Arc::clone(table.groups.get(group)?)),
-                Action::Redirect(redirect) => Route::Redirect(Arc::new(redirect.clone())),
-                Action::FixedResponse(fixed) => Route::Fixed(Arc::new(fixed.clone())),
-            })
-        };
+        let group = |name: &String| table.groups.get(name).cloned();
         let mut rules: Vec<_> = listener
             .rules
             .iter()
-            .filter_map(|rule| Some((rule.clone(), route(&rule.action)?)))
+            .filter_map(|rule| Some((rule.clone(), group(&rule.group)?)))
             .collect();
         rules.sort_by_key(|(rule, _)| rule.priority);
-        if let Some(default) = route(&listener.default_action) {
+        if let Some(default) = group(&listener.default_group) {
             table
                 .listeners
                 .insert(listener.port, Arc::new(Listener { rules, default }));

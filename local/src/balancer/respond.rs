@@ -1,14 +1,13 @@
-//! Responses that the balancer makes itself: errors, redirects and fixed responses.
+//! Responses that the balancer makes itself: errors.
 //!
 //! Source for the error codes: "Troubleshoot your Application Load Balancers", section "The load
 //! balancer generates an HTTP error".
 
 use hyper::body::Bytes;
-use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, LOCATION, SERVER};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, SERVER};
 use hyper::{Response, StatusCode};
 
 use super::body::ResponseBody;
-use super::config::FixedResponse;
 
 const NAME: HeaderValue = HeaderValue::from_static("landfall-lb");
 
@@ -31,37 +30,6 @@ pub(super) fn error_and_close(status: StatusCode, why: &str) -> Response<Respons
         .headers_mut()
         .insert(CONNECTION, HeaderValue::from_static("close"));
     response
-}
-
-/// A redirect to this address.
-pub(super) fn redirect(permanent: bool, location: &str) -> Response<ResponseBody> {
-    let status = if permanent {
-        StatusCode::MOVED_PERMANENTLY
-    } else {
-        StatusCode::FOUND
-    };
-    match HeaderValue::try_from(location) {
-        Ok(location) => {
-            let mut response = error(status, "");
-            response.headers_mut().insert(LOCATION, location);
-            response
-        }
-        Err(_) => error(
-            StatusCode::BAD_REQUEST,
-            "the request's address cannot be redirected",
-        ),
-    }
-}
-
-/// The response of a listener's fixed-response action.
-pub(super) fn fixed(fixed: &FixedResponse) -> Response<ResponseBody> {
-    let media = HeaderValue::try_from(&fixed.content_type)
-        .unwrap_or(HeaderValue::from_static("text/plain"));
-    own(
-        fixed.status,
-        media,
-        Bytes::copy_from_slice(fixed.body.as_bytes()),
-    )
 }
 
 /// A whole response as bytes, for a client whose request never became one.

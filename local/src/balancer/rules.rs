@@ -1,6 +1,6 @@
-//! Which action a request gets: patterns, conditions and redirects as pure functions.
+//! Which action a request gets: patterns and conditions as pure functions.
 
-use super::config::{Condition, Redirect, Rule};
+use super::config::{Condition, Rule};
 
 /// Whether `text` matches `pattern`, where `*` is any run of bytes and `?` exactly one.
 ///
@@ -52,67 +52,4 @@ pub(super) fn host_name(host: &str) -> &str {
         Some(colon) if !host[colon..].contains(']') => &host[..colon],
         _ => host,
     }
-}
-
-/// What of a request a redirect may use.
-pub(super) struct Asked<'a> {
-    pub(super) host: &'a str,
-    pub(super) port: u16,
-    pub(super) path: &'a str,
-    pub(super) query: &'a str,
-}
-
-/// The `Location` of a redirect.
-pub(super) fn location(redirect: &Redirect, asked: &Asked<'_>) -> String {
-    let port = asked.port.to_string();
-    let fill = |text: &str| {
-        // One pass, so that what the request brings is never itself taken for a placeholder.
-        let mut out = String::with_capacity(text.len());
-        let mut rest = text;
-        while let Some(start) = rest.find("#{") {
-            out.push_str(&rest[..start]);
-            let known = [
-                ("#{protocol}", "http"),
-                ("#{host}", asked.host),
-                ("#{port}", &port),
-                ("#{path}", asked.path.trim_start_matches('/')),
-                ("#{query}", asked.query),
-            ]
-            .into_iter()
-            .find(|(name, _)| rest[start..].starts_with(name));
-            match known {
-                Some((name, value)) => {
-                    out.push_str(value);
-                    rest = &rest[start + name.len()..];
-                }
-                None => {
-                    out.push_str("#{");
-                    rest = &rest[start + 2..];
-                }
-            }
-        }
-        out.push_str(rest);
-        out
-    };
-    let protocol = fill(&redirect.protocol).to_ascii_lowercase();
-    let port = fill(&redirect.port);
-    let mut out = format!("{protocol}://{}", fill(&redirect.host));
-    if !matches!(
-        (protocol.as_str(), port.as_str()),
-        ("http", "80") | ("https", "443")
-    ) {
-        out.push(':');
-        out.push_str(&port);
-    }
-    let path = fill(&redirect.path);
-    if !path.starts_with('/') {
-        out.push('/');
-    }
-    out.push_str(&path);
-    let query = fill(&redirect.query);
-    if !query.is_empty() {
-        out.push('?');
-        out.push_str(&query);
-    }
-    out
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::config::{Attributes, FixedResponse, Redirect, Rule};
+use super::config::{Attributes, Rule};
 use super::rules;
 
 /// A registered target as the nodes see it.
@@ -112,23 +112,15 @@ impl Group {
     }
 }
 
-/// An action whose group has been looked up.
-#[derive(Clone)]
-pub(super) enum Route {
-    Forward(Arc<Group>),
-    Redirect(Arc<Redirect>),
-    Fixed(Arc<FixedResponse>),
-}
-
 /// The rules of one listener, in order of priority.
 pub(super) struct Listener {
-    pub(super) rules: Vec<(Rule, Route)>,
-    pub(super) default: Route,
+    pub(super) rules: Vec<(Rule, Arc<Group>)>,
+    pub(super) default: Arc<Group>,
 }
 
 impl Listener {
-    /// What to do with a request for this host (as sent, with or without a port) and path.
-    pub(super) fn route(&self, host: &str, path: &str) -> &Route {
+    /// Who gets a request for this host (as sent, with or without a port) and path.
+    pub(super) fn route(&self, host: &str, path: &str) -> &Arc<Group> {
         if self.rules.is_empty() {
             return &self.default;
         }
@@ -136,7 +128,7 @@ impl Listener {
         self.rules
             .iter()
             .find(|(rule, _)| rules::applies(rule, host, path))
-            .map_or(&self.default, |(_, route)| route)
+            .map_or(&self.default, |(_, group)| group)
     }
 }
 

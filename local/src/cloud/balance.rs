@@ -17,8 +17,8 @@ use super::table::find;
 use super::topology::node_interface;
 use super::{Cloud, Inner, publish};
 use crate::balancer::{
-    self, Action, Attributes, Balancer, Condition, HealthCheckConfig, HealthState, ListenerConfig,
-    Matcher, Reason, Rule, Target, TargetGroupConfig,
+    self, Attributes, Balancer, Condition, HealthCheckConfig, HealthState, ListenerConfig, Matcher,
+    Reason, Rule, Target, TargetGroupConfig,
 };
 
 /// For how long a balancer that goes lets its requests finish.
@@ -407,13 +407,13 @@ fn listeners(state: &State, id: &LoadBalancerId) -> Vec<ListenerConfig> {
                             Condition::HostHeader(vec![pattern.clone()])
                         }
                     }],
-                    action: Action::Forward(rule.spec.target_group.known()?.to_string()),
+                    group: rule.spec.target_group.known()?.to_string(),
                 })
             });
         Some(ListenerConfig {
             port: entry.spec.port.get(),
             rules: rules.collect(),
-            default_action: Action::Forward(entry.spec.target_group.known()?.to_string()),
+            default_group: entry.spec.target_group.known()?.to_string(),
         })
     })
     .collect()

@@ -273,7 +273,7 @@ async fn a_target_that_starts_late_is_found_long_before_the_next_interval() {
     let mut slow = group("web");
     slow.health_check.interval = Duration::from_secs(300);
     let lb = Lb::empty(Attributes::default(), vec![slow]).await;
-    lb.listen(vec![], Action::Forward("web".into())).await;
+    lb.listen(vec![], "web").await;
     lb.balancer.register("web", target("i-0", addr)).unwrap();
     let health = lb
         .until("web", |all| all[0].description.contains("refused"))
@@ -320,7 +320,7 @@ async fn targets_that_nobody_can_reach_are_unused() {
     let unused = |why: &str| (HealthState::Unused, Some("Target.NotInUse"), why.to_owned());
     let no_listener = "Target group is not configured to receive traffic from the load balancer";
     assert_eq!(state(0), unused(no_listener));
-    lb.listen(vec![], Action::Forward("web".into())).await;
+    lb.listen(vec![], "web").await;
     lb.until("web", |all| all[0].state == HealthState::Healthy)
         .await;
     let no_node = "Target is in an Availability Zone that is not enabled for the load balancer: b";
@@ -333,7 +333,7 @@ async fn targets_that_nobody_can_reach_are_unused() {
         .await;
     lb.balancer.remove_node("b", DEADLINE).await.unwrap();
     assert_eq!(state(1), unused(no_node));
-    lb.listen(vec![], Action::Forward("idle".into())).await;
+    lb.listen(vec![], "idle").await;
     assert_eq!(state(0), unused(no_listener));
     assert_eq!(lb.get("/").await.status, 503);
 }

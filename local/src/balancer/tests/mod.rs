@@ -208,7 +208,7 @@ impl Lb {
 
     pub(super) async fn with(attributes: Attributes, upstreams: &[&Upstream]) -> Self {
         let lb = Self::empty(attributes, vec![group("web")]).await;
-        lb.listen(vec![], Action::Forward("web".into())).await;
+        lb.listen(vec![], "web").await;
         for (n, upstream) in upstreams.iter().enumerate() {
             lb.balancer
                 .register("web", target(&format!("i-{n}"), upstream.addr))
@@ -232,11 +232,11 @@ impl Lb {
         }
     }
 
-    pub(super) async fn listen(&self, rules: Vec<Rule>, default_action: Action) {
+    pub(super) async fn listen(&self, rules: Vec<Rule>, default_group: &str) {
         let listener = ListenerConfig {
             port: PORT,
             rules,
-            default_action,
+            default_group: default_group.into(),
         };
         self.balancer.set_listeners(vec![listener]).await.unwrap();
     }
