@@ -32,29 +32,23 @@ const BUFFER: usize = 16 * 1024;
 
 /// The thread in the internet's namespace that carries all forwarded connections.
 ///
-/// Dropping it ends all of them at once; [`Forwarder::stop`] lets them finish.
+/// Dropping it closes all ports and ends all of them at once.
 pub(crate) struct Forwarder {
     thread: PinnedThread,
-    ends: Ends,
+    shared: Arc<Shared>,
 }
 
-/// Ends everything when dropped.
-struct Ends(Arc<Shared>);
-
-impl Drop for Ends {
+impl Drop for Forwarder {
     fn drop(&mut self) {
-        self.0.tasks.close();
-        self.0.stop.cancel();
-        self.0.abort.cancel();
+        self.shared.tasks.close();
+        self.shared.stop.cancel();
     }
 }
 
 struct Shared {
     tasks: TaskTracker,
-    /// Accept nothing new.
+    /// Accept nothing new, and drop what is open.
     stop: CancellationToken,
-    /// Drop what is still open.
-    abort: CancellationToken,
     room: Arc<Semaphore>,
 }
 
@@ -104,7 +98,6 @@ impl Forwarder {
         let shared = Arc::new(Shared {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
-            abort: CancellationToken::new(),
             room: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
         });
         let main = {
@@ -114,10 +107,9 @@ impl Forwarder {
                 shared.tasks.wait().await;
             }
         };
-        let ends = Ends(shared);
         Ok(Self {
             thread: PinnedThread::start(name, pin, main).await?,
-            ends,
+            shared,
         })
     }
 
@@ -131,7 +123,7 @@ impl Forwarder {
         listener: StdListener,
         nodes: impl IntoIterator<Item = SocketAddr>,
     ) -> io::Result<Forward> {
-        let shared = Arc::clone(&self.ends.0);
+        let shared = Arc::clone(&self.shared);
         listener.set_nonblocking(true)?;
         let listener = {
             let _inside = self.thread.handle().enter();
@@ -153,21 +145,6 @@ impl Forwarder {
         };
         tasks.spawn_on(accepting, self.thread.handle());
         Ok(forward)
-    }
-
-    /// Closes all ports, gives open connections this long, and ends the thread.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the cloud process ends with its forwarder")
-    )]
-    pub(crate) async fn stop(self, patience: Duration) {
-        let Self { thread, ends } = self;
-        ends.0.tasks.close();
-        ends.0.stop.cancel();
-        // What is still open then is ended by dropping `ends`.
-        let _ = timeout(patience, ends.0.tasks.wait()).await;
-        drop(ends);
-        thread.join().await;
     }
 }
 
@@ -196,11 +173,11 @@ async fn accept(shared: &Arc<Shared>, listener: &TcpListener, nodes: &Arc<Mutex<
         match listener.accept().await {
             Ok((client, _)) => {
                 let nodes = Arc::clone(nodes);
-                let abort = shared.abort.clone();
+                let stop = shared.stop.clone();
                 shared.tasks.spawn(async move {
                     tokio::select! {
                         () = carry(client, &nodes) => {}
-                        () = abort.cancelled() => {}
+                        () = stop.cancelled() => {}
                     }
                     drop(room);
                 });
