@@ -25,8 +25,8 @@ struct Line<'a> {
 
 /// Destroys, and waits until nothing is left.
 pub(crate) async fn destroy(args: &OnStack) -> Result<(), Problem> {
-    let (stack, config) = stack_of(args)?;
-    let session = Session::open(&args.common, config.as_ref())?;
+    let stack = stack_of(args)?;
+    let session = Session::open(&args.common, None)?;
     let destroyed =
         landfall_pipeline::destroy(session.place.cloud(), &stack, &session.options).await?;
     session.place.settle().await?;

@@ -72,14 +72,12 @@ fn config(common: &Common) -> Result<Config, Problem> {
     Ok(Config::load(&common.config)?)
 }
 
-/// The stack that a command is about, and the file if that is what names it.
-fn stack_of(args: &OnStack) -> Result<(StackName, Option<Config>), Problem> {
+/// The stack that a command is about. A file that names it may be faulty elsewhere: what is there can be
+/// looked at and ended all the same.
+fn stack_of(args: &OnStack) -> Result<StackName, Problem> {
     match &args.stack {
-        Some(stack) => Ok((stack.clone(), None)),
-        None => {
-            let config = config(&args.common)?;
-            Ok((config.stack.clone(), Some(config)))
-        }
+        Some(stack) => Ok(stack.clone()),
+        None => Ok(Config::stack_name(&args.common.config)?),
     }
 }
 

@@ -18,8 +18,8 @@ struct Line<'a> {
 
 /// Looks.
 pub(crate) async fn status(args: &OnStack) -> Result<(), Problem> {
-    let (stack, config) = stack_of(args)?;
-    let session = Session::open(&args.common, config.as_ref())?;
+    let stack = stack_of(args)?;
+    let session = Session::open(&args.common, None)?;
     let status = landfall_pipeline::status(session.place.cloud(), &stack).await?;
     session.progress.finish();
     if !status.exists() {

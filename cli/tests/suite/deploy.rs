@@ -95,6 +95,19 @@ fn an_ordinary_user_deploys_is_answered_and_leaves_nothing() {
 }
 
 #[test]
+fn a_file_that_became_faulty_still_names_what_is_to_be_destroyed() {
+    let toml = SHOP.replace("shop", "shop-faulty");
+    let project = Project::with_service(&toml);
+    project.landfall(&["deploy"]).ended_with(0);
+    project.write("landfall.toml", &toml.replace("port = 8000", "port = 0"));
+    std::fs::remove_file(project.directory().join("Dockerfile")).unwrap();
+    let status = project.landfall(&["status"]).ended_with(0).stdout;
+    assert!(status.contains("healthy"), "{status}");
+    project.landfall(&["destroy"]).ended_with(0);
+    project.nothing_is_left();
+}
+
+#[test]
 fn the_last_line_of_json_is_the_result() {
     let project = Project::with_service(&SHOP.replace("shop", "shop-json"));
     let ran = project.landfall(&["deploy", "--json"]).ended_with(0);
@@ -184,8 +197,9 @@ fn a_second_deploy_of_the_same_stack_is_turned_away_while_one_runs() {
 
 /// Sends a signal to a child by its id.
 fn signal(child: &std::process::Child, name: &str) {
-    let sent = std::process::Command::new("kill")
-        .args(["-s", name, &child.id().to_string()])
+    // The shell's own: not every machine has the program.
+    let sent = std::process::Command::new("sh")
+        .args(["-c", "kill -s \"$0\" \"$1\"", name, &child.id().to_string()])
         .status();
     assert!(sent.unwrap().success());
 }
