@@ -125,8 +125,8 @@ async fn one_that_leaves_a_child_behind_does_not_keep_the_deploy_waiting_for_its
     );
     let child = std::fs::read_to_string(app.path().join("child")).unwrap();
     // It was meant to stay, but not here.
-    std::process::Command::new("kill")
-        .arg(child.trim())
+    std::process::Command::new("sh")
+        .args(["-c", "kill \"$0\"", child.trim()])
         .status()
         .unwrap();
 }

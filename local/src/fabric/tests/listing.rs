@@ -31,6 +31,8 @@ fn nft(namespace: &Namespace, arguments: &[&str], input: Option<&str>) -> String
     let run = || {
         let mut child = Command::new("nft")
             .args(arguments)
+            // It is where an ordinary user does not search.
+            .env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
