@@ -35,8 +35,8 @@ const NEEDS: &[Need] = &[
     },
     Need {
         prefix: "needs_nft_",
-        programs: &["nft", "ip"],
-        packages: "nftables iproute2",
+        programs: &["nft"],
+        packages: "nftables",
         root: false,
     },
     Need {
