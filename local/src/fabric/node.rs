@@ -11,7 +11,9 @@ use crate::netlink::Netlink;
 use crate::netlink::ruleset::Ruleset;
 use crate::sys::netns::Namespace;
 
-/// Settings of every namespace: no IPv6, and no checks that do not fit links without networks.
+/// Settings of every namespace: no IPv6, no checks that do not fit links without networks, and the
+/// congestion control that every kernel has and lets everybody choose: what a machine prefers for
+/// the real internet may send by a clock, which on links without delay only costs.
 ///
 /// Settings of a new namespace may be those of the machine, so all that matter are set.
 const EVERYWHERE: &[(&str, &str)] = &[
@@ -19,6 +21,7 @@ const EVERYWHERE: &[(&str, &str)] = &[
     ("ipv6/conf/default/disable_ipv6", "1"),
     ("ipv4/conf/all/rp_filter", "0"),
     ("ipv4/conf/default/rp_filter", "0"),
+    ("ipv4/tcp_congestion_control", "reno"),
 ];
 
 /// Settings of namespaces that forward. The source check is the packet filter's; accepting local
