@@ -6,6 +6,7 @@ mod verbs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use landfall_container::Store;
@@ -40,6 +41,8 @@ struct Inner {
     dir: PathBuf,
     store: Store,
     extras: Extras,
+    /// How many locks are held: a cloud that ends meanwhile was not meant to.
+    locks: AtomicUsize,
 }
 
 impl Local {
@@ -73,6 +76,7 @@ impl Local {
             dir,
             store,
             extras,
+            locks: AtomicUsize::new(0),
         })))
     }
 
@@ -122,7 +126,11 @@ impl Local {
         })?;
         for _ in 0..TRIES {
             let Some(stream) = self.connect().await? else {
-                return Ok(None);
+                return if self.0.locks.load(Ordering::SeqCst) == 0 {
+                    Ok(None)
+                } else {
+                    Err(self.lost())
+                };
             };
             // One that was about to end has heard nothing; and every call can be made again.
             if let Some((value, _)) = converse(stream, &request).await? {
@@ -141,6 +149,8 @@ impl Local {
         for _ in 0..TRIES {
             let stream = match self.connect().await? {
                 Some(stream) => stream,
+                // A new cloud would know nothing of what the lock was taken for.
+                None if self.0.locks.load(Ordering::SeqCst) > 0 => return Err(self.lost()),
                 None => {
                     self.start().await?;
                     continue;
@@ -151,6 +161,18 @@ impl Local {
             }
         }
         Err(self.keeps_ending())
+    }
+
+    fn lost(&self) -> Error {
+        Error::new(
+            ErrorKind::Unavailable,
+            "the local cloud has ended, and with it everything that it held",
+        )
+        .left(Left::Nothing)
+        .hint(format_args!(
+            "the next deploy starts it anew; see {}",
+            self.log_file().display()
+        ))
     }
 
     fn keeps_ending(&self) -> Error {
@@ -191,6 +213,18 @@ impl Local {
         blocking(move || launch.connect_or_start())
             .await
             .map(|_| ())
+    }
+}
+
+/// A lock of a stack: held by the connection, counted by the client.
+struct HeldLock {
+    client: Local,
+    _connection: Connection,
+}
+
+impl Drop for HeldLock {
+    fn drop(&mut self) {
+        self.client.0.locks.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -1,5 +1,7 @@
 //! The verbs of every kind but images: each is one call.
 
+use std::sync::atomic::Ordering;
+
 use async_trait::async_trait;
 use landfall_compute::{
     AutoscalingGroup, ComputeProvider, GroupInstance, Instance, LaunchTemplate, ScalingPolicy,
@@ -15,7 +17,7 @@ use landfall_provider::{
 };
 use serde_json::Value;
 
-use super::{Local, from_value};
+use super::{HeldLock, Local, from_value};
 use crate::wire::{Call, Reached, Vantage};
 
 /// A kind that the cloud process holds: all but images, which are in the client's store.
@@ -138,7 +140,11 @@ impl StackLock for Local {
                 holder,
             })
             .await?;
-        Ok(LockGuard::new(connection))
+        self.0.locks.fetch_add(1, Ordering::SeqCst);
+        Ok(LockGuard::new(HeldLock {
+            client: self.clone(),
+            _connection: connection,
+        }))
     }
 }
 

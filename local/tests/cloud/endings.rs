@@ -132,6 +132,33 @@ async fn one_run_at_a_time_changes_a_stack_and_the_other_hears_who_does() {
 }
 
 #[tokio::test]
+async fn a_cloud_that_dies_under_a_held_lock_is_missed_and_not_taken_for_empty() {
+    let bed = Bed::new();
+    let name = StackName::new("missed").unwrap();
+    let guard = bed.local.lock(&name, holder("deploy")).await.unwrap();
+    bed.deploy(&Shape::named("missed")).await;
+    let pid = bed.cloud().unwrap().pid.unwrap();
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(pid),
+        nix::sys::signal::Signal::SIGKILL,
+    )
+    .unwrap();
+    let error = until("the end to be noticed", async || {
+        bed.catalog.snapshot(&bed.local, &name).await.err()
+    })
+    .await;
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    drop(guard);
+    // Without a lock there is nothing to miss: there is no cloud, so it holds nothing.
+    let left = bed.snapshot("missed").await;
+    assert!(
+        left.found()
+            .iter()
+            .all(|found| found.key.kind == landfall_provider::kind::IMAGE)
+    );
+}
+
+#[tokio::test]
 async fn a_run_that_stopped_halfway_is_finished_by_the_next_without_duplicates() {
     let bed = Bed::new();
     let shape = Shape::named("half");
