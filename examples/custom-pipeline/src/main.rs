@@ -10,6 +10,12 @@
 //! cargo run --package custom-pipeline -- --destroy
 //! ```
 
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "an example shows what it does"
+)]
+
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::Path;

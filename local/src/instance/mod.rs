@@ -1,6 +1,6 @@
 //! Instances: container images unpacked, run in sandboxes and watched.
 //!
-//! [`unpack`] turns an image in an OCI layout into a folder of files, once for each digest.
+//! [`unpack()`] turns an image in an OCI layout into a folder of files, once for each digest.
 //! [`start`] runs its command in namespaces of its own; the sandbox itself is built by
 //! `sys::sandbox`, inside the new process.
 

@@ -33,7 +33,7 @@ const DRAIN_WITHIN: Duration = Duration::from_secs(1);
 pub struct Spec {
     /// Its name, unique among those alive; letters, digits, `-`, `_` and `.`.
     pub id: String,
-    /// The image's files, as [`unpack`](super::unpack) made them.
+    /// The image's files, as [`unpack()`](super::unpack()) made them.
     pub rootfs: PathBuf,
     /// What to run, from the image.
     pub config: Config,

@@ -1,4 +1,4 @@
-//! An autoscaling group in the local cloud; [`group`](crate::cloud::group) keeps it at its size.
+//! An autoscaling group in the local cloud; [`group`] keeps it at its size.
 
 use landfall_compute::AutoscalingGroup;
 use landfall_provider::{Probe, Result};
