@@ -10,6 +10,7 @@
 mod addresses;
 mod balance;
 mod group;
+mod guest;
 mod internet;
 mod keeper;
 mod kinds;
@@ -57,7 +58,7 @@ pub(crate) struct Inner {
     fabric: Fabric,
     balancers: BTreeMap<LoadBalancerId, balance::Running>,
     published: BTreeMap<ListenerId, publish::Published>,
-    guests: BTreeMap<InstanceId, keeper::Guest>,
+    guests: BTreeMap<InstanceId, guest::Guest>,
 }
 
 /// The inner process's program: serves until it is told to end, or holds nothing and nobody is connected.

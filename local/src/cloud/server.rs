@@ -16,7 +16,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
-use super::{Cloud, balance, keeper, publish, reach};
+use super::{Cloud, balance, guest, keeper, publish, reach};
 use crate::wire::{Answer, Call, PROTOCOL, Request};
 
 /// The longest call that is read: specs are small, and nobody is to fill the memory.
@@ -180,7 +180,7 @@ async fn carry_out(cloud: &Arc<Cloud>, call: Call) -> Result<Value> {
         Call::TargetHealth { group } => to_value(&balance::target_health(&cloud.lock(), &group)?),
         Call::GroupInstances { group } => to_value(&keeper::instances(&cloud.lock(), &group)?),
         Call::LastOutput { instance, lines } => {
-            to_value(&keeper::last_output(&cloud.lock(), &instance, lines)?)
+            to_value(&guest::last_output(&cloud.lock(), &instance, lines)?)
         }
         Call::Reach {
             from,
@@ -233,7 +233,7 @@ async fn begin(cloud: &Arc<Cloud>, of: &Kind, id: &str) -> Result<()> {
             keeper::keep_group(cloud, AutoscalingGroupId::from(id));
             Ok(())
         }
-        of if *of == kind::INSTANCE => keeper::start_single(cloud, &InstanceId::from(id)),
+        of if *of == kind::INSTANCE => guest::start_single(cloud, &InstanceId::from(id)),
         _ => Ok(()),
     }
 }
@@ -309,7 +309,7 @@ async fn end(cloud: &Arc<Cloud>, of: &Kind, id: &str) -> Result<()> {
         });
     }
     if *of == kind::INSTANCE {
-        keeper::end_single(cloud, &InstanceId::from(id));
+        guest::end_single(cloud, &InstanceId::from(id));
     }
     Ok(())
 }

@@ -1,0 +1,302 @@
+//! What runs in an instance: booted, followed to its end, stopped.
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use landfall_compute::Instance;
+use landfall_network::Subnet;
+use landfall_provider::{AutoscalingGroupId, Error, ErrorKind, InstanceId, Resource, Result};
+use tokio::time::Instant;
+
+use super::kinds::known;
+use super::machine::{Machine, Phase};
+use super::state::State;
+use super::table::find;
+use super::topology::instance_interface;
+use super::{Cloud, Inner, balance, group};
+use crate::instance::{self, Output, Running, Spec};
+use crate::sys::process::log;
+
+/// For how long a container may go on after it was asked to stop, as with `docker stop`.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// How many bytes of an instance's output are kept.
+const OUTPUT_KEPT: usize = 64 << 10;
+
+/// How many instances of a group that ended by themselves are remembered.
+const ENDED_KEPT: usize = 4;
+
+/// What runs in an instance.
+#[derive(Debug)]
+pub(crate) struct Guest {
+    output: Arc<Output>,
+    running: Option<Arc<Running>>,
+}
+
+/// Starts a single instance, whose record was just made.
+pub(super) fn start_single(cloud: &Arc<Cloud>, id: &InstanceId) -> Result<()> {
+    cloud.change(|state| {
+        let entry = find::<Instance>(state, id)?;
+        let subnet = known(&entry.spec.subnet)?.clone();
+        let machine = Machine {
+            group: None,
+            hostname: format!("{}-{}", entry.stack, entry.name),
+            zone: find::<Subnet>(state, &subnet)?.spec.zone.clone(),
+            address: state.new_private_address(&subnet)?,
+            subnet,
+            groups: entry
+                .spec
+                .groups
+                .iter()
+                .map(|id| known(id).cloned())
+                .collect::<Result<_>>()?,
+            workload: entry.spec.workload.clone(),
+            image_store: entry.facts.image_store.clone(),
+            template_version: 1,
+            phase: Phase::Booting,
+            launched: Instant::now(),
+            was_healthy: false,
+        };
+        state.machines.insert(id.clone(), machine);
+        Ok(())
+    })?;
+    run(cloud, id.clone());
+    Ok(())
+}
+
+/// Ends a single instance, and then its record.
+pub(super) fn end_single(cloud: &Arc<Cloud>, id: &InstanceId) {
+    let (cloud, id) = (Arc::clone(cloud), id.clone());
+    tokio::spawn(async move {
+        stop(&cloud, &id).await;
+        let gone = cloud.change(|state| {
+            state.tables.instances.remove(&id);
+            state.machines.remove(&id);
+            Ok(())
+        });
+        cloud.lock().guests.remove(&id);
+        if let Err(error) = gone {
+            log(format_args!("{id}: {error}"));
+        }
+    });
+}
+
+/// Boots an instance and follows it to its end.
+pub(super) fn run(cloud: &Arc<Cloud>, id: InstanceId) {
+    let cloud = Arc::clone(cloud);
+    tokio::spawn(async move {
+        let how = match boot(&cloud, &id).await {
+            Ok(None) => return,
+            Ok(Some(running)) => running.wait().await.to_string(),
+            Err(error) => format!("did not start: {}", with_causes(&error)),
+        };
+        ended(&cloud, &id, &how);
+    });
+}
+
+/// Starts what the instance is to run; `None` when that is nothing, or it is not wanted any more.
+async fn boot(
+    cloud: &Arc<Cloud>,
+    id: &InstanceId,
+) -> std::result::Result<Option<Arc<Running>>, instance::Error> {
+    let output = Arc::new(Output::new(OUTPUT_KEPT));
+    let (machine, namespace) = {
+        let mut inner = cloud.lock();
+        let Some(machine) = inner.state.machines.get(id).cloned() else {
+            return Ok(None);
+        };
+        let namespace = inner.fabric.namespace(&instance_interface(id)).cloned();
+        inner.guests.insert(
+            id.clone(),
+            Guest {
+                output: Arc::clone(&output),
+                running: None,
+            },
+        );
+        (machine, namespace)
+    };
+    let invalid = |problem: &str| instance::Error::Invalid {
+        id: id.to_string(),
+        problem: problem.to_owned(),
+    };
+    let Some(namespace) = namespace else {
+        return Err(invalid("it has no network"));
+    };
+    let Some(workload) = &machine.workload else {
+        started(cloud, id, None);
+        return Ok(None);
+    };
+    let reference = workload
+        .image
+        .known()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let Some((_, digest)) = reference.split_once('@') else {
+        return Err(invalid("its image is not named by digest"));
+    };
+    let (store, digest) = (machine.image_store.clone(), digest.to_owned());
+    let unpacked = tokio::task::spawn_blocking(move || {
+        instance::unpack(&store, &digest, &store.join("unpacked"))
+    })
+    .await;
+    let image = unpacked.unwrap_or_else(|_| Err(invalid("unpacking its image panicked")))?;
+
+    let mut env = workload.env.clone();
+    env.extend([
+        ("PORT".to_owned(), workload.port.to_string()),
+        ("LANDFALL_INSTANCE_ID".to_owned(), id.to_string()),
+        ("LANDFALL_ZONE".to_owned(), machine.zone.to_string()),
+    ]);
+    let spec = Spec {
+        id: id.to_string(),
+        rootfs: image.rootfs,
+        config: image.config,
+        env,
+        hosts: format!(
+            "127.0.0.1 localhost\n{} {}\n",
+            machine.address, machine.hostname
+        ),
+        hostname: machine.hostname,
+        // There is no name server in this cloud.
+        resolv_conf: String::new(),
+        scratch: cloud.scratch.clone(),
+    };
+    let descriptor = namespace
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(|_| invalid("its network cannot be opened"))?;
+    let running = Arc::new(instance::start(&spec, descriptor, output).await?);
+    for note in running.notes() {
+        log(format_args!("{id}: {note}"));
+    }
+    started(cloud, id, Some(Arc::clone(&running)));
+    Ok(Some(running))
+}
+
+/// Notes that an instance runs, and lets the balancers know.
+fn started(cloud: &Cloud, id: &InstanceId, running: Option<Arc<Running>>) {
+    let mut inner = cloud.lock();
+    if let Some(guest) = inner.guests.get_mut(id) {
+        guest.running = running;
+    }
+    match inner.state.machines.get_mut(id) {
+        Some(machine) if machine.phase == Phase::Booting => machine.phase = Phase::Running,
+        // Whoever wanted it gone meanwhile waits for it.
+        _ => {}
+    }
+    if inner
+        .state
+        .machines
+        .get(id)
+        .is_some_and(|machine| machine.phase == Phase::Running)
+        && let Err(error) = balance::register(&inner, id)
+    {
+        log(format_args!("{id}: {error}"));
+    }
+    drop(inner);
+    cloud.tell();
+}
+
+/// Notes that an instance has ended by itself: it gives its network back and is remembered for a while.
+fn ended(cloud: &Cloud, id: &InstanceId, how: &str) {
+    let was_healthy = {
+        let inner = cloud.lock();
+        let healthy = balance::health(&inner, id) == group::Health::Healthy;
+        // Nobody is there to finish anything: no draining to wait for.
+        drop(balance::deregister(&inner, id));
+        healthy
+    };
+    let changed = cloud.change(|state| {
+        let Some(machine) = state.machines.get_mut(id) else {
+            return Ok(());
+        };
+        if machine.phase == Phase::Stopping {
+            // Asked for; who asked takes the record away.
+            return Ok(());
+        }
+        machine.phase = Phase::Ended(how.to_owned());
+        machine.was_healthy |= was_healthy;
+        let was_healthy = machine.was_healthy;
+        if let Some(group) = machine.group.clone() {
+            state.histories.entry(group.clone()).or_default().ended(
+                how,
+                was_healthy,
+                Instant::now(),
+            );
+            forget_oldest(state, &group);
+        }
+        Ok(())
+    });
+    if let Err(error) = changed {
+        log(format_args!("{id}: {error}"));
+    }
+}
+
+fn forget_oldest(state: &mut State, group: &AutoscalingGroupId) {
+    let ended = state.machines.iter().filter(|(_, machine)| {
+        machine.group.as_ref() == Some(group) && matches!(machine.phase, Phase::Ended(_))
+    });
+    let mut ended: Vec<_> = ended
+        .map(|(id, machine)| (machine.launched, id.clone()))
+        .collect();
+    ended.sort();
+    for (_, id) in ended.iter().rev().skip(ENDED_KEPT) {
+        state.machines.remove(id);
+    }
+}
+
+/// Drains and stops what runs in an instance.
+pub(super) async fn stop(cloud: &Cloud, id: &InstanceId) {
+    let drains = {
+        let mut inner = cloud.lock();
+        if let Some(machine) = inner.state.machines.get_mut(id) {
+            machine.phase = Phase::Stopping;
+        }
+        balance::deregister(&inner, id)
+    };
+    cloud.tell();
+    futures::future::join_all(drains).await;
+    // One that is still being booted is stopped as soon as it runs.
+    let mut changes = cloud.changed.subscribe();
+    let running = loop {
+        changes.mark_unchanged();
+        match cloud.lock().guests.get(id) {
+            Some(guest) if guest.running.is_some() => break guest.running.clone(),
+            Some(guest) if Arc::strong_count(&guest.output) > 1 => {}
+            _ => break None,
+        }
+        if changes.changed().await.is_err() {
+            break None;
+        }
+    };
+    if let Some(running) = running {
+        running.stop(STOP_GRACE).await;
+    }
+}
+
+/// The last lines of an instance.
+pub(super) fn last_output(inner: &Inner, id: &InstanceId, lines: usize) -> Result<Vec<String>> {
+    let guest = inner.guests.get(id).ok_or_else(|| {
+        Error::new(
+            ErrorKind::NotFound,
+            format_args!("the {} `{id}` does not exist", Instance::KIND),
+        )
+    })?;
+    Ok(guest
+        .output
+        .tail(lines)
+        .into_iter()
+        .map(|line| line.text)
+        .collect())
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
+}
