@@ -5,5 +5,4 @@ mod changes;
 mod gateways;
 mod groups;
 mod listing;
-mod measure;
 mod support;
