@@ -29,6 +29,11 @@ pub(crate) struct History {
 }
 
 impl History {
+    /// An instance has become healthy: what failed before it no longer counts.
+    pub(crate) fn recovered(&mut self) {
+        *self = Self::default();
+    }
+
     /// An instance ended by itself.
     pub(crate) fn ended(&mut self, why: &str, was_healthy: bool, now: Instant) {
         self.last_end = Some(why.to_owned());
@@ -369,6 +374,11 @@ mod tests {
         assert_eq!(pauses[0], FIRST_PAUSE);
         assert!(pauses.windows(2).all(|pair| pair[0] <= pair[1]));
         assert_eq!(pauses.last(), Some(&LONGEST_PAUSE));
+
+        history.recovered();
+        history.ended("exited with code 1", false, now);
+        assert_eq!(history.failures, 1, "only those in a row count");
+        assert_eq!(history.pause_until, Some(now + FIRST_PAUSE));
 
         let mut paused = view(1, vec![]);
         paused.pause_until = Some(paused.now + Duration::from_secs(1));

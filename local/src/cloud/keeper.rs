@@ -25,7 +25,8 @@ pub(super) fn keep_group(cloud: &Arc<Cloud>, id: AutoscalingGroupId) {
         loop {
             changes.mark_unchanged();
             let next = {
-                let inner = cloud.lock();
+                let mut inner = cloud.lock();
+                note_healthy(&mut inner, &id);
                 match view(&inner, &id) {
                     None => return,
                     Some(view) if view.ending && !has_machines(&inner, &id) => None,
@@ -83,6 +84,25 @@ pub(super) fn keep_group(cloud: &Arc<Cloud>, id: AutoscalingGroupId) {
             log(format_args!("{id}: {error}"));
         }
     });
+}
+
+/// Remembers which instances have become healthy: their end is no failure to start, and ends a row of those.
+fn note_healthy(inner: &mut Inner, id: &AutoscalingGroupId) {
+    let machines = inner.state.machines.iter();
+    let newly: Vec<InstanceId> = machines
+        .filter(|(_, machine)| machine.group.as_ref() == Some(id))
+        .filter(|(_, machine)| machine.phase == Phase::Running && !machine.was_healthy)
+        .filter(|(instance, _)| balance::health(inner, instance) == group::Health::Healthy)
+        .map(|(instance, _)| instance.clone())
+        .collect();
+    for instance in newly {
+        if let Some(machine) = inner.state.machines.get_mut(&instance) {
+            machine.was_healthy = true;
+        }
+        if let Some(history) = inner.state.histories.get_mut(id) {
+            history.recovered();
+        }
+    }
 }
 
 /// What the group is like now; `None` when it is gone.

@@ -268,7 +268,8 @@ impl State {
         for reference in spec.references() {
             match reference.id() {
                 // Images are in the client's store, not among these records.
-                Some(id) if id.contains("@sha256:") || self.holds(id) => {}
+                Some(id)
+                    if reference.kind() == landfall_provider::kind::IMAGE || self.holds(id) => {}
                 Some(id) => {
                     return Err(Error::new(
                         ErrorKind::NotFound,
