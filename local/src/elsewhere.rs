@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use landfall_compute::{ComputeProvider, GroupInstance};
 use landfall_lb::{LbProvider, TargetHealth};
 use landfall_provider::{
-    AutoscalingGroupId, Error, ErrorKind, Holder, InstanceId, Key, Live, LockGuard, Plan,
-    Preflight, Probe, Provider, Resource, Result, StackLock, StackName, TargetGroupId,
+    Attempt, AutoscalingGroupId, Error, ErrorKind, Holder, InstanceId, Key, Live, Plan, Preflight,
+    Probe, Provider, Resource, Result, StackLock, StackName, TargetGroupId,
 };
 
 use crate::LocalOptions;
@@ -77,7 +77,13 @@ impl LbProvider for Local {
 
 #[async_trait]
 impl StackLock for Local {
-    async fn lock(&self, _: &StackName, _: Holder) -> Result<LockGuard> {
+    async fn lock(&self, _: &StackName, _: &Holder) -> Result<Attempt> {
+        match *self {}
+    }
+    async fn holder(&self, _: &StackName) -> Result<Option<Holder>> {
+        match *self {}
+    }
+    async fn break_lock(&self, _: &StackName, _: &Holder) -> Result<()> {
         match *self {}
     }
 }

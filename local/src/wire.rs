@@ -14,7 +14,7 @@ use serde_json::Value;
 
 /// Raised whenever a message changes its meaning: a program and a cloud process of different builds
 /// must not misunderstand each other.
-pub(crate) const PROTOCOL: u32 = 1;
+pub(crate) const PROTOCOL: u32 = 2;
 
 /// A call with the version of the protocol that it is written in.
 #[derive(Debug, Serialize, Deserialize)]
@@ -48,8 +48,10 @@ pub(crate) enum Call {
     Probe { kind: Kind, id: String },
     /// Begins to end a resource.
     Delete { kind: Kind, id: String },
-    /// Takes the lock of a stack and holds it until the connection ends.
+    /// Takes the lock of a stack and holds it until the connection ends; or else whose it is: `Option<Holder>`.
     Lock { stack: StackName, holder: Holder },
+    /// Who holds the lock of a stack: `Option<Holder>`.
+    Holder { stack: StackName },
     /// `Vec<TargetHealth>`.
     TargetHealth { group: TargetGroupId },
     /// `Vec<GroupInstance>`.

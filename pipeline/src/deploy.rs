@@ -47,9 +47,16 @@ pub async fn deploy<P: Cloud + ?Sized>(
     config: &Config,
     options: &Options,
 ) -> Result<Deployed, Box<Failure>> {
-    let started = Instant::now();
     let run = Run::new(cloud, &config.stack, options);
-    let _lock = run.lock("deploy").await?;
+    run.locked("deploy", while_locked(&run, config)).await
+}
+
+/// What a deploy does while it has the lock.
+async fn while_locked<P: Cloud + ?Sized>(
+    run: &Run<'_, P>,
+    config: &Config,
+) -> Result<Deployed, Box<Failure>> {
+    let started = Instant::now();
     let (snapshot, plan) = run.prepare(config).await?;
     if run.is_stopped() {
         return Err(Failure::new(
@@ -75,7 +82,7 @@ pub async fn deploy<P: Cloud + ?Sized>(
 
 /// A deploy that has been planned.
 struct Deploy<'a, P: Cloud + ?Sized> {
-    run: Run<'a, P>,
+    run: &'a Run<'a, P>,
     config: &'a Config,
     plan: Plan,
     /// What there was before.

@@ -19,9 +19,13 @@ pub async fn destroy<P: Cloud + ?Sized>(
     stack: &StackName,
     options: &Options,
 ) -> Result<Destroyed, Box<Failure>> {
-    let started = Instant::now();
     let run = Run::new(cloud, stack, options);
-    let _lock = run.lock("destroy").await?;
+    run.locked("destroy", while_locked(&run)).await
+}
+
+/// What a destroy does while it has the lock.
+async fn while_locked<P: Cloud + ?Sized>(run: &Run<'_, P>) -> Result<Destroyed, Box<Failure>> {
+    let started = Instant::now();
     if run.is_stopped() {
         return Err(Failure::new(
             Stage::Interrupted,
@@ -34,7 +38,7 @@ pub async fn destroy<P: Cloud + ?Sized>(
     if left.is_empty() && applied.failed.is_empty() {
         let kept = cleared.after.found().iter().map(|found| found.key.clone());
         return Ok(Destroyed {
-            stack: stack.clone(),
+            stack: run.stack.clone(),
             deleted: applied.deleted,
             kept: kept.collect(),
             left,

@@ -10,6 +10,7 @@ mod config;
 mod deploy;
 mod destroy;
 mod health;
+mod lock;
 mod outcome;
 mod region;
 mod run;

@@ -1,9 +1,11 @@
 //! What deploy, plan, status and destroy share: one provider, one stack, one way of looking and of giving up.
 
+use std::time::Duration;
+
 use landfall_container::ContextHash;
 use landfall_provider::{
-    Applied, ApplyOptions, Catalog, Error, ErrorKind, Found, Holder, Key, LockGuard, Plan,
-    ResourceName, Retention, Snapshot, Stack, StackName, apply, kind, plan,
+    Applied, ApplyOptions, Catalog, Error, ErrorKind, Found, Key, Plan, ResourceName, Retention,
+    Snapshot, Stack, StackName, apply, kind, plan,
 };
 
 use crate::before;
@@ -21,6 +23,8 @@ pub struct Options {
     pub who: String,
     /// Whether a first deploy that fails leaves what it has made, to be looked at.
     pub keep_failed: bool,
+    /// For how long another run on the stack is waited for; not at all if not given.
+    pub wait: Option<Duration>,
 }
 
 /// A run on one stack of one provider.
@@ -43,20 +47,6 @@ impl<'a, P: Cloud + ?Sized> Run<'a, P> {
 
     pub(crate) fn is_stopped(&self) -> bool {
         self.options.apply.stop.is_cancelled()
-    }
-
-    /// Makes sure that no other run changes the stack as long as the guard is kept.
-    pub(crate) async fn lock(&self, doing: &str) -> Result<LockGuard, Box<Failure>> {
-        let holder = Holder {
-            doing: doing.to_owned(),
-            who: self.options.who.clone(),
-            pid: std::process::id(),
-        };
-        let lock = self.cloud.lock(self.stack, holder).await;
-        lock.map_err(|error| {
-            let message = format!("cannot {doing} {} now", self.stack);
-            Failure::of(Stage::Lock, &message, error)
-        })
     }
 
     /// Everything that the stack holds.

@@ -80,6 +80,11 @@ pub enum Event {
         /// Why, in one line.
         error: String,
     },
+    /// Something about the run as a whole, such as whom it is waiting for.
+    Notice {
+        /// What, in one line.
+        text: String,
+    },
 }
 
 /// Where events go: a cheap handle that any number of places can hold.

@@ -39,7 +39,7 @@ pub use ids::{
     TargetGroupId, VpcId, kind,
 };
 pub use input::{Input, Reference};
-pub use lock::{Holder, LockGuard, StackLock};
+pub use lock::{Attempt, Holder, LockGuard, StackLock};
 pub use name::{InvalidName, Key, Kind, Port, ResourceName, StackName, Zone};
 pub use plan::{Action, After, Plan, PlanError, Reason, Step, plan};
 pub use preflight::Preflight;

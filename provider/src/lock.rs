@@ -1,41 +1,168 @@
 //! One change to a stack at a time.
 
+use std::fmt;
+use std::future::Future;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::name::StackName;
 
-/// Who holds a lock: shown to whoever finds it taken.
+/// Who holds a lock: kept with it, and shown to whoever finds it taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     /// What it is doing: `deploy`, `destroy`.
     pub doing: String,
     /// Who, as user and machine: `ana@build-3`.
     pub who: String,
-    /// The process.
+    /// The process, on that machine.
     pub pid: u32,
+    /// Since when, to the second; RFC 3339 in UTC in JSON.
+    #[serde(with = "rfc3339")]
+    pub since: SystemTime,
 }
 
-/// A lock that is held until this is dropped.
-pub struct LockGuard(#[expect(dead_code, reason = "held for its drop")] Box<dyn Send + Sync>);
-
-impl LockGuard {
-    /// Keeps whatever ends the lock when it is dropped.
-    pub fn new(held: impl Send + Sync + 'static) -> Self {
-        Self(Box::new(held))
+impl Holder {
+    /// This process, from now on. The time is cut to whole seconds, so that a holder that was stored equals
+    /// itself when it is read back.
+    pub fn now(doing: impl Into<String>, who: impl Into<String>) -> Self {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Self {
+            doing: doing.into(),
+            who: who.into(),
+            pid: std::process::id(),
+            since: UNIX_EPOCH + Duration::from_secs(now.as_secs()),
+        }
     }
 }
 
-impl std::fmt::Debug for LockGuard {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+/// `deploy by ana@build-3, process 4711, since 2026-11-22T16:52:16Z`
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            doing,
+            who,
+            pid,
+            since,
+        } = self;
+        let since = humantime::format_rfc3339_seconds(*since);
+        write!(f, "{doing} by {who}, process {pid}, since {since}")
+    }
+}
+
+mod rfc3339 {
+    use std::time::SystemTime;
+
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        time: &SystemTime,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_rfc3339_seconds(*time))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<SystemTime, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        humantime::parse_rfc3339(&text).map_err(D::Error::custom)
+    }
+}
+
+/// A lock that is held until it is [released](Self::release) or this is dropped.
+pub struct LockGuard(Ending);
+
+enum Ending {
+    Drop(#[expect(dead_code, reason = "held for its drop")] Box<dyn Send>),
+    Call(BoxFuture<'static, Result<()>>),
+}
+
+impl LockGuard {
+    /// A lock that ends when `held` is dropped, such as a connection.
+    pub fn new(held: impl Send + 'static) -> Self {
+        Self(Ending::Drop(Box::new(held)))
+    }
+
+    /// A lock that it takes a call to end. The call is made by [`release`](Self::release) and by nothing else:
+    /// one that is dropped without it stays taken, until somebody [breaks](StackLock::break_lock) it.
+    pub fn with_release(release: impl Future<Output = Result<()>> + Send + 'static) -> Self {
+        Self(Ending::Call(Box::pin(release)))
+    }
+
+    /// Ends the lock.
+    ///
+    /// # Errors
+    /// When the provider did not accept that; the lock may then still be taken.
+    pub async fn release(self) -> Result<()> {
+        match self.0 {
+            Ending::Drop(_) => Ok(()),
+            Ending::Call(release) => release.await,
+        }
+    }
+}
+
+impl fmt::Debug for LockGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("LockGuard")
     }
 }
 
+/// What came of trying to take a lock.
+#[derive(Debug)]
+pub enum Attempt {
+    /// It is the caller's.
+    Taken(LockGuard),
+    /// Somebody else has it.
+    Busy(Holder),
+}
+
 /// A provider that lets one run at a time change a stack.
+///
+/// No verb waits for a lock to become free: that is the caller's, by trying again.
 #[async_trait]
 pub trait StackLock: Send + Sync {
-    /// Takes the lock, or fails at once with [`InUse`](crate::ErrorKind::InUse) naming the holder and since when.
-    async fn lock(&self, stack: &StackName, holder: Holder) -> Result<LockGuard>;
+    /// Takes the lock if it is free, and says who has it if it is not.
+    async fn lock(&self, stack: &StackName, holder: &Holder) -> Result<Attempt>;
+
+    /// Who has the lock; `None` when it is free.
+    async fn holder(&self, stack: &StackName) -> Result<Option<Holder>>;
+
+    /// Takes the lock away from this holder, whose run has died without releasing it. A lock that is free, or has
+    /// passed to another holder since, is left as it is, and that is no error: see [`holder`](Self::holder).
+    ///
+    /// # Errors
+    /// [`Denied`](crate::ErrorKind::Denied) where locks end with their process: there is nothing stale to break.
+    async fn break_lock(&self, stack: &StackName, holder: &Holder) -> Result<()>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_holder_that_was_stored_is_the_same_when_read_back() {
+        let holder = Holder::now("deploy", "ana@build-3");
+        let stored = serde_json::to_string(&holder).unwrap();
+        assert_eq!(serde_json::from_str::<Holder>(&stored).unwrap(), holder);
+    }
+
+    #[test]
+    fn a_holder_is_told_with_its_time_in_utc() {
+        let holder = Holder {
+            pid: 4711,
+            since: UNIX_EPOCH + Duration::from_secs(1_795_366_336),
+            ..Holder::now("deploy", "ana@build-3")
+        };
+        let text = "deploy by ana@build-3, process 4711, since 2026-11-22T16:52:16Z";
+        assert_eq!(holder.to_string(), text);
+        let json = serde_json::to_value(&holder).unwrap();
+        assert_eq!(json["since"], "2026-11-22T16:52:16Z");
+    }
 }

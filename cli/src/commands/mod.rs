@@ -53,6 +53,7 @@ impl Session {
                 },
                 who: crate::who::am_i(),
                 keep_failed: false,
+                wait: None,
             },
             place,
             progress,

@@ -86,6 +86,7 @@ impl Board {
                     tame(error)
                 ))
             }
+            Event::Notice { text } => Some(paint(CHANGED, tame(text))),
         }
     }
 

@@ -12,8 +12,9 @@ use landfall_network::{
     SecurityGroupRules, Subnet, Vpc,
 };
 use landfall_provider::{
-    Action, AutoscalingGroupId, Error, ErrorKind, Holder, InstanceId, Key, Live, LockGuard, Plan,
-    Preflight, Probe, Provider, Resource, Result, StackLock, StackName, TargetGroupId, kind,
+    Action, Attempt, AutoscalingGroupId, Error, ErrorKind, Holder, InstanceId, Key, Live,
+    LockGuard, Plan, Preflight, Probe, Provider, Resource, Result, StackLock, StackName,
+    TargetGroupId, kind,
 };
 use serde_json::Value;
 
@@ -133,18 +134,40 @@ impl LbProvider for Local {
 
 #[async_trait]
 impl StackLock for Local {
-    async fn lock(&self, stack: &StackName, holder: Holder) -> Result<LockGuard> {
-        let (_, connection) = self
-            .demand::<Value>(Call::Lock {
+    async fn lock(&self, stack: &StackName, holder: &Holder) -> Result<Attempt> {
+        let (busy, connection) = self
+            .demand::<Option<Holder>>(Call::Lock {
                 stack: stack.clone(),
-                holder,
+                holder: holder.clone(),
             })
             .await?;
+        if let Some(holder) = busy {
+            return Ok(Attempt::Busy(holder));
+        }
         self.0.locks.fetch_add(1, Ordering::SeqCst);
-        Ok(LockGuard::new(HeldLock {
+        Ok(Attempt::Taken(LockGuard::new(HeldLock {
             client: self.clone(),
             _connection: connection,
-        }))
+        })))
+    }
+
+    async fn holder(&self, stack: &StackName) -> Result<Option<Holder>> {
+        let call = Call::Holder {
+            stack: stack.clone(),
+        };
+        Ok(self.ask(call).await?.flatten())
+    }
+
+    async fn break_lock(&self, stack: &StackName, holder: &Holder) -> Result<()> {
+        if self.holder(stack).await?.as_ref() != Some(holder) {
+            return Ok(());
+        }
+        let why =
+            format!("the local lock of {stack} ends with its process, and that one is running");
+        Err(Error::new(ErrorKind::Denied, why).hint(format_args!(
+            "end process {} if it hangs: its lock goes with it",
+            holder.pid
+        )))
     }
 }
 

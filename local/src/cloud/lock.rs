@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
 
-use landfall_provider::{Error, ErrorKind, Holder, Result, StackName};
+use landfall_provider::{Holder, StackName};
 
 /// Who holds which stack.
 #[derive(Debug, Default)]
-pub(crate) struct Locks(Mutex<BTreeMap<StackName, (Holder, SystemTime)>>);
+pub(crate) struct Locks(Mutex<BTreeMap<StackName, Holder>>);
 
 /// A held lock; it ends with this.
 #[derive(Debug)]
@@ -19,21 +18,19 @@ pub(crate) struct Held<'a> {
 
 impl Locks {
     /// Takes the lock of a stack, or says who has it.
-    pub(crate) fn take(&self, stack: StackName, holder: Holder) -> Result<Held<'_>> {
+    pub(crate) fn take(&self, stack: StackName, holder: Holder) -> Result<Held<'_>, Holder> {
         let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((holder, since)) = locks.get(&stack) {
-            let seconds = since.elapsed().unwrap_or_default().as_secs();
-            return Err(Error::new(
-                ErrorKind::InUse,
-                format_args!(
-                    "another {} of stack {stack} is under way: {}, process {}, for {seconds} s",
-                    holder.doing, holder.who, holder.pid
-                ),
-            )
-            .hint("wait until it is done, or stop it; its lock ends with its process"));
+        if let Some(holder) = locks.get(&stack) {
+            return Err(holder.clone());
         }
-        locks.insert(stack.clone(), (holder, SystemTime::now()));
+        locks.insert(stack.clone(), holder);
         Ok(Held { locks: self, stack })
+    }
+
+    /// Who holds a stack.
+    pub(crate) fn holder(&self, stack: &StackName) -> Option<Holder> {
+        let locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        locks.get(stack).cloned()
     }
 
     /// Whether anybody holds any stack.

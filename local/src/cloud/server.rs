@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use landfall_provider::{
-    AutoscalingGroupId, Error, ErrorKind, InstanceId, Kind, ListenerId, LoadBalancerId, Result,
-    TargetGroupId, kind,
+    AutoscalingGroupId, Error, ErrorKind, Holder, InstanceId, Kind, ListenerId, LoadBalancerId,
+    Result, TargetGroupId, kind,
 };
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -113,12 +113,12 @@ async fn converse(cloud: &Arc<Cloud>, stream: UnixStream) -> io::Result<bool> {
     match request.call {
         Call::Lock { stack, holder } => match cloud.locks.take(stack, holder) {
             Ok(_held) => {
-                answer(&mut writer, Ok(Value::Null)).await?;
+                answer(&mut writer, to_value(&None::<Holder>)).await?;
                 // Until the other side closes, or dies.
                 let mut rest = Vec::new();
                 let _ = reader.read_to_end(&mut rest).await;
             }
-            Err(refusal) => answer(&mut writer, Err(refusal)).await?,
+            Err(holder) => answer(&mut writer, to_value(&Some(holder))).await?,
         },
         call => {
             let result = carry_out(cloud, call).await;
@@ -194,6 +194,7 @@ async fn carry_out(cloud: &Arc<Cloud>, call: Call) -> Result<Value> {
         Call::HoldsSomething => {
             to_value(&(cloud.locks.any_held() || !cloud.lock().state.is_empty()))
         }
+        Call::Holder { stack } => to_value(&cloud.locks.holder(&stack)),
         Call::Lock { .. } => Err(Error::new(
             ErrorKind::Invalid,
             "a lock is taken on a connection of its own",

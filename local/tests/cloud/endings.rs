@@ -4,16 +4,21 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use bed::{Bed, Shape, until};
-use landfall_provider::{ErrorKind, Holder, Stack, StackLock, StackName};
+use landfall_provider::{Attempt, ErrorKind, Holder, LockGuard, Stack, StackLock, StackName};
 use landfall_testkit::http;
 
 use crate::bed;
 
-fn holder(doing: &str) -> Holder {
-    Holder {
-        doing: doing.to_owned(),
-        who: "ana@build-3".to_owned(),
-        pid: std::process::id(),
+/// Takes the lock of a stack.
+async fn lock(bed: &Bed, stack: &StackName, doing: &str) -> Attempt {
+    let holder = Holder::now(doing, "ana@build-3");
+    bed.local.lock(stack, &holder).await.unwrap()
+}
+
+async fn taken(bed: &Bed, stack: &StackName, doing: &str) -> Option<LockGuard> {
+    match lock(bed, stack, doing).await {
+        Attempt::Taken(guard) => Some(guard),
+        Attempt::Busy(_) => None,
     }
 }
 
@@ -115,27 +120,43 @@ async fn one_run_at_a_time_changes_a_stack_and_the_other_hears_who_does() {
         StackName::new("held").unwrap(),
         StackName::new("free").unwrap(),
     );
-    let guard = bed.local.lock(&name, holder("deploy")).await.unwrap();
-    let error = bed.local.lock(&name, holder("destroy")).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::InUse);
-    let text = error.to_string();
-    assert!(
-        text.contains("deploy of stack held") && text.contains("ana@build-3"),
-        "{text}"
+    let guard = taken(&bed, &name, "deploy").await;
+    let Attempt::Busy(holder) = lock(&bed, &name, "destroy").await else {
+        panic!("two runs hold one stack");
+    };
+    assert_eq!(
+        (holder.doing.as_str(), holder.who.as_str()),
+        ("deploy", "ana@build-3")
     );
-    let _unrelated = bed.local.lock(&other, holder("deploy")).await.unwrap();
+    assert_eq!(
+        bed.local.holder(&name).await.unwrap().as_ref(),
+        Some(&holder)
+    );
+    let refusal = bed.local.break_lock(&name, &holder).await.unwrap_err();
+    assert_eq!(refusal.kind(), ErrorKind::Denied, "its process lives");
+    assert!(taken(&bed, &other, "deploy").await.is_some());
     drop(guard);
     until("the lock to end with its holder", async || {
-        bed.local.lock(&name, holder("destroy")).await.ok()
+        taken(&bed, &name, "destroy").await
     })
     .await;
+    until("nobody to hold it", async || {
+        bed.local
+            .holder(&name)
+            .await
+            .unwrap()
+            .is_none()
+            .then_some(())
+    })
+    .await;
+    bed.local.break_lock(&name, &holder).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_cloud_that_dies_under_a_held_lock_is_missed_and_not_taken_for_empty() {
     let bed = Bed::new();
     let name = StackName::new("missed").unwrap();
-    let guard = bed.local.lock(&name, holder("deploy")).await.unwrap();
+    let guard = taken(&bed, &name, "deploy").await;
     bed.deploy(&Shape::named("missed")).await;
     let pid = bed.cloud().unwrap().pid.unwrap();
     nix::sys::signal::kill(

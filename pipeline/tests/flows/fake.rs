@@ -9,9 +9,9 @@ use landfall_compute::{ComputeProvider, GroupInstance, InstanceState};
 use landfall_lb::{HealthReason, LbProvider, TargetHealth, TargetState};
 use landfall_pipeline::{Config, Options};
 use landfall_provider::{
-    ApplyOptions, AutoscalingGroupId, Error, ErrorKind, Event, Events, Holder, InstanceId, Key,
-    Live, LockGuard, Pace, Plan, Preflight, Probe, Provider, Resource, Result, StackLock,
-    StackName, TargetGroupId, Zone, kind,
+    ApplyOptions, Attempt, AutoscalingGroupId, Error, Event, Events, Holder, InstanceId, Key, Live,
+    LockGuard, Pace, Plan, Preflight, Probe, Provider, Resource, Result, StackLock, StackName,
+    TargetGroupId, Zone, kind,
 };
 use landfall_testkit::sim::Sim;
 use serde_json::json;
@@ -221,14 +221,27 @@ impl ComputeProvider for Fake {
 
 #[async_trait]
 impl StackLock for Fake {
-    async fn lock(&self, _: &StackName, holder: Holder) -> Result<LockGuard> {
+    async fn lock(&self, _: &StackName, holder: &Holder) -> Result<Attempt> {
         let mut locked = self.locked.lock().unwrap();
         if let Some(other) = &*locked {
-            let why = format!("{} runs {} (process {})", other.who, other.doing, other.pid);
-            return Err(Error::new(ErrorKind::InUse, why));
+            return Ok(Attempt::Busy(other.clone()));
         }
-        *locked = Some(holder);
-        Ok(LockGuard::new(Unlock(Arc::clone(&self.locked))))
+        *locked = Some(holder.clone());
+        Ok(Attempt::Taken(LockGuard::new(Unlock(Arc::clone(
+            &self.locked,
+        )))))
+    }
+
+    async fn holder(&self, _: &StackName) -> Result<Option<Holder>> {
+        Ok(self.locked.lock().unwrap().clone())
+    }
+
+    async fn break_lock(&self, _: &StackName, holder: &Holder) -> Result<()> {
+        let mut locked = self.locked.lock().unwrap();
+        if locked.as_ref() == Some(holder) {
+            *locked = None;
+        }
+        Ok(())
     }
 }
 
@@ -268,6 +281,7 @@ impl App {
             },
             who: "ana@build-3".to_owned(),
             keep_failed: false,
+            wait: None,
         };
         Self {
             directory,

@@ -231,27 +231,6 @@ async fn a_run_that_is_stopped_before_it_begins_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_deploys_at_once_are_one_deploy_and_one_refusal() {
-    let (cloud, app) = (Fake::new(healthy), App::new());
-    let config = app.config("");
-    let (first, second) = tokio::join!(
-        deploy(&cloud, &config, &app.options),
-        deploy(&cloud, &config, &app.options),
-    );
-    first.unwrap();
-    let failure = second.unwrap_err();
-    assert_eq!(
-        (failure.stage, &failure.remains),
-        (Stage::Lock, &Remains::Unchanged)
-    );
-    assert_eq!(failure.message, "cannot deploy digipay now");
-    let why = failure.errors[0].to_string();
-    assert!(why.starts_with("ana@build-3 runs deploy"), "{why}");
-    // The lock ends with the run.
-    deploy(&cloud, &config, &app.options).await.unwrap();
-}
-
-#[tokio::test(start_paused = true)]
 async fn what_the_provider_says_against_a_plan_is_told_before_anything_is_made() {
     let (cloud, app) = (Fake::new(healthy), App::new());
     let findings = ["the loopback port 8080 is taken", "no user namespaces"];

@@ -7,3 +7,4 @@ mod before;
 mod fake;
 mod health;
 mod lifecycle;
+mod lock;

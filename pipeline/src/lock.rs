@@ -1,0 +1,86 @@
+//! One run at a time: takes a stack's lock, waits for it where that is asked for, and releases it.
+
+use std::time::{Duration, SystemTime};
+
+use landfall_provider::{Attempt, Error, ErrorKind, Event, Holder, LockGuard};
+use tokio::time::{Instant, sleep};
+
+use crate::cloud::Cloud;
+use crate::outcome::{Failure, Stage};
+use crate::run::Run;
+
+impl<P: Cloud + ?Sized> Run<'_, P> {
+    /// Carries the flow out while no other run changes the stack.
+    ///
+    /// # Errors
+    /// A [`Failure`] of [`Stage::Lock`] when the lock is not to be had, or the flow's own.
+    pub(crate) async fn locked<T>(
+        &self,
+        doing: &str,
+        flow: impl Future<Output = Result<T, Box<Failure>>>,
+    ) -> Result<T, Box<Failure>> {
+        let guard = self.lock(doing).await?;
+        let outcome = flow.await;
+        if let Err(error) = guard.release().await {
+            // What was done is done all the same; the next run hears who seems to hold the stack.
+            self.notice(format!(
+                "the lock of {} could not be released: {error}; `unlock` breaks it",
+                self.stack
+            ));
+        }
+        outcome
+    }
+
+    /// Takes the lock; waits for it as long as the options allow.
+    async fn lock(&self, doing: &str) -> Result<LockGuard, Box<Failure>> {
+        let failed = |error: Error| {
+            let message = format!("cannot {doing} {} now", self.stack);
+            Failure::of(Stage::Lock, &message, error)
+        };
+        let me = Holder::now(doing, &self.options.who);
+        let deadline = self.options.wait.map(|wait| Instant::now() + wait);
+        let mut told: Option<Holder> = None;
+        let mut pause = self.options.apply.pace.first;
+        loop {
+            let holder = match self.cloud.lock(self.stack, &me).await.map_err(failed)? {
+                Attempt::Taken(guard) => return Ok(guard),
+                Attempt::Busy(holder) => holder,
+            };
+            if deadline.is_none_or(|deadline| Instant::now() >= deadline) {
+                return Err(failed(busy(&holder, self.options.wait)));
+            }
+            if told.as_ref() != Some(&holder) {
+                self.notice(format!("waiting for another run: {holder}"));
+                told = Some(holder);
+            }
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = self.options.apply.stop.cancelled() => {
+                    let message = "interrupted while another run was waited for: nothing was changed";
+                    return Err(Failure::new(Stage::Interrupted, message));
+                }
+            }
+            pause = (pause * 3 / 2).min(self.options.apply.pace.longest);
+        }
+    }
+
+    fn notice(&self, text: String) {
+        self.options.apply.events.emit(Event::Notice { text });
+    }
+}
+
+/// Who has the lock, and since when.
+fn busy(holder: &Holder, waited: Option<Duration>) -> Error {
+    let since = SystemTime::now()
+        .duration_since(holder.since)
+        .unwrap_or_default();
+    let hint = match waited {
+        None => "`--wait` waits until it is done; if that run has died, `unlock` breaks its lock",
+        Some(_) => "if that run has died, `unlock` breaks its lock",
+    };
+    let error = Error::new(
+        ErrorKind::InUse,
+        format_args!("another run holds it: {holder} ({} s)", since.as_secs()),
+    );
+    error.hint(hint)
+}
