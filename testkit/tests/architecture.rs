@@ -15,10 +15,11 @@ use serde_json::Value;
 /// For its tests it may also use `landfall-testkit`.
 const MAY_KNOW: &[(&str, &[&str])] = &[
     ("landfall-provider", &[]),
-    ("landfall-network", &["landfall-provider"]),
-    ("landfall-compute", &["landfall-provider"]),
-    ("landfall-lb", &["landfall-provider"]),
-    ("landfall-container", &["landfall-provider"]),
+    ("landfall-aws", &["landfall-provider"]),
+    ("landfall-network", WITH_AWS),
+    ("landfall-compute", WITH_AWS),
+    ("landfall-lb", WITH_AWS),
+    ("landfall-container", WITH_AWS),
     ("landfall-local", KINDS),
     ("landfall-pipeline", KINDS),
     (
@@ -26,6 +27,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         &[
             "landfall-pipeline",
             "landfall-local",
+            "landfall-aws",
             "landfall-provider",
             "landfall-network",
             "landfall-compute",
@@ -53,6 +55,9 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         &["landfall-provider", "landfall-network", "landfall-local"],
     ),
 ];
+
+/// A crate of kinds, which also says how AWS holds them.
+const WITH_AWS: &[&str] = &["landfall-provider", "landfall-aws"];
 
 /// The interface and every crate of kinds: they meet in whoever knows them all.
 const KINDS: &[&str] = &[

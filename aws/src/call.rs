@@ -1,0 +1,144 @@
+//! From what the SDK says of a failed call to an error that the engine can act on and a user can read.
+
+use std::error::Error as StdError;
+
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use landfall_provider::{Error, ErrorKind, Left};
+
+use crate::code;
+
+/// How much of an answer that is not AWS's own is shown.
+const SHOWN: usize = 200;
+
+/// For `map_err`: tells a failed call of this IAM action (`ec2:CreateVpc`).
+///
+/// ```ignore
+/// client.create_vpc().send().await.map_err(during("ec2:CreateVpc"))?
+/// ```
+pub fn during<E>(action: &'static str) -> impl FnOnce(SdkError<E, HttpResponse>) -> Error
+where
+    E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+{
+    move |error| tell(action, error)
+}
+
+fn tell<E>(action: &'static str, error: SdkError<E, HttpResponse>) -> Error
+where
+    E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+{
+    match error {
+        SdkError::ServiceError(context) => {
+            let status = context.raw().status().as_u16();
+            let meta = context.err().meta();
+            match meta.code() {
+                Some(code) => service(action, code, meta.message().unwrap_or_default(), status),
+                None => foreign(action, status, context.raw()),
+            }
+        }
+        SdkError::ResponseError(context) => {
+            foreign(action, context.raw().status().as_u16(), context.raw())
+        }
+        SdkError::TimeoutError(_) => Error::new(
+            ErrorKind::Timeout,
+            format_args!("{action} was not answered in time"),
+        )
+        .left(lost(action))
+        .caused_by(error),
+        SdkError::DispatchFailure(_) => Error::new(
+            ErrorKind::Unavailable,
+            format_args!("{action} did not get through to AWS"),
+        )
+        .left(lost(action))
+        .hint("check the network, the region, and AWS_ENDPOINT_URL if it is set")
+        .caused_by(innermost(error)),
+        // The request never left.
+        _ => Error::new(
+            ErrorKind::Invalid,
+            format_args!("{action} could not be asked"),
+        )
+        .caused_by(innermost(error)),
+    }
+}
+
+/// An error in the form that AWS documents.
+fn service(action: &str, code: &str, message: &str, status: u16) -> Error {
+    let kind = code::kind(code, status);
+    let error = Error::new(kind, format_args!("{action}: {message} ({code})"));
+    let error = if status >= 500 && kind != ErrorKind::Throttled {
+        error.left(lost(action))
+    } else {
+        error
+    };
+    match hint(action, code, kind) {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+fn hint(action: &str, code: &str, kind: ErrorKind) -> Option<String> {
+    Some(match (kind, code) {
+        (ErrorKind::Denied, "ExpiredToken" | "ExpiredTokenException" | "RequestExpired") => {
+            "the credentials have expired: sign in again (aws sso login), or renew them".to_owned()
+        }
+        (
+            ErrorKind::Denied,
+            "InvalidClientTokenId"
+            | "UnrecognizedClientException"
+            | "SignatureDoesNotMatch"
+            | "AuthFailure"
+            | "InvalidSignatureException",
+        ) => "AWS does not know these credentials: check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile".to_owned(),
+        (ErrorKind::Denied, "OperationNotPermitted" | "OptInRequired") => return None,
+        (ErrorKind::Denied, _) => format!(
+            "the caller may not {action}: `landfall iam-policy` prints the least that a deploy needs"
+        ),
+        (ErrorKind::Limit, "InsufficientInstanceCapacity") => {
+            "AWS has no such instance free in this zone now: try again later, or another instance type".to_owned()
+        }
+        (ErrorKind::Limit, _) => {
+            "ask for more in the Service Quotas console, or free what is not needed".to_owned()
+        }
+        _ => return None,
+    })
+}
+
+/// An answer that did not come from AWS as AWS speaks: a proxy's page, an emulator's trace.
+fn foreign(action: &str, status: u16, answer: &HttpResponse) -> Error {
+    let body = String::from_utf8_lossy(answer.body().bytes().unwrap_or_default());
+    let start: String = body.trim().chars().take(SHOWN).collect();
+    let what = if start.is_empty() {
+        "nothing".to_owned()
+    } else {
+        start
+    };
+    Error::new(
+        code::kind("", status),
+        format_args!("{action} was answered with status {status} and no error code"),
+    )
+    .left(lost(action))
+    .hint("something between here and AWS answers in its place: check AWS_ENDPOINT_URL and proxies")
+    .details([what])
+}
+
+/// What may be there after a call whose answer is not known: only reading leaves nothing for certain.
+fn lost(action: &str) -> Left {
+    let verb = action.split(':').next_back().unwrap_or(action);
+    let reads = ["Describe", "Get", "List", "BatchGet", "BatchCheck"];
+    if reads.iter().any(|read| verb.starts_with(read)) {
+        Left::Nothing
+    } else {
+        Left::Unknown
+    }
+}
+
+/// The SDK wraps a failure in layers that say only that something failed; the last ones say what.
+fn innermost<E: StdError + Send + Sync + 'static>(
+    error: SdkError<E, HttpResponse>,
+) -> Box<dyn StdError + Send + Sync> {
+    match error.into_source() {
+        Ok(source) => source,
+        Err(error) => Box::new(error),
+    }
+}

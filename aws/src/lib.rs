@@ -1,0 +1,23 @@
+//! What every AWS implementation shares: the [`Aws`] session, the tags that mark what a stack owns, names of
+//! limited length, and errors by AWS's own codes.
+//!
+//! How AWS holds a kind stands with the kind, behind its crate's feature `aws`:
+//! `impl Provider<Vpc> for Aws` is in `landfall-network`. Here is no SDK of a service, but for STS, which the
+//! SDK's configuration brings along and which says whose account it is.
+//!
+//! # Features
+//!
+//! - `lock`: one change to a stack at a time, by a parameter in SSM's Parameter Store.
+
+mod call;
+mod checks;
+mod code;
+mod name;
+mod session;
+mod tags;
+
+pub use call::during;
+pub use checks::Check;
+pub use name::{short_name, token};
+pub use session::{Aws, AwsOptions, Identity};
+pub use tags::{OWNER_NAME, OWNER_STACK, Owner};

@@ -1,0 +1,83 @@
+//! Names and tokens that follow from what is wanted, so that a second try meets the first.
+
+use landfall_provider::{Key, StackName};
+use sha2::{Digest, Sha256};
+
+/// Hexadecimal digits that tell two names apart which are cut to the same beginning, or two generations.
+const DIGITS: usize = 8;
+
+/// A name of at most `max` characters out of the stack's and the resource's, for kinds whose names have to
+/// be unique in a region and are short (load balancers and target groups: 32).
+///
+/// `generation` is whatever forces a replacement: another one gives another name, so that the new
+/// resource can stand beside the old one. Letters, digits and hyphens; it neither begins nor ends with a hyphen.
+///
+/// <https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateTargetGroup.html>
+///
+/// # Panics
+/// If `max` is less than 16: no kind of AWS is that narrow.
+#[must_use]
+pub fn short_name(max: usize, stack: &StackName, key: &Key, generation: &str) -> String {
+    assert!(max >= 16, "a name of {max} characters tells nothing");
+    let digits = digest([stack.as_str(), &key.to_string(), generation]);
+    let mut readable = format!("{stack}-{}", key.name);
+    readable.truncate(max - DIGITS - 1);
+    format!("{}-{}", readable.trim_end_matches('-'), &digits[..DIGITS])
+}
+
+/// An idempotency token: the same for the same parts, so that a repeated request is known for what it is.
+///
+/// At most 64 ASCII characters, which every AWS API takes.
+#[must_use]
+pub fn token<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
+    digest(parts)
+}
+
+fn digest<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        // The length keeps `ab`, `c` apart from `a`, `bc`.
+        hash.update(part.len().to_be_bytes());
+        hash.update(part);
+    }
+    hash.finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(stack: &str, key: &str, generation: &str) -> String {
+        short_name(
+            32,
+            &stack.parse().unwrap(),
+            &key.parse().unwrap(),
+            generation,
+        )
+    }
+
+    #[test]
+    fn a_name_is_readable_short_and_its_own() {
+        let web = name("digipay", "target-group/web", "8000");
+        assert!(web.starts_with("digipay-web-"), "{web}");
+        let long = name(
+            "a-stack-with-a-long-name",
+            "target-group/and-a-long-service-name",
+            "",
+        );
+        assert!(long.len() <= 32, "{long}");
+        assert!(!long.ends_with('-') && !long.contains("--"), "{long}");
+    }
+
+    #[test]
+    fn another_generation_has_another_name_and_the_same_one_the_same() {
+        let key = "target-group/web";
+        assert_eq!(name("digipay", key, "8000"), name("digipay", key, "8000"));
+        assert_ne!(name("digipay", key, "8000"), name("digipay", key, "9000"));
+        assert_ne!(token(["ab", "c"]), token(["a", "bc"]));
+        assert_eq!(token(["a"]).len(), 64);
+    }
+}

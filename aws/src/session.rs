@@ -1,0 +1,198 @@
+//! The session: credentials, region, endpoints, retries, and whose account it is.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_smithy_http_client::tls;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use landfall_provider::{Error, ErrorKind, Result};
+
+use crate::call::during;
+use crate::checks::Check;
+
+/// How often a call is tried in all where nothing else is said (AWS_MAX_ATTEMPTS, or the profile): a deploy makes
+/// a hundred calls at once, and new accounts are throttled early.
+const ATTEMPTS: u32 = 8;
+/// How many times the SDK tries by itself where nothing is said.
+const SDK_ATTEMPTS: u32 = 3;
+/// How long one attempt may take: AWS answers within seconds or not at all.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a session is opened with; the SDK's own settings say the rest: environment, profiles, SSO, container and
+/// instance roles, AWS_ENDPOINT_URL and its kin for single services.
+///
+/// <https://docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html>
+#[derive(Debug, Clone, Default)]
+pub struct AwsOptions {
+    /// The profile, in place of AWS_PROFILE.
+    pub profile: Option<String>,
+    /// The region, in place of AWS_REGION and the profile's.
+    pub region: Option<String>,
+    /// The account that it has to be, by its twelve digits; any if not given.
+    pub account: Option<String>,
+}
+
+/// A session with one account in one region. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct Aws(Arc<Session>);
+
+struct Session {
+    config: SdkConfig,
+    region: String,
+    identity: Identity,
+    clients: Mutex<HashMap<TypeId, Box<dyn Any + Send + Sync>>>,
+    checks: Vec<Box<dyn Check>>,
+}
+
+/// Who the credentials belong to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The account, by its twelve digits.
+    pub account: String,
+    /// The user or role: `arn:aws:iam::123456789012:user/ana`.
+    pub arn: String,
+}
+
+impl fmt::Debug for Aws {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Aws")
+            .field("region", &self.0.region)
+            .field("identity", &self.0.identity)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Aws {
+    /// Opens a session, and asks AWS once whose it is.
+    ///
+    /// # Errors
+    /// `Invalid` without a region, or when the account is not the one that was asked for; `Denied` without valid
+    /// credentials; `Unavailable` when AWS cannot be reached.
+    pub async fn open(options: AwsOptions, checks: Vec<Box<dyn Check>>) -> Result<Self> {
+        let config = load(&options).await;
+        let region = config
+            .region()
+            .ok_or_else(|| {
+                Error::new(ErrorKind::Invalid, "no AWS region is given")
+                    .hint("region = \"eu-central-1\" in landfall.toml, --region, AWS_REGION, or the profile's")
+            })?
+            .to_string();
+        let identity = identify(&config).await?;
+        if let Some(account) = options
+            .account
+            .filter(|account| *account != identity.account)
+        {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                format_args!(
+                    "these credentials are of account {}, and landfall.toml says account {account}",
+                    identity.account
+                ),
+            )
+            .hint("use the credentials of that account (--profile), or change `account` in landfall.toml"));
+        }
+        Ok(Self(Arc::new(Session {
+            config,
+            region,
+            identity,
+            clients: Mutex::default(),
+            checks,
+        })))
+    }
+
+    /// The region: `ap-south-1`.
+    #[must_use]
+    pub fn region(&self) -> &str {
+        &self.0.region
+    }
+
+    /// Who the credentials belong to.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.0.identity
+    }
+
+    /// The partition that the account is in, as ARNs name it: `aws`, `aws-cn`, `aws-us-gov`.
+    #[must_use]
+    pub fn partition(&self) -> &str {
+        self.0.identity.arn.split(':').nth(1).unwrap_or("aws")
+    }
+
+    /// The client of a service, made once per session: `aws.client(aws_sdk_ec2::Client::new)`.
+    pub fn client<C: Clone + Send + Sync + 'static>(
+        &self,
+        make: impl FnOnce(&SdkConfig) -> C,
+    ) -> C {
+        let mut clients = self
+            .0
+            .clients
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        clients
+            .entry(TypeId::of::<C>())
+            .or_insert_with(|| Box::new(make(&self.0.config)))
+            .downcast_ref::<C>()
+            .expect("what stands under a type's id is of that type")
+            .clone()
+    }
+
+    pub(crate) fn checks(&self) -> &[Box<dyn Check>] {
+        &self.0.checks
+    }
+}
+
+async fn load(options: &AwsOptions) -> SdkConfig {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .build();
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http_client())
+        .timeout_config(timeouts);
+    if let Some(profile) = &options.profile {
+        loader = loader.profile_name(profile);
+    }
+    if let Some(region) = &options.region {
+        loader = loader.region(Region::new(region.clone()));
+    }
+    let config = loader.load().await;
+    // Mode and backoff stay as they were said; only the SDK's own number is raised.
+    match config.retry_config() {
+        Some(retry) if retry.max_attempts() == SDK_ATTEMPTS => {
+            let retry = retry.clone().with_max_attempts(ATTEMPTS);
+            config.into_builder().retry_config(retry).build()
+        }
+        _ => config,
+    }
+}
+
+/// One pool of connections for all services, with the TLS that the rest of Landfall has too.
+fn http_client() -> SharedHttpClient {
+    aws_smithy_http_client::Builder::new()
+        .tls_provider(tls::Provider::Rustls(
+            tls::rustls_provider::CryptoMode::Ring,
+        ))
+        .build_https()
+}
+
+/// <https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html>: needs no permission.
+async fn identify(config: &SdkConfig) -> Result<Identity> {
+    let answer = aws_sdk_sts::Client::new(config)
+        .get_caller_identity()
+        .send()
+        .await
+        .map_err(during("sts:GetCallerIdentity"))?;
+    match (answer.account, answer.arn) {
+        (Some(account), Some(arn)) => Ok(Identity { account, arn }),
+        _ => Err(Error::new(
+            ErrorKind::Unavailable,
+            "sts:GetCallerIdentity was answered without an account",
+        )),
+    }
+}
