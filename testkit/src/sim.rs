@@ -1,53 +1,29 @@
 //! A provider of every kind of resource, in memory and in tokio's virtual time.
 //!
 //! It keeps the rules that hold in any cloud and knows no kind in particular: what is mentioned must be
-//! there and usable, what others mention cannot go, making and ending take time, answers get lost.
+//! there and usable, what others mention cannot go, making and ending take time, ids are not seen at once,
+//! answers get lost, calls are too many. [`Sim::aws`] has AWS's times.
+
+mod faults;
+mod provider;
+mod state;
+mod times;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use landfall_provider::{
-    Error, ErrorKind, Gate, Key, Kind, Live, Probe, Provider, Resource, Result, StackName,
-};
-use serde::Deserialize;
+use landfall_provider::{Error, ErrorKind, Key, Kind, Probe, Result};
 use serde_json::Value;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// How long things take with one kind of resource.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Times {
-    /// From the call that makes it until it is usable.
-    pub create: Duration,
-    /// From a change until it is usable again.
-    pub update: Duration,
-    /// From the call that ends it until it is gone.
-    pub delete: Duration,
-}
+pub use self::faults::{Cut, Fault, When};
+pub use self::times::{Span, Times};
 
-impl Default for Times {
-    fn default() -> Self {
-        Self {
-            create: Duration::from_secs(2),
-            update: Duration::ZERO,
-            delete: Duration::from_secs(1),
-        }
-    }
-}
-
-/// What goes wrong with a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// It is refused with this kind of error and has no effect.
-    Refuse(ErrorKind),
-    /// It has its effect, and the answer is lost.
-    LoseAnswer,
-    /// It never answers, and has no effect.
-    Hang,
-    /// The provider panics.
-    Panic,
-}
+use self::faults::{Bucket, Faults};
+use self::state::{Ending, Held, Things};
+use self::times::{Dice, mix};
 
 /// One call, as it was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,8 +32,12 @@ pub struct Call {
     pub at: Duration,
     /// `list`, `create`, `update`, `probe` or `delete`.
     pub verb: &'static str,
-    /// The kind, and the name where the verb has one.
+    /// The kind, and the name or id where the verb has one.
     pub what: String,
+    /// When it was answered; never, if its caller gave up or was cut off.
+    pub answered: Option<Duration>,
+    /// The kind of error that it was answered with.
+    pub error: Option<ErrorKind>,
 }
 
 /// The provider.
@@ -65,34 +45,40 @@ pub struct Sim {
     began: Instant,
     /// From a call to its answer.
     latency: Duration,
+    /// From a creation until others see it.
+    lag: Duration,
     times: BTreeMap<Kind, Times>,
+    dice: Dice,
     outputs: BTreeMap<Kind, Value>,
     unique: BTreeSet<Kind>,
+    quotas: BTreeMap<Kind, usize>,
     fails: BTreeMap<Key, String>,
     state: Mutex<State>,
+    line: watch::Sender<Line>,
 }
 
-#[derive(Default)]
+/// Whether the caller is heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Line {
+    Open,
+    /// Nothing begins any more and nothing is answered; what is under way has its effect.
+    Closing,
+    /// Nor has anything an effect.
+    Cut,
+}
+
+/// For how long what is under way may go on having its effect after the caller is gone: longer than any call.
+const LANDING: Duration = Duration::from_secs(10);
+
+#[derive(Clone, Default)]
 struct State {
-    made: u64,
-    held: BTreeMap<(Kind, String), Held>,
-    faults: BTreeMap<usize, Fault>,
-    effects: usize,
+    things: Things,
+    faults: Faults,
+    bucket: Option<Bucket>,
+    cut: Option<(usize, Cut)>,
     calls: Vec<Call>,
     most_at_once: usize,
     at_once: usize,
-}
-
-struct Held {
-    stack: StackName,
-    key: Key,
-    spec: Value,
-    mentions: Vec<(Kind, String)>,
-    gate: Gate,
-    after: &'static [Kind],
-    usable_at: Instant,
-    gone_at: Option<Instant>,
-    failed: Option<String>,
 }
 
 impl Default for Sim {
@@ -100,14 +86,20 @@ impl Default for Sim {
         Self {
             began: Instant::now(),
             latency: Duration::from_millis(20),
+            lag: Duration::ZERO,
             times: BTreeMap::new(),
+            dice: Dice::default(),
             outputs: BTreeMap::new(),
             unique: BTreeSet::new(),
+            quotas: BTreeMap::new(),
             fails: BTreeMap::new(),
             state: Mutex::default(),
+            line: watch::Sender::new(Line::Open),
         }
     }
 }
+
+// === impl Sim: how it is put together ===
 
 impl Sim {
     /// An empty one, whose time begins now: a call takes 20 ms, and every kind the default [`Times`].
@@ -115,10 +107,36 @@ impl Sim {
         Self::default()
     }
 
+    /// An empty one with the median times of AWS: what it takes to make and to end a resource of each kind,
+    /// 100 ms for a call, and half a second until a new id is seen by others.
+    pub fn aws() -> Self {
+        Self {
+            latency: Duration::from_millis(100),
+            lag: Duration::from_millis(500),
+            times: times::aws().into_iter().collect(),
+            ..Self::default()
+        }
+    }
+
     /// With these times for one kind.
     #[must_use]
     pub fn times(mut self, kind: Kind, times: Times) -> Self {
         self.times.insert(kind, times);
+        self
+    }
+
+    /// With durations drawn from their spans, by this seed; without one they are the medians.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.dice = Dice(Some(mix(seed)));
+        self
+    }
+
+    /// With new ids that others do not find for so long: specs that refer to them are refused with
+    /// [`NotFound`](ErrorKind::NotFound), probes see nothing, listings leave them out.
+    #[must_use]
+    pub fn lag(mut self, lag: Duration) -> Self {
+        self.lag = lag;
         self
     }
 
@@ -136,6 +154,21 @@ impl Sim {
         self
     }
 
+    /// With no more than so many of this kind.
+    #[must_use]
+    pub fn quota(mut self, kind: Kind, most: usize) -> Self {
+        self.quotas.insert(kind, most);
+        self
+    }
+
+    /// With no more than `burst` calls at once and `per_second` of them in the long run; those beyond are
+    /// refused with [`Throttled`](ErrorKind::Throttled).
+    #[must_use]
+    pub fn throttle(self, burst: u32, per_second: u32) -> Self {
+        self.state().bucket = Some(Bucket::new(burst, per_second));
+        self
+    }
+
     /// With resources under this key that never become usable, and say why.
     #[must_use]
     pub fn fails(mut self, key: Key, why: &str) -> Self {
@@ -143,13 +176,102 @@ impl Sim {
         self
     }
 
+    /// Another one that holds the same, and goes on from here by itself. Its log is empty.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self {
+            began: Instant::now(),
+            latency: self.latency,
+            lag: self.lag,
+            times: self.times.clone(),
+            dice: self.dice,
+            outputs: self.outputs.clone(),
+            unique: self.unique.clone(),
+            quotas: self.quotas.clone(),
+            fails: self.fails.clone(),
+            state: Mutex::new(State {
+                calls: Vec::new(),
+                cut: None,
+                ..self.state().clone()
+            }),
+            line: watch::Sender::new(Line::Open),
+        }
+    }
+}
+
+// === impl Sim: what is done to it ===
+
+impl Sim {
     /// Lets the `nth` call from now on that has an effect (create, update, delete; from 0) go wrong.
     pub fn inject(&self, nth: usize, fault: Fault) {
-        let mut state = self.state();
-        let nth = state.effects + nth;
-        state.faults.insert(nth, fault);
+        self.state().faults.inject(nth, fault);
     }
 
+    /// Lets these calls go wrong from now on.
+    pub fn fault(&self, when: When, fault: Fault) {
+        self.state().faults.add(when, fault);
+    }
+
+    /// Runs something that calls it until it is done, or until it is cut off at its `nth` call (from 0) and
+    /// dropped, as a process is that dies; then `None`. Afterwards it answers again.
+    pub async fn until_cut<T>(
+        &self,
+        nth: usize,
+        cut: Cut,
+        run: impl Future<Output = T>,
+    ) -> Option<T> {
+        {
+            let mut state = self.state();
+            state.cut = Some((state.calls.len() + nth, cut));
+        }
+        let mut line = self.line.subscribe();
+        let closed = async {
+            // The sender lives as long as this does.
+            let closing = line.wait_for(|line| *line != Line::Open).await;
+            let closing = closing.is_ok_and(|line| *line == Line::Closing);
+            if closing {
+                tokio::time::sleep(LANDING).await;
+            }
+        };
+        let done = tokio::select! {
+            biased;
+            done = run => Some(done),
+            () = closed => None,
+        };
+        self.state().cut = None;
+        self.line.send_replace(Line::Open);
+        done
+    }
+
+    /// Ends a resource at once and by hand, whoever needs it: what somebody does in a console.
+    pub fn remove(&self, key: &Key) {
+        let now = Instant::now();
+        let mut state = self.state();
+        for id in state.things.ids(key) {
+            state.things.end(
+                &id,
+                Ending {
+                    gone_at: now,
+                    free_at: now,
+                },
+            );
+        }
+    }
+
+    /// Takes its tags from a resource, so that its stack no longer finds it; its name stays taken.
+    pub fn untag(&self, key: &Key) {
+        let mut state = self.state();
+        for id in state.things.ids(key) {
+            if let Some(held) = state.things.get_mut(&id) {
+                held.untagged = true;
+            }
+        }
+    }
+}
+
+// === impl Sim: what is seen of it ===
+
+impl Sim {
     /// Every call so far.
     pub fn calls(&self) -> Vec<Call> {
         self.state().calls.clone()
@@ -172,64 +294,50 @@ impl Sim {
     /// What there is, of all stacks, as key and id; what is on its way out is left out.
     pub fn held(&self) -> Vec<(Key, String)> {
         let state = self.state();
-        let there = state.held.iter().filter(|(_, held)| held.gone_at.is_none());
+        let there = state.things.all().filter(|(_, held)| held.stays());
         there
             .map(|((_, id), held)| (held.key.clone(), id.clone()))
             .collect()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        state
-            .held
-            .retain(|_, held| held.gone_at.is_none_or(|gone_at| gone_at > now));
-        state
+    /// What stays and what it is, of all stacks: a line for each, with keys in the place of ids, in order.
+    /// Two simulations that hold the same have the same lines.
+    pub fn lines(&self) -> Vec<String> {
+        self.state().things.lines()
     }
 
-    fn times_of(&self, kind: &Kind) -> Times {
+    /// From when on a resource is or was usable, since the simulation began; of several the last.
+    pub fn usable_at(&self, key: &Key) -> Option<Duration> {
+        let state = self.state();
+        let under = state.things.all().filter(|(_, held)| held.key == *key);
+        let usable = under.filter(|(_, held)| held.stays() && held.failed.is_none());
+        usable
+            .map(|(_, held)| held.usable_at.saturating_duration_since(self.began))
+            .max()
+    }
+
+    /// The times that a resource of this kind has.
+    pub fn times_of(&self, kind: &Kind) -> Times {
         self.times.get(kind).copied().unwrap_or_default()
     }
 
-    fn log(&self, verb: &'static str, what: String) {
-        let at = Instant::now() - self.began;
-        self.state().calls.push(Call { at, verb, what });
+    /// How long a usual call takes.
+    pub fn latency(&self) -> Duration {
+        self.latency
     }
 
-    /// A call: logged, counted, taking its time; half of it before its effect and half of it after.
-    async fn call<T>(
-        &self,
-        verb: &'static str,
-        what: String,
-        effect: impl FnOnce(&mut State) -> Result<T> + Send,
-    ) -> Result<T> {
-        self.log(verb, what);
-        let _busy = Busy::new(self);
-        let fault = if ["create", "update", "delete"].contains(&verb) {
-            let mut state = self.state();
-            let nth = state.effects;
-            state.effects += 1;
-            state.faults.remove(&nth)
-        } else {
-            None
-        };
-        tokio::time::sleep(self.latency / 2).await;
-        match fault {
-            Some(Fault::Refuse(kind)) => return Err(Error::new(kind, "refused by the simulation")),
-            Some(Fault::Hang) => std::future::pending().await,
-            Some(Fault::Panic) => panic!("a simulated mistake"),
-            Some(Fault::LoseAnswer) | None => {}
-        }
-        let outcome = effect(&mut self.state());
-        tokio::time::sleep(self.latency / 2).await;
-        if fault == Some(Fault::LoseAnswer) {
-            return Err(Error::new(ErrorKind::Unavailable, "the answer was lost"));
-        }
-        outcome
+    fn state(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.things.expire(Instant::now());
+        state
+    }
+
+    fn since_began(&self) -> Duration {
+        Instant::now() - self.began
     }
 
     fn probe_of(&self, kind: &Kind, held: &Held) -> Probe<Value> {
-        if held.gone_at.is_some() {
+        if !held.stays() {
             Probe::Ending("ending".to_owned())
         } else if Instant::now() < held.usable_at {
             Probe::Pending("making".to_owned())
@@ -239,195 +347,18 @@ impl Sim {
             Probe::Usable(self.outputs.get(kind).cloned().unwrap_or(Value::Null))
         }
     }
-}
 
-/// Counts a call as long as it is under way, however it ends.
-struct Busy<'a>(&'a Sim);
-
-impl<'a> Busy<'a> {
-    fn new(sim: &'a Sim) -> Self {
-        let mut state = sim.state();
-        state.at_once += 1;
-        state.most_at_once = state.most_at_once.max(state.at_once);
-        Self(sim)
-    }
-}
-
-impl Drop for Busy<'_> {
-    fn drop(&mut self) {
-        self.0.state().at_once -= 1;
-    }
-}
-
-impl State {
-    /// The ids that a spec refers to, all of them there and as far as their kind demands.
-    fn mentions<R: Resource>(&self, spec: &R) -> Result<Vec<(Kind, String)>> {
-        let mut mentions = Vec::new();
-        for reference in spec.clone().references() {
-            let Some(id) = reference.id() else {
-                return Err(Error::new(ErrorKind::Invalid, "a reference without an id"));
-            };
-            let mention = (reference.kind(), id.to_owned());
-            let there = self.held.get(&mention);
-            let there = there.filter(|held| held.gone_at.is_none());
-            let Some(there) = there else {
-                return Err(Error::new(
-                    ErrorKind::NotFound,
-                    format_args!("{id} is not there"),
-                ));
-            };
-            if there.gate == Gate::Usable
-                && (Instant::now() < there.usable_at || there.failed.is_some())
-            {
-                return Err(Error::new(
-                    ErrorKind::Invalid,
-                    format_args!("{id} is not usable"),
-                ));
-            }
-            mentions.push(mention);
+    /// Whether one more of a kind may be made.
+    fn within_quota(&self, things: &Things, kind: &Kind) -> Result<()> {
+        let Some(&most) = self.quotas.get(kind) else {
+            return Ok(());
+        };
+        let now = Instant::now();
+        let there = things.of_kind(kind).filter(|(_, held)| !held.is_gone(now));
+        if there.count() < most {
+            return Ok(());
         }
-        Ok(mentions)
-    }
-
-    /// Whoever needs it: by mentioning it, or by coming after its kind when it is the last of that.
-    fn user(&self, of: &(Kind, String), stack: &StackName) -> Option<&Key> {
-        let is_last = !self
-            .held
-            .iter()
-            .any(|(id, held)| id != of && id.0 == of.0 && held.stack == *stack);
-        let user = self.held.values().find(|held| {
-            held.mentions.contains(of)
-                || (is_last && held.stack == *stack && held.after.contains(&of.0))
-        });
-        user.map(|held| &held.key)
-    }
-}
-
-fn misfit(error: serde_json::Error) -> Error {
-    Error::new(
-        ErrorKind::Invalid,
-        "the simulation has no fitting JSON for this kind",
-    )
-    .caused_by(error)
-}
-
-#[async_trait]
-impl<R: Resource> Provider<R> for Sim {
-    async fn list(&self, stack: &StackName) -> Result<Vec<Live<R>>> {
-        let listed = self.call("list", R::KIND.to_string(), |state| {
-            let of_kind = state
-                .held
-                .iter()
-                .filter(|((kind, _), held)| *kind == R::KIND && held.stack == *stack);
-            of_kind
-                .map(|((kind, id), held)| {
-                    Ok(Live {
-                        id: R::Id::from(id.clone()),
-                        name: held.key.name.clone(),
-                        spec: R::deserialize(&held.spec).map_err(misfit)?,
-                        state: self
-                            .probe_of(kind, held)
-                            .try_map(|output| R::Output::deserialize(output).map_err(misfit))?,
-                    })
-                })
-                .collect()
-        });
-        listed.await
-    }
-
-    async fn create(&self, stack: &StackName, key: &Key, want: &R) -> Result<R::Id> {
-        let spec = serde_json::to_value(want).map_err(misfit)?;
-        let created = self.call("create", key.to_string(), |state| {
-            let mut same_key = state
-                .held
-                .iter()
-                .filter(|(_, held)| held.stack == *stack && held.key == *key);
-            if let Some(((_, id), _)) = same_key.clone().find(|(_, held)| {
-                held.spec == spec && held.gone_at.is_none() && held.failed.is_none()
-            }) {
-                return Ok(R::Id::from(id.clone()));
-            }
-            if self.unique.contains(&R::KIND) && same_key.next().is_some() {
-                return Err(Error::new(
-                    ErrorKind::AlreadyExists,
-                    format_args!("there is a {key} already"),
-                ));
-            }
-            let mentions = state.mentions(want)?;
-            state.made += 1;
-            let id = format!("{}-{:04}", R::KIND, state.made);
-            state.held.insert(
-                (R::KIND, id.clone()),
-                Held {
-                    stack: stack.clone(),
-                    key: key.clone(),
-                    spec,
-                    mentions,
-                    gate: R::GATE,
-                    after: R::AFTER,
-                    usable_at: Instant::now() + self.times_of(&R::KIND).create,
-                    gone_at: None,
-                    failed: self.fails.get(key).cloned(),
-                },
-            );
-            Ok(R::Id::from(id))
-        });
-        created.await
-    }
-
-    async fn update(&self, live: &Live<R>, want: &R) -> Result<()> {
-        let spec = serde_json::to_value(want).map_err(misfit)?;
-        let what = Key::new(R::KIND, live.name.clone()).to_string();
-        let updated = self.call("update", what, |state| {
-            let mentions = state.mentions(want)?;
-            let held = state.held.get_mut(&(R::KIND, live.id.to_string()));
-            let Some(held) = held.filter(|held| held.gone_at.is_none()) else {
-                return Err(Error::new(ErrorKind::NotFound, "it is not there"));
-            };
-            held.spec = spec;
-            held.mentions = mentions;
-            held.usable_at = held
-                .usable_at
-                .max(Instant::now() + self.times_of(&R::KIND).update);
-            Ok(())
-        });
-        updated.await
-    }
-
-    async fn probe(&self, id: &R::Id) -> Result<Probe<R::Output>> {
-        let probed = self.call("probe", id.to_string(), |state| {
-            match state.held.get(&(R::KIND, id.to_string())) {
-                None => Ok(Probe::Absent),
-                Some(held) => self
-                    .probe_of(&R::KIND, held)
-                    .try_map(|output| R::Output::deserialize(output).map_err(misfit)),
-            }
-        });
-        probed.await
-    }
-
-    async fn delete(&self, live: &Live<R>) -> Result<()> {
-        let what = Key::new(R::KIND, live.name.clone()).to_string();
-        let deleted = self.call("delete", what, |state| {
-            let id = (R::KIND, live.id.to_string());
-            let Some(held) = state.held.get(&id) else {
-                return Ok(());
-            };
-            if held.gone_at.is_some() {
-                return Ok(());
-            }
-            if let Some(user) = state.user(&id, &held.stack) {
-                return Err(Error::new(
-                    ErrorKind::InUse,
-                    format_args!("{user} still uses it"),
-                ));
-            }
-            let gone_at = Instant::now() + self.times_of(&R::KIND).delete;
-            if let Some(held) = state.held.get_mut(&id) {
-                held.gone_at = Some(gone_at);
-            }
-            Ok(())
-        });
-        deleted.await
+        let why = format!("the quota of {most} for {kind} is used up");
+        Err(Error::new(ErrorKind::Limit, why))
     }
 }

@@ -130,7 +130,7 @@ async fn the_group_itself_can_say_that_there_is_no_hope() {
 #[tokio::test(start_paused = true)]
 async fn a_group_that_is_not_done_by_the_deadline_is_no_longer_waited_for() {
     let times = Times {
-        create: Duration::from_secs(5000),
+        create: Duration::from_secs(5000).into(),
         ..Times::default()
     };
     let sim = Sim::new().times(kind::AUTOSCALING_GROUP, times);

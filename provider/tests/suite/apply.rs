@@ -47,7 +47,7 @@ fn seconds(seconds: u64) -> Duration {
 
 fn slow(create: u64) -> Times {
     Times {
-        create: seconds(create),
+        create: seconds(create).into(),
         ..Times::default()
     }
 }
@@ -281,7 +281,7 @@ async fn what_is_still_in_use_is_waited_out() {
     let sim = Sim::new().times(
         kind("early"),
         Times {
-            delete: seconds(40),
+            delete: seconds(40).into(),
             ..Times::default()
         },
     );
@@ -352,7 +352,7 @@ async fn a_stack_that_is_ending_is_made_anew_after_it_has_ended() {
     let sim = Sim::new().times(
         kind("plain"),
         Times {
-            delete: seconds(50),
+            delete: seconds(50).into(),
             ..Times::default()
         },
     );

@@ -1,0 +1,260 @@
+//! What the simulation holds, and the rules that hold in any cloud.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use landfall_provider::{Error, ErrorKind, Gate, Key, Kind, Resource, Result, StackName};
+use serde_json::Value;
+use tokio::time::Instant;
+
+/// A kind and an id: two kinds may have the same id.
+pub(super) type Id = (Kind, String);
+
+/// A resource, from the call that makes it until nothing of it is left.
+#[derive(Clone)]
+pub(super) struct Held {
+    pub(super) stack: StackName,
+    pub(super) key: Key,
+    pub(super) spec: Value,
+    pub(super) mentions: Vec<Id>,
+    pub(super) gate: Gate,
+    pub(super) after: &'static [Kind],
+    /// From when on others see it.
+    pub(super) visible_at: Instant,
+    pub(super) usable_at: Instant,
+    pub(super) ending: Option<Ending>,
+    pub(super) failed: Option<String>,
+    /// Whether it has lost the tags by which its stack finds it.
+    pub(super) untagged: bool,
+}
+
+/// When it is gone, and when what it leaves behind is.
+#[derive(Clone, Copy)]
+pub(super) struct Ending {
+    pub(super) gone_at: Instant,
+    pub(super) free_at: Instant,
+}
+
+impl Held {
+    /// Whether somebody who asks for it finds it.
+    pub(super) fn is_seen(&self, now: Instant) -> bool {
+        self.visible_at <= now && !self.is_gone(now)
+    }
+
+    /// Whether it is there and stays.
+    pub(super) fn stays(&self) -> bool {
+        self.ending.is_none()
+    }
+
+    /// Whether all that there may still be is what it leaves behind.
+    pub(super) fn is_gone(&self, now: Instant) -> bool {
+        self.ending.is_some_and(|ending| ending.gone_at <= now)
+    }
+}
+
+/// Everything that there is, by id, and the ways to find it.
+#[derive(Clone, Default)]
+pub(super) struct Things {
+    made: u64,
+    held: BTreeMap<Id, Held>,
+    by_key: BTreeMap<(StackName, Key), BTreeSet<Id>>,
+    users: BTreeMap<Id, BTreeSet<Id>>,
+    /// What is on its way out, by when nothing is left of it.
+    freed: BTreeSet<(Instant, Id)>,
+}
+
+impl Things {
+    /// Forgets what is gone by now.
+    pub(super) fn expire(&mut self, now: Instant) {
+        while let Some((at, id)) = self.freed.first().cloned() {
+            if at > now {
+                break;
+            }
+            self.freed.remove(&(at, id.clone()));
+            self.forget(&id);
+        }
+    }
+
+    fn forget(&mut self, id: &Id) {
+        let Some(held) = self.held.remove(id) else {
+            return;
+        };
+        for mention in held.mentions {
+            remove(&mut self.users, &mention, id);
+        }
+        remove(&mut self.by_key, &(held.stack, held.key), id);
+    }
+
+    pub(super) fn get(&self, id: &Id) -> Option<&Held> {
+        self.held.get(id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: &Id) -> Option<&mut Held> {
+        self.held.get_mut(id)
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = (&Id, &Held)> {
+        self.held.iter()
+    }
+
+    pub(super) fn of_kind<'a>(
+        &'a self,
+        kind: &'a Kind,
+    ) -> impl Iterator<Item = (&'a Id, &'a Held)> {
+        self.held
+            .range((kind.clone(), String::new())..)
+            .take_while(move |((of, _), _)| of == kind)
+    }
+
+    /// Everything under a key that is not gone.
+    pub(super) fn under(&self, stack: &StackName, key: &Key) -> Vec<(&Id, &Held)> {
+        let now = Instant::now();
+        let ids = self.by_key.get(&(stack.clone(), key.clone()));
+        let ids = ids.into_iter().flatten();
+        ids.filter_map(|id| self.held.get_key_value(id))
+            .filter(|(_, held)| !held.is_gone(now))
+            .collect()
+    }
+
+    pub(super) fn add(&mut self, kind: Kind, held: Held) -> String {
+        self.made += 1;
+        let name = format!("{kind}-{:04}", self.made);
+        let id = (kind, name.clone());
+        for mention in &held.mentions {
+            let users = self.users.entry(mention.clone()).or_default();
+            users.insert(id.clone());
+        }
+        let key = (held.stack.clone(), held.key.clone());
+        self.by_key.entry(key).or_default().insert(id.clone());
+        self.held.insert(id, held);
+        name
+    }
+
+    /// Gives one another spec.
+    pub(super) fn change(&mut self, id: &Id, spec: Value, mentions: Vec<Id>) {
+        let Some(held) = self.held.get_mut(id) else {
+            return;
+        };
+        held.spec = spec;
+        let before = std::mem::replace(&mut held.mentions, mentions.clone());
+        for mention in before {
+            remove(&mut self.users, &mention, id);
+        }
+        for mention in mentions {
+            self.users.entry(mention).or_default().insert(id.clone());
+        }
+    }
+
+    /// Begins to end one.
+    pub(super) fn end(&mut self, id: &Id, ending: Ending) {
+        if let Some(held) = self.held.get_mut(id) {
+            held.ending = Some(ending);
+            self.freed.insert((ending.free_at, id.clone()));
+        }
+    }
+
+    /// The ids that a spec refers to, all of them seen and as far as their kind demands.
+    pub(super) fn mentions<R: Resource>(&self, spec: &R) -> Result<Vec<Id>> {
+        let now = Instant::now();
+        let mut mentions = Vec::new();
+        for reference in spec.clone().references() {
+            let Some(id) = reference.id() else {
+                return Err(Error::new(ErrorKind::Invalid, "a reference without an id"));
+            };
+            let mention = (reference.kind(), id.to_owned());
+            let there = self.held.get(&mention);
+            let there = there.filter(|held| held.stays() && held.is_seen(now));
+            let Some(there) = there else {
+                return Err(Error::new(
+                    ErrorKind::NotFound,
+                    format_args!("{id} is not there"),
+                ));
+            };
+            if there.gate == Gate::Usable && (now < there.usable_at || there.failed.is_some()) {
+                return Err(Error::new(
+                    ErrorKind::Invalid,
+                    format_args!("{id} is not usable"),
+                ));
+            }
+            mentions.push(mention);
+        }
+        Ok(mentions)
+    }
+
+    /// Whoever needs it: by mentioning it, or by coming after its kind when it is the last of that. What is
+    /// gone and has left something behind counts.
+    pub(super) fn user(&self, of: &Id, stack: &StackName) -> Option<&Held> {
+        let users = self.users.get(of).into_iter().flatten();
+        if let Some(user) = users
+            .filter(|id| *id != of)
+            .find_map(|id| self.held.get(id))
+        {
+            return Some(user);
+        }
+        let is_last = !self
+            .of_kind(&of.0)
+            .any(|(id, held)| id != of && held.stack == *stack);
+        if !is_last {
+            return None;
+        }
+        self.held
+            .values()
+            .find(|held| held.stack == *stack && held.after.contains(&of.0))
+    }
+
+    /// The ids of all that stays under a key, of any stack.
+    pub(super) fn ids(&self, key: &Key) -> Vec<Id> {
+        let staying = self.held.iter().filter(|(_, held)| held.stays());
+        staying
+            .filter(|(_, held)| held.key == *key)
+            .map(|(id, _)| id.clone())
+            .collect()
+    }
+
+    /// What stays: a line for each resource, with keys in the place of ids, in order.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let keys: BTreeMap<&str, &Key> = self
+            .held
+            .iter()
+            .map(|((_, id), held)| (id.as_str(), &held.key))
+            .collect();
+        let staying = self.held.values().filter(|held| held.stays());
+        let mut lines: Vec<String> = staying
+            .map(|held| {
+                let mut spec = held.spec.clone();
+                with_keys(&mut spec, &keys);
+                let failed = held.failed.as_deref().map(|why| format!(" failed: {why}"));
+                format!(
+                    "{} {} {spec}{}",
+                    held.stack,
+                    held.key,
+                    failed.unwrap_or_default()
+                )
+            })
+            .collect();
+        lines.sort();
+        lines
+    }
+}
+
+fn remove<K: Ord, V: Ord>(map: &mut BTreeMap<K, BTreeSet<V>>, key: &K, value: &V) {
+    if let Some(set) = map.get_mut(key) {
+        set.remove(value);
+        if set.is_empty() {
+            map.remove(key);
+        }
+    }
+}
+
+/// Puts keys in the place of ids; what had no order by id has one by key then.
+fn with_keys(value: &mut Value, keys: &BTreeMap<&str, &Key>) {
+    match value {
+        Value::String(text) => {
+            if let Some(key) = keys.get(text.as_str()) {
+                *text = format!("${{{key}}}");
+            }
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(|one| with_keys(one, keys)),
+        Value::Object(fields) => fields.values_mut().for_each(|one| with_keys(one, keys)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
