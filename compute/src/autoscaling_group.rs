@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use landfall_provider::{
-    AutoscalingGroupId, Input, Kind, LaunchTemplateId, Reference, Resource, SubnetId,
+    AutoscalingGroupId, Input, Kind, LaunchTemplateId, Loss, Reference, Resource, SubnetId,
     TargetGroupId, kind,
 };
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,7 @@ impl Resource for AutoscalingGroup {
     const KIND: Kind = kind::AUTOSCALING_GROUP;
     const UNORDERED: &'static [&'static str] = &["subnets", "target_groups"];
     const DEADLINE: Duration = Duration::from_secs(900);
+    const LOSS: Loss = Loss::Words("its instances, which answer requests");
     type Id = AutoscalingGroupId;
     type Output = ();
 

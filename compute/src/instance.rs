@@ -4,7 +4,8 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use landfall_provider::{
-    AllocationId, Input, InstanceId, Kind, Reference, Resource, SecurityGroupId, SubnetId, kind,
+    AllocationId, Input, InstanceId, Kind, Loss, Reference, Resource, SecurityGroupId, SubnetId,
+    kind,
 };
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +42,7 @@ impl Resource for Instance {
     const UNORDERED: &'static [&'static str] = &["groups"];
     const AFTER: &'static [Kind] = &[kind::INTERNET_GATEWAY];
     const DEADLINE: Duration = Duration::from_secs(300);
+    const LOSS: Loss = Loss::Words("what is on its disk");
     type Id = InstanceId;
     type Output = InstanceOutput;
 

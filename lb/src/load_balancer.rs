@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use landfall_provider::{
-    Gate, Input, Kind, LoadBalancerId, Reference, Resource, SecurityGroupId, SubnetId, kind,
+    Gate, Input, Kind, LoadBalancerId, Loss, Reference, Resource, SecurityGroupId, SubnetId, VpcId,
+    kind,
 };
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,8 @@ use serde::{Deserialize, Serialize};
 /// Headers whose names are not valid are dropped, and requests that are ambiguous are refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoadBalancer {
+    /// The VPC that its subnets are in: it cannot move to another one.
+    pub vpc: Input<VpcId>,
     /// The public subnets of its nodes: at least two, in different zones.
     ///
     /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/application-load-balancers.html#subnets-load-balancer>
@@ -20,6 +23,9 @@ pub struct LoadBalancer {
     pub groups: Vec<Input<SecurityGroupId>>,
     /// For how many seconds a connection may be silent: 1–4000.
     pub idle_timeout: u32,
+    /// Whether the provider refuses to delete it until this is false again (AWS: deletion protection). What is
+    /// protected also protects its stack: the stack is not destroyed while this is set.
+    pub protected: bool,
 }
 
 /// What is known of a balancer from the moment it exists.
@@ -33,14 +39,16 @@ impl Resource for LoadBalancer {
     const KIND: Kind = kind::LOAD_BALANCER;
     // Listeners can be made long before the balancer is active.
     const GATE: Gate = Gate::Exists;
+    const FORCES_REPLACEMENT: &'static [&'static str] = &["vpc"];
     const UNORDERED: &'static [&'static str] = &["subnets", "groups"];
     const AFTER: &'static [Kind] = &[kind::INTERNET_GATEWAY];
     const DEADLINE: Duration = Duration::from_secs(600);
+    const LOSS: Loss = Loss::Output("dns_name");
     type Id = LoadBalancerId;
     type Output = LoadBalancerOutput;
 
     fn references(&mut self) -> Vec<&mut dyn Reference> {
-        let mut references: Vec<&mut dyn Reference> = Vec::new();
+        let mut references: Vec<&mut dyn Reference> = vec![&mut self.vpc];
         references.extend(self.subnets.iter_mut().map(|id| id as &mut dyn Reference));
         references.extend(self.groups.iter_mut().map(|id| id as &mut dyn Reference));
         references

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use landfall_compute::{ComputeProvider, GroupInstance};
 use landfall_lb::{LbProvider, TargetHealth};
 use landfall_provider::{
-    Attempt, AutoscalingGroupId, Error, ErrorKind, Holder, InstanceId, Key, Live, Plan, Preflight,
-    Probe, Provider, Resource, Result, StackLock, StackName, TargetGroupId,
+    Attempt, AutoscalingGroupId, Error, ErrorKind, Holder, InstanceId, Key, Live, Placed, Plan,
+    Preflight, Probe, Provider, Resource, Result, StackLock, StackName, TargetGroupId,
 };
 
 use crate::LocalOptions;
@@ -91,6 +91,13 @@ impl StackLock for Local {
 #[async_trait]
 impl Preflight for Local {
     async fn preflight(&self, _: &Plan) -> Result<Vec<Error>> {
+        match *self {}
+    }
+}
+
+#[async_trait]
+impl Placed for Local {
+    async fn place(&self) -> Result<String> {
         match *self {}
     }
 }

@@ -4,11 +4,11 @@ use landfall_compute::ComputeProvider;
 use landfall_container::ContainerProvider;
 use landfall_lb::LbProvider;
 use landfall_network::NetworkProvider;
-use landfall_provider::{Catalog, Preflight, StackLock};
+use landfall_provider::{Catalog, Placed, Preflight, StackLock};
 
 /// A provider of everything that a stack consists of; whoever is all of this is one.
 pub trait Cloud:
-    NetworkProvider + ComputeProvider + LbProvider + ContainerProvider + StackLock + Preflight
+    NetworkProvider + ComputeProvider + LbProvider + ContainerProvider + StackLock + Preflight + Placed
 {
 }
 
@@ -19,6 +19,7 @@ impl<P> Cloud for P where
         + ContainerProvider
         + StackLock
         + Preflight
+        + Placed
         + ?Sized
 {
 }

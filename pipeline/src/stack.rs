@@ -132,9 +132,11 @@ fn add_balancer(
     target_group: &Handle<TargetGroup>,
 ) -> Result<(), StackError> {
     let balancer = LoadBalancer {
+        vpc: network.vpc.id(),
         subnets: network.public.iter().map(|tier| tier.subnet.id()).collect(),
         groups: vec![groups.balancer.id()],
         idle_timeout: config.load_balancer.idle_timeout,
+        protected: config.protect,
     };
     let balancer = stack.try_add(name("main"), balancer)?;
     let listener = Listener {

@@ -29,6 +29,8 @@ pub trait Resource:
     const AFTER: &'static [Kind] = &[];
     /// Whether it ends with its stack.
     const RETENTION: Retention = Retention::WithStack;
+    /// What goes for good when it ends: what another one like it does not bring back.
+    const LOSS: Loss = Loss::Nothing;
     /// How long it may take to become usable, and as long again to disappear.
     const DEADLINE: Duration = Duration::from_secs(300);
 
@@ -106,6 +108,18 @@ pub enum Retention {
     /// Kept: content-addressed and wanted again later (an image, for the next deploy or a rollback).
     /// A changed wish makes a new one beside the old one.
     Outlives,
+}
+
+/// What goes for good when a resource of a kind ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// Nothing: another one is as good.
+    Nothing,
+    /// What it is known by outside of the stack, which another one would have anew: this top-level field of its
+    /// [`Output`](Resource::Output), such as an address or a DNS name.
+    Output(&'static str),
+    /// What this says in a few words: what it has stored, or what it does for users.
+    Words(&'static str),
 }
 
 /// What it takes to get from what is there to what is wanted.

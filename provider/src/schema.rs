@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::name::{Key, Kind};
-use crate::resource::{Change, Gate, Resource, Retention};
+use crate::resource::{Change, Gate, Loss, Resource, Retention};
 
 /// A reference that a spec holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct KindFacts {
     pub gate: Gate,
     /// Whether it ends with its stack.
     pub retention: Retention,
+    /// What goes for good with it.
+    pub loss: Loss,
     /// Kinds that come before it.
     pub after: &'static [Kind],
     /// How long it may take to become usable or to disappear.
@@ -43,6 +45,7 @@ impl KindFacts {
         Self {
             gate: R::GATE,
             retention: R::RETENTION,
+            loss: R::LOSS,
             after: R::AFTER,
             deadline: R::DEADLINE,
             forces_replacement: R::FORCES_REPLACEMENT,

@@ -51,6 +51,7 @@ async fn run(destroy: bool) -> Result<(), Box<dyn Error>> {
         Event::Waiting { key, why, .. } => eprintln!("{key}: {why}"),
         Event::Output { key, line } => eprintln!("{key}: {line}"),
         Event::Failed { error, .. } => eprintln!("failed: {error}"),
+        Event::Notice { text } => eprintln!("{text}"),
         Event::Started { .. } => {}
     });
     let local = Local::open(LocalOptions {
@@ -142,9 +143,11 @@ fn wanted(name: StackName) -> Result<Stack, Box<dyn Error>> {
     let balancer = stack.add(
         "main",
         LoadBalancer {
+            vpc: network.vpc.id(),
             subnets: network.public.iter().map(|tier| tier.subnet.id()).collect(),
             groups: vec![groups.balancer.id()],
             idle_timeout: 60,
+            protected: false,
         },
     );
     stack.add(

@@ -128,9 +128,11 @@ impl Bed {
         };
         let target_group = stack.add("web", target_group);
         let balancer = LoadBalancer {
+            vpc: network.vpc.id(),
             subnets: network.public.iter().map(|tier| tier.subnet.id()).collect(),
             groups: vec![groups.balancer.id()],
             idle_timeout: 60,
+            protected: false,
         };
         let balancer = stack.add("main", balancer);
         let http = Listener {

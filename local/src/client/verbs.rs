@@ -13,7 +13,7 @@ use landfall_network::{
 };
 use landfall_provider::{
     Action, Attempt, AutoscalingGroupId, Error, ErrorKind, Holder, InstanceId, Key, Live,
-    LockGuard, Plan, Preflight, Probe, Provider, Resource, Result, StackLock, StackName,
+    LockGuard, Placed, Plan, Preflight, Probe, Provider, Resource, Result, StackLock, StackName,
     TargetGroupId, kind,
 };
 use serde_json::Value;
@@ -218,6 +218,17 @@ impl Preflight for Local {
             }
         }
         Ok(findings)
+    }
+}
+
+#[async_trait]
+impl Placed for Local {
+    async fn place(&self) -> Result<String> {
+        let machine = nix::unistd::gethostname().map_err(|error| {
+            Error::new(ErrorKind::Other, "this machine has no name").caused_by(error)
+        })?;
+        let machine = machine.to_string_lossy();
+        Ok(format!("local, {machine}, {}", self.0.dir.display()))
     }
 }
 

@@ -243,9 +243,10 @@ impl State {
 
     fn end<R: Tabled>(&mut self, id: &str) -> Result<()> {
         let id = R::Id::from(id.to_owned());
-        if !R::table(self).contains_key(&id) {
+        let Some(entry) = R::table(self).get(&id) else {
             return Ok(());
-        }
+        };
+        R::dismiss(&id, entry)?;
         if let Some(referrer) = self.referrers(id.as_ref()).first() {
             return Err(Error::new(
                 ErrorKind::InUse,

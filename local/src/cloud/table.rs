@@ -27,6 +27,12 @@ pub(crate) trait Hosted: Resource {
         Ok(old.facts.clone())
     }
 
+    /// Whether it may be ended, where more decides about that than who refers to it.
+    fn dismiss(id: &Self::Id, entry: &Entry<Self>) -> Result<()> {
+        let _ = (id, entry);
+        Ok(())
+    }
+
     /// How it is.
     fn probe(state: &State, id: &Self::Id, entry: &Entry<Self>) -> Probe<Self::Output>;
 

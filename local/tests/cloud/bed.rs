@@ -162,9 +162,11 @@ impl Bed {
         let balancer = stack.add(
             "main",
             LoadBalancer {
+                vpc: network.vpc.id(),
                 subnets: network.public.iter().map(|tier| tier.subnet.id()).collect(),
                 groups: vec![groups.balancer.id()],
                 idle_timeout: 60,
+                protected: false,
             },
         );
         stack.add(

@@ -41,6 +41,8 @@ table! {
         pub region: Region = Default(Region::local()),
         /// The AWS account that this may be deployed to, 12 digits. Deploying to another one is refused.
         pub account: Option<String> = Default(None),
+        /// Whether destroying the stack is refused, and so is every change by which an address, data or the service would be lost.
+        pub protect: bool = Default(false),
         /// The network.
         pub network: Network = Default(Network::blank()),
         /// The load balancer.

@@ -10,8 +10,8 @@ use landfall_lb::{HealthReason, LbProvider, TargetHealth, TargetState};
 use landfall_pipeline::{Config, Options};
 use landfall_provider::{
     ApplyOptions, Attempt, AutoscalingGroupId, Error, Event, Events, Holder, InstanceId, Key, Live,
-    LockGuard, Pace, Plan, Preflight, Probe, Provider, Resource, Result, StackLock, StackName,
-    TargetGroupId, Zone, kind,
+    LockGuard, Pace, Placed, Plan, Preflight, Probe, Provider, Resource, Result, StackLock,
+    StackName, TargetGroupId, Zone, kind,
 };
 use landfall_testkit::sim::Sim;
 use serde_json::json;
@@ -51,6 +51,7 @@ pub(crate) struct Fake {
     pub(crate) looks: Mutex<usize>,
     locked: Arc<Mutex<Option<Holder>>>,
     pub(crate) findings: Mutex<Vec<Error>>,
+    pub(crate) place: Mutex<String>,
 }
 
 impl Fake {
@@ -87,6 +88,7 @@ impl Fake {
             looks: Mutex::default(),
             locked: Arc::default(),
             findings: Mutex::default(),
+            place: Mutex::new("a simulation".to_owned()),
         }
     }
 
@@ -257,6 +259,13 @@ impl Drop for Unlock {
 impl Preflight for Fake {
     async fn preflight(&self, _: &Plan) -> Result<Vec<Error>> {
         Ok(std::mem::take(&mut self.findings.lock().unwrap()))
+    }
+}
+
+#[async_trait]
+impl Placed for Fake {
+    async fn place(&self) -> Result<String> {
+        Ok(self.place.lock().unwrap().clone())
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use landfall_lb::{LoadBalancer, LoadBalancerOutput};
 use landfall_network::Subnet;
-use landfall_provider::{Probe, Result, SubnetId, Zone};
+use landfall_provider::{Error, ErrorKind, Probe, Result, SubnetId, Zone};
 
 use super::{invalid, known};
 use crate::cloud::state::State;
@@ -43,6 +43,15 @@ impl Hosted for LoadBalancer {
             .hint("`landfall destroy`, then `landfall deploy`"));
         }
         nodes(state, new.spec, &old.facts.nodes)
+    }
+
+    fn dismiss(id: &Self::Id, entry: &Entry<Self>) -> Result<()> {
+        if entry.spec.protected {
+            let why = format!("deletion protection of {id} is on");
+            return Err(Error::new(ErrorKind::Denied, why)
+                .hint("`protect = false` in landfall.toml, then `deploy`"));
+        }
+        Ok(())
     }
 
     fn probe(_: &State, _: &Self::Id, entry: &Entry<Self>) -> Probe<LoadBalancerOutput> {
