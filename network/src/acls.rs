@@ -17,7 +17,7 @@ use crate::ports::{HTTPS, OpenPorts, SSH, set};
 use crate::traffic::{Direction, PortRange, Protocol};
 
 /// The most entries per direction that AWS can be asked to allow; without asking it is 20.
-const MOST_ENTRIES: usize = 40;
+pub const MAX_ACL_ENTRIES: usize = 40;
 
 /// Everywhere.
 pub(crate) const ANYWHERE: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0);
@@ -184,12 +184,12 @@ impl Entries {
         for direction in [Direction::Ingress, Direction::Egress] {
             let of_direction = |entry: &&AclEntry| entry.direction == direction;
             let entries = self.list.iter().filter(of_direction).count();
-            if entries > MOST_ENTRIES {
+            if entries > MAX_ACL_ENTRIES {
                 return Err(LayoutError::TooManyAclEntries {
                     tier,
                     direction,
                     entries,
-                    most: MOST_ENTRIES,
+                    most: MAX_ACL_ENTRIES,
                 });
             }
         }

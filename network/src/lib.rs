@@ -22,6 +22,7 @@ mod subnet;
 mod traffic;
 mod vpc;
 
+pub use acls::MAX_ACL_ENTRIES;
 pub use blueprint::{NatMode, Network, Tier, TwoTier};
 pub use elastic_ip::{ElasticIp, ElasticIpOutput};
 pub use gateway_endpoint::{EndpointService, GatewayEndpoint};

@@ -12,6 +12,7 @@ mod destroy;
 mod health;
 mod lock;
 mod outcome;
+mod own;
 mod region;
 mod run;
 mod stack;
@@ -19,8 +20,9 @@ mod status;
 
 pub use cloud::{Cloud, catalog};
 pub use config::{
-    Bastion, Commands, Config, ConfigErrors, Fault, Health, ImageSource, LoadBalancer, Local,
-    Network, Problem, Scale, Service, json_schema,
+    Acl, AclEntry, Acls, Bastion, Commands, Config, ConfigErrors, Expectation, Fault, GroupRule,
+    Health, ImageSource, LoadBalancer, Local, Network, Peer, Problem, Route, RouteTable,
+    RouteTables, RouteVia, Scale, SecurityGroup, Service, Spot, json_schema,
 };
 pub use deploy::{deploy, plan};
 pub use destroy::destroy;

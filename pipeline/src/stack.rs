@@ -13,6 +13,7 @@ use landfall_network::{
 use landfall_provider::{Handle, NameTaken, ResourceName, Stack};
 
 use crate::config::{Bastion, Config, Health, ImageSource, Problem, Service};
+use crate::own::add_own_rules;
 use crate::region::zones;
 
 /// For how many seconds after a deploy has given up an instance may still be unhealthy without being replaced.
@@ -121,6 +122,7 @@ pub(crate) fn add_network(
     }
     .add_to(stack)?;
     let groups = add_groups(stack, &network.vpc.id(), &open_ports)?;
+    add_own_rules(config, stack, &network, &groups)?;
     Ok((network, groups))
 }
 

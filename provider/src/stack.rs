@@ -20,6 +20,18 @@ pub struct Wish {
     pub needs: Vec<Key>,
 }
 
+impl Wish {
+    fn of<R: Resource>(spec: &mut R) -> Self {
+        let needs = spec
+            .references()
+            .into_iter()
+            .filter_map(|reference| reference.target().cloned())
+            .collect();
+        let spec = serde_json::to_value(&spec).expect("a spec is a struct of JSON values");
+        Self { spec, needs }
+    }
+}
+
 /// Everything that one deployment consists of.
 ///
 /// ```
@@ -82,17 +94,23 @@ impl Stack {
         if self.wishes.contains_key(&key) {
             return Err(NameTaken(key));
         }
-        let needs = spec
-            .references()
-            .into_iter()
-            .filter_map(|reference| reference.target().cloned())
-            .collect();
-        let spec = serde_json::to_value(&spec).expect("a spec is a struct of JSON values");
-        self.wishes.insert(key.clone(), Wish { spec, needs });
+        self.wishes.insert(key.clone(), Wish::of(&mut spec));
         Ok(Handle {
             key,
             resource: PhantomData,
         })
+    }
+
+    /// Changes what was added: how rules of one's own come to those that a blueprint has made. Gives false,
+    /// and changes nothing, when there is none of that kind and name.
+    pub fn amend<R: Resource>(&mut self, name: &ResourceName, change: impl FnOnce(&mut R)) -> bool {
+        let Some(mut spec) = self.get::<R>(name) else {
+            return false;
+        };
+        change(&mut spec);
+        let key = Key::new(R::KIND, name.clone());
+        self.wishes.insert(key, Wish::of(&mut spec));
+        true
     }
 
     /// The stack's name.

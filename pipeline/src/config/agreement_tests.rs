@@ -9,6 +9,9 @@ use super::*;
 fn file_with(table: &str, key: &str, value: &str) -> String {
     let table = table.replace("NAME", "web");
     let path = reading::join(&table, key);
+    if let Some((list, key)) = path.split_once("[].") {
+        return format!("{GOOD}[[{list}]]\n{key} = {value}\n");
+    }
     match path.as_str() {
         "service.web.port" => GOOD.replace("port = 8000", &format!("port = {value}")),
         _ => match path.strip_prefix("service.web.") {
@@ -72,6 +75,19 @@ fn the_schema_has_the_keys_that_the_reader_takes() {
         "",
         "network",
         "network.bastion",
+        "network.security-group.NAME",
+        "network.security-group.NAME.rule[]",
+        "network.acl",
+        "network.acl.public",
+        "network.acl.public.entry[]",
+        "network.acl.private",
+        "network.acl.private.entry[]",
+        "network.route-table",
+        "network.route-table.public",
+        "network.route-table.public.route[]",
+        "network.route-table.private",
+        "network.route-table.private.route[]",
+        "network.expect[]",
         "load-balancer",
         "local",
         "service.NAME",
@@ -114,6 +130,9 @@ fn keys<'a>(schema: &'a Value, table: &str, found: &mut Vec<(String, &'a str, &'
     {
         keys(schema, &reading::join(table, "NAME"), found);
     }
+    if let Some(element) = schema.get("items") {
+        keys(element, &format!("{table}[]"), found);
+    }
 }
 
 #[test]
@@ -123,9 +142,24 @@ fn the_page_about_the_file_has_every_key_with_its_range_and_default() {
     let (schema, mut found, mut missing) = (json_schema(), Vec::new(), Vec::new());
     keys(&schema, "", &mut found);
     for (table, key, schema) in found {
-        let path = reading::join(&table, key);
-        if schema["type"] == "object" && schema.get("properties").is_some() || key == "service" {
-            let headed = [format!("[{path}]\n"), format!("[{path}.NAME]\n")];
+        // Both tiers have the same keys, and one section says them.
+        let tier = |path: String| path.replace(".private", ".public");
+        let (table, path) = (tier(table.clone()), tier(reading::join(&table, key)));
+        if schema["type"] == "object" && (key != "args" && key != "env")
+            || schema["items"].get("properties").is_some()
+        {
+            // A table that has nothing but tables needs no section of its own.
+            let has_tables_only = schema["properties"]
+                .as_object()
+                .is_some_and(|keys| keys.values().all(|key| key["type"] == "object"));
+            if has_tables_only {
+                continue;
+            }
+            let headed = [
+                format!("[{path}]\n"),
+                format!("[{path}.NAME]\n"),
+                format!("[[{path}]]\n"),
+            ];
             if !headed
                 .iter()
                 .any(|header| page.contains(&format!("# {header}")))
@@ -136,7 +170,10 @@ fn the_page_about_the_file_has_every_key_with_its_range_and_default() {
         }
         let section = match table.as_str() {
             "" => page.split("## At the top\n").nth(1),
-            table => page.split(&format!("# [{table}]\n")).nth(1),
+            table => match table.strip_suffix("[]") {
+                Some(list) => page.split(&format!("# [[{list}]]\n")).nth(1),
+                None => page.split(&format!("# [{table}]\n")).nth(1),
+            },
         };
         let section = section
             .unwrap_or_default()
@@ -185,7 +222,7 @@ fn the_examples_on_that_page_are_accepted() {
         .skip(1)
         .map(|rest| rest.split("```").next().unwrap())
         .collect();
-    assert_eq!(examples.len(), 2);
+    assert_eq!(examples.len(), 3);
     for example in examples {
         Config::parse(example, "landfall.toml").unwrap_or_else(|errors| panic!("{errors}"));
     }

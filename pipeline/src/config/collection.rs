@@ -68,6 +68,12 @@ impl<T: Setting> Setting for Vec<T> {
     fn json(&self) -> Json {
         self.iter().map(Setting::json).collect()
     }
+
+    fn check(&self, field: &Field, problems: &mut Vec<Problem>) {
+        for (index, value) in self.iter().enumerate() {
+            value.check(&field.inside(format!("{}[{index}]", field.at)), problems);
+        }
+    }
 }
 
 /// What may be the name in a table of names.

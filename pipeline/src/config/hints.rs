@@ -1,5 +1,6 @@
 //! What to do about a fault: the nearest right key, the word that was meant, a block that would do.
 
+use std::cmp::Reverse;
 use std::net::Ipv4Addr;
 
 use serde_json::Value;
@@ -25,6 +26,15 @@ const OTHER_NAMES: &[(&str, &str)] = &[
     ("stage", "target"),
     ("status", "matcher"),
     ("command", "before"),
+    ("security-groups", "security-group"),
+    ("network-acl", "acl"),
+    ("acls", "acl"),
+    ("rules", "rule"),
+    ("entries", "entry"),
+    ("routes", "route"),
+    ("port", "ports"),
+    ("peer", "from"),
+    ("cidr", "from"),
 ];
 
 /// The hint for a key that its table does not have, and the key that was meant, if that is clear.
@@ -38,10 +48,13 @@ pub(crate) fn for_unknown(key: &str, table: &str, known: &[String]) -> (String, 
     if let Some(meant) = synonym.or_else(|| nearest(&key, words(), 0.8)) {
         return (format!("did you mean `{meant}`?"), Some(meant.to_owned()));
     }
-    if let Some(home) = tables_with(&key).iter().find(|home| *home != table) {
+    if let Some(home) = tables_with(&key, table).iter().find(|home| *home != table) {
         let hint = match home.as_str() {
             "" => format!("`{key}` belongs at the top of the file, before the first [table]"),
-            home => format!("`{key}` belongs in [{home}]"),
+            home => match home.strip_suffix("[]") {
+                Some(list) => format!("`{key}` belongs in [[{list}]]"),
+                None => format!("`{key}` belongs in [{home}]"),
+            },
         };
         return (hint, Some(key));
     }
@@ -74,6 +87,14 @@ pub(crate) fn for_missing(at: &str) -> String {
     match at {
         "stack" => "name the stack in the first line: stack = \"my-app\"".to_owned(),
         "service" => "describe the service:\n\n  [service.web]\n  port = 8000".to_owned(),
+        at if at.contains(".expect[") => {
+            "write who connects to whom: from = \"internet\", to = \"bastion\", port = 22"
+                .to_owned()
+        }
+        at if at.ends_with(".number") => {
+            "give it a place in the order: number = 50 comes before the derived ones".to_owned()
+        }
+        at if at.ends_with(".action") => "write action = \"deny\" or \"allow\"".to_owned(),
         at if at.ends_with(".port") => {
             "name the port that the container listens on: port = 8000".to_owned()
         }
@@ -117,6 +138,21 @@ pub(crate) fn as_label(text: &str, longest: usize) -> Option<String> {
     (!label.is_empty()).then(|| label.to_owned())
 }
 
+/// The hint for a name that nothing in the stack has.
+pub(crate) fn for_name(name: &str, known: &[String]) -> String {
+    match nearest(
+        &name.to_lowercase(),
+        known.iter().map(String::as_str),
+        ALIKE,
+    ) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => {
+            let quoted: Vec<_> = known.iter().map(|name| format!("`{name}`")).collect();
+            format!("there are {}", quoted.join(", "))
+        }
+    }
+}
+
 fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>, alike: f64) -> Option<&'a str> {
     known
         .map(|one| {
@@ -131,15 +167,20 @@ fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>, alike: f64) -> 
         .map(|(_, one)| one)
 }
 
-/// The tables that have a key of this name, the outermost first: `network`, `service.NAME.scale`.
-fn tables_with(key: &str) -> Vec<String> {
+/// The tables that have a key of this name: those that lie nearest to the given one first, and of them the
+/// outermost: `network`, `service.NAME.scale`.
+fn tables_with(key: &str, near: &str) -> Vec<String> {
     let mut found = Vec::new();
     walk(&json_schema(), "", &mut |table, name| {
         if name == key {
             found.push(table.to_owned());
         }
     });
-    found.sort_by_key(|table| table.matches('.').count());
+    let shared = |table: &String| {
+        let both = table.split('.').zip(near.split('.'));
+        both.take_while(|(a, b)| a == b).count()
+    };
+    found.sort_by_key(|table| (Reverse(shared(table)), table.matches('.').count()));
     found
 }
 
@@ -156,5 +197,8 @@ pub(crate) fn walk(schema: &Value, table: &str, visit: &mut impl FnMut(&str, &st
         .flat_map(|all| all.values())
     {
         walk(schema, &inside("NAME"), visit);
+    }
+    if let Some(element) = schema.get("items") {
+        walk(element, &format!("{table}[]"), visit);
     }
 }

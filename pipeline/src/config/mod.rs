@@ -9,6 +9,10 @@ mod collection;
 mod fault;
 mod file;
 mod hints;
+mod own;
+mod own_rules;
+#[cfg(test)]
+mod own_tests;
 mod reading;
 mod rules;
 mod schema;
@@ -27,10 +31,15 @@ use landfall_provider::{Port, ResourceName, Stack, StackName};
 
 pub use self::collection::Commands;
 pub use self::fault::{ConfigErrors, Fault, Problem};
+pub use self::own::{
+    Acl, AclEntry, Acls, Expectation, GroupRule, Peer, Route, RouteTable, RouteTables, RouteVia,
+    SecurityGroup, Spot,
+};
 pub use self::schema::json_schema;
 
-use self::table::table;
+use self::table::{defaults, table};
 use crate::region::Region;
+use crate::stack::StackError;
 
 table! {
     /// A stack: one web service, its network and its load balancer.
@@ -71,6 +80,14 @@ table! {
         pub bastion: Option<Bastion> = Default(None),
         /// Whether S3 is reached by a gateway endpoint instead of a NAT gateway. It costs nothing.
         pub s3_endpoint: bool = Default(true),
+        /// Rules of one's own for security groups, by group: `balancer`, `bastion` or a service.
+        pub security_group: BTreeMap<ResourceName, SecurityGroup> = Default(BTreeMap::new()),
+        /// Entries of one's own for the network ACLs.
+        pub acl: Acls = Default(Acls::default()),
+        /// Routes of one's own.
+        pub route_table: RouteTables = Default(RouteTables::default()),
+        /// What has to be reachable, or must not be, beside what always holds.
+        pub expect: Vec<Expectation> = Default(Vec::new()),
     }
 }
 
@@ -211,8 +228,10 @@ impl Config {
         if problems.is_empty() {
             // What only shows when the network is laid out: too many entries for a network ACL.
             let mut scratch = Stack::new(self.stack.clone());
-            if let Err(error) = crate::stack::add_network(self, &mut scratch) {
-                problems.push(Problem::new("network", error));
+            match crate::stack::add_network(self, &mut scratch) {
+                Ok(_) => {}
+                Err(StackError::Config(found)) => problems.extend(found),
+                Err(error) => problems.push(Problem::new("network", error)),
             }
         }
         problems
@@ -237,18 +256,6 @@ impl Bastion {
             ..Self::blank()
         }
     }
-}
-
-macro_rules! defaults {
-    ($($table:ty),+) => {
-        $(
-            impl Default for $table {
-                fn default() -> Self {
-                    Self::blank()
-                }
-            }
-        )+
-    };
 }
 
 defaults!(Network, LoadBalancer, ImageSource, Health, Scale, Local);

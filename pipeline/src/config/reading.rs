@@ -52,7 +52,7 @@ impl Reading {
             .collect();
         for problem in problems {
             let follows = problem.at.iter().any(|at| faulty.contains(at));
-            if !follows {
+            if !follows && !self.is_misplaced(&problem) {
                 self.problems.push((self.span_of(&problem.at), problem));
             }
         }
@@ -62,12 +62,7 @@ impl Reading {
     pub(crate) fn into_problems(mut self) -> Vec<(Span, Problem)> {
         for problem in std::mem::take(&mut self.missing).into_iter().rev() {
             // Who is told that a key is misspelt need not be told that it is missing.
-            let key = problem.at[0].rsplit('.').next();
-            if !self
-                .misplaced
-                .iter()
-                .any(|misplaced| Some(misplaced.as_str()) == key)
-            {
+            if !self.is_misplaced(&problem) {
                 let span = self.span_of(&problem.at);
                 self.problems.insert(0, (span, problem));
             }
@@ -75,6 +70,13 @@ impl Reading {
         let mut problems = self.problems;
         problems.sort_by_key(|(span, _)| span.start);
         problems
+    }
+
+    /// Whether one of the keys that it is about stands in the wrong place or with a slip.
+    fn is_misplaced(&self, problem: &Problem) -> bool {
+        let key = |at: &String| at.rsplit('.').next().map(str::to_owned);
+        let mut keys = problem.at.iter().filter_map(key);
+        keys.any(|key| self.misplaced.contains(&key))
     }
 
     /// Where a problem is shown: at its first key that the document has, else at the table around it.
@@ -159,10 +161,7 @@ impl Reading {
     /// Notes every key that is still in the table as unknown, with the nearest of the known ones.
     pub(crate) fn refuse_unknown(&mut self, table: Table<'_>, at: &str, known: &[String]) {
         for (key, _) in table {
-            let place = match at {
-                "" => "at the top of the file".to_owned(),
-                at => format!("in [{at}]"),
-            };
+            let place = in_table(at);
             let message = format!("unknown key `{}` {place}", key.name);
             let (hint, meant) = hints::for_unknown(&key.name, at, known);
             self.misplaced.extend(meant);
@@ -173,13 +172,19 @@ impl Reading {
 
     /// Notes a key that has to be there and is not.
     pub(crate) fn missing(&mut self, at: &str, table: &str) {
-        let place = match table {
-            "" => "at the top of the file".to_owned(),
-            table => format!("in [{table}]"),
-        };
+        let place = in_table(table);
         let key = at.rsplit('.').next().unwrap_or(at);
         let problem = Problem::new(at, format_args!("there is no `{key}` {place}"));
         self.missing.push(problem.hint(hints::for_missing(at)));
+    }
+}
+
+/// A table by its header; one of a list of tables is `[[network.expect]]`.
+fn in_table(at: &str) -> String {
+    match at.strip_suffix(']').and_then(|at| at.rsplit_once('[')) {
+        Some((list, _)) => format!("in [[{list}]]"),
+        None if at.is_empty() => "at the top of the file".to_owned(),
+        None => format!("in [{at}]"),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use ipnet::Ipv4Net;
 use landfall_network::{LayoutError, layout};
 
 use super::fault::Problem;
@@ -18,7 +19,10 @@ pub(crate) trait Rules {
 const LONGEST_TARGET_GROUP: usize = 32;
 
 /// The security groups that are no service's.
-const RESERVED: [&str; 2] = ["balancer", "bastion"];
+pub(crate) const GROUPS: [&str; 2] = ["balancer", "bastion"];
+
+/// What has a meaning of its own where somebody who connects is named.
+const SPOTS: [&str; 4] = ["internet", "lb", "nat-gateway", "s3"];
 
 impl Rules for Config {
     fn rules(&self, _: &str, problems: &mut Vec<Problem>) {
@@ -38,7 +42,16 @@ impl Rules for Config {
         }
         for (index, name) in self.service.keys().enumerate() {
             let at = format!("service.{name}");
-            if RESERVED.contains(&name.as_str()) {
+            if SPOTS.contains(&name.as_str()) {
+                problems.push(
+                    Problem::new(
+                        &at,
+                        format_args!("a service cannot be called `{name}`: it would be taken for something else where connections are spoken of"),
+                    )
+                    .hint("give it another name, such as `web`"),
+                );
+            }
+            if GROUPS.contains(&name.as_str()) {
                 problems.push(
                     Problem::new(&at, format_args!("a service cannot be called `{name}`: its security group would be the {name}'s"))
                         .hint("give it another name, such as `web`"),
@@ -65,6 +78,7 @@ impl Rules for Config {
                 );
             }
         }
+        self.own_rules(problems);
     }
 }
 
@@ -77,6 +91,7 @@ impl Rules for Network {
                     .hint("zones = 2, or leave the key out"),
             );
         }
+        self.own_routes(at, problems);
         // A wrong number of zones has been noted by its range.
         let count = self.zones.clamp(1, 6) as usize;
         if let Err(error) = layout(self.cidr, count) {
@@ -110,16 +125,8 @@ impl Rules for Bastion {
                     .and(&allow)
                     .hint("name the addresses that you log in from, such as \"203.0.113.7/32\""),
                 );
-            } else if *net != net.trunc() {
-                problems.push(
-                    Problem::new(&at, format_args!("`{net}` has host bits set"))
-                        .and(&allow)
-                        .hint(format_args!(
-                            "the network is \"{}\"; for one address write \"{}/32\"",
-                            net.trunc(),
-                            net.addr()
-                        )),
-                );
+            } else {
+                problems.extend(host_bits(*net, at).map(|problem| problem.and(&allow)));
             }
         }
     }
@@ -309,6 +316,17 @@ impl Rules for Scale {
             problems.push(Problem::new(desired, order).and(min).and(max).hint(hint));
         }
     }
+}
+
+/// Notes a block whose address is not its first.
+pub(crate) fn host_bits(net: Ipv4Net, at: impl Into<String>) -> Option<Problem> {
+    (net != net.trunc()).then(|| {
+        Problem::new(at, format_args!("`{net}` has host bits set")).hint(format_args!(
+            "the network is \"{}\"; for one address write \"{}/32\"",
+            net.trunc(),
+            net.addr()
+        ))
+    })
 }
 
 /// AWS's own form: a family and a size, `t3.micro`.

@@ -286,25 +286,31 @@ impl Setting for Platform {
 /// Makes an enum readable: one word per variant.
 macro_rules! words {
     ($name:ty, $what:literal: $($word:literal = $variant:path),+ $(,)?) => {
-        impl Setting for $name {
-            fn read(value: &mut Value<'_>, field: &Field, reading: &mut Reading) -> Option<Self> {
+        impl $crate::config::setting::Setting for $name {
+            fn read(
+                value: &mut toml_span::Value<'_>,
+                field: &$crate::config::setting::Field,
+                reading: &mut $crate::config::reading::Reading,
+            ) -> Option<Self> {
                 let text = reading.text(value, &field.at, $what)?;
                 match text.as_str() {
                     $($word => Some($variant),)+
                     _ => {
-                        let problem = Problem::new(&field.at, format_args!("`{text}` is not {}", $what));
-                        reading.fault(value.span, problem.hint(hints::for_word(&text, &[$($word),+])));
+                        let message = format!("`{text}` is not {}", $what);
+                        let problem = $crate::config::fault::Problem::new(&field.at, message);
+                        let hint = $crate::config::hints::for_word(&text, &[$($word),+]);
+                        reading.fault(value.span, problem.hint(hint));
                         None
                     }
                 }
             }
 
-            fn schema(_: &Field, _: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "type": "string", "enum": [$($word),+] })
+            fn schema(_: &$crate::config::setting::Field, _: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": "string", "enum": [$($word),+] })
             }
 
-            fn json(&self) -> Json {
-                json!(match self { $($variant => $word),+ })
+            fn json(&self) -> serde_json::Value {
+                serde_json::json!(match self { $($variant => $word),+ })
             }
         }
     };
@@ -315,3 +321,5 @@ words!(
     BuilderChoice, "a builder":
     "auto" = BuilderChoice::Auto, "engine" = BuilderChoice::Engine, "daemonless" = BuilderChoice::Daemonless,
 );
+
+pub(crate) use words;

@@ -121,4 +121,17 @@ pub(crate) enum Presence {
     Default,
 }
 
-pub(crate) use table;
+/// Makes tables whose every key has a default, or a stand-in, defaults themselves.
+macro_rules! defaults {
+    ($($table:ty),+) => {
+        $(
+            impl Default for $table {
+                fn default() -> Self {
+                    Self::blank()
+                }
+            }
+        )+
+    };
+}
+
+pub(crate) use {defaults, table};

@@ -1,0 +1,261 @@
+//! Rules of one's own: what the file adds to, or puts in the place of, what follows from the declared ports.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use landfall_network::{AclAction, PortRange, Protocol};
+use landfall_provider::{Port, ResourceName};
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::{Value as Json, json};
+use toml_span::Value;
+use toml_span::value::ValueInner;
+
+use super::fault::Problem;
+use super::hints;
+use super::reading::Reading;
+use super::setting::{Field, Setting, words};
+use super::table::{defaults, table};
+
+table! {
+    /// A security group: its rules, beside those that follow from the declared ports or instead of them.
+    pub struct SecurityGroup {
+        /// Whether the rules that follow from the declared ports are there too.
+        pub derive: bool = Default(true),
+        /// Rules of one's own; each lets something through.
+        pub rule: Vec<GroupRule> = Default(Vec::new()),
+    }
+}
+
+table! {
+    /// A rule of a security group: `from` somebody inwards, or `to` somebody outwards.
+    pub struct GroupRule {
+        /// Who may connect: an IPv4 block, or a group: `balancer`, `bastion` or a service.
+        pub from: Option<Peer> = Default(None),
+        /// Who may be connected to: an IPv4 block, or a group: `balancer`, `bastion` or a service.
+        pub to: Option<Peer> = Default(None),
+        /// The protocol.
+        pub protocol: Protocol = Default(Protocol::Tcp),
+        /// The port that is connected to, or a range of them: `8000` or `"8000-8100"`. Only TCP and UDP have ports.
+        pub ports: Option<PortRange> = Default(None),
+        /// What it is for, as the provider's console shows it.
+        pub description: String = Default("Own rule of landfall.toml".to_owned()),
+    }
+}
+
+table! {
+    /// The network ACLs: one for the public subnets, one for the private ones.
+    pub struct Acls {
+        /// The ACL of the public subnets: balancer, NAT gateways, bastion.
+        pub public: Acl = Default(Acl::blank()),
+        /// The ACL of the private subnets: the instances.
+        pub private: Acl = Default(Acl::blank()),
+    }
+}
+
+table! {
+    /// A network ACL: its entries, beside those that follow from the declared ports or instead of them.
+    pub struct Acl {
+        /// Whether the entries that follow from the declared ports are there too; their numbers start at 100.
+        pub derive: bool = Default(true),
+        /// Entries of one's own.
+        pub entry: Vec<AclEntry> = Default(Vec::new()),
+    }
+}
+
+table! {
+    /// An entry of a network ACL: packets `from` a block inwards, or `to` a block outwards. ACLs forget: answers need entries too.
+    pub struct AclEntry {
+        /// Its place in the order, per direction. The lowest that matches decides.
+        pub number: u32 = Needed(1) in 1..=32766,
+        /// What happens to a packet that matches.
+        pub action: AclAction = Needed(AclAction::Allow),
+        /// Where a packet that enters a subnet comes from: an IPv4 block.
+        pub from: Option<Ipv4Net> = Default(None),
+        /// Where a packet that leaves a subnet goes to: an IPv4 block.
+        pub to: Option<Ipv4Net> = Default(None),
+        /// The protocol.
+        pub protocol: Protocol = Default(Protocol::Tcp),
+        /// The port that the packet goes to, or a range of them: `8000` or `"1024-65535"`. Only TCP and UDP have ports.
+        pub ports: Option<PortRange> = Default(None),
+    }
+}
+
+table! {
+    /// The route tables: one for the public subnets, and one for each private subnet.
+    pub struct RouteTables {
+        /// The table of the public subnets.
+        pub public: RouteTable = Default(RouteTable::blank()),
+        /// Every private subnet's table.
+        pub private: RouteTable = Default(RouteTable::blank()),
+    }
+}
+
+table! {
+    /// A route table: its routes, beside the derived one to the internet or instead of it.
+    pub struct RouteTable {
+        /// Whether the derived route to the internet is there too. The VPC's own route always is.
+        pub derive: bool = Default(true),
+        /// Routes of one's own. The longest prefix wins.
+        pub route: Vec<Route> = Default(Vec::new()),
+    }
+}
+
+table! {
+    /// A route.
+    pub struct Route {
+        /// The addresses that it is for: an IPv4 block outside of the VPC's own.
+        pub destination: Ipv4Net = Needed(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0)),
+        /// Where packets to them go. A NAT gateway is that of the subnet's zone, or the only one.
+        pub via: RouteVia = Needed(RouteVia::InternetGateway),
+    }
+}
+
+table! {
+    /// What has to be reachable, or must not be. A plan that breaks it is refused.
+    pub struct Expectation {
+        /// Who connects: `internet`, an address or a block, `balancer`, `bastion`, a service or one instance of it, such as `web/1`.
+        pub from: Spot = Needed(Spot("internet".to_owned())),
+        /// Who is connected to, in the same words.
+        pub to: Spot = Needed(Spot("balancer".to_owned())),
+        /// The TCP port that is connected to.
+        pub port: Port = Needed(Port::new(80).expect("80 is a port")),
+        /// Whether the connection is to come about.
+        pub reachable: bool = Default(true),
+    }
+}
+
+defaults!(SecurityGroup, GroupRule, Acls, Acl, RouteTables, RouteTable);
+
+/// Where a route of one's own leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RouteVia {
+    /// The VPC's internet gateway.
+    InternetGateway,
+    /// The NAT gateway of the subnet's zone, or the only one.
+    NatGateway,
+}
+
+words!(RouteVia, "the target of a route": "internet-gateway" = RouteVia::InternetGateway, "nat-gateway" = RouteVia::NatGateway);
+words!(AclAction, "an action": "allow" = AclAction::Allow, "deny" = AclAction::Deny);
+words!(
+    Protocol, "a protocol":
+    "tcp" = Protocol::Tcp, "udp" = Protocol::Udp, "icmp" = Protocol::Icmp, "all" = Protocol::All,
+);
+
+/// The other end of a security group's rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Peer {
+    /// These addresses.
+    Cidr(Ipv4Net),
+    /// The members of this group: `balancer`, `bastion` or a service's name.
+    Group(ResourceName),
+}
+
+/// What is neither a name nor begins with a letter is meant as an address.
+pub(crate) fn is_address(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_digit()) || text.contains(':')
+}
+
+impl Setting for Peer {
+    fn read(value: &mut Value<'_>, field: &Field, reading: &mut Reading) -> Option<Self> {
+        let text = reading.text(value, &field.at, "an address block or a group in quotes")?;
+        let read = if is_address(&text) {
+            let problem = Problem::new(&field.at, format_args!("`{text}` is not an IPv4 block"));
+            let cidr = text.parse().map(Self::Cidr);
+            cidr.map_err(|_| problem.hint(hints::for_cidr(&text)))
+        } else {
+            let group = ResourceName::new(&text).map(Self::Group);
+            group.map_err(|_| {
+                let message = format!("`{text}` is neither an IPv4 block nor a security group");
+                let hint = "write \"0.0.0.0/0\", or \"balancer\", \"bastion\" or a service's name";
+                Problem::new(&field.at, message).hint(hint)
+            })
+        };
+        read.map_err(|problem| reading.fault(value.span, problem))
+            .ok()
+    }
+
+    fn schema(_: &Field, _: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string" })
+    }
+
+    fn json(&self) -> Json {
+        match self {
+            Self::Cidr(cidr) => json!(cidr),
+            Self::Group(name) => json!(name),
+        }
+    }
+}
+
+/// Somebody who connects or is connected to, as it is written: `internet`, `203.0.113.9`, `web/1`.
+///
+/// Which words there are is a matter of the stack: [`Config::check`](super::Config::check) knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spot(pub String);
+
+impl Setting for Spot {
+    fn read(value: &mut Value<'_>, field: &Field, reading: &mut Reading) -> Option<Self> {
+        reading
+            .text(value, &field.at, "a name or an address in quotes")
+            .map(Self)
+    }
+
+    fn schema(_: &Field, _: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string" })
+    }
+
+    fn json(&self) -> Json {
+        json!(self.0)
+    }
+}
+
+impl Setting for PortRange {
+    fn read(value: &mut Value<'_>, field: &Field, reading: &mut Reading) -> Option<Self> {
+        if value.as_integer().is_some() {
+            return Port::read(value, field, reading).map(Self::one);
+        }
+        let text = match value.take() {
+            ValueInner::String(text) => text,
+            other => {
+                let what = "a port or a range of ports";
+                let hint = Some("write 8000 or \"8000-8100\"".to_owned());
+                reading.unfit(value.span, &field.at, what, &other, hint);
+                return None;
+            }
+        };
+        let range = port_range(&text);
+        if range.is_none() {
+            let message = format!("`{text}` is not a range of ports; ports are 1 to 65535");
+            let hint = match text.parse::<u16>() {
+                Ok(1..) => format!("write {text} without quotes"),
+                _ => "write the first and the last, such as \"8000-8100\"".to_owned(),
+            };
+            reading.fault(value.span, Problem::new(&field.at, message).hint(hint));
+        }
+        range
+    }
+
+    fn schema(_: &Field, _: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": ["integer", "string"],
+            "minimum": 1,
+            "maximum": u16::MAX,
+            "pattern": "^[0-9]{1,5}-[0-9]{1,5}$",
+        })
+    }
+
+    fn json(&self) -> Json {
+        if self.from == self.to {
+            json!(self.from)
+        } else {
+            json!(self.to_string())
+        }
+    }
+}
+
+/// `8000-8100`; zero may be the first, since rules about all ports are written so.
+fn port_range(text: &str) -> Option<PortRange> {
+    let (from, to) = text.split_once('-')?;
+    let (from, to) = (from.trim().parse().ok()?, to.trim().parse().ok()?);
+    (from <= to).then_some(PortRange { from, to })
+}

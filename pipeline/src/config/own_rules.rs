@@ -1,0 +1,235 @@
+//! What rules of one's own may not say.
+
+use std::collections::BTreeSet;
+
+use ipnet::Ipv4Net;
+use landfall_network::{Direction, NatMode, PortRange, Protocol};
+use landfall_provider::ResourceName;
+
+use super::fault::Problem;
+use super::hints;
+use super::own::{
+    Acl, AclEntry, Acls, Expectation, GroupRule, Peer, Route, RouteTable, RouteTables, RouteVia,
+    SecurityGroup,
+};
+use super::reading::join;
+use super::rules::{GROUPS, Rules, host_bits};
+use super::{Config, Network};
+
+/// The longest description of a rule that AWS takes.
+///
+/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_IpRange.html>
+const LONGEST_DESCRIPTION: usize = 255;
+
+impl Config {
+    /// Rules that name what only the whole configuration knows.
+    pub(crate) fn own_rules(&self, problems: &mut Vec<Problem>) {
+        let groups = self.group_names();
+        let missing = |name: &ResourceName, at: String| {
+            (!groups.iter().any(|group| group == name.as_str())).then(|| {
+                Problem::new(at, format_args!("there is no security group `{name}`"))
+                    .hint(hints::for_name(name.as_str(), &groups))
+            })
+        };
+        for (name, group) in &self.network.security_group {
+            let at = format!("network.security-group.{name}");
+            problems.extend(missing(name, at.clone()));
+            for (index, rule) in group.rule.iter().enumerate() {
+                for (key, peer) in [("from", &rule.from), ("to", &rule.to)] {
+                    if let Some(Peer::Group(peer)) = peer {
+                        problems.extend(missing(peer, format!("{at}.rule[{index}].{key}")));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The security groups that there will be.
+    pub(crate) fn group_names(&self) -> Vec<String> {
+        let fixed = GROUPS
+            .iter()
+            .filter(|name| **name != "bastion" || self.network.bastion.is_some())
+            .map(|name| (*name).to_owned());
+        fixed
+            .chain(self.service.keys().map(ToString::to_string))
+            .collect()
+    }
+}
+
+impl Network {
+    /// Routes that this network cannot have.
+    pub(crate) fn own_routes(&self, at: &str, problems: &mut Vec<Problem>) {
+        for (tier, table) in [
+            ("public", &self.route_table.public),
+            ("private", &self.route_table.private),
+        ] {
+            for (index, route) in table.route.iter().enumerate() {
+                let at = format!("{}.{tier}.route[{index}]", join(at, "route-table"));
+                let destination = route.destination;
+                if self.cidr.contains(&destination) {
+                    problems.push(
+                        Problem::new(
+                            join(&at, "destination"),
+                            format_args!("`{destination}` lies inside of the VPC's own addresses, {}", self.cidr),
+                        )
+                        .hint("packets inside of the VPC need no route: every table has one to its addresses"),
+                    );
+                }
+                if route.via == RouteVia::NatGateway && tier == "public" {
+                    problems.push(
+                        Problem::new(
+                            join(&at, "via"),
+                            "the NAT gateways stand in the public subnets themselves",
+                        )
+                        .hint("write via = \"internet-gateway\""),
+                    );
+                } else if route.via == RouteVia::NatGateway && self.nat == NatMode::None {
+                    problems.push(
+                        Problem::new(
+                            join(&at, "via"),
+                            "there is no NAT gateway: `nat` is \"none\"",
+                        )
+                        .hint("set nat = \"per-zone\" or \"single\" in [network]"),
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Which way it goes, by which of `from` and `to` is given; a problem unless it is exactly one of them.
+fn direction(from: bool, to: bool, at: &str) -> Result<Direction, Problem> {
+    match (from, to) {
+        (true, false) => Ok(Direction::Ingress),
+        (false, true) => Ok(Direction::Egress),
+        (true, true) => Err(Problem::new(
+            join(at, "to"),
+            "it has `from` and `to`, and is for one direction",
+        )
+        .hint("write two: one for what comes in `from`, one for what goes out `to`")),
+        (false, false) => Err(Problem::new(at, "it says neither `from` nor `to`")
+            .and(join(at, "from"))
+            .and(join(at, "to"))
+            .hint("from = \"…\" lets in, to = \"…\" lets out")),
+    }
+}
+
+/// Ports where the protocol has some, and only there.
+fn ports(protocol: Protocol, ports: Option<PortRange>, at: &str) -> Option<Problem> {
+    match (protocol, ports) {
+        (Protocol::Tcp | Protocol::Udp, None) => Some(
+            Problem::new(at, "it says no `ports`")
+                .and(join(at, "ports"))
+                .hint("ports = 8000, ports = \"8000-8100\", or all of them: \"0-65535\""),
+        ),
+        (Protocol::Icmp | Protocol::All, Some(_)) => Some(
+            Problem::new(join(at, "ports"), "only TCP and UDP have ports")
+                .hint("leave `ports` out"),
+        ),
+        _ => None,
+    }
+}
+
+impl Rules for SecurityGroup {
+    fn rules(&self, _: &str, _: &mut Vec<Problem>) {}
+}
+
+impl Rules for GroupRule {
+    fn rules(&self, at: &str, problems: &mut Vec<Problem>) {
+        problems.extend(direction(self.from.is_some(), self.to.is_some(), at).err());
+        problems.extend(ports(self.protocol, self.ports, at));
+        for (key, peer) in [("from", &self.from), ("to", &self.to)] {
+            if let Some(Peer::Cidr(cidr)) = peer {
+                problems.extend(host_bits(*cidr, join(at, key)));
+            }
+        }
+        let good = |c: char| c.is_ascii_alphanumeric() || " ._-:/()#,@[]+=&;{}!$*".contains(c);
+        if self.description.is_empty()
+            || self.description.len() > LONGEST_DESCRIPTION
+            || !self.description.chars().all(good)
+        {
+            problems.push(
+                Problem::new(
+                    join(at, "description"),
+                    "a description has 1 to 255 ASCII letters, digits, spaces and ._-:/()#,@[]+=&;{}!$*",
+                )
+                .hint("AWS takes no others"),
+            );
+        }
+    }
+}
+
+impl Rules for Acls {
+    fn rules(&self, _: &str, _: &mut Vec<Problem>) {}
+}
+
+impl Rules for Acl {
+    fn rules(&self, at: &str, problems: &mut Vec<Problem>) {
+        let mut seen = BTreeSet::new();
+        for (index, entry) in self.entry.iter().enumerate() {
+            let Some(direction) = entry.direction() else {
+                continue;
+            };
+            if !seen.insert((direction, entry.number)) {
+                problems.push(
+                    Problem::new(
+                        format!("{at}.entry[{index}].number"),
+                        format_args!(
+                            "{direction} has two entries with the number {}",
+                            entry.number
+                        ),
+                    )
+                    .hint("give one of them another number: the lowest that matches decides"),
+                );
+            }
+        }
+    }
+}
+
+impl AclEntry {
+    /// Which way its packets go; `None` where it does not say so.
+    pub(crate) fn direction(&self) -> Option<Direction> {
+        direction(self.from.is_some(), self.to.is_some(), "").ok()
+    }
+}
+
+impl Rules for AclEntry {
+    fn rules(&self, at: &str, problems: &mut Vec<Problem>) {
+        problems.extend(direction(self.from.is_some(), self.to.is_some(), at).err());
+        problems.extend(ports(self.protocol, self.ports, at));
+        for (key, cidr) in [("from", self.from), ("to", self.to)] {
+            problems.extend(cidr.and_then(|cidr: Ipv4Net| host_bits(cidr, join(at, key))));
+        }
+    }
+}
+
+impl Rules for RouteTables {
+    fn rules(&self, _: &str, _: &mut Vec<Problem>) {}
+}
+
+impl Rules for RouteTable {
+    fn rules(&self, at: &str, problems: &mut Vec<Problem>) {
+        let mut seen = BTreeSet::new();
+        for (index, route) in self.route.iter().enumerate() {
+            if !seen.insert(route.destination) {
+                problems.push(
+                    Problem::new(
+                        format!("{at}.route[{index}].destination"),
+                        format_args!("there are two routes to `{}`", route.destination),
+                    )
+                    .hint("keep one of them"),
+                );
+            }
+        }
+    }
+}
+
+impl Rules for Route {
+    fn rules(&self, at: &str, problems: &mut Vec<Problem>) {
+        problems.extend(host_bits(self.destination, join(at, "destination")));
+    }
+}
+
+impl Rules for Expectation {
+    fn rules(&self, _: &str, _: &mut Vec<Problem>) {}
+}
