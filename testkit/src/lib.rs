@@ -1,9 +1,11 @@
-//! What tests need: a provider in virtual time, container engines to build with, a service to deploy.
+//! What tests need: a provider in virtual time, an endpoint in the place of AWS, container engines to build with, a
+//! service to deploy.
 //! Never published.
 
 #[cfg(unix)]
 pub mod engines;
 pub mod http;
+pub mod scripted;
 #[cfg(unix)]
 pub mod service;
 pub mod sim;

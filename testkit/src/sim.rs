@@ -7,7 +7,7 @@
 mod faults;
 mod provider;
 mod state;
-mod times;
+pub(crate) mod times;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
