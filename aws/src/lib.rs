@@ -19,5 +19,5 @@ mod tags;
 pub use call::during;
 pub use checks::Check;
 pub use name::{short_name, token};
-pub use session::{Aws, AwsOptions, Identity};
+pub use session::{Aws, AwsOptions, Identity, Keys};
 pub use tags::{OWNER_NAME, OWNER_STACK, Owner};

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_sts::config::Credentials;
 use aws_smithy_http_client::tls;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use landfall_provider::{Error, ErrorKind, Result};
@@ -36,6 +37,29 @@ pub struct AwsOptions {
     pub region: Option<String>,
     /// The account that it has to be, by its twelve digits; any if not given.
     pub account: Option<String>,
+    /// The URL that every service is asked at, in place of AWS's own and of AWS_ENDPOINT_URL: an emulator's.
+    pub endpoint: Option<String>,
+    /// Keys, in place of any that the settings lead to.
+    pub keys: Option<Keys>,
+}
+
+/// An access key that is not looked for but given.
+#[derive(Clone)]
+pub struct Keys {
+    /// Its id: `AKIA…`.
+    pub id: String,
+    /// What requests are signed with.
+    pub secret: String,
+    /// What belongs to a key that expires.
+    pub session: Option<String>,
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keys")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A session with one account in one region. Cheap to clone; clones share everything.
@@ -160,6 +184,23 @@ async fn load(options: &AwsOptions) -> SdkConfig {
     }
     if let Some(region) = &options.region {
         loader = loader.region(Region::new(region.clone()));
+    }
+    if let Some(endpoint) = &options.endpoint {
+        loader = loader.endpoint_url(endpoint);
+    }
+    if let Some(Keys {
+        id,
+        secret,
+        session,
+    }) = options.keys.clone()
+    {
+        loader = loader.credentials_provider(Credentials::new(
+            id,
+            secret,
+            session,
+            None,
+            "given to Landfall",
+        ));
     }
     let config = loader.load().await;
     // Mode and backoff stay as they were said; only the SDK's own number is raised.
