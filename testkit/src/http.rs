@@ -21,6 +21,18 @@ pub struct Answer {
 /// # Errors
 /// When nobody answers, or not in HTTP.
 pub fn get(url: &str, path: &str) -> io::Result<Answer> {
+    ask("GET", url, path, "")
+}
+
+/// Posts a body, to what [`get`] would ask.
+///
+/// # Errors
+/// As [`get`].
+pub fn post(url: &str, path: &str, body: &str) -> io::Result<Answer> {
+    ask("POST", url, path, body)
+}
+
+fn ask(method: &str, url: &str, path: &str, body: &str) -> io::Result<Answer> {
     let authority = url
         .strip_prefix("http://")
         .and_then(|rest| rest.split('/').next());
@@ -32,7 +44,8 @@ pub fn get(url: &str, path: &str) -> io::Result<Answer> {
     stream.set_read_timeout(Some(PATIENCE))?;
     write!(
         stream,
-        "GET {path} HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
     )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;

@@ -1,10 +1,11 @@
-//! What tests need: a provider in virtual time, an endpoint in the place of AWS, container engines to build with, a
-//! service to deploy.
-//! Never published.
+//! What tests need: a provider in virtual time, an AWS emulator and an endpoint before it, container engines to
+//! build with, a service to deploy. Never published.
 
 #[cfg(unix)]
 pub mod engines;
 pub mod http;
+#[cfg(unix)]
+pub mod moto;
 pub mod scripted;
 #[cfg(unix)]
 pub mod service;

@@ -2,6 +2,8 @@
 //!
 //! A test says what it needs by its name: `needs_docker_…`. One without such a name runs everywhere.
 
+use std::process::Command;
+
 use crate::repo;
 
 /// Something that a machine may lack.
@@ -12,6 +14,8 @@ pub(crate) struct Need {
     programs: &'static [&'static str],
     packages: &'static str,
     root: bool,
+    /// A Python program that puts what the tests run in cargo's target folder, unless it is there.
+    maker: Option<&'static str>,
 }
 
 const NEEDS: &[Need] = &[
@@ -20,36 +24,49 @@ const NEEDS: &[Need] = &[
         programs: &["dockerd", "docker-registry", "busybox"],
         packages: "docker.io docker-registry busybox-static",
         root: true,
+        maker: None,
     },
     Need {
         prefix: "needs_podman_",
         programs: &["podman", "busybox"],
         packages: "podman busybox-static",
         root: true,
+        maker: None,
     },
     Need {
         prefix: "needs_registry_",
         programs: &["docker-registry"],
         packages: "docker-registry",
         root: false,
+        maker: None,
     },
     Need {
         prefix: "needs_nft_",
         programs: &["nft"],
         packages: "nftables",
         root: false,
+        maker: None,
     },
     Need {
         prefix: "needs_busybox_",
         programs: &["busybox"],
         packages: "busybox-static",
         root: false,
+        maker: None,
+    },
+    Need {
+        prefix: "needs_moto_",
+        programs: &["python3"],
+        packages: "python3-venv",
+        root: false,
+        maker: Some("testkit/moto/make.py"),
     },
     Need {
         prefix: "needs_root_",
         programs: &[],
         packages: "",
         root: true,
+        maker: None,
     },
 ];
 
@@ -86,14 +103,32 @@ impl Need {
             remedy: remedies.join(", and "),
         })
     }
+
+    /// Has made what the tests run; what it takes is installed.
+    fn prepare(&self) -> Option<Missing> {
+        let maker = self.maker?;
+        let mut make = Command::new("python3");
+        make.arg(maker)
+            .arg(repo::target())
+            .current_dir(repo::root());
+        repo::output_of(&mut make).err().map(|what| Missing {
+            prefix: self.prefix,
+            what,
+            remedy: format!("it needs {} and PyPI, the first time", self.packages),
+        })
+    }
 }
 
-/// The needs that this machine does not meet.
-pub(crate) fn missing() -> Vec<Missing> {
+/// The needs of these tests that this machine does not meet, after all is made that can be.
+pub(crate) fn missing<'a>(tests: impl Iterator<Item = &'a str> + Clone) -> Vec<Missing> {
     let is_root = repo::is_root();
     NEEDS
         .iter()
-        .filter_map(|need| need.missing(repo::installed, is_root))
+        .filter(|need| tests.clone().any(|test| concerns(need.prefix, test)))
+        .filter_map(|need| {
+            need.missing(repo::installed, is_root)
+                .or_else(|| need.prepare())
+        })
         .collect()
 }
 

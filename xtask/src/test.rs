@@ -55,7 +55,6 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
         .status()
         .is_ok_and(|status| status.success());
     let selection = options.selection();
-    let missing = needs::missing();
     let tests = if nextest {
         listed_by_nextest(&selection)?
     } else {
@@ -67,6 +66,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
             unknown.name
         ));
     }
+    let missing = needs::missing(tests.iter().map(|test| test.name.as_str()));
     let left_out = LeftOut::of(&tests, &missing);
     if options.all && !left_out.0.is_empty() {
         eprint!("{}", left_out.report());

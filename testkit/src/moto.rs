@@ -1,0 +1,202 @@
+//! A private AWS emulator for tests: a moto server of a pinned version, gone with the test that started it.
+//!
+//! It runs in a Python environment in cargo's target folder that is made on first use, from the hashes in
+//! `testkit/moto/requirements.txt`. Needed are `python3` with its `venv`, and PyPI for the first use. Tests
+//! that need it are named `needs_moto_…`.
+//!
+//! moto decides at once and forgives much; what it cannot show, and how often it is called, is seen with a
+//! [scripted endpoint](crate::scripted) before it.
+//! <https://docs.getmoto.org/en/latest/docs/server_mode.html>
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::http::{self, Answer};
+
+/// How long making the environment may take: mostly a download of 40 MB.
+const MAKE: Duration = Duration::from_secs(300);
+/// How long a server may take to listen. A machine that compiles meanwhile needs much of it.
+const START: Duration = Duration::from_secs(60);
+
+/// The account whose credentials a moto server takes anything for.
+pub const ACCOUNT: &str = "123456789012";
+/// A key that moto takes as long as [`Moto::enforce_iam`] was not called.
+pub const ACCESS_KEY: (&str, &str) = ("AKIAIOSFODNN7EXAMPLE", "not-a-secret");
+/// The region that tests are in, unless they are about regions.
+pub const REGION: &str = "eu-central-1";
+
+/// A moto server with nothing in it but the default VPC of each region.
+#[derive(Debug)]
+pub struct Moto {
+    address: SocketAddr,
+    python: PathBuf,
+    dir: tempfile::TempDir,
+    /// Ended when dropped; and by itself when its standard input closes, if the test is killed.
+    _server: Child,
+}
+
+impl Moto {
+    /// Starts one, and makes its environment first if there is none.
+    ///
+    /// # Errors
+    /// When Python or PyPI are missing, or the server does not come up; the text is what they wrote.
+    pub async fn start() -> io::Result<Self> {
+        let python = environment().await?;
+        let dir = tempfile::Builder::new().prefix("lf-moto-").tempdir()?;
+        let log = std::fs::File::create(dir.path().join("log"))?;
+        let mut server = Command::new(&python)
+            .arg(sources().join("serve.py"))
+            .env("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
+            .env("MOTO_ENABLE_AMI_VALIDATION", "true")
+            .env("MOTO_ENABLE_KEYPAIR_VALIDATION", "true")
+            // Not where the test is: an image of the sources cannot be written to.
+            .current_dir(dir.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()?;
+        let stdout = server.stdout.take().expect("it was piped");
+        let mut line = String::new();
+        let mut stdout = BufReader::new(stdout);
+        let read = tokio::time::timeout(START, stdout.read_line(&mut line));
+        let port: Option<u16> = match read.await {
+            Ok(read) => {
+                read?;
+                line.trim().parse().ok()
+            }
+            Err(_) => None,
+        };
+        let Some(port) = port else {
+            let log = std::fs::read_to_string(dir.path().join("log")).unwrap_or_default();
+            return Err(io::Error::other(format!("moto did not come up:\n{log}")));
+        };
+        Ok(Self {
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            python,
+            dir,
+            _server: server,
+        })
+    }
+
+    /// Its URL, for every service: what AWS_ENDPOINT_URL takes.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Its address, for what stands before it.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What a program has to have in its environment so that AWS's SDKs speak to this server and to nothing else.
+    #[must_use]
+    pub fn env(&self) -> Vec<(&'static str, String)> {
+        let nowhere = self.dir.path().join("none").display().to_string();
+        vec![
+            ("AWS_ENDPOINT_URL", self.endpoint()),
+            ("AWS_ACCESS_KEY_ID", ACCESS_KEY.0.to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", ACCESS_KEY.1.to_owned()),
+            ("AWS_REGION", REGION.to_owned()),
+            ("AWS_DEFAULT_REGION", REGION.to_owned()),
+            ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
+            ("AWS_CONFIG_FILE", nowhere.clone()),
+            ("AWS_SHARED_CREDENTIALS_FILE", nowhere),
+        ]
+    }
+
+    /// From the next call on, signatures are checked and IAM policies are evaluated.
+    ///
+    /// <https://docs.getmoto.org/en/latest/docs/iam.html>
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub fn enforce_iam(&self) -> io::Result<()> {
+        match http::post(&self.endpoint(), "/moto-api/reset-auth", "0")? {
+            Answer { status: 200, .. } => Ok(()),
+            refused => Err(io::Error::other(format!("reset-auth: {refused:?}"))),
+        }
+    }
+
+    /// Runs a Python program with boto3 against this server and gives what it prints: an eye that shares no code
+    /// with Landfall.
+    ///
+    /// # Errors
+    /// When it fails; the text is what it wrote.
+    pub async fn python(&self, program: &str) -> io::Result<String> {
+        let mut command = Command::new(&self.python);
+        command
+            .args(["-c", program])
+            .envs(self.env())
+            .current_dir(self.dir.path())
+            .kill_on_drop(true);
+        succeeded(command.output().await?)
+    }
+}
+
+/// Makes the environment unless it is there, and gives its python.
+async fn environment() -> io::Result<PathBuf> {
+    let mut make = Command::new("python3");
+    make.arg(sources().join("make.py"))
+        .arg(target())
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let output = tokio::time::timeout(MAKE, make.output())
+        .await
+        .map_err(|_| io::Error::other("making moto's environment takes too long"))??;
+    Ok(succeeded(output)?.trim().into())
+}
+
+fn succeeded(output: Output) -> io::Result<String> {
+    if output.status.success() {
+        String::from_utf8(output.stdout).map_err(io::Error::other)
+    } else {
+        Err(io::Error::other(
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        ))
+    }
+}
+
+fn sources() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/moto"))
+}
+
+/// Cargo's target folder, where the environment outlives the tests.
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"),
+        PathBuf::from,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn needs_moto_answers_and_turns_strangers_away_when_asked_to() {
+        let moto = Moto::start().await.unwrap();
+        let zones = "import boto3; print(len(boto3.client('ec2').describe_availability_zones()['AvailabilityZones']))";
+        assert_eq!(moto.python(zones).await.unwrap().trim(), "3");
+        moto.enforce_iam().unwrap();
+        let refused = moto.python(zones).await.unwrap_err().to_string();
+        assert!(refused.contains("AuthFailure"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn needs_moto_ends_when_nobody_holds_it_any_more() {
+        let mut moto = Moto::start().await.unwrap();
+        // As the kernel does when the test is killed.
+        drop(moto._server.stdin.take());
+        let ended = tokio::time::timeout(START, moto._server.wait()).await;
+        assert!(ended.unwrap().unwrap().success());
+    }
+}
