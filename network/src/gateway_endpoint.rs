@@ -19,7 +19,7 @@ pub struct GatewayEndpoint {
 }
 
 /// A service that has gateway endpoints.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EndpointService {
     /// Simple Storage Service, where image layers and system packages come from.

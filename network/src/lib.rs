@@ -15,6 +15,7 @@ mod nat_gateway;
 mod network_acl;
 mod ports;
 mod provider;
+pub mod reach;
 mod route_table;
 mod security_group;
 mod security_group_rules;

@@ -1,0 +1,283 @@
+//! Puts a topology together from this crate's specs, wherever they come from: a stack that is wanted, or
+//! what a provider holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use landfall_provider::{
+    Input, Key, Kind, Probe, Resource, ResourceId, ResourceName, Snapshot, Stack,
+};
+use serde::Deserialize;
+
+use super::topology::{
+    Address, Endpoint, GroupRule, NatGateway, NetworkAcl, Peer, RouteTable, SecurityGroup, Subnet,
+    Target, Topology,
+};
+use crate::EndpointService;
+
+/// One resource, as somebody wants it or holds it.
+#[derive(Debug, Clone)]
+pub struct Spec<R: Resource> {
+    /// Its key.
+    pub key: Key,
+    /// Its id, once it exists.
+    pub id: Option<String>,
+    /// What it is.
+    pub spec: R,
+    /// What is known of it, once it can be used.
+    pub output: Option<R::Output>,
+}
+
+/// Where specs come from.
+pub trait Specs {
+    /// All of one kind, in the order of keys.
+    fn all<R: Resource>(&self) -> Vec<Spec<R>>;
+}
+
+impl Specs for Stack {
+    fn all<R: Resource>(&self) -> Vec<Spec<R>> {
+        let wishes = self.wishes().keys().filter(|key| key.kind == R::KIND);
+        wishes
+            .filter_map(|key| {
+                Some(Spec {
+                    key: key.clone(),
+                    id: None,
+                    spec: self.get(&key.name)?,
+                    output: None,
+                })
+            })
+            .collect()
+    }
+}
+
+impl Specs for Snapshot {
+    fn all<R: Resource>(&self) -> Vec<Spec<R>> {
+        let kind = R::KIND;
+        let found = self.of_kind(&kind);
+        found
+            .filter_map(|found| {
+                let output = match &found.state {
+                    Probe::Usable(output) => R::Output::deserialize(output).ok(),
+                    _ => None,
+                };
+                Some(Spec {
+                    key: found.key.clone(),
+                    id: Some(found.id.clone()),
+                    spec: R::deserialize(&found.spec).ok()?,
+                    output,
+                })
+            })
+            .collect()
+    }
+}
+
+/// The keys behind ids.
+#[derive(Debug, Clone, Default)]
+pub struct Names {
+    keys: BTreeMap<(Kind, String), Key>,
+}
+
+impl Names {
+    /// Learns the ids of these.
+    pub fn learn<R: Resource>(&mut self, specs: &[Spec<R>]) {
+        for spec in specs {
+            if let Some(id) = &spec.id {
+                self.keys.insert((R::KIND, id.clone()), spec.key.clone());
+            }
+        }
+    }
+
+    /// The key of what a field refers to. What somebody else made has its id for a name.
+    pub fn key<T: ResourceId>(&self, input: &Input<T>) -> Key {
+        match input {
+            Input::Of(key, _) => key.clone(),
+            Input::Known(id) => {
+                let known = self.keys.get(&(T::KIND, id.as_ref().to_owned()));
+                known.cloned().unwrap_or_else(|| foreign::<T>(id.as_ref()))
+            }
+        }
+    }
+
+    /// The keys of what a field refers to.
+    pub fn keys<T: ResourceId>(&self, inputs: &[Input<T>]) -> BTreeSet<Key> {
+        inputs.iter().map(|input| self.key(input)).collect()
+    }
+}
+
+/// A key for what is not in the stack: its id, with everything that is not in names left out.
+fn foreign<T: ResourceId>(id: &str) -> Key {
+    let words: Vec<String> = id
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(str::to_ascii_lowercase)
+        .collect();
+    let mut name = format!("id-{}", words.join("-"));
+    if ResourceName::new(words.join("-")).is_ok() {
+        name = words.join("-");
+    }
+    name.truncate(63);
+    let name = ResourceName::new(name.trim_end_matches('-'))
+        .expect("letters, digits and single hyphens, a letter first, at most 63");
+    Key::new(T::KIND, name)
+}
+
+/// Why there is no topology.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AssembleError {
+    /// There is nothing to walk through.
+    #[error("there is no VPC")]
+    NoVpc,
+    /// Which one is meant?
+    #[error("there are {} VPCs, and a topology is of one: {}", .0.len(), list(.0))]
+    SeveralVpcs(Vec<Key>),
+}
+
+fn list(keys: &[Key]) -> String {
+    let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
+    keys.join(", ")
+}
+
+/// The addresses of a service where nobody has asked for them: a block that is reserved for documentation
+/// (RFC 5737), which the local cloud really uses.
+pub fn stand_in(service: EndpointService) -> Vec<Ipv4Net> {
+    match service {
+        EndpointService::S3 => {
+            vec![Ipv4Net::new_assert(Ipv4Addr::new(198, 51, 100, 0), 24)]
+        }
+    }
+}
+
+/// Puts the network together, without what stands in it: interfaces, balancers and target groups are other
+/// crates' kinds, and added by whoever knows them. [`Names`] resolves their references.
+///
+/// `prefixes` says which addresses a service has: [`stand_in`] where that is not known.
+///
+/// # Errors
+/// [`AssembleError`] when there is not exactly one VPC.
+pub fn assemble(
+    source: &impl Specs,
+    prefixes: impl Fn(EndpointService) -> Vec<Ipv4Net>,
+) -> Result<(Topology, Names), AssembleError> {
+    let vpcs = source.all::<crate::Vpc>();
+    let vpc = match vpcs.as_slice() {
+        [] => return Err(AssembleError::NoVpc),
+        [vpc] => vpc,
+        several => {
+            let keys = several.iter().map(|vpc| vpc.key.clone());
+            return Err(AssembleError::SeveralVpcs(keys.collect()));
+        }
+    };
+    let mut topology = Topology::new(vpc.spec.cidr);
+    let mut names = Names::default();
+
+    let gateways = source.all::<crate::InternetGateway>();
+    names.learn(&gateways);
+    topology.internet_gateway = gateways.into_iter().next().map(|gateway| gateway.key);
+
+    let subnets = source.all::<crate::Subnet>();
+    names.learn(&subnets);
+    for subnet in subnets {
+        topology.subnets.insert(
+            subnet.key,
+            Subnet {
+                cidr: subnet.spec.cidr,
+                zone: subnet.spec.zone,
+                route_table: None,
+                network_acl: None,
+            },
+        );
+    }
+
+    let gateways = source.all::<crate::NatGateway>();
+    names.learn(&gateways);
+    for gateway in gateways {
+        let public = gateway.output.map(|output| output.public_address);
+        topology.nat_gateways.insert(
+            gateway.key,
+            NatGateway {
+                subnet: names.key(&gateway.spec.subnet),
+                public: public.map_or(Address::Pending, Address::Known),
+            },
+        );
+    }
+    add_tables(source, &mut topology, &mut names);
+    add_acls(source, &mut topology, &mut names);
+    add_groups(source, &mut topology, &mut names);
+    for endpoint in source.all::<crate::GatewayEndpoint>() {
+        topology.endpoints.insert(
+            endpoint.key,
+            Endpoint {
+                service: endpoint.spec.service,
+                prefixes: prefixes(endpoint.spec.service),
+                route_tables: names.keys(&endpoint.spec.route_tables),
+            },
+        );
+    }
+    Ok((topology, names))
+}
+
+fn add_tables(source: &impl Specs, topology: &mut Topology, names: &mut Names) {
+    let tables = source.all::<crate::RouteTable>();
+    names.learn(&tables);
+    for table in tables {
+        for subnet in names.keys(&table.spec.subnets) {
+            if let Some(subnet) = topology.subnets.get_mut(&subnet) {
+                subnet.route_table = Some(table.key.clone());
+            }
+        }
+        let routes = table.spec.routes.iter().map(|route| {
+            let target = match &route.via {
+                crate::RouteTarget::InternetGateway(id) => Target::InternetGateway(names.key(id)),
+                crate::RouteTarget::NatGateway(id) => Target::NatGateway(names.key(id)),
+            };
+            (route.destination.trunc(), target)
+        });
+        let routes = routes.collect();
+        topology
+            .route_tables
+            .insert(table.key, RouteTable { routes });
+    }
+}
+
+fn add_acls(source: &impl Specs, topology: &mut Topology, names: &mut Names) {
+    let acls = source.all::<crate::NetworkAcl>();
+    names.learn(&acls);
+    for acl in acls {
+        for subnet in names.keys(&acl.spec.subnets) {
+            if let Some(subnet) = topology.subnets.get_mut(&subnet) {
+                subnet.network_acl = Some(acl.key.clone());
+            }
+        }
+        let entries = acl.spec.entries;
+        topology
+            .network_acls
+            .insert(acl.key, NetworkAcl { entries });
+    }
+}
+
+fn add_groups(source: &impl Specs, topology: &mut Topology, names: &mut Names) {
+    let groups = source.all::<crate::SecurityGroup>();
+    names.learn(&groups);
+    for group in groups {
+        let rules = SecurityGroup::default();
+        topology.security_groups.insert(group.key, rules);
+    }
+    for rules in source.all::<crate::SecurityGroupRules>() {
+        let key = names.key(&rules.spec.group);
+        let group = topology.security_groups.entry(key).or_default();
+        group.rules.extend(rules.spec.rules.into_iter().map(|rule| {
+            let peer = match rule.peer {
+                crate::Peer::Cidr(net) => Peer::Cidr(net),
+                crate::Peer::Group(id) => Peer::Group(names.key(&id)),
+            };
+            GroupRule {
+                direction: rule.direction,
+                protocol: rule.protocol,
+                ports: rule.ports,
+                peer,
+                description: rule.description,
+            }
+        }));
+    }
+}

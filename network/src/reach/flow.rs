@@ -1,0 +1,167 @@
+//! What is asked: from where, to where, on which port.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use landfall_provider::Key;
+use serde::{Deserialize, Serialize};
+
+use super::topology::Topology;
+use crate::EndpointService;
+use crate::traffic::{PortRange, Protocol};
+
+/// A connection that somebody might open.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Flow {
+    /// Who opens it.
+    pub from: End,
+    /// Who is asked.
+    pub to: End,
+    /// TCP, UDP or ICMP.
+    pub protocol: Protocol,
+    /// The port that is asked; for ICMP it says nothing.
+    pub port: u16,
+    /// The ports that it may be opened from; `None` for those that the system of `from` takes, see
+    /// [`trace`](super::trace()).
+    pub source_ports: Option<PortRange>,
+}
+
+impl Flow {
+    /// A TCP connection, opened from whatever port.
+    pub fn tcp(from: End, to: End, port: u16) -> Self {
+        Self {
+            from,
+            to,
+            protocol: Protocol::Tcp,
+            port,
+            source_ports: None,
+        }
+    }
+}
+
+impl fmt::Display for Flow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} → {}", self.from, self.to)?;
+        match self.protocol {
+            Protocol::Tcp => write!(f, ":{}", self.port),
+            Protocol::Udp => write!(f, ":{} (UDP)", self.port),
+            Protocol::Icmp => f.write_str(" (ICMP)"),
+            Protocol::All => f.write_str(" (any protocol)"),
+        }
+    }
+}
+
+/// One end of a flow.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum End {
+    /// Everybody outside: all public addresses but those of the VPC's own things and of the services
+    /// that it has endpoints for.
+    Internet,
+    /// These addresses: of hosts outside, or one that something in the VPC has, private or public.
+    Addresses(Ipv4Net),
+    /// An interface by its name, by its private address as far as the other end is in the VPC.
+    Interface(String),
+    /// A load balancer. As destination: its listeners by its public addresses, and what is behind them.
+    /// As source: what it opens itself, to a target's port or health port.
+    Balancer(Key),
+    /// A NAT gateway.
+    NatGateway(Key),
+    /// A service, by the addresses in its prefix list.
+    Service(EndpointService),
+}
+
+impl From<Ipv4Addr> for End {
+    fn from(address: Ipv4Addr) -> Self {
+        Self::Addresses(address.into())
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Internet => f.write_str("internet"),
+            Self::Addresses(net) if net.prefix_len() == 32 => net.addr().fmt(f),
+            Self::Addresses(net) => net.fmt(f),
+            Self::Interface(name) => f.write_str(name),
+            Self::Balancer(key) | Self::NatGateway(key) => key.fmt(f),
+            Self::Service(EndpointService::S3) => f.write_str("s3"),
+        }
+    }
+}
+
+/// Why a flow cannot be asked about.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FlowError {
+    /// An end that is not in the topology.
+    #[error("there is no {end} in this network; there are {}", list(.known))]
+    Unknown {
+        /// The end.
+        end: End,
+        /// What there is of its sort.
+        known: Vec<String>,
+    },
+    /// Addresses of the VPC that are not those of one interface.
+    #[error("{0} is in the VPC, and not the address of one interface; name the interface")]
+    NotOne(Ipv4Net),
+    /// Addresses that nobody sends from.
+    #[error("{0} is neither in the VPC nor public; nothing comes from there")]
+    Nowhere(Ipv4Net),
+    /// A rule may be about every protocol; a packet has one.
+    #[error("a flow is TCP, UDP or ICMP")]
+    Protocol,
+}
+
+fn list(known: &[String]) -> String {
+    if known.is_empty() {
+        return "none".to_owned();
+    }
+    known.join(", ")
+}
+
+impl Flow {
+    /// Whether both ends are in the topology.
+    pub(super) fn check(&self, topology: &Topology) -> Result<(), FlowError> {
+        if self.protocol == Protocol::All {
+            return Err(FlowError::Protocol);
+        }
+        self.from.check(topology)?;
+        self.to.check(topology)
+    }
+}
+
+impl End {
+    fn check(&self, topology: &Topology) -> Result<(), FlowError> {
+        fn names<K: fmt::Display>(keys: impl Iterator<Item = K>) -> Vec<String> {
+            keys.map(|key| key.to_string()).collect()
+        }
+        let (found, known) = match self {
+            Self::Internet | Self::Addresses(_) => return Ok(()),
+            Self::Interface(name) => (
+                topology.interfaces.contains_key(name),
+                names(topology.interfaces.keys()),
+            ),
+            Self::Balancer(key) => (
+                topology.balancers.contains_key(key),
+                names(topology.balancers.keys()),
+            ),
+            Self::NatGateway(key) => (
+                topology.nat_gateways.contains_key(key),
+                names(topology.nat_gateways.keys()),
+            ),
+            Self::Service(service) => {
+                let mut endpoints = topology.endpoints.values();
+                let found = endpoints.any(|endpoint| endpoint.service == *service);
+                (found, names(topology.endpoints.keys()))
+            }
+        };
+        if found {
+            return Ok(());
+        }
+        Err(FlowError::Unknown {
+            end: self.clone(),
+            known,
+        })
+    }
+}

@@ -1,0 +1,42 @@
+//! What the blueprint promises, asked of the blueprint.
+
+use super::support::{balancer, interface, tcp, two_tier};
+use crate::reach::{End, Reach, trace};
+use crate::{EndpointService, NatMode};
+
+#[test]
+fn the_blueprint_lets_through_what_it_is_for() {
+    let topology = two_tier(NatMode::PerZone);
+    let operator = End::Addresses("203.0.113.7/32".parse().unwrap());
+    for flow in [
+        tcp(End::Internet, balancer(), 80),
+        tcp(balancer(), interface("web/1"), 8000),
+        tcp(balancer(), interface("api/2"), 9000),
+        tcp(interface("web/1"), End::Internet, 443),
+        tcp(interface("web/2"), End::Service(EndpointService::S3), 443),
+        tcp(operator, interface("bastion"), 22),
+        tcp(interface("bastion"), interface("web/2"), 22),
+    ] {
+        let verdict = trace(&topology, &flow).unwrap();
+        assert_eq!(verdict.reach, Reach::All, "{flow}: {:#?}", verdict.block);
+        assert!(!verdict.hops.is_empty(), "{flow}");
+    }
+}
+
+#[test]
+fn the_blueprint_lets_nothing_else_through() {
+    let topology = two_tier(NatMode::PerZone);
+    for flow in [
+        tcp(End::Internet, interface("web/1"), 8000),
+        tcp(End::Internet, balancer(), 443),
+        tcp(interface("web/1"), interface("api/1"), 9000),
+        tcp(interface("web/1"), interface("web/2"), 8000),
+        tcp(interface("web/1"), End::Internet, 25),
+        tcp(interface("web/1"), interface("bastion"), 22),
+        tcp(balancer(), interface("web/1"), 22),
+    ] {
+        let verdict = trace(&topology, &flow).unwrap();
+        assert_eq!(verdict.reach, Reach::Nothing, "{flow}");
+        assert!(verdict.block.is_some(), "{flow}");
+    }
+}

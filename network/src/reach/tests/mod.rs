@@ -1,0 +1,4 @@
+//! Tables and properties of traces.
+
+mod blueprint;
+mod support;

@@ -1,0 +1,248 @@
+//! What a load balancer does: takes connections at its listeners, and opens its own to targets.
+//!
+//! <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/introduction.html>. It sends to
+//! targets in every zone, as application load balancers do unless told otherwise.
+
+use landfall_provider::Key;
+
+use super::paths::{self, opener};
+use super::piece::{self, Which, Who};
+use super::walk::{Stop, Tracer, Walk};
+use super::{Ask, FROM_OUTSIDE};
+use crate::reach::ranges::Ranges;
+use crate::reach::remedy::Remedy;
+use crate::reach::topology::{TargetGroup, Topology};
+use crate::reach::verdict::{Code, Place};
+use crate::traffic::{PortRange, Protocol};
+
+impl<'a> Tracer<'a> {
+    pub(super) fn no_node(&mut self, walk: &Walk, key: &Key) {
+        self.stop(walk, &walk.pieces, FROM_OUTSIDE.request(), |_| Stop {
+            code: Code::NoPossibleDestination,
+            at: Place::Balancer(key.clone()),
+            rule: None,
+            reason: format!("{key} has no node in any subnet"),
+            remedy: None,
+        });
+    }
+
+    /// What has come to a node of a balancer goes to a listener, and from there to targets.
+    pub(super) fn balance(&mut self, client: Walk, key: &'a Key, node: &'a str) -> Vec<Walk> {
+        let Some(balancer) = self.index.topology.balancers.get(key) else {
+            return Vec::new();
+        };
+        if client.pieces.is_empty() {
+            return Vec::new();
+        }
+        let ends = FROM_OUTSIDE.request();
+        let asked = piece::all_ports(&client.pieces, Which::Service);
+        let mut arrived = Vec::new();
+        let mut rest = client.pieces.clone();
+        for (listener, spec) in &balancer.listeners {
+            let port = Ranges::span(spec.port.into(), spec.port.into());
+            if self.protocol != Protocol::Tcp || asked.and(&port).is_empty() {
+                continue;
+            }
+            let mut matched = Vec::new();
+            for piece in std::mem::take(&mut rest) {
+                let (inside, outside) = piece.split(Who::Source, None, Which::Service, Some(&port));
+                matched.extend(inside);
+                rest.extend(outside);
+            }
+            // The hops of the answer come last, after what happens behind the balancer.
+            let answers = paths::requests(&client);
+            let (requests, answers) = client.hops.split_at(answers);
+            let mut walk = Walk {
+                pieces: matched,
+                hops: requests.to_vec(),
+            };
+            self.pass(&mut walk, Place::Listener(listener.clone()), ends);
+            let forwards = spec.rules.iter().map(|(rule, group)| (Some(rule), group));
+            for (rule, group) in [(None, &spec.default)].into_iter().chain(forwards) {
+                let mut walk = walk.clone();
+                if let Some(rule) = rule {
+                    self.pass(&mut walk, Place::ListenerRule(rule.clone()), ends);
+                }
+                for mut walk in self.forward(walk, listener, node, group) {
+                    walk.hops.extend_from_slice(answers);
+                    arrived.push(walk);
+                }
+            }
+        }
+        let protocol = self.protocol;
+        self.stop(&client, &rest, ends, |packet| {
+            let ports: Vec<u16> = balancer.listeners.values().map(|it| it.port).collect();
+            let (code, at, reason) = match balancer.listeners.iter().next() {
+                Some((listener, spec)) if ports.len() == 1 && protocol == Protocol::Tcp => (
+                    Code::Elbv2ListenerPortRestriction,
+                    Place::Listener(listener.clone()),
+                    format!(
+                        "{listener} is on port {}, and {} is asked",
+                        spec.port, packet.ports
+                    ),
+                ),
+                _ => (
+                    Code::Elbv2ListenersMismatch,
+                    Place::Balancer(key.clone()),
+                    format!("{key} has no listener for {packet}"),
+                ),
+            };
+            Stop {
+                code,
+                at,
+                rule: None,
+                reason,
+                remedy: None,
+            }
+        });
+        arrived
+    }
+
+    /// To every target of a group.
+    fn forward(
+        &mut self,
+        mut walk: Walk,
+        listener: &Key,
+        node: &'a str,
+        key: &'a Key,
+    ) -> Vec<Walk> {
+        let ends = FROM_OUTSIDE.request();
+        let group = self.index.topology.target_groups.get(key);
+        let Some(group) = group.filter(|group| !group.targets.is_empty()) else {
+            self.stop(&walk, &walk.pieces, ends, |_| Stop {
+                code: Code::Elbv2ListenerHasNoTg,
+                at: Place::Listener(listener.clone()),
+                rule: None,
+                reason: format!("{listener} sends requests to {key}, which has no target"),
+                remedy: None,
+            });
+            return Vec::new();
+        };
+        self.pass(&mut walk, Place::TargetGroup(key.clone()), ends);
+        let mut arrived = Vec::new();
+        for target in &group.targets {
+            let behind = self.connect(node, target, group.port);
+            let before = std::mem::take(&mut walk.hops);
+            // What is stopped behind the balancer has come through it first.
+            let mut connection = Walk {
+                hops: before.clone(),
+                ..behind
+            };
+            walk.hops = before;
+            connection = self.inside(connection, node, target, true);
+            if !connection.pieces.is_empty() {
+                arrived.push(Walk {
+                    pieces: walk.pieces.clone(),
+                    hops: connection.hops,
+                });
+            }
+        }
+        arrived
+    }
+
+    /// A connection of a balancer's node to a port of a target, before it has set out.
+    fn connect(&self, node: &str, target: &str, port: u16) -> Walk {
+        let ask = Ask {
+            service: Ranges::span(port.into(), port.into()),
+            source_ports: None,
+        };
+        let piece = self.piece(
+            self.private(node),
+            self.private(target),
+            &ask,
+            PortRange::EPHEMERAL,
+        );
+        Walk::new(piece)
+    }
+
+    /// What a balancer opens itself: connections to its targets, to the ports that they are known by.
+    pub(super) fn ask_target(
+        &mut self,
+        balancer: &Key,
+        node: &'a str,
+        target: &'a str,
+        ask: &Ask,
+    ) -> Vec<Walk> {
+        let walk = Walk::new(self.piece(
+            self.private(node),
+            self.private(target),
+            ask,
+            PortRange::EPHEMERAL,
+        ));
+        let groups = groups_of(self.index.topology, balancer);
+        let mut known = Ranges::default();
+        for (_, group) in groups
+            .iter()
+            .filter(|(_, group)| group.targets.contains(target))
+        {
+            for port in [group.port, group.health_port] {
+                known = known.or(&Ranges::span(port.into(), port.into()));
+            }
+        }
+        let ends = opener(true).request();
+        if known.is_empty() {
+            self.stop(&walk, &walk.pieces, ends, |packet| {
+                let of_port = |group: &TargetGroup| {
+                    packet.ports.contains(group.port) || packet.ports.contains(group.health_port)
+                };
+                let candidate = groups.iter().find(|(_, group)| of_port(group));
+                Stop {
+                    code: Code::TargetAddressRestriction,
+                    at: Place::Balancer(balancer.clone()),
+                    rule: None,
+                    reason: format!("{target} is not a target of {balancer}"),
+                    remedy: candidate.map(|(key, _)| Remedy::AddTarget {
+                        target_group: (*key).clone(),
+                        interface: target.to_owned(),
+                    }),
+                }
+            });
+            return Vec::new();
+        }
+        let mut asked = Vec::new();
+        let mut other = Vec::new();
+        for piece in walk.pieces.clone() {
+            let (inside, outside) = piece.split(Who::Source, None, Which::Service, Some(&known));
+            asked.extend(inside);
+            other.extend(outside);
+        }
+        self.stop(&walk, &other, ends, |packet| {
+            let ports: Vec<String> = known
+                .port_ranges()
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            Stop {
+                code: Code::TargetPortRestriction,
+                at: Place::Balancer(balancer.clone()),
+                rule: None,
+                reason: format!(
+                    "{balancer} asks {target} on port {}, and not on {}",
+                    ports.join(" and "),
+                    packet.ports
+                ),
+                remedy: None,
+            }
+        });
+        let walk = Walk {
+            pieces: asked,
+            ..walk
+        };
+        vec![self.inside(walk, node, target, true)]
+    }
+}
+
+/// The target groups that a balancer's listeners send requests to.
+fn groups_of<'a>(topology: &'a Topology, balancer: &Key) -> Vec<(&'a Key, &'a TargetGroup)> {
+    let listeners = topology.balancers.get(balancer).into_iter();
+    let mut keys: Vec<&Key> = listeners
+        .flat_map(|balancer| balancer.listeners.values())
+        .flat_map(|listener| listener.rules.values().chain([&listener.default]))
+        .collect();
+    keys.sort();
+    keys.dedup();
+    let groups = keys.into_iter();
+    groups
+        .filter_map(|key| topology.target_groups.get_key_value(key))
+        .collect()
+}

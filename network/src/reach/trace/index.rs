@@ -1,0 +1,229 @@
+//! What a trace asks a topology again and again, looked up once.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use landfall_provider::Key;
+
+use crate::network_acl::AclEntry;
+use crate::reach::ranges::Ranges;
+use crate::reach::topology::{Address, Interface, Subnet, Target, Topology};
+use crate::traffic::{Direction, PortRange};
+
+/// Addresses that nothing on the internet has: private, shared, loopback, link-local, multicast and reserved.
+///
+/// <https://www.iana.org/assignments/iana-ipv4-special-registry>. The blocks for documentation are left:
+/// examples, tests and the local cloud use them as the internet.
+const NOT_PUBLIC: &[Ipv4Net] = &[
+    Ipv4Net::new_assert(Ipv4Addr::new(0, 0, 0, 0), 8),
+    Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 8),
+    Ipv4Net::new_assert(Ipv4Addr::new(100, 64, 0, 0), 10),
+    Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8),
+    Ipv4Net::new_assert(Ipv4Addr::new(169, 254, 0, 0), 16),
+    Ipv4Net::new_assert(Ipv4Addr::new(172, 16, 0, 0), 12),
+    Ipv4Net::new_assert(Ipv4Addr::new(192, 168, 0, 0), 16),
+    Ipv4Net::new_assert(Ipv4Addr::new(224, 0, 0, 0), 3),
+];
+
+/// Addresses at the beginning of every subnet that AWS keeps for itself; the last is the fifth.
+///
+/// <https://docs.aws.amazon.com/vpc/latest/userguide/subnet-sizing.html>
+const RESERVED: u32 = 4;
+
+/// A topology with what is derived from it.
+pub(in crate::reach) struct Index<'a> {
+    pub(in crate::reach) topology: &'a Topology,
+    /// Addresses that hosts outside may have.
+    pub(super) public: Ranges,
+    /// Of these, the ones that nothing in the VPC and no service with an endpoint has.
+    pub(in crate::reach) internet: Ranges,
+    /// The entries of each ACL in the order in which they are asked.
+    acls: BTreeMap<(&'a Key, Direction), Vec<Entry<'a>>>,
+    /// The routes of each table, the most specific first.
+    tables: BTreeMap<&'a Key, Vec<Routed<'a>>>,
+    /// Whose the known public addresses are.
+    pub(super) public_addresses: BTreeMap<Ipv4Addr, Owner<'a>>,
+}
+
+/// An entry of an ACL.
+pub(super) struct Entry<'a> {
+    pub(super) entry: &'a AclEntry,
+    pub(super) addresses: Ranges,
+    /// `None` for all.
+    pub(super) ports: Option<Ranges>,
+}
+
+/// A route.
+pub(super) struct Routed<'a> {
+    pub(super) destination: Ipv4Net,
+    pub(super) addresses: Ranges,
+    pub(super) way: Way<'a>,
+    /// Whether what it leads to is there.
+    pub(super) alive: bool,
+}
+
+/// Where a route leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way<'a> {
+    InternetGateway(&'a Key),
+    NatGateway(&'a Key),
+    Endpoint(&'a Key),
+}
+
+/// Whose a public address is.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Owner<'a> {
+    Interface(&'a str),
+    NatGateway(&'a Key),
+}
+
+impl<'a> Index<'a> {
+    pub(in crate::reach) fn new(topology: &'a Topology) -> Self {
+        let everything = Ranges::span(0, u32::MAX);
+        let public = everything
+            .without(&Ranges::nets(NOT_PUBLIC))
+            .without(&Ranges::net(topology.cidr));
+        let mut public_addresses = BTreeMap::new();
+        for (name, interface) in &topology.interfaces {
+            if let Some(address) = interface.public.and_then(Address::known) {
+                public_addresses.insert(address, Owner::Interface(name.as_str()));
+            }
+        }
+        for (key, gateway) in &topology.nat_gateways {
+            if let Some(address) = gateway.public.known() {
+                public_addresses.insert(address, Owner::NatGateway(key));
+            }
+        }
+        let prefixes = topology.endpoints.values().flat_map(|it| &it.prefixes);
+        let mut internet = public.without(&Ranges::nets(prefixes));
+        for address in public_addresses.keys() {
+            internet = internet.without(&Ranges::address(*address));
+        }
+        let mut index = Self {
+            topology,
+            public,
+            internet,
+            acls: BTreeMap::new(),
+            tables: BTreeMap::new(),
+            public_addresses,
+        };
+        for (key, acl) in &topology.network_acls {
+            for direction in [Direction::Ingress, Direction::Egress] {
+                let of_direction = acl.entries.iter().filter(|it| it.direction == direction);
+                let mut entries: Vec<Entry<'a>> = of_direction.map(Entry::new).collect();
+                entries.sort_by_key(|it| it.entry.number);
+                index.acls.insert((key, direction), entries);
+            }
+        }
+        for (key, table) in &topology.route_tables {
+            let routes = table.routes.iter().map(|(destination, target)| {
+                let (way, alive) = match target {
+                    Target::InternetGateway(gateway) => (
+                        Way::InternetGateway(gateway),
+                        topology.internet_gateway.as_ref() == Some(gateway),
+                    ),
+                    Target::NatGateway(gateway) => (
+                        Way::NatGateway(gateway),
+                        topology.nat_gateways.contains_key(gateway),
+                    ),
+                };
+                Routed::new(*destination, way, alive)
+            });
+            let mut routes: Vec<Routed<'a>> = routes.collect();
+            for (endpoint, spec) in &topology.endpoints {
+                if spec.route_tables.contains(key) {
+                    let prefixes = spec.prefixes.iter();
+                    routes
+                        .extend(prefixes.map(|it| Routed::new(*it, Way::Endpoint(endpoint), true)));
+                }
+            }
+            // Stable: of two with the same destination, the one that somebody wrote down comes first.
+            routes.sort_by_key(|it| std::cmp::Reverse(it.destination.prefix_len()));
+            index.tables.insert(key, routes);
+        }
+        index
+    }
+
+    pub(super) fn interface(&self, name: &str) -> Option<&'a Interface> {
+        self.topology.interfaces.get(name)
+    }
+
+    pub(super) fn subnet(&self, key: &Key) -> Option<&'a Subnet> {
+        self.topology.subnets.get(key)
+    }
+
+    /// The ACL of a subnet with its entries for a direction; `None` for the default ACL.
+    pub(super) fn acl(
+        &self,
+        subnet: &Key,
+        direction: Direction,
+    ) -> Option<(&'a Key, &[Entry<'a>])> {
+        let acl = self.subnet(subnet)?.network_acl.as_ref()?;
+        // An ACL that is gone has no entries, and denies.
+        let entries = self.acls.get(&(acl, direction));
+        Some((acl, entries.map_or(&[], Vec::as_slice)))
+    }
+
+    /// The route table of a subnet with its routes; `None` for the main table, which has none.
+    pub(super) fn table(&self, subnet: &Key) -> Option<(&'a Key, &[Routed<'a>])> {
+        let table = self.subnet(subnet)?.route_table.as_ref()?;
+        let routes = self.tables.get(table);
+        Some((table, routes.map_or(&[], Vec::as_slice)))
+    }
+
+    /// The addresses that an interface has, or may get.
+    pub(super) fn private(&self, interface: &Interface) -> Ranges {
+        match interface.address {
+            Address::Known(address) => Ranges::address(address),
+            Address::Pending => self.free(&interface.subnet),
+        }
+    }
+
+    /// The addresses of a subnet that something may have.
+    fn free(&self, subnet: &Key) -> Ranges {
+        let Some(subnet) = self.subnet(subnet) else {
+            return Ranges::default();
+        };
+        let first = u32::from(subnet.cidr.network()).saturating_add(RESERVED);
+        let last = u32::from(subnet.cidr.broadcast()).saturating_sub(1);
+        if first > last {
+            return Ranges::default();
+        }
+        Ranges::span(first, last)
+    }
+
+    /// The public addresses that something has, or may get.
+    pub(super) fn outside(&self, public: Address) -> Ranges {
+        match public {
+            Address::Known(address) => Ranges::address(address),
+            Address::Pending => self.internet.clone(),
+        }
+    }
+}
+
+impl<'a> Entry<'a> {
+    fn new(entry: &'a AclEntry) -> Self {
+        Self {
+            entry,
+            addresses: Ranges::net(entry.cidr),
+            ports: some_ports(entry.ports),
+        }
+    }
+}
+
+impl<'a> Routed<'a> {
+    fn new(destination: Ipv4Net, way: Way<'a>, alive: bool) -> Self {
+        Self {
+            destination,
+            addresses: Ranges::net(destination),
+            way,
+            alive,
+        }
+    }
+}
+
+/// A rule's ports; `None` for all.
+pub(super) fn some_ports(ports: PortRange) -> Option<Ranges> {
+    (ports != PortRange::ALL).then(|| Ranges::ports(ports))
+}

@@ -1,0 +1,156 @@
+//! A part of a flow that is treated alike: a box of addresses and ports.
+
+use crate::reach::ranges::Ranges;
+
+/// Whose addresses a rule is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Who {
+    /// Those of who opens the connection.
+    Source,
+    /// Those of who is asked.
+    Destination,
+    /// The public ones that stand for the source's outside.
+    Translated,
+}
+
+/// Which ports a rule is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Which {
+    /// Those that are asked: where requests go.
+    Service,
+    /// Those that the connection is opened from: where answers go.
+    Source,
+    /// Those that a NAT gateway takes instead.
+    Translated,
+}
+
+/// Every combination of these addresses and ports.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::reach) struct Piece {
+    addresses: [Ranges; 3],
+    ports: [Ranges; 3],
+}
+
+impl Piece {
+    pub(super) fn new(
+        source: Ranges,
+        destination: Ranges,
+        service: Ranges,
+        source_ports: Ranges,
+    ) -> Self {
+        Self {
+            addresses: [source, destination, Ranges::default()],
+            ports: [service, source_ports, Ranges::default()],
+        }
+    }
+
+    pub(super) fn addresses(&self, who: Who) -> &Ranges {
+        &self.addresses[who as usize]
+    }
+
+    pub(in crate::reach::trace) fn ports(&self, which: Which) -> &Ranges {
+        &self.ports[which as usize]
+    }
+
+    /// With other addresses.
+    pub(super) fn at(mut self, who: Who, addresses: Ranges) -> Self {
+        self.addresses[who as usize] = addresses;
+        self
+    }
+
+    /// With other ports.
+    pub(super) fn on_ports(mut self, which: Which, ports: Ranges) -> Self {
+        self.ports[which as usize] = ports;
+        self
+    }
+
+    /// What of it has one of these addresses and ports, and what has not.
+    pub(super) fn split(
+        self,
+        who: Who,
+        addresses: Option<&Ranges>,
+        which: Which,
+        ports: Option<&Ranges>,
+    ) -> (Option<Self>, Vec<Self>) {
+        let mut outside = Vec::new();
+        let mut inside = self;
+        if let Some(addresses) = addresses {
+            let have = inside.addresses(who);
+            if !have.within(addresses) {
+                let (same, other) = (have.and(addresses), have.without(addresses));
+                if same.is_empty() {
+                    return (None, vec![inside]);
+                }
+                outside.push(inside.clone().at(who, other));
+                inside = inside.at(who, same);
+            }
+        }
+        if let Some(ports) = ports {
+            let have = inside.ports(which);
+            if !have.within(ports) {
+                let (same, other) = (have.and(ports), have.without(ports));
+                outside.push(inside.clone().on_ports(which, other));
+                if same.is_empty() {
+                    return (None, outside);
+                }
+                inside = inside.on_ports(which, same);
+            }
+        }
+        (Some(inside), outside)
+    }
+}
+
+/// Puts pieces together that differ in one thing alone, so that they do not multiply on the way.
+pub(super) fn merge(mut pieces: Vec<Piece>) -> Vec<Piece> {
+    let mut at = 0;
+    while at < pieces.len() {
+        let mut other = at + 1;
+        let mut grown = false;
+        while other < pieces.len() {
+            if let Some(both) = join(&pieces[at], &pieces[other]) {
+                pieces[at] = both;
+                pieces.swap_remove(other);
+                grown = true;
+            } else {
+                other += 1;
+            }
+        }
+        if !grown {
+            at += 1;
+        }
+    }
+    pieces
+}
+
+/// Both pieces as one, if they differ in one thing alone.
+fn join(a: &Piece, b: &Piece) -> Option<Piece> {
+    let pairs = || {
+        let addresses = a.addresses.iter().zip(&b.addresses);
+        addresses.chain(a.ports.iter().zip(&b.ports))
+    };
+    if pairs().filter(|(a, b)| a != b).count() > 1 {
+        return None;
+    }
+    let mut both = a.clone();
+    let of_both = both.addresses.iter_mut().chain(&mut both.ports);
+    for (one, (_, other)) in of_both.zip(pairs()) {
+        if one != other {
+            *one = one.or(other);
+        }
+    }
+    Some(both)
+}
+
+/// All of these addresses.
+pub(super) fn all_addresses(pieces: &[Piece], who: Who) -> Ranges {
+    pieces
+        .iter()
+        .fold(Ranges::default(), |all, piece| all.or(piece.addresses(who)))
+}
+
+/// All of these ports.
+pub(super) fn all_ports(pieces: &[Piece], which: Which) -> Ranges {
+    pieces
+        .iter()
+        .fold(Ranges::default(), |all, piece| all.or(piece.ports(which)))
+}

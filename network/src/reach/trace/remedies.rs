@@ -1,0 +1,161 @@
+//! Finds the least change that lets a packet past what stops it.
+
+use ipnet::Ipv4Net;
+use landfall_provider::{Key, ResourceName, kind};
+
+use super::index::Index;
+use crate::network_acl::{AclAction, AclEntry};
+use crate::reach::remedy::{Remedy, free_number, free_table};
+use crate::reach::topology::{GroupRule, Peer, Target};
+use crate::reach::verdict::Packet;
+use crate::traffic::{Direction, PortRange, Protocol};
+
+/// A rule that lets the packet out of, or into, an interface: by group where the other end is seen as a
+/// member of one, which keeps when its address changes.
+pub(super) fn group_rule(
+    index: &Index<'_>,
+    interface: &str,
+    direction: Direction,
+    peer: Option<&str>,
+    packet: &Packet,
+) -> Option<Remedy> {
+    let group = smallest_group(index, interface)?;
+    let peer_group = peer.and_then(|peer| smallest_group(index, peer));
+    let peer = match (peer_group, direction) {
+        (Some(group), _) => Peer::Group(group.clone()),
+        (None, Direction::Ingress) => Peer::Cidr(packet.source),
+        (None, Direction::Egress) => Peer::Cidr(packet.destination),
+    };
+    let rule = GroupRule {
+        direction,
+        protocol: packet.protocol,
+        ports: ports(packet),
+        peer,
+        description: String::new(),
+    };
+    Some(Remedy::AddGroupRule {
+        group: group.clone(),
+        rule,
+    })
+}
+
+/// The group of an interface that has the fewest members: what it is allowed, the fewest others are too.
+fn smallest_group<'a>(index: &Index<'a>, interface: &str) -> Option<&'a Key> {
+    let topology = index.topology;
+    let interface = topology.interfaces.get(interface)?;
+    let there = interface
+        .groups
+        .iter()
+        .filter(|group| topology.security_groups.contains_key(*group));
+    there.min_by_key(|group| {
+        let interfaces = topology.interfaces.values();
+        interfaces.filter(|it| it.groups.contains(*group)).count()
+    })
+}
+
+/// An entry that lets the packet across a border.
+pub(super) fn acl_entry(
+    index: &Index<'_>,
+    acl: &Key,
+    direction: Direction,
+    deny: Option<u16>,
+    packet: &Packet,
+) -> Option<Remedy> {
+    let entries = &index.topology.network_acls.get(acl)?.entries;
+    let entry = AclEntry {
+        number: free_number(entries, direction, deny)?,
+        direction,
+        action: AclAction::Allow,
+        protocol: packet.protocol,
+        ports: ports(packet),
+        cidr: match direction {
+            Direction::Ingress => packet.source,
+            Direction::Egress => packet.destination,
+        },
+    };
+    Some(Remedy::AddAclEntry {
+        acl: acl.clone(),
+        entry,
+    })
+}
+
+fn ports(packet: &Packet) -> PortRange {
+    match packet.protocol {
+        Protocol::Tcp | Protocol::Udp => packet.ports,
+        Protocol::Icmp | Protocol::All => PortRange::ALL,
+    }
+}
+
+/// A route out for what has a public address (or has none), from a subnet.
+///
+/// To the whole internet, unless the subnet's table has that destination already, or only some of it is
+/// asked for.
+pub(super) fn route(
+    index: &Index<'_>,
+    subnet: &Key,
+    destination: Ipv4Net,
+    zone_of: &Key,
+    public: bool,
+) -> Option<Remedy> {
+    let via = way_out(index, zone_of, public)?;
+    match &index.subnet(subnet)?.route_table {
+        Some(table) if index.topology.route_tables.contains_key(table) => Some(Remedy::SetRoute {
+            table: table.clone(),
+            destination,
+            via,
+        }),
+        _ => Some(Remedy::AddRouteTable {
+            table: free_table(index.topology, subnet)?,
+            subnet: subnet.clone(),
+            destination,
+            via,
+        }),
+    }
+}
+
+/// The gateway to the internet that there is: the internet gateway for what has a public address, and a NAT
+/// gateway for the rest, in the same zone if there is one.
+pub(super) fn way_out(index: &Index<'_>, zone_of: &Key, public: bool) -> Option<Target> {
+    let topology = index.topology;
+    if public {
+        let gateway = topology.internet_gateway.as_ref()?;
+        return Some(Target::InternetGateway(gateway.clone()));
+    }
+    let zone = &index.subnet(zone_of)?.zone;
+    let gateways = || topology.nat_gateways.iter();
+    let same_zone = gateways().find(|(_, gateway)| {
+        index
+            .subnet(&gateway.subnet)
+            .is_some_and(|subnet| subnet.zone == *zone)
+    });
+    let (gateway, _) = same_zone.or_else(|| gateways().next())?;
+    Some(Target::NatGateway(gateway.clone()))
+}
+
+/// A route to the internet gateway, for packets that another route leads elsewhere.
+///
+/// In the place of that route where they are all that it is for, and beside it, more specific, where not.
+pub(super) fn reroute(index: &Index<'_>, subnet: &Key, packet: &Packet) -> Option<Remedy> {
+    let gateway = index.topology.internet_gateway.as_ref()?;
+    Some(Remedy::SetRoute {
+        table: index.table(subnet)?.0.clone(),
+        destination: packet.destination,
+        via: Target::InternetGateway(gateway.clone()),
+    })
+}
+
+/// An internet gateway for a VPC that has none, with the name that routes to it have already.
+pub(super) fn internet_gateway(index: &Index<'_>) -> Option<Remedy> {
+    let tables = index.topology.route_tables.values();
+    let named = tables
+        .flat_map(|table| table.routes.values())
+        .find_map(|target| match target {
+            Target::InternetGateway(gateway) => Some(gateway.clone()),
+            Target::NatGateway(_) => None,
+        });
+    let gateway = match named {
+        Some(gateway) => gateway,
+        None => Key::new(kind::INTERNET_GATEWAY, ResourceName::new("main").ok()?),
+    };
+    Some(Remedy::AttachInternetGateway { gateway })
+}
