@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use landfall_provider::{
-    AutoscalingGroupId, Input, Kind, LaunchTemplateId, Loss, Reference, Resource, SubnetId,
+    AutoscalingGroupId, Gate, Input, Kind, LaunchTemplateId, Loss, Reference, Resource, SubnetId,
     TargetGroupId, kind,
 };
 use serde::{Deserialize, Serialize};
@@ -33,10 +33,22 @@ pub struct AutoscalingGroup {
 impl Resource for AutoscalingGroup {
     const KIND: Kind = kind::AUTOSCALING_GROUP;
     const UNORDERED: &'static [&'static str] = &["subnets", "target_groups"];
+    // A scaling policy can be put on a group that has no instances yet.
+    const GATE: Gate = Gate::Exists;
     const DEADLINE: Duration = Duration::from_secs(900);
     const LOSS: Loss = Loss::Words("its instances, which answer requests");
+    const USUALLY: Duration = Duration::from_secs(40);
     type Id = AutoscalingGroupId;
     type Output = ();
+
+    /// A group whose subnets and target groups are all others is to stand in another VPC, and its instances cannot
+    /// follow it there.
+    fn is_another(have: &Self, want: &Self) -> bool {
+        let shares_subnet = have.subnets.iter().any(|id| want.subnets.contains(id));
+        let targets = &have.target_groups;
+        let shares_targets = targets.iter().any(|id| want.target_groups.contains(id));
+        !shares_subnet && !shares_targets
+    }
 
     fn references(&mut self) -> Vec<&mut dyn Reference> {
         let mut references: Vec<&mut dyn Reference> = vec![&mut self.template];

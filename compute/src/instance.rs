@@ -43,6 +43,7 @@ impl Resource for Instance {
     const AFTER: &'static [Kind] = &[kind::INTERNET_GATEWAY];
     const DEADLINE: Duration = Duration::from_secs(300);
     const LOSS: Loss = Loss::Words("what is on its disk");
+    const USUALLY: Duration = Duration::from_secs(12);
     type Id = InstanceId;
     type Output = InstanceOutput;
 

@@ -44,6 +44,7 @@ impl Resource for LoadBalancer {
     const AFTER: &'static [Kind] = &[kind::INTERNET_GATEWAY];
     const DEADLINE: Duration = Duration::from_secs(600);
     const LOSS: Loss = Loss::Output("dns_name");
+    const USUALLY: Duration = Duration::from_secs(120);
     type Id = LoadBalancerId;
     type Output = LoadBalancerOutput;
 

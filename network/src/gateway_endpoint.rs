@@ -1,5 +1,7 @@
 //! A gateway endpoint: a route to an AWS service that needs no NAT.
 
+use std::time::Duration;
+
 use landfall_provider::{
     GatewayEndpointId, Input, Kind, Reference, Resource, RouteTableId, VpcId, kind,
 };
@@ -30,6 +32,7 @@ impl Resource for GatewayEndpoint {
     const KIND: Kind = kind::GATEWAY_ENDPOINT;
     const FORCES_REPLACEMENT: &'static [&'static str] = &["vpc", "service"];
     const UNORDERED: &'static [&'static str] = &["route_tables"];
+    const USUALLY: Duration = Duration::from_secs(6);
     type Id = GatewayEndpointId;
     type Output = ();
 

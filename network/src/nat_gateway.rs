@@ -29,6 +29,7 @@ impl Resource for NatGateway {
     const FORCES_REPLACEMENT: &'static [&'static str] = &["subnet", "address"];
     const AFTER: &'static [Kind] = &[kind::INTERNET_GATEWAY];
     const DEADLINE: Duration = Duration::from_secs(600);
+    const USUALLY: Duration = Duration::from_secs(85);
     type Id = NatGatewayId;
     type Output = NatGatewayOutput;
 

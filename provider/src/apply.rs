@@ -1,6 +1,7 @@
 //! The engine: carries a plan out, everything at once that the graph allows.
 
 mod board;
+mod job;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -57,10 +58,10 @@ pub struct Pace {
 }
 
 impl Default for Pace {
-    /// For a cloud that takes seconds and throttles: from 1 s to 10 s.
+    /// For a cloud that takes seconds and throttles: from half a second to 10 s.
     fn default() -> Self {
         Self {
-            first: Duration::from_secs(1),
+            first: Duration::from_millis(500),
             longest: Duration::from_secs(10),
         }
     }
@@ -73,13 +74,25 @@ impl Pace {
         longest: Duration::from_millis(250),
     };
 
-    fn next(self, last: Duration) -> Duration {
+    pub(crate) fn next(self, last: Duration) -> Duration {
         (last * 3 / 2).min(self.longest)
+    }
+
+    /// The pause before the next look at what usually takes so long and was begun so long ago: the looks fall
+    /// close together once it is due, a fiftieth of the usual time apart, until it has taken twice as long.
+    fn around(self, usually: Duration, waited: Duration, pause: Duration) -> Duration {
+        if waited < usually {
+            pause.min(usually - waited)
+        } else if waited < usually * 2 {
+            (usually / 50).clamp(self.first, self.longest)
+        } else {
+            pause
+        }
     }
 
     /// For how long calls may go unanswered or be too many before that is a failure: a minute for a
     /// cloud, little more than a second for this machine, where silence has another meaning.
-    fn patience(self) -> Duration {
+    pub(crate) fn patience(self) -> Duration {
         self.longest * 6
     }
 }

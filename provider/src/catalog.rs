@@ -2,18 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::try_join_all;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::time::Instant;
 
+use crate::apply::Pace;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{Key, Kind, StackName};
 use crate::provider::{Live, Probe, Provider};
 use crate::resource::Resource;
 use crate::schema::Schema;
 use crate::snapshot::{Found, Snapshot};
+
+/// For how long a listing may take, all pages of it and all that it has to be asked again.
+const LISTING: Duration = Duration::from_secs(120);
 
 /// The kinds that a provider `P` holds: how the engine calls [`Provider<R>`] without knowing `R`.
 ///
@@ -55,13 +61,22 @@ impl<P: ?Sized + Send + Sync> Catalog<P> {
         &self.schema
     }
 
-    /// Everything that the stack holds now: one listing per kind, all at once.
+    /// Everything that the stack holds now: one listing per kind, all at once. One that is one call too many
+    /// is made again.
     ///
     /// # Errors
-    /// The first listing that failed.
+    /// The first listing that failed, or that did not come within two minutes.
     pub async fn snapshot(&self, provider: &P, stack: &StackName) -> Result<Snapshot> {
-        let listings =
-            try_join_all(self.kinds.values().map(|kind| kind.list(provider, stack))).await?;
+        let listings = self.kinds.iter().map(|(kind, typed)| async move {
+            let listing = list(typed.as_ref(), provider, stack);
+            tokio::time::timeout(LISTING, listing)
+                .await
+                .unwrap_or_else(|_| {
+                    let why = format!("listing {kind}: no answer for {} s", LISTING.as_secs());
+                    Err(Error::new(ErrorKind::Timeout, why))
+                })
+        });
+        let listings = try_join_all(listings).await?;
         Ok(Snapshot::new(listings.into_iter().flatten().collect()))
     }
 
@@ -72,6 +87,31 @@ impl<P: ?Sized + Send + Sync> Catalog<P> {
                 format_args!("this provider does not hold resources of kind {kind}"),
             )
         })
+    }
+}
+
+/// Lists, and again as long as there are too many calls.
+async fn list<P: ?Sized>(
+    kind: &dyn AnyKind<P>,
+    provider: &P,
+    stack: &StackName,
+) -> Result<Vec<Found>> {
+    let pace = Pace::default();
+    let began = Instant::now();
+    let mut pause = pace.first;
+    let mut tried = 0;
+    loop {
+        tried += 1;
+        match kind.list(provider, stack).await {
+            Err(error) if error.kind() == ErrorKind::Throttled => {
+                if began.elapsed() >= pace.patience() {
+                    return Err(error.tried(tried, began.elapsed()));
+                }
+                tokio::time::sleep(pause).await;
+                pause = pace.next(pause);
+            }
+            outcome => return outcome,
+        }
     }
 }
 

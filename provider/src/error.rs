@@ -1,6 +1,7 @@
 //! What went wrong, with which resource, what is left behind, and what to do about it.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -110,6 +111,25 @@ impl Error {
     #[must_use]
     pub fn hint(mut self, hint: impl fmt::Display) -> Self {
         self.0.hint = Some(hint.to_string());
+        self
+    }
+
+    /// Says what to do about it, unless something closer to the failure has said it.
+    #[must_use]
+    pub(crate) fn or_hint(mut self, hint: &str) -> Self {
+        self.0.hint.get_or_insert_with(|| hint.to_owned());
+        self
+    }
+
+    /// Says how often it was tried, if more than once, and for how long.
+    #[must_use]
+    pub(crate) fn tried(mut self, times: u32, over: Duration) -> Self {
+        if times > 1 {
+            let seconds = over.as_secs_f64().round();
+            self.0
+                .why
+                .push_str(&format!(" (tried {times} times in {seconds} s)"));
+        }
         self
     }
 

@@ -349,7 +349,7 @@ impl Planner<'_> {
                 }
             }
         }
-        self.successors(&mut edges);
+        self.successors(&mut edges)?;
         for (node, after) in self.nodes.iter_mut().zip(edges) {
             node.after = after.into_iter().collect();
         }
@@ -357,17 +357,37 @@ impl Planner<'_> {
     }
 
     /// A successor comes behind its predecessor's end, since names and addresses are unique; but where
-    /// somebody who stays has to be moved from the one to the other first, the end comes last.
-    fn successors(&self, edges: &mut [BTreeSet<After>]) {
+    /// somebody who stays has to be moved from the one to the other first, the end comes last. So it does where
+    /// somebody stays who must never be without one of that kind.
+    fn successors(&self, edges: &mut [BTreeSet<After>]) -> Result<(), PlanError> {
         let is_update = |step: &usize| matches!(self.nodes[*step].action, Action::Update { .. });
+        let mut needed: BTreeSet<&Kind> = BTreeSet::new();
+        for node in &self.nodes {
+            if matches!(node.action, Action::Keep { .. } | Action::Update { .. }) {
+                needed.extend(self.facts(&node.key)?.after);
+            }
+        }
+        let replaced = self.ending.values().filter_map(|&old| {
+            let new = *self.making.get(&self.nodes[old].key)?;
+            matches!(self.nodes[new].action, Action::Create { .. }).then_some((old, new))
+        });
+        let replaced: Vec<(usize, usize)> = replaced.collect();
+
+        let mut last = BTreeSet::new();
+        let mut next: Vec<usize> = (0..self.nodes.len()).filter(is_update).collect();
+        for &(old, new) in &replaced {
+            if needed.contains(&self.nodes[old].key.kind) {
+                edges[old].insert(After::usable(new));
+                last.insert(old);
+                next.push(old);
+            }
+        }
         let mut held_up_by: Vec<Vec<usize>> = vec![Vec::new(); self.nodes.len()];
         for &ending in self.ending.values() {
             for after in &edges[ending] {
                 held_up_by[after.step].push(ending);
             }
         }
-        let mut last = BTreeSet::new();
-        let mut next: Vec<usize> = (0..self.nodes.len()).filter(is_update).collect();
         while let Some(step) = next.pop() {
             for &ending in &held_up_by[step] {
                 if last.insert(ending) {
@@ -375,14 +395,12 @@ impl Planner<'_> {
                 }
             }
         }
-        for &old in self.ending.values() {
-            if let Some(&new) = self.making.get(&self.nodes[old].key)
-                && matches!(self.nodes[new].action, Action::Create { .. })
-                && !last.contains(&old)
-            {
+        for (old, new) in replaced {
+            if !last.contains(&old) {
                 edges[new].insert(After::usable(old));
             }
         }
+        Ok(())
     }
 
     /// The steps, each behind those that it waits for; among equals by key.

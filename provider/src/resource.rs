@@ -34,6 +34,10 @@ pub trait Resource:
     /// How long it may take to become usable, and as long again to disappear.
     const DEADLINE: Duration = Duration::from_secs(300);
 
+    /// How long it usually takes at the least to become usable where that is long: from then on it is looked at
+    /// often, so that those behind it need not wait for the next look.
+    const USUALLY: Duration = Duration::ZERO;
+
     /// The id that a provider gives it.
     type Id: ResourceId;
     /// What is known once it is usable: addresses, a DNS name.
@@ -42,10 +46,16 @@ pub trait Resource:
     /// Every field that names another resource, in the order of declaration.
     fn references(&mut self) -> Vec<&mut dyn Reference>;
 
+    /// Whether it takes a new one although every field that differs could be changed in place: what only several
+    /// fields together tell.
+    fn is_another(_have: &Self, _want: &Self) -> bool {
+        false
+    }
+
     /// What it takes to get from `have` to `want`.
     ///
-    /// Compares field by field; [`FORCES_REPLACEMENT`](Self::FORCES_REPLACEMENT) and
-    /// [`NOT_COMPARED`](Self::NOT_COMPARED) say what a difference means.
+    /// Compares field by field; [`FORCES_REPLACEMENT`](Self::FORCES_REPLACEMENT),
+    /// [`is_another`](Self::is_another) and [`NOT_COMPARED`](Self::NOT_COMPARED) say what a difference means.
     fn change(have: &Self, want: &Self) -> Change {
         let fields = differences::<Self>(have, want);
         if fields.is_empty() {
@@ -53,6 +63,7 @@ pub trait Resource:
         } else if fields
             .iter()
             .any(|field| Self::FORCES_REPLACEMENT.contains(&field.field.as_str()))
+            || Self::is_another(have, want)
         {
             Change::Replace(fields)
         } else {

@@ -33,6 +33,8 @@ pub struct KindFacts {
     pub after: &'static [Kind],
     /// How long it may take to become usable or to disappear.
     pub deadline: Duration,
+    /// How long it usually takes at the least to become usable.
+    pub usually: Duration,
     /// The fields whose change cannot be made in place.
     pub forces_replacement: &'static [&'static str],
     change: fn(&Value, &Value) -> serde_json::Result<Change>,
@@ -48,6 +50,7 @@ impl KindFacts {
             loss: R::LOSS,
             after: R::AFTER,
             deadline: R::DEADLINE,
+            usually: R::USUALLY,
             forces_replacement: R::FORCES_REPLACEMENT,
             change: |have, want| Ok(R::change(&spec(have)?, &spec(want)?)),
             mentions: |value| {
@@ -118,6 +121,11 @@ impl Schema {
     pub fn with<R: Resource>(mut self) -> Self {
         self.0.insert(R::KIND, KindFacts::of::<R>());
         self
+    }
+
+    /// Every kind and its facts, in the order of their names.
+    pub fn kinds(&self) -> impl Iterator<Item = (&Kind, &KindFacts)> {
+        self.0.iter()
     }
 
     /// The facts of a kind.

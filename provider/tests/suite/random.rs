@@ -12,7 +12,7 @@ use crate::things::{Facts, catalog, key, live, schema, stack_name, stack_of, to}
 ///
 /// What lasts refers to nothing, since what it referred to could never go; one gate at least is there
 /// and stays, because what comes after gates holds the last one.
-fn any_stack() -> impl Strategy<Value = Stack> {
+pub(crate) fn any_stack() -> impl Strategy<Value = Stack> {
     let thing = (
         any::<bool>(),
         prop::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 0..4),

@@ -1,0 +1,164 @@
+//! Deploys, changes and destroys of real stacks that die at every single call, and the run after them.
+//!
+//! On a simulation with AWS's times, lags and delete rules. `cargo nextest run --test crash --no-capture` shows
+//! how many positions there are.
+
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+mod stacks;
+
+use std::time::Duration;
+
+use landfall_pipeline::Config;
+use landfall_provider::{Action, Port, Stack, plan};
+use landfall_testkit::crash::{Scenario, run_in_full};
+use landfall_testkit::sim::Sim;
+
+use crate::stacks::{aws, catalog, every_key, example, of};
+
+fn nothing(stack: &Stack) -> Stack {
+    Stack::new(stack.name().clone())
+}
+
+/// A configuration after much has changed, such that resources are updated, replaced and deleted; and its image.
+fn changed(mut config: Config) -> Stack {
+    let name = config.service.keys().next().unwrap().clone();
+    let service = config.service.get_mut(&name).unwrap();
+    // The target group is replaced before the old one goes, since listener and group move over; its health check,
+    // the template and the groups' rules are updated.
+    service.port = Port::new(9000).unwrap();
+    service.health.path = "/other".to_owned();
+    service.scale.max += 1;
+    // One zone more or less, and another way out of it.
+    let (zones, nat) = match config.network.zones {
+        2 => (3, landfall_network::NatMode::Single),
+        _ => (2, landfall_network::NatMode::PerZone),
+    };
+    config.network.zones = zones;
+    config.network.nat = nat;
+    config.network.s3_endpoint = !config.network.s3_endpoint;
+    config.network.bastion = None;
+    of(&config, '2')
+}
+
+/// Another block of addresses: all but what is not in the network is replaced, the old first.
+fn moved(mut config: Config) -> Stack {
+    config.network.cidr = "10.77.0.0/16".parse().unwrap();
+    of(&config, '1')
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_change_has_something_of_everything() {
+    let sim = deployed(&of(&example(), '1')).await;
+    let want = changed(example());
+    let have = catalog().snapshot(&sim, want.name()).await.unwrap();
+    let plan = plan(&want, &have, catalog().schema()).unwrap();
+    let (mut updates, mut deletions, mut old_first, mut new_first) = (0, 0, 0, 0);
+    for (index, step) in plan.steps.iter().enumerate() {
+        let successor = |action: &Action| {
+            matches!(
+                action,
+                Action::Create {
+                    because: Some(_),
+                    ..
+                }
+            )
+        };
+        let key = &step.key;
+        let new = plan
+            .steps
+            .iter()
+            .position(|one| one.key == *key && successor(&one.action));
+        match (&step.action, new) {
+            (Action::Update { .. }, _) => updates += 1,
+            (Action::Delete { .. }, None) => deletions += 1,
+            (Action::Delete { .. }, Some(new)) if new < index => new_first += 1,
+            (Action::Delete { .. }, Some(_)) => old_first += 1,
+            _ => {}
+        }
+    }
+    let counts = [updates, deletions, old_first, new_first];
+    assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
+}
+
+/// Where a stack is deployed already.
+async fn deployed(want: &Stack) -> Sim {
+    let sim = aws();
+    run_in_full(&sim, &catalog(), want).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    sim
+}
+
+async fn everywhere(what: &str, sim: &Sim, want: &Stack, then: &Stack) {
+    let catalog = catalog();
+    let scenario = Scenario {
+        sim,
+        catalog: &catalog,
+        want,
+        then,
+        // The same again finds what it has made by making it again. Another run can only end what it is shown: it
+        // begins when the last creation is seen.
+        rest: match want == then {
+            true => Duration::ZERO,
+            false => Duration::from_secs(1),
+        },
+    };
+    let positions = scenario.everywhere().await;
+    let positions = positions.unwrap_or_else(|why| panic!("{what}, {why}"));
+    println!("{what}: {positions} positions, all made good by the next run");
+}
+
+macro_rules! matrix {
+    ($($name:ident: $config:expr;)*) => {$(
+        mod $name {
+            use super::*;
+
+            #[tokio::test(start_paused = true)]
+            async fn a_first_deploy_that_dies_anywhere_is_made_good_by_the_next() {
+                let want = of(&$config, '1');
+                everywhere(concat!(stringify!($name), ", first deploy"), &aws(), &want, &want).await;
+            }
+
+            #[tokio::test(start_paused = true)]
+            async fn a_change_that_dies_anywhere_is_made_good_by_the_next() {
+                let sim = deployed(&of(&$config, '1')).await;
+                let want = changed($config);
+                everywhere(concat!(stringify!($name), ", change"), &sim, &want, &want).await;
+            }
+
+            #[tokio::test(start_paused = true)]
+            async fn a_move_that_dies_anywhere_is_made_good_by_the_next() {
+                let sim = deployed(&of(&$config, '1')).await;
+                let want = moved($config);
+                everywhere(concat!(stringify!($name), ", move"), &sim, &want, &want).await;
+            }
+
+            #[tokio::test(start_paused = true)]
+            async fn a_change_that_dies_anywhere_can_be_taken_back() {
+                let before = of(&$config, '1');
+                let sim = deployed(&before).await;
+                let want = changed($config);
+                everywhere(concat!(stringify!($name), ", change taken back"), &sim, &want, &before).await;
+            }
+
+            #[tokio::test(start_paused = true)]
+            async fn a_destroy_that_dies_anywhere_is_made_good_by_the_next() {
+                let before = of(&$config, '1');
+                let (sim, nothing) = (deployed(&before).await, nothing(&before));
+                everywhere(concat!(stringify!($name), ", destroy"), &sim, &nothing, &nothing).await;
+            }
+
+            #[tokio::test(start_paused = true)]
+            async fn a_deploy_that_dies_anywhere_can_be_destroyed() {
+                let want = of(&$config, '1');
+                let nothing = nothing(&want);
+                everywhere(concat!(stringify!($name), ", deploy then destroy"), &aws(), &want, &nothing).await;
+            }
+        }
+    )*};
+}
+
+matrix! {
+    the_example: example();
+    every_key_of_the_file: every_key();
+}

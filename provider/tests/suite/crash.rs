@@ -1,0 +1,78 @@
+//! Runs on random stacks that die anywhere, once or twice, and the run after them that makes it good.
+
+use std::time::Duration;
+
+use landfall_provider::Kind;
+use landfall_testkit::crash::{Position, Scenario, run_in_full};
+use landfall_testkit::sim::{Cut, Sim, Span, Times};
+use proptest::prelude::*;
+
+use crate::random::any_stack;
+use crate::things::{catalog, stack_of};
+
+/// One that shows new things late, and where those of one kind linger.
+fn sim(seed: u64) -> Sim {
+    let spread = |least, most| Span {
+        least: Duration::from_millis(least),
+        median: Duration::from_millis((least + most) / 2),
+        most: Duration::from_millis(most),
+    };
+    Sim::new()
+        .lag(Duration::from_millis(300))
+        .seed(seed)
+        .times(
+            Kind::new("plain"),
+            Times {
+                call: spread(20, 900),
+                create: spread(20, 4_000),
+                update: spread(0, 2_000),
+                delete: spread(100, 3_000),
+                linger: spread(0, 5_000),
+            },
+        )
+        .unique(Kind::new("late"))
+}
+
+fn any_position() -> impl Strategy<Value = Position> {
+    (0_usize..120, prop::sample::select(&Cut::ALL[..])).prop_map(|(nth, cut)| Position { nth, cut })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_run_that_dies_anywhere_is_made_good_by_the_next(
+        first in any_stack(),
+        second in any_stack(),
+        seed in any::<u64>(),
+        positions in prop::collection::vec((any_position(), prop::option::of(any_position())), 8),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let (catalog, nothing) = (catalog(), stack_of([]));
+            let (empty, full) = (sim(seed), sim(seed));
+            run_in_full(&full, &catalog, &first).await.map_err(TestCaseError::fail)?;
+            for (sim, want, then) in [
+                (&empty, &first, &first),
+                (&full, &second, &second),
+                (&full, &nothing, &nothing),
+                // Somebody thinks better of it.
+                (&empty, &first, &nothing),
+                (&full, &second, &first),
+            ] {
+                let scenario = Scenario { sim, catalog: &catalog, want, then, rest: Duration::from_secs(1) };
+                let expected = scenario.undisturbed().await.map_err(TestCaseError::fail)?;
+                for (one, other) in &positions {
+                    let positions: Vec<_> = std::iter::once(*one).chain(*other).collect();
+                    let outcome = scenario.cut_at(&positions, &expected).await;
+                    outcome.map_err(|why| TestCaseError::fail(format!("cut off at {positions:?}: {why}")))?;
+                }
+            }
+            Ok::<(), TestCaseError>(())
+        })?;
+    }
+}

@@ -1,0 +1,178 @@
+//! Runs that are cut off anywhere, and whether those after them make it good.
+
+use std::fmt;
+use std::time::Duration;
+
+use landfall_provider::{Applied, ApplyOptions, Catalog, Retention, Stack, apply, plan};
+
+use crate::sim::{Cut, Sim};
+
+/// One run: look, plan, apply.
+///
+/// # Errors
+/// What the looking or planning failed with.
+pub async fn run(sim: &Sim, catalog: &Catalog<Sim>, want: &Stack) -> Result<Applied, String> {
+    let have = catalog.snapshot(sim, want.name()).await;
+    let have = have.map_err(|error| format!("looking: {error}"))?;
+    let plan = plan(want, &have, catalog.schema()).map_err(|error| format!("planning: {error}"))?;
+    Ok(apply(&plan, sim, catalog, &ApplyOptions::default()).await)
+}
+
+/// One run that is done in full.
+///
+/// # Errors
+/// What it failed with, or left undone.
+pub async fn run_in_full(sim: &Sim, catalog: &Catalog<Sim>, want: &Stack) -> Result<(), String> {
+    let applied = run(sim, catalog, want).await?;
+    match applied.is_complete() {
+        true => Ok(()),
+        false => Err(incomplete(&applied)),
+    }
+}
+
+/// What failed and what was left undone.
+fn incomplete(applied: &Applied) -> String {
+    let failed = applied.failed.iter().map(|(_, error)| error.to_string());
+    let undone = applied.on_its_way.iter().chain(&applied.not_started);
+    let undone = undone.map(|key| format!("{key}: not done"));
+    failed.chain(undone).collect::<Vec<_>>().join("\n  ")
+}
+
+/// Where a run is cut off: at its `nth` call from 0, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// The call.
+    pub nth: usize,
+    /// How.
+    pub cut: Cut,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { nth, cut } = self;
+        match cut {
+            Cut::Before => write!(f, "before call {nth}"),
+            Cut::After => write!(f, "after call {nth} had its effect"),
+            Cut::Landing => write!(f, "at call {nth}, with all under way having their effect"),
+        }
+    }
+}
+
+/// What a scenario is checked with.
+pub struct Scenario<'a> {
+    /// What there is before; a fork of it is used for each run.
+    pub sim: &'a Sim,
+    /// The kinds.
+    pub catalog: &'a Catalog<Sim>,
+    /// What the run that is cut off wants.
+    pub want: &'a Stack,
+    /// What the run after it wants.
+    pub then: &'a Stack,
+    /// How long after the one the other begins.
+    pub rest: Duration,
+}
+
+impl Scenario<'_> {
+    /// Cuts a run off at every call and in every way, and lets the next run make it good; gives the number of
+    /// positions.
+    ///
+    /// # Errors
+    /// The first position after which the next run fails, leaves something to do, or ends in another state
+    /// than without a cut.
+    pub async fn everywhere(&self) -> Result<usize, String> {
+        let calls = self.calls().await?;
+        let expected = self.undisturbed().await?;
+        let mut positions = 0;
+        for nth in 0..calls {
+            for cut in Cut::ALL {
+                let position = Position { nth, cut };
+                let outcome = self.cut_at(&[position], &expected).await;
+                outcome.map_err(|why| format!("cut off {position}: {why}"))?;
+                positions += 1;
+            }
+        }
+        Ok(positions)
+    }
+
+    /// How many calls a run makes that nobody cuts off.
+    ///
+    /// # Errors
+    /// When it fails even so.
+    pub async fn calls(&self) -> Result<usize, String> {
+        let sim = self.sim.fork();
+        run_in_full(&sim, self.catalog, self.want).await?;
+        Ok(sim.calls().len())
+    }
+
+    /// The state after both runs without a cut.
+    ///
+    /// # Errors
+    /// When one fails even so.
+    pub async fn undisturbed(&self) -> Result<Vec<String>, String> {
+        let sim = self.sim.fork();
+        run_in_full(&sim, self.catalog, self.want).await?;
+        run_in_full(&sim, self.catalog, self.then).await?;
+        Ok(self.bound(&sim))
+    }
+
+    /// Cuts a run off at each of the positions, one run after the other, and lets a last one make it good. A run
+    /// that is done before its position is a run like any other.
+    ///
+    /// # Errors
+    /// When the last run fails, leaves something to do, or ends in another state than the expected one.
+    pub async fn cut_at(&self, positions: &[Position], expected: &[String]) -> Result<(), String> {
+        let sim = self.sim.fork();
+        for (number, Position { nth, cut }) in positions.iter().enumerate() {
+            let want = if number == 0 { self.want } else { self.then };
+            sim.until_cut(*nth, *cut, run(&sim, self.catalog, want))
+                .await
+                .transpose()?;
+            tokio::time::sleep(self.rest).await;
+        }
+        run_in_full(&sim, self.catalog, self.then).await?;
+        let lines = self.bound(&sim);
+        if lines != expected {
+            return Err(difference(&lines, expected));
+        }
+        let have = self.catalog.snapshot(&sim, self.then.name()).await;
+        let have = have.map_err(|error| error.to_string())?;
+        let left = plan(self.then, &have, self.catalog.schema());
+        match left.map_err(|error| error.to_string())? {
+            left if left.is_empty() => Ok(()),
+            left => Err(format!("there is something left to do: {left:#?}")),
+        }
+    }
+
+    /// What there is that ends with its stack: what outlives it may be there or not.
+    fn bound(&self, sim: &Sim) -> Vec<String> {
+        let outlives = |kind: &str| {
+            let facts = self.catalog.schema().kinds();
+            let mut lasting = facts.filter(|(_, facts)| facts.retention == Retention::Outlives);
+            lasting.any(|(lasting, _)| lasting.as_str() == kind)
+        };
+        let mut lines = sim.lines();
+        lines.retain(|line| {
+            let kind = line.split([' ', '/']).nth(1);
+            !kind.is_some_and(outlives)
+        });
+        lines
+    }
+}
+
+fn difference(lines: &[String], expected: &[String]) -> String {
+    let only = |these: &[String], those: &[String]| {
+        let only: Vec<_> = these
+            .iter()
+            .filter(|line| !those.contains(line))
+            .cloned()
+            .collect();
+        only.join("\n  ")
+    };
+    format!(
+        "another end ({} instead of {}); only then:\n  {}\nonly without a cut:\n  {}",
+        lines.len(),
+        expected.len(),
+        only(lines, expected),
+        only(expected, lines)
+    )
+}
