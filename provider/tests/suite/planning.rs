@@ -237,6 +237,22 @@ fn a_kind_that_comes_after_another_is_moved_in_time() {
 }
 
 #[test]
+fn one_that_stays_is_never_without_what_it_comes_after() {
+    // Nothing of x is changed, but it cannot be there without a gate.
+    check(
+        &stack(&["plain/a size=2", "gate/g fixed=plain/a", "late/x"]),
+        &snapshot(&stack(&["plain/a", "gate/g fixed=plain/a", "late/x"])),
+        &[
+            "0 create plain/a because size changed",
+            "1 create gate/g because fixed changed after 0",
+            "2 delete g-1 because fixed changed after 1",
+            "3 keep late/x after 1",
+            "4 delete a-1 because size changed after 2",
+        ],
+    );
+}
+
+#[test]
 fn what_is_let_go_of_goes_after_that() {
     check(
         &stack(&["plain/a", "plain/b loose=plain/a"]),

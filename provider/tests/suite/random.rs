@@ -148,15 +148,21 @@ proptest! {
             }
         }
 
-        // An old one goes before its successor comes, unless one that stays had to be moved.
+        // An old one goes before its successor comes, unless one that stays had to be moved, or must not be without
+        // one of its kind.
+        let stays = |action: &Action| matches!(action, Action::Keep { .. } | Action::Update { .. });
+        let needs_gate = plan.steps.iter().any(|step| step.key.kind.as_str() == "late" && stays(&step.action));
         for ((kind, _), &ending) in &enders {
             let old = &plan.steps[ending];
             let Some(&making) = makers.get(&old.key) else { continue };
             if matches!(plan.steps[making].action, Action::Create { .. }) {
-                let updates = (0..plan.steps.len())
-                    .filter(|&step| matches!(plan.steps[step].action, Action::Update { .. }));
-                let moved = updates.into_iter().any(|update| is_behind(&plan, ending, update));
-                prop_assert!(moved || is_behind(&plan, making, ending), "{kind} {}", old.key);
+                let first = (0..plan.steps.len()).filter(|&step| match &plan.steps[step].action {
+                    Action::Update { .. } => true,
+                    Action::Delete { .. } => needs_gate && plan.steps[step].key.kind.as_str() == "gate",
+                    _ => false,
+                });
+                let last = first.into_iter().any(|step| step == ending || is_behind(&plan, ending, step));
+                prop_assert!(last || is_behind(&plan, making, ending), "{kind} {}", old.key);
             }
         }
     }
