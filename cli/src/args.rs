@@ -1,6 +1,7 @@
 //! The command line: what can be asked for, and how it is explained.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use landfall_provider::StackName;
@@ -31,16 +32,20 @@ const AFTER: &str = "\
 Examples:
   landfall deploy                       make what ./landfall.toml says, print its address
   landfall plan                         show what deploy would change, change nothing
+  landfall plan --out review.plan       the same, and keep the plan
+  landfall deploy --plan review.plan    carry out this plan and no other
   landfall status                       show listener, rules, target groups and targets
   landfall destroy                      end everything that the stack holds
-  landfall destroy --stack digipay      the same without the file
+  landfall destroy --stack digipay --yes
+                                        the same without the file, and without a question
   curl \"$(landfall deploy)\"             standard output is the address and nothing else
   landfall deploy --json | tail -n 1    the result as one line of JSON
 
 Exit codes:
   0    done
   1    it failed; the message says what is left and how to go on
-  2    the command line or landfall.toml is wrong; nothing was changed
+  2    refused: the command line, landfall.toml or a saved plan is wrong, the stack is protected, or
+       a yes is missing; nothing was changed
   130  interrupted; running the same command again goes on where it ended
 
 Interrupting:
@@ -61,9 +66,17 @@ pub(crate) enum Command {
     ///
     /// A first deploy that fails removes again what it made, unless --keep-failed; later ones leave what
     /// runs as it is.
+    ///
+    /// Before an address, data or the service would be lost for good, it asks. Without a terminal it takes
+    /// --yes.
     Deploy(Deploy),
     /// Show what deploy would change, and change nothing
-    Plan(Common),
+    ///
+    /// Standard output is the plan: what is created (+), changed (~), replaced (-/+ the old one goes first, +/-
+    /// the new one comes first) and deleted (-), with each field that differs, and what would be lost for good.
+    /// What somebody changed by hand shows as a difference too.
+    #[command(after_help = PLAN_AFTER)]
+    Plan(Plan),
     /// Show the stack's listeners, rules, target groups and targets
     ///
     /// Exits with 0 whether or not the targets are healthy; with 1 if there is no such stack.
@@ -71,8 +84,13 @@ pub(crate) enum Command {
     /// End everything that the stack holds
     ///
     /// Needs only the stack's name, from --stack or from the file. Carries on past what fails, and says
-    /// what is left. Built images stay in the image store.
-    Destroy(OnStack),
+    /// what is left. Built images stay in the image store. Asks first; without a terminal it takes --yes.
+    Destroy(Destroy),
+    /// Break the lock of a run that has died without releasing it
+    ///
+    /// Shows whose lock it is, and asks. Breaking the lock of a run that lives lets two runs change one stack.
+    /// Local locks end with their process and need no breaking.
+    Unlock(Unlock),
     /// Print a completion script for a shell
     ///
     /// For bash: landfall completions bash > ~/.local/share/bash-completion/completions/landfall
@@ -98,6 +116,70 @@ pub(crate) struct Common {
     pub(crate) json: bool,
 }
 
+const PLAN_AFTER: &str = "\
+Examples:
+  landfall plan --json | tail -n 1 | jq .losses        what would be lost, for a script
+  landfall plan --detailed-exitcode || echo $?         2 if there is something to do
+
+Exit codes:
+  0    planned (with --detailed-exitcode: and there is nothing to do)
+  1    it failed, or the provider has something against the plan
+  2    the command line or landfall.toml is wrong
+With --detailed-exitcode every error is 1, and 2 means that there is something to do.";
+
+/// `plan`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Keep the plan in a file, for `deploy --plan`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Exit with 2 if there is something to do, with 0 if there is not, and with 1 for every error
+    #[arg(long)]
+    pub(crate) detailed_exitcode: bool,
+    /// Leave the `before` commands out: what they build is there already
+    #[arg(long)]
+    pub(crate) no_before: bool,
+}
+
+/// What every command takes that changes a stack.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Changing {
+    /// Say yes beforehand to what would be asked
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// Wait for another run on the stack, an hour at the most or as long as is said: --wait=10m
+    #[arg(
+        long,
+        value_name = "DURATION",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "1h",
+        value_parser = humantime::parse_duration
+    )]
+    pub(crate) wait: Option<Duration>,
+}
+
+/// `destroy`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Destroy {
+    #[command(flatten)]
+    pub(crate) on: OnStack,
+    #[command(flatten)]
+    pub(crate) changing: Changing,
+}
+
+/// `unlock`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Unlock {
+    #[command(flatten)]
+    pub(crate) on: OnStack,
+    /// Say yes beforehand to what would be asked
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+}
+
 /// `deploy`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Deploy {
@@ -106,6 +188,14 @@ pub(crate) struct Deploy {
     /// Leave what a failed first deploy made, to look at it
     #[arg(long)]
     pub(crate) keep_failed: bool,
+    /// Carry out this plan, kept by `plan --out`, and refuse if anything has changed since
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plan: Option<PathBuf>,
+    /// Leave the `before` commands out: what they build is there already
+    #[arg(long)]
+    pub(crate) no_before: bool,
+    #[command(flatten)]
+    pub(crate) changing: Changing,
 }
 
 /// A command that needs no more than the stack's name.

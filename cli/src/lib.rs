@@ -40,6 +40,11 @@ where
 /// Help, the version, or what is wrong with the command line; the last one as JSON if that was asked for.
 fn unparsed(args: &[OsString], error: &clap::Error) -> u8 {
     let asked_for = !error.use_stderr();
+    // Of these codes, 2 says that there is something to do.
+    let usage = match args.iter().any(|arg| arg == "--detailed-exitcode") {
+        true => exit::FAILED,
+        false => exit::USAGE,
+    };
     if !asked_for && args.iter().any(|arg| arg == "--json") {
         let text = error.to_string();
         let message = text.trim_start_matches("error: ").trim_end();
@@ -47,10 +52,10 @@ fn unparsed(args: &[OsString], error: &clap::Error) -> u8 {
             Some((message, rest)) => (message, Some(rest)),
             None => (message, None),
         };
-        problem::Problem::usage(message, hint).tell("", true);
-        return exit::USAGE;
+        problem::Problem::usage(message, hint).tell("", true, usage);
+        return usage;
     }
     // A stream that is closed has nobody to tell.
     let _ = error.print();
-    if asked_for { exit::DONE } else { exit::USAGE }
+    if asked_for { exit::DONE } else { usage }
 }

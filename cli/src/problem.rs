@@ -1,7 +1,7 @@
 //! Why a command did not do what it was asked for: shown to people, written as JSON, and an exit code.
 
 use landfall_pipeline::{ConfigErrors, Failure, Fault, Remains, Sick, Stage};
-use landfall_provider::{Error, StackName};
+use landfall_provider::{Error, Lost, StackName};
 use serde::Serialize;
 
 use crate::render::error as render;
@@ -45,7 +45,7 @@ impl Problem {
             Self::Usage { .. } | Self::Config(_) => exit::USAGE,
             Self::Failure(failure) => match failure.stage {
                 Stage::Interrupted => exit::INTERRUPTED,
-                Stage::Plan => exit::USAGE,
+                Stage::Plan | Stage::Protected | Stage::Consent | Stage::Stale => exit::USAGE,
                 _ => exit::FAILED,
             },
             Self::Missing { .. } | Self::Error(_) => exit::FAILED,
@@ -53,9 +53,9 @@ impl Problem {
     }
 
     /// Tells it: to people on standard error, or as the last line of JSON on standard output.
-    pub(crate) fn tell(&self, command: &str, json: bool) {
+    pub(crate) fn tell(&self, command: &str, json: bool, exit_code: u8) {
         if json {
-            output::json_line(&self.line(command));
+            output::json_line(&self.line(command, exit_code));
         } else {
             output::message(&self.text());
         }
@@ -71,11 +71,11 @@ impl Problem {
         }
     }
 
-    fn line<'a>(&'a self, command: &'a str) -> Line<'a> {
+    fn line<'a>(&'a self, command: &'a str, exit_code: u8) -> Line<'a> {
         let line = Line {
             result: "error",
             command,
-            exit_code: self.exit_code(),
+            exit_code,
             message: String::new(),
             stage: None,
             file: None,
@@ -83,6 +83,8 @@ impl Problem {
             errors: Vec::new(),
             targets: &[],
             output: &[],
+            losses: &[],
+            details: &[],
             hint: None,
             remains: None,
         };
@@ -107,6 +109,8 @@ impl Problem {
                 errors: failure.errors.iter().map(Cause::of).collect(),
                 targets: &failure.targets,
                 output: &failure.output,
+                losses: &failure.losses,
+                details: &failure.details,
                 hint: failure.hint.as_deref(),
                 remains: Some(&failure.remains),
                 ..line
@@ -145,6 +149,8 @@ struct Line<'a> {
     errors: Vec<Cause<'a>>,
     targets: &'a [Sick],
     output: &'a [String],
+    losses: &'a [Lost],
+    details: &'a [String],
     hint: Option<&'a str>,
     remains: Option<&'a Remains>,
 }
@@ -210,7 +216,7 @@ mod tests {
         let codes: Vec<u8> = problems.iter().map(Problem::exit_code).collect();
         assert_eq!(codes, [2, 2, 1]);
         for problem in &problems {
-            let line = serde_json::to_value(problem.line("deploy")).unwrap();
+            let line = serde_json::to_value(problem.line("deploy", problem.exit_code())).unwrap();
             assert_eq!(line["result"], "error");
             assert_eq!(line["command"], "deploy");
             assert_eq!(line["exit_code"], problem.exit_code());

@@ -16,27 +16,12 @@ use crate::cloud::Cloud;
 use crate::config::Config;
 use crate::health::{self, Before, Watched};
 use crate::outcome::{Changes, Deployed, Failure, Remains, Stage, millis};
-use crate::run::{Options, Run, count};
-
-/// What would be done, without doing it. The `before` commands run, because what they build decides what an
-/// image is made from; nothing of the provider's is changed.
-///
-/// # Errors
-/// A [`Failure`] up to [`Stage::Plan`].
-pub async fn plan<P: Cloud + ?Sized>(
-    cloud: &P,
-    config: &Config,
-    options: &Options,
-) -> Result<Plan, Box<Failure>> {
-    let run = Run::new(cloud, &config.stack, options);
-    let (_, plan) = run.prepare(config).await?;
-    Ok(plan)
-}
+use crate::run::{Cleared, Options, Run, count};
 
 /// Makes the provider hold what the configuration says, and waits until the service is healthy.
 ///
 /// In order: the stack's lock; the `before` commands and the hashes of the build contexts, while the provider
-/// is asked what there is; the plan; the provider's preflight; the plan is carried out; as many targets are
+/// is asked what there is; the plan; the provider's preflight; a yes, if something would be lost; the plan is carried out; as many targets are
 /// healthy as are desired, and none of an old version is left. Once the stop token is cancelled nothing new is begun.
 ///
 /// # Errors
@@ -57,22 +42,27 @@ async fn while_locked<P: Cloud + ?Sized>(
     config: &Config,
 ) -> Result<Deployed, Box<Failure>> {
     let started = Instant::now();
-    let (snapshot, plan) = run.prepare(config).await?;
+    let planned = run.prepare(config).await?;
     if run.is_stopped() {
         return Err(Failure::new(
             Stage::Interrupted,
             "interrupted before anything was changed",
         ));
     }
+    if let Some(saved) = &run.options.saved {
+        saved.check(&planned, run.catalog.schema())?;
+    }
+    let planned = planned.feasible()?;
+    run.may_lose(config, &planned.review)?;
+    if !planned.review.losses.is_empty() {
+        run.consent("deploy", &planned.review).await?;
+    }
     let deploy = Deploy {
         run,
         config,
-        plan,
-        snapshot,
+        plan: planned.plan,
+        snapshot: planned.live,
     };
-    if !deploy.plan.is_empty() {
-        deploy.preflight().await?;
-    }
     let (applied, targets) = deploy.carry_out().await?;
     match deploy.deployed(&applied, targets, started.elapsed()) {
         Ok(deployed) => Ok(deployed),
@@ -90,31 +80,6 @@ struct Deploy<'a, P: Cloud + ?Sized> {
 }
 
 impl<P: Cloud + ?Sized> Deploy<'_, P> {
-    async fn preflight(&self) -> Result<(), Box<Failure>> {
-        let findings = self
-            .run
-            .cloud
-            .preflight(&self.plan)
-            .await
-            .map_err(|error| {
-                Failure::of(
-                    Stage::Preflight,
-                    "cannot find out whether the plan can be carried out",
-                    error,
-                )
-            })?;
-        if findings.is_empty() {
-            return Ok(());
-        }
-        let message = match findings.len() {
-            1 => "the plan cannot be carried out".to_owned(),
-            number => format!("the plan cannot be carried out, for {number} reasons"),
-        };
-        let mut failure = Failure::new(Stage::Preflight, message);
-        failure.errors = findings;
-        Err(failure)
-    }
-
     /// Applies the plan and waits for health; what fails is undone or listed.
     async fn carry_out(&self) -> Result<(Applied, Vec<TargetHealth>), Box<Failure>> {
         let before = match self.plan.is_empty() {
@@ -276,7 +241,7 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
     async fn give_up(&self, mut failure: Box<Failure>) -> Box<Failure> {
         let was_first = self.run.bound(&self.snapshot).is_empty();
         if was_first && !self.run.options.keep_failed && !self.run.is_stopped() {
-            match self.run.clear().await {
+            match self.undo().await {
                 Ok(cleared) if self.run.bound(&cleared.after).is_empty() => {
                     failure.remains = Remains::RolledBack {
                         deleted: cleared.applied.deleted,
@@ -292,6 +257,16 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
         let next = "`deploy` goes on from here, `destroy` ends it all";
         failure.remains = self.run.remains(next).await;
         failure
+    }
+
+    /// Ends what the first deploy of a stack has made.
+    async fn undo(&self) -> Result<Cleared, Box<Failure>> {
+        self.run
+            .unprotect()
+            .await
+            .map_err(|error| Failure::of(Stage::Apply, "cannot take the protection off", error))?;
+        let live = self.run.look().await?;
+        self.run.clear(self.run.clearing(&live)?).await
     }
 
     fn deployed(

@@ -5,12 +5,15 @@ use tokio::time::Instant;
 
 use crate::cloud::Cloud;
 use crate::outcome::{Destroyed, Failure, Remains, Stage, millis};
+use crate::review::Review;
 use crate::run::{Options, Run, count};
 
 /// Ends everything that the stack holds, and proves by a last look that nothing of it is left.
 ///
 /// Images outlive their stack: the next deploy, or one of another stack, may want them. A stack that holds
 /// nothing is destroyed at once.
+///
+/// A stack that is protected is not destroyed, and one that holds anything only with a yes.
 ///
 /// # Errors
 /// A [`Failure`] with every error and what is left. A destroy carries on past what fails, and can be run again.
@@ -32,7 +35,14 @@ async fn while_locked<P: Cloud + ?Sized>(run: &Run<'_, P>) -> Result<Destroyed, 
             "interrupted before anything was changed",
         ));
     }
-    let cleared = run.clear().await?;
+    let live = run.look().await?;
+    run.may_destroy(&live)?;
+    let plan = run.clearing(&live)?;
+    if !plan.is_empty() {
+        run.consent("destroy", &Review::of(&plan, run.catalog.schema()))
+            .await?;
+    }
+    let cleared = run.clear(plan).await?;
     let left = run.bound(&cleared.after);
     let applied = cleared.applied;
     if left.is_empty() && applied.failed.is_empty() {

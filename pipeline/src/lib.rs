@@ -7,14 +7,19 @@
 mod before;
 mod cloud;
 mod config;
+mod consent;
 mod deploy;
 mod destroy;
 mod health;
 mod lock;
 mod outcome;
 mod own;
+mod plan;
+mod protect;
 mod region;
+mod review;
 mod run;
+mod saved;
 mod stack;
 mod status;
 
@@ -24,11 +29,15 @@ pub use config::{
     Health, ImageSource, LoadBalancer, Local, Network, Peer, Problem, Route, RouteTable,
     RouteTables, RouteVia, Scale, SecurityGroup, Service, Spot, json_schema,
 };
-pub use deploy::{deploy, plan};
+pub use consent::{Consent, Question};
+pub use deploy::deploy;
 pub use destroy::destroy;
 pub use outcome::{Changes, Deployed, Destroyed, Failure, Remains, Sick, Stage};
+pub use plan::{Planned, plan};
 pub use region::{InvalidRegion, Region, zones};
+pub use review::{Because, Counts, Does, Leaf, Review, Reviewed};
 pub use run::Options;
+pub use saved::{SavedPlan, SavedPlanError};
 pub use stack::{Sources, StackError, stack};
 pub use status::{
     BalancerStatus, GroupStatus, ListenerStatus, RuleStatus, Status, TargetGroupStatus, Unusable,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use landfall_lb::{HealthReason, TargetHealth};
-use landfall_provider::{Action, Error, Key, Plan, Reason, StackName, Zone};
+use landfall_provider::{Action, Error, Key, Lost, Plan, Reason, StackName, Zone};
 use serde::Serialize;
 
 /// A stack that answers.
@@ -101,6 +101,10 @@ pub struct Failure {
     pub targets: Vec<Sick>,
     /// The last lines that a `before` command or an instance of the service wrote.
     pub output: Vec<String>,
+    /// What would have been lost for good, where that is why it was refused.
+    pub losses: Vec<Lost>,
+    /// Further lines that belong to the failure: how a saved plan differs from what is to be done now.
+    pub details: Vec<String>,
     /// What to do about it, where the errors do not say so themselves.
     pub hint: Option<String>,
     /// What the stack holds now.
@@ -115,6 +119,8 @@ impl Failure {
             errors: Vec::new(),
             targets: Vec::new(),
             output: Vec::new(),
+            losses: Vec::new(),
+            details: Vec::new(),
             hint: None,
             remains: Remains::Unchanged,
         })
@@ -159,6 +165,12 @@ pub enum Stage {
     Plan,
     /// The provider says that the plan cannot be carried out.
     Preflight,
+    /// The stack is protected.
+    Protected,
+    /// Nobody said yes to what would be lost.
+    Consent,
+    /// A saved plan is not the one that is to be made now.
+    Stale,
     /// Something could not be made, changed or ended.
     Apply,
     /// Everything is there, and the service does not become healthy.

@@ -11,8 +11,10 @@ use landfall_provider::{
 use crate::before;
 use crate::cloud::{Cloud, catalog};
 use crate::config::{Config, Service};
+use crate::consent::Consent;
 use crate::outcome::{Failure, Remains, Stage};
-use crate::stack::{Sources, stack};
+use crate::saved::SavedPlan;
+use crate::stack::Sources;
 
 /// How a run is carried out.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +27,12 @@ pub struct Options {
     pub keep_failed: bool,
     /// For how long another run on the stack is waited for; not at all if not given.
     pub wait: Option<Duration>,
+    /// Who says yes before something is lost for good.
+    pub consent: Consent,
+    /// The plan that a deploy carries out; it refuses if there is another one to be made by now.
+    pub saved: Option<SavedPlan>,
+    /// Whether `before` commands are left out: what they build is there already.
+    pub no_before: bool,
 }
 
 /// A run on one stack of one provider.
@@ -58,15 +66,6 @@ impl<'a, P: Cloud + ?Sized> Run<'a, P> {
         })
     }
 
-    /// What there is and what is to be done: the `before` commands and the hashing of build contexts go on
-    /// while the provider is asked.
-    pub(crate) async fn prepare(&self, config: &Config) -> Result<(Snapshot, Plan), Box<Failure>> {
-        let (snapshot, sources) = futures::try_join!(self.look(), self.sources(config))?;
-        let wanted = stack(config, &sources).map_err(|error| Failure::new(Stage::Plan, error))?;
-        let plan = self.plan(&wanted, &snapshot)?;
-        Ok((snapshot, plan))
-    }
-
     pub(crate) fn plan(&self, wanted: &Stack, live: &Snapshot) -> Result<Plan, Box<Failure>> {
         plan(wanted, live, self.catalog.schema()).map_err(|error| {
             Failure::new(
@@ -76,7 +75,8 @@ impl<'a, P: Cloud + ?Sized> Run<'a, P> {
         })
     }
 
-    async fn sources(&self, config: &Config) -> Result<Sources, Box<Failure>> {
+    /// What every image is made from, once the `before` commands have run.
+    pub(crate) async fn sources(&self, config: &Config) -> Result<Sources, Box<Failure>> {
         let mut sources = Sources::new();
         for (name, service) in &config.service {
             let source = self.source(config, name, service).await?;
@@ -93,7 +93,9 @@ impl<'a, P: Cloud + ?Sized> Run<'a, P> {
     ) -> Result<ContextHash, Box<Failure>> {
         let key = Key::new(kind::IMAGE, name.clone());
         let ApplyOptions { events, stop, .. } = &self.options.apply;
-        before::run(&service.image.before, &config.directory, &key, events, stop).await?;
+        if !self.options.no_before {
+            before::run(&service.image.before, &config.directory, &key, events, stop).await?;
+        }
         let request = config.build_request(&service.image);
         let failed = |error: Error| {
             let message = format!("cannot read what {key} is made from");
@@ -138,10 +140,13 @@ impl<'a, P: Cloud + ?Sized> Run<'a, P> {
         }
     }
 
-    /// Ends everything that the stack holds, and looks whether it is gone.
-    pub(crate) async fn clear(&self) -> Result<Cleared, Box<Failure>> {
-        let snapshot = self.look().await?;
-        let plan = self.plan(&Stack::new(self.stack.clone()), &snapshot)?;
+    /// What it takes to end everything that there is.
+    pub(crate) fn clearing(&self, live: &Snapshot) -> Result<Plan, Box<Failure>> {
+        self.plan(&Stack::new(self.stack.clone()), live)
+    }
+
+    /// Ends everything, and looks whether it is gone.
+    pub(crate) async fn clear(&self, plan: Plan) -> Result<Cleared, Box<Failure>> {
         let applied = self.apply(&plan, &self.options.apply).await;
         Ok(Cleared {
             plan,

@@ -47,6 +47,9 @@ enum Task {
     /// End everything that the stack holds
     #[command(disable_help_flag = true)]
     Destroy(Landfall),
+    /// Break the lock of a run that has died
+    #[command(disable_help_flag = true)]
+    Unlock(Landfall),
     /// Print a completion script for a shell
     #[command(disable_help_flag = true)]
     Completions(Landfall),
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Task::Plan(landfall) => return landfall.run("plan", true),
         Task::Status(landfall) => return landfall.run("status", true),
         Task::Destroy(landfall) => return landfall.run("destroy", true),
+        Task::Unlock(landfall) => return landfall.run("unlock", true),
         Task::Completions(landfall) => return landfall.run("completions", false),
         Task::Schema(landfall) => return landfall.run("schema", false),
         Task::Test(options) => test::run(&options),

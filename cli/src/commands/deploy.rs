@@ -5,6 +5,7 @@ use std::time::Duration;
 use landfall_pipeline::Deployed;
 use serde::Serialize;
 
+use super::plan::read;
 use super::{Session, config};
 use crate::args::Deploy;
 use crate::output;
@@ -29,6 +30,9 @@ pub(crate) async fn deploy(args: &Deploy) -> Result<(), Problem> {
     let config = config(&args.common)?;
     let mut session = Session::open(&args.common, Some(&config))?;
     session.options.keep_failed = args.keep_failed;
+    session.options.no_before = args.no_before;
+    session.options.saved = args.plan.as_deref().map(read).transpose()?;
+    session.changing(&args.changing);
     let cloud = session.place.cloud();
     let deployed = landfall_pipeline::deploy(cloud, &config, &session.options).await;
     session.progress.finish();

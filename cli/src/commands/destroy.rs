@@ -7,7 +7,7 @@ use landfall_provider::{Key, StackName};
 use serde::Serialize;
 
 use super::{Session, stack_of};
-use crate::args::OnStack;
+use crate::args::Destroy;
 use crate::output;
 use crate::problem::Problem;
 use crate::render::{self, DIM, STRONG, paint};
@@ -24,9 +24,10 @@ struct Line<'a> {
 }
 
 /// Destroys, and waits until nothing is left.
-pub(crate) async fn destroy(args: &OnStack) -> Result<(), Problem> {
-    let stack = stack_of(args)?;
-    let session = Session::open(&args.common, None)?;
+pub(crate) async fn destroy(args: &Destroy) -> Result<(), Problem> {
+    let stack = stack_of(&args.on)?;
+    let mut session = Session::open(&args.on.common, None)?;
+    session.changing(&args.changing);
     let destroyed =
         landfall_pipeline::destroy(session.place.cloud(), &stack, &session.options).await?;
     session.place.settle().await?;

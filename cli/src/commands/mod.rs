@@ -1,14 +1,16 @@
 //! The commands: each opens the provider, runs a flow of the pipeline and shows what came of it.
 
+mod consent;
 mod deploy;
 mod destroy;
 mod plan;
 mod status;
+mod unlock;
 
 use landfall_pipeline::{Config, Options};
 use landfall_provider::{ApplyOptions, StackName};
 
-use crate::args::{Cli, Command, Common, OnStack};
+use crate::args::{Changing, Cli, Command, Common, OnStack};
 use crate::place::Place;
 use crate::problem::Problem;
 use crate::progress::Progress;
@@ -18,6 +20,7 @@ pub(crate) use deploy::deploy;
 pub(crate) use destroy::destroy;
 pub(crate) use plan::plan;
 pub(crate) use status::status;
+pub(crate) use unlock::unlock;
 
 /// What a command does its work with.
 pub(crate) struct Session {
@@ -52,13 +55,20 @@ impl Session {
                     ..ApplyOptions::default()
                 },
                 who: crate::who::am_i(),
-                keep_failed: false,
-                wait: None,
+                ..Options::default()
             },
             place,
             progress,
             json: common.json,
         })
+    }
+}
+
+impl Session {
+    /// Takes over what every command is told that changes a stack.
+    fn changing(&mut self, args: &Changing) {
+        self.options.wait = args.wait;
+        self.options.consent = consent::consent(args.yes, self.json);
     }
 }
 
@@ -86,36 +96,43 @@ fn stack_of(args: &OnStack) -> Result<StackName, Problem> {
 pub(crate) fn run(cli: Cli) -> u8 {
     let (name, common) = match &cli.command {
         Command::Deploy(args) => ("deploy", Some(&args.common)),
-        Command::Plan(args) => ("plan", Some(args)),
+        Command::Plan(args) => ("plan", Some(&args.common)),
         Command::Status(args) => ("status", Some(&args.common)),
-        Command::Destroy(args) => ("destroy", Some(&args.common)),
+        Command::Destroy(args) => ("destroy", Some(&args.on.common)),
+        Command::Unlock(args) => ("unlock", Some(&args.on.common)),
         Command::Completions { .. } => ("completions", None),
         Command::Schema => ("schema", None),
     };
     let json = common.is_some_and(|common| common.json);
+    // Two already says that there is something to do.
+    let detailed = matches!(&cli.command, Command::Plan(args) if args.detailed_exitcode);
+    let code = |problem: &Problem| match problem.exit_code() {
+        exit::USAGE if detailed => exit::FAILED,
+        code => code,
+    };
     // Whoever asks for a provider that is not there need not put the file right first.
     if let Some(Err(problem)) = common.map(|common| Place::check(common.provider)) {
-        problem.tell(name, json);
-        return problem.exit_code();
+        problem.tell(name, json, code(&problem));
+        return code(&problem);
     }
     match carry_out(cli.command) {
-        Ok(()) => exit::DONE,
+        Ok(code) => code,
         Err(problem) => {
-            problem.tell(name, json);
-            problem.exit_code()
+            problem.tell(name, json, code(&problem));
+            code(&problem)
         }
     }
 }
 
-fn carry_out(command: Command) -> Result<(), Problem> {
+fn carry_out(command: Command) -> Result<u8, Problem> {
     match command {
         Command::Completions { shell } => {
             crate::args::complete(shell);
-            return Ok(());
+            return Ok(exit::DONE);
         }
         Command::Schema => {
             output::result(&format!("{:#}\n", landfall_pipeline::json_schema()));
-            return Ok(());
+            return Ok(exit::DONE);
         }
         _ => {}
     }
@@ -126,11 +143,13 @@ fn carry_out(command: Command) -> Result<(), Problem> {
         .map_err(|error| Problem::usage(format!("cannot start the runtime: {error}"), None))?;
     runtime.block_on(async {
         match &command {
-            Command::Deploy(args) => deploy(args).await,
-            Command::Plan(args) => plan(args).await,
-            Command::Status(args) => status(args).await,
-            Command::Destroy(args) => destroy(args).await,
-            Command::Completions { .. } | Command::Schema => Ok(()),
+            Command::Deploy(args) => deploy(args).await?,
+            Command::Plan(args) => return plan(args).await,
+            Command::Status(args) => status(args).await?,
+            Command::Destroy(args) => destroy(args).await?,
+            Command::Unlock(args) => unlock(args).await?,
+            Command::Completions { .. } | Command::Schema => {}
         }
+        Ok(exit::DONE)
     })
 }

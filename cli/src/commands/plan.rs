@@ -1,40 +1,93 @@
 //! `plan`: show what a deploy would change.
 
-use landfall_pipeline::{Changes, catalog};
-use landfall_provider::{StackName, Step};
+use std::io::{self, Write};
+use std::path::Path;
+
+use landfall_pipeline::{Counts, Planned, Reviewed, SavedPlan};
+use landfall_provider::{Lost, StackName};
 use serde::Serialize;
 
 use super::{Session, config};
-use crate::args::Common;
+use crate::args::Plan;
 use crate::problem::Problem;
-use crate::{output, render};
+use crate::{exit, output, render};
 
 /// The last line of JSON of a plan.
 #[derive(Serialize)]
 struct Line<'a> {
     result: &'static str,
     stack: &'a StackName,
-    changes: Changes,
-    steps: &'a [Step],
+    counts: Counts,
+    losses: &'a [Lost],
+    resources: &'a [Reviewed],
 }
 
-/// Plans, and changes nothing.
-pub(crate) async fn plan(args: &Common) -> Result<(), Problem> {
-    let config = config(args)?;
-    let session = Session::open(args, Some(&config))?;
+/// Plans, changes nothing, and gives the exit code.
+pub(crate) async fn plan(args: &Plan) -> Result<u8, Problem> {
+    let config = config(&args.common)?;
+    let mut session = Session::open(&args.common, Some(&config))?;
+    session.options.no_before = args.no_before;
     let cloud = session.place.cloud();
-    let plan = landfall_pipeline::plan(cloud, &config, &session.options).await?;
+    let planned = landfall_pipeline::plan(cloud, &config, &session.options).await?;
     session.progress.finish();
-    if session.json {
+    tell(&planned, session.json);
+    let planned = planned.feasible()?;
+    if let Some(file) = &args.out {
+        write(file, &planned.save())?;
+    }
+    Ok(if args.detailed_exitcode && !planned.review.is_empty() {
+        exit::CHANGES
+    } else {
+        exit::DONE
+    })
+}
+
+fn tell(planned: &Planned, json: bool) {
+    let review = &planned.review;
+    if json {
         output::json_line(&Line {
             result: "plan",
-            stack: &plan.stack,
-            changes: Changes::of(&plan),
-            steps: &plan.steps,
+            stack: &review.stack,
+            counts: review.counts(),
+            losses: &review.losses,
+            resources: &review.resources,
         });
     } else {
-        let kinds = catalog::<dyn landfall_pipeline::Cloud>();
-        output::result(&render::plan::render(&plan, kinds.schema()));
+        output::result(&render::plan::render(review));
     }
-    Ok(())
+}
+
+/// Keeps a plan in a file that nobody else may read: it tells all about the stack.
+fn write(file: &Path, plan: &SavedPlan) -> Result<(), Problem> {
+    let written = private(file).and_then(|mut file| file.write_all(plan.to_text().as_bytes()));
+    written.map_err(|error| {
+        Problem::usage(
+            format!("the plan cannot be kept in {}: {error}", file.display()),
+            None,
+        )
+    })
+}
+
+fn private(file: &Path) -> io::Result<std::fs::File> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(file)
+}
+
+/// Reads a plan that was kept.
+pub(super) fn read(file: &Path) -> Result<SavedPlan, Problem> {
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        Problem::usage(
+            format!("the plan {} cannot be read: {error}", file.display()),
+            Some("`plan --out FILE` makes one"),
+        )
+    })?;
+    SavedPlan::parse(&text).map_err(|error| {
+        Problem::usage(
+            format!("{}: {error}", file.display()),
+            Some("`plan --out FILE` makes a new one"),
+        )
+    })
 }

@@ -85,6 +85,13 @@ pub(crate) fn failure(failure: &Failure) -> String {
         lines.push(format!("  {}", paint(DIM, "its last output:")));
         lines.extend(quoted(&failure.output, "  "));
     }
+    lines.extend(
+        failure
+            .details
+            .iter()
+            .map(|line| format!("  {}", tame(line))),
+    );
+    lines.extend(super::plan::losses(&failure.losses));
     if let Some(hint) = &failure.hint {
         lines.extend(self::hint(hint, ""));
     }

@@ -26,6 +26,7 @@ fn help_has_examples_and_exit_codes_and_goes_to_standard_output() {
         "plan",
         "status",
         "destroy",
+        "unlock",
         "completions",
         "schema",
     ] {
@@ -58,7 +59,7 @@ fn a_wrong_command_line_is_json_if_json_was_asked_for() {
 #[test]
 fn aws_is_refused_as_long_as_there_is_none() {
     let project = Project::new(GOOD);
-    for command in ["deploy", "plan", "status", "destroy"] {
+    for command in ["deploy", "plan", "status", "destroy", "unlock"] {
         let ran = project
             .landfall(&[command, "--provider", "aws"])
             .ended_with(2)

@@ -63,14 +63,14 @@ fn from_source_to_an_address_and_back_to_nothing() {
         .saying(&["nothing to do"]);
     assert_eq!(again.stdout, deployed.stdout);
 
-    let destroyed = project.landfall(&["destroy"]).ended_with(0);
+    let destroyed = project.landfall(&["destroy", "--yes"]).ended_with(0);
     assert!(
         destroyed.stdout.contains("nothing is left"),
         "{destroyed:#?}"
     );
     project.nothing_is_left();
     assert!(get(url, "/").is_err(), "nobody listens any more");
-    let nothing = project.landfall(&["destroy"]).ended_with(0).stdout;
+    let nothing = project.landfall(&["destroy", "--yes"]).ended_with(0).stdout;
     assert!(
         nothing.contains("there was nothing to destroy"),
         "{nothing}"
@@ -90,7 +90,7 @@ fn an_ordinary_user_deploys_is_answered_and_leaves_nothing() {
         zones.insert(body.split(' ').nth(1).unwrap().to_owned());
     }
     assert_eq!(zones.len(), 2, "{zones:?}");
-    project.landfall(&["destroy"]).ended_with(0);
+    project.landfall(&["destroy", "--yes"]).ended_with(0);
     project.nothing_is_left();
 }
 
@@ -103,7 +103,7 @@ fn a_file_that_became_faulty_still_names_what_is_to_be_destroyed() {
     std::fs::remove_file(project.directory().join("Dockerfile")).unwrap();
     let status = project.landfall(&["status"]).ended_with(0).stdout;
     assert!(status.contains("healthy"), "{status}");
-    project.landfall(&["destroy"]).ended_with(0);
+    project.landfall(&["destroy", "--yes"]).ended_with(0);
     project.nothing_is_left();
 }
 
@@ -147,9 +147,9 @@ fn the_last_line_of_json_is_the_result() {
         (&"status".into(), &true.into())
     );
     let plan = project.landfall(&["plan", "--json"]).ended_with(0).json();
-    assert_eq!(plan["changes"]["create"], serde_json::json!([]));
+    assert_eq!(plan["resources"], serde_json::json!([]));
     let destroyed = project
-        .landfall(&["destroy", "--json"])
+        .landfall(&["destroy", "--json", "--yes"])
         .ended_with(0)
         .json();
     assert_eq!(destroyed["left"], serde_json::json!([]));
@@ -165,7 +165,7 @@ fn destroy_needs_only_the_name() {
         "stack = \"shop-name\" this is no file any more",
     );
     project
-        .landfall(&["destroy", "--stack", "shop-name"])
+        .landfall(&["destroy", "--stack", "shop-name", "--yes"])
         .ended_with(0);
     project.nothing_is_left();
 }
@@ -191,7 +191,7 @@ fn a_second_deploy_of_the_same_stack_is_turned_away_while_one_runs() {
     project.write("go", "");
     let first: Ran = first.wait_with_output().unwrap().into();
     first.ended_with(0);
-    project.landfall(&["destroy"]).ended_with(0);
+    project.landfall(&["destroy", "--yes"]).ended_with(0);
     project.nothing_is_left();
 }
 
@@ -242,7 +242,7 @@ fn an_interrupted_deploy_is_continued_by_deploy_and_ended_by_destroy() {
             let url = project.landfall(&["deploy"]).ended_with(0).stdout;
             assert_eq!(get(url.trim_end(), "/").unwrap().0, 200);
         }
-        project.landfall(&["destroy"]).ended_with(0);
+        project.landfall(&["destroy", "--yes"]).ended_with(0);
         project.nothing_is_left();
     }
 }
@@ -258,10 +258,10 @@ fn two_stacks_do_not_disturb_each_other() {
         .stdout;
     assert_ne!(one, other);
     project
-        .landfall(&["destroy", "--stack", "shop-other"])
+        .landfall(&["destroy", "--stack", "shop-other", "--yes"])
         .ended_with(0);
     assert_eq!(get(one.trim_end(), "/").unwrap().0, 200);
     assert!(get(other.trim_end(), "/").is_err());
-    project.landfall(&["destroy"]).ended_with(0);
+    project.landfall(&["destroy", "--yes"]).ended_with(0);
     project.nothing_is_left();
 }

@@ -69,7 +69,7 @@ fn built_and_deployed(program: Program, stack: &str, buildkit: &str) {
         landfall(&["deploy"])
             .ended_with(0)
             .saying(&["nothing to do"]);
-        landfall(&["destroy"]).ended_with(0);
+        landfall(&["destroy", "--yes"]).ended_with(0);
         project.nothing_is_left();
     }
 }

@@ -237,7 +237,9 @@ impl Drop for Project {
         for line in stacks.unwrap_or_default().lines() {
             if let Some(name) = line.strip_prefix("stack = \"") {
                 let name = name.trim_end_matches('"');
-                let _ = self.command(&["destroy", "--stack", name]).output();
+                let _ = self
+                    .command(&["destroy", "--stack", name, "--yes"])
+                    .output();
             }
         }
     }

@@ -39,6 +39,7 @@ async fn what_they_make_decides_what_the_image_is_made_from() {
             .await
             .unwrap();
         let image = plan
+            .plan
             .steps
             .iter()
             .find(|step| step.key.to_string() == "image/web")

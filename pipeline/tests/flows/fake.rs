@@ -289,8 +289,7 @@ impl App {
                 ..ApplyOptions::default()
             },
             who: "ana@build-3".to_owned(),
-            keep_failed: false,
-            wait: None,
+            ..Options::default()
         };
         Self {
             directory,

@@ -72,8 +72,8 @@ async fn a_plan_changes_nothing_and_needs_no_lock() {
     assert_eq!(cloud.effects(), Vec::<String>::new());
     deploy(&cloud, &app.config(""), &app.options).await.unwrap();
     let second = plan(&cloud, &app.config(""), &app.options).await.unwrap();
-    assert!(!first.is_empty() && second.is_empty());
-    assert_eq!(first.steps.len(), second.steps.len());
+    assert!(!first.review.is_empty() && second.review.is_empty());
+    assert_eq!(first.plan.steps.len(), second.plan.steps.len());
 }
 
 #[tokio::test(start_paused = true)]

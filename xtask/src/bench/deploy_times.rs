@@ -154,7 +154,7 @@ impl Landfall<'_> {
         let program = std::env::current_exe()
             .map_err(|error| format!("cannot find this program: {error}"))?;
         let output = Command::new(program)
-            .args([command, "--json"])
+            .args([command, "--json", "--yes"])
             .env("LANDFALL_RUNTIME_DIR", self.runtime_dir())
             .env("LANDFALL_IMAGE_STORE", self.scratch.join("images"))
             .stdin(Stdio::null())

@@ -1,0 +1,77 @@
+//! Asking for a yes on the terminal, before something is lost for good.
+
+use std::io::{self, IsTerminal};
+
+use landfall_pipeline::{Consent, Question};
+use tokio::sync::oneshot;
+
+use crate::output;
+use crate::render::{self, STRONG, paint};
+
+/// Who says yes: the command line, whoever sits at the terminal, or nobody.
+pub(super) fn consent(yes: bool, json: bool) -> Consent {
+    if yes {
+        Consent::Given
+    } else if can_ask(json) {
+        Consent::asking(|question| async move {
+            output::message(&text(&question));
+            answer().await
+        })
+    } else {
+        Consent::Missing
+    }
+}
+
+/// Whether there is somebody who reads the question and can answer it.
+pub(super) fn can_ask(json: bool) -> bool {
+    !json && io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+fn text(question: &Question) -> String {
+    let review = &question.review;
+    let plan = render::plan::render(review);
+    let ask = match question.doing {
+        "destroy" => format!("Destroy {} for good?", paint(STRONG, &review.stack)),
+        _ => "Go on, and lose this for good?".to_owned(),
+    };
+    format!("{plan}\n{ask} [y/N] ")
+}
+
+/// The answer: yes if it says so, no if it says anything else or nothing.
+///
+/// The line is read by a thread of its own: one that waits for it for ever does not keep the program from ending.
+pub(super) async fn answer() -> bool {
+    let (tell, told) = oneshot::channel();
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        let read = io::stdin().read_line(&mut line);
+        // Whoever asked may have been interrupted meanwhile.
+        let _ = tell.send(read.is_ok() && is_yes(&line));
+    });
+    told.await.unwrap_or(false)
+}
+
+fn is_yes(line: &str) -> bool {
+    matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_yes_is_a_yes() {
+        for yes in ["y\n", "Y\n", " yes \n", "YES"] {
+            assert!(is_yes(yes), "{yes:?}");
+        }
+        for no in ["", "\n", "n\n", "no\n", "yess\n", "sure\n"] {
+            assert!(!is_yes(no), "{no:?}");
+        }
+    }
+
+    #[test]
+    fn a_yes_on_the_command_line_is_enough() {
+        assert!(matches!(consent(true, true), Consent::Given));
+        assert!(matches!(consent(false, true), Consent::Missing));
+    }
+}

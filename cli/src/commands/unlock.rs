@@ -1,0 +1,67 @@
+//! `unlock`: break the lock of a run that has died.
+
+use landfall_provider::{Holder, StackName};
+use serde::Serialize;
+
+use super::consent::{answer, can_ask};
+use super::{Session, stack_of};
+use crate::args::Unlock;
+use crate::output;
+use crate::problem::Problem;
+use crate::render::{STRONG, paint};
+
+/// The last line of JSON of an unlock.
+#[derive(Serialize)]
+struct Line<'a> {
+    result: &'static str,
+    stack: &'a StackName,
+    /// Whose lock was broken; none if there was none.
+    holder: Option<&'a Holder>,
+}
+
+/// Shows whose lock it is, and breaks it.
+pub(crate) async fn unlock(args: &Unlock) -> Result<(), Problem> {
+    let stack = stack_of(&args.on)?;
+    let session = Session::open(&args.on.common, None)?;
+    let cloud = session.place.cloud();
+    let holder = cloud.holder(&stack).await?;
+    if let Some(holder) = &holder {
+        if !args.yes {
+            confirmed(&stack, holder, session.json).await?;
+        }
+        cloud.break_lock(&stack, holder).await?;
+    }
+    session.progress.finish();
+    if session.json {
+        output::json_line(&Line {
+            result: "unlock",
+            stack: &stack,
+            holder: holder.as_ref(),
+        });
+        return Ok(());
+    }
+    let name = paint(STRONG, &stack);
+    output::result(&match holder {
+        Some(holder) => format!("{name}: broke the lock of {holder}\n"),
+        None => format!("{name} is not locked\n"),
+    });
+    Ok(())
+}
+
+async fn confirmed(stack: &StackName, holder: &Holder, json: bool) -> Result<(), Problem> {
+    let whose = format!("{stack} is locked: {holder}");
+    if !can_ask(json) {
+        return Err(Problem::usage(
+            whose,
+            Some("`--yes` breaks the lock; make sure that this run has died"),
+        ));
+    }
+    output::message(&format!(
+        "{whose}\nBreak the lock? If that run lives, two runs will change one stack. [y/N] "
+    ));
+    if answer().await {
+        Ok(())
+    } else {
+        Err(Problem::usage("the lock stays: the answer was no", None))
+    }
+}

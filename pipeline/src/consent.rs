@@ -1,0 +1,106 @@
+//! The yes that it takes before something is lost for good.
+
+use std::fmt;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+
+use crate::cloud::Cloud;
+use crate::outcome::{Failure, Stage};
+use crate::review::Review;
+use crate::run::{Options, Run};
+
+/// What is asked before a plan is carried out by which something would be lost.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// What is about to be done: `deploy`, `destroy`.
+    pub doing: &'static str,
+    /// The plan.
+    pub review: Review,
+}
+
+type Ask = dyn Fn(Question) -> BoxFuture<'static, bool> + Send + Sync;
+
+/// Who says yes.
+///
+/// A deploy asks when its plan has [losses](Review::losses), and a destroy whenever there is something to end.
+#[derive(Clone, Default)]
+pub enum Consent {
+    /// The yes was given before: the caller has decided.
+    #[default]
+    Given,
+    /// Nobody can be asked, so that the answer is no.
+    Missing,
+    /// Somebody is asked.
+    Asked(Arc<Ask>),
+}
+
+impl Consent {
+    /// Asks by this function; it is dropped unanswered when the run is stopped.
+    pub fn asking<F>(ask: impl Fn(Question) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = bool> + Send + 'static,
+    {
+        Self::Asked(Arc::new(move |question| Box::pin(ask(question))))
+    }
+}
+
+impl fmt::Debug for Consent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Given => "Given",
+            Self::Missing => "Missing",
+            Self::Asked(_) => "Asked",
+        })
+    }
+}
+
+impl<P: Cloud + ?Sized> Run<'_, P> {
+    /// Asks for a yes.
+    ///
+    /// # Errors
+    /// A [`Failure`] of [`Stage::Consent`] when there is none, or of [`Stage::Interrupted`].
+    pub(crate) async fn consent(
+        &self,
+        doing: &'static str,
+        review: &Review,
+    ) -> Result<(), Box<Failure>> {
+        let Options { consent, apply, .. } = self.options;
+        let stack = self.stack;
+        let yes = match consent {
+            Consent::Given => true,
+            Consent::Missing => {
+                let message = match doing {
+                    "destroy" => {
+                        format!("destroying {stack} needs a yes, and there is nobody to ask")
+                    }
+                    _ => format!("this {doing} of {stack} needs a yes, and there is nobody to ask"),
+                };
+                let mut failure = Failure::new(Stage::Consent, message);
+                failure.losses.clone_from(&review.losses);
+                return Err(failure.hint("`--yes` says it"));
+            }
+            Consent::Asked(ask) => {
+                let question = Question {
+                    doing,
+                    review: review.clone(),
+                };
+                tokio::select! {
+                    yes = ask(question) => yes,
+                    () = apply.stop.cancelled() => {
+                        let message = "interrupted before anything was changed";
+                        return Err(Failure::new(Stage::Interrupted, message));
+                    }
+                }
+            }
+        };
+        if yes {
+            Ok(())
+        } else {
+            Err(Failure::new(
+                Stage::Consent,
+                format_args!("{stack} stays as it is: the answer was no"),
+            ))
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Plan: what a deploy would do, without doing it.
+
+use landfall_provider::{Error, Plan, Snapshot, Stack};
+
+use crate::cloud::Cloud;
+use crate::config::Config;
+use crate::outcome::{Failure, Stage};
+use crate::review::Review;
+use crate::run::{Options, Run};
+use crate::saved::SavedPlan;
+
+/// What has been planned, from what, and what stands against it.
+#[derive(Debug)]
+pub struct Planned {
+    /// The plan, as the engine carries it out.
+    pub plan: Plan,
+    /// The plan, as it is read.
+    pub review: Review,
+    /// What the provider has against it: with any of these, a deploy would refuse to begin.
+    pub findings: Vec<Error>,
+    pub(crate) wanted: Stack,
+    pub(crate) live: Snapshot,
+    pub(crate) place: String,
+}
+
+impl Planned {
+    /// Itself, unless the provider has something against it.
+    ///
+    /// # Errors
+    /// A [`Failure`] of [`Stage::Preflight`] with all [`findings`](Self::findings).
+    pub fn feasible(mut self) -> Result<Self, Box<Failure>> {
+        let message = match self.findings.len() {
+            0 => return Ok(self),
+            1 => "the plan cannot be carried out".to_owned(),
+            number => format!("the plan cannot be carried out, for {number} reasons"),
+        };
+        let mut failure = Failure::new(Stage::Preflight, message);
+        failure.errors = std::mem::take(&mut self.findings);
+        Err(failure)
+    }
+
+    /// The plan for a file, to be carried out later.
+    pub fn save(&self) -> SavedPlan {
+        SavedPlan::of(self)
+    }
+}
+
+/// What would be done, without doing it; nothing of the provider's is changed.
+///
+/// The `before` commands run unless the options leave them out, because what they build decides what an image is
+/// made from.
+///
+/// # Errors
+/// A [`Failure`] up to [`Stage::Preflight`].
+pub async fn plan<P: Cloud + ?Sized>(
+    cloud: &P,
+    config: &Config,
+    options: &Options,
+) -> Result<Planned, Box<Failure>> {
+    let run = Run::new(cloud, &config.stack, options);
+    run.prepare(config).await
+}
+
+impl<P: Cloud + ?Sized> Run<'_, P> {
+    /// What there is and what is to be done: the `before` commands and the hashing of build contexts go on
+    /// while the provider is asked.
+    pub(crate) async fn prepare(&self, config: &Config) -> Result<Planned, Box<Failure>> {
+        let (live, sources, place) =
+            futures::try_join!(self.look(), self.sources(config), self.place())?;
+        let wanted = crate::stack::stack(config, &sources)
+            .map_err(|error| Failure::new(Stage::Plan, error))?;
+        let plan = self.plan(&wanted, &live)?;
+        let findings = if plan.is_empty() {
+            Vec::new()
+        } else {
+            self.preflight(&plan).await?
+        };
+        Ok(Planned {
+            review: Review::of(&plan, self.catalog.schema()),
+            plan,
+            findings,
+            wanted,
+            live,
+            place,
+        })
+    }
+
+    async fn preflight(&self, plan: &Plan) -> Result<Vec<Error>, Box<Failure>> {
+        self.cloud.preflight(plan).await.map_err(|error| {
+            let doing = "cannot find out whether the plan can be carried out";
+            Failure::of(Stage::Preflight, doing, error)
+        })
+    }
+
+    async fn place(&self) -> Result<String, Box<Failure>> {
+        let place = self.cloud.place().await;
+        place.map_err(|error| {
+            Failure::of(Stage::Look, "cannot find out which account this is", error)
+        })
+    }
+}

@@ -1,0 +1,337 @@
+//! A plan as it is read before it is carried out: what happens to each resource, field by field, and what is lost.
+//!
+//! **Invariant:** pure, and the same for the same plan; what looks like a secret is not in it.
+
+mod fields;
+mod secrets;
+
+use std::collections::BTreeMap;
+
+use landfall_provider::{
+    Action, FieldChange, Found, Key, Lost, Plan, Reason, Retention, Schema, StackName, Step, losses,
+};
+use serde::Serialize;
+use serde_json::Value;
+
+pub(crate) use self::fields::leaves;
+pub(crate) use self::secrets::concealed;
+
+/// A plan as it is read.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Review {
+    /// The stack that the plan is for.
+    pub stack: StackName,
+    /// What changes, in the order of the plan's steps; what stays as it is is left out.
+    pub resources: Vec<Reviewed>,
+    /// How many resources stay as they are.
+    pub unchanged: usize,
+    /// What nobody can bring back once the plan has been carried out.
+    pub losses: Vec<Lost>,
+}
+
+/// What happens to one resource.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Reviewed {
+    /// Which.
+    pub key: Key,
+    /// What happens to it.
+    pub action: Does,
+    /// The id of the one that is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Why the one that is there cannot stay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub because: Option<Because>,
+    /// What differs, down to the innermost fields.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<Leaf>,
+    /// The spec of a new one; `${kind/name}` in it is the id of another resource that is new.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spec: Option<Value>,
+}
+
+/// What happens to a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Does {
+    /// It is made.
+    Create,
+    /// It is made, and the one that is there is kept beside it: an image.
+    CreateBeside,
+    /// It is changed in place.
+    Update,
+    /// A new one is made first, whoever uses the old one is moved to it, and the old one is ended last.
+    CreateThenDelete,
+    /// The old one is ended first, since both cannot be there at once.
+    DeleteThenCreate,
+    /// It is ended.
+    Delete,
+}
+
+/// Why a resource cannot stay.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Because {
+    /// Nothing in the stack wants it.
+    NotWanted,
+    /// These top-level fields cannot be changed in place.
+    Forced(Vec<String>),
+    /// It failed, and says why.
+    Failed(String),
+    /// It is on its way out already.
+    Ending,
+    /// An interrupted run has left it beside another one of the same name.
+    Surplus,
+}
+
+/// One field that differs, at its innermost.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Leaf {
+    /// Where it is: `health_check.path`; a list's elements stand under the list's own path.
+    pub path: String,
+    /// The value that it has; missing when there is none, as for an element that joins a list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub have: Option<Value>,
+    /// The value that it is to have; missing when there is to be none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub want: Option<Value>,
+    /// Whether this difference is why the resource has to be made anew.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub forces_replacement: bool,
+}
+
+/// How many resources a plan makes, changes, replaces, ends and leaves as they are.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Made.
+    pub create: usize,
+    /// Changed in place.
+    pub change: usize,
+    /// Made anew, the old one ended.
+    pub replace: usize,
+    /// Ended.
+    pub delete: usize,
+    /// As they are.
+    pub unchanged: usize,
+}
+
+impl Review {
+    /// Reads a plan.
+    pub fn of(plan: &Plan, schema: &Schema) -> Self {
+        let mut unchanged = 0;
+        let ends = Ends::of(plan);
+        let mut resources = Vec::new();
+        for step in &plan.steps {
+            match Reviewed::of(step, &ends, schema) {
+                Some(reviewed) => resources.push(reviewed),
+                None if matches!(step.action, Action::Keep { .. }) => unchanged += 1,
+                // The making half of a replacement is told with the ending half.
+                None => {}
+            }
+        }
+        Self {
+            stack: plan.stack.clone(),
+            resources,
+            unchanged,
+            losses: losses(plan, schema),
+        }
+    }
+
+    /// Whether carrying the plan out would change nothing.
+    pub fn is_empty(&self) -> bool {
+        self.resources.is_empty()
+    }
+
+    /// How many of what.
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts {
+            unchanged: self.unchanged,
+            ..Counts::default()
+        };
+        for resource in &self.resources {
+            *match resource.action {
+                Does::Create | Does::CreateBeside => &mut counts.create,
+                Does::Update => &mut counts.change,
+                Does::CreateThenDelete | Does::DeleteThenCreate => &mut counts.replace,
+                Does::Delete => &mut counts.delete,
+            } += 1;
+        }
+        counts
+    }
+}
+
+/// The two halves of replacements.
+struct Ends<'a> {
+    /// The making of a new one in place of one that is there: its index, and why.
+    remade: BTreeMap<&'a Key, (usize, &'a Reason)>,
+    /// The ending of the one that it replaces.
+    ended: BTreeMap<&'a Key, usize>,
+    steps: &'a [Step],
+}
+
+impl<'a> Ends<'a> {
+    fn of(plan: &'a Plan) -> Self {
+        let mut ends = Self {
+            remade: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            steps: &plan.steps,
+        };
+        for (index, step) in plan.steps.iter().enumerate() {
+            if let Action::Create {
+                because: Some(because),
+                ..
+            } = &step.action
+            {
+                ends.remade.insert(&step.key, (index, because));
+            }
+        }
+        for (index, step) in plan.steps.iter().enumerate() {
+            // An interrupted run's double is ended beside the replacement, for a reason of its own.
+            if let Action::Delete { because, .. } = &step.action
+                && ends
+                    .remade
+                    .get(&step.key)
+                    .is_some_and(|(_, why)| *why == because)
+            {
+                ends.ended.entry(&step.key).or_insert(index);
+            }
+        }
+        ends
+    }
+
+    /// In which order an old one and its successor go and come.
+    fn order(&self, old: usize, new: usize) -> Does {
+        let waits = self.steps[new].after.iter().any(|after| after.step == old);
+        if waits {
+            Does::DeleteThenCreate
+        } else {
+            Does::CreateThenDelete
+        }
+    }
+}
+
+impl Reviewed {
+    /// What a step does; `None` for what is kept, and for the half of a replacement that is told with the other.
+    fn of(step: &Step, ends: &Ends<'_>, schema: &Schema) -> Option<Self> {
+        let facts = schema.get(&step.key.kind);
+        let forces =
+            |field: &str| facts.is_some_and(|facts| facts.forces_replacement.contains(&field));
+        let reviewed = Self {
+            key: step.key.clone(),
+            action: Does::Create,
+            id: None,
+            because: None,
+            fields: Vec::new(),
+            spec: None,
+        };
+        Some(match &step.action {
+            Action::Keep { .. } => return None,
+            Action::Create {
+                want,
+                because: None,
+            } => Self {
+                spec: Some(concealed("", want)),
+                ..reviewed
+            },
+            Action::Create { .. } if ends.ended.contains_key(&step.key) => return None,
+            Action::Create {
+                want,
+                because: Some(because),
+            } => {
+                let outlives = facts.is_some_and(|facts| facts.retention == Retention::Outlives);
+                Self {
+                    action: if outlives {
+                        Does::CreateBeside
+                    } else {
+                        Does::Create
+                    },
+                    because: Some(Because::of(because, &forces)),
+                    fields: differing(because, &forces),
+                    spec: Some(concealed("", want)),
+                    ..reviewed
+                }
+            }
+            Action::Update { live, fields, .. } => Self {
+                action: Does::Update,
+                id: Some(live.id.clone()),
+                fields: fields.iter().flat_map(|field| told(field, false)).collect(),
+                ..reviewed
+            },
+            Action::Delete { live, because } => reviewed.ended(live, because, ends, &forces),
+        })
+    }
+
+    fn ended(
+        self,
+        live: &Found,
+        because: &Reason,
+        ends: &Ends<'_>,
+        forces: &dyn Fn(&str) -> bool,
+    ) -> Self {
+        let id = Some(live.id.clone());
+        let why = Some(Because::of(because, forces));
+        let old = ends.ended.get(&self.key).copied();
+        let is_it = |index: usize| matches!(&ends.steps[index].action, Action::Delete { live: other, .. } if other.id == live.id);
+        match (old.filter(|&old| is_it(old)), ends.remade.get(&self.key)) {
+            (Some(old), Some(&(new, because))) => {
+                let spec = match &ends.steps[new].action {
+                    Action::Create { want, .. } => Some(concealed("", want)),
+                    _ => None,
+                };
+                Self {
+                    action: ends.order(old, new),
+                    id,
+                    because: why,
+                    fields: differing(because, forces),
+                    spec,
+                    ..self
+                }
+            }
+            _ => Self {
+                action: Does::Delete,
+                id,
+                because: why,
+                ..self
+            },
+        }
+    }
+}
+
+impl Because {
+    fn of(reason: &Reason, forces: &dyn Fn(&str) -> bool) -> Self {
+        match reason {
+            Reason::NotWanted => Self::NotWanted,
+            Reason::Ending => Self::Ending,
+            Reason::Surplus => Self::Surplus,
+            Reason::Failed(why) => Self::Failed(why.clone()),
+            Reason::Replaced(fields) => {
+                let fields = fields.iter().map(|change| change.field.clone());
+                Self::Forced(fields.filter(|field| forces(field)).collect())
+            }
+        }
+    }
+}
+
+/// The fields behind a replacement.
+fn differing(reason: &Reason, forces: &dyn Fn(&str) -> bool) -> Vec<Leaf> {
+    match reason {
+        Reason::Replaced(fields) => fields
+            .iter()
+            .flat_map(|field| told(field, forces(&field.field)))
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// One field's leaves, without secrets.
+fn told(change: &FieldChange, forces_replacement: bool) -> Vec<Leaf> {
+    leaves(&change.field, &change.have, &change.want)
+        .into_iter()
+        .map(|leaf| Leaf {
+            have: leaf.have.map(|value| concealed(&leaf.path, &value)),
+            want: leaf.want.map(|value| concealed(&leaf.path, &value)),
+            forces_replacement,
+            path: leaf.path,
+        })
+        .collect()
+}

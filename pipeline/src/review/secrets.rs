@@ -1,0 +1,117 @@
+//! What is not shown: values of the environment and of build arguments that look like secrets.
+//!
+//! The place for a secret is a reference to it. This is for the one that stands in the file all the same.
+
+use serde_json::Value;
+
+/// What stands in the place of a value that is not shown.
+const HIDDEN: &str = "(hidden)";
+
+/// The tables whose values come from the user and may be anything.
+const TABLES: [&str; 2] = ["env", "args"];
+
+/// Parts of names that say what the value is.
+const TELLING: [&str; 10] = [
+    "PASSWORD",
+    "PASSWD",
+    "PASSPHRASE",
+    "SECRET",
+    "TOKEN",
+    "CREDENTIAL",
+    "APIKEY",
+    "API_KEY",
+    "PRIVATE_KEY",
+    "ACCESS_KEY",
+];
+
+/// The value at this path, and all that is in it, without what looks like a secret.
+pub(crate) fn concealed(path: &str, value: &Value) -> Value {
+    let mut names = path.rsplit('.');
+    let (name, table) = (names.next().unwrap_or_default(), names.next());
+    match value {
+        Value::String(text)
+            if table.is_some_and(|table| TABLES.contains(&table)) && is_secret(name, text) =>
+        {
+            HIDDEN.into()
+        }
+        Value::Object(fields) => {
+            let fields = fields.iter().map(|(name, value)| {
+                let value = concealed(&format!("{path}.{name}"), value);
+                (name.clone(), value)
+            });
+            Value::Object(fields.collect())
+        }
+        Value::Array(elements) => elements
+            .iter()
+            .map(|element| concealed(path, element))
+            .collect(),
+        other => other.clone(),
+    }
+}
+
+/// By its name, or as an address with a password in it: `postgres://ana:pw@db/shop`.
+fn is_secret(name: &str, value: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    let by_name = TELLING.iter().any(|part| name.contains(part))
+        || ["_PASS", "_PWD", "_KEY"]
+            .iter()
+            .any(|end| name.ends_with(end));
+    let user = value
+        .split_once("://")
+        .and_then(|(_, rest)| rest.split('/').next())
+        .and_then(|authority| authority.rsplit_once('@'));
+    by_name || user.is_some_and(|(user, _)| user.contains(':'))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_looks_like_a_secret_is_hidden_and_nothing_else() {
+        let env = json!({
+            "LOG": "info",
+            "DB_PASSWORD": "hunter2",
+            "stripe_api_key": "sk_1",
+            "SIGNING_KEY": "k",
+            "DATABASE_URL": "postgres://ana:hunter2@db:5432/shop",
+            "HOME_URL": "https://shop.example/a:b@c",
+            "KEYBOARD": "de",
+        });
+        let spec = json!({"workload": {"env": env, "port": 8000}, "password": "no environment"});
+        let shown = concealed("", &spec);
+        let env = &shown["workload"]["env"];
+        for name in [
+            "DB_PASSWORD",
+            "stripe_api_key",
+            "SIGNING_KEY",
+            "DATABASE_URL",
+        ] {
+            assert_eq!(env[name], "(hidden)", "{name}");
+        }
+        for (name, value) in [("LOG", "info"), ("KEYBOARD", "de")] {
+            assert_eq!(env[name], value);
+        }
+        assert_eq!(env["HOME_URL"], "https://shop.example/a:b@c");
+        assert_eq!(shown["workload"]["port"], 8000);
+        assert_eq!(shown["password"], "no environment");
+    }
+
+    #[test]
+    fn a_single_field_is_hidden_by_its_path() {
+        assert_eq!(
+            concealed("workload.env.TOKEN", &json!("t")),
+            json!("(hidden)")
+        );
+        assert_eq!(
+            concealed("workload.env", &json!({"TOKEN": "t"}))["TOKEN"],
+            "(hidden)"
+        );
+        assert_eq!(
+            concealed("recipe.args.NPM_TOKEN", &json!("t")),
+            json!("(hidden)")
+        );
+    }
+}

@@ -1,0 +1,258 @@
+//! A plan in a file: what was decided, from what, and for which place; carried out as it stands or not at all.
+//!
+//! A plan is a pure function of what is wanted and what is there. So a saved one keeps both, and the deploy that
+//! carries it out plans anew: where both are what they were, the plan is the one that was saved. Where they are not,
+//! the differences are told, and nothing is done.
+
+use landfall_provider::{
+    Action, Found, Key, Plan, Probe, Schema, Snapshot, Stack, StackName, Wish,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::outcome::{Failure, Stage};
+use crate::plan::Planned;
+use crate::review::{concealed, leaves};
+
+/// Raised whenever a file of an older one could be misread.
+const FORMAT: u64 = 1;
+
+/// A plan that was saved.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SavedPlan(Content);
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Content {
+    /// The version of Landfall that made it.
+    landfall: String,
+    /// Where: [`Placed::place`](landfall_provider::Placed::place).
+    place: String,
+    /// What is wanted, without what looks like a secret.
+    wanted: Stack,
+    /// What was there, likewise.
+    live: Snapshot,
+    /// What was decided, likewise.
+    plan: Plan,
+    /// Over all of it with nothing left out: a change of what is not shown is noticed too.
+    fingerprint: String,
+}
+
+/// Why a file is no plan that can be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SavedPlanError {
+    /// It is something else.
+    #[error("this is no saved plan: {0}")]
+    Other(String),
+    /// It was written by an older or newer Landfall.
+    #[error("this plan has format {found}, and this Landfall reads format {FORMAT}")]
+    Format {
+        /// The format that it has.
+        found: u64,
+    },
+    /// It is not as it was written.
+    #[error("this plan is damaged: its contents do not match its checksum")]
+    Damaged,
+}
+
+impl SavedPlan {
+    /// What has been planned, to be written to a file.
+    pub(crate) fn of(planned: &Planned) -> Self {
+        let (wanted, live, plan) = (&planned.wanted, &planned.live, &planned.plan);
+        let whole = json!([wanted, comparable(live), planned.place]);
+        Self(Content {
+            landfall: env!("CARGO_PKG_VERSION").to_owned(),
+            place: planned.place.clone(),
+            wanted: without_secrets(wanted),
+            live: without_secrets(live),
+            plan: without_secrets(plan),
+            fingerprint: sum(&whole),
+        })
+    }
+
+    /// The text of the file.
+    pub fn to_text(&self) -> String {
+        let content = json!(self.0);
+        let file = json!({ "format": FORMAT, "checksum": sum(&content), "content": content });
+        format!("{file:#}\n")
+    }
+
+    /// Reads the text of a file.
+    ///
+    /// # Errors
+    /// When it is no saved plan, or one that cannot be relied on.
+    pub fn parse(text: &str) -> Result<Self, SavedPlanError> {
+        let other = |error: serde_json::Error| SavedPlanError::Other(error.to_string());
+        let file: Value = serde_json::from_str(text).map_err(other)?;
+        let Some(found) = file["format"].as_u64() else {
+            return Err(SavedPlanError::Other("it has no `format`".to_owned()));
+        };
+        if found != FORMAT {
+            return Err(SavedPlanError::Format { found });
+        }
+        let content = &file["content"];
+        if file["checksum"] != sum(content) {
+            return Err(SavedPlanError::Damaged);
+        }
+        Content::deserialize(content).map(Self).map_err(other)
+    }
+
+    /// The stack that it is for.
+    pub fn stack(&self) -> &StackName {
+        self.0.wanted.name()
+    }
+
+    /// Refuses unless what has been planned now is what was saved.
+    pub(crate) fn check(&self, now: &Planned, schema: &Schema) -> Result<(), Box<Failure>> {
+        let fresh = Self::of(now).0;
+        let saved = &self.0;
+        let refuse = |why: String, details: Vec<String>| {
+            let mut failure = Failure::new(Stage::Stale, why);
+            failure.details = details;
+            Err(failure.hint("`plan --out` makes a new one"))
+        };
+        let stack = saved.wanted.name();
+        if stack != fresh.wanted.name() {
+            let why = format!(
+                "this plan is for the stack {stack}, not for {}",
+                fresh.wanted.name()
+            );
+            return refuse(why, Vec::new());
+        }
+        if saved.place != fresh.place {
+            let why = format!("this plan was made for another place: {}", saved.place);
+            return refuse(why, vec![format!("this is {}", fresh.place)]);
+        }
+        let live = changed_live(&saved.live, &fresh.live, schema);
+        if !live.is_empty() {
+            let why = format!("what {stack} holds has changed since the plan was made");
+            return refuse(why, live);
+        }
+        let wanted = changed_wishes(&saved.wanted, &fresh.wanted, schema);
+        if !wanted.is_empty() {
+            let why = "what is wanted has changed since the plan was made".to_owned();
+            return refuse(why, wanted);
+        }
+        if saved.fingerprint != fresh.fingerprint {
+            let why = "a value that is not shown has changed since the plan was made".to_owned();
+            return refuse(why, Vec::new());
+        }
+        if outline(&saved.plan) != outline(&fresh.plan) {
+            let why = format!(
+                "Landfall {} has planned otherwise than this one",
+                saved.landfall
+            );
+            return refuse(why, Vec::new());
+        }
+        Ok(())
+    }
+}
+
+/// The hash over a value's JSON, whose objects are in the order of their keys.
+fn sum(value: &Value) -> String {
+    let hash = Sha256::digest(value.to_string());
+    let digits: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{digits}")
+}
+
+/// The same without what looks like a secret.
+fn without_secrets<T: Serialize + for<'de> Deserialize<'de>>(whole: &T) -> T {
+    let shown = concealed("", &json!(whole));
+    T::deserialize(shown).expect("texts in place of texts leave the shape as it is")
+}
+
+/// What a plan goes by: how far something has come since is no difference, that it failed or goes is one.
+fn state(found: &Found) -> &'static str {
+    match &found.state {
+        Probe::Absent => "absent",
+        Probe::Pending(_) | Probe::Usable(_) => "there",
+        Probe::Failed(_) => "failed",
+        Probe::Ending(_) => "ending",
+    }
+}
+
+fn comparable(live: &Snapshot) -> Value {
+    let found = live.found().iter();
+    found
+        .map(|one| json!([one.key, one.id, one.spec, state(one)]))
+        .collect()
+}
+
+/// The keys, what is done to each, and the order.
+fn outline(plan: &Plan) -> Value {
+    let steps = plan.steps.iter().map(|step| {
+        let action = match &step.action {
+            Action::Keep { .. } => "keep",
+            Action::Create { .. } => "create",
+            Action::Update { .. } => "update",
+            Action::Delete { .. } => "delete",
+        };
+        json!([step.key, action, step.after])
+    });
+    steps.collect()
+}
+
+fn changed_live(saved: &Snapshot, now: &Snapshot, schema: &Schema) -> Vec<String> {
+    let same = |a: &Found, b: &Found| a.key == b.key && a.id == b.id;
+    let mut lines = Vec::new();
+    for old in saved.found() {
+        let Some(new) = now.found().iter().find(|new| same(old, new)) else {
+            lines.push(format!("{} {} is gone", old.key, old.id));
+            continue;
+        };
+        if state(old) != state(new) {
+            lines.push(format!("{}: {} → {}", old.key, state(old), state(new)));
+        }
+        lines.extend(changed_spec(&old.key, &old.spec, &new.spec, schema));
+    }
+    let joined = now
+        .found()
+        .iter()
+        .filter(|new| !saved.found().iter().any(|old| same(old, new)));
+    lines.extend(joined.map(|new| format!("{} {} is new", new.key, new.id)));
+    lines
+}
+
+fn changed_wishes(saved: &Stack, now: &Stack, schema: &Schema) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (key, Wish { spec, .. }) in saved.wishes() {
+        match now.wishes().get(key) {
+            Some(wish) => lines.extend(changed_spec(key, spec, &wish.spec, schema)),
+            None => lines.push(format!("{key} is no longer wanted")),
+        }
+    }
+    let joined = now
+        .wishes()
+        .keys()
+        .filter(|key| !saved.wishes().contains_key(key));
+    lines.extend(joined.map(|key| format!("{key} is wanted too")));
+    lines
+}
+
+/// What differs between two specs, leaving out what a plan does not compare either.
+fn changed_spec(key: &Key, old: &Value, new: &Value, schema: &Schema) -> Vec<String> {
+    use landfall_provider::Change;
+
+    let fields = match schema.get(&key.kind).map(|facts| facts.change(old, new)) {
+        Some(Ok(Change::Keep)) => Vec::new(),
+        Some(Ok(Change::Update(fields) | Change::Replace(fields))) => fields,
+        Some(Err(_)) | None => return vec![format!("{key} is of another shape")],
+    };
+    let show = |value: Option<Value>| match value {
+        None | Some(Value::Null) => "(none)".to_owned(),
+        Some(Value::String(text)) => text,
+        Some(other) => other.to_string(),
+    };
+    fields
+        .iter()
+        .flat_map(|field| leaves(&field.field, &field.have, &field.want))
+        .map(|leaf| {
+            format!(
+                "{key}: {}: {} → {}",
+                leaf.path,
+                show(leaf.have),
+                show(leaf.want)
+            )
+        })
+        .collect()
+}
