@@ -20,21 +20,36 @@ pub struct Flow {
     pub to: End,
     /// TCP, UDP or ICMP.
     pub protocol: Protocol,
-    /// The port that is asked; for ICMP it says nothing.
-    pub port: u16,
+    /// The ports that are asked, most often one; for ICMP they say nothing. A flow of which some ports
+    /// arrive and others do not is reachable in part.
+    pub ports: PortRange,
     /// The ports that it may be opened from; `None` for those that the system of `from` takes, see
     /// [`trace`](super::trace()).
     pub source_ports: Option<PortRange>,
 }
 
 impl Flow {
-    /// A TCP connection, opened from whatever port.
+    /// A TCP connection to one port, opened from whatever port.
     pub fn tcp(from: End, to: End, port: u16) -> Self {
         Self {
             from,
             to,
             protocol: Protocol::Tcp,
-            port,
+            ports: PortRange {
+                from: port,
+                to: port,
+            },
+            source_ports: None,
+        }
+    }
+
+    /// Every port of a protocol.
+    pub fn all_ports(from: End, to: End, protocol: Protocol) -> Self {
+        Self {
+            from,
+            to,
+            protocol,
+            ports: PortRange::ALL,
             source_ports: None,
         }
     }
@@ -44,8 +59,8 @@ impl fmt::Display for Flow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} → {}", self.from, self.to)?;
         match self.protocol {
-            Protocol::Tcp => write!(f, ":{}", self.port),
-            Protocol::Udp => write!(f, ":{} (UDP)", self.port),
+            Protocol::Tcp => write!(f, ":{}", self.ports),
+            Protocol::Udp => write!(f, ":{} (UDP)", self.ports),
             Protocol::Icmp => f.write_str(" (ICMP)"),
             Protocol::All => f.write_str(" (any protocol)"),
         }
@@ -59,6 +74,8 @@ pub enum End {
     /// Everybody outside: all public addresses but those of the VPC's own things and of the services
     /// that it has endpoints for.
     Internet,
+    /// The same but these addresses.
+    InternetExcept(Vec<Ipv4Net>),
     /// These addresses: of hosts outside, or one that something in the VPC has, private or public.
     Addresses(Ipv4Net),
     /// An interface by its name, by its private address as far as the other end is in the VPC.
@@ -82,6 +99,10 @@ impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Internet => f.write_str("internet"),
+            Self::InternetExcept(nets) => {
+                let nets: Vec<String> = nets.iter().map(ToString::to_string).collect();
+                write!(f, "internet except {}", nets.join(", "))
+            }
             Self::Addresses(net) if net.prefix_len() == 32 => net.addr().fmt(f),
             Self::Addresses(net) => net.fmt(f),
             Self::Interface(name) => f.write_str(name),
@@ -108,6 +129,12 @@ pub enum FlowError {
     /// Addresses that nobody sends from.
     #[error("{0} is neither in the VPC nor public; nothing comes from there")]
     Nowhere(Ipv4Net),
+    /// The ends of a range in the wrong order.
+    #[error("ports {0} are none")]
+    Ports(PortRange),
+    /// Nobody is left.
+    #[error("{0} is nobody")]
+    Nobody(End),
     /// A rule may be about every protocol; a packet has one.
     #[error("a flow is TCP, UDP or ICMP")]
     Protocol,
@@ -126,6 +153,10 @@ impl Flow {
         if self.protocol == Protocol::All {
             return Err(FlowError::Protocol);
         }
+        let ports = [Some(self.ports), self.source_ports];
+        if let Some(ports) = ports.iter().flatten().find(|it| it.from > it.to) {
+            return Err(FlowError::Ports(*ports));
+        }
         self.from.check(topology)?;
         self.to.check(topology)
     }
@@ -137,7 +168,7 @@ impl End {
             keys.map(|key| key.to_string()).collect()
         }
         let (found, known) = match self {
-            Self::Internet | Self::Addresses(_) => return Ok(()),
+            Self::Internet | Self::InternetExcept(_) | Self::Addresses(_) => return Ok(()),
             Self::Interface(name) => (
                 topology.interfaces.contains_key(name),
                 names(topology.interfaces.keys()),

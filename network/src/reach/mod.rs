@@ -1,6 +1,7 @@
 //! Who can reach what: a pure model of a VPC, and the trace of a flow through it.
 
 mod assemble;
+mod expect;
 mod flow;
 mod ranges;
 mod remedy;
@@ -9,6 +10,7 @@ mod trace;
 mod verdict;
 
 pub use self::assemble::{AssembleError, Names, Spec, Specs, assemble, stand_in};
+pub use self::expect::{Broken, Expectation, check, invariants};
 pub use self::flow::{End, Flow, FlowError};
 pub use self::remedy::Remedy;
 pub use self::topology::{

@@ -1,7 +1,7 @@
 //! What the blueprint promises, asked of the blueprint.
 
 use super::support::{balancer, interface, tcp, two_tier};
-use crate::reach::{End, Reach, trace};
+use crate::reach::{End, Reach, check, invariants, trace};
 use crate::{EndpointService, NatMode};
 
 #[test]
@@ -38,5 +38,16 @@ fn the_blueprint_lets_nothing_else_through() {
         let verdict = trace(&topology, &flow).unwrap();
         assert_eq!(verdict.reach, Reach::Nothing, "{flow}");
         assert!(verdict.block.is_some(), "{flow}");
+    }
+}
+
+#[test]
+fn the_invariants_hold_in_every_nat_mode() {
+    for nat in [NatMode::PerZone, NatMode::Single, NatMode::None] {
+        let topology = two_tier(nat);
+        let expectations = invariants(&topology, &["203.0.113.7/32".parse().unwrap()]);
+        assert!(expectations.len() > 20, "{}", expectations.len());
+        let broken = check(&topology, &expectations).unwrap();
+        assert_eq!(broken, [], "{nat:?}");
     }
 }

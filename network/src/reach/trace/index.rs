@@ -145,6 +145,11 @@ impl<'a> Index<'a> {
         index
     }
 
+    /// The addresses of the internet without these.
+    pub(in crate::reach) fn internet_except(&self, nets: &[Ipv4Net]) -> Ranges {
+        self.internet.without(&Ranges::nets(nets))
+    }
+
     pub(super) fn interface(&self, name: &str) -> Option<&'a Interface> {
         self.topology.interfaces.get(name)
     }

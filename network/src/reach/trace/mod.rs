@@ -39,13 +39,49 @@ pub fn trace(topology: &Topology, flow: &Flow) -> Result<Verdict, FlowError> {
 
 /// The same, for who asks more than once.
 pub(super) fn trace_in(index: &Index<'_>, flow: &Flow) -> Result<Verdict, FlowError> {
+    let (tracer, arrived) = walk(index, flow, true)?;
+    let reach = reach(&tracer, &arrived);
+    let (hops, block) = match tracer.first {
+        Some((hops, block)) => (hops, Some(block)),
+        None => {
+            let first = arrived.into_iter().next();
+            (first.map(|walk| walk.hops).unwrap_or_default(), None)
+        }
+    };
+    Ok(Verdict {
+        flow: flow.clone(),
+        reach,
+        hops,
+        block,
+    })
+}
+
+/// How much of a flow arrives, without the way.
+pub(super) fn reach_in(index: &Index<'_>, flow: &Flow) -> Result<Reach, FlowError> {
+    let (tracer, arrived) = walk(index, flow, false)?;
+    Ok(reach(&tracer, &arrived))
+}
+
+fn reach(tracer: &Tracer<'_>, arrived: &[Walk]) -> Reach {
+    match (arrived.is_empty(), tracer.stopped) {
+        (true, _) => Reach::Nothing,
+        (false, true) => Reach::Part,
+        (false, false) => Reach::All,
+    }
+}
+
+fn walk<'a>(
+    index: &'a Index<'a>,
+    flow: &Flow,
+    records: bool,
+) -> Result<(Tracer<'a>, Vec<Walk>), FlowError> {
     flow.check(index.topology)?;
-    let mut tracer = Tracer::new(index, flow.protocol, true);
+    let mut tracer = Tracer::new(index, flow.protocol, records);
     let origins = origins(index, &flow.from)?;
     let goals = goals(index, &flow.to)?;
     let ask = Ask {
         service: match flow.protocol {
-            Protocol::Tcp | Protocol::Udp => Ranges::span(flow.port.into(), flow.port.into()),
+            Protocol::Tcp | Protocol::Udp => Ranges::ports(flow.ports),
             Protocol::Icmp | Protocol::All => Ranges::span(0, 0),
         },
         source_ports: flow.source_ports,
@@ -57,28 +93,7 @@ pub(super) fn trace_in(index: &Index<'_>, flow: &Flow) -> Result<Verdict, FlowEr
         }
     }
     arrived.retain(|walk| !walk.pieces.is_empty());
-    let reach = match (arrived.is_empty(), tracer.stopped) {
-        (true, _) => Reach::Nothing,
-        (false, true) => Reach::Part,
-        (false, false) => Reach::All,
-    };
-    let (hops, block) = match tracer.first {
-        Some((hops, block)) => (hops, Some(block)),
-        None => (
-            arrived
-                .into_iter()
-                .next()
-                .map(|it| it.hops)
-                .unwrap_or_default(),
-            None,
-        ),
-    };
-    Ok(Verdict {
-        flow: flow.clone(),
-        reach,
-        hops,
-        block,
-    })
+    Ok((tracer, arrived))
 }
 
 /// Which ports a flow is about.
@@ -119,7 +134,9 @@ fn origins<'a>(index: &Index<'a>, end: &End) -> Result<Vec<Origin<'a>>, FlowErro
         known: Vec::new(),
     };
     Ok(match end {
-        End::Internet => vec![Origin::Outside(index.internet.clone())],
+        End::Internet | End::InternetExcept(_) => {
+            vec![Origin::Outside(everybody(index, end)?)]
+        }
         End::Addresses(net) => {
             if let Some(name) = owner(index, *net) {
                 return Ok(vec![Origin::Interface(name)]);
@@ -160,7 +177,7 @@ fn goals<'a>(index: &Index<'a>, end: &End) -> Result<Vec<Goal<'a>>, FlowError> {
         known: Vec::new(),
     };
     Ok(match end {
-        End::Internet => vec![Goal::Outside(index.internet.clone())],
+        End::Internet | End::InternetExcept(_) => vec![Goal::Outside(everybody(index, end)?)],
         End::Addresses(net) => {
             // A public address of the VPC's own is asked for by the way over the internet.
             if topology.cidr.contains(net) {
@@ -199,6 +216,18 @@ fn goals<'a>(index: &Index<'a>, end: &End) -> Result<Vec<Goal<'a>>, FlowError> {
             vec![Goal::Service(*service, Ranges::nets(prefixes))]
         }
     })
+}
+
+/// The addresses of the internet, without those that are excepted.
+fn everybody(index: &Index<'_>, end: &End) -> Result<Ranges, FlowError> {
+    let addresses = match end {
+        End::InternetExcept(nets) => index.internet_except(nets),
+        _ => index.internet.clone(),
+    };
+    if addresses.is_empty() {
+        return Err(FlowError::Nobody(end.clone()));
+    }
+    Ok(addresses)
 }
 
 /// The interface that has this one address, private or public.

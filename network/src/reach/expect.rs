@@ -1,0 +1,212 @@
+//! What has to hold in a network: that flows are reachable, or that they are not.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::Ipv4Net;
+use landfall_provider::ResourceName;
+use serde::{Deserialize, Serialize};
+
+use super::flow::{End, Flow, FlowError};
+use super::topology::{Role, Topology};
+use super::trace::{Index, reach_in, trace_in};
+use super::verdict::{Reach, Verdict};
+use crate::ports::{HTTPS, SSH};
+use crate::traffic::Protocol;
+
+/// That a flow is reachable, or not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expectation {
+    /// The flow.
+    pub flow: Flow,
+    /// `true`: all of it is to arrive. `false`: none of it.
+    pub reachable: bool,
+    /// Why, as a sentence that begins in lower case.
+    pub because: String,
+}
+
+/// An expectation that does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Broken {
+    /// The expectation.
+    pub expectation: Expectation,
+    /// What comes of its flow instead.
+    pub verdict: Verdict,
+}
+
+/// Looks which expectations do not hold, in the order in which they are given.
+///
+/// # Errors
+/// Every flow that cannot be asked about, by its place among the expectations.
+pub fn check(
+    topology: &Topology,
+    expectations: &[Expectation],
+) -> Result<Vec<Broken>, Vec<(usize, FlowError)>> {
+    let index = Index::new(topology);
+    let mut broken = Vec::new();
+    let mut faults = Vec::new();
+    for (at, expectation) in expectations.iter().enumerate() {
+        let wanted = if expectation.reachable {
+            Reach::All
+        } else {
+            Reach::Nothing
+        };
+        // Most hold, and for those nobody wants to know the way.
+        let verdict = reach_in(&index, &expectation.flow).and_then(|reach| {
+            let broken = reach != wanted;
+            broken
+                .then(|| trace_in(&index, &expectation.flow))
+                .transpose()
+        });
+        match verdict {
+            Ok(None) => {}
+            Ok(Some(verdict)) => broken.push(Broken {
+                expectation: expectation.clone(),
+                verdict,
+            }),
+            Err(error) => faults.push((at, error)),
+        }
+    }
+    if faults.is_empty() {
+        Ok(broken)
+    } else {
+        Err(faults)
+    }
+}
+
+/// What has to hold in every network of a deployment, as far as it has such parts.
+///
+/// Reachable: every listener from the internet; every target from its balancer, on its port and its health
+/// port; HTTPS on the internet from instances where there is a NAT gateway, and the service of each endpoint;
+/// the bastion's SSH from `operators`, and that of the instances from the bastion.
+///
+/// Not reachable, on any port: an instance of a service from the internet; the bastion from elsewhere; nor
+/// the port of one service from the instances of another.
+pub fn invariants(topology: &Topology, operators: &[Ipv4Net]) -> Vec<Expectation> {
+    let mut list = List::default();
+    for (key, balancer) in &topology.balancers {
+        for listener in balancer.listeners.values() {
+            let flow = Flow::tcp(End::Internet, End::Balancer(key.clone()), listener.port);
+            list.must(flow, "clients reach every listener");
+            let groups = listener.rules.values().chain([&listener.default]);
+            for group in groups.filter_map(|group| topology.target_groups.get(group)) {
+                for target in &group.targets {
+                    for port in BTreeSet::from([group.port, group.health_port]) {
+                        let to = End::Interface(target.clone());
+                        let flow = Flow::tcp(End::Balancer(key.clone()), to, port);
+                        list.must(
+                            flow,
+                            "the balancer reaches its targets, for requests and for health checks",
+                        );
+                    }
+                }
+            }
+        }
+    }
+    instances(topology, &mut list);
+    bastions(topology, operators, &mut list);
+    list.expectations
+}
+
+fn instances(topology: &Topology, list: &mut List) {
+    let ports = service_ports(topology);
+    let services: BTreeSet<_> = topology.endpoints.values().map(|it| it.service).collect();
+    for (name, service) in of_services(topology) {
+        let instance = || End::Interface(name.to_owned());
+        if !topology.nat_gateways.is_empty() {
+            let flow = Flow::tcp(instance(), End::Internet, HTTPS.get());
+            list.must(flow, "instances pull their image over the NAT gateway");
+        }
+        for service in &services {
+            let flow = Flow::tcp(instance(), End::Service(*service), HTTPS.get());
+            list.must(
+                flow,
+                "instances reach the services that there are endpoints for",
+            );
+        }
+        for protocol in [Protocol::Tcp, Protocol::Udp] {
+            let flow = Flow::all_ports(End::Internet, instance(), protocol);
+            list.must_not(flow, "nobody on the internet reaches an instance");
+        }
+        for (other, owner) in of_services(topology).filter(|(_, owner)| *owner != service) {
+            for port in ports.get(owner).into_iter().flatten() {
+                let flow = Flow::tcp(instance(), End::Interface(other.to_owned()), *port);
+                list.must_not(
+                    flow,
+                    "instances do not reach other services behind the balancer's back",
+                );
+            }
+        }
+    }
+}
+
+fn bastions(topology: &Topology, operators: &[Ipv4Net], list: &mut List) {
+    let interfaces = topology.interfaces.iter();
+    let bastions = interfaces.filter(|(_, interface)| interface.role == Role::Bastion);
+    let everybody = Index::new(topology).internet_except(operators).is_empty();
+    for (name, _) in bastions {
+        let bastion = || End::Interface(name.clone());
+        for net in operators {
+            let flow = Flow::tcp(End::Addresses(*net), bastion(), SSH.get());
+            list.must(flow, "operators log in to the bastion");
+        }
+        for (instance, _) in of_services(topology) {
+            let flow = Flow::tcp(bastion(), End::Interface(instance.to_owned()), SSH.get());
+            list.must(flow, "operators log in to instances from the bastion");
+        }
+        if everybody {
+            continue;
+        }
+        for protocol in [Protocol::Tcp, Protocol::Udp] {
+            let others = End::InternetExcept(operators.to_vec());
+            let flow = Flow::all_ports(others, bastion(), protocol);
+            list.must_not(flow, "nobody else reaches the bastion");
+        }
+    }
+}
+
+/// The instances of services.
+fn of_services(topology: &Topology) -> impl Iterator<Item = (&str, &ResourceName)> {
+    let interfaces = topology.interfaces.iter();
+    interfaces.filter_map(|(name, interface)| match &interface.role {
+        Role::Service(service) => Some((name.as_str(), service)),
+        _ => None,
+    })
+}
+
+/// The ports that each service's instances are asked on.
+fn service_ports(topology: &Topology) -> BTreeMap<&ResourceName, BTreeSet<u16>> {
+    let mut ports: BTreeMap<_, BTreeSet<u16>> = BTreeMap::new();
+    for group in topology.target_groups.values() {
+        for target in &group.targets {
+            if let Some(Role::Service(service)) = topology.interfaces.get(target).map(|it| &it.role)
+            {
+                let of_service = ports.entry(service).or_default();
+                of_service.extend([group.port, group.health_port]);
+            }
+        }
+    }
+    ports
+}
+
+#[derive(Default)]
+struct List {
+    expectations: Vec<Expectation>,
+}
+
+impl List {
+    fn must(&mut self, flow: Flow, because: &str) {
+        self.add(flow, true, because);
+    }
+
+    fn must_not(&mut self, flow: Flow, because: &str) {
+        self.add(flow, false, because);
+    }
+
+    fn add(&mut self, flow: Flow, reachable: bool, because: &str) {
+        self.expectations.push(Expectation {
+            flow,
+            reachable,
+            because: because.to_owned(),
+        });
+    }
+}
