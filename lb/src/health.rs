@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 pub struct TargetHealth {
     /// The instance.
     pub id: String,
-    /// Where it is asked.
-    pub address: SocketAddrV4,
-    /// The zone that it stands in.
-    pub zone: Zone,
+    /// Where it is asked, if the balancer says so: on AWS it knows its targets by instance only.
+    pub address: Option<SocketAddrV4>,
+    /// The zone that it stands in, if the balancer says so.
+    pub zone: Option<Zone>,
     /// Its state.
     pub state: TargetState,
     /// Why it is not healthy.

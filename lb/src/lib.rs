@@ -11,7 +11,7 @@ mod provider;
 mod target_group;
 
 pub use health::{HealthReason, TargetHealth, TargetState};
-pub use listener::{Listener, ListenerOutput};
+pub use listener::{Action, Listener, ListenerOutput};
 pub use listener_rule::{Condition, ListenerRule};
 pub use load_balancer::{LoadBalancer, LoadBalancerOutput};
 pub use provider::{LbProvider, kinds};

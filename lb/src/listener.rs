@@ -5,15 +5,40 @@ use landfall_provider::{
 };
 use serde::{Deserialize, Serialize};
 
-/// A listener for HTTP.
+/// A listener, for HTTPS where it has a certificate and for HTTP where it has none.
+///
+/// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-listeners.html>
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listener {
     /// The balancer.
     pub balancer: Input<LoadBalancerId>,
     /// The port, which no other listener of the balancer has.
     pub port: Port,
-    /// Where requests go that no rule of the listener takes.
-    pub target_group: Input<TargetGroupId>,
+    /// The certificate that it shows, by its ARN in ACM or IAM.
+    pub certificate: Option<String>,
+    /// What happens to requests that no rule of the listener takes.
+    pub action: Action,
+}
+
+/// What a listener does with a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// Hands it to a target of this group.
+    Forward(Input<TargetGroupId>),
+    /// Sends the client to the same address by HTTPS, on this port, for good (status 301).
+    RedirectToHttps(Port),
+}
+
+impl Action {
+    /// Where it forwards to, if it does.
+    #[must_use]
+    pub fn target_group(&self) -> Option<&Input<TargetGroupId>> {
+        match self {
+            Self::Forward(group) => Some(group),
+            Self::RedirectToHttps(_) => None,
+        }
+    }
 }
 
 /// What is known of a listener.
@@ -30,6 +55,10 @@ impl Resource for Listener {
     type Output = ListenerOutput;
 
     fn references(&mut self) -> Vec<&mut dyn Reference> {
-        vec![&mut self.balancer, &mut self.target_group]
+        let mut references: Vec<&mut dyn Reference> = vec![&mut self.balancer];
+        if let Action::Forward(group) = &mut self.action {
+            references.push(group);
+        }
+        references
     }
 }

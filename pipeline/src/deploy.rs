@@ -275,7 +275,8 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
         targets: Vec<TargetHealth>,
         took: Duration,
     ) -> Result<Deployed, Box<Failure>> {
-        let listener: ListenerOutput = output::<Listener, _>(applied, "http")?;
+        let listener: ListenerOutput =
+            output::<Listener, _>(applied, self.config.load_balancer.serving_listener())?;
         let balancer: LoadBalancerOutput = output::<LoadBalancer, _>(applied, "main")?;
         let image = self.config.service.keys().next().and_then(|name| {
             let key = Key::new(kind::IMAGE, name.clone());

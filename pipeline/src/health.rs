@@ -1,14 +1,15 @@
 //! Waiting until every service is healthy, and finding out why it is not.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use futures::future::try_join_all;
 use landfall_compute::{GroupInstance, InstanceState};
 use landfall_lb::{HealthReason, TargetHealth, TargetState};
 use landfall_provider::{
-    ApplyOptions, AutoscalingGroupId, Event, InstanceId, Key, ResourceName, Result, TargetGroupId,
-    Verb, kind,
+    ApplyOptions, AutoscalingGroupId, Event, InstanceId, Key, Port, ResourceName, Result,
+    TargetGroupId, Verb, kind,
 };
 use tokio::time::Instant;
 
@@ -74,11 +75,26 @@ pub(crate) struct Look {
 
 impl Look {
     pub(crate) async fn at<P: Cloud + ?Sized>(cloud: &P, watched: &Watched<'_>) -> Result<Self> {
-        let (targets, instances) = futures::try_join!(
+        let (mut targets, instances) = futures::try_join!(
             cloud.target_health(&watched.target_group),
             cloud.group_instances(&watched.group),
         )?;
+        place(&mut targets, &instances, watched.service.port);
         Ok(Self { targets, instances })
+    }
+}
+
+/// Says where targets stand, for balancers that know them by instance only.
+pub(crate) fn place(targets: &mut [TargetHealth], instances: &[GroupInstance], port: Port) {
+    for target in targets {
+        let instance = instances
+            .iter()
+            .find(|instance| instance.id.as_ref() == target.id);
+        if let Some(instance) = instance {
+            target.zone.get_or_insert_with(|| instance.zone.clone());
+            let address = SocketAddrV4::new(instance.private_address, port.get());
+            target.address.get_or_insert(address);
+        }
     }
 }
 
@@ -337,7 +353,7 @@ fn sick(watched: &Watched<'_>, look: &Look) -> Vec<Sick> {
             InstanceState::Failed(how) if !known.contains(&instance.id) => Some(Sick {
                 service: service.clone(),
                 id: instance.id.to_string(),
-                zone: instance.zone.clone(),
+                zone: Some(instance.zone.clone()),
                 state: "failed".to_owned(),
                 reason: None,
                 seen: Some(how.clone()),

@@ -40,6 +40,6 @@ pub use run::Options;
 pub use saved::{SavedPlan, SavedPlanError};
 pub use stack::{Sources, StackError, stack};
 pub use status::{
-    BalancerStatus, GroupStatus, ListenerStatus, RuleStatus, Status, TargetGroupStatus, Unusable,
-    status,
+    BalancerStatus, GroupStatus, ListenerStatus, RuleAction, RuleStatus, Status, TargetGroupStatus,
+    Unusable, status,
 };

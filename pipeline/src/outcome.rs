@@ -211,8 +211,8 @@ pub struct Sick {
     pub service: String,
     /// The instance.
     pub id: String,
-    /// The zone that it stands in.
-    pub zone: Zone,
+    /// The zone that it stands in, if that is known.
+    pub zone: Option<Zone>,
     /// How it is: `unhealthy`, `initial`, `failed`, …
     pub state: String,
     /// The reason by the code that AWS users know.

@@ -6,11 +6,11 @@ use landfall_compute::{
     AutoscalingGroup, Instance, LaunchTemplate, Metric, ScalingPolicy, Workload,
 };
 use landfall_container::{BuildRequest, ContextHash, Image, Platform, Recipe};
-use landfall_lb::{HealthCheck, Listener, LoadBalancer, TargetGroup};
+use landfall_lb::{Action, HealthCheck, Listener, LoadBalancer, TargetGroup};
 use landfall_network::{
     ElasticIp, Groups, LayoutError, Network, OpenPorts, ServicePort, TwoTier, add_groups,
 };
-use landfall_provider::{Handle, NameTaken, ResourceName, Stack};
+use landfall_provider::{Handle, NameTaken, Port, ResourceName, Stack};
 
 use crate::config::{Bastion, Config, Health, ImageSource, Problem, Service};
 use crate::own::add_own_rules;
@@ -111,7 +111,7 @@ pub(crate) fn add_network(
             .bastion
             .as_ref()
             .map(|Bastion { allow, .. }| allow.clone()),
-        ..OpenPorts::new(vec![config.load_balancer.port], services.collect())
+        ..OpenPorts::new(config.load_balancer.ports(), services.collect())
     };
     let network = TwoTier {
         cidr: config.network.cidr,
@@ -141,12 +141,26 @@ fn add_balancer(
         protected: config.protect,
     };
     let balancer = stack.try_add(name("main"), balancer)?;
-    let listener = Listener {
+    let forward = Action::Forward(target_group.id());
+    let http = Listener {
         balancer: balancer.id(),
         port: config.load_balancer.port,
-        target_group: target_group.id(),
+        certificate: None,
+        action: match config.load_balancer.certificate {
+            Some(_) => Action::RedirectToHttps(https()),
+            None => forward.clone(),
+        },
     };
-    stack.try_add(name("http"), listener)?;
+    stack.try_add(name("http"), http)?;
+    if let Some(certificate) = &config.load_balancer.certificate {
+        let https = Listener {
+            balancer: balancer.id(),
+            port: https(),
+            certificate: Some(certificate.clone()),
+            action: forward,
+        };
+        stack.try_add(name("https"), https)?;
+    }
     Ok(())
 }
 
@@ -253,6 +267,28 @@ impl Config {
             target: image.target.clone(),
             platform: image.platform.clone().unwrap_or_else(Platform::host),
             credentials: BTreeMap::new(),
+        }
+    }
+}
+
+/// Where a listener with a certificate listens: <https://www.rfc-editor.org/rfc/rfc9110#section-4.2.2>
+pub(crate) fn https() -> Port {
+    Port::new(443).expect("443 is a port")
+}
+
+impl crate::config::LoadBalancer {
+    /// The ports that it listens on.
+    pub(crate) fn ports(&self) -> Vec<Port> {
+        let https = self.certificate.as_ref().map(|_| https());
+        std::iter::once(self.port).chain(https).collect()
+    }
+
+    /// The name of the listener that serves, and does not only send on.
+    pub(crate) fn serving_listener(&self) -> &'static str {
+        if self.certificate.is_some() {
+            "https"
+        } else {
+            "http"
         }
     }
 }

@@ -3,7 +3,7 @@
 use futures::future::try_join_all;
 use landfall_compute::{AutoscalingGroup, GroupInstance};
 use landfall_lb::{
-    Condition, Listener, ListenerOutput, ListenerRule, LoadBalancerOutput, TargetGroup,
+    Action, Condition, Listener, ListenerOutput, ListenerRule, LoadBalancerOutput, TargetGroup,
     TargetHealth, TargetState,
 };
 use landfall_provider::{
@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::cloud::{Cloud, catalog};
+use crate::health::place;
 
 /// How a stack is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -44,7 +45,10 @@ impl Status {
             .listeners
             .iter()
             .flat_map(|listener| &listener.rules)
-            .map(|rule| &rule.target_group);
+            .filter_map(|rule| match &rule.action {
+                RuleAction::Forward(group) => Some(group),
+                RuleAction::RedirectToHttps(_) => None,
+            });
         self.exists() && self.unusable.is_empty() && groups.all(TargetGroupStatus::is_healthy)
     }
 }
@@ -78,8 +82,18 @@ pub struct RuleStatus {
     pub priority: Option<u16>,
     /// Which requests it takes; none for the default rule, which takes the rest.
     pub condition: Option<Condition>,
-    /// Where they go.
-    pub target_group: TargetGroupStatus,
+    /// What happens to them.
+    pub action: RuleAction,
+}
+
+/// What a rule does with requests.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RuleAction {
+    /// Hands them to the targets of a group.
+    Forward(TargetGroupStatus),
+    /// Sends clients to the same address by HTTPS, on this port.
+    RedirectToHttps(Port),
 }
 
 /// How a target group is.
@@ -150,7 +164,23 @@ pub async fn status<P: Cloud + ?Sized>(cloud: &P, stack: &StackName) -> Result<S
     });
     let listeners = of(kind::LISTENER).map(|found| listener(cloud, &snapshot, found));
     let groups = of(kind::AUTOSCALING_GROUP).map(|found| group(cloud, found));
-    let (listeners, groups) = futures::try_join!(try_join_all(listeners), try_join_all(groups))?;
+    let (mut listeners, groups) =
+        futures::try_join!(try_join_all(listeners), try_join_all(groups))?;
+    let rules = listeners
+        .iter_mut()
+        .flat_map(|listener| &mut listener.rules);
+    for rule in rules {
+        if let RuleAction::Forward(TargetGroupStatus {
+            targets,
+            port: Some(port),
+            ..
+        }) = &mut rule.action
+        {
+            for group in &groups {
+                place(targets, &group.instances, *port);
+            }
+        }
+    }
     Ok(Status {
         stack: stack.clone(),
         resources,
@@ -185,13 +215,18 @@ async fn listener<P: Cloud + ?Sized>(
         told.push(RuleStatus {
             priority,
             condition: Some(rule.condition),
-            target_group: target_group(cloud, snapshot, &rule.target_group).await?,
+            action: RuleAction::Forward(target_group(cloud, snapshot, &rule.target_group).await?),
         });
     }
     told.push(RuleStatus {
         priority: None,
         condition: None,
-        target_group: target_group(cloud, snapshot, &spec.target_group).await?,
+        action: match &spec.action {
+            Action::Forward(group) => {
+                RuleAction::Forward(target_group(cloud, snapshot, group).await?)
+            }
+            Action::RedirectToHttps(port) => RuleAction::RedirectToHttps(*port),
+        },
     });
     Ok(ListenerStatus {
         name: found.key.name.clone(),

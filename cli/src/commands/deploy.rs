@@ -89,8 +89,8 @@ fn summary(deployed: &Deployed) -> String {
             "  ",
             [
                 (anstyle::Style::new(), target.id.clone()),
-                (render::DIM, target.zone.to_string()),
-                (render::DIM, target.address.to_string()),
+                (render::DIM, render::or_dash(target.zone.as_ref())),
+                (render::DIM, render::or_dash(target.address)),
                 (GOOD, target.state.to_string()),
             ],
         );
@@ -119,8 +119,8 @@ mod tests {
             dns_name: "digipay.localhost".into(),
             targets: vec![TargetHealth {
                 id: "i-01".into(),
-                address: "10.0.0.4:8000".parse().unwrap(),
-                zone: Zone::new("local-1a").unwrap(),
+                address: "10.0.0.4:8000".parse().ok(),
+                zone: Zone::new("local-1a").ok(),
                 state: TargetState::Healthy,
                 reason: None,
                 description: None,

@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use landfall_pipeline::{ConfigErrors, Failure, Remains, Sick};
 use landfall_provider::{Error, Left};
 
-use super::{BAD, CHANGED, DIM, STRONG, Table, count, paint, tame};
+use super::{BAD, CHANGED, DIM, STRONG, Table, count, or_dash, paint, tame};
 
 /// A message with nothing behind it.
 pub(crate) fn message(text: &str, hint: Option<&str>) -> String {
@@ -180,7 +180,7 @@ fn sick(targets: &[Sick]) -> Vec<String> {
             [
                 (STRONG, sick.service.clone()),
                 (DIM, sick.id.clone()),
-                (DIM, sick.zone.to_string()),
+                (DIM, or_dash(sick.zone.as_ref())),
                 (BAD, sick.state.clone()),
                 (CHANGED, reason),
                 (anstyle::Style::new(), seen),

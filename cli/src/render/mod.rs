@@ -48,6 +48,11 @@ pub(crate) fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{s}")
 }
 
+/// What is there, or a dash.
+pub(crate) fn or_dash(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
 /// Text without what would move a terminal's cursor or change its colours: it comes from programs that
 /// Landfall does not know.
 pub(crate) fn tame(text: &str) -> String {

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use anstyle::Style;
 use landfall_compute::InstanceState;
 use landfall_lb::{Condition, TargetState};
-use landfall_pipeline::{GroupStatus, ListenerStatus, RuleStatus, Status, TargetGroupStatus};
+use landfall_pipeline::{
+    GroupStatus, ListenerStatus, RuleAction, RuleStatus, Status, TargetGroupStatus,
+};
 
-use super::{BAD, CHANGED, DIM, GOOD, STRONG, Table, count, paint, tame};
+use super::{BAD, CHANGED, DIM, GOOD, STRONG, Table, count, or_dash, paint, tame};
 
 /// The stack as a tree, with a line for each thing that is not as it should be.
 pub(crate) fn render(status: &Status) -> String {
@@ -61,12 +63,19 @@ fn add_listener(table: &mut Table, listener: &ListenerStatus) {
     ));
     for (index, rule) in listener.rules.iter().enumerate() {
         let (branch, below) = branch(index, listener.rules.len());
-        table.heading(format!(
-            "{branch}{} → target group {}",
-            condition(rule),
-            named(&rule.target_group)
-        ));
-        add_targets(table, below, &rule.target_group);
+        let requests = condition(rule);
+        match &rule.action {
+            RuleAction::Forward(group) => {
+                table.heading(format!(
+                    "{branch}{requests} → target group {}",
+                    named(group)
+                ));
+                add_targets(table, below, group);
+            }
+            RuleAction::RedirectToHttps(port) => {
+                table.heading(format!("{branch}{requests} → https on port {port}"));
+            }
+        }
     }
 }
 
@@ -112,8 +121,8 @@ fn add_targets(table: &mut Table, indent: &str, group: &TargetGroupStatus) {
             format!("{indent}{branch}"),
             [
                 (Style::new(), target.id.clone()),
-                (DIM, target.zone.to_string()),
-                (Style::new(), target.address.to_string()),
+                (DIM, or_dash(target.zone.as_ref())),
+                (Style::new(), or_dash(target.address)),
                 (style, target.state.to_string()),
                 (CHANGED, reason),
                 (DIM, seen),
@@ -200,8 +209,8 @@ mod tests {
     fn target(id: &str, zone: &str, state: TargetState) -> TargetHealth {
         TargetHealth {
             id: id.into(),
-            address: "10.0.0.4:8000".parse().unwrap(),
-            zone: Zone::new(zone).unwrap(),
+            address: "10.0.0.4:8000".parse().ok(),
+            zone: Zone::new(zone).ok(),
             state,
             reason: (state == TargetState::Unhealthy).then_some(HealthReason::Timeout),
             description: (state == TargetState::Unhealthy).then(|| "no answer within 5 s".into()),
@@ -229,12 +238,12 @@ mod tests {
                     RuleStatus {
                         priority: Some(10),
                         condition: Some(Condition::Path("/api/*".into())),
-                        target_group: group.clone(),
+                        action: RuleAction::Forward(group.clone()),
                     },
                     RuleStatus {
                         priority: None,
                         condition: None,
-                        target_group: group,
+                        action: RuleAction::Forward(group),
                     },
                 ],
             }],

@@ -23,7 +23,9 @@ use std::time::Duration;
 
 use landfall_compute::{AutoscalingGroup, LaunchTemplate, Workload};
 use landfall_container::{BuildRequest, BuilderChoice, Image, Platform, Recipe};
-use landfall_lb::{HealthCheck, LbProvider, Listener, LoadBalancer, TargetGroup, TargetState};
+use landfall_lb::{
+    Action, HealthCheck, LbProvider, Listener, LoadBalancer, TargetGroup, TargetState,
+};
 use landfall_local::{Local, LocalOptions};
 use landfall_network::{NatMode, OpenPorts, ServicePort, TwoTier, add_groups};
 use landfall_provider::{
@@ -155,7 +157,8 @@ fn wanted(name: StackName) -> Result<Stack, Box<dyn Error>> {
         Listener {
             balancer: balancer.id(),
             port: Port::new(80)?,
-            target_group: target_group.id(),
+            certificate: None,
+            action: Action::Forward(target_group.id()),
         },
     );
     stack.add(

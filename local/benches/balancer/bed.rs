@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use landfall_compute::{AutoscalingGroup, Instance, LaunchTemplate, Workload};
 use landfall_container::{BuildRequest, BuilderChoice, Image, Platform, Recipe};
 use landfall_lb::{
-    HealthCheck, LbProvider, Listener, LoadBalancer, TargetGroup, TargetHealth, TargetState,
+    Action, HealthCheck, LbProvider, Listener, LoadBalancer, TargetGroup, TargetHealth, TargetState,
 };
 use landfall_local::{Local, LocalOptions, Reached, Vantage, testing};
 use landfall_network::{
@@ -138,7 +138,8 @@ impl Bed {
         let http = Listener {
             balancer: balancer.id(),
             port: listener,
-            target_group: target_group.id(),
+            certificate: None,
+            action: Action::Forward(target_group.id()),
         };
         stack.add("http", http);
         let group = AutoscalingGroup {
@@ -218,7 +219,7 @@ impl Bed {
                 .await?;
             let healthy = |target: &TargetHealth| target.state == TargetState::Healthy;
             if targets.len() == 2 && targets.iter().all(healthy) {
-                return Ok(targets.iter().map(|target| target.address).collect());
+                return Ok(targets.iter().filter_map(|target| target.address).collect());
             }
             in_time(deadline, "the targets to be healthy").await?;
         }

@@ -200,6 +200,20 @@ impl Preflight for Local {
                 .hint("remove `cpu` and `requests` from the service's `scale`"),
             );
         }
+        for step in makes(kind::LISTENER) {
+            if let Action::Create { want, .. } = &step.action
+                && !want["certificate"].is_null()
+            {
+                findings.push(
+                    Error::new(
+                        ErrorKind::Invalid,
+                        "the local provider has no certificates: it serves HTTP only",
+                    )
+                    .doing("creating", &step.key)
+                    .hint("leave `certificate` out of `[load-balancer]` here"),
+                );
+            }
+        }
         if let (Some(port), Some(listener)) =
             (self.0.extras.published_port, makes(kind::LISTENER).next())
         {

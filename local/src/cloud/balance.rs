@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
-use landfall_lb::{HealthReason, LoadBalancer, TargetGroup, TargetHealth, TargetState};
+use landfall_lb::{HealthReason, Listener, LoadBalancer, TargetGroup, TargetHealth, TargetState};
 use landfall_provider::{
     Error, ErrorKind, InstanceId, ListenerId, LoadBalancerId, Result, TargetGroupId, Zone,
 };
@@ -290,8 +290,8 @@ pub(super) fn target_health(inner: &Inner, group: &TargetGroupId) -> Result<Vec<
             instance.to_string(),
             TargetHealth {
                 id: instance.to_string(),
-                address,
-                zone,
+                address: Some(address),
+                zone: Some(zone),
                 state,
                 reason,
                 description,
@@ -311,8 +311,8 @@ pub(super) fn target_health(inner: &Inner, group: &TargetGroupId) -> Result<Vec<
             };
             let described = TargetHealth {
                 id: health.target.id.clone(),
-                address,
-                zone: machine.zone.clone(),
+                address: Some(address),
+                zone: Some(machine.zone.clone()),
                 state: state_of(health.state),
                 reason: health.reason.map(reason_of),
                 description: Some(health.description.clone()).filter(|text| !text.is_empty()),
@@ -377,13 +377,18 @@ fn groups_of(state: &State, id: &LoadBalancerId) -> BTreeSet<TargetGroupId> {
     let mut groups = BTreeSet::new();
     for (listener, entry) in &state.tables.listeners {
         if entry.spec.balancer.known() == Some(id) {
-            groups.extend(entry.spec.target_group.known().cloned());
+            groups.extend(forwards_to(&entry.spec).cloned());
             let rules = state.tables.listener_rules.values();
             let own = rules.filter(|rule| rule.spec.listener.known() == Some(listener));
             groups.extend(own.filter_map(|rule| rule.spec.target_group.known().cloned()));
         }
     }
     groups
+}
+
+/// The group that takes what no rule takes. Every listener here has one: those that redirect are not admitted.
+fn forwards_to(listener: &Listener) -> Option<&TargetGroupId> {
+    listener.action.target_group()?.known()
 }
 
 fn listeners(state: &State, id: &LoadBalancerId) -> Vec<ListenerConfig> {
@@ -413,7 +418,7 @@ fn listeners(state: &State, id: &LoadBalancerId) -> Vec<ListenerConfig> {
         Some(ListenerConfig {
             port: entry.spec.port.get(),
             rules: rules.collect(),
-            default_group: entry.spec.target_group.known()?.to_string(),
+            default_group: forwards_to(&entry.spec)?.to_string(),
         })
     })
     .collect()

@@ -9,7 +9,7 @@ use landfall_compute::{
 };
 use landfall_container::{BuildRequest, BuilderChoice, Image, Platform, Recipe};
 use landfall_lb::{
-    HealthCheck, LbProvider, Listener, LoadBalancer, TargetGroup, TargetHealth, TargetState,
+    Action, HealthCheck, LbProvider, Listener, LoadBalancer, TargetGroup, TargetHealth, TargetState,
 };
 use landfall_local::{Local, LocalOptions, testing};
 use landfall_network::{ElasticIp, NatMode, OpenPorts, ServicePort, TwoTier, add_groups};
@@ -174,7 +174,8 @@ impl Bed {
             Listener {
                 balancer: balancer.id(),
                 port: Port::new(80).unwrap(),
-                target_group: target_group.id(),
+                certificate: None,
+                action: Action::Forward(target_group.id()),
             },
         );
         stack.add(

@@ -45,11 +45,11 @@ async fn the_internet_reaches_the_listeners_port_and_nothing_else() {
     assert_eq!(open, 2, "the two nodes of the balancer");
     for target in bed.targets("moat").await {
         for port in [22, 80, SERVICE_PORT] {
-            let reached = from_internet(&bed, *target.address.ip(), port).await;
+            let address = *target.address.unwrap().ip();
+            let reached = from_internet(&bed, address, port).await;
             assert!(
                 matches!(reached, Reached::Silent(_)),
-                "{}:{port} is {reached:?}",
-                target.address
+                "{address}:{port} is {reached:?}"
             );
         }
     }
@@ -63,7 +63,12 @@ async fn instances_do_not_reach_each_other() {
     let from = Vantage::Instance(InstanceId::from(targets[0].id.clone()));
     let reached = bed
         .local
-        .reach(from, *targets[1].address.ip(), SERVICE_PORT, MOMENT)
+        .reach(
+            from,
+            *targets[1].address.unwrap().ip(),
+            SERVICE_PORT,
+            MOMENT,
+        )
         .await
         .unwrap();
     assert!(matches!(reached, Reached::Silent(_)), "{reached:?}");
@@ -120,7 +125,7 @@ async fn the_bastion_hears_from_allowed_addresses_and_the_instances_from_the_bas
         .unwrap()
         .id
         .clone();
-    let instance = *bed.targets("gate").await[0].address.ip();
+    let instance = *bed.targets("gate").await[0].address.unwrap().ip();
     let onward = |port| {
         bed.local.reach(
             Vantage::Instance(InstanceId::from(id.clone())),

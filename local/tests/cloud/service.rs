@@ -197,7 +197,7 @@ async fn a_zone_that_goes_takes_its_instances_elsewhere_first() {
         .targets("move")
         .await
         .into_iter()
-        .map(|target| target.zone.to_string())
+        .map(|target| target.zone.unwrap().to_string())
         .collect();
     assert_eq!(zones.len(), 3);
     assert!(!zones.contains(&"local-1c".to_owned()), "{zones:?}");

@@ -106,6 +106,8 @@ table! {
     pub struct LoadBalancer {
         /// The port that it listens on, for HTTP.
         pub port: Port = Default(Port::new(80).expect("80 is a port")),
+        /// A certificate, by its ARN in ACM: port 443 then serves HTTPS, and `port` sends everybody there.
+        pub certificate: Option<String> = Default(None),
         /// For how many seconds a connection may be silent.
         pub idle_timeout: u32 = Default(60) in 1..=4000,
     }

@@ -133,7 +133,28 @@ impl Rules for Bastion {
 }
 
 impl Rules for LoadBalancer {
-    fn rules(&self, _: &str, _: &mut Vec<Problem>) {}
+    fn rules(&self, at: &str, problems: &mut Vec<Problem>) {
+        let Some(certificate) = &self.certificate else {
+            return;
+        };
+        let (at, port) = (join(at, "certificate"), join(at, "port"));
+        if !is_certificate(certificate) {
+            problems.push(
+                Problem::new(
+                    &at,
+                    format_args!("`{certificate}` is not the ARN of a certificate"),
+                )
+                .hint("ACM shows it: \"arn:aws:acm:eu-central-1:123456789012:certificate/…\""),
+            );
+        }
+        if self.port == crate::stack::https() {
+            problems.push(
+                Problem::new(port, "port 443 serves HTTPS when there is a certificate")
+                    .and(at)
+                    .hint("`port` is the one that sends browsers there; 80 if it is left out"),
+            );
+        }
+    }
 }
 
 impl Rules for Local {
@@ -281,6 +302,25 @@ impl Rules for Health {
                 .hint("write codes from 200 to 499: \"200\", \"200,302\" or \"200-299\""),
             );
         }
+    }
+}
+
+/// An ARN of ACM or IAM: <https://docs.aws.amazon.com/service-authorization/latest/reference/list_awscertificatemanager.html>
+fn is_certificate(text: &str) -> bool {
+    let parts: Vec<&str> = text.splitn(6, ':').collect();
+    match parts.as_slice() {
+        ["arn", partition, "acm", region, account, name] => {
+            partition.starts_with("aws")
+                && !region.is_empty()
+                && !account.is_empty()
+                && name.starts_with("certificate/")
+        }
+        ["arn", partition, "iam", "", account, name] => {
+            partition.starts_with("aws")
+                && !account.is_empty()
+                && name.starts_with("server-certificate/")
+        }
+        _ => false,
     }
 }
 

@@ -181,8 +181,8 @@ impl LbProvider for Fake {
                 };
                 Some(TargetHealth {
                     id: seen.id.to_owned(),
-                    address: format!("10.0.0.{}:8000", 10 + index).parse().unwrap(),
-                    zone: zone(index),
+                    address: format!("10.0.0.{}:8000", 10 + index).parse().ok(),
+                    zone: Some(zone(index)),
                     state,
                     reason,
                     description,

@@ -114,7 +114,7 @@ fn a_service_that_is_not_healthy_shows_its_targets_and_its_last_words() {
     let sick = |id: &str, zone: &str| Sick {
         service: "web".into(),
         id: id.into(),
-        zone: Zone::new(zone).unwrap(),
+        zone: Zone::new(zone).ok(),
         state: "unhealthy".into(),
         reason: Some(HealthReason::ResponseCodeMismatch),
         seen: Some("status 404 instead of 200".into()),

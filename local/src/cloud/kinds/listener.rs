@@ -4,7 +4,7 @@ use landfall_lb::{Listener, ListenerOutput, LoadBalancer};
 use landfall_provider::{Probe, Result};
 
 use super::load_balancer::dns_name;
-use super::{conflict, known};
+use super::{conflict, invalid, known};
 use crate::cloud::state::State;
 use crate::cloud::table::{Draft, Entry, Hosted, find};
 
@@ -22,6 +22,11 @@ impl Hosted for Listener {
     type Facts = ListenerFacts;
 
     fn admit(state: &State, new: &Draft<'_, Self>) -> Result<ListenerFacts> {
+        if new.spec.certificate.is_some() || new.spec.action.target_group().is_none() {
+            return Err(invalid(
+                "the local cloud has no certificates: it listens for HTTP only",
+            ));
+        }
         let mut others = state.tables.listeners.values();
         if others.any(|other| {
             other.spec.balancer == new.spec.balancer && other.spec.port == new.spec.port
