@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use landfall_provider::{Applied, ApplyOptions, Catalog, Retention, Stack, apply, plan};
 
+use crate::sim::times::mix;
 use crate::sim::{Cut, Sim};
 
 /// One run: look, plan, apply.
@@ -45,6 +46,20 @@ pub struct Position {
     pub nth: usize,
     /// How.
     pub cut: Cut,
+}
+
+impl Position {
+    /// As many positions in as many calls, as the seed will have them.
+    pub fn draw(seed: u64, calls: usize, number: usize) -> Vec<Self> {
+        let choices = (calls * Cut::ALL.len()).max(1) as u64;
+        (0..number as u64)
+            .map(|place| (mix(mix(seed + 1) ^ mix(place + 1)) % choices) as usize)
+            .map(|choice| Self {
+                nth: choice / Cut::ALL.len(),
+                cut: Cut::ALL[choice % Cut::ALL.len()],
+            })
+            .collect()
+    }
 }
 
 impl fmt::Display for Position {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use landfall_pipeline::Config;
 use landfall_provider::{Action, Port, Stack, plan};
-use landfall_testkit::crash::{Scenario, run_in_full};
+use landfall_testkit::crash::{Position, Scenario, run_in_full};
 use landfall_testkit::sim::Sim;
 
 use crate::stacks::{aws, catalog, every_key, example, of};
@@ -114,6 +114,36 @@ async fn everywhere(what: &str, sim: &Sim, want: &Stack, then: &Stack) {
     println!("{what}: {positions} positions, all made good by the next run");
 }
 
+/// How many pairs of positions are drawn for each scenario that dies twice.
+const PAIRS: u64 = 60;
+
+/// A run dies, the one after it dies as well, and so the third one makes it good.
+#[expect(
+    clippy::print_stdout,
+    reason = "how many pairs there are is part of the result"
+)]
+async fn twice(what: &str, sim: &Sim, want: &Stack) {
+    let catalog = catalog();
+    let scenario = Scenario {
+        sim,
+        catalog: &catalog,
+        want,
+        then: want,
+        rest: Duration::ZERO,
+    };
+    let calls = scenario.calls().await.unwrap();
+    let expected = scenario.undisturbed().await.unwrap();
+    for seed in 0..PAIRS {
+        let positions = Position::draw(seed, calls, 2);
+        let outcome = scenario.cut_at(&positions, &expected).await;
+        outcome.unwrap_or_else(|why| panic!("{what}, seed {seed}, cut off {positions:?}: {why}"));
+    }
+    println!(
+        "{what}: seeds 0 to {} of pairs of positions, all made good by the third run",
+        PAIRS - 1
+    );
+}
+
 macro_rules! matrix {
     ($($name:ident: $config:expr;)*) => {$(
         mod $name {
@@ -152,6 +182,16 @@ macro_rules! matrix {
                 let before = of(&$config, '1');
                 let (sim, nothing) = (deployed(&before).await, nothing(&before));
                 everywhere(concat!(stringify!($name), ", destroy"), &sim, &nothing, &nothing).await;
+            }
+
+            #[tokio::test(start_paused = true)]
+            async fn runs_that_die_twice_are_made_good_by_the_third() {
+                let before = of(&$config, '1');
+                let sim = deployed(&before).await;
+                twice(concat!(stringify!($name), ", first deploy"), &aws(), &before).await;
+                twice(concat!(stringify!($name), ", change"), &sim, &changed($config)).await;
+                twice(concat!(stringify!($name), ", move"), &sim, &moved($config)).await;
+                twice(concat!(stringify!($name), ", destroy"), &sim, &nothing(&before)).await;
             }
 
             #[tokio::test(start_paused = true)]
