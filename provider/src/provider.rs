@@ -18,6 +18,8 @@ use crate::resource::Resource;
 ///   the stack holds under this key with this very spec is the one that was wanted, unless it has failed or
 ///   is ending. One with another spec is a predecessor, which may be there until the new one has
 ///   taken its place.
+/// - What was made a moment ago may not be found everywhere yet: a verb that misses what its spec refers to says
+///   [`NotFound`](crate::ErrorKind::NotFound), and the engine calls again for a while when this run has made it.
 #[async_trait]
 pub trait Provider<R: Resource>: Send + Sync {
     /// Everything of this kind that the stack holds, as it is now; all pages.

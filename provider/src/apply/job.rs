@@ -1,6 +1,7 @@
 //! What a step does with its resource: calls that are made again where that helps, and the waiting for their effect.
 
 use std::future::Future;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -229,7 +230,8 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
         }
     }
 
-    /// Calls, and calls again for a while when the error is one of those that pass.
+    /// Calls, and calls again for a while when the error is one of those that pass; when there are too many
+    /// calls, until the deadline.
     ///
     /// Every verb may be called again: [`Provider`](crate::Provider) says so. A call that was one too many keeps
     /// its place among those under way, so that the others slow down with it.
@@ -241,27 +243,39 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
         let mut pause = pace.first;
         let mut first_failure = None;
         let mut tried = 0;
-        let mut permit = None;
+        let mut place = None;
         loop {
             tried += 1;
-            let place = match permit.take() {
-                Some(place) => place,
+            let own = match place.take() {
+                Some(own) => own,
                 None => self.place().await,
             };
             let error = match self.call(call()).await {
                 Err(error) if passing.contains(&error.kind()) => error,
                 outcome => return outcome,
             };
-            if error.kind() == ErrorKind::Throttled {
-                permit = Some(place);
-            }
             let since = *first_failure.get_or_insert_with(Instant::now);
-            let gave_up = since.elapsed() >= pace.patience()
-                || !matches!(self.pause(&mut pause).await, Paused::Again);
+            let mut gave_up = since.elapsed() >= pace.patience();
+            let mut next = pause;
+            if error.kind() == ErrorKind::Throttled {
+                place = Some(own);
+                gave_up = false;
+                next = self.scattered(pause, tried);
+            }
+            gave_up = gave_up || !matches!(self.pause(&mut next).await, Paused::Again);
             if gave_up {
                 return Err(error.tried(tried, since.elapsed()));
             }
+            pause = pace.next(pause);
         }
+    }
+
+    /// Between half of a pause and all of it, so that those who were refused together do not come again together.
+    fn scattered(&self, pause: Duration, tried: u32) -> Duration {
+        let mut hasher = DefaultHasher::new();
+        (&self.key.kind.as_str(), self.key.name.as_str(), tried).hash(&mut hasher);
+        let part = f64::from(hasher.finish() as u8) / 255.0;
+        pause.mul_f64(0.5 + part / 2.0)
     }
 
     /// A place among the calls that are under way at once.

@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use landfall_provider::{
-    Action, Applied, ApplyOptions, ErrorKind, Event, Events, Key, Kind, Left, Plan, Snapshot,
-    Stack, Verb, apply, plan,
+    Action, Applied, ApplyOptions, ErrorKind, Event, Events, Key, Left, Plan, Snapshot, Stack,
+    Verb, apply, plan,
 };
 use landfall_testkit::sim::{Fault, Sim, Times};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::things::{catalog, key, schema, stack, stack_name};
+use crate::things::{catalog, key, kind, schema, stack, stack_name};
 
 async fn planned(sim: &Sim, want: &Stack) -> Plan {
     let live = catalog().snapshot(sim, &stack_name()).await.unwrap();
@@ -50,10 +50,6 @@ fn slow(create: u64) -> Times {
         create: seconds(create).into(),
         ..Times::default()
     }
-}
-
-fn kind(name: &'static str) -> Kind {
-    Kind::new(name)
 }
 
 const NOTHING: &[&str] = &[];

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use landfall_provider::Kind;
 use landfall_testkit::crash::{Position, Scenario, run_in_full};
 use landfall_testkit::sim::{Cut, Sim, Span, Times};
 use proptest::prelude::*;
 
 use crate::random::any_stack;
-use crate::things::{catalog, stack_of};
+use crate::things::{catalog, kind, stack_of};
 
 /// One that shows new things late, and where those of one kind linger.
 fn sim(seed: u64) -> Sim {
@@ -21,7 +20,7 @@ fn sim(seed: u64) -> Sim {
         .lag(Duration::from_millis(300))
         .seed(seed)
         .times(
-            Kind::new("plain"),
+            kind("plain"),
             Times {
                 call: spread(20, 900),
                 create: spread(20, 4_000),
@@ -30,7 +29,7 @@ fn sim(seed: u64) -> Sim {
                 linger: spread(0, 5_000),
             },
         )
-        .unique(Kind::new("late"))
+        .unique(kind("late"))
 }
 
 fn any_position() -> impl Strategy<Value = Position> {

@@ -152,6 +152,10 @@ pub(crate) fn key(text: &str) -> Key {
     text.parse().unwrap()
 }
 
+pub(crate) fn kind(name: &'static str) -> Kind {
+    Kind::new(name)
+}
+
 /// To the resource of the stack under this key.
 pub(crate) fn to(text: &str) -> To {
     let key = key(text);
