@@ -12,12 +12,16 @@
 mod call;
 mod checks;
 mod code;
+mod flight;
 mod name;
+mod once;
 mod session;
 mod tags;
 
 pub use call::during;
 pub use checks::Check;
+pub use flight::Flights;
 pub use name::{short_name, token};
+pub use once::{NotTwice, created_or_found};
 pub use session::{Aws, AwsOptions, Identity, Keys};
 pub use tags::{OWNER_NAME, OWNER_STACK, Owner};

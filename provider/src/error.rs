@@ -1,6 +1,7 @@
 //! What went wrong, with which resource, what is left behind, and what to do about it.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -55,18 +56,18 @@ pub enum Left {
     Unknown,
 }
 
-type Source = Box<dyn std::error::Error + Send + Sync>;
+type Source = Arc<dyn std::error::Error + Send + Sync>;
 
 /// A failure, told so that the reader can act on it.
 ///
 /// [`Display`](fmt::Display) gives what was being done and why it failed in one line, and leaves the
 /// source to [`source`](std::error::Error::source).
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Error(Box<Facts>);
 
 /// Behind a box: results are handed on often, and seldom hold an error.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Facts {
     kind: ErrorKind,
     doing: Option<String>,
@@ -142,8 +143,11 @@ impl Error {
 
     /// Names the error that caused this one.
     #[must_use]
-    pub fn caused_by(mut self, source: impl Into<Source>) -> Self {
-        self.0.source = Some(source.into());
+    pub fn caused_by(
+        mut self,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        self.0.source = Some(Arc::from(source.into()));
         self
     }
 
@@ -185,6 +189,8 @@ impl std::error::Error for Error {
 
 /// Sources on their way between processes: what each one says, the nearest first.
 mod chain {
+    use std::sync::Arc;
+
     use serde::{Deserialize, Deserializer, Serializer};
 
     use super::Source;
@@ -216,7 +222,7 @@ mod chain {
             .into_iter()
             .rev()
             .fold(None, |source, text| Some(Box::new(Told { text, source })));
-        Ok(told.map(|told| told as Source))
+        Ok(told.map(|told| Arc::from(told as Box<dyn std::error::Error + Send + Sync>)))
     }
 }
 
