@@ -3,13 +3,13 @@
 use std::fmt;
 
 use ipnet::Ipv4Net;
-use landfall_provider::{Key, kind};
+use landfall_provider::{Key, ResourceName, kind};
 use serde::{Deserialize, Serialize};
 
 use super::topology::{Address, GroupRule, Peer, RouteTable, Target, Topology};
-use super::verdict::shown;
+use super::verdict::{shown, traffic};
 use crate::network_acl::{AclAction, AclEntry};
-use crate::traffic::{Direction, PortRange, Protocol};
+use crate::traffic::Direction;
 
 /// A change to a network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -218,15 +218,6 @@ impl fmt::Display for Remedy {
     }
 }
 
-fn traffic(protocol: Protocol, ports: PortRange) -> String {
-    match protocol {
-        Protocol::Tcp => format!("TCP {ports}"),
-        Protocol::Udp => format!("UDP {ports}"),
-        Protocol::Icmp => "ICMP".to_owned(),
-        Protocol::All => "everything".to_owned(),
-    }
-}
-
 /// The highest number of an entry.
 const LAST_NUMBER: u16 = 32766;
 
@@ -261,8 +252,13 @@ pub(super) fn free_number(
         .or_else(|| (1..deny).rev().find(free))
 }
 
-/// A key for a route table that no table has.
+/// A key for a route table that no table has, after the subnet's name.
 pub(super) fn free_table(topology: &Topology, subnet: &Key) -> Option<Key> {
-    let key = Key::new(kind::ROUTE_TABLE, subnet.name.clone());
-    (!topology.route_tables.contains_key(&key)).then_some(key)
+    let numbered = (2..).map(|number| format!("{}-{number}", subnet.name));
+    [subnet.name.to_string()]
+        .into_iter()
+        .chain(numbered)
+        .map_while(|name| ResourceName::new(name).ok())
+        .map(|name| Key::new(kind::ROUTE_TABLE, name))
+        .find(|key| !topology.route_tables.contains_key(key))
 }

@@ -226,24 +226,27 @@ pub struct Packet {
     pub ports: PortRange,
 }
 
+impl Packet {
+    /// Protocol and ports: `TCP 80`.
+    pub(super) fn asked(&self) -> String {
+        traffic(self.protocol, self.ports)
+    }
+}
+
 impl fmt::Display for Packet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let protocol = match self.protocol {
-            Protocol::Tcp => "TCP",
-            Protocol::Udp => "UDP",
-            Protocol::Icmp => "ICMP",
-            Protocol::All => "any protocol",
-        };
-        write!(
-            f,
-            "{protocol} from {} to {}",
-            shown(self.source),
-            shown(self.destination)
-        )?;
-        match self.protocol {
-            Protocol::Tcp | Protocol::Udp => write!(f, ", port {}", self.ports),
-            Protocol::Icmp | Protocol::All => Ok(()),
-        }
+        let (from, to) = (shown(self.source), shown(self.destination));
+        write!(f, "{} from {from} to {to}", self.asked())
+    }
+}
+
+/// Protocol and ports as people write them.
+pub(super) fn traffic(protocol: Protocol, ports: PortRange) -> String {
+    match protocol {
+        Protocol::Tcp => format!("TCP {ports}"),
+        Protocol::Udp => format!("UDP {ports}"),
+        Protocol::Icmp => "ICMP".to_owned(),
+        Protocol::All => "everything".to_owned(),
     }
 }
 

@@ -1,10 +1,12 @@
 //! Follows a flow through a topology, hop by hop, there and back.
 
 mod balancer;
+mod groups;
 mod index;
 mod paths;
 mod piece;
 mod remedies;
+mod routes;
 mod walk;
 
 use landfall_provider::Key;
