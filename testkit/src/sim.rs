@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use landfall_provider::{Error, ErrorKind, Key, Kind, Probe, Result};
-use serde_json::Value;
+use landfall_provider::{Error, ErrorKind, Key, Kind, Probe, Result, kind};
+use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -145,6 +145,27 @@ impl Sim {
     pub fn output(mut self, kind: Kind, output: Value) -> Self {
         self.outputs.insert(kind, output);
         self
+    }
+
+    /// With an output that fits for every kind of Landfall's own that has one.
+    #[must_use]
+    pub fn outputs(self) -> Self {
+        let digest = format!("sha256:{}", "ab".repeat(32));
+        self.output(kind::ELASTIC_IP, json!({ "address": "203.0.113.9" }))
+            .output(
+                kind::NAT_GATEWAY,
+                json!({ "public_address": "203.0.113.9" }),
+            )
+            .output(kind::IMAGE, json!({ "digest": digest }))
+            .output(
+                kind::INSTANCE,
+                json!({ "private_address": "10.0.192.9", "public_address": null }),
+            )
+            .output(
+                kind::LOAD_BALANCER,
+                json!({ "dns_name": "digipay.example" }),
+            )
+            .output(kind::LISTENER, json!({ "url": "http://digipay.example/" }))
     }
 
     /// With names of this kind that are unique: a second one of the same key is refused.
@@ -316,14 +337,25 @@ impl Sim {
             .max()
     }
 
-    /// The times that a resource of this kind has.
-    pub fn times_of(&self, kind: &Kind) -> Times {
-        self.times.get(kind).copied().unwrap_or_default()
+    /// How long it takes to make the resource under this key: until the call is answered, and until it is usable.
+    pub fn making(&self, key: &Key) -> (Duration, Duration) {
+        let times = self.times_of(&key.kind);
+        let call = self.latency.max(self.dice.draw(times.call, key, "call"));
+        (call, self.dice.draw(times.create, key, "create").max(call))
     }
 
-    /// How long a usual call takes.
-    pub fn latency(&self) -> Duration {
-        self.latency
+    /// How long it takes to end the resource under this key: until it is gone, and from then on until nothing
+    /// that it mentioned is in use by what it has left behind.
+    pub fn ending(&self, key: &Key) -> (Duration, Duration) {
+        let times = self.times_of(&key.kind);
+        (
+            self.dice.draw(times.delete, key, "delete"),
+            self.dice.draw(times.linger, key, "linger"),
+        )
+    }
+
+    fn times_of(&self, kind: &Kind) -> Times {
+        self.times.get(kind).copied().unwrap_or_default()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

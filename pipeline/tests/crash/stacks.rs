@@ -7,7 +7,6 @@ use landfall_lb::{Listener, ListenerRule, LoadBalancer, TargetGroup};
 use landfall_pipeline::{Config, Sources, stack};
 use landfall_provider::{Catalog, Stack, kind};
 use landfall_testkit::sim::Sim;
-use serde_json::json;
 
 /// Every kind that a stack can hold.
 pub(crate) fn catalog() -> Catalog<Sim> {
@@ -25,26 +24,11 @@ pub(crate) fn catalog() -> Catalog<Sim> {
 
 /// AWS, as far as a simulation is: what is never replaced while its successor is there has a name of its own.
 pub(crate) fn aws() -> Sim {
-    let digest = format!("sha256:{}", "ab".repeat(32));
     Sim::aws()
         .unique(kind::LOAD_BALANCER)
         .unique(kind::LAUNCH_TEMPLATE)
         .unique(kind::AUTOSCALING_GROUP)
-        .output(kind::ELASTIC_IP, json!({ "address": "203.0.113.9" }))
-        .output(
-            kind::NAT_GATEWAY,
-            json!({ "public_address": "203.0.113.9" }),
-        )
-        .output(kind::IMAGE, json!({ "digest": digest }))
-        .output(
-            kind::INSTANCE,
-            json!({ "private_address": "10.0.192.9", "public_address": null }),
-        )
-        .output(
-            kind::LOAD_BALANCER,
-            json!({ "dns_name": "digipay.example" }),
-        )
-        .output(kind::LISTENER, json!({ "url": "http://digipay.example/" }))
+        .outputs()
 }
 
 /// The repository's own file.

@@ -11,10 +11,9 @@ use landfall_pipeline::{Config, Options};
 use landfall_provider::{
     ApplyOptions, Attempt, AutoscalingGroupId, Error, Event, Events, Holder, InstanceId, Key, Live,
     LockGuard, Pace, Placed, Plan, Preflight, Probe, Provider, Resource, Result, StackLock,
-    StackName, TargetGroupId, Zone, kind,
+    StackName, TargetGroupId, Zone,
 };
 use landfall_testkit::sim::Sim;
-use serde_json::json;
 use tokio::time::Instant;
 
 /// One instance at one moment: its template's version and how it is.
@@ -41,7 +40,7 @@ pub(crate) fn healthy(_: Duration) -> Vec<Seen> {
     vec![seen("i-1", 1, How::Healthy), seen("i-2", 1, How::Healthy)]
 }
 
-type Script = dyn Fn(Duration) -> Vec<Seen> + Send + Sync;
+type Script = dyn Fn(&Sim, Duration) -> Vec<Seen> + Send + Sync;
 
 pub(crate) struct Fake {
     pub(crate) sim: Sim,
@@ -64,25 +63,16 @@ impl Fake {
         sim: Sim,
         script: impl Fn(Duration) -> Vec<Seen> + Send + Sync + 'static,
     ) -> Self {
-        let digest = format!("sha256:{}", "ab".repeat(32));
-        let sim = sim
-            .output(kind::ELASTIC_IP, json!({ "address": "203.0.113.9" }))
-            .output(
-                kind::NAT_GATEWAY,
-                json!({ "public_address": "203.0.113.9" }),
-            )
-            .output(kind::IMAGE, json!({ "digest": digest }))
-            .output(
-                kind::INSTANCE,
-                json!({ "private_address": "10.0.192.9", "public_address": null }),
-            )
-            .output(
-                kind::LOAD_BALANCER,
-                json!({ "dns_name": "digipay.example" }),
-            )
-            .output(kind::LISTENER, json!({ "url": "http://digipay.example/" }));
+        Self::watching(sim, move |_, since| script(since))
+    }
+
+    /// Where the instances are as the simulation has them.
+    pub(crate) fn watching(
+        sim: Sim,
+        script: impl Fn(&Sim, Duration) -> Vec<Seen> + Send + Sync + 'static,
+    ) -> Self {
         Self {
-            sim,
+            sim: sim.outputs(),
             script: Mutex::new(Box::new(script)),
             first_look: Mutex::default(),
             looks: Mutex::default(),
@@ -94,7 +84,7 @@ impl Fake {
 
     /// From now on the instances are like this.
     pub(crate) fn now(&self, script: impl Fn(Duration) -> Vec<Seen> + Send + Sync + 'static) {
-        *self.script.lock().unwrap() = Box::new(script);
+        *self.script.lock().unwrap() = Box::new(move |_, since| script(since));
         *self.first_look.lock().unwrap() = None;
         *self.looks.lock().unwrap() = 0;
     }
@@ -105,7 +95,7 @@ impl Fake {
             .lock()
             .unwrap()
             .get_or_insert_with(Instant::now);
-        (self.script.lock().unwrap())(first.elapsed())
+        (self.script.lock().unwrap())(&self.sim, first.elapsed())
     }
 
     /// The calls that had an effect, and what they were for.

@@ -168,9 +168,9 @@ impl<R: Resource> Provider<R> for Sim {
     async fn create(&self, stack: &StackName, key: &Key, want: &R) -> Result<R::Id> {
         let spec = serde_json::to_value(want).map_err(misfit)?;
         let began = Instant::now();
-        let times = self.times_of(&R::KIND);
+        let (takes, until_usable) = self.making(key);
         let call = Making {
-            takes: self.latency.max(self.dice.draw(times.call, key, "call")),
+            takes,
             ..self.usual("create", R::KIND, key.to_string())
         };
         let created = self.call(call, |state| {
@@ -195,7 +195,7 @@ impl<R: Resource> Provider<R> for Sim {
                 gate: R::GATE,
                 after: R::AFTER,
                 visible_at: Instant::now() + self.lag,
-                usable_at: began + self.dice.draw(times.create, key, "create"),
+                usable_at: began + until_usable,
                 ending: None,
                 failed: self.fails.get(key).cloned(),
                 untagged: false,
@@ -246,10 +246,9 @@ impl<R: Resource> Provider<R> for Sim {
 
     async fn delete(&self, live: &Live<R>) -> Result<()> {
         let key = Key::new(R::KIND, live.name.clone());
-        let times = self.times_of(&R::KIND);
-        let began = Instant::now();
-        let gone_at = began + self.dice.draw(times.delete, &key, "delete");
-        let free_at = gone_at + self.dice.draw(times.linger, &key, "linger");
+        let (takes, lingers) = self.ending(&key);
+        let gone_at = Instant::now() + takes;
+        let free_at = gone_at + lingers;
         let call = self.usual("delete", R::KIND, key.to_string());
         let deleted = self.call(call, |state| {
             let id = (R::KIND, live.id.to_string());
