@@ -1,13 +1,23 @@
 //! `cargo xtask bench`: what is measured, on the machine that it is called on.
 
 mod balancer;
+mod deploy;
 mod deploy_times;
+mod gantt;
 
 use clap::Subcommand;
 
 /// What can be measured.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Bench {
+    /// How long a deploy takes on a simulated AWS, beside the least that is possible
+    ///
+    /// Deploys the checkout's own landfall.toml in virtual time, where everything takes as long as public logs of
+    /// AWS say, until all targets are healthy. Beside it: (a) the longest chain of waits that the plan contains,
+    /// computed from it, with no time lost to looking; (b) the order that waits for each resource to be usable
+    /// before those that refer to it; (c) image, network, balancer and instances one after the other. Writes a
+    /// picture of the run with the critical chain marked.
+    Deploy(deploy::Options),
     /// How long deploy and destroy take, and how much memory the local cloud needs
     ///
     /// Deploys the checkout's own landfall.toml to the local provider in a runtime directory of its own, with
@@ -29,6 +39,7 @@ impl Bench {
     /// When a run fails; then there is no figure.
     pub(crate) fn run(&self) -> Result<(), String> {
         match self {
+            Self::Deploy(options) => deploy::run(options),
             Self::DeployTimes(options) => deploy_times::run(options),
             Self::Balancer(options) => balancer::run(options),
         }
