@@ -25,6 +25,15 @@ pub fn short_name(max: usize, stack: &StackName, key: &Key, generation: &str) ->
     format!("{}-{}", readable.trim_end_matches('-'), &digits[..DIGITS])
 }
 
+/// How every [`short_name`] of a stack begins, to tell its own from others' in a listing. Other stacks' names may
+/// begin like that too.
+#[must_use]
+pub fn short_prefix(max: usize, stack: &StackName) -> String {
+    let mut prefix = format!("{stack}-");
+    prefix.truncate(max.saturating_sub(DIGITS + 1));
+    prefix
+}
+
 /// An idempotency token: the same for the same parts, so that a repeated request is known for what it is.
 ///
 /// At most 64 ASCII characters, which every AWS API takes.
@@ -70,6 +79,15 @@ mod tests {
         );
         assert!(long.len() <= 32, "{long}");
         assert!(!long.ends_with('-') && !long.contains("--"), "{long}");
+    }
+
+    #[test]
+    fn every_name_of_a_stack_begins_with_its_prefix() {
+        for stack in ["a", "digipay", "a-stack-with-a-long-name"] {
+            let prefix = short_prefix(32, &stack.parse().unwrap());
+            let name = name(stack, "target-group/web", "8000");
+            assert!(name.starts_with(&prefix), "{name} {prefix}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Creating what has no idempotency token: not repeated blindly, and looked for when the answer is lost.
+//! Creating what has no idempotency token is not repeated blindly.
 //!
 //! The SDK repeats a call whose answer did not come. For most that is harmless; a second CreateVpc makes a
 //! second VPC.
@@ -7,10 +7,8 @@ use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
 use aws_smithy_runtime_api::client::retries::classifiers::{
     ClassifyRetry, RetryAction, RetryClassifierPriority,
 };
-use landfall_provider::{Left, Result};
-
-/// For an EC2 client: no call is repeated after its answer was lost, unless it only reads or carries a token that
-/// EC2 knows it by. Calls that were refused (throttled, above all) are repeated as ever.
+/// For the client of a service with forms (EC2, Elastic Load Balancing, Auto Scaling, IAM): no call is repeated after its answer was lost, unless it only reads or carries a token that
+/// AWS knows it by; [`created_or_found`](crate::created_or_found) then looks. Calls that were refused (throttled, above all) are repeated as ever.
 ///
 /// ```ignore
 /// aws.client(|config| Client::from_conf(Builder::from(config).retry_classifier(NotTwice).build()))
@@ -44,7 +42,7 @@ impl ClassifyRetry for NotTwice {
     }
 }
 
-/// Whether a request in EC2's form may take effect twice and change nothing the second time.
+/// Whether a request in the form may take effect twice and change nothing the second time.
 fn repeatable(form: &str) -> bool {
     let mut fields = form.split('&').filter_map(|field| field.split_once('='));
     fields.any(|(name, value)| match name {
@@ -52,21 +50,6 @@ fn repeatable(form: &str) -> bool {
         "ClientToken" => true,
         _ => false,
     })
-}
-
-/// What was created: by this call, or by this call although its answer was lost, which `find` finds out by what
-/// the resource carries from its creation on.
-///
-/// # Errors
-/// The call's own, where nothing was found; what `find` reports.
-pub async fn created_or_found<T>(
-    created: Result<T>,
-    find: impl Future<Output = Result<Option<T>>>,
-) -> Result<T> {
-    match created {
-        Err(error) if *error.left_behind() == Left::Unknown => find.await?.ok_or(error),
-        created => created,
-    }
 }
 
 #[cfg(test)]
