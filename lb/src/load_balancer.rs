@@ -43,7 +43,10 @@ impl Resource for LoadBalancer {
     const UNORDERED: &'static [&'static str] = &["subnets", "groups"];
     const AFTER: &'static [Kind] = &[kind::INTERNET_GATEWAY];
     const DEADLINE: Duration = Duration::from_secs(600);
-    const LOSS: Loss = Loss::Output("dns_name");
+    const LOSS: Loss = Loss::Output {
+        field: "dns_name",
+        called: "DNS name",
+    };
     const USUALLY: Duration = Duration::from_secs(120);
     type Id = LoadBalancerId;
     type Output = LoadBalancerOutput;

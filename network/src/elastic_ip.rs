@@ -18,7 +18,10 @@ pub struct ElasticIpOutput {
 
 impl Resource for ElasticIp {
     const KIND: Kind = kind::ELASTIC_IP;
-    const LOSS: Loss = Loss::Output("address");
+    const LOSS: Loss = Loss::Output {
+        field: "address",
+        called: "address",
+    };
     type Id = AllocationId;
     type Output = ElasticIpOutput;
 

@@ -16,6 +16,7 @@ use crate::cloud::Cloud;
 use crate::config::Config;
 use crate::health::{self, Before, Watched};
 use crate::outcome::{Changes, Deployed, Failure, Remains, Stage, millis};
+use crate::review::Review;
 use crate::run::{Cleared, Options, Run, count};
 
 /// Makes the provider hold what the configuration says, and waits until the service is healthy.
@@ -33,6 +34,9 @@ pub async fn deploy<P: Cloud + ?Sized>(
     options: &Options,
 ) -> Result<Deployed, Box<Failure>> {
     let run = Run::new(cloud, &config.stack, options);
+    if let Some(saved) = &options.saved {
+        saved.check_stack(&config.stack)?;
+    }
     run.locked("deploy", while_locked(&run, config)).await
 }
 
@@ -61,6 +65,7 @@ async fn while_locked<P: Cloud + ?Sized>(
         run,
         config,
         plan: planned.plan,
+        review: planned.review,
         snapshot: planned.live,
     };
     let (applied, targets) = deploy.carry_out().await?;
@@ -75,6 +80,7 @@ struct Deploy<'a, P: Cloud + ?Sized> {
     run: &'a Run<'a, P>,
     config: &'a Config,
     plan: Plan,
+    review: Review,
     /// What there was before.
     snapshot: Snapshot,
 }
@@ -288,7 +294,7 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
             dns_name: balancer.dns_name,
             targets,
             image: image.unwrap_or_default(),
-            changes: Changes::of(&self.plan),
+            changes: Changes::of(&self.review),
             duration_ms: millis(took),
         })
     }

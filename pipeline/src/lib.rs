@@ -35,7 +35,7 @@ pub use destroy::destroy;
 pub use outcome::{Changes, Deployed, Destroyed, Failure, Remains, Sick, Stage};
 pub use plan::{Planned, plan};
 pub use region::{InvalidRegion, Region, zones};
-pub use review::{Because, Counts, Does, Leaf, Review, Reviewed};
+pub use review::{Because, Does, Leaf, Review, Reviewed};
 pub use run::Options;
 pub use saved::{SavedPlan, SavedPlanError};
 pub use stack::{Sources, StackError, stack};

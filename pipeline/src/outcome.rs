@@ -4,8 +4,10 @@ use std::fmt;
 use std::time::Duration;
 
 use landfall_lb::{HealthReason, TargetHealth};
-use landfall_provider::{Action, Error, Key, Lost, Plan, Reason, StackName, Zone};
+use landfall_provider::{Error, Key, Lost, StackName, Zone};
 use serde::Serialize;
+
+use crate::review::{Does, Review};
 
 /// A stack that answers.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -42,24 +44,20 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Sorts the steps of a plan. What is replaced is listed once, and not again as deleted.
-    pub fn of(plan: &Plan) -> Self {
-        let mut changes = Self::default();
-        for step in &plan.steps {
-            let key = step.key.clone();
-            match &step.action {
-                Action::Keep { .. } => changes.keep += 1,
-                Action::Update { .. } => changes.update.push(key),
-                Action::Create { because: None, .. } => changes.create.push(key),
-                Action::Create {
-                    because: Some(_), ..
-                } => changes.replace.push(key),
-                Action::Delete {
-                    because: Reason::NotWanted | Reason::Surplus,
-                    ..
-                } => changes.delete.push(key),
-                Action::Delete { .. } => {}
-            }
+    /// Sorts what is done by the sort of it. What is replaced is listed once, and not again as deleted.
+    pub fn of(review: &Review) -> Self {
+        let mut changes = Self {
+            keep: review.unchanged,
+            ..Self::default()
+        };
+        for resource in &review.resources {
+            let list = match resource.action {
+                Does::Create | Does::CreateBeside => &mut changes.create,
+                Does::Update => &mut changes.update,
+                Does::CreateThenDelete | Does::DeleteThenCreate => &mut changes.replace,
+                Does::Delete => &mut changes.delete,
+            };
+            list.push(resource.key.clone());
         }
         changes
     }

@@ -97,55 +97,54 @@ impl SavedPlan {
         Content::deserialize(content).map(Self).map_err(other)
     }
 
-    /// The stack that it is for.
-    pub fn stack(&self) -> &StackName {
-        self.0.wanted.name()
+    /// Refuses unless it is for this stack.
+    pub(crate) fn check_stack(&self, stack: &StackName) -> Result<(), Box<Failure>> {
+        let mine = self.0.wanted.name();
+        if mine == stack {
+            return Ok(());
+        }
+        let why = format!("this plan is for the stack {mine}, not for {stack}");
+        refused(why, Vec::new())
     }
 
     /// Refuses unless what has been planned now is what was saved.
     pub(crate) fn check(&self, now: &Planned, schema: &Schema) -> Result<(), Box<Failure>> {
         let fresh = Self::of(now).0;
         let saved = &self.0;
-        let refuse = |why: String, details: Vec<String>| {
-            let mut failure = Failure::new(Stage::Stale, why);
-            failure.details = details;
-            Err(failure.hint("`plan --out` makes a new one"))
-        };
         let stack = saved.wanted.name();
-        if stack != fresh.wanted.name() {
-            let why = format!(
-                "this plan is for the stack {stack}, not for {}",
-                fresh.wanted.name()
-            );
-            return refuse(why, Vec::new());
-        }
         if saved.place != fresh.place {
             let why = format!("this plan was made for another place: {}", saved.place);
-            return refuse(why, vec![format!("this is {}", fresh.place)]);
+            return refused(why, vec![format!("this is {}", fresh.place)]);
         }
         let live = changed_live(&saved.live, &fresh.live, schema);
         if !live.is_empty() {
             let why = format!("what {stack} holds has changed since the plan was made");
-            return refuse(why, live);
+            return refused(why, live);
         }
         let wanted = changed_wishes(&saved.wanted, &fresh.wanted, schema);
         if !wanted.is_empty() {
             let why = "what is wanted has changed since the plan was made".to_owned();
-            return refuse(why, wanted);
+            return refused(why, wanted);
         }
         if saved.fingerprint != fresh.fingerprint {
             let why = "a value that is not shown has changed since the plan was made".to_owned();
-            return refuse(why, Vec::new());
+            return refused(why, Vec::new());
         }
         if outline(&saved.plan) != outline(&fresh.plan) {
             let why = format!(
                 "Landfall {} has planned otherwise than this one",
                 saved.landfall
             );
-            return refuse(why, Vec::new());
+            return refused(why, Vec::new());
         }
         Ok(())
     }
+}
+
+fn refused(why: String, details: Vec<String>) -> Result<(), Box<Failure>> {
+    let mut failure = Failure::new(Stage::Stale, why);
+    failure.details = details;
+    Err(failure.hint("`plan --out` makes a new one"))
 }
 
 /// The hash over a value's JSON, whose objects are in the order of their keys.

@@ -52,14 +52,14 @@ fn lost(loss: Loss, live: &Found) -> Option<String> {
     match (loss, &live.state) {
         (Loss::Nothing, _) => None,
         (Loss::Words(what), _) => Some(what.to_owned()),
-        (Loss::Output(field), Probe::Usable(output)) => {
+        (Loss::Output { field, called }, Probe::Usable(output)) => {
             let value = match output.get(field)? {
                 Value::String(text) => text.clone(),
                 other => other.to_string(),
             };
-            Some(format!("{} {value}", field.replace('_', " ")))
+            Some(format!("{called} {value}"))
         }
         // Nobody can know it yet.
-        (Loss::Output(_), _) => None,
+        (Loss::Output { .. }, _) => None,
     }
 }

@@ -126,9 +126,14 @@ pub enum Retention {
 pub enum Loss {
     /// Nothing: another one is as good.
     Nothing,
-    /// What it is known by outside of the stack, which another one would have anew: this top-level field of its
+    /// What it is known by outside of the stack, which another one would have anew: a value of its
     /// [`Output`](Resource::Output), such as an address or a DNS name.
-    Output(&'static str),
+    Output {
+        /// The top-level field of the output.
+        field: &'static str,
+        /// What it is, in a word or two.
+        called: &'static str,
+    },
     /// What this says in a few words: what it has stored, or what it does for users.
     Words(&'static str),
 }

@@ -3,7 +3,7 @@
 mod consent;
 mod deploy;
 mod destroy;
-mod plan;
+pub(crate) mod plan;
 mod status;
 mod unlock;
 

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use landfall_pipeline::{Counts, Planned, Reviewed, SavedPlan};
+use landfall_pipeline::{Changes, Planned, Review, Reviewed, SavedPlan};
 use landfall_provider::{Lost, StackName};
 use serde::Serialize;
 
@@ -14,12 +14,24 @@ use crate::{exit, output, render};
 
 /// The last line of JSON of a plan.
 #[derive(Serialize)]
-struct Line<'a> {
+pub(crate) struct Line<'a> {
     result: &'static str,
     stack: &'a StackName,
-    counts: Counts,
+    changes: Changes,
     losses: &'a [Lost],
     resources: &'a [Reviewed],
+}
+
+impl<'a> Line<'a> {
+    pub(crate) fn of(review: &'a Review) -> Self {
+        Self {
+            result: "plan",
+            stack: &review.stack,
+            changes: Changes::of(review),
+            losses: &review.losses,
+            resources: &review.resources,
+        }
+    }
 }
 
 /// Plans, changes nothing, and gives the exit code.
@@ -45,13 +57,7 @@ pub(crate) async fn plan(args: &Plan) -> Result<u8, Problem> {
 fn tell(planned: &Planned, json: bool) {
     let review = &planned.review;
     if json {
-        output::json_line(&Line {
-            result: "plan",
-            stack: &review.stack,
-            counts: review.counts(),
-            losses: &review.losses,
-            resources: &review.resources,
-        });
+        output::json_line(&Line::of(review));
     } else {
         output::result(&render::plan::render(review));
     }

@@ -1,14 +1,14 @@
 //! A plan as a diff that people read.
 
 use anstyle::Style;
-use landfall_pipeline::{Because, Does, Leaf, Review, Reviewed};
+use landfall_pipeline::{Because, Changes, Does, Leaf, Review, Reviewed};
 use landfall_provider::Lost;
 use serde_json::Value;
 
 use super::{BAD, CHANGED, DIM, GOOD, STRONG, Table, paint, tame};
 
 /// Longer values are cut: a plan is read, not parsed (`--json` has all of them).
-const LONGEST_VALUE: usize = 90;
+const LONGEST_VALUE: usize = 160;
 
 /// The plan: a line for each resource that changes with its fields below, what would be lost, and a line of counts.
 pub(crate) fn render(review: &Review) -> String {
@@ -63,20 +63,20 @@ pub(crate) fn losses(losses: &[Lost]) -> Vec<String> {
 
 /// The last line: what the plan comes to.
 pub(crate) fn count_line(review: &Review) -> String {
-    let counts = review.counts();
+    let changes = Changes::of(review);
     if review.is_empty() {
         return format!(
             "{}: {} are as they should be",
             paint(STRONG, "Nothing to do"),
-            super::count(counts.unchanged, "resource")
+            super::count(changes.keep, "resource")
         );
     }
     let parts: Vec<String> = [
-        (counts.create, "to create", GOOD),
-        (counts.change, "to change", CHANGED),
-        (counts.replace, "to replace", BAD),
-        (counts.delete, "to delete", BAD),
-        (counts.unchanged, "unchanged", DIM),
+        (changes.create.len(), "to create", GOOD),
+        (changes.update.len(), "to change", CHANGED),
+        (changes.replace.len(), "to replace", BAD),
+        (changes.delete.len(), "to delete", BAD),
+        (changes.keep, "unchanged", DIM),
     ]
     .into_iter()
     .filter(|(number, ..)| *number > 0)
@@ -121,6 +121,8 @@ fn why(because: &Because) -> String {
 
 fn field(leaf: &Leaf) -> String {
     let change = match (&leaf.have, &leaf.want) {
+        // Both are hidden.
+        (Some(have), Some(want)) if have == want => format!("{}, another one", short(have)),
         (Some(have), Some(want)) => format!("{} → {}", short(have), short(want)),
         (Some(have), None) => paint(BAD, format_args!("- {}", short(have))),
         (None, Some(want)) => paint(GOOD, format_args!("+ {}", short(want))),
@@ -131,27 +133,40 @@ fn field(leaf: &Leaf) -> String {
     } else {
         String::new()
     };
-    format!("      {}: {change}{forces}", leaf.path)
+    format!("      {}: {change}{forces}", tame(&leaf.path))
 }
 
-/// A value in one line; nothing is `(none)`, and the id of what is not there yet is `(new vpc/main)`.
+/// A value in one line, cut where it is long.
 fn short(value: &Value) -> String {
-    let text = match value {
-        Value::Null => return "(none)".to_owned(),
-        Value::String(text) => match text
-            .strip_prefix("${")
-            .and_then(|rest| rest.strip_suffix('}'))
-        {
-            Some(key) => return format!("(new {})", tame(key)),
-            None => tame(text),
-        },
-        other => other.to_string(),
-    };
+    let text = words(value);
     if text.chars().count() > LONGEST_VALUE {
         let cut: String = text.chars().take(LONGEST_VALUE - 1).collect();
         format!("{cut}…")
     } else {
         text
+    }
+}
+
+/// A value in words; nothing is `(none)`, and the id of what is not there yet is `(new vpc/main)`.
+fn words(value: &Value) -> String {
+    match value {
+        Value::Null => "(none)".to_owned(),
+        Value::String(text) => match text
+            .strip_prefix("${")
+            .and_then(|rest| rest.strip_suffix('}'))
+        {
+            Some(key) => format!("(new {})", tame(key)),
+            None => tame(text),
+        },
+        Value::Object(fields) => {
+            let fields = fields.iter().map(|(name, value)| match value {
+                Value::Object(_) | Value::Array(_) => format!("{name} ({})", words(value)),
+                _ => format!("{name} {}", words(value)),
+            });
+            fields.collect::<Vec<_>>().join(", ")
+        }
+        Value::Array(elements) => elements.iter().map(words).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
     }
 }
 
@@ -174,5 +189,7 @@ fn summary(spec: &Value) -> String {
     parts.join(", ")
 }
 
+#[cfg(test)]
+mod golden;
 #[cfg(test)]
 mod tests;

@@ -34,6 +34,11 @@ fn walk(path: &str, have: Option<&Value>, want: Option<&Value>, found: &mut Vec<
                     Some(want.clone().into()),
                 ));
             }
+            let (changed, gone, come) = paired(gone, come);
+            for (have, want) in changed {
+                let path = format!("{path}[{}]", common(&have, &want));
+                walk(&path, Some(&have), Some(&want), found);
+            }
             found.extend(gone.into_iter().map(|value| leaf(path, Some(value), None)));
             found.extend(come.into_iter().map(|value| leaf(path, None, Some(value))));
         }
@@ -72,6 +77,62 @@ fn missing(from: &[Value], other: &[Value]) -> Vec<Value> {
         .collect()
 }
 
+/// Puts elements together that are alike in most fields, or in one of two: one that has changed reads better than one that went and one that
+/// came. Of several that are, the most alike go first.
+#[expect(
+    clippy::type_complexity,
+    reason = "three lists, told apart where they are used"
+)]
+fn paired(gone: Vec<Value>, come: Vec<Value>) -> (Vec<(Value, Value)>, Vec<Value>, Vec<Value>) {
+    let mut alike: Vec<(usize, usize, usize)> = Vec::new();
+    for (old, have) in gone.iter().enumerate() {
+        for (new, want) in come.iter().enumerate() {
+            let (same, all) = likeness(have, want);
+            if same * 2 > all || (same, all) == (1, 2) {
+                alike.push((same, old, new));
+            }
+        }
+    }
+    alike.sort_by_key(|&(same, old, new)| (std::cmp::Reverse(same), old, new));
+    let mut gone: Vec<Option<Value>> = gone.into_iter().map(Some).collect();
+    let mut come: Vec<Option<Value>> = come.into_iter().map(Some).collect();
+    let mut changed = Vec::new();
+    for (_, old, new) in alike {
+        if gone[old].is_some() && come[new].is_some() {
+            changed.extend(gone[old].take().zip(come[new].take()));
+        }
+    }
+    let left = |list: Vec<Option<Value>>| list.into_iter().flatten().collect();
+    (changed, left(gone), left(come))
+}
+
+/// How many of how many fields two objects have in common.
+fn likeness(have: &Value, want: &Value) -> (usize, usize) {
+    let (Value::Object(have), Value::Object(want)) = (have, want) else {
+        return (0, 0);
+    };
+    let same = have
+        .iter()
+        .filter(|(name, value)| want.get(*name) == Some(value));
+    (same.count(), have.len().max(want.len()))
+}
+
+/// What tells an element apart from its neighbours: the plain values that stay the same.
+fn common(have: &Value, want: &Value) -> String {
+    let (Value::Object(have), Value::Object(want)) = (have, want) else {
+        return String::new();
+    };
+    let parts = have
+        .iter()
+        .filter(|(name, value)| want.get(*name) == Some(value))
+        .filter_map(|(name, value)| match value {
+            Value::String(text) => Some(format!("{name} {text}")),
+            Value::Number(number) => Some(format!("{name} {number}")),
+            _ => None,
+        });
+    parts.collect::<Vec<_>>().join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -95,6 +156,24 @@ mod tests {
             "at.gone: true -",
             "at.none: null 1",
             r#"at.path: "/" "/ok""#,
+        ];
+        assert_eq!(told(have, want), lines);
+    }
+
+    #[test]
+    fn an_element_that_is_mostly_alike_has_changed() {
+        let have = json!([
+            {"number": 100, "cidr": "10.0.0.0/18", "deny": false, "ports": {"from": 22, "to": 22}},
+            {"number": 110, "cidr": "10.0.0.0/18", "deny": false, "ports": {"from": 80, "to": 80}},
+        ]);
+        let want = json!([
+            {"number": 110, "cidr": "10.0.0.0/18", "deny": false, "ports": {"from": 80, "to": 81}},
+            {"number": 300, "cidr": "10.9.0.0/18", "deny": true, "ports": null},
+        ]);
+        let lines = [
+            "at[cidr 10.0.0.0/18, number 110].ports.to: 80 81",
+            r#"at: {"cidr":"10.0.0.0/18","deny":false,"number":100,"ports":{"from":22,"to":22}} -"#,
+            r#"at: - {"cidr":"10.9.0.0/18","deny":true,"number":300,"ports":null}"#,
         ];
         assert_eq!(told(have, want), lines);
     }

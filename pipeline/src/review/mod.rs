@@ -100,21 +100,6 @@ pub struct Leaf {
     pub forces_replacement: bool,
 }
 
-/// How many resources a plan makes, changes, replaces, ends and leaves as they are.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Counts {
-    /// Made.
-    pub create: usize,
-    /// Changed in place.
-    pub change: usize,
-    /// Made anew, the old one ended.
-    pub replace: usize,
-    /// Ended.
-    pub delete: usize,
-    /// As they are.
-    pub unchanged: usize,
-}
-
 impl Review {
     /// Reads a plan.
     pub fn of(plan: &Plan, schema: &Schema) -> Self {
@@ -140,23 +125,6 @@ impl Review {
     /// Whether carrying the plan out would change nothing.
     pub fn is_empty(&self) -> bool {
         self.resources.is_empty()
-    }
-
-    /// How many of what.
-    pub fn counts(&self) -> Counts {
-        let mut counts = Counts {
-            unchanged: self.unchanged,
-            ..Counts::default()
-        };
-        for resource in &self.resources {
-            *match resource.action {
-                Does::Create | Does::CreateBeside => &mut counts.create,
-                Does::Update => &mut counts.change,
-                Does::CreateThenDelete | Does::DeleteThenCreate => &mut counts.replace,
-                Does::Delete => &mut counts.delete,
-            } += 1;
-        }
-        counts
     }
 }
 
@@ -304,20 +272,32 @@ impl Because {
             Reason::Ending => Self::Ending,
             Reason::Surplus => Self::Surplus,
             Reason::Failed(why) => Self::Failed(why.clone()),
-            Reason::Replaced(fields) => {
-                let fields = fields.iter().map(|change| change.field.clone());
-                Self::Forced(fields.filter(|field| forces(field)).collect())
-            }
+            Reason::Replaced(fields) => Self::Forced(
+                forcing(fields, forces)
+                    .filter(|(_, forces)| *forces)
+                    .map(|(field, _)| field.field.clone())
+                    .collect(),
+            ),
         }
     }
+}
+
+/// The fields, and whether each forces the replacement; where none does by itself, all do together.
+fn forcing<'a>(
+    fields: &'a [FieldChange],
+    forces: &'a dyn Fn(&str) -> bool,
+) -> impl Iterator<Item = (&'a FieldChange, bool)> {
+    let together = !fields.iter().any(|field| forces(&field.field));
+    fields
+        .iter()
+        .map(move |field| (field, together || forces(&field.field)))
 }
 
 /// The fields behind a replacement.
 fn differing(reason: &Reason, forces: &dyn Fn(&str) -> bool) -> Vec<Leaf> {
     match reason {
-        Reason::Replaced(fields) => fields
-            .iter()
-            .flat_map(|field| told(field, forces(&field.field)))
+        Reason::Replaced(fields) => forcing(fields, forces)
+            .flat_map(|(field, forces)| told(field, forces))
             .collect(),
         _ => Vec::new(),
     }
