@@ -34,6 +34,7 @@ Examples:
   landfall plan                         show what deploy would change, change nothing
   landfall plan --out review.plan       the same, and keep the plan
   landfall deploy --plan review.plan    carry out this plan and no other
+  landfall explain internet lb:80       tell whether clients get through, and what stops them
   landfall status                       show listener, rules, target groups and targets
   landfall destroy                      end everything that the stack holds
   landfall destroy --stack digipay --yes
@@ -81,6 +82,13 @@ pub(crate) enum Command {
     ///
     /// Exits with 0 whether or not the targets are healthy; with 1 if there is no such stack.
     Status(OnStack),
+    /// Tell whether a connection comes about, what stops it, and which change would let it through
+    ///
+    /// FROM and TO are `internet`, an address or a block, `balancer` (or `lb`), `bastion`, `s3`, a service or one
+    /// of its instances such as `web/1`. It asks about the network that landfall.toml describes: nothing is built,
+    /// no provider is asked. With --live it asks about what there is now.
+    #[command(after_help = EXPLAIN_AFTER)]
+    Explain(Explain),
     /// End everything that the stack holds
     ///
     /// Needs only the stack's name, from --stack or from the file. Carries on past what fails, and says
@@ -141,6 +149,47 @@ pub(crate) struct Plan {
     /// Leave the `before` commands out: what they build is there already
     #[arg(long)]
     pub(crate) no_before: bool,
+    /// Accept a network in which something cannot be reached that has to be, or can that must not
+    #[arg(long)]
+    pub(crate) accept_unreachable: bool,
+}
+
+const EXPLAIN_AFTER: &str = "\
+Examples:
+  landfall explain internet lb:80               can clients reach the balancer, and through it the service
+  landfall explain bastion web/1:22             can operators log in to an instance
+  landfall explain web internet:443             can every instance pull its image
+  landfall explain 203.0.113.9 bastion:22       can this address log in
+  landfall explain web/1 s3 --svg path.svg      the same as a picture, on the port that S3 has
+  landfall explain --all                        who can reach what, on which ports
+  landfall explain --live internet lb || exit   for a script: the exit code is the answer
+
+Exit codes:
+  0    reachable (with --all: told)
+  1    not reachable, or not all of it; or it failed, as when there is no such stack
+  2    the command line or landfall.toml is wrong";
+
+/// `explain`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Explain {
+    /// Who connects
+    #[arg(required_unless_present = "all")]
+    pub(crate) from: Option<String>,
+    /// Who is connected to, and on which TCP port; without one, on that of the listener or service, 22 for the
+    /// bastion, 443 elsewhere
+    #[arg(value_name = "TO[:PORT]", required_unless_present = "all")]
+    pub(crate) to: Option<String>,
+    /// Tell who can reach what, on which ports
+    #[arg(long, conflicts_with_all = ["from", "to"])]
+    pub(crate) all: bool,
+    /// Ask about what there is now, and not about what the file describes
+    #[arg(long)]
+    pub(crate) live: bool,
+    /// Draw the answer into this file, too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) common: Common,
 }
 
 /// What every command takes that changes a stack.
@@ -194,6 +243,9 @@ pub(crate) struct Deploy {
     /// Leave the `before` commands out: what they build is there already
     #[arg(long)]
     pub(crate) no_before: bool,
+    /// Accept a network in which something cannot be reached that has to be, or can that must not
+    #[arg(long)]
+    pub(crate) accept_unreachable: bool,
     #[command(flatten)]
     pub(crate) changing: Changing,
 }

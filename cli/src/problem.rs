@@ -1,6 +1,6 @@
 //! Why a command did not do what it was asked for: shown to people, written as JSON, and an exit code.
 
-use landfall_pipeline::{ConfigErrors, Failure, Fault, Remains, Sick, Stage};
+use landfall_pipeline::{Broken, ConfigErrors, Failure, Fault, Remains, Sick, Stage};
 use landfall_provider::{Error, Lost, StackName};
 use serde::Serialize;
 
@@ -45,7 +45,11 @@ impl Problem {
             Self::Usage { .. } | Self::Config(_) => exit::USAGE,
             Self::Failure(failure) => match failure.stage {
                 Stage::Interrupted => exit::INTERRUPTED,
-                Stage::Plan | Stage::Protected | Stage::Consent | Stage::Stale => exit::USAGE,
+                Stage::Plan
+                | Stage::Reachability
+                | Stage::Protected
+                | Stage::Consent
+                | Stage::Stale => exit::USAGE,
                 _ => exit::FAILED,
             },
             Self::Missing { .. } | Self::Error(_) => exit::FAILED,
@@ -83,6 +87,7 @@ impl Problem {
             errors: Vec::new(),
             targets: &[],
             output: &[],
+            broken: &[],
             losses: &[],
             details: &[],
             hint: None,
@@ -109,6 +114,7 @@ impl Problem {
                 errors: failure.errors.iter().map(Cause::of).collect(),
                 targets: &failure.targets,
                 output: &failure.output,
+                broken: &failure.broken,
                 losses: &failure.losses,
                 details: &failure.details,
                 hint: failure.hint.as_deref(),
@@ -149,6 +155,7 @@ struct Line<'a> {
     errors: Vec<Cause<'a>>,
     targets: &'a [Sick],
     output: &'a [String],
+    broken: &'a [Broken],
     losses: &'a [Lost],
     details: &'a [String],
     hint: Option<&'a str>,

@@ -21,7 +21,7 @@ use crate::run::{Cleared, Options, Run, count};
 
 /// Makes the provider hold what the configuration says, and waits until the service is healthy.
 ///
-/// In order: the stack's lock; the `before` commands and the hashes of the build contexts, while the provider
+/// In order: what has to be reachable is looked into; the stack's lock; the `before` commands and the hashes of the build contexts, while the provider
 /// is asked what there is; the plan; the provider's preflight; a yes, if something would be lost; the plan is carried out; as many targets are
 /// healthy as are desired, and none of an old version is left. Once the stop token is cancelled nothing new is begun.
 ///
@@ -37,6 +37,7 @@ pub async fn deploy<P: Cloud + ?Sized>(
     if let Some(saved) = &options.saved {
         saved.check_stack(&config.stack)?;
     }
+    run.prove(config)?;
     run.locked("deploy", while_locked(&run, config)).await
 }
 

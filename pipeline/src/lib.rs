@@ -16,6 +16,7 @@ mod outcome;
 mod own;
 mod plan;
 mod protect;
+mod reach;
 mod region;
 mod review;
 mod run;
@@ -34,6 +35,10 @@ pub use deploy::deploy;
 pub use destroy::destroy;
 pub use outcome::{Changes, Deployed, Destroyed, Failure, Remains, Sick, Stage};
 pub use plan::{Planned, plan};
+pub use reach::{
+    Answer, Broken, Change, Explanation, Query, QueryError, SpotError, broken, explain,
+    live_topology, planned_topology, word,
+};
 pub use region::{InvalidRegion, Region, zones};
 pub use review::{Because, Does, Leaf, Review, Reviewed};
 pub use run::Options;

@@ -7,6 +7,7 @@ use landfall_lb::{HealthReason, TargetHealth};
 use landfall_provider::{Error, Key, Lost, StackName, Zone};
 use serde::Serialize;
 
+use crate::reach::Broken;
 use crate::review::{Does, Review};
 
 /// A stack that answers.
@@ -99,6 +100,8 @@ pub struct Failure {
     pub targets: Vec<Sick>,
     /// The last lines that a `before` command or an instance of the service wrote.
     pub output: Vec<String>,
+    /// What has to be reachable and would not be, and what must not be and would.
+    pub broken: Vec<Broken>,
     /// What would have been lost for good, where that is why it was refused.
     pub losses: Vec<Lost>,
     /// Further lines that belong to the failure: how a saved plan differs from what is to be done now.
@@ -117,6 +120,7 @@ impl Failure {
             errors: Vec::new(),
             targets: Vec::new(),
             output: Vec::new(),
+            broken: Vec::new(),
             losses: Vec::new(),
             details: Vec::new(),
             hint: None,
@@ -161,6 +165,8 @@ pub enum Stage {
     Look,
     /// The configuration is no stack that can be planned.
     Plan,
+    /// Something that has to be reachable would not be, or something that must not be would.
+    Reachability,
     /// The provider says that the plan cannot be carried out.
     Preflight,
     /// The stack is protected.

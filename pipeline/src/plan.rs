@@ -58,6 +58,7 @@ pub async fn plan<P: Cloud + ?Sized>(
     options: &Options,
 ) -> Result<Planned, Box<Failure>> {
     let run = Run::new(cloud, &config.stack, options);
+    run.prove(config)?;
     run.prepare(config).await
 }
 

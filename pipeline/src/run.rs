@@ -13,8 +13,9 @@ use crate::cloud::{Cloud, catalog};
 use crate::config::{Config, Service};
 use crate::consent::Consent;
 use crate::outcome::{Failure, Remains, Stage};
+use crate::reach::broken;
 use crate::saved::SavedPlan;
-use crate::stack::Sources;
+use crate::stack::{Sources, with_stand_ins};
 
 /// How a run is carried out.
 #[derive(Debug, Clone, Default)]
@@ -33,6 +34,8 @@ pub struct Options {
     pub saved: Option<SavedPlan>,
     /// Whether `before` commands are left out: what they build is there already.
     pub no_before: bool,
+    /// Whether a network is accepted that is not reachable as it has to be, or is as it must not be.
+    pub accept_unreachable: bool,
 }
 
 /// A run on one stack of one provider.
@@ -55,6 +58,36 @@ impl<'a, P: Cloud + ?Sized> Run<'a, P> {
 
     pub(crate) fn is_stopped(&self) -> bool {
         self.options.apply.stop.is_cancelled()
+    }
+
+    /// Makes sure that what has to be reachable will be, and that nothing else is: from the file alone, before
+    /// anybody is asked or anything is built.
+    pub(crate) fn prove(&self, config: &Config) -> Result<(), Box<Failure>> {
+        if self.options.accept_unreachable {
+            return Ok(());
+        }
+        let stack = with_stand_ins(config).map_err(|error| Failure::new(Stage::Plan, error))?;
+        let broken = broken(config, &stack);
+        if broken.is_empty() {
+            return Ok(());
+        }
+        let missing = broken.iter().filter(|it| it.reachable);
+        let missing: usize = missing.map(|it| it.invariants.len()).sum();
+        let open = broken.iter().map(|it| it.invariants.len()).sum::<usize>() - missing;
+        let message = match (missing, open) {
+            (missing, 0) => format!("{} would not come about", count(missing, "connection")),
+            (0, open) => format!(
+                "{} would come about that must not",
+                count(open, "connection")
+            ),
+            (missing, open) => format!(
+                "{} would not come about, and {open} that must not would",
+                count(missing, "connection")
+            ),
+        };
+        let mut failure = Failure::new(Stage::Reachability, message);
+        failure.broken = broken;
+        Err(failure)
     }
 
     /// Everything that the stack holds.

@@ -63,6 +63,35 @@ pub fn stack(config: &Config, sources: &Sources) -> Result<Stack, StackError> {
     if !problems.is_empty() {
         return Err(StackError::Config(problems));
     }
+    build(config, sources)
+}
+
+/// The same with stand-ins for what the images are made from, for whoever asks about the network alone.
+///
+/// # Errors
+/// As [`stack`], but for the sources.
+pub(crate) fn with_stand_ins(config: &Config) -> Result<Stack, StackError> {
+    let problems = config.check();
+    if !problems.is_empty() {
+        return Err(StackError::Config(problems));
+    }
+    build(config, &stand_ins(config))
+}
+
+/// An identity of nothing for each image.
+pub(crate) fn stand_ins(config: &Config) -> Sources {
+    let nothing: ContextHash = "0"
+        .repeat(64)
+        .parse()
+        .expect("64 hexadecimal digits are a hash");
+    let services = config.service.keys();
+    services
+        .map(|name| (name.clone(), nothing.clone()))
+        .collect()
+}
+
+/// The stack of a configuration that has been checked.
+pub(crate) fn build(config: &Config, sources: &Sources) -> Result<Stack, StackError> {
     let mut stack = Stack::new(config.stack.clone());
     let (network, groups) = add_network(config, &mut stack)?;
     let mut target_groups = Vec::new();
@@ -96,11 +125,8 @@ pub fn stack(config: &Config, sources: &Sources) -> Result<Stack, StackError> {
     Ok(stack)
 }
 
-/// The part that needs no image: also how a configuration finds out whether its network can be.
-pub(crate) fn add_network(
-    config: &Config,
-    stack: &mut Stack,
-) -> Result<(Network, Groups), StackError> {
+/// The part that needs no image.
+fn add_network(config: &Config, stack: &mut Stack) -> Result<(Network, Groups), StackError> {
     let services = config.service.iter().map(|(name, service)| ServicePort {
         name: name.clone(),
         port: service.port,

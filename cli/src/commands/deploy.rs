@@ -31,6 +31,7 @@ pub(crate) async fn deploy(args: &Deploy) -> Result<(), Problem> {
     let mut session = Session::open(&args.common, Some(&config))?;
     session.options.keep_failed = args.keep_failed;
     session.options.no_before = args.no_before;
+    session.options.accept_unreachable = args.accept_unreachable;
     session.options.saved = args.plan.as_deref().map(read).transpose()?;
     session.changing(&args.changing);
     let cloud = session.place.cloud();

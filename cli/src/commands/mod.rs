@@ -3,6 +3,7 @@
 mod consent;
 mod deploy;
 mod destroy;
+mod explain;
 pub(crate) mod plan;
 mod status;
 mod unlock;
@@ -18,6 +19,7 @@ use crate::{exit, output, stop};
 
 pub(crate) use deploy::deploy;
 pub(crate) use destroy::destroy;
+pub(crate) use explain::explain;
 pub(crate) use plan::plan;
 pub(crate) use status::status;
 pub(crate) use unlock::unlock;
@@ -98,6 +100,7 @@ pub(crate) fn run(cli: Cli) -> u8 {
         Command::Deploy(args) => ("deploy", Some(&args.common)),
         Command::Plan(args) => ("plan", Some(&args.common)),
         Command::Status(args) => ("status", Some(&args.common)),
+        Command::Explain(args) => ("explain", Some(&args.common)),
         Command::Destroy(args) => ("destroy", Some(&args.on.common)),
         Command::Unlock(args) => ("unlock", Some(&args.on.common)),
         Command::Completions { .. } => ("completions", None),
@@ -146,6 +149,7 @@ fn carry_out(command: Command) -> Result<u8, Problem> {
             Command::Deploy(args) => deploy(args).await?,
             Command::Plan(args) => return plan(args).await,
             Command::Status(args) => status(args).await?,
+            Command::Explain(args) => return explain(args).await,
             Command::Destroy(args) => destroy(args).await?,
             Command::Unlock(args) => unlock(args).await?,
             Command::Completions { .. } | Command::Schema => {}

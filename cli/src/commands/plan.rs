@@ -39,6 +39,7 @@ pub(crate) async fn plan(args: &Plan) -> Result<u8, Problem> {
     let config = config(&args.common)?;
     let mut session = Session::open(&args.common, Some(&config))?;
     session.options.no_before = args.no_before;
+    session.options.accept_unreachable = args.accept_unreachable;
     let cloud = session.place.cloud();
     let planned = landfall_pipeline::plan(cloud, &config, &session.options).await?;
     session.progress.finish();

@@ -91,6 +91,7 @@ pub(crate) fn failure(failure: &Failure) -> String {
             .iter()
             .map(|line| format!("  {}", tame(line))),
     );
+    lines.extend(super::reach::broken(&failure.broken));
     lines.extend(super::plan::losses(&failure.losses));
     if let Some(hint) = &failure.hint {
         lines.extend(self::hint(hint, ""));

@@ -5,6 +5,7 @@
 
 pub(crate) mod error;
 pub(crate) mod plan;
+pub(crate) mod reach;
 pub(crate) mod status;
 
 mod table;

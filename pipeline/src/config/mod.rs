@@ -27,7 +27,7 @@ use std::path::PathBuf;
 use ipnet::Ipv4Net;
 use landfall_container::{BuilderChoice, Platform};
 use landfall_network::NatMode;
-use landfall_provider::{Port, ResourceName, Stack, StackName};
+use landfall_provider::{Port, ResourceName, StackName};
 
 pub use self::collection::Commands;
 pub use self::fault::{ConfigErrors, Fault, Problem};
@@ -37,9 +37,12 @@ pub use self::own::{
 };
 pub use self::schema::json_schema;
 
+pub(crate) use self::hints::for_name;
+pub(crate) use self::own::is_address;
+
 use self::table::{defaults, table};
 use crate::region::Region;
-use crate::stack::StackError;
+use crate::stack::{self, StackError};
 
 table! {
     /// A stack: one web service, its network and its load balancer.
@@ -228,10 +231,10 @@ impl Config {
         let mut problems = Vec::new();
         setting::Setting::check(self, &setting::Field::top(), &mut problems);
         if problems.is_empty() {
-            // What only shows when the network is laid out: too many entries for a network ACL.
-            let mut scratch = Stack::new(self.stack.clone());
-            match crate::stack::add_network(self, &mut scratch) {
-                Ok(_) => {}
+            // What only shows when the network is laid out: too many entries for a network ACL, and names in
+            // expectations that nothing has.
+            match stack::build(self, &stack::stand_ins(self)) {
+                Ok(stack) => problems.extend(crate::reach::faults(self, &stack)),
                 Err(StackError::Config(found)) => problems.extend(found),
                 Err(error) => problems.push(Problem::new("network", error)),
             }

@@ -31,6 +31,7 @@ fn failed(stage: Stage, message: &str, remains: Remains) -> Failure {
         errors: Vec::new(),
         targets: Vec::new(),
         output: Vec::new(),
+        broken: Vec::new(),
         losses: Vec::new(),
         details: Vec::new(),
         hint: None,

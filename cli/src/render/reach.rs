@@ -1,0 +1,132 @@
+//! Who can reach what, and what stops it, as people read it.
+
+use landfall_network::reach::{Hop, Leg, Reach, Verdict};
+use landfall_pipeline::{Answer, Broken, Change, Explanation};
+
+use super::{BAD, CHANGED, DIM, GOOD, STRONG, Table, paint, tame};
+
+/// What has to be reachable and would not be, and what must not be and would.
+pub(crate) fn broken(all: &[Broken]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for broken in all {
+        for invariant in &broken.invariants {
+            lines.push(format!("  {}", paint(STRONG, tame(invariant))));
+        }
+        if let Some(block) = broken.block() {
+            let code = paint(BAD, block.code);
+            lines.push(format!("    {code} {}", tame(&block.reason)));
+            let seen = broken.seen.map(|seen| format!("    {}", paint(DIM, seen)));
+            lines.extend(seen);
+        }
+        lines.extend(changes(&broken.changes, broken.reachable, "    "));
+    }
+    lines
+}
+
+/// What to write into the file, or to take out of it, and what the file cannot say.
+fn changes(changes: &[Change], add: bool, indent: &str) -> Vec<String> {
+    let (mut blocks, mut others) = (Vec::new(), Vec::new());
+    for change in changes {
+        match change {
+            Change::File(block) => blocks.push(block),
+            Change::Other(text) => others.push(text),
+        }
+    }
+    let mut lines = Vec::new();
+    for other in others {
+        let what = paint(CHANGED, "beyond what landfall.toml can say:");
+        lines.push(format!("{indent}{what} {}", tame(other)));
+    }
+    if blocks.is_empty() {
+        return lines;
+    }
+    let what = if add { "add to" } else { "take out of" };
+    lines.push(format!("{indent}{} landfall.toml:", paint(CHANGED, what)));
+    for block in blocks {
+        lines.push(String::new());
+        let block = block.lines().map(tame);
+        lines.extend(block.map(|line| format!("{indent}  {line}")));
+    }
+    lines.push(String::new());
+    lines
+}
+
+/// An answer: the verdict, the way, what stops it and what would let it through.
+pub(crate) fn explanation(explanation: &Explanation) -> String {
+    let mut lines = Vec::new();
+    let port = explanation.port;
+    // The ways that are open look alike; one of them is told in full where there is nothing else to tell.
+    let stopped = explanation
+        .answers
+        .iter()
+        .find(|it| !it.verdict.reachable());
+    let in_full = stopped.or(explanation.answers.first());
+    for answer in &explanation.answers {
+        let (style, word) = verdict(&answer.verdict);
+        let head = format!("{} → {}:{port}", answer.from, answer.to);
+        lines.push(format!(
+            "{}  {}",
+            paint(STRONG, tame(&head)),
+            paint(style, word)
+        ));
+        if in_full.is_some_and(|full| std::ptr::eq(full, answer)) {
+            lines.extend(way(answer));
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+fn verdict(verdict: &Verdict) -> (anstyle::Style, &'static str) {
+    match verdict.reach {
+        Reach::All => (GOOD, "reachable"),
+        Reach::Part => (CHANGED, "reachable in part"),
+        Reach::Nothing => (BAD, "not reachable"),
+    }
+}
+
+/// The hops one below the other, and the block last.
+fn way(answer: &Answer) -> Vec<String> {
+    let mut table = Table::default();
+    for hop in &answer.verdict.hops {
+        table.row(
+            format!("  {} ", arrow(hop.leg)),
+            [
+                (anstyle::Style::new(), hop.at.to_string()),
+                (DIM, rules(hop)),
+            ],
+        );
+    }
+    if let Some(block) = &answer.verdict.block {
+        table.row(
+            format!("  {} ", paint(BAD, "✗")),
+            [(BAD, block.at.to_string()), (BAD, block.code.to_string())],
+        );
+    }
+    let mut lines = table.lines();
+    if let Some(block) = &answer.verdict.block {
+        lines.push(format!("      {}", tame(&block.reason)));
+        let seen = answer
+            .seen
+            .map(|seen| format!("      {}", paint(DIM, seen)));
+        lines.extend(seen);
+        lines.extend(changes(&answer.changes, true, "  "));
+    }
+    lines
+}
+
+pub(super) fn arrow(leg: Leg) -> &'static str {
+    match leg {
+        Leg::Request => "→",
+        Leg::Answer => "←",
+    }
+}
+
+/// The rules that let a packet through at a place.
+pub(super) fn rules(hop: &Hop) -> String {
+    let rules: Vec<String> = hop
+        .rules
+        .iter()
+        .map(|rule| tame(&rule.to_string()))
+        .collect();
+    rules.join(", ")
+}

@@ -1,0 +1,272 @@
+//! What has to be reachable and what must not be, by the file and in every stack, and whether a plan keeps to it.
+
+use landfall_network::reach::{
+    self, Block, End, Expectation, Flow, FlowError, Reach, Topology, Verdict, trace,
+};
+use landfall_network::{PortRange, Protocol};
+use landfall_provider::{Key, Port};
+use serde::Serialize;
+
+use super::change::{self, Change};
+use super::explain::seen;
+use super::spot::{self, SpotError, word};
+use crate::config::{Config, Problem};
+
+/// So many changes are tried for one connection; there are fewer layers than that.
+const MOST_CHANGES: usize = 16;
+
+/// Something that has to hold and would not, with everything that one and the same cause breaks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Broken {
+    /// What has to hold: `internet has to reach balancer on port 80`.
+    pub invariants: Vec<String>,
+    /// Whether it is about something that has to be reachable, or must not be.
+    pub reachable: bool,
+    /// What would happen; of several connections, to the first.
+    pub verdict: Verdict,
+    /// What a client would see of the first connection, where it has to be reachable.
+    pub seen: Option<&'static str>,
+    /// The changes that would mend it, in the words of the file: what to add where something has to be
+    /// reachable, what to take away where it must not be.
+    pub changes: Vec<Change>,
+}
+
+impl Broken {
+    /// What stops the connection, where it was to come about.
+    pub fn block(&self) -> Option<&Block> {
+        self.verdict.block.as_ref().filter(|_| self.reachable)
+    }
+
+    /// What tells causes apart.
+    fn cause(&self) -> String {
+        match self.block() {
+            Some(block) => {
+                let at = block
+                    .at
+                    .key()
+                    .map_or_else(|| block.at.to_string(), change::table);
+                let (rule, ports) = (&block.rule, block.packet.ports);
+                format!("{} {at} {:?} {rule:?} {ports}", block.code, block.leg)
+            }
+            None if self.changes.is_empty() => self.invariants.join("\n"),
+            None => format!("{:?}", self.changes),
+        }
+    }
+}
+
+/// Puts together what has one cause.
+fn merged(all: impl Iterator<Item = Broken>) -> Vec<Broken> {
+    let mut merged: Vec<Broken> = Vec::new();
+    for broken in all {
+        let cause = broken.cause();
+        let same = merged
+            .iter_mut()
+            .find(|other| other.reachable == broken.reachable && other.cause() == cause);
+        match same {
+            None => merged.push(broken),
+            Some(other) => {
+                add_new(&mut other.invariants, broken.invariants);
+                add_new(&mut other.changes, broken.changes);
+            }
+        }
+    }
+    merged
+}
+
+fn add_new<T: PartialEq>(list: &mut Vec<T>, more: impl IntoIterator<Item = T>) {
+    for one in more {
+        if !list.contains(&one) {
+            list.push(one);
+        }
+    }
+}
+
+/// Everything that has to hold in this network and would not. Where a declared expectation contradicts what
+/// always holds, the file has the last word.
+pub(super) fn broken(config: &Config, topology: &Topology) -> Vec<Broken> {
+    let mut all = declared(config, topology);
+    let operators = config.network.bastion.as_ref();
+    let operators = operators.map_or(&[][..], |bastion| &bastion.allow);
+    let always = reach::invariants(topology, operators);
+    let overruled = |expectation: &Expectation| {
+        all.iter().any(|said| {
+            said.reachable != expectation.reachable && covers(&expectation.flow, &said.flow)
+        })
+    };
+    let always: Vec<_> = always.into_iter().filter(|it| !overruled(it)).collect();
+    all.extend(always);
+    // What cannot be asked about reaches nothing; the file's own expectations have been looked through.
+    let broken = reach::check(topology, &all).unwrap_or_default();
+    // The changes are made one after the other: what mends one often mends the next, and no two entries of an
+    // ACL get one number.
+    let mut mended = topology.clone();
+    let told = broken.into_iter().map(|broken| {
+        let Expectation {
+            flow, reachable, ..
+        } = broken.expectation;
+        let changes = match reachable {
+            true => to_add(config, &mut mended, &flow),
+            false => to_take_away(config, topology, &flow),
+        };
+        Broken {
+            invariants: vec![in_words(&flow, reachable)],
+            reachable,
+            seen: seen(&broken.verdict).filter(|_| reachable),
+            verdict: broken.verdict,
+            changes,
+        }
+    });
+    merged(told)
+}
+
+/// Whether one flow has the other as a part.
+fn covers(whole: &Flow, part: &Flow) -> bool {
+    (&whole.from, &whole.to, whole.protocol) == (&part.from, &part.to, part.protocol)
+        && whole.ports.contains(part.ports.from)
+        && whole.ports.contains(part.ports.to)
+}
+
+/// The expectations of the file, each instance of a service by itself.
+fn declared(config: &Config, topology: &Topology) -> Vec<Expectation> {
+    let mut all = Vec::new();
+    for expectation in &config.network.expect {
+        // Names that are not there are faults of the file, and told as such.
+        let ends = |spot: &crate::config::Spot| spot::ends(&spot.0, topology).unwrap_or_default();
+        for from in ends(&expectation.from) {
+            for to in ends(&expectation.to).into_iter().filter(|to| *to != from) {
+                all.push(Expectation {
+                    flow: Flow::tcp(from.clone(), to, expectation.port.get()),
+                    reachable: expectation.reachable,
+                    because: "it is declared in landfall.toml".to_owned(),
+                });
+            }
+        }
+    }
+    all
+}
+
+/// `internet has to reach balancer on port 80`.
+fn in_words(flow: &Flow, reachable: bool) -> String {
+    let (from, to) = (word(&flow.from), word(&flow.to));
+    let protocol = if flow.protocol == Protocol::Udp {
+        "UDP "
+    } else {
+        ""
+    };
+    let ports = match flow.ports {
+        PortRange::ALL => format!("any {protocol}port"),
+        ports => format!("{protocol}port {ports}"),
+    };
+    let verb = if reachable {
+        "has to reach"
+    } else {
+        "must not reach"
+    };
+    format!("{from} {verb} {to} on {ports}")
+}
+
+/// Makes one change after the other until the flow is reachable, and tells them.
+pub(super) fn to_add(config: &Config, mended: &mut Topology, flow: &Flow) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for _ in 0..MOST_CHANGES {
+        let block = trace(mended, flow).ok().and_then(|verdict| verdict.block);
+        let Some(block) = block else { break };
+        let Some(remedy) = &block.remedy else { break };
+        add_new(&mut changes, change::of(config, &block));
+        remedy.apply(mended);
+    }
+    changes
+}
+
+/// The rules of the file itself without which the flow would not be reachable: a single one where one is enough.
+fn to_take_away(config: &Config, topology: &Topology, flow: &Flow) -> Vec<Change> {
+    let own = own_rules(config, topology);
+    let stops_without = |rules: &[(Key, usize)]| {
+        let mut without = topology.clone();
+        // The last ones first, so that the places of the others stay.
+        for (group, index) in rules.iter().rev() {
+            if let Some(group) = without.security_groups.get_mut(group) {
+                group.rules.remove(*index);
+            }
+        }
+        trace(&without, flow).is_ok_and(|verdict| verdict.reach == Reach::Nothing)
+    };
+    let single = own
+        .iter()
+        .find(|rule| stops_without(std::slice::from_ref(*rule)));
+    let rules = match single {
+        Some(rule) => vec![rule.clone()],
+        None if stops_without(&own) => needed(own, stops_without),
+        None => Vec::new(),
+    };
+    let said = rules.iter().filter_map(|(group, index)| {
+        let rules = &topology.security_groups.get(group)?.rules;
+        change::group_rule(group, rules.get(*index)?).map(Change::File)
+    });
+    said.collect()
+}
+
+/// Leaves out of a set whatever it does without.
+fn needed(
+    mut rules: Vec<(Key, usize)>,
+    enough: impl Fn(&[(Key, usize)]) -> bool,
+) -> Vec<(Key, usize)> {
+    for index in (0..rules.len()).rev() {
+        let rule = rules.remove(index);
+        if !enough(&rules) {
+            rules.insert(index, rule);
+        }
+    }
+    rules
+}
+
+/// The security groups' rules that the file says itself, by group and place.
+fn own_rules(config: &Config, topology: &Topology) -> Vec<(Key, usize)> {
+    let mut own = Vec::new();
+    for (key, group) in &topology.security_groups {
+        let Some(said) = config.network.security_group.get(&key.name) else {
+            continue;
+        };
+        for (index, rule) in group.rules.iter().enumerate() {
+            if change::is_own(said, rule) {
+                own.push((key.clone(), index));
+            }
+        }
+    }
+    own
+}
+
+/// Expectations that cannot be asked about: names that nothing has, addresses that are none.
+pub(super) fn faults(config: &Config, topology: &Topology) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (index, expectation) in config.network.expect.iter().enumerate() {
+        let at = |key: &str| format!("network.expect[{index}].{key}");
+        let mut ends = |key: &str, text: &str| match spot::ends(text, topology) {
+            Ok(ends) => ends,
+            Err(SpotError { message, hint }) => {
+                problems.push(Problem::new(at(key), message).hint(hint));
+                Vec::new()
+            }
+        };
+        let (from, to) = (
+            ends("from", &expectation.from.0),
+            ends("to", &expectation.to.0),
+        );
+        if let (Some(from), Some(to)) = (from.first(), to.first())
+            && let Err(error) = ask(topology, from, to, expectation.port)
+        {
+            problems.push(Problem::new(at("from"), error).and(at("to")));
+        }
+    }
+    problems
+}
+
+/// Asks about a TCP connection.
+pub(super) fn ask(
+    topology: &Topology,
+    from: &End,
+    to: &End,
+    port: Port,
+) -> Result<Verdict, FlowError> {
+    trace(topology, &Flow::tcp(from.clone(), to.clone(), port.get()))
+}

@@ -1,0 +1,40 @@
+//! Who can reach what in a stack: asked about, shown as a whole, and held to what has to be.
+
+mod change;
+mod explain;
+mod invariants;
+mod spot;
+mod topology;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::change::Change;
+pub use self::explain::{
+    Answer, Explanation, Query, QueryError, explain, live_topology, planned_topology,
+};
+pub use self::invariants::Broken;
+pub use self::spot::{SpotError, word};
+
+use landfall_provider::Stack;
+
+use crate::config::{Config, Problem};
+
+/// What would not hold if the stack were made: what has to be reachable and is not, what must not be and is.
+/// Pure: nothing is asked of any provider.
+pub fn broken(config: &Config, stack: &Stack) -> Vec<Broken> {
+    match topology::planned(stack) {
+        Ok(topology) => invariants::broken(config, &topology),
+        // Every configuration's stack has one VPC; of another one nothing is known.
+        Err(_) => Vec::new(),
+    }
+}
+
+/// What is wrong with the expectations of a configuration, given the stack that it makes.
+pub(crate) fn faults(config: &Config, stack: &Stack) -> Vec<Problem> {
+    match topology::planned(stack) {
+        Ok(topology) => invariants::faults(config, &topology),
+        // Every configuration's stack has one VPC; of another one nothing is known.
+        Err(_) => Vec::new(),
+    }
+}

@@ -1,0 +1,256 @@
+//! From a stack, wished for or there, to the network that a trace walks through.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use landfall_compute::{AutoscalingGroup, GroupInstance, Instance, InstanceState, LaunchTemplate};
+use landfall_lb::{Action, Listener, ListenerRule, LoadBalancer, TargetGroup};
+use landfall_network::reach::{
+    self, Address, AssembleError, Names, Role, Spec, Specs, Topology, assemble, stand_in,
+};
+use landfall_provider::{
+    AutoscalingGroupId, Input, Key, Probe, Resource, Snapshot, Stack, TargetGroupId,
+};
+
+/// The instances of each autoscaling group.
+pub(super) type Instances = BTreeMap<Key, Vec<GroupInstance>>;
+
+/// The network that a stack wishes for. Addresses are not known yet; of each group there are as many
+/// instances as are desired, and one for each subnet at least, since any subnet may get the next one.
+pub(crate) fn planned(stack: &Stack) -> Result<Topology, AssembleError> {
+    Ok(Builder::new(stack, None)?.build())
+}
+
+/// The network that is there, with the instances that run.
+pub(super) fn live(snapshot: &Snapshot, instances: &Instances) -> Result<Topology, AssembleError> {
+    Ok(Builder::new(&usable(snapshot), Some(instances))?.build())
+}
+
+/// What is there, but for what has failed or is on its way out.
+fn usable(snapshot: &Snapshot) -> Snapshot {
+    let found = snapshot.found().iter();
+    let found = found.filter(|it| matches!(it.state, Probe::Usable(_) | Probe::Pending(_)));
+    Snapshot::new(found.cloned().collect())
+}
+
+/// The autoscaling groups that are there, to ask for their instances.
+pub(super) fn group_ids(snapshot: &Snapshot) -> Vec<(Key, AutoscalingGroupId)> {
+    let groups = usable(snapshot).all::<AutoscalingGroup>();
+    let groups = groups.into_iter();
+    groups
+        .filter_map(|group| Some((group.key, AutoscalingGroupId::from(group.id?))))
+        .collect()
+}
+
+/// Adds to a network what stands in it.
+struct Builder<'a, S> {
+    source: &'a S,
+    names: Names,
+    topology: Topology,
+    /// The instances that there are; `None` while there are none to ask for.
+    instances: Option<&'a Instances>,
+}
+
+impl<'a, S: Specs> Builder<'a, S> {
+    fn new(source: &'a S, instances: Option<&'a Instances>) -> Result<Self, AssembleError> {
+        let (topology, names) = assemble(source, stand_in)?;
+        Ok(Self {
+            source,
+            names,
+            topology,
+            instances,
+        })
+    }
+
+    fn build(mut self) -> Topology {
+        self.balancers();
+        self.groups();
+        self.bastion();
+        self.topology
+    }
+
+    /// All of one kind, whose ids are known from now on.
+    fn all<R: Resource>(&mut self) -> Vec<Spec<R>> {
+        let all = self.source.all::<R>();
+        self.names.learn(&all);
+        all
+    }
+
+    /// Balancers with their nodes, listeners and target groups.
+    fn balancers(&mut self) {
+        let balancers = self.all::<LoadBalancer>();
+        let only = balancers.len() == 1;
+        for balancer in balancers {
+            let word = if only {
+                "balancer"
+            } else {
+                balancer.key.name.as_str()
+            };
+            let mut nodes = BTreeSet::new();
+            for subnet in self.names.keys(&balancer.spec.subnets) {
+                let zone = self
+                    .topology
+                    .subnets
+                    .get(&subnet)
+                    .map(|it| it.zone.letter());
+                let name = format!("{word}/{}", zone.unwrap_or(subnet.name.as_str()));
+                let node = reach::Interface {
+                    subnet,
+                    address: Address::Pending,
+                    public: Some(Address::Pending),
+                    groups: self.names.keys(&balancer.spec.groups),
+                    role: Role::Node(balancer.key.clone()),
+                };
+                self.topology.interfaces.insert(name.clone(), node);
+                nodes.insert(name);
+            }
+            let nodes = reach::Balancer {
+                nodes,
+                listeners: BTreeMap::new(),
+            };
+            self.topology.balancers.insert(balancer.key, nodes);
+        }
+        for group in self.all::<TargetGroup>() {
+            let port = group.spec.port.get();
+            let group_of_ports = reach::TargetGroup {
+                port,
+                // A target's health is asked for on the port that it serves on.
+                health_port: port,
+                targets: BTreeSet::new(),
+            };
+            self.topology
+                .target_groups
+                .insert(group.key, group_of_ports);
+        }
+        let listeners = self.all::<Listener>();
+        let rules = self.all::<ListenerRule>();
+        for listener in &listeners {
+            let of_listener = rules
+                .iter()
+                .filter(|rule| self.names.key(&rule.spec.listener) == listener.key);
+            let rules = of_listener
+                .map(|rule| (rule.key.clone(), self.names.key(&rule.spec.target_group)))
+                .collect();
+            let Some(default) = forwards_to(listener, &listeners) else {
+                continue;
+            };
+            let balancer = self.names.key(&listener.spec.balancer);
+            if let Some(balancer) = self.topology.balancers.get_mut(&balancer) {
+                let spec = reach::Listener {
+                    port: listener.spec.port.get(),
+                    default: self.names.key(default),
+                    rules,
+                };
+                balancer.listeners.insert(listener.key.clone(), spec);
+            }
+        }
+    }
+
+    /// The instances of autoscaling groups, in their target groups.
+    fn groups(&mut self) {
+        let templates: BTreeMap<Key, LaunchTemplate> = self
+            .all::<LaunchTemplate>()
+            .into_iter()
+            .map(|template| (template.key, template.spec))
+            .collect();
+        for group in self.all::<AutoscalingGroup>() {
+            let template = templates.get(&self.names.key(&group.spec.template));
+            let groups = template.map(|template| self.names.keys(&template.groups));
+            let groups = groups.unwrap_or_default();
+            let targets = self.names.keys(&group.spec.target_groups);
+            let service = &group.key.name;
+            for (index, (subnet, address)) in self.places(&group).into_iter().enumerate() {
+                let name = format!("{service}/{}", index + 1);
+                let instance = reach::Interface {
+                    subnet,
+                    address,
+                    public: None,
+                    groups: groups.clone(),
+                    role: Role::Service(service.clone()),
+                };
+                self.topology.interfaces.insert(name.clone(), instance);
+                for target_group in &targets {
+                    if let Some(group) = self.topology.target_groups.get_mut(target_group) {
+                        group.targets.insert(name.clone());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Where the instances of a group stand.
+    fn places(&self, group: &Spec<AutoscalingGroup>) -> Vec<(Key, Address)> {
+        let subnets = self.names.keys(&group.spec.subnets);
+        if subnets.is_empty() {
+            return Vec::new();
+        }
+        let Some(instances) = self.instances else {
+            let count = (group.spec.desired as usize).max(subnets.len());
+            let each = subnets.iter().cycle().take(count);
+            return each
+                .map(|subnet| (subnet.clone(), Address::Pending))
+                .collect();
+        };
+        let runs = |instance: &&GroupInstance| {
+            let state = &instance.state;
+            matches!(state, InstanceState::Pending | InstanceState::Running)
+        };
+        let here = instances.get(&group.key).into_iter().flatten().filter(runs);
+        let mut here: Vec<&GroupInstance> = here.collect();
+        here.sort_by(|a, b| (&a.zone, &a.id).cmp(&(&b.zone, &b.id)));
+        let subnet_of = |instance: &GroupInstance| {
+            let mut subnets = subnets.iter();
+            subnets.find(|subnet| {
+                let subnet = self.topology.subnets.get(*subnet);
+                subnet.is_some_and(|subnet| subnet.cidr.contains(&instance.private_address))
+            })
+        };
+        here.into_iter()
+            .filter_map(|instance| {
+                let address = Address::Known(instance.private_address);
+                Some((subnet_of(instance)?.clone(), address))
+            })
+            .collect()
+    }
+
+    /// Single instances: the bastion.
+    fn bastion(&mut self) {
+        for instance in self.all::<Instance>() {
+            let output = instance.output.as_ref();
+            let public = output.and_then(|output| output.public_address);
+            let interface = reach::Interface {
+                subnet: self.names.key(&instance.spec.subnet),
+                address: address(output.map(|output| output.private_address)),
+                public: instance.spec.address.as_ref().map(|_| address(public)),
+                groups: self.names.keys(&instance.spec.groups),
+                role: match instance.key.name.as_str() {
+                    "bastion" => Role::Bastion,
+                    _ => Role::Other,
+                },
+            };
+            let name = instance.key.name.to_string();
+            self.topology.interfaces.insert(name, interface);
+        }
+    }
+}
+
+/// Where a listener's requests end. A client that is sent on to another port ends behind the listener there,
+/// if the balancer has one.
+fn forwards_to<'a>(
+    listener: &'a Spec<Listener>,
+    all: &'a [Spec<Listener>],
+) -> Option<&'a Input<TargetGroupId>> {
+    match &listener.spec.action {
+        Action::Forward(group) => Some(group),
+        Action::RedirectToHttps(port) => {
+            let mut others = all.iter();
+            let there = others.find(|other| {
+                (&other.spec.balancer, other.spec.port) == (&listener.spec.balancer, *port)
+            });
+            there?.spec.action.target_group()
+        }
+    }
+}
+
+fn address(known: Option<std::net::Ipv4Addr>) -> Address {
+    known.map_or(Address::Pending, Address::Known)
+}
