@@ -53,9 +53,7 @@ pub fn check(
         // Most hold, and for those nobody wants to know the way.
         let verdict = reach_in(&index, &expectation.flow).and_then(|reach| {
             let broken = reach != wanted;
-            broken
-                .then(|| trace_in(&index, &expectation.flow))
-                .transpose()
+            broken.then(|| explain(&index, expectation)).transpose()
         });
         match verdict {
             Ok(None) => {}
@@ -70,6 +68,23 @@ pub fn check(
         Ok(broken)
     } else {
         Err(faults)
+    }
+}
+
+/// The verdict on an expectation that does not hold.
+///
+/// Of what should not arrive, only the ports that do are of interest.
+fn explain(index: &Index<'_>, expectation: &Expectation) -> Result<Verdict, FlowError> {
+    let verdict = trace_in(index, &expectation.flow)?;
+    match verdict.arrived {
+        Some(packet) if !expectation.reachable => {
+            let narrow = Flow {
+                ports: packet.ports,
+                ..expectation.flow.clone()
+            };
+            trace_in(index, &narrow)
+        }
+        _ => Ok(verdict),
     }
 }
 

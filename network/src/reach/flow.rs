@@ -164,27 +164,14 @@ impl Flow {
 
 impl End {
     fn check(&self, topology: &Topology) -> Result<(), FlowError> {
-        fn names<K: fmt::Display>(keys: impl Iterator<Item = K>) -> Vec<String> {
-            keys.map(|key| key.to_string()).collect()
-        }
-        let (found, known) = match self {
-            Self::Internet | Self::InternetExcept(_) | Self::Addresses(_) => return Ok(()),
-            Self::Interface(name) => (
-                topology.interfaces.contains_key(name),
-                names(topology.interfaces.keys()),
-            ),
-            Self::Balancer(key) => (
-                topology.balancers.contains_key(key),
-                names(topology.balancers.keys()),
-            ),
-            Self::NatGateway(key) => (
-                topology.nat_gateways.contains_key(key),
-                names(topology.nat_gateways.keys()),
-            ),
+        let found = match self {
+            Self::Internet | Self::InternetExcept(_) | Self::Addresses(_) => true,
+            Self::Interface(name) => topology.interfaces.contains_key(name),
+            Self::Balancer(key) => topology.balancers.contains_key(key),
+            Self::NatGateway(key) => topology.nat_gateways.contains_key(key),
             Self::Service(service) => {
                 let mut endpoints = topology.endpoints.values();
-                let found = endpoints.any(|endpoint| endpoint.service == *service);
-                (found, names(topology.endpoints.keys()))
+                endpoints.any(|endpoint| endpoint.service == *service)
             }
         };
         if found {
@@ -192,7 +179,21 @@ impl End {
         }
         Err(FlowError::Unknown {
             end: self.clone(),
-            known,
+            known: self.alternatives(topology),
         })
+    }
+
+    /// The names of what is of the same sort.
+    fn alternatives(&self, topology: &Topology) -> Vec<String> {
+        fn names<K: fmt::Display>(keys: impl Iterator<Item = K>) -> Vec<String> {
+            keys.map(|key| key.to_string()).collect()
+        }
+        match self {
+            Self::Internet | Self::InternetExcept(_) | Self::Addresses(_) => Vec::new(),
+            Self::Interface(_) => names(topology.interfaces.keys()),
+            Self::Balancer(_) => names(topology.balancers.keys()),
+            Self::NatGateway(_) => names(topology.nat_gateways.keys()),
+            Self::Service(_) => names(topology.endpoints.keys()),
+        }
     }
 }

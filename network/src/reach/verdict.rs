@@ -22,6 +22,8 @@ pub struct Verdict {
     pub hops: Vec<Hop>,
     /// What stops it; `None` exactly when all of it arrives.
     pub block: Option<Block>,
+    /// What arrives, as it was sent; `None` when nothing does.
+    pub arrived: Option<Packet>,
 }
 
 impl Verdict {
@@ -41,6 +43,17 @@ pub enum Reach {
     Part,
     /// All of it.
     All,
+}
+
+impl Reach {
+    /// Of whether something arrived, and whether something was stopped.
+    pub(super) fn of(arrived: bool, stopped: bool) -> Self {
+        match (arrived, stopped) {
+            (false, _) => Self::Nothing,
+            (true, true) => Self::Part,
+            (true, false) => Self::All,
+        }
+    }
 }
 
 /// Which way a packet goes.

@@ -4,6 +4,7 @@ mod balancer;
 mod deploy;
 mod deploy_times;
 mod gantt;
+mod reach;
 
 use clap::Subcommand;
 
@@ -30,6 +31,11 @@ pub(crate) enum Bench {
     /// which is one thread, and one worker process of nginx. Everything is built with optimisations. Needs wrk
     /// and nginx-light.
     Balancer(balancer::Options),
+    /// How long it takes to prove a network, as it grows
+    ///
+    /// From two zones with one service to six zones with fifty services and a thousand rules: the matrix of who
+    /// can reach what, and the check of what has to hold. Built with optimisations; needs nothing.
+    Reach(reach::Options),
 }
 
 impl Bench {
@@ -42,6 +48,7 @@ impl Bench {
             Self::Deploy(options) => deploy::run(options),
             Self::DeployTimes(options) => deploy_times::run(options),
             Self::Balancer(options) => balancer::run(options),
+            Self::Reach(options) => reach::run(options),
         }
     }
 }

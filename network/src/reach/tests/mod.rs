@@ -2,6 +2,8 @@
 
 mod blueprint;
 mod codes;
+mod mistakes;
 mod properties;
 mod random;
 mod support;
+mod whole;

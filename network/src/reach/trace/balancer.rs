@@ -12,7 +12,7 @@ use super::{Ask, FROM_OUTSIDE};
 use crate::reach::ranges::Ranges;
 use crate::reach::remedy::Remedy;
 use crate::reach::topology::{TargetGroup, Topology};
-use crate::reach::verdict::{Code, Place};
+use crate::reach::verdict::{Code, Place, Reach};
 use crate::traffic::{PortRange, Protocol};
 
 impl<'a> Tracer<'a> {
@@ -119,17 +119,23 @@ impl<'a> Tracer<'a> {
             return Vec::new();
         };
         self.pass(&mut walk, Place::TargetGroup(key.clone()), ends);
+        if !self.records {
+            let reach = self.forwarded(node, key, group);
+            self.stopped |= reach != Reach::All;
+            return if reach == Reach::Nothing {
+                Vec::new()
+            } else {
+                vec![walk]
+            };
+        }
         let mut arrived = Vec::new();
         for target in &group.targets {
-            let behind = self.connect(node, target, group.port);
-            let before = std::mem::take(&mut walk.hops);
             // What is stopped behind the balancer has come through it first.
-            let mut connection = Walk {
-                hops: before.clone(),
-                ..behind
+            let connection = Walk {
+                hops: walk.hops.clone(),
+                ..self.connect(node, target, group.port)
             };
-            walk.hops = before;
-            connection = self.inside(connection, node, target, true);
+            let connection = self.inside(connection, node, target, true);
             if !connection.pieces.is_empty() {
                 arrived.push(Walk {
                     pieces: walk.pieces.clone(),
@@ -138,6 +144,23 @@ impl<'a> Tracer<'a> {
             }
         }
         arrived
+    }
+
+    /// How much of what a node opens to the targets of a group arrives.
+    fn forwarded(&mut self, node: &'a str, key: &'a Key, group: &'a TargetGroup) -> Reach {
+        if let Some(reach) = self.forwarded.get(&(node, key)) {
+            return *reach;
+        }
+        let mut tracer = Tracer::new(self.index, self.protocol, false);
+        let mut arrived = false;
+        for target in &group.targets {
+            let connection = tracer.connect(node, target, group.port);
+            let connection = tracer.inside(connection, node, target, true);
+            arrived |= !connection.pieces.is_empty();
+        }
+        let reach = Reach::of(arrived, tracer.stopped);
+        self.forwarded.insert((node, key), reach);
+        reach
     }
 
     /// A connection of a balancer's node to a port of a target, before it has set out.

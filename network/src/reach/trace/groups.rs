@@ -1,12 +1,14 @@
 //! Security groups: stateful, asked about whoever opens a connection.
 
+use std::collections::BTreeSet;
+
 use landfall_provider::Key;
 
+use super::index::AllowedPeer;
 use super::piece::{Piece, Which, all_ports, merge};
 use super::remedies;
 use super::walk::{Opener, Stop, Tracer, Walk};
-use crate::reach::ranges::Ranges;
-use crate::reach::topology::{GroupRule, Peer};
+use crate::reach::topology::Interface;
 use crate::reach::verdict::{Code, Place, Rule, shown};
 use crate::traffic::Direction;
 
@@ -33,68 +35,41 @@ impl<'a> Tracer<'a> {
         };
         let mut rest = std::mem::take(&mut walk.pieces);
         let mut rules = Vec::new();
-        let mut any = false;
-        for (group, index, rule) in self.rules_of(name, direction) {
-            any = true;
+        let allowed = self.index.rules(name, direction);
+        for one in allowed {
             if rest.is_empty() {
                 break;
             }
-            if !self.matches(rule.protocol) {
+            if !self.matches(one.rule.protocol) {
                 continue;
             }
-            let addresses = match &rule.peer {
-                Peer::Cidr(net) => Some(Ranges::net(*net)),
-                Peer::Group(group) if self.is_member(peer, group) => None,
-                Peer::Group(_) => continue,
-                Peer::Service(service) => {
-                    let of_service = self.index.topology.endpoints.values();
-                    let prefixes = of_service
-                        .filter(|endpoint| endpoint.service == *service)
-                        .flat_map(|endpoint| &endpoint.prefixes);
-                    Some(Ranges::nets(prefixes))
-                }
+            let addresses = match &one.peer {
+                AllowedPeer::Anybody => None,
+                AllowedPeer::Addresses(addresses) => Some(addresses),
+                AllowedPeer::Members(group) if self.is_member(peer, group) => None,
+                AllowedPeer::Members(_) => continue,
             };
-            let ports = self.ports(rule.ports);
+            let ports = self.ports(one.ports.as_ref());
             let before = walk.pieces.len();
             for piece in std::mem::take(&mut rest) {
-                let (inside, outside) =
-                    piece.split(who, addresses.as_ref(), Which::Service, ports.as_ref());
+                let (inside, outside) = piece.split(who, addresses, Which::Service, ports);
                 walk.pieces.extend(inside);
                 rest.extend(outside);
             }
             if self.records && walk.pieces.len() > before {
                 rules.push(Rule::Group {
-                    group: group.clone(),
-                    index,
-                    description: rule.description.clone(),
+                    group: one.group.clone(),
+                    index: one.index,
+                    description: one.rule.description.clone(),
                 });
             }
         }
-        let place = |rules: &[Rule]| {
-            let of_rules: Vec<Key> = rules
-                .iter()
-                .filter_map(|rule| match rule {
-                    Rule::Group { group, .. } => Some(group.clone()),
-                    _ => None,
-                })
-                .collect();
-            let mut groups = of_rules;
-            if groups.is_empty() {
-                groups = interface.groups.iter().cloned().collect();
-            }
-            groups.sort();
-            groups.dedup();
-            Place::SecurityGroups {
-                interface: name.to_owned(),
-                groups,
-            }
-        };
-        self.stop_at_groups(&walk, &rest, (name, direction), (peer, opener), any, || {
-            place(&[])
-        });
+        if !rest.is_empty() {
+            self.stop_at_groups(&walk, &rest, (name, direction), (peer, opener));
+        }
         walk.pieces = merge(walk.pieces);
         if self.records {
-            let at = place(&rules);
+            let at = groups_place(name, interface, &rules);
             self.hop(&mut walk, at, rules, ends);
         }
         walk
@@ -106,28 +81,26 @@ impl<'a> Tracer<'a> {
         rest: &[Piece],
         (name, direction): (&'a str, Direction),
         (peer, opener): (Option<&'a str>, Opener<'a>),
-        any: bool,
-        place: impl FnOnce() -> Place,
     ) {
         let ends = opener.request();
         let index = self.index;
         // A rule for the group of the one behind the gateway would have let it in.
+        let allowed = index.rules(name, direction);
         let hidden = opener.hidden.filter(|hidden| {
+            let asked = all_ports(rest, Which::Service);
             direction == Direction::Ingress
-                && self.rules_of(name, direction).any(|(_, _, rule)| {
-                    let port = |range: (u32, u32)| {
-                        (range.0..=range.1).any(|port| {
-                            u16::try_from(port).is_ok_and(|port| rule.ports.contains(port))
-                        })
-                    };
-                    let ports = all_ports(rest, Which::Service);
-                    self.matches(rule.protocol)
-                        && matches!(&rule.peer, Peer::Group(group) if self.is_member(Some(hidden), group))
-                        && ports.iter().any(port)
+                && allowed.iter().any(|one| {
+                    let of_group = matches!(one.peer, AllowedPeer::Members(group) if self.is_member(Some(hidden), group));
+                    let ports = self.ports(one.ports.as_ref());
+                    let of_ports = ports.is_none_or(|ports| !asked.and(ports).is_empty());
+                    of_group && self.matches(one.rule.protocol) && of_ports
                 })
         });
         self.stop(walk, rest, ends, |packet| {
-            let at = place();
+            let at = match index.interface(name) {
+                Some(interface) => groups_place(name, interface, &[]),
+                None => Place::Interface(name.to_owned()),
+            };
             let word = direction.to_string();
             let other = match direction {
                 Direction::Ingress => packet.source,
@@ -142,7 +115,7 @@ impl<'a> Tracer<'a> {
                         "{at} lets {hidden} in by its group, but behind the NAT gateway it comes from {other}"
                     ),
                 ),
-                (None, _) if !any => (
+                (None, _) if allowed.is_empty() => (
                     Code::SgHasNoRules,
                     format!("{at} has no {word} rule at all"),
                 ),
@@ -166,27 +139,24 @@ impl<'a> Tracer<'a> {
         });
     }
 
-    /// The rules of all groups of an interface, with their place in the group.
-    fn rules_of(
-        &self,
-        interface: &str,
-        direction: Direction,
-    ) -> impl Iterator<Item = (&'a Key, usize, &'a GroupRule)> + use<'a> {
-        let topology = self.index.topology;
-        let interface = topology.interfaces.get(interface);
-        interface
-            .into_iter()
-            .flat_map(|interface| &interface.groups)
-            .filter_map(|key| Some((key, topology.security_groups.get(key)?)))
-            .flat_map(|(key, group)| {
-                let rules = group.rules.iter().enumerate();
-                rules.map(move |(index, rule)| (key, index, rule))
-            })
-            .filter(move |(_, _, rule)| rule.direction == direction)
-    }
-
     fn is_member(&self, interface: Option<&str>, group: &Key) -> bool {
         let interface = interface.and_then(|name| self.index.interface(name));
         interface.is_some_and(|interface| interface.groups.contains(group))
+    }
+}
+
+/// The groups that rules are of; all of the interface's where there is no rule.
+fn groups_place(name: &str, interface: &Interface, rules: &[Rule]) -> Place {
+    let of_rules = rules.iter().filter_map(|rule| match rule {
+        Rule::Group { group, .. } => Some(group.clone()),
+        Rule::Entry { .. } | Rule::Route(_) => None,
+    });
+    let mut groups: BTreeSet<Key> = of_rules.collect();
+    if groups.is_empty() {
+        groups.clone_from(&interface.groups);
+    }
+    Place::SecurityGroups {
+        interface: name.to_owned(),
+        groups: groups.into_iter().collect(),
     }
 }

@@ -8,7 +8,7 @@ use landfall_provider::Key;
 
 use crate::network_acl::AclEntry;
 use crate::reach::ranges::Ranges;
-use crate::reach::topology::{Address, Interface, Subnet, Target, Topology};
+use crate::reach::topology::{Address, GroupRule, Interface, Peer, Subnet, Target, Topology};
 use crate::traffic::{Direction, PortRange};
 
 /// Addresses that nothing on the internet has: private, shared, loopback, link-local, multicast and reserved.
@@ -42,6 +42,8 @@ pub(in crate::reach) struct Index<'a> {
     acls: BTreeMap<(&'a Key, Direction), Vec<Entry<'a>>>,
     /// The routes of each table, the most specific first.
     tables: BTreeMap<&'a Key, Vec<Routed<'a>>>,
+    /// The rules of all groups of each interface.
+    rules: BTreeMap<&'a str, [Vec<Allowed<'a>>; 2]>,
     /// Whose the known public addresses are.
     pub(super) public_addresses: BTreeMap<Ipv4Addr, Owner<'a>>,
 }
@@ -52,6 +54,25 @@ pub(super) struct Entry<'a> {
     pub(super) addresses: Ranges,
     /// `None` for all.
     pub(super) ports: Option<Ranges>,
+}
+
+/// A rule of a security group.
+pub(super) struct Allowed<'a> {
+    pub(super) group: &'a Key,
+    /// Its place among the group's rules.
+    pub(super) index: usize,
+    pub(super) rule: &'a GroupRule,
+    /// Who is at the other end.
+    pub(super) peer: AllowedPeer<'a>,
+    /// `None` for all.
+    pub(super) ports: Option<Ranges>,
+}
+
+/// Who is at the other end of what a rule allows.
+pub(super) enum AllowedPeer<'a> {
+    Anybody,
+    Addresses(Ranges),
+    Members(&'a Key),
 }
 
 /// A route.
@@ -106,8 +127,14 @@ impl<'a> Index<'a> {
             internet,
             acls: BTreeMap::new(),
             tables: BTreeMap::new(),
+            rules: BTreeMap::new(),
             public_addresses,
         };
+        for (name, interface) in &topology.interfaces {
+            let rules = [Direction::Ingress, Direction::Egress]
+                .map(|direction| allowed(topology, interface, direction));
+            index.rules.insert(name, rules);
+        }
         for (key, acl) in &topology.network_acls {
             for direction in [Direction::Ingress, Direction::Egress] {
                 let of_direction = acl.entries.iter().filter(|it| it.direction == direction);
@@ -156,6 +183,15 @@ impl<'a> Index<'a> {
 
     pub(super) fn subnet(&self, key: &Key) -> Option<&'a Subnet> {
         self.topology.subnets.get(key)
+    }
+
+    /// The rules of all groups of an interface.
+    pub(super) fn rules(&self, interface: &str, direction: Direction) -> &[Allowed<'a>] {
+        let rules = self.rules.get(interface);
+        rules.map_or(&[], |rules| match direction {
+            Direction::Ingress => &rules[0],
+            Direction::Egress => &rules[1],
+        })
     }
 
     /// The ACL of a subnet with its entries for a direction; `None` for the default ACL.
@@ -207,6 +243,41 @@ impl<'a> Index<'a> {
     }
 }
 
+fn allowed<'a>(
+    topology: &'a Topology,
+    interface: &'a Interface,
+    direction: Direction,
+) -> Vec<Allowed<'a>> {
+    let groups = interface.groups.iter();
+    let groups = groups.filter_map(|key| Some((key, topology.security_groups.get(key)?)));
+    let rules = groups.flat_map(|(key, group)| {
+        let rules = group.rules.iter().enumerate();
+        rules.map(move |(index, rule)| (key, index, rule))
+    });
+    let rules = rules.filter(|(_, _, rule)| rule.direction == direction);
+    let peer = |rule: &'a GroupRule| match &rule.peer {
+        Peer::Cidr(net) if net.prefix_len() == 0 => AllowedPeer::Anybody,
+        Peer::Cidr(net) => AllowedPeer::Addresses(Ranges::net(*net)),
+        Peer::Group(group) => AllowedPeer::Members(group),
+        Peer::Service(service) => {
+            let endpoints = topology.endpoints.values();
+            let prefixes = endpoints
+                .filter(|endpoint| endpoint.service == *service)
+                .flat_map(|endpoint| &endpoint.prefixes);
+            AllowedPeer::Addresses(Ranges::nets(prefixes))
+        }
+    };
+    rules
+        .map(|(group, index, rule)| Allowed {
+            group,
+            index,
+            rule,
+            peer: peer(rule),
+            ports: some_ports(rule.ports),
+        })
+        .collect()
+}
+
 impl<'a> Entry<'a> {
     fn new(entry: &'a AclEntry) -> Self {
         Self {
@@ -229,6 +300,6 @@ impl<'a> Routed<'a> {
 }
 
 /// A rule's ports; `None` for all.
-pub(super) fn some_ports(ports: PortRange) -> Option<Ranges> {
+fn some_ports(ports: PortRange) -> Option<Ranges> {
     (ports != PortRange::ALL).then(|| Ranges::ports(ports))
 }

@@ -42,7 +42,12 @@ pub fn trace(topology: &Topology, flow: &Flow) -> Result<Verdict, FlowError> {
 /// The same, for who asks more than once.
 pub(super) fn trace_in(index: &Index<'_>, flow: &Flow) -> Result<Verdict, FlowError> {
     let (tracer, arrived) = walk(index, flow, true)?;
-    let reach = reach(&tracer, &arrived);
+    let reach = Reach::of(!arrived.is_empty(), tracer.stopped);
+    let pieces: Vec<Piece> = arrived
+        .iter()
+        .flat_map(|walk| walk.pieces.clone())
+        .collect();
+    let packet = tracer.packet(&pieces, FROM_OUTSIDE.request());
     let (hops, block) = match tracer.first {
         Some((hops, block)) => (hops, Some(block)),
         None => {
@@ -55,21 +60,14 @@ pub(super) fn trace_in(index: &Index<'_>, flow: &Flow) -> Result<Verdict, FlowEr
         reach,
         hops,
         block,
+        arrived: (reach != Reach::Nothing).then_some(packet),
     })
 }
 
 /// How much of a flow arrives, without the way.
 pub(super) fn reach_in(index: &Index<'_>, flow: &Flow) -> Result<Reach, FlowError> {
     let (tracer, arrived) = walk(index, flow, false)?;
-    Ok(reach(&tracer, &arrived))
-}
-
-fn reach(tracer: &Tracer<'_>, arrived: &[Walk]) -> Reach {
-    match (arrived.is_empty(), tracer.stopped) {
-        (true, _) => Reach::Nothing,
-        (false, true) => Reach::Part,
-        (false, false) => Reach::All,
-    }
+    Ok(Reach::of(!arrived.is_empty(), tracer.stopped))
 }
 
 fn walk<'a>(
@@ -77,25 +75,33 @@ fn walk<'a>(
     flow: &Flow,
     records: bool,
 ) -> Result<(Tracer<'a>, Vec<Walk>), FlowError> {
-    flow.check(index.topology)?;
     let mut tracer = Tracer::new(index, flow.protocol, records);
-    let origins = origins(index, &flow.from)?;
-    let goals = goals(index, &flow.to)?;
-    let ask = Ask {
-        service: match flow.protocol {
-            Protocol::Tcp | Protocol::Udp => Ranges::ports(flow.ports),
-            Protocol::Icmp | Protocol::All => Ranges::span(0, 0),
-        },
-        source_ports: flow.source_ports,
-    };
-    let mut arrived: Vec<Walk> = Vec::new();
-    for origin in &origins {
-        for goal in &goals {
-            arrived.extend(tracer.flow(origin, goal, &ask));
-        }
-    }
-    arrived.retain(|walk| !walk.pieces.is_empty());
+    let arrived = tracer.follow(flow)?;
     Ok((tracer, arrived))
+}
+
+impl<'a> Tracer<'a> {
+    /// Everything of a flow that arrives and is answered.
+    pub(super) fn follow(&mut self, flow: &Flow) -> Result<Vec<Walk>, FlowError> {
+        flow.check(self.index.topology)?;
+        let origins = origins(self.index, &flow.from)?;
+        let goals = goals(self.index, &flow.to)?;
+        let ask = Ask {
+            service: match flow.protocol {
+                Protocol::Tcp | Protocol::Udp => Ranges::ports(flow.ports),
+                Protocol::Icmp | Protocol::All => Ranges::span(0, 0),
+            },
+            source_ports: flow.source_ports,
+        };
+        let mut arrived: Vec<Walk> = Vec::new();
+        for origin in &origins {
+            for goal in &goals {
+                arrived.extend(self.flow(origin, goal, &ask));
+            }
+        }
+        arrived.retain(|walk| !walk.pieces.is_empty());
+        Ok(arrived)
+    }
 }
 
 /// Which ports a flow is about.

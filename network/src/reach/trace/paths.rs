@@ -45,38 +45,25 @@ impl<'a> Tracer<'a> {
         };
         let opener = opener(remaps);
         let crosses = source.subnet != target.subnet;
+        let (request, answer) = (opener.request(), opener.answer());
         let mut walk = walk;
-        self.pass(
-            &mut walk,
-            Place::Interface(from.to_owned()),
-            opener.request(),
-        );
+        self.pass(&mut walk, Place::Interface(from.to_owned()), request);
         let mut walk = self.groups(walk, from, Direction::Egress, Some(to), opener);
-        if crosses {
-            walk = self.border(
-                walk,
-                &source.subnet,
-                &target.subnet,
-                opener.request(),
-                remaps,
-            );
+        if !self.records {
+            // Where nobody asks for the way, what stops the most comes first.
+            walk = self.groups(walk, to, Direction::Ingress, Some(from), opener);
         }
-        let mut walk = self.groups(walk, to, Direction::Ingress, Some(from), opener);
-        self.pass(&mut walk, Place::Interface(to.to_owned()), opener.request());
-        if crosses {
-            walk = self.border(
-                walk,
-                &target.subnet,
-                &source.subnet,
-                opener.answer(),
-                remaps,
-            );
+        if crosses && !walk.pieces.is_empty() {
+            walk = self.border(walk, &source.subnet, &target.subnet, request, remaps);
         }
-        self.pass(
-            &mut walk,
-            Place::Interface(from.to_owned()),
-            opener.answer(),
-        );
+        if self.records {
+            walk = self.groups(walk, to, Direction::Ingress, Some(from), opener);
+        }
+        self.pass(&mut walk, Place::Interface(to.to_owned()), request);
+        if crosses && !walk.pieces.is_empty() {
+            walk = self.border(walk, &target.subnet, &source.subnet, answer, remaps);
+        }
+        self.pass(&mut walk, Place::Interface(from.to_owned()), answer);
         walk
     }
 

@@ -48,8 +48,13 @@ impl Piece {
         &self.addresses[who as usize]
     }
 
-    pub(in crate::reach::trace) fn ports(&self, which: Which) -> &Ranges {
+    pub(super) fn ports(&self, which: Which) -> &Ranges {
         &self.ports[which as usize]
+    }
+
+    /// The ports that are asked.
+    pub(in crate::reach) fn service_ports(&self) -> &Ranges {
+        self.ports(Which::Service)
     }
 
     /// With other addresses.

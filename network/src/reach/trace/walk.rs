@@ -1,15 +1,18 @@
 //! One way through the network, and the checks that stand along it.
 
+use std::collections::BTreeMap;
+
 use landfall_provider::Key;
 
-use super::index::{Index, some_ports};
+use super::index::Index;
 use super::piece::{Piece, Which, Who, all_addresses, all_ports, merge};
 use super::remedies;
 use crate::network_acl::AclAction;
 use crate::reach::ranges::Ranges;
 use crate::reach::remedy::Remedy;
-use crate::reach::verdict::{Block, Code, Hop, Leg, Packet, Place, Rule};
-use crate::traffic::{Direction, PortRange, Protocol};
+use crate::reach::topology::Topology;
+use crate::reach::verdict::{Block, Code, Hop, Leg, Packet, Place, Reach, Rule};
+use crate::traffic::{Direction, Protocol};
 
 /// What is still under way, and where it has been.
 #[derive(Debug, Clone, Default)]
@@ -81,7 +84,13 @@ pub(in crate::reach) struct Tracer<'a> {
     pub(super) protocol: Protocol,
     /// Whether hops and blocks are wanted, or only what arrives.
     pub(super) records: bool,
-    pub(super) stopped: bool,
+    /// Whether something was stopped.
+    pub(in crate::reach) stopped: bool,
+    /// The ports that are asked of what was stopped: only where nothing is recorded.
+    stopped_ports: Vec<Ranges>,
+    /// What comes of the connections of a balancer's node to a target group, which is the same for every
+    /// client: only where nothing is recorded.
+    pub(super) forwarded: BTreeMap<(&'a str, &'a Key), Reach>,
     /// What was stopped first, and the way up to there.
     pub(super) first: Option<(Vec<Hop>, Block)>,
 }
@@ -102,11 +111,24 @@ impl<'a> Tracer<'a> {
             protocol,
             records,
             stopped: false,
+            stopped_ports: Vec::new(),
+            forwarded: BTreeMap::new(),
             first: None,
         }
     }
 
-    fn packet(&self, pieces: &[Piece], ends: Ends) -> Packet {
+    pub(in crate::reach) fn topology(&self) -> &'a Topology {
+        self.index.topology
+    }
+
+    /// Forgets what was stopped, and gives the ports that were asked of it.
+    pub(in crate::reach) fn take_stopped(&mut self) -> Ranges {
+        self.stopped = false;
+        let ports = self.stopped_ports.drain(..);
+        ports.fold(Ranges::default(), |all, ports| all.or(&ports))
+    }
+
+    pub(super) fn packet(&self, pieces: &[Piece], ends: Ends) -> Packet {
         Packet {
             source: all_addresses(pieces, ends.from).cover(),
             destination: all_addresses(pieces, ends.to).cover(),
@@ -144,7 +166,14 @@ impl<'a> Tracer<'a> {
             return;
         }
         self.stopped = true;
-        if !self.records || self.first.is_some() {
+        if !self.records {
+            let ports = pieces
+                .iter()
+                .map(|piece| piece.ports(Which::Service).clone());
+            self.stopped_ports.extend(ports);
+            return;
+        }
+        if self.first.is_some() {
             return;
         }
         let packet = self.packet(pieces, ends);
@@ -166,9 +195,9 @@ impl<'a> Tracer<'a> {
     }
 
     /// A rule's ports; `None` where they say nothing.
-    pub(super) fn ports(&self, ports: PortRange) -> Option<Ranges> {
+    pub(super) fn ports<'p>(&self, ports: Option<&'p Ranges>) -> Option<&'p Ranges> {
         match self.protocol {
-            Protocol::Tcp | Protocol::Udp => some_ports(ports),
+            Protocol::Tcp | Protocol::Udp => ports,
             Protocol::Icmp | Protocol::All => None,
         }
     }
@@ -230,10 +259,7 @@ impl<'a> Tracer<'a> {
             if !self.matches(entry.entry.protocol) {
                 continue;
             }
-            let ports = match self.protocol {
-                Protocol::Tcp | Protocol::Udp => entry.ports.as_ref(),
-                Protocol::Icmp | Protocol::All => None,
-            };
+            let ports = self.ports(entry.ports.as_ref());
             let mut matched = Vec::new();
             for piece in std::mem::take(&mut rest) {
                 let (inside, outside) = piece.split(who, Some(&entry.addresses), ends.port, ports);
