@@ -44,6 +44,12 @@ impl Ranges {
         self.0.is_empty()
     }
 
+    /// Whether a number is among them.
+    pub(super) fn contains(&self, number: u32) -> bool {
+        self.iter()
+            .any(|(first, last)| first <= number && number <= last)
+    }
+
     /// The ranges, in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, u32)> {
         self.0.iter().copied()

@@ -368,6 +368,90 @@ fn an_address_of_the_vpc_that_nothing_has() {
 }
 
 #[test]
+fn what_stands_in_a_subnet_that_is_gone_is_not_there() {
+    let mut topology = two_tier(NatMode::PerZone);
+    topology.subnets.remove(&key("subnet/private-a"));
+    for flow in [
+        tcp(balancer(), interface("web/1"), 8000),
+        tcp(End::Internet, interface("web/1"), 8000),
+        tcp(interface("web/1"), End::Internet, 443),
+        tcp(interface("web/1"), interface("web/1"), 8000),
+    ] {
+        let verdict = trace(&topology, &flow).unwrap();
+        assert_eq!(verdict.reach, Reach::Nothing, "{flow}");
+        let block = verdict.block.unwrap();
+        assert_eq!(block.code, Code::NoPossibleDestination);
+        assert_eq!(block.reason, "web/1 stands in no subnet of this VPC");
+    }
+    let verdict = trace(&topology, &tcp(End::Internet, balancer(), 80)).unwrap();
+    assert_eq!(verdict.reach, Reach::Part);
+}
+
+#[test]
+fn a_target_that_is_gone_is_stopped_and_not_left_out() {
+    let mut topology = two_tier(NatMode::PerZone);
+    topology.interfaces.remove("web/2");
+    let verdict = trace(&topology, &tcp(End::Internet, balancer(), 80)).unwrap();
+    assert_eq!(verdict.reach, Reach::Part);
+    assert_eq!(verdict.block.unwrap().code, Code::NoPossibleDestination);
+}
+
+#[test]
+fn what_cannot_be_asked_about_is_said() {
+    let topology = two_tier(NatMode::PerZone);
+    let asked = |from: End, to: End| {
+        trace(&topology, &tcp(from, to, 80))
+            .unwrap_err()
+            .to_string()
+    };
+    let block = |text: &str| End::Addresses(text.parse().unwrap());
+    assert_eq!(
+        asked(End::Internet, interface("web/9")),
+        "there is no web/9 in this network; there are api/1, api/2, bastion, main/a, main/b, web/1, web/2"
+    );
+    assert_eq!(
+        asked(block("10.0.0.0/24"), interface("web/1")),
+        "10.0.0.0/24 is in the VPC, and not the address of one interface; name the interface"
+    );
+    assert_eq!(
+        asked(block("192.168.0.0/16"), interface("web/1")),
+        "192.168.0.0/16 is neither in the VPC nor public; nothing comes from there"
+    );
+    let everybody = End::InternetExcept(vec!["0.0.0.0/0".parse().unwrap()]);
+    assert_eq!(
+        asked(everybody, interface("web/1")),
+        "internet except 0.0.0.0/0 is nobody"
+    );
+    let backwards = Flow {
+        ports: PortRange { from: 90, to: 80 },
+        ..tcp(End::Internet, balancer(), 80)
+    };
+    assert_eq!(
+        trace(&topology, &backwards).unwrap_err().to_string(),
+        "ports 90-80 are none"
+    );
+    let all = Flow {
+        protocol: Protocol::All,
+        ..tcp(End::Internet, balancer(), 80)
+    };
+    assert_eq!(
+        trace(&topology, &all).unwrap_err().to_string(),
+        "a flow is TCP, UDP or ICMP"
+    );
+}
+
+#[test]
+fn everywhere_as_a_destination_is_the_internet() {
+    let topology = two_tier(NatMode::PerZone);
+    let everywhere = End::Addresses("0.0.0.0/0".parse().unwrap());
+    let verdict = trace(&topology, &tcp(interface("web/1"), everywhere, 443)).unwrap();
+    assert_eq!(verdict.reach, Reach::All, "{:#?}", verdict.block);
+    let elsewhere = End::Addresses("172.16.0.1/32".parse().unwrap());
+    let block = blocked(&topology, &tcp(interface("web/1"), elsewhere, 443));
+    assert_eq!(block.code, Code::NoPossibleDestination);
+}
+
+#[test]
 fn what_has_no_public_address_does_not_leave_by_the_internet_gateway() {
     let mut topology = two_tier(NatMode::PerZone);
     topology.interfaces.get_mut("web/1").unwrap().subnet = key("subnet/public-a");

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use landfall_provider::Key;
 
-use super::index::AllowedPeer;
+use super::index::{Allowed, AllowedPeer};
 use super::piece::{Piece, Which, all_ports, merge};
 use super::remedies;
 use super::walk::{Opener, Stop, Tracer, Walk};
-use crate::reach::topology::Interface;
+use crate::reach::topology::{Address, Interface};
 use crate::reach::verdict::{Code, Place, Rule, shown};
-use crate::traffic::Direction;
+use crate::traffic::{Direction, PortRange, Protocol};
 
 impl<'a> Tracer<'a> {
     /// The security groups of an interface, asked about who opens a connection to it or from it.
@@ -137,6 +137,37 @@ impl<'a> Tracer<'a> {
                 remedy,
             }
         });
+    }
+
+    /// Whether groups on both sides might let anything through from one interface to the other: a question that
+    /// is answered without making any set, for the many pairs of which nobody has to know more.
+    pub(super) fn may_connect(&self, from: &'a str, to: &'a str) -> bool {
+        let (source, target) = (self.index.interface(from), self.index.interface(to));
+        let concerns = |one: &Allowed<'a>, peer: Option<&Interface>| {
+            self.matches(one.rule.protocol)
+                && match &one.peer {
+                    AllowedPeer::Anybody => true,
+                    AllowedPeer::Addresses(addresses) => match peer.map(|it| it.address) {
+                        Some(Address::Known(address)) => addresses.contains(address.into()),
+                        _ => true,
+                    },
+                    AllowedPeer::Members(group) => {
+                        peer.is_some_and(|peer| peer.groups.contains(*group))
+                    }
+                }
+        };
+        let has_ports = matches!(self.protocol, Protocol::Tcp | Protocol::Udp);
+        let meet = |one: PortRange, other: PortRange| {
+            !has_ports || (one.from <= other.to && other.from <= one.to)
+        };
+        let outgoing = self.index.rules(from, Direction::Egress).iter();
+        let incoming = self.index.rules(to, Direction::Ingress);
+        let mut outgoing = outgoing.filter(|one| concerns(one, target));
+        outgoing.any(|out| {
+            incoming
+                .iter()
+                .any(|one| meet(out.rule.ports, one.rule.ports) && concerns(one, source))
+        })
     }
 
     fn is_member(&self, interface: Option<&str>, group: &Key) -> bool {

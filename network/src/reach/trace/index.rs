@@ -177,8 +177,10 @@ impl<'a> Index<'a> {
         self.internet.without(&Ranges::nets(nets))
     }
 
+    /// An interface; one whose subnet is not there is not there either.
     pub(super) fn interface(&self, name: &str) -> Option<&'a Interface> {
-        self.topology.interfaces.get(name)
+        let interface = self.topology.interfaces.get(name)?;
+        self.subnet(&interface.subnet).map(|_| interface)
     }
 
     pub(super) fn subnet(&self, key: &Key) -> Option<&'a Subnet> {

@@ -194,7 +194,10 @@ fn goals<'a>(index: &Index<'a>, end: &End) -> Result<Vec<Goal<'a>>, FlowError> {
                     None => Goal::Nobody(Ranges::net(*net)),
                 }]);
             }
-            let outside = Ranges::net(*net).without(&Ranges::net(topology.cidr));
+            // Of `0.0.0.0/0`, the addresses that somebody may have; of a private block elsewhere, all.
+            let all = Ranges::net(*net).without(&Ranges::net(topology.cidr));
+            let public = all.and(&index.public);
+            let outside = if public.is_empty() { all } else { public };
             vec![Goal::Outside(outside)]
         }
         End::Interface(name) => {
@@ -400,7 +403,7 @@ impl<'a> Tracer<'a> {
             Walk::new(tracer.piece(tracer.private(from), to, ask, ports))
         };
         match goal {
-            Goal::Interface(to) if *to == from => {
+            Goal::Interface(to) if *to == from && self.index.interface(to).is_some() => {
                 // What it asks itself does not leave it.
                 let mut walk = start(self, self.private(to));
                 let ends = opener(remaps).request();

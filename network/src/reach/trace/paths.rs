@@ -39,10 +39,16 @@ impl<'a> Tracer<'a> {
     ///
     /// Within a subnet no network ACL is asked, and the VPC's own route is in every table.
     pub(super) fn inside(&mut self, walk: Walk, from: &'a str, to: &'a str, remaps: bool) -> Walk {
-        let (Some(source), Some(target)) = (self.index.interface(from), self.index.interface(to))
-        else {
-            return Walk::default();
+        let Some(source) = self.index.interface(from) else {
+            return self.missing(&walk, from);
         };
+        let Some(target) = self.index.interface(to) else {
+            return self.missing(&walk, to);
+        };
+        if !self.records && !self.may_connect(from, to) {
+            self.stopped = true;
+            return Walk::default();
+        }
         let opener = opener(remaps);
         let crosses = source.subnet != target.subnet;
         let (request, answer) = (opener.request(), opener.answer());
@@ -67,6 +73,19 @@ impl<'a> Tracer<'a> {
         walk
     }
 
+    /// An interface that something refers to, and that is not there or in no subnet.
+    fn missing(&mut self, walk: &Walk, name: &str) -> Walk {
+        let ends = opener(false).request();
+        self.stop(walk, &walk.pieces, ends, |_| Stop {
+            code: Code::NoPossibleDestination,
+            at: Place::Interface(name.to_owned()),
+            rule: None,
+            reason: format!("{name} stands in no subnet of this VPC"),
+            remedy: None,
+        });
+        Walk::default()
+    }
+
     /// Out of one subnet and into another of the VPC.
     fn border(&mut self, walk: Walk, from: &'a Key, to: &'a Key, ends: Ends, remaps: bool) -> Walk {
         let mut walk = self.acl(walk, from, Direction::Egress, ends, remaps);
@@ -84,6 +103,7 @@ impl<'a> Tracer<'a> {
         remaps: bool,
     ) -> Vec<Walk> {
         let Some(interface) = self.index.interface(from) else {
+            self.missing(&walk, from);
             return Vec::new();
         };
         let subnet = &interface.subnet;
@@ -336,7 +356,7 @@ impl<'a> Tracer<'a> {
     /// Through the internet gateway to an interface, by its public address.
     pub(super) fn enter(&mut self, mut walk: Walk, to: &'a str, opener: Opener<'a>) -> Walk {
         let Some(interface) = self.index.interface(to) else {
-            return Walk::default();
+            return self.missing(&walk, to);
         };
         let (request, answer) = (opener.request(), opener.answer());
         let Some(gateway) = &self.index.topology.internet_gateway else {
