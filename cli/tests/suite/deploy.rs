@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::support::{Project, Ran, get, wait_for};
+use crate::support::{Project, Ran, get, signal, wait_for};
 
 // A stack's loopback port follows from its name, so each test has a name of its own.
 const SHOP: &str =
@@ -193,15 +193,6 @@ fn a_second_deploy_of_the_same_stack_is_turned_away_while_one_runs() {
     first.ended_with(0);
     project.landfall(&["destroy", "--yes"]).ended_with(0);
     project.nothing_is_left();
-}
-
-/// Sends a signal to a child by its id.
-fn signal(child: &std::process::Child, name: &str) {
-    // The shell's own: not every machine has the program.
-    let sent = std::process::Command::new("sh")
-        .args(["-c", "kill -s \"$0\" \"$1\"", name, &child.id().to_string()])
-        .status();
-    assert!(sent.unwrap().success());
 }
 
 #[test]

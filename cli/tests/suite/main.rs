@@ -8,4 +8,6 @@ mod command_line;
 mod deploy;
 #[cfg(target_os = "linux")]
 mod engines;
+#[cfg(target_os = "linux")]
+mod interruption;
 mod support;
