@@ -171,31 +171,6 @@ fn destroy_needs_only_the_name() {
 }
 
 #[test]
-fn a_second_deploy_of_the_same_stack_is_turned_away_while_one_runs() {
-    let text = SHOP.replace("shop", "shop-two").replace(
-        "health =",
-        "image = { before = \"touch started; while [ ! -e go ]; do sleep 0.05; done\" }\nhealth =",
-    );
-    let project = Project::with_service(&text);
-    let first = project.spawn(&["deploy"]);
-    let directory = project.directory();
-    wait_for(&directory.join("started"));
-    let second = project
-        .landfall(&["deploy"])
-        .ended_with(1)
-        .saying(&["shop-two", "deploy"]);
-    assert!(
-        second.stderr.contains(&first.id().to_string()),
-        "{second:#?}"
-    );
-    project.write("go", "");
-    let first: Ran = first.wait_with_output().unwrap().into();
-    first.ended_with(0);
-    project.landfall(&["destroy", "--yes"]).ended_with(0);
-    project.nothing_is_left();
-}
-
-#[test]
 fn an_interrupted_deploy_is_continued_by_deploy_and_ended_by_destroy() {
     for (name, how, then) in [
         ("shop-int", "INT", "deploy"),

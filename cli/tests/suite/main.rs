@@ -10,4 +10,6 @@ mod deploy;
 mod engines;
 #[cfg(target_os = "linux")]
 mod interruption;
+#[cfg(target_os = "linux")]
+mod plan;
 mod support;
