@@ -21,9 +21,10 @@ use crate::run::{Cleared, Options, Run, count};
 
 /// Makes the provider hold what the configuration says, and waits until the service is healthy.
 ///
-/// In order: what has to be reachable is looked into; the stack's lock; the `before` commands and the hashes of the build contexts, while the provider
-/// is asked what there is; the plan; the provider's preflight; a yes, if something would be lost; the plan is carried out; as many targets are
-/// healthy as are desired, and none of an old version is left. Once the stop token is cancelled nothing new is begun.
+/// In order: what has to be reachable is looked into; the stack's lock; the `before` commands and the hashes of the
+/// build contexts, while the provider is asked what there is; the plan, and whether it is the one that was saved; the
+/// provider's preflight; a yes, if something would be lost; the plan is carried out; as many targets are healthy as are
+/// desired, and none of an old version is left. Once the stop token is cancelled nothing new is begun.
 ///
 /// # Errors
 /// A [`Failure`] that says what the stack holds now. What the first deploy of a stack has made when it fails is

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::support::{Project, Ran, get, signal, wait_for};
+use crate::support::{Project, Ran, get, signal};
 
 // A stack's loopback port follows from its name, so each test has a name of its own.
 const SHOP: &str =

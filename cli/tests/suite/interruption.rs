@@ -2,6 +2,11 @@
 //!
 //! The moments are drawn from a seed, which a failure prints; `LANDFALL_TEST_SEED` repeats it.
 
+#![expect(
+    clippy::print_stderr,
+    reason = "a failure shows the seed and the moments"
+)]
+
 use std::hash::{BuildHasher, RandomState};
 use std::io::{BufRead, BufReader};
 use std::time::{Duration, Instant};

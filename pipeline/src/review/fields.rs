@@ -79,10 +79,6 @@ fn missing(from: &[Value], other: &[Value]) -> Vec<Value> {
 
 /// Puts elements together that are alike in most fields, or in one of two: one that has changed reads better than one that went and one that
 /// came. Of several that are, the most alike go first.
-#[expect(
-    clippy::type_complexity,
-    reason = "three lists, told apart where they are used"
-)]
 fn paired(gone: Vec<Value>, come: Vec<Value>) -> (Vec<(Value, Value)>, Vec<Value>, Vec<Value>) {
     let mut alike: Vec<(usize, usize, usize)> = Vec::new();
     for (old, have) in gone.iter().enumerate() {
