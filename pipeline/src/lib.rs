@@ -36,8 +36,8 @@ pub use destroy::destroy;
 pub use outcome::{Changes, Deployed, Destroyed, Failure, Remains, Sick, Stage};
 pub use plan::{Planned, plan};
 pub use reach::{
-    Answer, Broken, Change, Explanation, Query, QueryError, SpotError, broken, explain,
-    live_topology, planned_topology, word,
+    Answer, Broken, Change, Connections, Explanation, Overview, Query, QueryError, SpotError,
+    broken, explain, live_topology, overview, planned_topology, word,
 };
 pub use region::{InvalidRegion, Region, zones};
 pub use review::{Because, Does, Leaf, Review, Reviewed};

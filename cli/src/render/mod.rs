@@ -4,10 +4,13 @@
 //! stream is no terminal or `NO_COLOR` is set.
 
 pub(crate) mod error;
+pub(crate) mod matrix;
+pub(crate) mod path;
 pub(crate) mod plan;
 pub(crate) mod reach;
 pub(crate) mod status;
 
+mod svg;
 mod table;
 
 use std::fmt::Display;

@@ -18,10 +18,10 @@ struct Row {
 
 impl Table {
     /// Adds a row. What stands before the first column counts towards its width.
-    pub(crate) fn row<const N: usize>(
+    pub(crate) fn row(
         &mut self,
         before: impl Into<String>,
-        cells: [(Style, String); N],
+        cells: impl Into<Vec<(Style, String)>>,
     ) {
         self.rows.push(Row {
             before: before.into(),

@@ -3,6 +3,7 @@
 mod change;
 mod explain;
 mod invariants;
+mod overview;
 mod spot;
 mod topology;
 
@@ -14,6 +15,7 @@ pub use self::explain::{
     Answer, Explanation, Query, QueryError, explain, live_topology, planned_topology,
 };
 pub use self::invariants::Broken;
+pub use self::overview::{Connections, Overview, overview};
 pub use self::spot::{SpotError, word};
 
 use landfall_provider::Stack;

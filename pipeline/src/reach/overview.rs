@@ -1,0 +1,172 @@
+//! Who can reach what, as a table that people can read: the instances of a service in one row where all of
+//! them are alike.
+
+use landfall_network::reach::{End, Matrix, Party, Role, Topology, matrix};
+use landfall_network::{PortRange, Protocol};
+use serde::Serialize;
+
+use super::spot::word;
+
+/// Who can reach what, on which ports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Overview {
+    /// Who there is: `internet`, `balancer`, `web` or, where they differ, `web/1`.
+    pub parties: Vec<String>,
+    /// Those of them, by place, who open connections: a service of the provider's opens none.
+    pub sources: Vec<usize>,
+    /// What arrives, by their places among the parties. What is not listed does not.
+    pub connections: Vec<Connections>,
+}
+
+/// What one party reaches of another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Connections {
+    /// Who connects.
+    pub from: usize,
+    /// Who is connected to; of a service with itself, another instance.
+    pub to: usize,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The ports on which all of it arrives.
+    pub ports: Vec<PortRange>,
+    /// The ports on which some of it does: from some addresses, or to some targets.
+    pub in_part: Vec<PortRange>,
+}
+
+impl Overview {
+    /// What one reaches of another, by protocol.
+    pub fn between(&self, from: usize, to: usize) -> impl Iterator<Item = &Connections> {
+        let connections = self.connections.iter();
+        connections.filter(move |it| (it.from, it.to) == (from, to))
+    }
+}
+
+/// Looks at every pair of a network.
+pub fn overview(topology: &Topology) -> Overview {
+    let matrix = matrix(topology);
+    let rows = rows(&matrix, topology);
+    let mut connections = Vec::new();
+    for (from, source) in rows.iter().enumerate() {
+        for (to, target) in rows.iter().enumerate() {
+            for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Icmp] {
+                let Some(cell) = matrix.cell(source.party, target.other(from == to), protocol)
+                else {
+                    continue;
+                };
+                connections.push(Connections {
+                    from,
+                    to,
+                    protocol,
+                    ports: cell.ports.clone(),
+                    in_part: cell.in_part.clone(),
+                });
+            }
+        }
+    }
+    let opens = |row: &&Row| !matches!(matrix.parties[row.party].end, End::Service(_));
+    let sources = rows.iter().enumerate().filter(|(_, row)| opens(row));
+    Overview {
+        sources: sources.map(|(at, _)| at).collect(),
+        parties: rows.into_iter().map(|row| row.name).collect(),
+        connections,
+    }
+}
+
+/// Parties that are told as one.
+struct Row {
+    name: String,
+    /// The one that stands for all.
+    party: usize,
+    /// Another one, where there are several.
+    second: Option<usize>,
+}
+
+impl Row {
+    /// Who is asked: of a row by itself, another one of it.
+    fn other(&self, itself: bool) -> usize {
+        match self.second {
+            Some(second) if itself => second,
+            _ => self.party,
+        }
+    }
+}
+
+fn rows(matrix: &Matrix, topology: &Topology) -> Vec<Row> {
+    let mut rows: Vec<Row> = Vec::new();
+    let mut done = vec![false; matrix.parties.len()];
+    for at in order(&matrix.parties, topology) {
+        if done[at] {
+            continue;
+        }
+        let service = service(&matrix.parties[at], topology);
+        let of_service: Vec<usize> = (0..matrix.parties.len())
+            .filter(|other| {
+                service.is_some() && service == self::service(&matrix.parties[*other], topology)
+            })
+            .collect();
+        let together =
+            of_service.len() > 1 && of_service.iter().all(|other| alike(matrix, at, *other));
+        if together {
+            for other in &of_service {
+                done[*other] = true;
+            }
+        }
+        rows.push(Row {
+            name: match &service {
+                Some(service) if together || of_service.len() == 1 => service.clone(),
+                _ if matrix.parties[at].members.len() > 1 => matrix.parties[at].members.join(", "),
+                _ => word(&matrix.parties[at].end),
+            },
+            party: at,
+            second: of_service
+                .into_iter()
+                .find(|other| together && *other != at),
+        });
+    }
+    rows
+}
+
+/// In the order of a request's way: from the internet through the balancer to the instances, and what is
+/// outside again last.
+fn order(parties: &[Party], topology: &Topology) -> Vec<usize> {
+    let rank = |party: &Party| match &party.end {
+        End::Balancer(_) => 1,
+        End::Interface(_) if service(party, topology).is_some() => 3,
+        End::Interface(_) => 2,
+        End::NatGateway(_) | End::Service(_) => 4,
+        _ => 0,
+    };
+    let mut order: Vec<usize> = (0..parties.len()).collect();
+    order.sort_by_key(|at| rank(&parties[*at]));
+    order
+}
+
+/// The service that all members of a party are instances of.
+fn service(party: &Party, topology: &Topology) -> Option<String> {
+    match &party.end {
+        End::Interface(name) => match &topology.interfaces.get(name)?.role {
+            Role::Service(service) => Some(service.to_string()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Whether two parties reach the same and are reached alike, each other included.
+fn alike(matrix: &Matrix, a: usize, b: usize) -> bool {
+    let same = |one: (usize, usize), other: (usize, usize)| {
+        [Protocol::Tcp, Protocol::Udp, Protocol::Icmp]
+            .iter()
+            .all(|protocol| {
+                let ports = |(from, to)| {
+                    let cell = matrix.cell(from, to, *protocol);
+                    cell.map(|cell| (&cell.ports, &cell.in_part))
+                };
+                ports(one) == ports(other)
+            })
+    };
+    let mut others = (0..matrix.parties.len()).filter(|at| *at != a && *at != b);
+    a == b
+        || same((a, b), (b, a))
+            && others.all(|other| same((a, other), (b, other)) && same((other, a), (other, b)))
+}
