@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::SocketAddrV4;
 
 use landfall_provider::Zone;
+use serde::de::IntoDeserializer;
+use serde::de::value::{self, StrDeserializer};
 use serde::{Deserialize, Serialize};
 
 /// A target and how its balancer finds it.
@@ -86,6 +88,15 @@ pub enum HealthReason {
     /// The instance does not run.
     #[serde(rename = "Target.InvalidState")]
     InvalidState,
+}
+
+impl HealthReason {
+    /// The reason behind a code; `None` for one that is not on the list.
+    #[must_use]
+    pub fn from_code(code: &str) -> Option<Self> {
+        let code: StrDeserializer<'_, value::Error> = code.into_deserializer();
+        Self::deserialize(code).ok()
+    }
 }
 
 impl fmt::Display for HealthReason {

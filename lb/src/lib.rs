@@ -1,8 +1,14 @@
 //! Application load balancers, target groups and listeners, as specs that any provider can hold, and
 //! the health of their targets.
 //!
-//! Each kind stands in a file of its own. Nothing here talks to a cloud.
+//! Each kind stands in a file of its own, and talks to no cloud.
+//!
+//! # Features
+//!
+//! - `aws`: how AWS holds these kinds; `landfall_aws::Aws` is then an [`LbProvider`].
 
+#[cfg(feature = "aws")]
+mod aws;
 mod health;
 mod listener;
 mod listener_rule;
