@@ -156,6 +156,7 @@ pub fn plan(desired: &Stack, live: &Snapshot, schema: &Schema) -> Result<Plan, P
         making: BTreeMap::new(),
         ending: BTreeMap::new(),
         uses: BTreeMap::new(),
+        lasting: BTreeMap::new(),
     };
     planner.decide(desired, live)?;
     planner.connect(desired)?;
@@ -177,13 +178,33 @@ struct Planner<'a> {
     ending: BTreeMap<Id, usize>,
     /// How many live resources mention one.
     uses: BTreeMap<Id, usize>,
+    /// What is live and outlives its stack.
+    lasting: BTreeMap<Id, &'a Found>,
 }
 
-impl Planner<'_> {
+impl<'a> Planner<'a> {
     fn facts(&self, key: &Key) -> Result<&KindFacts, PlanError> {
         self.schema
             .get(&key.kind)
             .ok_or_else(|| PlanError::UnknownKind(key.clone()))
+    }
+
+    /// The ids that a live resource refers to, and those that it reaches through what outlives its stack: that goes
+    /// with what it is in, and must not go while it is in use.
+    fn reaches(&self, live: &Found) -> Result<Vec<Id>, PlanError> {
+        let mut reached = self.mentions(live)?;
+        let mut next = 0;
+        while let Some(id) = reached.get(next) {
+            if let Some(lasting) = self.lasting.get(id) {
+                for mention in self.mentions(lasting)? {
+                    if !reached.contains(&mention) {
+                        reached.push(mention);
+                    }
+                }
+            }
+            next += 1;
+        }
+        Ok(reached)
     }
 
     /// The ids that a live resource refers to.
@@ -216,10 +237,13 @@ impl Planner<'_> {
 
     /// One action for every key: wishes in the order of their references, so that the ids of what
     /// stays are known to what refers to it; then what nobody wants.
-    fn decide(&mut self, desired: &Stack, live: &Snapshot) -> Result<(), PlanError> {
+    fn decide(&mut self, desired: &Stack, live: &'a Snapshot) -> Result<(), PlanError> {
         let mut by_key: BTreeMap<&Key, Vec<&Found>> = BTreeMap::new();
         for found in live.found() {
             by_key.entry(&found.key).or_default().push(found);
+            if self.facts(&found.key)?.retention == Retention::Outlives {
+                self.lasting.insert(id_of(found), found);
+            }
             for mention in self.mentions(found)? {
                 *self.uses.entry(mention).or_default() += 1;
             }
@@ -334,7 +358,7 @@ impl Planner<'_> {
                 continue;
             };
             // Who referred to it goes first, or stops referring to it.
-            for id in self.mentions(live)? {
+            for id in self.reaches(live)? {
                 if let Some(&ending) = self.ending.get(&id)
                     && ending != step
                 {

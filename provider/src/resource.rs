@@ -118,6 +118,9 @@ pub enum Retention {
     WithStack,
     /// Kept: content-addressed and wanted again later (an image, for the next deploy or a rollback).
     /// A changed wish makes a new one beside the old one.
+    ///
+    /// It lives on in what it refers to, and no longer than that: what ends takes along those that
+    /// outlive their stack and refer to it, as a repository does its images.
     Outlives,
 }
 

@@ -371,6 +371,38 @@ fn what_outlives_its_stack_is_never_deleted() {
 }
 
 #[test]
+fn what_holds_something_that_outlives_its_stack_ends_behind_those_who_use_that() {
+    let have = stack(&[
+        "plain/home",
+        "lasting/image fixed=plain/home",
+        "plain/user loose=lasting/image",
+    ]);
+    check(
+        &stack(NOTHING),
+        &snapshot(&have),
+        &[
+            "0 delete user-1 because not wanted",
+            "1 delete home-1 because not wanted after 0",
+        ],
+    );
+    // Another home: what lives in it is made anew there, and used, before the old one goes.
+    check(
+        &stack(&[
+            "plain/home size=2",
+            "lasting/image fixed=plain/home",
+            "plain/user loose=lasting/image",
+        ]),
+        &snapshot(&have),
+        &[
+            "0 create plain/home because size changed",
+            "1 create lasting/image because fixed changed after 0",
+            "2 update plain/user in loose after 1",
+            "3 delete home-1 because size changed after 2",
+        ],
+    );
+}
+
+#[test]
 fn of_several_that_outlive_the_one_that_is_wanted_is_kept() {
     let old = double(&live(&stack(&["lasting/image size=1"]), &[])[0], "image-1");
     let new = double(&live(&stack(&["lasting/image size=2"]), &[])[0], "image-2");

@@ -193,6 +193,7 @@ impl<R: Resource> Provider<R> for Sim {
                 spec,
                 mentions,
                 gate: R::GATE,
+                retention: R::RETENTION,
                 after: R::AFTER,
                 visible_at: Instant::now() + self.lag,
                 usable_at: began + until_usable,

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use landfall_provider::{Error, ErrorKind, Gate, Key, Kind, Resource, Result, StackName};
+use landfall_provider::{
+    Error, ErrorKind, Gate, Key, Kind, Resource, Result, Retention, StackName,
+};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -17,6 +19,7 @@ pub(super) struct Held {
     pub(super) spec: Value,
     pub(super) mentions: Vec<Id>,
     pub(super) gate: Gate,
+    pub(super) retention: Retention,
     pub(super) after: &'static [Kind],
     /// From when on others see it.
     pub(super) visible_at: Instant,
@@ -144,8 +147,14 @@ impl Things {
         }
     }
 
-    /// Begins to end one.
+    /// Begins to end one, and with it what outlives its stack and refers to it.
     pub(super) fn end(&mut self, id: &Id, ending: Ending) {
+        for user in self.users.get(id).cloned().unwrap_or_default() {
+            let goes_along = |held: &Held| held.retention == Retention::Outlives && held.stays();
+            if self.held.get(&user).is_some_and(goes_along) {
+                self.end(&user, ending);
+            }
+        }
         if let Some(held) = self.held.get_mut(id) {
             held.ending = Some(ending);
             self.freed.insert((ending.free_at, id.clone()));
@@ -180,13 +189,14 @@ impl Things {
         Ok(mentions)
     }
 
-    /// Whoever needs it: by mentioning it, or by coming after its kind when it is the last of that. What is
+    /// Whoever needs it and does not go along with it: by mentioning it, or by coming after its kind when it is the last of that. What is
     /// gone and has left something behind counts.
     pub(super) fn user(&self, of: &Id, stack: &StackName) -> Option<&Held> {
         let users = self.users.get(of).into_iter().flatten();
         if let Some(user) = users
             .filter(|id| *id != of)
-            .find_map(|id| self.held.get(id))
+            .filter_map(|id| self.held.get(id))
+            .find(|user| user.retention == Retention::WithStack)
         {
             return Some(user);
         }
