@@ -4,8 +4,8 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use landfall_provider::{
-    AllocationId, Input, InstanceId, Kind, Loss, Reference, Resource, SecurityGroupId, SubnetId,
-    kind,
+    AllocationId, Input, InstanceId, InstanceProfileId, KeyPairId, Kind, Loss, Reference, Resource,
+    SecurityGroupId, SubnetId, kind,
 };
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +22,10 @@ pub struct Instance {
     pub instance_type: String,
     /// The Elastic IP by which the internet reaches it; without one it is private.
     pub address: Option<Input<AllocationId>>,
+    /// What it may do at its cloud.
+    pub profile: Option<Input<InstanceProfileId>>,
+    /// The key pair that opens it; without one nobody can log in.
+    pub key: Option<Input<KeyPairId>>,
     /// What it runs; nothing, if it only is there to be logged in to.
     pub workload: Option<Workload>,
 }
@@ -38,7 +42,7 @@ pub struct InstanceOutput {
 impl Resource for Instance {
     const KIND: Kind = kind::INSTANCE;
     const FORCES_REPLACEMENT: &'static [&'static str] =
-        &["subnet", "groups", "instance_type", "workload"];
+        &["subnet", "groups", "instance_type", "key", "workload"];
     const UNORDERED: &'static [&'static str] = &["groups"];
     const AFTER: &'static [Kind] = &[kind::INTERNET_GATEWAY];
     const DEADLINE: Duration = Duration::from_secs(300);
@@ -51,6 +55,8 @@ impl Resource for Instance {
         let mut references: Vec<&mut dyn Reference> = vec![&mut self.subnet];
         references.extend(self.groups.iter_mut().map(|id| id as &mut dyn Reference));
         references.extend(self.address.iter_mut().map(|id| id as &mut dyn Reference));
+        references.extend(self.profile.iter_mut().map(|id| id as &mut dyn Reference));
+        references.extend(self.key.iter_mut().map(|id| id as &mut dyn Reference));
         references.extend(
             self.workload
                 .iter_mut()

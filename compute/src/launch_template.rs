@@ -1,7 +1,8 @@
 //! A launch template: what a new instance of a group is like.
 
 use landfall_provider::{
-    Input, Kind, LaunchTemplateId, Reference, Resource, SecurityGroupId, kind,
+    Input, InstanceProfileId, KeyPairId, Kind, LaunchTemplateId, Reference, Resource,
+    SecurityGroupId, kind,
 };
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,10 @@ pub struct LaunchTemplate {
     pub instance_type: String,
     /// The security groups of the instances.
     pub groups: Vec<Input<SecurityGroupId>>,
+    /// What the instances may do at their cloud: pull the image, read the secrets.
+    pub profile: Option<Input<InstanceProfileId>>,
+    /// The key pair that opens the instances; without one nobody can log in.
+    pub key: Option<Input<KeyPairId>>,
     /// What the instances run.
     pub workload: Workload,
 }
@@ -27,6 +32,8 @@ impl Resource for LaunchTemplate {
     fn references(&mut self) -> Vec<&mut dyn Reference> {
         let mut references: Vec<&mut dyn Reference> = vec![&mut self.workload.image];
         references.extend(self.groups.iter_mut().map(|id| id as &mut dyn Reference));
+        references.extend(self.profile.iter_mut().map(|id| id as &mut dyn Reference));
+        references.extend(self.key.iter_mut().map(|id| id as &mut dyn Reference));
         references
     }
 }

@@ -1,18 +1,26 @@
-//! What runs: launch templates, autoscaling groups, scaling policies and single instances, as specs
-//! that any provider can hold.
+//! What runs: launch templates, autoscaling groups, scaling policies and single instances, with the key pairs
+//! and instance profiles that they use, as specs that any provider can hold.
 //!
 //! Each kind stands in a file of its own. Nothing here talks to a cloud.
 
 mod autoscaling_group;
 mod instance;
+mod instance_profile;
+mod key_pair;
 mod launch_template;
+mod log_group;
 mod provider;
 mod scaling_policy;
+mod secret;
 mod workload;
 
 pub use autoscaling_group::AutoscalingGroup;
 pub use instance::{Instance, InstanceOutput};
+pub use instance_profile::{InstanceProfile, Place};
+pub use key_pair::{InvalidPublicKey, KeyPair, PublicKey};
 pub use launch_template::LaunchTemplate;
+pub use log_group::LogGroup;
 pub use provider::{ComputeProvider, GroupInstance, InstanceState, kinds};
 pub use scaling_policy::{Metric, ScalingPolicy};
+pub use secret::{SecretReference, SecretStore};
 pub use workload::Workload;

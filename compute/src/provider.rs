@@ -6,12 +6,17 @@ use async_trait::async_trait;
 use landfall_provider::{AutoscalingGroupId, Catalog, InstanceId, Provider, Result, Zone};
 use serde::{Deserialize, Serialize};
 
-use crate::{AutoscalingGroup, Instance, LaunchTemplate, ScalingPolicy};
+use crate::{AutoscalingGroup, Instance, InstanceProfile, KeyPair, LaunchTemplate, ScalingPolicy};
 
 /// A provider of every kind in this crate, which also knows the instances that a group has made.
 #[async_trait]
 pub trait ComputeProvider:
-    Provider<LaunchTemplate> + Provider<AutoscalingGroup> + Provider<ScalingPolicy> + Provider<Instance>
+    Provider<KeyPair>
+    + Provider<InstanceProfile>
+    + Provider<LaunchTemplate>
+    + Provider<AutoscalingGroup>
+    + Provider<ScalingPolicy>
+    + Provider<Instance>
 {
     /// The instances of a group, by id.
     async fn group_instances(&self, group: &AutoscalingGroupId) -> Result<Vec<GroupInstance>>;
@@ -54,6 +59,8 @@ pub enum InstanceState {
 #[must_use]
 pub fn kinds<P: ComputeProvider + ?Sized>(catalog: Catalog<P>) -> Catalog<P> {
     catalog
+        .with::<KeyPair>()
+        .with::<InstanceProfile>()
         .with::<LaunchTemplate>()
         .with::<AutoscalingGroup>()
         .with::<ScalingPolicy>()

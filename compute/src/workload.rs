@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use landfall_provider::{ImageId, Input, Port};
 use serde::{Deserialize, Serialize};
 
+use crate::{LogGroup, SecretReference};
+
 /// A container that an instance starts when it boots, and its port.
 ///
 /// Every provider adds these variables to `env`: `PORT`, and where the container runs,
@@ -17,4 +19,8 @@ pub struct Workload {
     pub port: Port,
     /// The container's environment. No secrets: it can be read by whoever may read the template.
     pub env: BTreeMap<String, String>,
+    /// Further variables of the environment, whose values the instance reads when it boots.
+    pub secrets: BTreeMap<String, SecretReference>,
+    /// Where the container's output goes besides the instance itself.
+    pub logs: Option<LogGroup>,
 }

@@ -4,19 +4,21 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use landfall_provider::{Catalog, ImageId, Kind, Provider, Reference, Resource, Retention, kind};
+use landfall_provider::{
+    Catalog, ImageId, Input, Kind, Provider, Reference, RepositoryId, Resource, Retention, kind,
+};
 use serde::{Deserialize, Serialize};
 
-use crate::{BuildRequest, BuilderChoice, ContextHash, Digest, Platform};
+use crate::{BuildRequest, BuilderChoice, ContextHash, Digest, Platform, Repository};
 
 /// An image that is to be in the provider's registry, ready to run.
 ///
 /// It is what its `source` says: the hash over everything that decides the result. Two wishes with the
-/// same source are the same image, wherever it was built.
+/// same source are the same image, wherever it was built. Its id is `<repository's id>@sha256:…`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
-    /// The repository that it is kept in: `digipay/web`.
-    pub repository: String,
+    /// The repository that it is kept in.
+    pub repository: Input<RepositoryId>,
     /// The [identity](BuildRequest::identity) of the request.
     pub source: ContextHash,
     /// What it runs on.
@@ -72,17 +74,17 @@ impl Resource for Image {
     type Output = ImageOutput;
 
     fn references(&mut self) -> Vec<&mut dyn Reference> {
-        Vec::new()
+        vec![&mut self.repository]
     }
 }
 
 /// A provider of every kind in this crate; whoever provides them all is one.
-pub trait ContainerProvider: Provider<Image> {}
+pub trait ContainerProvider: Provider<Repository> + Provider<Image> {}
 
-impl<P: Provider<Image>> ContainerProvider for P {}
+impl<P: Provider<Repository> + Provider<Image>> ContainerProvider for P {}
 
 /// Adds the kinds of this crate to a catalog.
 #[must_use]
 pub fn kinds<P: ContainerProvider + ?Sized>(catalog: Catalog<P>) -> Catalog<P> {
-    catalog.with::<Image>()
+    catalog.with::<Repository>().with::<Image>()
 }

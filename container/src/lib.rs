@@ -21,6 +21,7 @@ mod error;
 mod glob;
 pub mod ignore;
 mod image;
+mod repository;
 pub mod request;
 pub mod store;
 
@@ -31,5 +32,6 @@ pub use error::{DockerfileError, EngineAttempt, Error, FailedStep, Result};
 pub use image::{ContainerProvider, Image, ImageOutput, Recipe, kinds};
 /// The digest of a blob, a configuration or a manifest: `sha256:…`.
 pub use oci_spec::image::Digest;
+pub use repository::Repository;
 pub use request::{BuildRequest, Platform, RegistryCredentials, Secret};
 pub use store::{Entry, Store, StoredImage};

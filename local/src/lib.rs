@@ -21,6 +21,8 @@ mod fabric;
 #[cfg(target_os = "linux")]
 mod instance;
 #[cfg(target_os = "linux")]
+mod limits;
+#[cfg(target_os = "linux")]
 mod netlink;
 mod options;
 #[cfg(target_os = "linux")]

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 /// Raised whenever a message changes its meaning: a program and a cloud process of different builds
 /// must not misunderstand each other.
-pub(crate) const PROTOCOL: u32 = 2;
+pub(crate) const PROTOCOL: u32 = 3;
 
 /// A call with the version of the protocol that it is written in.
 #[derive(Debug, Serialize, Deserialize)]

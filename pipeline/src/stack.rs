@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use landfall_compute::{
-    AutoscalingGroup, Instance, LaunchTemplate, Metric, ScalingPolicy, Workload,
+    AutoscalingGroup, Instance, InstanceProfile, KeyPair, LaunchTemplate, Metric, ScalingPolicy,
+    Workload,
 };
-use landfall_container::{BuildRequest, ContextHash, Image, Platform, Recipe};
+use landfall_container::{BuildRequest, ContextHash, Image, Platform, Recipe, Repository};
 use landfall_lb::{Action, HealthCheck, Listener, LoadBalancer, TargetGroup};
 use landfall_network::{
     ElasticIp, Groups, LayoutError, Network, OpenPorts, ServicePort, TwoTier, add_groups,
 };
-use landfall_provider::{Handle, NameTaken, Port, ResourceName, Stack};
+use landfall_provider::{Handle, Input, KeyPairId, NameTaken, Port, ResourceName, Stack};
 
 use crate::config::{Bastion, Config, Health, ImageSource, Problem, Service};
 use crate::own::add_own_rules;
@@ -94,6 +95,7 @@ pub(crate) fn stand_ins(config: &Config) -> Sources {
 pub(crate) fn build(config: &Config, sources: &Sources) -> Result<Stack, StackError> {
     let mut stack = Stack::new(config.stack.clone());
     let (network, groups) = add_network(config, &mut stack)?;
+    let key = add_key_pair(config, &mut stack)?;
     let mut target_groups = Vec::new();
     for (name, service) in &config.service {
         let source = sources
@@ -105,6 +107,7 @@ pub(crate) fn build(config: &Config, sources: &Sources) -> Result<Stack, StackEr
             service,
             network: &network,
             groups: &groups,
+            key: &key,
         };
         target_groups.push(builder.add_to(&mut stack, source)?);
     }
@@ -118,6 +121,9 @@ pub(crate) fn build(config: &Config, sources: &Sources) -> Result<Stack, StackEr
             groups: vec![group.id()],
             instance_type: bastion.instance.clone(),
             address: Some(address.id()),
+            // It carries connections on, and asks the cloud for nothing.
+            profile: None,
+            key,
             workload: None,
         };
         stack.try_add(name("bastion"), instance)?;
@@ -150,6 +156,16 @@ fn add_network(config: &Config, stack: &mut Stack) -> Result<(Network, Groups), 
     let groups = add_groups(stack, &network.vpc.id(), &open_ports)?;
     add_own_rules(config, stack, &network, &groups)?;
     Ok((network, groups))
+}
+
+/// The key pair of whoever may log in, where there is a bastion to log in through.
+fn add_key_pair(config: &Config, stack: &mut Stack) -> Result<Option<Input<KeyPairId>>, NameTaken> {
+    let bastion = config.network.bastion.as_ref();
+    let Some(public_key) = bastion.and_then(|bastion| bastion.public_key.clone()) else {
+        return Ok(None);
+    };
+    let key_pair = stack.try_add(name("operator"), KeyPair { public_key })?;
+    Ok(Some(key_pair.id()))
 }
 
 fn add_balancer(
@@ -196,6 +212,7 @@ struct ServiceBuilder<'a> {
     service: &'a Service,
     network: &'a Network,
     groups: &'a Groups,
+    key: &'a Option<Input<KeyPairId>>,
 }
 
 impl ServiceBuilder<'_> {
@@ -206,8 +223,13 @@ impl ServiceBuilder<'_> {
     ) -> Result<Handle<TargetGroup>, StackError> {
         let service = self.service;
         let request = self.config.build_request(&service.image);
+        let repository = Repository {
+            name: format!("{}/{}", self.config.stack, self.name),
+            keep: service.image.keep,
+        };
+        let repository = stack.try_add(self.name.clone(), repository)?;
         let image = Image {
-            repository: format!("{}/{}", self.config.stack, self.name),
+            repository: repository.id(),
             source: source.clone(),
             platform: request.platform,
             recipe: Recipe {
@@ -219,13 +241,23 @@ impl ServiceBuilder<'_> {
             },
         };
         let image = stack.try_add(self.name.clone(), image)?;
+        let profile = InstanceProfile {
+            repositories: vec![repository.id()],
+            secrets: service.secrets.values().cloned().collect(),
+            logs: service.log_group.clone(),
+        };
+        let profile = stack.try_add(self.name.clone(), profile)?;
         let template = LaunchTemplate {
             instance_type: service.instance.clone(),
             groups: vec![self.groups.services[self.name].id()],
+            profile: Some(profile.id()),
+            key: self.key.clone(),
             workload: Workload {
                 image: image.id(),
                 port: service.port,
                 env: service.env.clone(),
+                secrets: service.secrets.clone(),
+                logs: service.log_group.clone(),
             },
         };
         let template = stack.try_add(self.name.clone(), template)?;

@@ -97,6 +97,10 @@ ids! {
     SecurityGroupRulesId = SECURITY_GROUP_RULES "security-group-rules";
     /// A gateway endpoint: `vpce-…`.
     GatewayEndpointId = GATEWAY_ENDPOINT "gateway-endpoint";
+    /// A key pair, by its name.
+    KeyPairId = KEY_PAIR "key-pair";
+    /// An instance profile, by its name.
+    InstanceProfileId = INSTANCE_PROFILE "instance-profile";
     /// A launch template: `lt-…`.
     LaunchTemplateId = LAUNCH_TEMPLATE "launch-template";
     /// An autoscaling group, by its name.
@@ -113,6 +117,8 @@ ids! {
     ListenerId = LISTENER "listener";
     /// A rule of a listener, by its ARN.
     ListenerRuleId = LISTENER_RULE "listener-rule";
+    /// A repository, by what the images in it are addressed by: `digipay/web`, or with the registry's host before it.
+    RepositoryId = REPOSITORY "repository";
     /// An image, by reference and digest: `digipay/web@sha256:…`.
     ImageId = IMAGE "image";
 }

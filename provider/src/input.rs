@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::error::{Error, ErrorKind, Result};
 use crate::ids::ResourceId;
 use crate::name::{Key, Kind};
 
@@ -26,6 +27,15 @@ impl<T: ResourceId> Input<T> {
             Self::Known(id) => Some(id),
             Self::Of(..) => None,
         }
+    }
+
+    /// The id, where it has to be known by now: in what a provider is asked to make.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] when it still is a promise.
+    pub fn resolved(&self) -> Result<&T> {
+        self.known()
+            .ok_or_else(|| Error::new(ErrorKind::Invalid, "a reference has no id yet"))
     }
 }
 
@@ -69,7 +79,7 @@ impl<T: ResourceId> Reference for Input<T> {
 }
 
 impl<T: ResourceId> Serialize for Input<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         match self {
             Self::Known(id) => serializer.serialize_str(id.as_ref()),
             Self::Of(key, _) => serializer.collect_str(&format_args!("${{{key}}}")),
@@ -78,7 +88,7 @@ impl<T: ResourceId> Serialize for Input<T> {
 }
 
 impl<'de, T: ResourceId> Deserialize<'de> for Input<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         match text
             .strip_prefix("${")

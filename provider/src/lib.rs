@@ -35,10 +35,10 @@ pub use catalog::Catalog;
 pub use error::{Error, ErrorKind, Left, Result};
 pub use event::{Event, Events, Verb};
 pub use ids::{
-    AllocationId, AutoscalingGroupId, GatewayEndpointId, ImageId, InstanceId, InternetGatewayId,
-    LaunchTemplateId, ListenerId, ListenerRuleId, LoadBalancerId, NatGatewayId, NetworkAclId,
-    ResourceId, RouteTableId, ScalingPolicyId, SecurityGroupId, SecurityGroupRulesId, SubnetId,
-    TargetGroupId, VpcId, kind,
+    AllocationId, AutoscalingGroupId, GatewayEndpointId, ImageId, InstanceId, InstanceProfileId,
+    InternetGatewayId, KeyPairId, LaunchTemplateId, ListenerId, ListenerRuleId, LoadBalancerId,
+    NatGatewayId, NetworkAclId, RepositoryId, ResourceId, RouteTableId, ScalingPolicyId,
+    SecurityGroupId, SecurityGroupRulesId, SubnetId, TargetGroupId, VpcId, kind,
 };
 pub use input::{Input, Reference};
 pub use lock::{Attempt, Holder, LockGuard, StackLock};

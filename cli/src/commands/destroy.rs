@@ -61,7 +61,7 @@ fn summary(destroyed: &Destroyed) -> String {
         let images = render::count(destroyed.kept.len(), "image");
         text.push_str(&paint(
             DIM,
-            format_args!("{images} kept in the image store"),
+            format_args!("{images} kept, in repositories that are not the stack's"),
         ));
         text.push('\n');
     }
@@ -83,7 +83,7 @@ mod tests {
         };
         assert_eq!(
             anstream::adapter::strip_str(&summary(&destroyed)).to_string(),
-            "digipay: 1 resource deleted, nothing is left, 320 ms\n1 image kept in the image store\n"
+            "digipay: 1 resource deleted, nothing is left, 320 ms\n1 image kept, in repositories that are not the stack's\n"
         );
     }
 }

@@ -22,15 +22,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use landfall_compute::{AutoscalingGroup, LaunchTemplate, Workload};
-use landfall_container::{BuildRequest, BuilderChoice, Image, Platform, Recipe};
+use landfall_container::{BuildRequest, BuilderChoice, Image, Platform, Recipe, Repository};
 use landfall_lb::{
     Action, HealthCheck, LbProvider, Listener, LoadBalancer, TargetGroup, TargetState,
 };
 use landfall_local::{Local, LocalOptions};
 use landfall_network::{NatMode, OpenPorts, ServicePort, TwoTier, add_groups};
 use landfall_provider::{
-    Applied, ApplyOptions, Catalog, Event, Events, Key, Pace, Port, Stack, StackName,
-    TargetGroupId, Zone, apply, plan,
+    Applied, ApplyOptions, Catalog, Event, Events, Input, Key, Pace, Port, RepositoryId, Stack,
+    StackName, TargetGroupId, Zone, apply, plan,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -113,16 +113,25 @@ fn wanted(name: StackName) -> Result<Stack, Box<dyn Error>> {
     .add_to(&mut stack)?;
     let groups = add_groups(&mut stack, &network.vpc.id(), &ports)?;
 
-    let image = stack.add("web", image()?);
+    let repository = Repository {
+        name: "by-hand/web".to_owned(),
+        keep: 10,
+    };
+    let repository = stack.add("web", repository);
+    let image = stack.add("web", image(repository.id())?);
     let template = stack.add(
         "web",
         LaunchTemplate {
             instance_type: "t3.micro".to_owned(),
             groups: groups.services.values().map(|group| group.id()).collect(),
+            profile: None,
+            key: None,
             workload: Workload {
                 image: image.id(),
                 port,
                 env: BTreeMap::new(),
+                secrets: BTreeMap::new(),
+                logs: None,
             },
         },
     );
@@ -180,13 +189,13 @@ fn wanted(name: StackName) -> Result<Stack, Box<dyn Error>> {
     Ok(stack)
 }
 
-fn image() -> Result<Image, Box<dyn Error>> {
+fn image(repository: Input<RepositoryId>) -> Result<Image, Box<dyn Error>> {
     let context = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../digipay")
         .canonicalize()?;
     let request = BuildRequest::new(context);
     Ok(Image {
-        repository: "by-hand/web".to_owned(),
+        repository,
         source: request.identity()?,
         platform: Platform::host(),
         recipe: Recipe {

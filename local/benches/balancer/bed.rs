@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use landfall_compute::{AutoscalingGroup, Instance, LaunchTemplate, Workload};
-use landfall_container::{BuildRequest, BuilderChoice, Image, Platform, Recipe};
+use landfall_container::{BuildRequest, BuilderChoice, Image, Platform, Recipe, Repository};
 use landfall_lb::{
     Action, HealthCheck, LbProvider, Listener, LoadBalancer, TargetGroup, TargetHealth, TargetState,
 };
@@ -16,7 +16,7 @@ use landfall_network::{
     ElasticIp, ElasticIpOutput, NatMode, OpenPorts, ServicePort, TwoTier, add_groups,
 };
 use landfall_provider::{
-    ApplyOptions, Catalog, Pace, Port, Probe, Stack, StackName, TargetGroupId, apply, plan,
+    ApplyOptions, Catalog, Handle, Pace, Port, Probe, Stack, StackName, TargetGroupId, apply, plan,
 };
 
 use crate::nginx;
@@ -101,15 +101,18 @@ impl Bed {
         }
         .add_to(&mut stack)?;
         let groups = add_groups(&mut stack, &network.vpc.id(), &ports)?;
-        let image = self.image("web", &nginx::service(SERVICE))?;
-        let image = stack.add("web", image);
+        let image = self.image(&mut stack, "web", &nginx::service(SERVICE))?;
         let template = LaunchTemplate {
             instance_type: "t3.micro".to_owned(),
             groups: vec![groups.services[&web.name].id()],
+            profile: None,
+            key: None,
             workload: Workload {
                 image: image.id(),
                 port: service,
                 env: BTreeMap::new(),
+                secrets: BTreeMap::new(),
+                logs: None,
             },
         };
         let template = stack.add("web", template);
@@ -158,17 +161,21 @@ impl Bed {
         stack.add("web", group);
         if let Some(targets) = targets {
             let address = stack.add("nginx", ElasticIp {});
-            let image = self.image("nginx", &nginx::reverse_proxy(LISTENER, targets))?;
-            let image = stack.add("nginx", image);
+            let configuration = nginx::reverse_proxy(LISTENER, targets);
+            let image = self.image(&mut stack, "nginx", &configuration)?;
             let proxy = Instance {
                 subnet: network.public[0].subnet.id(),
                 groups: vec![groups.balancer.id()],
                 instance_type: "t3.micro".to_owned(),
                 address: Some(address.id()),
+                profile: None,
+                key: None,
                 workload: Some(Workload {
                     image: image.id(),
                     port: listener,
                     env: BTreeMap::new(),
+                    secrets: BTreeMap::new(),
+                    logs: None,
                 }),
             };
             stack.add("nginx", proxy);
@@ -176,12 +183,22 @@ impl Bed {
         Ok(stack)
     }
 
-    fn image(&self, name: &str, configuration: &str) -> Result<Image, Box<dyn Error>> {
+    fn image(
+        &self,
+        stack: &mut Stack,
+        name: &str,
+        configuration: &str,
+    ) -> Result<Handle<Image>, Box<dyn Error>> {
         let context = self.scratch.path().join(name);
         nginx::context(&context, configuration)?;
         let request = BuildRequest::new(context);
-        Ok(Image {
-            repository: format!("bench/{name}"),
+        let repository = Repository {
+            name: format!("bench/{name}"),
+            keep: 1,
+        };
+        let repository = stack.add(name, repository);
+        let image = Image {
+            repository: repository.id(),
             source: request.identity()?,
             platform: Platform::host(),
             recipe: Recipe {
@@ -191,7 +208,8 @@ impl Bed {
                 target: None,
                 builder: BuilderChoice::Daemonless,
             },
-        })
+        };
+        Ok(stack.add(name, image))
     }
 
     async fn apply(&self, stack: &Stack) -> Result<(), Box<dyn Error>> {

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 use landfall_container::{
-    self as container, BuilderChoice, Entry, Image, ImageOutput, Recipe, StoredImage,
+    self as container, BuilderChoice, Entry, Image, ImageOutput, Recipe, Repository, StoredImage,
 };
 use landfall_provider::{
-    Error, ErrorKind, Event, ImageId, Key, Live, Probe, Provider, ResourceName, Result, StackName,
+    Error, ErrorKind, Event, ImageId, Input, Key, Live, Probe, Provider, RepositoryId,
+    ResourceName, Result, StackName,
 };
 
 use super::Local;
@@ -16,14 +17,16 @@ use super::Local;
 #[async_trait]
 impl Provider<Image> for Local {
     async fn list(&self, stack: &StackName) -> Result<Vec<Live<Image>>> {
-        Ok(self
+        let images = self
             .stored()?
             .iter()
             .filter_map(|image| live(stack, image))
-            .collect())
+            .collect();
+        self.in_repositories(images).await
     }
 
     async fn create(&self, stack: &StackName, key: &Key, want: &Image) -> Result<ImageId> {
+        let repository = self.repository(want).await?;
         let request = want.request();
         let events = self.0.options.events.clone();
         let told = key.clone();
@@ -48,10 +51,10 @@ impl Provider<Image> for Local {
             .config(&built.config_digest)
             .map_err(|error| failed("the image cannot be read", error))?;
         config
-            .command(&want.repository)
+            .command(repository.as_ref())
             .map_err(|error| failed("the image cannot be run", error))?;
         let entry = Entry {
-            name: Some(want.repository.clone()),
+            name: Some(repository.to_string()),
             stack: Some(stack.to_string()),
             source: Some(built.source.clone()),
         };
@@ -59,7 +62,7 @@ impl Provider<Image> for Local {
             .store
             .tag(&built.manifest_digest, &entry)
             .map_err(|error| failed("the image was not entered in the store", error))?;
-        Ok(id(&want.repository, &built.manifest_digest))
+        Ok(id(repository.as_ref(), &built.manifest_digest))
     }
 
     async fn update(&self, live: &Live<Image>, _: &Image) -> Result<()> {
@@ -86,7 +89,7 @@ impl Provider<Image> for Local {
 
     async fn delete(&self, live: &Live<Image>) -> Result<()> {
         let unwanted = |entry: &Entry| {
-            entry.name.as_ref() == Some(&live.spec.repository)
+            entry.name.as_deref() == live.spec.repository.known().map(AsRef::as_ref)
                 && entry.source.as_ref() == Some(&live.spec.source)
         };
         self.0
@@ -100,12 +103,12 @@ impl Provider<Image> for Local {
 impl Local {
     /// Looks whether an image can be had, before anything is made that would wait for it: the one in the store
     /// has something to start, or nothing is known that keeps it from being built.
-    pub(super) async fn check_image(&self, want: &Image) -> Result<()> {
+    pub(super) async fn check_image(&self, name: &ResourceName, want: &Image) -> Result<()> {
         let store = &self.0.store;
         let unreadable = |error| failed("the image store cannot be read", error);
         if let Some(image) = store.find(&want.source).map_err(unreadable)? {
             let config = store.config(&image.config_digest).map_err(unreadable)?;
-            return match config.command(&want.repository) {
+            return match config.command(name.as_str()) {
                 Ok(_) => Ok(()),
                 Err(error) => Err(unusable("the image cannot be run", error)),
             };
@@ -117,6 +120,40 @@ impl Local {
             .check(&want.request())
             .await
             .map_err(|error| unusable("the image cannot be built", error))
+    }
+
+    /// The repository of a new image, which has to be there.
+    async fn repository(&self, want: &Image) -> Result<RepositoryId> {
+        let id = want.repository.resolved()?.clone();
+        if self.has_repository(&id).await? {
+            return Ok(id);
+        }
+        Err(Error::new(
+            ErrorKind::NotFound,
+            format_args!("the repository `{id}` does not exist"),
+        ))
+    }
+
+    /// Those of the images whose repository is there. The store keeps what others have left: it makes the next
+    /// build short, and belongs to nobody.
+    async fn in_repositories(&self, images: Vec<Live<Image>>) -> Result<Vec<Live<Image>>> {
+        let mut there = BTreeMap::new();
+        for image in &images {
+            let id = image.spec.repository.resolved()?;
+            if !there.contains_key(id) {
+                there.insert(id.clone(), self.has_repository(id).await?);
+            }
+        }
+        let is_there = |image: &Live<Image>| {
+            let id = image.spec.repository.known();
+            id.and_then(|id| there.get(id)).copied().unwrap_or(false)
+        };
+        Ok(images.into_iter().filter(is_there).collect())
+    }
+
+    async fn has_repository(&self, id: &RepositoryId) -> Result<bool> {
+        let probed = <Self as Provider<Repository>>::probe(self, id).await?;
+        Ok(probed != Probe::Absent)
     }
 
     fn stored(&self) -> Result<Vec<StoredImage>> {
@@ -141,7 +178,7 @@ fn live(stack: &StackName, image: &StoredImage) -> Option<Live<Image>> {
         id: id(&repository, &image.manifest_digest),
         name,
         spec: Image {
-            repository,
+            repository: Input::Known(RepositoryId::from(repository)),
             source: image.entry.source.clone()?,
             platform: image.platform.clone(),
             // How it was made is not kept, and not compared.

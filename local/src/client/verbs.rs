@@ -4,8 +4,10 @@ use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use landfall_compute::{
-    AutoscalingGroup, ComputeProvider, GroupInstance, Instance, LaunchTemplate, ScalingPolicy,
+    AutoscalingGroup, ComputeProvider, GroupInstance, Instance, InstanceProfile, KeyPair,
+    LaunchTemplate, ScalingPolicy, Workload,
 };
+use landfall_container::Repository;
 use landfall_lb::{LbProvider, Listener, ListenerRule, LoadBalancer, TargetGroup, TargetHealth};
 use landfall_network::{
     ElasticIp, GatewayEndpoint, InternetGateway, NatGateway, NetworkAcl, RouteTable, SecurityGroup,
@@ -14,11 +16,12 @@ use landfall_network::{
 use landfall_provider::{
     Action, Attempt, AutoscalingGroupId, Error, ErrorKind, Holder, InstanceId, Key, Live,
     LockGuard, Placed, Plan, Preflight, Probe, Provider, Resource, Result, StackLock, StackName,
-    TargetGroupId, kind,
+    Step, TargetGroupId, kind,
 };
 use serde_json::Value;
 
 use super::{HeldLock, Local, from_value};
+use crate::limits;
 use crate::wire::{Call, Reached, Vantage};
 
 /// A kind that the cloud process holds: all but images, which are in the client's store.
@@ -30,8 +33,8 @@ macro_rules! on_local {
 
 on_local! {
     Vpc, InternetGateway, Subnet, ElasticIp, NatGateway, RouteTable, NetworkAcl, SecurityGroup,
-    SecurityGroupRules, GatewayEndpoint, LaunchTemplate, AutoscalingGroup, ScalingPolicy, Instance,
-    LoadBalancer, TargetGroup, Listener, ListenerRule,
+    SecurityGroupRules, GatewayEndpoint, KeyPair, InstanceProfile, LaunchTemplate, AutoscalingGroup,
+    ScalingPolicy, Instance, LoadBalancer, TargetGroup, Listener, ListenerRule, Repository,
 }
 
 #[async_trait]
@@ -182,7 +185,8 @@ impl Preflight for Local {
         };
         for step in makes(kind::IMAGE) {
             if let Action::Create { want, .. } = &step.action {
-                let checked = self.check_image(&from_value(want.clone())?).await;
+                let image = from_value(want.clone())?;
+                let checked = self.check_image(&step.key.name, &image).await;
                 findings.extend(
                     checked
                         .err()
@@ -191,13 +195,17 @@ impl Preflight for Local {
             }
         }
         for step in makes(kind::SCALING_POLICY) {
-            findings.push(
-                Error::new(
-                    ErrorKind::Invalid,
-                    "the local provider does not scale by metrics yet",
-                )
-                .doing("creating", &step.key)
-                .hint("remove `cpu` and `requests` from the service's `scale`"),
+            findings.push(limits::scaling().doing("creating", &step.key));
+        }
+        for step in &plan.steps {
+            let refused = workload(step)?
+                .iter()
+                .flat_map(limits::workload)
+                .collect::<Vec<_>>();
+            findings.extend(
+                refused
+                    .into_iter()
+                    .map(|error| error.doing("making", &step.key)),
             );
         }
         for step in makes(kind::LISTENER) {
@@ -244,6 +252,20 @@ impl Placed for Local {
         let machine = machine.to_string_lossy();
         Ok(format!("local, {machine}, {}", self.0.dir.display()))
     }
+}
+
+/// What a step is to make instances run, if it is about that.
+fn workload(step: &Step) -> Result<Option<Workload>> {
+    let (Action::Create { want, .. } | Action::Update { want, .. }) = &step.action else {
+        return Ok(None);
+    };
+    if step.key.kind == kind::LAUNCH_TEMPLATE {
+        return Ok(Some(from_value::<LaunchTemplate>(want.clone())?.workload));
+    }
+    if step.key.kind == kind::INSTANCE {
+        return Ok(from_value::<Instance>(want.clone())?.workload);
+    }
+    Ok(None)
 }
 
 impl Local {

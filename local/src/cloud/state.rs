@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 use std::net::Ipv4Addr;
 
-use landfall_compute::{AutoscalingGroup, Instance, LaunchTemplate, ScalingPolicy};
+use landfall_compute::{
+    AutoscalingGroup, Instance, InstanceProfile, KeyPair, LaunchTemplate, ScalingPolicy,
+};
+use landfall_container::Repository;
 use landfall_lb::{Listener, ListenerRule, LoadBalancer, TargetGroup};
 use landfall_network::{
     ElasticIp, GatewayEndpoint, InternetGateway, NatGateway, NetworkAcl, RouteTable, SecurityGroup,
@@ -168,6 +171,8 @@ tables! {
     security_groups: SecurityGroup,
     security_group_rules: SecurityGroupRules,
     gateway_endpoints: GatewayEndpoint,
+    key_pairs: KeyPair,
+    instance_profiles: InstanceProfile,
     launch_templates: LaunchTemplate,
     autoscaling_groups: AutoscalingGroup,
     scaling_policies: ScalingPolicy,
@@ -176,6 +181,7 @@ tables! {
     target_groups: TargetGroup,
     listeners: Listener,
     listener_rules: ListenerRule,
+    repositories: Repository,
 }
 
 impl State {
@@ -286,14 +292,7 @@ impl State {
     }
 
     fn new_id<R: Hosted>(&mut self, spec: &R) -> R::Id {
-        // The rules of a group are one with the group, and so is their id.
-        let mut probe = spec.clone();
-        if R::KIND == landfall_provider::kind::SECURITY_GROUP_RULES
-            && let Some(group) = probe.references().first().and_then(|group| group.id())
-        {
-            return R::Id::from(format!("{group}/rules"));
-        }
-        R::Id::from(self.unique(R::PREFIX))
+        R::id(spec).unwrap_or_else(|| R::Id::from(self.unique(R::PREFIX)))
     }
 
     /// An id that nothing else has or had.

@@ -36,6 +36,12 @@ pub(crate) trait Hosted: Resource {
     /// How it is.
     fn probe(state: &State, id: &Self::Id, entry: &Entry<Self>) -> Probe<Self::Output>;
 
+    /// The id that follows from the spec, for a kind whose ids are not drawn.
+    fn id(spec: &Self) -> Option<Self::Id> {
+        let _ = spec;
+        None
+    }
+
     /// Whether its record may go as soon as its end is asked for. One that has something running
     /// stays, ending, until that is done.
     const ENDS_AT_ONCE: bool = true;

@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 use landfall_compute::{
     AutoscalingGroup, ComputeProvider, GroupInstance, Instance, LaunchTemplate, Workload,
 };
-use landfall_container::{BuildRequest, BuilderChoice, Image, Platform, Recipe};
+use landfall_container::{BuildRequest, BuilderChoice, Image, Platform, Recipe, Repository};
 use landfall_lb::{
     Action, HealthCheck, LbProvider, Listener, LoadBalancer, TargetGroup, TargetHealth, TargetState,
 };
 use landfall_local::{Local, LocalOptions, testing};
 use landfall_network::{ElasticIp, NatMode, OpenPorts, ServicePort, TwoTier, add_groups};
 use landfall_provider::{
-    Applied, ApplyOptions, AutoscalingGroupId, Catalog, Key, Pace, Plan, Port, Snapshot, Stack,
-    StackName, TargetGroupId, apply, plan,
+    Applied, ApplyOptions, AutoscalingGroupId, Catalog, Input, Key, Pace, Plan, Port, RepositoryId,
+    Snapshot, Stack, StackName, TargetGroupId, apply, plan,
 };
 
 /// How long anything in these tests may take; they are about what happens, not how fast.
@@ -126,20 +126,31 @@ impl Bed {
                 groups: vec![group.id()],
                 instance_type: "t3.nano".to_owned(),
                 address: Some(address.id()),
+                profile: None,
+                key: None,
                 workload: None,
             };
             stack.add("bastion", instance);
         }
-        let image = stack.add("web", self.image(shape.name));
+        let repository = Repository {
+            name: format!("{}/web", shape.name),
+            keep: 10,
+        };
+        let repository = stack.add("web", repository);
+        let image = stack.add("web", self.image(repository.id()));
         let template = stack.add(
             "web",
             LaunchTemplate {
                 instance_type: "t3.micro".to_owned(),
                 groups: groups.services.values().map(|group| group.id()).collect(),
+                profile: None,
+                key: None,
                 workload: Workload {
                     image: image.id(),
                     port,
                     env: shape.env.clone(),
+                    secrets: BTreeMap::new(),
+                    logs: None,
                 },
             },
         );
@@ -197,13 +208,13 @@ impl Bed {
         stack
     }
 
-    fn image(&self, name: &str) -> Image {
+    fn image(&self, repository: Input<RepositoryId>) -> Image {
         let context = self.dir.path().join("context");
         landfall_testkit::service::context(&context, Path::new(env!("CARGO_TARGET_TMPDIR")))
             .unwrap();
         let request = BuildRequest::new(context);
         Image {
-            repository: format!("{name}/web"),
+            repository,
             source: request.identity().unwrap(),
             platform: Platform::host(),
             recipe: Recipe {

@@ -12,7 +12,7 @@ use super::setting::{Field, Setting};
 use super::{Config, ImageSource};
 
 impl Config {
-    /// Reads a file and looks whether the build contexts and Dockerfiles that it names are there.
+    /// Reads a file and the public key, and looks whether the build contexts and Dockerfiles that it names are there.
     ///
     /// Where there is a `before` command these may be its work, and are not looked for yet.
     ///
@@ -96,12 +96,18 @@ impl<'a> Document<'a> {
         let mut reading = Reading::default();
         let top = Field::top();
         let read = Config::read(&mut self.root, &top, &mut reading);
-        let Some(config) = read.map(|read| Config { directory, ..read }) else {
+        let Some(mut config) = read.map(|read| Config { directory, ..read }) else {
             return Err(self.errors(reading));
         };
         reading.add(config.check());
         if look {
             reading.add(config.missing_files());
+            if let Some(bastion) = &mut config.network.bastion {
+                let home = std::env::home_dir();
+                let at = "network.bastion.key";
+                let problem = bastion.read_key(&config.directory, home.as_deref(), at);
+                reading.add(problem.into_iter().collect());
+            }
         }
         let errors = self.errors(reading);
         if errors.faults.is_empty() {

@@ -26,6 +26,10 @@ const OTHER_NAMES: &[(&str, &str)] = &[
     ("stage", "target"),
     ("status", "matcher"),
     ("command", "before"),
+    ("public-key", "key"),
+    ("ssh-key", "key"),
+    ("logs", "log-group"),
+    ("secret", "secrets"),
     ("security-groups", "security-group"),
     ("network-acl", "acl"),
     ("acls", "acl"),
@@ -116,6 +120,15 @@ pub(crate) fn for_cidr(text: &str) -> String {
         return "only IPv4 is supported".to_owned();
     }
     "write an address and a prefix length, such as \"10.0.0.0/16\"".to_owned()
+}
+
+/// The hint for what is no reference to a secret: most likely it is the secret.
+pub(crate) fn for_secret(text: &str) -> Option<String> {
+    let hint = match text.strip_prefix("ssm:").filter(|name| name.contains('/')) {
+        Some(name) if !name.starts_with('/') => format!("write \"ssm:/{name}\""),
+        _ => "a secret itself does not belong in the file: put it into Parameter Store, and name it here".to_owned(),
+    };
+    Some(hint)
 }
 
 /// A name of lower-case letters, digits and single hyphens that is like the text, if there is one.

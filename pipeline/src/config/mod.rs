@@ -9,6 +9,7 @@ mod collection;
 mod fault;
 mod file;
 mod hints;
+mod key;
 mod own;
 mod own_rules;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use ipnet::Ipv4Net;
+use landfall_compute::{LogGroup, PublicKey, SecretReference};
 use landfall_container::{BuilderChoice, Platform};
 use landfall_network::NatMode;
 use landfall_provider::{Port, ResourceName, StackName};
@@ -101,6 +103,12 @@ table! {
         pub allow: Vec<Ipv4Net> = Needed(Vec::new()),
         /// Its instance type.
         pub instance: String = Default("t3.nano".to_owned()),
+        /// The file of the public key whose owner may log in, relative to the file; `~/` is the home directory. Without it, the first of `~/.ssh/id_ed25519.pub` and `~/.ssh/id_rsa.pub` that there is.
+        pub key: Option<PathBuf> = Default(None),
+    }
+    beside {
+        /// The public key, as [`Config::load`] has read it. Without one nobody can log in.
+        pub public_key: Option<PublicKey> = None
     }
 }
 
@@ -131,6 +139,10 @@ table! {
         pub scale: Scale = Default(Scale::blank()),
         /// The container's environment. No secrets: whoever may look at the launch template can read it.
         pub env: BTreeMap<String, String> = Default(BTreeMap::new()),
+        /// Environment variables whose values every instance reads when it starts: `ssm:/path/of/parameter` or `secretsmanager:name`, with `#key` for one key of a JSON object.
+        pub secrets: BTreeMap<String, SecretReference> = Default(BTreeMap::new()),
+        /// The CloudWatch log group that the container's output goes to; made if there is none, and never ended.
+        pub log_group: Option<LogGroup> = Default(None),
         /// For how many seconds an instance that leaves may finish what it has begun.
         pub deregistration_delay: u32 = Default(30) in 0..=3600,
     }
@@ -151,6 +163,8 @@ table! {
         pub platform: Option<Platform> = Default(None),
         /// Who builds it: a Docker or Podman engine, Landfall itself (for Dockerfiles without RUN), or the engine if one answers.
         pub builder: BuilderChoice = Default(BuilderChoice::Auto),
+        /// How many images the repository keeps; when there are more, the oldest go.
+        pub keep: u32 = Default(10) in 1..=1000,
         /// A command that is run first, in the file's directory, or a list of them.
         pub before: Commands = Default(Commands::default()),
     }

@@ -164,34 +164,20 @@ impl Rules for Local {
 impl Rules for Service {
     fn rules(&self, at: &str, problems: &mut Vec<Problem>) {
         instance_type(&self.instance, join(at, "instance"), problems);
-        let env = join(at, "env");
+        let (env, secrets) = (join(at, "env"), join(at, "secrets"));
         for name in self.env.keys() {
-            let at = join(&env, name);
-            let good = !name.starts_with(|c: char| c.is_ascii_digit())
-                && !name.is_empty()
-                && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-            if !good {
+            variable(name, join(&env, name), problems);
+        }
+        for name in self.secrets.keys() {
+            variable(name, join(&secrets, name), problems);
+            if self.env.contains_key(name) {
                 problems.push(
                     Problem::new(
-                        at,
-                        format_args!("`{name}` is not the name of an environment variable"),
+                        join(&secrets, name),
+                        format_args!("`{name}` is in `env` as well"),
                     )
-                    .hint("letters, digits and underscores, no digit first"),
-                );
-            } else if name == "PORT" {
-                problems.push(
-                    Problem::new(at, "`PORT` is set from the service's `port`")
-                        .hint("leave it out, and set `port` in the service's table"),
-                );
-            } else if name.starts_with("LANDFALL_") {
-                problems.push(
-                    Problem::new(
-                        at,
-                        format_args!(
-                            "`{name}`: names that start with LANDFALL_ are set by the provider"
-                        ),
-                    )
-                    .hint("give it another name"),
+                    .and(join(&env, name))
+                    .hint("keep one of them"),
                 );
             }
         }
@@ -203,6 +189,35 @@ impl Rules for Service {
                 ));
             }
         }
+    }
+}
+
+/// The name of an environment variable that is the service's to set.
+fn variable(name: &str, at: String, problems: &mut Vec<Problem>) {
+    let good = !name.starts_with(|c: char| c.is_ascii_digit())
+        && !name.is_empty()
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if !good {
+        problems.push(
+            Problem::new(
+                at,
+                format_args!("`{name}` is not the name of an environment variable"),
+            )
+            .hint("letters, digits and underscores, no digit first"),
+        );
+    } else if name == "PORT" {
+        problems.push(
+            Problem::new(at, "`PORT` is set from the service's `port`")
+                .hint("leave it out, and set `port` in the service's table"),
+        );
+    } else if name.starts_with("LANDFALL_") {
+        problems.push(
+            Problem::new(
+                at,
+                format_args!("`{name}`: names that start with LANDFALL_ are set by the provider"),
+            )
+            .hint("give it another name"),
+        );
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use ipnet::Ipv4Net;
+use landfall_compute::{LogGroup, SecretReference};
 use landfall_container::{BuilderChoice, Platform};
 use landfall_network::NatMode;
 use landfall_provider::{Port, StackName};
@@ -266,6 +267,41 @@ impl Setting for Region {
 
     fn json(&self) -> Json {
         json!(self.as_str())
+    }
+}
+
+impl Setting for SecretReference {
+    fn read(value: &mut Value<'_>, field: &Field, reading: &mut Reading) -> Option<Self> {
+        let what = "where a secret is kept, in quotes";
+        parsed(value, field, reading, what, |text| hints::for_secret(text))
+    }
+
+    fn schema(_: &Field, _: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^(ssm|secretsmanager):[^#]+(#.+)?$" })
+    }
+
+    fn json(&self) -> Json {
+        json!(self)
+    }
+}
+
+impl Setting for LogGroup {
+    fn read(value: &mut Value<'_>, field: &Field, reading: &mut Reading) -> Option<Self> {
+        parsed(
+            value,
+            field,
+            reading,
+            "a log group's name in quotes",
+            |_| None,
+        )
+    }
+
+    fn schema(_: &Field, _: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[-_/.#A-Za-z0-9]+$", "maxLength": 512 })
+    }
+
+    fn json(&self) -> Json {
+        json!(self)
     }
 }
 

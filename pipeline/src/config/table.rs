@@ -33,14 +33,14 @@ macro_rules! table {
                 Self { $($field: $value,)+ $($beside: $beside_value,)? }
             }
 
-            fn key(field: &str) -> String {
+            fn in_the_file(field: &str) -> String {
                 field.replace('_', "-")
             }
 
             $(
                 fn $field(table: &str) -> $crate::config::setting::Field {
                     $crate::config::setting::Field {
-                        at: $crate::config::reading::join(table, &Self::key(stringify!($field))),
+                        at: $crate::config::reading::join(table, &Self::in_the_file(stringify!($field))),
                         range: None $(.or(Some($range)))?,
                     }
                 }
@@ -58,7 +58,7 @@ macro_rules! table {
                 let mut read = Self::blank();
                 $(
                     let field = Self::$field(at);
-                    match table.remove(Self::key(stringify!($field)).as_str()) {
+                    match table.remove(Self::in_the_file(stringify!($field)).as_str()) {
                         Some(mut value) => {
                             if let Some(value) = $crate::config::setting::Setting::read(&mut value, &field, reading) {
                                 read.$field = value;
@@ -71,7 +71,7 @@ macro_rules! table {
                         }
                     }
                 )+
-                reading.refuse_unknown(table, at, &[$(Self::key(stringify!($field))),+]);
+                reading.refuse_unknown(table, at, &[$(Self::in_the_file(stringify!($field))),+]);
                 Some(read)
             }
 
@@ -98,7 +98,7 @@ macro_rules! table {
                 let mut table = serde_json::Map::new();
                 $(
                     let value = $crate::config::setting::Setting::json(&self.$field);
-                    table.insert(Self::key(stringify!($field)), value);
+                    table.insert(Self::in_the_file(stringify!($field)), value);
                 )+
                 table.into()
             }

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use landfall_compute::{AutoscalingGroup, Instance, LaunchTemplate, ScalingPolicy};
+use landfall_compute::{
+    AutoscalingGroup, Instance, InstanceProfile, KeyPair, LaunchTemplate, ScalingPolicy,
+};
 use landfall_lb::{Listener, ListenerRule, LoadBalancer, TargetGroup};
 use landfall_pipeline::{Config, Sources, stack};
 use landfall_provider::{Catalog, Stack, kind};
@@ -11,6 +13,8 @@ use landfall_testkit::sim::Sim;
 /// Every kind that a stack can hold.
 pub(crate) fn catalog() -> Catalog<Sim> {
     let catalog = landfall_network::kinds(Catalog::new())
+        .with::<KeyPair>()
+        .with::<InstanceProfile>()
         .with::<LaunchTemplate>()
         .with::<AutoscalingGroup>()
         .with::<ScalingPolicy>()

@@ -71,7 +71,7 @@ async fn a_service_that_never_becomes_healthy_fails_by_its_deadline_and_is_undon
         panic!("{:?}", failure.remains);
     };
     assert!(deleted.len() > 20);
-    assert_eq!(cloud.held(), ["image/web"]);
+    assert!(cloud.held().is_empty(), "{:?}", cloud.held());
     insta::assert_json_snapshot!(told(&failure));
 }
 
@@ -97,7 +97,7 @@ async fn a_service_that_exits_at_once_is_given_up_at_once() {
         began.elapsed()
     );
     assert_eq!(failure.stage, Stage::Health);
-    assert_eq!(cloud.held(), ["image/web"]);
+    assert!(cloud.held().is_empty(), "{:?}", cloud.held());
     assert!(matches!(failure.remains, Remains::RolledBack { .. }));
     insta::assert_json_snapshot!(told(&failure));
 }
@@ -124,7 +124,7 @@ async fn the_group_itself_can_say_that_there_is_no_hope() {
         Some("exited with code 1")
     );
     assert_eq!(failure.output, ["i-3: starting", "i-3: no database"]);
-    assert_eq!(cloud.held(), ["image/web"]);
+    assert!(cloud.held().is_empty(), "{:?}", cloud.held());
 }
 
 #[tokio::test(start_paused = true)]

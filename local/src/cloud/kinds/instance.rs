@@ -6,7 +6,7 @@ use landfall_compute::{Instance, InstanceOutput};
 use landfall_network::ElasticIp;
 use landfall_provider::{Probe, Result};
 
-use super::{conflict, known};
+use super::{can_run, conflict, known};
 use crate::cloud::machine::Phase;
 use crate::cloud::state::State;
 use crate::cloud::table::{Draft, Entry, Hosted, find};
@@ -24,6 +24,9 @@ impl Hosted for Instance {
     const ENDS_AT_ONCE: bool = false;
 
     fn admit(state: &State, new: &Draft<'_, Self>) -> Result<InstanceFacts> {
+        if let Some(workload) = &new.spec.workload {
+            can_run(workload)?;
+        }
         if let Some(address) = &new.spec.address
             && !state.referrers(known(address)?.as_ref()).is_empty()
         {

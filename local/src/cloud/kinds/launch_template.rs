@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use landfall_compute::LaunchTemplate;
 use landfall_provider::{Probe, Result};
 
+use super::can_run;
 use crate::cloud::state::State;
 use crate::cloud::table::{Draft, Entry, Hosted};
 
@@ -22,6 +23,7 @@ impl Hosted for LaunchTemplate {
     type Facts = LaunchTemplateFacts;
 
     fn admit(_: &State, new: &Draft<'_, Self>) -> Result<LaunchTemplateFacts> {
+        can_run(&new.spec.workload)?;
         Ok(LaunchTemplateFacts {
             version: 1,
             image_store: new.extras.image_store.clone(),
@@ -29,6 +31,7 @@ impl Hosted for LaunchTemplate {
     }
 
     fn amend(_: &State, old: &Entry<Self>, new: &Draft<'_, Self>) -> Result<LaunchTemplateFacts> {
+        can_run(&new.spec.workload)?;
         Ok(LaunchTemplateFacts {
             version: old.facts.version + 1,
             image_store: new.extras.image_store.clone(),

@@ -4,13 +4,16 @@ mod autoscaling_group;
 mod elastic_ip;
 mod gateway_endpoint;
 mod instance;
+mod instance_profile;
 mod internet_gateway;
+mod key_pair;
 mod launch_template;
 mod listener;
 mod listener_rule;
 mod load_balancer;
 mod nat_gateway;
 mod network_acl;
+mod repository;
 mod route_table;
 mod scaling_policy;
 mod security_group;
@@ -19,16 +22,16 @@ mod subnet;
 mod target_group;
 mod vpc;
 
+use landfall_compute::Workload;
 use landfall_provider::{Error, ErrorKind, Input, ResourceId, Result, SubnetId, VpcId};
 
 use super::state::State;
 use super::table::find;
+use crate::limits;
 
 /// The id behind an input: specs come here resolved.
 pub(crate) fn known<T: ResourceId>(input: &Input<T>) -> Result<&T> {
-    input
-        .known()
-        .ok_or_else(|| Error::new(ErrorKind::Invalid, "a reference has no id yet"))
+    input.resolved()
 }
 
 fn invalid(why: impl std::fmt::Display) -> Error {
@@ -37,6 +40,14 @@ fn invalid(why: impl std::fmt::Display) -> Error {
 
 fn conflict(why: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::AlreadyExists, why)
+}
+
+/// Fails when a workload wants what there is not on this machine.
+fn can_run(workload: &Workload) -> Result<()> {
+    limits::workload(workload)
+        .into_iter()
+        .next()
+        .map_or(Ok(()), Err)
 }
 
 /// The VPC that a subnet is part of.

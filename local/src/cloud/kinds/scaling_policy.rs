@@ -3,29 +3,19 @@
 use landfall_compute::ScalingPolicy;
 use landfall_provider::{Probe, Resource, Result};
 
-use landfall_provider::{Error, ErrorKind};
-
 use crate::cloud::state::State;
 use crate::cloud::table::{Draft, Entry, Hosted};
+use crate::limits;
 
 impl Hosted for ScalingPolicy {
     const PREFIX: &'static str = "policy";
     type Facts = ();
 
     fn admit(_: &State, _: &Draft<'_, Self>) -> Result<()> {
-        Err(refused())
+        Err(limits::scaling())
     }
 
     fn probe(_: &State, _: &Self::Id, _: &Entry<Self>) -> Probe<<Self as Resource>::Output> {
         Probe::Usable(())
     }
-}
-
-/// Why there is none.
-pub(crate) fn refused() -> Error {
-    Error::new(
-        ErrorKind::Invalid,
-        "the local provider does not scale by metrics yet",
-    )
-    .hint("remove `cpu` and `requests` from the service's `scale`, and set `desired`")
 }

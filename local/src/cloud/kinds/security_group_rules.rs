@@ -26,6 +26,12 @@ impl Hosted for SecurityGroupRules {
         Ok(())
     }
 
+    /// The rules of a group are one with the group, and so is their id.
+    fn id(spec: &Self) -> Option<Self::Id> {
+        let group = spec.group.known()?;
+        Some(Self::Id::from(format!("{group}/rules")))
+    }
+
     fn probe(_: &State, _: &Self::Id, _: &Entry<Self>) -> Probe<<Self as Resource>::Output> {
         Probe::Usable(())
     }

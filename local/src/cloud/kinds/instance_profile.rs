@@ -1,0 +1,20 @@
+//! An instance profile in the local cloud: a record. There is nothing here that an instance could be allowed.
+
+use landfall_compute::InstanceProfile;
+use landfall_provider::{Probe, Result};
+
+use crate::cloud::state::State;
+use crate::cloud::table::{Draft, Entry, Hosted};
+
+impl Hosted for InstanceProfile {
+    const PREFIX: &'static str = "profile";
+    type Facts = ();
+
+    fn admit(_: &State, _: &Draft<'_, Self>) -> Result<()> {
+        Ok(())
+    }
+
+    fn probe(_: &State, _: &Self::Id, _: &Entry<Self>) -> Probe<()> {
+        Probe::Usable(())
+    }
+}

@@ -1,0 +1,20 @@
+//! A key pair in the local cloud: a record, which instances refer to.
+
+use landfall_compute::KeyPair;
+use landfall_provider::{Probe, Result};
+
+use crate::cloud::state::State;
+use crate::cloud::table::{Draft, Entry, Hosted};
+
+impl Hosted for KeyPair {
+    const PREFIX: &'static str = "key";
+    type Facts = ();
+
+    fn admit(_: &State, _: &Draft<'_, Self>) -> Result<()> {
+        Ok(())
+    }
+
+    fn probe(_: &State, _: &Self::Id, _: &Entry<Self>) -> Probe<()> {
+        Probe::Usable(())
+    }
+}

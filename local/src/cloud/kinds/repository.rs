@@ -1,0 +1,36 @@
+//! A repository in the local cloud: what the images in the client's store belong to while the stack is there.
+
+use landfall_container::Repository;
+use landfall_provider::{Probe, RepositoryId, Result};
+
+use super::{conflict, invalid};
+use crate::cloud::state::State;
+use crate::cloud::table::{Draft, Entry, Hosted};
+
+impl Hosted for Repository {
+    const PREFIX: &'static str = "repository";
+    type Facts = ();
+
+    fn admit(state: &State, new: &Draft<'_, Self>) -> Result<()> {
+        let name = &new.spec.name;
+        if state
+            .tables
+            .repositories
+            .contains_key(&RepositoryId::from(name.as_str()))
+        {
+            return Err(conflict(format_args!("there is a repository `{name}`")));
+        }
+        if new.spec.keep == 0 {
+            return Err(invalid("a repository keeps one image at least"));
+        }
+        Ok(())
+    }
+
+    fn probe(_: &State, _: &Self::Id, _: &Entry<Self>) -> Probe<()> {
+        Probe::Usable(())
+    }
+
+    fn id(spec: &Self) -> Option<RepositoryId> {
+        Some(RepositoryId::from(spec.name.as_str()))
+    }
+}

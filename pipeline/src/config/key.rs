@@ -1,0 +1,104 @@
+//! The public key of whoever may log in: read from a file that the configuration names, or from where keys are.
+
+use std::path::{Path, PathBuf};
+
+use landfall_compute::PublicKey;
+
+use super::Bastion;
+use super::fault::Problem;
+
+/// Where a key is looked for that nobody has named, relative to the home directory.
+const USUAL: [&str; 2] = [".ssh/id_ed25519.pub", ".ssh/id_rsa.pub"];
+
+impl Bastion {
+    /// Reads the public key. A key that is named has to be there; of the usual ones, the first good one is taken.
+    pub(super) fn read_key(
+        &mut self,
+        directory: &Path,
+        home: Option<&Path>,
+        at: &str,
+    ) -> Option<Problem> {
+        let Some(key) = &self.key else {
+            let usual = USUAL.iter().filter_map(|file| Some(home?.join(file)));
+            self.public_key = usual
+                .filter_map(|file| std::fs::read_to_string(file).ok())
+                .find_map(|text| PublicKey::new(&text).ok());
+            return None;
+        };
+        let path = match (key.strip_prefix("~"), home) {
+            (Ok(inside), Some(home)) => home.join(inside),
+            (Ok(_), None) => {
+                return Some(
+                    Problem::new(at, "there is no home directory to put in the place of `~`")
+                        .hint("set HOME, or write the whole path"),
+                );
+            }
+            (Err(_), _) => directory.join(key).components().collect::<PathBuf>(),
+        };
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) => {
+                return Some(
+                    Problem::new(at, format_args!("cannot read {}: {error}", path.display()))
+                        .hint("`ssh-keygen -t ed25519` makes a key pair; name its `.pub` file"),
+                );
+            }
+        };
+        match PublicKey::new(&text) {
+            Ok(public_key) => {
+                self.public_key = Some(public_key);
+                None
+            }
+            Err(error) => Some(Problem::new(
+                at,
+                format_args!("{}: {error}", path.display()),
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA0aNjs3C9bK1kU0Y2m9fQv1mS3cB1v0yq9m3nJmYc4M";
+
+    fn read(key: Option<&str>, home: &Path) -> (Option<PublicKey>, Option<String>) {
+        let mut bastion = Bastion::new([]);
+        bastion.key = key.map(PathBuf::from);
+        let problem = bastion.read_key(&home.join("app"), Some(home), "network.bastion.key");
+        (bastion.public_key, problem.map(|problem| problem.message))
+    }
+
+    #[test]
+    fn the_usual_keys_are_looked_for_and_none_of_them_has_to_be_there() {
+        let home = tempfile::tempdir().unwrap();
+        assert_eq!(read(None, home.path()), (None, None));
+        std::fs::create_dir(home.path().join(".ssh")).unwrap();
+        std::fs::write(home.path().join(".ssh/id_rsa.pub"), KEY).unwrap();
+        assert_eq!(read(None, home.path()), (Some(KEY.parse().unwrap()), None));
+        // One that EC2 does not take is no reason to take none.
+        std::fs::write(home.path().join(".ssh/id_ed25519.pub"), "sk-x AAAA").unwrap();
+        assert_eq!(read(None, home.path()), (Some(KEY.parse().unwrap()), None));
+    }
+
+    #[test]
+    fn a_key_that_is_named_is_read_from_its_place_or_a_fault() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir(home.path().join("app")).unwrap();
+        std::fs::write(home.path().join("ana.pub"), format!("{KEY} ana")).unwrap();
+        std::fs::write(home.path().join("app/id"), "-----BEGIN PRIVATE KEY-----").unwrap();
+        let ana = Some(KEY.parse().unwrap());
+        assert_eq!(read(Some("~/ana.pub"), home.path()), (ana.clone(), None));
+        assert_eq!(read(Some("../ana.pub"), home.path()), (ana, None));
+        let (key, problem) = read(Some("id"), home.path());
+        let problem = problem.unwrap();
+        assert!(
+            key.is_none() && problem.contains("private key"),
+            "{problem}"
+        );
+        let (_, problem) = read(Some("~/bob.pub"), home.path());
+        assert!(problem.unwrap().contains("cannot read"));
+    }
+}
