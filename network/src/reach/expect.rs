@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::Ipv4Net;
-use landfall_provider::ResourceName;
+use landfall_provider::{Key, ResourceName};
 use serde::{Deserialize, Serialize};
 
 use super::flow::{End, Flow, FlowError};
@@ -20,6 +20,8 @@ pub struct Expectation {
     pub flow: Flow,
     /// `true`: all of it is to arrive. `false`: none of it.
     pub reachable: bool,
+    /// The gateway or endpoint that it has to pass on its way, if it is reachable and that matters.
+    pub through: Option<Key>,
     /// Why, as a sentence that begins in lower case.
     pub because: String,
 }
@@ -52,8 +54,15 @@ pub fn check(
         };
         // Most hold, and for those nobody wants to know the way.
         let verdict = reach_in(&index, &expectation.flow).and_then(|reach| {
-            let broken = reach != wanted;
-            broken.then(|| explain(&index, expectation)).transpose()
+            if reach != wanted {
+                return explain(&index, expectation).map(Some);
+            }
+            let Some(through) = &expectation.through else {
+                return Ok(None);
+            };
+            let verdict = trace_in(&index, &expectation.flow)?;
+            let passes = verdict.hops.iter().any(|hop| hop.at.key() == Some(through));
+            Ok((!passes && expectation.reachable).then_some(verdict))
         });
         match verdict {
             Ok(None) => {}
@@ -124,19 +133,19 @@ pub fn invariants(topology: &Topology, operators: &[Ipv4Net]) -> Vec<Expectation
 
 fn instances(topology: &Topology, list: &mut List) {
     let ports = service_ports(topology);
-    let services: BTreeSet<_> = topology.endpoints.values().map(|it| it.service).collect();
     for (name, service) in of_services(topology) {
         let instance = || End::Interface(name.to_owned());
         if !topology.nat_gateways.is_empty() {
             let flow = Flow::tcp(instance(), End::Internet, HTTPS.get());
             list.must(flow, "instances pull their image over the NAT gateway");
         }
-        for service in &services {
-            let flow = Flow::tcp(instance(), End::Service(*service), HTTPS.get());
-            list.must(
-                flow,
-                "instances reach the services that there are endpoints for",
-            );
+        for (key, endpoint) in &topology.endpoints {
+            list.expectations.push(Expectation {
+                flow: Flow::tcp(instance(), End::Service(endpoint.service), HTTPS.get()),
+                reachable: true,
+                through: Some(key.clone()),
+                because: "instances reach a service that has an endpoint through it".to_owned(),
+            });
         }
         for protocol in [Protocol::Tcp, Protocol::Udp] {
             let flow = Flow::all_ports(End::Internet, instance(), protocol);
@@ -221,6 +230,7 @@ impl List {
         self.expectations.push(Expectation {
             flow,
             reachable,
+            through: None,
             because: because.to_owned(),
         });
     }

@@ -137,6 +137,7 @@ fn declared(config: &Config, topology: &Topology) -> Vec<Expectation> {
                 all.push(Expectation {
                     flow: Flow::tcp(from.clone(), to, expectation.port.get()),
                     reachable: expectation.reachable,
+                    through: None,
                     because: "it is declared in landfall.toml".to_owned(),
                 });
             }

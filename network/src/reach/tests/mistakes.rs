@@ -4,7 +4,7 @@ use super::support::{balancer, interface, key, tcp, two_tier};
 use crate::reach::{
     Broken, Code, End, Flow, Peer, Reach, Role, Topology, check, invariants, trace,
 };
-use crate::{AclAction, AclEntry, Direction, NatMode, PortRange, Protocol};
+use crate::{AclAction, AclEntry, Direction, EndpointService, NatMode, PortRange, Protocol};
 
 /// The blueprint with ACLs that let everything through, as a VPC has them by default.
 fn open_acls() -> Topology {
@@ -157,4 +157,32 @@ fn of_what_should_not_arrive_the_ports_are_named_that_do() {
         found[0].verdict.flow.to_string(),
         "internet except 203.0.113.7/32 → bastion:5000-5001"
     );
+}
+
+#[test]
+fn a_service_that_has_an_endpoint_is_not_reached_over_nat() {
+    let mut topology = open_acls();
+    let endpoint = topology
+        .endpoints
+        .get_mut(&key("gateway-endpoint/s3"))
+        .unwrap();
+    endpoint.route_tables.remove(&key("route-table/private-b"));
+    let found = broken(&topology);
+    let flows: Vec<String> = found.iter().map(|it| it.verdict.flow.to_string()).collect();
+    assert_eq!(flows, ["api/2 → s3:443", "web/2 → s3:443"]);
+    assert_eq!(found[0].verdict.reach, Reach::All);
+}
+
+#[test]
+fn a_nat_gateway_does_not_carry_to_an_endpoint() {
+    let mut topology = open_acls();
+    let endpoint = topology
+        .endpoints
+        .get_mut(&key("gateway-endpoint/s3"))
+        .unwrap();
+    endpoint.route_tables = [key("route-table/public")].into();
+    let flow = tcp(interface("web/1"), End::Service(EndpointService::S3), 443);
+    let block = trace(&topology, &flow).unwrap().block.unwrap();
+    assert_eq!(block.code, Code::NoRouteToDestination);
+    assert_eq!(block.at.key().unwrap().to_string(), "route-table/public");
 }

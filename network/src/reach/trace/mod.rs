@@ -152,7 +152,7 @@ fn origins<'a>(index: &Index<'a>, end: &End) -> Result<Vec<Origin<'a>>, FlowErro
             if topology.cidr.contains(net) {
                 return Err(FlowError::NotOne(*net));
             }
-            let outside = Ranges::net(*net).and(&index.public);
+            let outside = hosts(index, *net);
             if outside.is_empty() {
                 return Err(FlowError::Nowhere(*net));
             }
@@ -195,10 +195,13 @@ fn goals<'a>(index: &Index<'a>, end: &End) -> Result<Vec<Goal<'a>>, FlowError> {
                 }]);
             }
             // Of `0.0.0.0/0`, the addresses that somebody may have; of a private block elsewhere, all.
-            let all = Ranges::net(*net).without(&Ranges::net(topology.cidr));
-            let public = all.and(&index.public);
-            let outside = if public.is_empty() { all } else { public };
-            vec![Goal::Outside(outside)]
+            let outside = hosts(index, *net);
+            let all = || Ranges::net(*net).without(&Ranges::net(topology.cidr));
+            vec![Goal::Outside(if outside.is_empty() {
+                all()
+            } else {
+                outside
+            })]
         }
         End::Interface(name) => {
             let (name, _) = topology
@@ -239,6 +242,17 @@ fn everybody(index: &Index<'_>, end: &End) -> Result<Ranges, FlowError> {
         return Err(FlowError::Nobody(end.clone()));
     }
     Ok(addresses)
+}
+
+/// The addresses of a block that hosts on the internet may have; where there are none, those of the VPC's own
+/// things and of services.
+fn hosts(index: &Index<'_>, net: ipnet::Ipv4Net) -> Ranges {
+    let net = Ranges::net(net);
+    let hosts = net.and(&index.internet);
+    if hosts.is_empty() {
+        return net.and(&index.public);
+    }
+    hosts
 }
 
 /// The interface that has this one address, private or public.
