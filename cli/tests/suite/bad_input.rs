@@ -85,6 +85,49 @@ fn zones_that_are_too_few_or_too_many() {
 }
 
 #[test]
+fn a_rule_that_refers_to_a_missing_group_names_the_nearest() {
+    let rule = "[[network.security-group.web.rule]]\nfrom = \"balancr\"\nports = 8000";
+    refused(
+        &file("", "", rule),
+        "7:9",
+        &["`balancr`", "did you mean `balancer`?"],
+    );
+    let group = "[network.security-group.wep]\nderive = false";
+    refused(
+        &file("", "", group),
+        "6:25",
+        &["`wep`", "did you mean `web`?"],
+    );
+}
+
+#[test]
+fn an_expectation_of_somebody_who_is_not_there() {
+    let expect = "[[network.expect]]\nfrom = \"internet\"\nto = \"wbe\"\nport = 8000";
+    refused(
+        &file("", "", expect),
+        "8:7",
+        &["`wbe`", "did you mean `web`?"],
+    );
+    let expect = "[[network.expect]]\nfrom = \"1.2.3\"\nto = \"web\"\nport = 8000";
+    refused(&file("", "", expect), "7:9", &["`1.2.3`", "IPv4"]);
+}
+
+#[test]
+fn an_expectation_that_does_not_hold_is_refused_before_anything_is_made() {
+    let expect = "[[network.expect]]\nfrom = \"web\"\nto = \"internet\"\nport = 25";
+    let project = Project::new(&file("", "", expect));
+    for command in ["plan", "deploy"] {
+        project.landfall(&[command]).ended_with(2).saying(&[
+            "web/1 has to reach internet on port 25",
+            "ENI_SG_RULES_MISMATCH",
+            "[[network.security-group.web.rule]]",
+            "nothing was changed",
+        ]);
+    }
+    assert!(!project.runtime_dir().exists(), "no cloud was started");
+}
+
+#[test]
 fn several_faults_are_told_at_once() {
     let project = Project::new("stack = \"Shop\"\n[service.web]\nport = 0\n[network]\nzones = 9\n");
     project.landfall(&["deploy"]).ended_with(2).saying(&[

@@ -9,7 +9,11 @@ mod deploy;
 #[cfg(target_os = "linux")]
 mod engines;
 #[cfg(target_os = "linux")]
+mod explain;
+#[cfg(target_os = "linux")]
 mod interruption;
+#[cfg(target_os = "linux")]
+mod mistakes;
 #[cfg(target_os = "linux")]
 mod plan;
 mod support;
