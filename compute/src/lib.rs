@@ -4,6 +4,7 @@
 //! Each kind stands in a file of its own. Nothing here talks to a cloud.
 
 mod autoscaling_group;
+pub mod boot;
 mod instance;
 mod instance_profile;
 mod key_pair;

@@ -41,6 +41,13 @@ const NEEDS: &[Need] = &[
         maker: None,
     },
     Need {
+        prefix: "needs_shellcheck_",
+        programs: &["shellcheck"],
+        packages: "shellcheck",
+        root: false,
+        maker: None,
+    },
+    Need {
         prefix: "needs_nft_",
         programs: &["nft"],
         packages: "nftables",

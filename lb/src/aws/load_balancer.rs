@@ -8,9 +8,7 @@ use landfall_aws::{
     Aws, Owner, all_known, created_or_found, during, if_there, input, known, lacks, short_name,
     until_visible,
 };
-use landfall_provider::{
-    ErrorKind, Key, Live, LoadBalancerId, Probe, Provider, Result, StackName,
-};
+use landfall_provider::{ErrorKind, Key, Live, LoadBalancerId, Probe, Provider, Result, StackName};
 
 use super::survey::survey;
 use super::{Attributes, LONGEST, PROTECTED, client, tags};

@@ -1,0 +1,116 @@
+//! The user data of an instance at AWS: the script that starts its container, rendered from the workload.
+//!
+//! **Invariant:** the workload can be read back from the script ([`read`]), for there is no state but what the
+//! cloud holds. No secret's value is in it: whoever may describe an instance can read its user data.
+//!
+//! An instance without a workload has no user data. The script is for Amazon Linux 2023; any other Linux with
+//! cloud-init, bash, curl, the AWS CLI and Docker or Podman will do. The engine restarts the container by its own
+//! policy, rather than a systemd unit doing so around `docker run`: the policy comes back after a reboot as well, and
+//! is the same with every init system, in a test on an engine of its own as on an instance.
+
+use std::fmt::Write as _;
+
+use landfall_provider::{Error, ErrorKind, Result};
+
+use crate::Workload;
+
+/// The most bytes of user data that EC2 takes, before it is encoded:
+/// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-add-user-data.html>.
+pub const LONGEST: usize = 16 * 1024;
+
+/// What begins the line that holds the workload.
+const MARK: &str = "# landfall-workload: ";
+
+/// What is the same for every workload.
+const SCRIPT: &str = include_str!("boot/script.sh");
+
+/// What an instance in this region is told to run.
+///
+/// # Errors
+/// When the image's id is not known yet, when a value cannot be in an environment, and when the script would be longer than [`LONGEST`]: then the
+/// environment is too large.
+pub fn user_data(region: &str, workload: &Workload) -> Result<String> {
+    let image = workload.image.resolved()?.as_ref();
+    if let Some((name, _)) = workload.env.iter().find(|(_, value)| value.contains('\0')) {
+        return Err(Error::new(
+            ErrorKind::Invalid,
+            format_args!("{name}: an environment variable cannot hold a zero character"),
+        ));
+    }
+    let json = serde_json::to_string(workload).map_err(|error| {
+        Error::new(ErrorKind::Invalid, "the workload does not go into JSON").caused_by(error)
+    })?;
+    let log_group = workload.logs.as_ref().map_or("", |group| group.as_str());
+    let mut script = format!("#!/bin/bash\n{MARK}{json}\n\n");
+    for (name, value) in [
+        ("image", image),
+        ("port", &workload.port.to_string()),
+        ("region", region),
+        ("registry_region", registry_region(image).unwrap_or(region)),
+        ("log_group", log_group),
+    ] {
+        assign(&mut script, name, &quoted(value));
+    }
+    let environment = workload
+        .env
+        .iter()
+        .map(|(name, value)| format!("--env {}", quoted(&format!("{name}={value}"))));
+    // Whatever looks like shell in a value is not meant so.
+    script.push_str("# shellcheck disable=SC1003,SC2016\n");
+    assign(&mut script, "environment", &list(environment));
+    let secrets = workload.secrets.iter().map(|(name, reference)| {
+        let parts = [
+            name.as_str(),
+            reference.store().word(),
+            reference.name(),
+            reference.key().unwrap_or_default(),
+        ];
+        parts.map(quoted).join(" ")
+    });
+    assign(&mut script, "secrets", &list(secrets));
+    script.push_str(SCRIPT);
+    if script.len() > LONGEST {
+        let size = script.len();
+        return Err(Error::new(
+            ErrorKind::Limit,
+            format_args!("the user data would have {size} bytes, and EC2 takes {LONGEST}"),
+        )
+        .hint("put less into `env`, such as the name of a file in the image or of a parameter"));
+    }
+    Ok(script)
+}
+
+/// The workload in a user data; `None` when it is not one of [`user_data`].
+#[must_use]
+pub fn read(user_data: &str) -> Option<Workload> {
+    let json = user_data.lines().find_map(|line| line.strip_prefix(MARK))?;
+    serde_json::from_str(json).ok()
+}
+
+/// The region of a registry in ECR, which may be another one than the instance's.
+fn registry_region(image: &str) -> Option<&str> {
+    let (_, rest) = image.split_once('/')?.0.split_once(".dkr.ecr.")?;
+    Some(rest.split_once('.')?.0)
+}
+
+fn assign(script: &mut String, name: &str, value: &str) {
+    writeln!(script, "{name}={value}").expect("a string can be written to");
+}
+
+/// An array, an element or a group of elements a line.
+fn list(elements: impl Iterator<Item = String>) -> String {
+    let lines: String = elements.map(|element| format!("  {element}\n")).collect();
+    if lines.is_empty() {
+        "()".to_owned()
+    } else {
+        format!("(\n{lines})")
+    }
+}
+
+/// Any text as one word for the shell: in single quotes nothing but the quote itself means anything.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests;
