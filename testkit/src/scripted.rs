@@ -76,7 +76,9 @@ impl Builder {
             .worker_threads(1)
             .enable_all()
             .build()?;
-        let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
+        // Not by the runtime: a test may be in another one, where nothing may block on this.
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let upstream = self.upstream.map(|address| Upstream {
             address,
@@ -95,6 +97,8 @@ impl Builder {
             .name("scripted-aws".into())
             .spawn(move || {
                 runtime.block_on(async {
+                    let listener = TcpListener::from_std(listener)
+                        .expect("a listener that does not block is taken");
                     tokio::select! {
                         () = serve(listener, serving) => {}
                         _ = stopped => {}
