@@ -14,6 +14,7 @@ mod checks;
 mod code;
 mod flight;
 mod inputs;
+mod memory;
 mod name;
 mod once;
 mod outcome;

@@ -15,6 +15,7 @@ use landfall_provider::{Error, ErrorKind, Result};
 
 use crate::call::during;
 use crate::checks::Check;
+use crate::memory::Memory;
 
 /// How often a call is tried in all where nothing else is said (AWS_MAX_ATTEMPTS, or the profile): a deploy makes
 /// a hundred calls at once, and new accounts are throttled early.
@@ -72,6 +73,7 @@ struct Session {
     identity: Identity,
     clients: Mutex<HashMap<TypeId, Box<dyn Any + Send + Sync>>>,
     checks: Vec<Box<dyn Check>>,
+    memory: Mutex<Memory>,
 }
 
 /// Who the credentials belong to.
@@ -127,6 +129,7 @@ impl Aws {
             identity,
             clients: Mutex::default(),
             checks,
+            memory: Mutex::default(),
         })))
     }
 
@@ -164,6 +167,10 @@ impl Aws {
             .downcast_ref::<C>()
             .expect("what stands under a type's id is of that type")
             .clone()
+    }
+
+    pub(crate) fn locked_memory(&self) -> &Mutex<Memory> {
+        &self.0.memory
     }
 
     pub(crate) fn checks(&self) -> &[Box<dyn Check>] {
