@@ -5,6 +5,8 @@
 //! add a whole network to a stack, out of one address block and the ports that are to be open.
 
 mod acls;
+#[cfg(feature = "aws")]
+pub mod aws;
 mod blueprint;
 mod elastic_ip;
 mod gateway_endpoint;

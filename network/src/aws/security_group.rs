@@ -1,0 +1,163 @@
+//! A security group on AWS, without the rule that AWS adds to a new one.
+
+use async_trait::async_trait;
+use aws_sdk_ec2::types::{IpPermission, IpRange, ResourceType};
+use landfall_aws::{Aws, during, input, known, short_name, until_visible};
+use landfall_provider::{
+    ErrorKind, Key, Live, Probe, Provider, Result, SecurityGroupId, StackName,
+};
+
+use super::security_group_rules::{revoke, rules_id, rules_of};
+use super::{
+    Described, Which, earlier, ec2, given, gone, half_made, interfaces, list, name_in, probe, tags,
+};
+use crate::{Direction, SecurityGroup, SecurityGroupRules};
+
+/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateSecurityGroup.html>
+const LONGEST_NAME: usize = 255;
+
+#[async_trait]
+impl Described for SecurityGroup {
+    async fn find(aws: &Aws, which: Which) -> Result<Vec<Live<Self>>> {
+        let groups: Vec<_> = ec2(aws)
+            .describe_security_groups()
+            .set_filters(which.filters())
+            .set_group_ids(which.ids())
+            .into_paginator()
+            .items()
+            .send()
+            .try_collect()
+            .await
+            .map_err(during("ec2:DescribeSecurityGroups"))?;
+        let mut found = Vec::new();
+        for group in groups {
+            let Some(name) = name_in(group.tags()) else {
+                continue;
+            };
+            found.push(Live {
+                id: given(group.group_id.clone(), "a security group's id")?.into(),
+                name,
+                spec: Self {
+                    vpc: input(given(group.vpc_id(), "a security group's VPC")?),
+                    description: group.description.unwrap_or_default(),
+                },
+                state: Probe::Usable(()),
+            });
+        }
+        Ok(found)
+    }
+}
+
+#[async_trait]
+impl Provider<SecurityGroup> for Aws {
+    async fn list(&self, stack: &StackName) -> Result<Vec<Live<SecurityGroup>>> {
+        list(self, stack).await
+    }
+
+    async fn create(
+        &self,
+        stack: &StackName,
+        key: &Key,
+        want: &SecurityGroup,
+    ) -> Result<SecurityGroupId> {
+        let id = match earlier(self, stack, key, want).await? {
+            Some(live) => {
+                take_undescribed(self, &live.id).await?;
+                live.id
+            }
+            None => {
+                let id = make(self, stack, key, want).await?;
+                take_initial(self, &id).await.map_err(half_made(&id))?;
+                // Whoever gives it its rules need not look for any.
+                self.seen::<SecurityGroupRules>(&rules_id(id.as_ref()), Probe::Absent);
+                id
+            }
+        };
+        self.seen::<SecurityGroup>(&id, Probe::Usable(()));
+        Ok(id)
+    }
+
+    async fn update(&self, _: &Live<SecurityGroup>, _: &SecurityGroup) -> Result<()> {
+        // Both fields force a replacement.
+        Ok(())
+    }
+
+    async fn probe(&self, id: &SecurityGroupId) -> Result<Probe<()>> {
+        probe::<SecurityGroup>(self, id).await
+    }
+
+    async fn delete(&self, live: &Live<SecurityGroup>) -> Result<()> {
+        let outcome = ec2(self)
+            .delete_security_group()
+            .group_id(live.id.as_ref())
+            .send()
+            .await
+            .map_err(during("ec2:DeleteSecurityGroup"));
+        let outcome = outcome.map(|_| ());
+        let outcome = interfaces::explain(self, "group-id", live.id.as_ref(), outcome).await;
+        gone::<SecurityGroup>(self, &live.id, outcome)
+    }
+}
+
+async fn make(
+    aws: &Aws,
+    stack: &StackName,
+    key: &Key,
+    want: &SecurityGroup,
+) -> Result<SecurityGroupId> {
+    // Unique in its VPC, so a successor with another description has another name.
+    let mut name = short_name(LONGEST_NAME, stack, key, &want.description);
+    if name.starts_with("sg-") {
+        // Reserved for ids.
+        name.insert(0, '_');
+    }
+    let made = ec2(aws)
+        .create_security_group()
+        .group_name(name)
+        .description(&want.description)
+        .vpc_id(known(&want.vpc)?)
+        .tag_specifications(tags(ResourceType::SecurityGroup, stack, &key.name))
+        .send()
+        .await
+        .map_err(during("ec2:CreateSecurityGroup"))
+        .map_err(until_visible)?;
+    Ok(given(made.group_id, "the new security group's id")?.into())
+}
+
+/// A new group lets everything out.
+///
+/// <https://docs.aws.amazon.com/vpc/latest/userguide/security-group-rules.html>
+async fn take_initial(aws: &Aws, id: &SecurityGroupId) -> Result<()> {
+    let anywhere = IpRange::builder().cidr_ip("0.0.0.0/0").build();
+    let outcome = ec2(aws)
+        .revoke_security_group_egress()
+        .group_id(id.as_ref())
+        .ip_permissions(
+            IpPermission::builder()
+                .ip_protocol("-1")
+                .ip_ranges(anywhere)
+                .build(),
+        )
+        .send()
+        .await
+        .map_err(during("ec2:RevokeSecurityGroupEgress"));
+    match outcome {
+        // A call before, whose answer was lost, has done it; or the group itself is not visible yet.
+        Err(error) if error.kind() == ErrorKind::NotFound => take_undescribed(aws, id).await,
+        outcome => outcome.map(|_| ()),
+    }
+}
+
+/// The same for a group that may have rules of its stack by now: of those that let everything out, AWS's own is
+/// the one that nobody described.
+async fn take_undescribed(aws: &Aws, id: &SecurityGroupId) -> Result<()> {
+    let rules = rules_of(aws, [id.as_ref()]).await?;
+    let initial = rules
+        .into_iter()
+        .filter(|rule| rule.is_egress() == Some(true) && rule.ip_protocol() == Some("-1"))
+        .filter(|rule| rule.tags().is_empty())
+        .filter(|rule| rule.description().unwrap_or_default().is_empty())
+        .filter_map(|rule| rule.security_group_rule_id)
+        .collect();
+    revoke(aws, id.as_ref(), Direction::Egress, initial).await
+}

@@ -1,0 +1,433 @@
+//! The rules of a security group on AWS: found by their tags, changed by their own ids.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use aws_sdk_ec2::types::{
+    Filter, IpPermission, IpRange, ResourceType, SecurityGroupRule as DescribedRule,
+    SecurityGroupRuleRequest, SecurityGroupRuleUpdate, TagSpecification, UserIdGroupPair,
+};
+use landfall_aws::{Aws, during, input, known};
+use landfall_provider::{
+    Error, ErrorKind, Key, Live, Probe, Provider, ResourceName, Result, SecurityGroupRulesId,
+    StackName,
+};
+
+use super::traffic::{has_ports, ports, protocol, protocol_name};
+use super::{ec2, filter, gone, half_made, is_outdated, name_in, of_stack, tags};
+use crate::{Direction, Peer, SecurityGroupRules, SecurityRule};
+
+/// The id of a group's rules: a group has one set of them.
+pub(super) fn rules_id(group: &str) -> SecurityGroupRulesId {
+    format!("{group}{SUFFIX}").into()
+}
+
+const SUFFIX: &str = "/rules";
+
+fn group_of(id: &SecurityGroupRulesId) -> Result<&str> {
+    id.as_ref().strip_suffix(SUFFIX).ok_or_else(|| {
+        Error::new(
+            ErrorKind::Invalid,
+            format_args!("{id} is not the id of a security group's rules"),
+        )
+    })
+}
+
+async fn describe(aws: &Aws, by: Filter) -> Result<Vec<DescribedRule>> {
+    ec2(aws)
+        .describe_security_group_rules()
+        .filters(by)
+        .into_paginator()
+        .items()
+        .send()
+        .try_collect()
+        .await
+        .map_err(during("ec2:DescribeSecurityGroupRules"))
+}
+
+/// Every rule of these groups, whoever has made it.
+pub(super) async fn rules_of(
+    aws: &Aws,
+    groups: impl IntoIterator<Item = &str>,
+) -> Result<Vec<DescribedRule>> {
+    describe(aws, filter("group-id", groups)).await
+}
+
+/// The rules of these groups that a spec can say, with whatever they are for.
+///
+/// Rules have ids, by which they are changed, in one call, and in another one they stand with their groups.
+async fn specs_of(
+    aws: &Aws,
+    groups: impl IntoIterator<Item = &str>,
+) -> Result<BTreeMap<String, Vec<SecurityRule>>> {
+    let groups: Vec<_> = ec2(aws)
+        .describe_security_groups()
+        .filters(filter("group-id", groups))
+        .into_paginator()
+        .items()
+        .send()
+        .try_collect()
+        .await
+        .map_err(during("ec2:DescribeSecurityGroups"))?;
+    let specs = groups.into_iter().filter_map(|group| {
+        let ingress = group
+            .ip_permissions()
+            .iter()
+            .flat_map(|one| spec(Direction::Ingress, one));
+        let egress = group
+            .ip_permissions_egress()
+            .iter()
+            .flat_map(|one| spec(Direction::Egress, one));
+        let rules = ingress.chain(egress).collect();
+        Some((group.group_id?, rules))
+    });
+    Ok(specs.collect())
+}
+
+/// A permission may be several rules. No spec can say IPv6 and prefix lists.
+fn spec(direction: Direction, permission: &IpPermission) -> Vec<SecurityRule> {
+    let Some(protocol) = permission.ip_protocol().and_then(protocol) else {
+        return Vec::new();
+    };
+    let rule = |peer, description: Option<&str>| SecurityRule {
+        direction,
+        protocol,
+        ports: ports(protocol, permission.from_port(), permission.to_port()),
+        peer,
+        description: description.unwrap_or_default().to_owned(),
+    };
+    let by_address = permission.ip_ranges().iter().filter_map(|range| {
+        let cidr = range.cidr_ip()?.parse().ok()?;
+        Some(rule(Peer::Cidr(cidr), range.description()))
+    });
+    let by_group = permission.user_id_group_pairs().iter().filter_map(|pair| {
+        let group = input(pair.group_id()?);
+        Some(rule(Peer::Group(group), pair.description()))
+    });
+    by_address.chain(by_group).collect()
+}
+
+/// What a rule lets through, without what it is for; `None` for one that no spec can say.
+fn reach_of(rule: &DescribedRule) -> Option<SecurityRule> {
+    let protocol = protocol(rule.ip_protocol()?)?;
+    let group = rule
+        .referenced_group_info()
+        .and_then(|group| group.group_id());
+    Some(SecurityRule {
+        direction: if rule.is_egress()? {
+            Direction::Egress
+        } else {
+            Direction::Ingress
+        },
+        protocol,
+        ports: ports(protocol, rule.from_port(), rule.to_port()),
+        peer: match (group, rule.cidr_ipv4()) {
+            (Some(group), _) => Peer::Group(input(group)),
+            (None, Some(cidr)) => Peer::Cidr(cidr.parse().ok()?),
+            (None, None) => return None,
+        },
+        description: String::new(),
+    })
+}
+
+#[async_trait]
+impl Provider<SecurityGroupRules> for Aws {
+    async fn list(&self, stack: &StackName) -> Result<Vec<Live<SecurityGroupRules>>> {
+        // Which groups have rules of this stack, and then all rules of those: one that somebody has added by hand
+        // has no tags, and must be seen.
+        let owned = describe(self, of_stack(stack)).await?;
+        let mut names: BTreeMap<String, ResourceName> = BTreeMap::new();
+        for rule in &owned {
+            if let (Some(group), Some(name)) = (rule.group_id(), name_in(rule.tags())) {
+                names.entry(group.to_owned()).or_insert(name);
+            }
+        }
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let found = specs_of(self, names.keys().map(String::as_str)).await?;
+        Ok(found
+            .into_iter()
+            .filter_map(|(group, rules)| {
+                Some(Live {
+                    id: rules_id(&group),
+                    name: names.get(&group)?.clone(),
+                    spec: SecurityGroupRules {
+                        group: input(group),
+                        rules,
+                    },
+                    state: Probe::Usable(()),
+                })
+            })
+            .collect())
+    }
+
+    async fn create(
+        &self,
+        stack: &StackName,
+        key: &Key,
+        want: &SecurityGroupRules,
+    ) -> Result<SecurityGroupRulesId> {
+        let group = known(&want.group)?;
+        let id = rules_id(group);
+        let owner = tags(ResourceType::SecurityGroupRule, stack, &key.name);
+        let have = match self.first_look::<SecurityGroupRules>(&id) {
+            Some(Probe::Absent) => Vec::new(),
+            _ => spec_of(self, group).await?,
+        };
+        bring(self, group, &have, want, &owner)
+            .await
+            .map_err(half_made(&id))?;
+        self.seen::<SecurityGroupRules>(&id, Probe::Usable(()));
+        Ok(id)
+    }
+
+    async fn update(
+        &self,
+        live: &Live<SecurityGroupRules>,
+        want: &SecurityGroupRules,
+    ) -> Result<()> {
+        let group = known(&want.group)?;
+        let owner = owner_of(self, group).await?;
+        bring(self, group, &live.spec.rules, want, &owner).await?;
+        self.seen::<SecurityGroupRules>(&live.id, Probe::Usable(()));
+        Ok(())
+    }
+
+    async fn probe(&self, id: &SecurityGroupRulesId) -> Result<Probe<()>> {
+        if let Some(state) = self.first_look::<SecurityGroupRules>(id) {
+            return Ok(state);
+        }
+        let group = group_of(id)?;
+        match rules_of(self, [group]).await {
+            Ok(rules) if !rules.is_empty() => Ok(Probe::Usable(())),
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(Probe::Absent),
+        }
+    }
+
+    async fn delete(&self, live: &Live<SecurityGroupRules>) -> Result<()> {
+        let group = group_of(&live.id)?;
+        let outcome = remove(self, group, |_| false).await;
+        gone::<SecurityGroupRules>(self, &live.id, outcome)
+    }
+}
+
+async fn spec_of(aws: &Aws, group: &str) -> Result<Vec<SecurityRule>> {
+    let mut found = specs_of(aws, [group]).await?;
+    Ok(found.remove(group).unwrap_or_default())
+}
+
+/// The tags that a group's rules carry: new ones get the same.
+async fn owner_of(aws: &Aws, group: &str) -> Result<TagSpecification> {
+    let rules = rules_of(aws, [group]).await?;
+    let tagged = rules
+        .into_iter()
+        .find(|rule| name_in(rule.tags()).is_some());
+    Ok(TagSpecification::builder()
+        .resource_type(ResourceType::SecurityGroupRule)
+        .set_tags(tagged.and_then(|rule| rule.tags))
+        .build())
+}
+
+/// Makes the difference: what is new is let through before what is old is not any more.
+async fn bring(
+    aws: &Aws,
+    group: &str,
+    have: &[SecurityRule],
+    want: &SecurityGroupRules,
+    owner: &TagSpecification,
+) -> Result<()> {
+    match add(aws, group, have, want, owner).await {
+        Err(error) if is_outdated(&error) => {
+            let now = spec_of(aws, group).await?;
+            add(aws, group, &now, want, owner).await?;
+        }
+        outcome => outcome?,
+    }
+    let wanted: Vec<SecurityRule> = want.rules.iter().map(reach).collect();
+    if have.iter().any(|rule| !wanted.contains(&reach(rule))) {
+        remove(aws, group, |rule| wanted.contains(rule)).await?;
+    }
+    Ok(())
+}
+
+/// What AWS takes for one rule: two of the same reach cannot stand side by side, whatever they are for.
+fn reach(rule: &SecurityRule) -> SecurityRule {
+    SecurityRule {
+        description: String::new(),
+        ..rule.clone()
+    }
+}
+
+async fn add(
+    aws: &Aws,
+    group: &str,
+    have: &[SecurityRule],
+    want: &SecurityGroupRules,
+    owner: &TagSpecification,
+) -> Result<()> {
+    let mut other_words = Vec::new();
+    let (mut ingress, mut egress) = (Vec::new(), Vec::new());
+    for wanted in &want.rules {
+        match have.iter().find(|have| reach(have) == reach(wanted)) {
+            Some(have) if have == wanted => {}
+            Some(_) => other_words.push(wanted),
+            None if wanted.direction == Direction::Ingress => ingress.push(permission(wanted)?),
+            None => egress.push(permission(wanted)?),
+        }
+    }
+    if !other_words.is_empty() {
+        describe_anew(aws, group, &other_words).await?;
+    }
+    if !ingress.is_empty() {
+        ec2(aws)
+            .authorize_security_group_ingress()
+            .group_id(group)
+            .set_ip_permissions(Some(ingress))
+            .tag_specifications(owner.clone())
+            .send()
+            .await
+            .map_err(during("ec2:AuthorizeSecurityGroupIngress"))?;
+    }
+    if !egress.is_empty() {
+        ec2(aws)
+            .authorize_security_group_egress()
+            .group_id(group)
+            .set_ip_permissions(Some(egress))
+            .tag_specifications(owner.clone())
+            .send()
+            .await
+            .map_err(during("ec2:AuthorizeSecurityGroupEgress"))?;
+    }
+    Ok(())
+}
+
+/// Gives rules other descriptions, by their ids.
+async fn describe_anew(aws: &Aws, group: &str, rules: &[&SecurityRule]) -> Result<()> {
+    let have = rules_of(aws, [group]).await?;
+    let mut updates = Vec::new();
+    for wanted in rules {
+        let same = have
+            .iter()
+            .find(|have| reach_of(have).is_some_and(|have| have == reach(wanted)));
+        if let Some(same) = same {
+            updates.push(
+                SecurityGroupRuleUpdate::builder()
+                    .set_security_group_rule_id(same.security_group_rule_id.clone())
+                    .security_group_rule(request(wanted)?)
+                    .build(),
+            );
+        }
+    }
+    ec2(aws)
+        .modify_security_group_rules()
+        .group_id(group)
+        .set_security_group_rules(Some(updates))
+        .send()
+        .await
+        .map_err(during("ec2:ModifySecurityGroupRules"))?;
+    Ok(())
+}
+
+/// Takes away every rule that is not to stay, also those that no spec can say.
+async fn remove(
+    aws: &Aws,
+    group: &str,
+    stays: impl Fn(&SecurityRule) -> bool + Send,
+) -> Result<()> {
+    let (mut ingress, mut egress) = (Vec::new(), Vec::new());
+    for rule in rules_of(aws, [group]).await? {
+        if !reach_of(&rule).is_some_and(|rule| stays(&rule)) {
+            let list = if rule.is_egress() == Some(true) {
+                &mut egress
+            } else {
+                &mut ingress
+            };
+            list.extend(rule.security_group_rule_id);
+        }
+    }
+    revoke(aws, group, Direction::Ingress, ingress).await?;
+    revoke(aws, group, Direction::Egress, egress).await
+}
+
+/// Revokes rules by their ids; nothing for none. One that is gone already is no failure.
+pub(super) async fn revoke(
+    aws: &Aws,
+    group: &str,
+    direction: Direction,
+    rules: Vec<String>,
+) -> Result<()> {
+    if rules.is_empty() {
+        return Ok(());
+    }
+    let outcome = match direction {
+        Direction::Ingress => ec2(aws)
+            .revoke_security_group_ingress()
+            .group_id(group)
+            .set_security_group_rule_ids(Some(rules))
+            .send()
+            .await
+            .map(|_| ())
+            .map_err(during("ec2:RevokeSecurityGroupIngress")),
+        Direction::Egress => ec2(aws)
+            .revoke_security_group_egress()
+            .group_id(group)
+            .set_security_group_rule_ids(Some(rules))
+            .send()
+            .await
+            .map(|_| ())
+            .map_err(during("ec2:RevokeSecurityGroupEgress")),
+    };
+    match outcome {
+        // A call before, whose answer was lost, has done it.
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The ports of a rule as AWS has them: -1 where there are none.
+fn range(rule: &SecurityRule) -> (i32, i32) {
+    if has_ports(rule.protocol) {
+        (rule.ports.from.into(), rule.ports.to.into())
+    } else {
+        (-1, -1)
+    }
+}
+
+fn permission(rule: &SecurityRule) -> Result<IpPermission> {
+    let (from, to) = range(rule);
+    let permission = IpPermission::builder()
+        .ip_protocol(protocol_name(rule.protocol))
+        .from_port(from)
+        .to_port(to);
+    Ok(match &rule.peer {
+        Peer::Cidr(cidr) => permission.ip_ranges(
+            IpRange::builder()
+                .cidr_ip(cidr.to_string())
+                .description(&rule.description)
+                .build(),
+        ),
+        Peer::Group(id) => permission.user_id_group_pairs(
+            UserIdGroupPair::builder()
+                .group_id(known(id)?)
+                .description(&rule.description)
+                .build(),
+        ),
+    }
+    .build())
+}
+
+fn request(rule: &SecurityRule) -> Result<SecurityGroupRuleRequest> {
+    let (from, to) = range(rule);
+    let request = SecurityGroupRuleRequest::builder()
+        .ip_protocol(protocol_name(rule.protocol))
+        .from_port(from)
+        .to_port(to)
+        .description(&rule.description);
+    Ok(match &rule.peer {
+        Peer::Cidr(cidr) => request.cidr_ipv4(cidr.to_string()),
+        Peer::Group(id) => request.referenced_group_id(known(id)?),
+    }
+    .build())
+}

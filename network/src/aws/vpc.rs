@@ -1,0 +1,173 @@
+//! A VPC on AWS, with names for its hosts and a default security group that lets nothing through.
+
+use async_trait::async_trait;
+use aws_sdk_ec2::types::{AttributeBooleanValue, ResourceType, Tag, VpcState};
+use landfall_aws::{Aws, during, until_visible};
+use landfall_provider::{Key, Live, Probe, Provider, Result, StackName, VpcId};
+
+use super::{
+    Described, Which, cidr, earlier, ec2, filter, given, gone, half_made, interfaces, list,
+    name_in, probe, tag, tags,
+};
+use crate::Vpc;
+
+/// Carried from the creation until all settings are made: nothing refers to a VPC that has it.
+const UNFINISHED: &str = "landfall:unfinished";
+
+#[async_trait]
+impl Described for Vpc {
+    async fn find(aws: &Aws, which: Which) -> Result<Vec<Live<Self>>> {
+        let vpcs: Vec<_> = ec2(aws)
+            .describe_vpcs()
+            .set_filters(which.filters())
+            .set_vpc_ids(which.ids())
+            .into_paginator()
+            .items()
+            .send()
+            .try_collect()
+            .await
+            .map_err(during("ec2:DescribeVpcs"))?;
+        let mut found = Vec::new();
+        for vpc in vpcs {
+            let Some(name) = name_in(vpc.tags()) else {
+                continue;
+            };
+            let unfinished = vpc.tags().iter().any(|tag| tag.key() == Some(UNFINISHED));
+            found.push(Live {
+                id: VpcId::from(given(vpc.vpc_id.clone(), "a VPC's id")?),
+                name,
+                spec: Self {
+                    cidr: cidr(vpc.cidr_block())?,
+                },
+                state: match vpc.state() {
+                    Some(VpcState::Pending) => Probe::Pending("pending".to_owned()),
+                    _ if unfinished => {
+                        Probe::Failed("it was interrupted before its settings were made".to_owned())
+                    }
+                    _ => Probe::Usable(()),
+                },
+            });
+        }
+        Ok(found)
+    }
+}
+
+#[async_trait]
+impl Provider<Vpc> for Aws {
+    async fn list(&self, stack: &StackName) -> Result<Vec<Live<Vpc>>> {
+        list(self, stack).await
+    }
+
+    async fn create(&self, stack: &StackName, key: &Key, want: &Vpc) -> Result<VpcId> {
+        let id = match earlier(self, stack, key, want).await? {
+            Some(live) if matches!(live.state, Probe::Failed(_)) => live.id,
+            Some(live) => return Ok(live.id),
+            None => make(self, stack, key, want).await?,
+        };
+        finish(self, &id).await.map_err(half_made(&id))?;
+        Ok(id)
+    }
+
+    async fn update(&self, _: &Live<Vpc>, _: &Vpc) -> Result<()> {
+        // Its only field forces a replacement.
+        Ok(())
+    }
+
+    async fn probe(&self, id: &VpcId) -> Result<Probe<()>> {
+        probe::<Vpc>(self, id).await
+    }
+
+    async fn delete(&self, live: &Live<Vpc>) -> Result<()> {
+        let outcome = ec2(self)
+            .delete_vpc()
+            .vpc_id(live.id.as_ref())
+            .send()
+            .await
+            .map_err(during("ec2:DeleteVpc"));
+        let outcome = outcome.map(|_| ());
+        let outcome = interfaces::explain(self, "vpc-id", live.id.as_ref(), outcome).await;
+        gone::<Vpc>(self, &live.id, outcome)
+    }
+}
+
+async fn make(aws: &Aws, stack: &StackName, key: &Key, want: &Vpc) -> Result<VpcId> {
+    let mut tags = tags(ResourceType::Vpc, stack, &key.name);
+    tags.tags
+        .get_or_insert_default()
+        .push(tag(UNFINISHED, "true"));
+    let made = ec2(aws)
+        .create_vpc()
+        .cidr_block(want.cidr.to_string())
+        .tag_specifications(tags)
+        .send()
+        .await
+        .map_err(during("ec2:CreateVpc"))
+        .map_err(until_visible)?;
+    let id = made.vpc.and_then(|vpc| vpc.vpc_id);
+    Ok(given(id, "the new VPC's id")?.into())
+}
+
+async fn finish(aws: &Aws, id: &VpcId) -> Result<()> {
+    name_hosts(aws, id).await?;
+    close_default_group(aws, id).await?;
+    ec2(aws)
+        .delete_tags()
+        .resources(id.as_ref())
+        .tags(Tag::builder().key(UNFINISHED).build())
+        .send()
+        .await
+        .map_err(during("ec2:DeleteTags"))?;
+    Ok(())
+}
+
+/// Resolution is on from the start, names are not.
+///
+/// <https://docs.aws.amazon.com/vpc/latest/userguide/AmazonDNS-concepts.html>
+async fn name_hosts(aws: &Aws, id: &VpcId) -> Result<()> {
+    let on = AttributeBooleanValue::builder().value(true).build();
+    ec2(aws)
+        .modify_vpc_attribute()
+        .vpc_id(id.as_ref())
+        .enable_dns_hostnames(on)
+        .send()
+        .await
+        .map_err(during("ec2:ModifyVpcAttribute"))?;
+    Ok(())
+}
+
+/// Whatever is started without a group of its own gets the VPC's default group, which lets its members reach
+/// each other and the internet. AWS does not let it be deleted.
+///
+/// <https://docs.aws.amazon.com/vpc/latest/userguide/default-security-group.html>
+async fn close_default_group(aws: &Aws, id: &VpcId) -> Result<()> {
+    let groups = ec2(aws)
+        .describe_security_groups()
+        .filters(filter("vpc-id", [id.as_ref()]))
+        .filters(filter("group-name", ["default"]))
+        .send()
+        .await
+        .map_err(during("ec2:DescribeSecurityGroups"))?;
+    for group in groups.security_groups() {
+        let ingress = group.ip_permissions();
+        if !ingress.is_empty() {
+            ec2(aws)
+                .revoke_security_group_ingress()
+                .set_group_id(group.group_id.clone())
+                .set_ip_permissions(Some(ingress.to_vec()))
+                .send()
+                .await
+                .map_err(during("ec2:RevokeSecurityGroupIngress"))?;
+        }
+        let egress = group.ip_permissions_egress();
+        if !egress.is_empty() {
+            ec2(aws)
+                .revoke_security_group_egress()
+                .set_group_id(group.group_id.clone())
+                .set_ip_permissions(Some(egress.to_vec()))
+                .send()
+                .await
+                .map_err(during("ec2:RevokeSecurityGroupEgress"))?;
+        }
+    }
+    Ok(())
+}

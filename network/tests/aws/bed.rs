@@ -1,0 +1,106 @@
+//! A moto server, an endpoint before it that counts, and sessions with it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use landfall_aws::{Aws, AwsOptions, Keys};
+use landfall_network::aws::check;
+use landfall_network::kinds;
+use landfall_provider::{
+    Applied, ApplyOptions, Catalog, Pace, Plan, Preflight, Stack, StackName, apply, plan,
+};
+use landfall_testkit::moto::{ACCESS_KEY, Moto, REGION};
+use landfall_testkit::scripted::Endpoint;
+
+pub(crate) struct Bed {
+    pub(crate) moto: Moto,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) aws: Aws,
+}
+
+/// A session that knows nothing yet, with whatever answers there.
+pub(crate) async fn session(url: String) -> Aws {
+    let options = AwsOptions {
+        endpoint: Some(url),
+        region: Some(REGION.to_owned()),
+        keys: Some(Keys {
+            id: ACCESS_KEY.0.to_owned(),
+            secret: ACCESS_KEY.1.to_owned(),
+            session: None,
+        }),
+        ..AwsOptions::default()
+    };
+    Aws::open(options, vec![check()]).await.unwrap()
+}
+
+impl Bed {
+    pub(crate) async fn new() -> Self {
+        let moto = Moto::start().await.unwrap();
+        let endpoint = Endpoint::builder()
+            .upstream(moto.address())
+            .start()
+            .unwrap();
+        let aws = session(endpoint.url()).await;
+        endpoint.forget();
+        Self {
+            moto,
+            endpoint,
+            aws,
+        }
+    }
+
+    /// Another run of the program: what the first session knows is forgotten.
+    pub(crate) async fn next_run(&mut self) {
+        self.aws = session(self.endpoint.url()).await;
+        self.endpoint.forget();
+    }
+
+    /// How often each action was called since the last time, for people to read.
+    pub(crate) fn calls(&self) -> (usize, String) {
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for call in self.endpoint.calls() {
+            *counts.entry(call.to_string()).or_default() += 1;
+        }
+        self.endpoint.forget();
+        let lines: Vec<String> = counts
+            .iter()
+            .map(|(action, count)| format!("{count:>4} {action}"))
+            .collect();
+        (counts.values().sum(), lines.join("\n"))
+    }
+
+    pub(crate) async fn plan(&self, want: &Stack) -> Plan {
+        let catalog = catalog();
+        let live = catalog.snapshot(&self.aws, want.name()).await.unwrap();
+        plan(want, &live, catalog.schema()).unwrap()
+    }
+
+    /// Brings AWS to what is wanted, as a deploy does.
+    pub(crate) async fn deploy(&self, want: &Stack) -> Applied {
+        let plan = self.plan(want).await;
+        let findings = self.aws.preflight(&plan).await.unwrap();
+        assert!(findings.is_empty(), "{findings:?}");
+        let applied = apply(&plan, &self.aws, &catalog(), &quick()).await;
+        assert!(applied.is_complete(), "{applied:#?}");
+        applied
+    }
+
+    pub(crate) async fn destroy(&self, stack: &StackName) {
+        self.deploy(&Stack::new(stack.clone())).await;
+    }
+}
+
+pub(crate) fn catalog() -> Catalog<Aws> {
+    kinds(Catalog::new())
+}
+
+/// An emulator is nearby; where it fails it does not matter how long that is waited for.
+pub(crate) fn quick() -> ApplyOptions {
+    ApplyOptions {
+        pace: Pace {
+            first: Duration::from_millis(20),
+            longest: Duration::from_millis(500),
+        },
+        ..ApplyOptions::default()
+    }
+}
