@@ -126,6 +126,8 @@ pub(super) enum Origin<'a> {
 pub(super) enum Goal<'a> {
     Outside(Ranges),
     Interface(&'a str),
+    /// An interface by its private address, which means nothing outside.
+    Private(&'a str),
     Node(&'a Key, &'a str),
     /// A balancer that has no node.
     NoNode(&'a Key),
@@ -190,7 +192,7 @@ fn goals<'a>(index: &Index<'a>, end: &End) -> Result<Vec<Goal<'a>>, FlowError> {
             // A public address of the VPC's own is asked for by the way over the internet.
             if topology.cidr.contains(net) {
                 return Ok(vec![match owner(index, *net) {
-                    Some(name) => Goal::Interface(name),
+                    Some(name) => Goal::Private(name),
                     None => Goal::Nobody(Ranges::net(*net)),
                 }]);
             }
@@ -275,7 +277,7 @@ impl<'a> Tracer<'a> {
         match (origin, goal) {
             (Origin::Outside(source), goal) => self.trace_outside(source, goal, ask),
             (Origin::Interface(from), goal) => self.trace_interface(from, goal, ask),
-            (Origin::Node(balancer, node), Goal::Interface(target)) => {
+            (Origin::Node(balancer, node), Goal::Interface(target) | Goal::Private(target)) => {
                 self.ask_target(balancer, node, target, ask)
             }
             (Origin::Node(_, node), goal) => self.trace_interface(node, goal, ask),
@@ -362,6 +364,11 @@ impl<'a> Tracer<'a> {
                 self.refused_by_nat(&walk, key, FROM_OUTSIDE.request());
                 Vec::new()
             }
+            Goal::Private(name) => {
+                let walk = start(self, self.private(name));
+                self.private_from_outside(&walk);
+                Vec::new()
+            }
             Goal::Nobody(to) => {
                 let walk = start(self, to.clone());
                 self.private_from_outside(&walk);
@@ -417,14 +424,16 @@ impl<'a> Tracer<'a> {
             Walk::new(tracer.piece(tracer.private(from), to, ask, ports))
         };
         match goal {
-            Goal::Interface(to) if *to == from && self.index.interface(to).is_some() => {
+            Goal::Interface(to) | Goal::Private(to)
+                if *to == from && self.index.interface(to).is_some() =>
+            {
                 // What it asks itself does not leave it.
                 let mut walk = start(self, self.private(to));
                 let ends = opener(remaps).request();
                 self.pass(&mut walk, Place::Interface(from.to_owned()), ends);
                 vec![walk]
             }
-            Goal::Interface(to) => {
+            Goal::Interface(to) | Goal::Private(to) => {
                 let walk = start(self, self.private(to));
                 vec![self.inside(walk, from, to, remaps)]
             }
@@ -464,7 +473,7 @@ impl<'a> Tracer<'a> {
         let ends = FROM_OUTSIDE.request();
         let to = match goal {
             Goal::Outside(to) | Goal::Service(_, to) | Goal::Nobody(to) => to.clone(),
-            Goal::Interface(name) | Goal::Node(_, name) => self.private(name),
+            Goal::Interface(name) | Goal::Private(name) | Goal::Node(_, name) => self.private(name),
             Goal::NoNode(_) | Goal::NatGateway(_) => self.index.internet.clone(),
         };
         let source = match from {

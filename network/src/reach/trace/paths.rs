@@ -236,30 +236,45 @@ impl<'a> Tracer<'a> {
         let subnet = &gateway.subnet;
         let mut arrived = Vec::new();
         for (way, rule, walk) in self.routes(walk, subnet, request, subnet, true) {
-            let Way::InternetGateway(internet) = way else {
-                let index = self.index;
-                self.stop(&walk, &walk.pieces, request, |packet| {
-                    let destination = shown(packet.destination);
-                    Stop {
-                        code: Code::NoRouteToDestination,
-                        at: route_table(index, subnet),
-                        rule: Some(rule.clone()),
-                        reason: format!(
-                            "{key} stands in {subnet}, whose way to {destination} leads through no internet gateway"
-                        ),
-                        remedy: remedies::reroute(index, subnet, packet),
+            match way {
+                Way::InternetGateway(internet) => {
+                    let mut walk = self.acl(walk, subnet, Direction::Egress, request, true);
+                    self.routed(&mut walk, subnet, rule, request);
+                    self.pass(&mut walk, internet_gateway(internet), request);
+                    for mut walk in self.beyond(walk, opener, outside) {
+                        self.pass(&mut walk, internet_gateway(internet), answer);
+                        let mut walk = self.acl(walk, subnet, Direction::Ingress, answer, true);
+                        self.pass(&mut walk, Place::NatGateway(key.clone()), answer);
+                        arrived.push(walk);
                     }
-                });
-                continue;
-            };
-            let mut walk = self.acl(walk, subnet, Direction::Egress, request, true);
-            self.routed(&mut walk, subnet, rule, request);
-            self.pass(&mut walk, internet_gateway(internet), request);
-            for mut walk in self.beyond(walk, opener, outside) {
-                self.pass(&mut walk, internet_gateway(internet), answer);
-                let mut walk = self.acl(walk, subnet, Direction::Ingress, answer, true);
-                self.pass(&mut walk, Place::NatGateway(key.clone()), answer);
-                arrived.push(walk);
+                }
+                // Its subnet's routes are its own, those to endpoints too.
+                Way::Endpoint(endpoint) => {
+                    let mut walk = self.acl(walk, subnet, Direction::Egress, request, true);
+                    self.routed(&mut walk, subnet, rule, request);
+                    let Some(mut walk) = self.endpoint(walk, endpoint, request) else {
+                        continue;
+                    };
+                    self.pass(&mut walk, Place::Endpoint(endpoint.clone()), answer);
+                    let mut walk = self.acl(walk, subnet, Direction::Ingress, answer, true);
+                    self.pass(&mut walk, Place::NatGateway(key.clone()), answer);
+                    arrived.push(walk);
+                }
+                Way::NatGateway(_) => {
+                    let index = self.index;
+                    self.stop(&walk, &walk.pieces, request, |packet| {
+                        let destination = shown(packet.destination);
+                        Stop {
+                            code: Code::NoRouteToDestination,
+                            at: route_table(index, subnet),
+                            rule: Some(rule.clone()),
+                            reason: format!(
+                                "{key} stands in {subnet}, whose way to {destination} leads through no internet gateway"
+                            ),
+                            remedy: remedies::reroute(index, subnet, packet),
+                        }
+                    });
+                }
             }
         }
         arrived
