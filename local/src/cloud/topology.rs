@@ -110,10 +110,11 @@ fn route_tables(state: &State) -> BTreeMap<RouteTableId, RouteTable> {
     for endpoint in state.tables.gateway_endpoints.values() {
         for table in endpoint.spec.route_tables.iter().filter_map(Input::known) {
             if let Some(table) = tables.get_mut(table) {
-                table.routes.insert(
-                    endpoint_addresses(endpoint.spec.service),
-                    Target::GatewayEndpoint,
-                );
+                // A route that somebody wrote comes before one by a prefix list.
+                // <https://docs.aws.amazon.com/vpc/latest/userguide/route-tables-priority.html>
+                let addresses = endpoint_addresses(endpoint.spec.service);
+                let route = table.routes.entry(addresses);
+                route.or_insert(Target::GatewayEndpoint);
             }
         }
     }

@@ -36,6 +36,9 @@ const TCP: u8 = 6;
 const UDP: u8 = 17;
 const ICMP: u8 = 1;
 
+/// The type of an ICMP echo request.
+const ECHO_REQUEST: u8 = 8;
+
 /// The rules of a VPC's router.
 pub(in crate::fabric) fn router(topology: &Topology, vpc: &VpcId) -> Ruleset {
     let mut compiler = Compiler {
@@ -346,12 +349,19 @@ impl Compiler<'_> {
         self.map("ingress", Key::Link(INTERNET_LINK), Verdict::Accept);
     }
 
-    /// Gateway endpoints carry TCP, and connections only begin inside.
+    /// Gateway endpoints carry TCP and ICMP echoes, and connections only begin inside.
+    ///
+    /// See `VPCE_GATEWAY_PROTOCOL_RESTRICTION` in
+    /// <https://docs.aws.amazon.com/vpc/latest/reachability/explanation-codes.html>
     fn endpoint(&mut self) {
         if has_endpoint(self.topology, self.vpc) {
             let key = Key::Link(ENDPOINT_LINK);
             let name = "to-endpoint".to_owned();
-            let rules = vec![Rule::new([Match::Protocol(TCP)], Verdict::Accept)];
+            let echo = [Match::Protocol(ICMP), Match::IcmpType(ECHO_REQUEST)];
+            let rules = vec![
+                Rule::new([Match::Protocol(TCP)], Verdict::Accept),
+                Rule::new(echo, Verdict::Accept),
+            ];
             self.chain(name.clone(), rules);
             self.map("egress", key, Verdict::Drop);
             self.map("ingress", key, Verdict::Goto(name));

@@ -2,8 +2,8 @@
 
 use super::support::{
     CLIENT, Outcome, add_group, add_interface, add_nat, add_public_vpc, add_subnet, address,
-    answering, ask_udp, connect, entry, everything, internet, isolated_test, network, only, serve,
-    serve_at, serve_udp, tcp, two_zones,
+    answering, answers_ping, ask_udp, connect, entry, everything, internet, isolated_test, network,
+    only, serve, serve_at, serve_udp, tcp, two_zones,
 };
 use crate::fabric::layout::S3_ADDRESS;
 use crate::fabric::{Fabric, NetworkAcl, Ports, RouteTable, Target, Traffic};
@@ -183,6 +183,7 @@ isolated_test! {
         }
         assert_eq!(connect(namespace("eni-a"), S3_ADDRESS, 80), Outcome::Refused);
         assert_eq!(ask_udp(namespace("eni-a"), S3_ADDRESS, 443), Outcome::Silence);
+        assert!(answers_ping(namespace("eni-a"), S3_ADDRESS));
         assert_eq!(connect(namespace("eni-a"), CLIENT, 443), Outcome::Silence);
         assert_eq!(connect(namespace("eni-c"), S3_ADDRESS, 443), Outcome::Silence);
     }
