@@ -10,6 +10,7 @@
 
 mod bench;
 mod ci;
+mod diff;
 mod needs;
 mod repo;
 mod test;
@@ -60,6 +61,8 @@ enum Task {
     Test(test::Options),
     /// Everything that CI does: format, lints, docs, each crate alone, all tests
     Ci,
+    /// Compare what the trace says of drawn networks with what packets do in them
+    Diff(diff::Options),
     /// Measure
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -85,6 +88,7 @@ fn main() -> ExitCode {
         Task::Schema(landfall) => return landfall.run("schema", false),
         Task::Test(options) => test::run(&options),
         Task::Ci => ci::run(),
+        Task::Diff(options) => diff::run(&options),
         Task::Bench(bench) => bench.run(),
     };
     match outcome {

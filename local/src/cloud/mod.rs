@@ -9,6 +9,8 @@
 
 mod addresses;
 mod balance;
+#[cfg(test)]
+mod differential;
 mod group;
 mod guest;
 mod internet;

@@ -9,11 +9,13 @@ mod ruleset;
 mod topology;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 use std::io;
 
+#[cfg(test)]
+pub(crate) use self::layout::S3_ADDRESS;
 pub(crate) use self::layout::endpoint_addresses;
 use self::layout::{Layout, NodeId, Slots};
 use self::node::LiveNode;
@@ -132,6 +134,13 @@ impl Fabric {
     /// The namespace of an interface, if the applied topology has it.
     pub(crate) fn namespace(&self, interface: &InterfaceId) -> Option<&Namespace> {
         let node = self.nodes.get(&NodeId::Interface(interface.clone()));
+        node.map(LiveNode::namespace)
+    }
+
+    /// The namespace of a NAT gateway, if the applied topology has it.
+    #[cfg(test)]
+    pub(crate) fn nat_gateway(&self, id: &landfall_provider::NatGatewayId) -> Option<&Namespace> {
+        let node = self.nodes.get(&NodeId::NatGateway(id.clone()));
         node.map(LiveNode::namespace)
     }
 

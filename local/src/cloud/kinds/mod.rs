@@ -1,17 +1,17 @@
 //! What is particular to each kind of resource: one file each, the same verbs in the same order.
 
 mod autoscaling_group;
-mod elastic_ip;
+pub(super) mod elastic_ip;
 mod gateway_endpoint;
-mod instance;
+pub(super) mod instance;
 mod instance_profile;
 mod internet_gateway;
 mod key_pair;
 mod launch_template;
 mod listener;
 mod listener_rule;
-mod load_balancer;
-mod nat_gateway;
+pub(super) mod load_balancer;
+pub(super) mod nat_gateway;
 mod network_acl;
 mod repository;
 mod route_table;

@@ -5,4 +5,4 @@ mod changes;
 mod gateways;
 mod groups;
 mod listing;
-mod support;
+pub(crate) mod support;

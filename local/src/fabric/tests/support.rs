@@ -26,7 +26,7 @@ const INNER: &str = "LANDFALL_FABRIC_TEST";
 /// Runs a test body in a process that is root of new namespaces, whoever runs the tests.
 ///
 /// `name` is the test's path without the crate. A failure inside fails the test with its output.
-pub(super) fn isolated(name: &str, body: impl FnOnce()) {
+pub(crate) fn isolated(name: &str, body: impl FnOnce()) {
     if std::env::var_os(INNER).is_some_and(|inner| inner == name) {
         return body();
     }
@@ -82,4 +82,4 @@ macro_rules! isolated_test {
         }
     };
 }
-pub(super) use isolated_test;
+pub(crate) use isolated_test;
