@@ -62,7 +62,7 @@
 //!   reachable. [Internet gateways](https://docs.aws.amazon.com/vpc/latest/userguide/VPC_Internet_Gateway.html)
 //! - **A NAT gateway** opens the connection anew, with its own address, from ports of its own. Packets cross the
 //!   ACLs of its subnet on both sides of it, and its subnet's table has to lead to the internet gateway. Nothing
-//!   comes in by it. [NAT gateways](https://docs.aws.amazon.com/vpc/latest/userguide/nat-gateway-basics.html)
+//!   comes in by it, and it uses no endpoint's routes. [NAT gateways](https://docs.aws.amazon.com/vpc/latest/userguide/nat-gateway-basics.html)
 //! - **A gateway endpoint** adds routes for its service's addresses; it carries TCP and ICMP, with the private
 //!   source address. [Gateway endpoints](https://docs.aws.amazon.com/vpc/latest/privatelink/gateway-endpoints.html)
 //! - **A balancer** is asked by its public addresses, also from inside. Each of its nodes then opens connections
