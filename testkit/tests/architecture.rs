@@ -277,6 +277,27 @@ fn the_planner_knows_no_time_no_chance_and_no_provider() {
 }
 
 #[test]
+fn reachability_knows_no_time_no_chance_and_no_provider() {
+    let of_reach = |path: &str| path.starts_with("network/src/reach/") && !path.contains("/tests/");
+    let files: Vec<(String, String)> = sources()
+        .into_iter()
+        .filter(|(path, _)| of_reach(path))
+        .collect();
+    assert!(
+        files
+            .iter()
+            .any(|(path, _)| path.ends_with("trace/walk.rs"))
+    );
+    // It speaks of addresses, and of nets.
+    let banned = NOT_IN_PLAN.iter().filter(|word| **word != "net");
+    for word in banned {
+        for (path, text) in &files {
+            assert!(!words(text).contains(*word), "{path} mentions {word}");
+        }
+    }
+}
+
+#[test]
 fn the_kernel_is_called_by_hand_in_one_place_only() {
     for (path, text) in sources() {
         if UNSAFE_ALLOWED.iter().any(|place| path.starts_with(place)) {

@@ -86,10 +86,7 @@ fn ports(packet: &Packet) -> PortRange {
     }
 }
 
-/// A route out for what has a public address (or has none), from a subnet.
-///
-/// To the whole internet, unless the subnet's table has that destination already, or only some of it is
-/// asked for.
+/// A route out for what has a public address (or has none), from a subnet that has none for this destination.
 pub(super) fn route(
     index: &Index<'_>,
     subnet: &Key,
@@ -132,9 +129,8 @@ pub(super) fn way_out(index: &Index<'_>, zone_of: &Key, public: bool) -> Option<
     Some(Target::NatGateway(gateway.clone()))
 }
 
-/// A route to the internet gateway, for packets that another route leads elsewhere.
-///
-/// In the place of that route where they are all that it is for, and beside it, more specific, where not.
+/// A route to the internet gateway, for packets that another route leads elsewhere: in the place of that route
+/// where it is for nothing else, and more specific where it is.
 pub(super) fn reroute(index: &Index<'_>, subnet: &Key, packet: &Packet) -> Option<Remedy> {
     let gateway = index.topology.internet_gateway.as_ref()?;
     Some(Remedy::SetRoute {
