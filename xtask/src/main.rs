@@ -45,6 +45,9 @@ enum Task {
     /// Show listeners, rules, target groups and targets
     #[command(disable_help_flag = true)]
     Status(Landfall),
+    /// Tell whether a connection comes about, and what stops it
+    #[command(disable_help_flag = true)]
+    Explain(Landfall),
     /// End everything that the stack holds
     #[command(disable_help_flag = true)]
     Destroy(Landfall),
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
         Task::Deploy(landfall) => return landfall.run("deploy", true),
         Task::Plan(landfall) => return landfall.run("plan", true),
         Task::Status(landfall) => return landfall.run("status", true),
+        Task::Explain(landfall) => return landfall.run("explain", true),
         Task::Destroy(landfall) => return landfall.run("destroy", true),
         Task::Unlock(landfall) => return landfall.run("unlock", true),
         Task::Completions(landfall) => return landfall.run("completions", false),

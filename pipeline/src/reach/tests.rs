@@ -1,6 +1,9 @@
 //! Files with their mistakes, and what is said about them before anything is made.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
+
+use landfall_network::reach::Code;
 
 use super::*;
 use crate::stack::with_stand_ins;
@@ -46,18 +49,75 @@ fn what_follows_from_declared_ports_keeps_to_all_of_it() {
     }
 }
 
+/// Files in which something cannot be reached that has to be.
+const STOPPED: &[&str] = &[
+    "[network.security-group.web]\nderive = false\n",
+    "[network.security-group.balancer]\nderive = false\n[[network.security-group.balancer.rule]]\nto = 'web'\nports = 8000\n",
+    "[[network.acl.private.entry]]\nnumber = 50\naction = 'deny'\nfrom = '10.0.0.0/16'\nports = 8000\n",
+    "[network.acl.public]\nderive = false\n[[network.acl.public.entry]]\nnumber = 1\naction = 'allow'\nfrom = '0.0.0.0/0'\nprotocol = 'all'\n",
+    "[network.acl.private]\nderive = false\n[network.security-group.web]\nderive = false\n",
+    "[network.route-table.private]\nderive = false\n",
+    "[network.route-table.public]\nderive = false\n",
+    "[[network.expect]]\nfrom = 'web'\nto = 'internet'\nport = 25\n",
+];
+
 #[test]
-fn mistakes() {
-    insta::assert_snapshot!([
-        "[network.security-group.web]\nderive = false\n",
-        "[network.security-group.balancer]\nderive = false\nrule = [{ to = 'web', ports = 8000 }]",
-        "[[network.acl.private.entry]]\nnumber = 50\naction = 'deny'\nfrom = '10.0.0.0/16'\nports = 8000",
-        "[network.acl.public]\nderive = false\nentry = [{ number = 1, action = 'allow', from = '0.0.0.0/0', protocol = 'all' }]",
-        "[network.route-table.private]\nderive = false",
-        "[network]\nbastion = { allow = ['203.0.113.7/32'] }\n[[network.security-group.bastion.rule]]\nfrom = '0.0.0.0/0'\nports = 22\n[network.acl.public]\nderive = false\nentry = [{ number = 1, action = 'allow', from = '0.0.0.0/0', protocol = 'all' }, { number = 1, action = 'allow', to = '0.0.0.0/0', protocol = 'all' }]",
-        "[[network.expect]]\nfrom = 'web'\nto = 's3'\nport = 80",
-        "[[network.expect]]\nfrom = '203.0.113.9'\nto = 'lb'\nport = 80\nreachable = false",
-    ]
-    .map(|text| format!("== {text}\n{}", told(&format!("{WEB}{text}"))))
-    .join("\n"));
+fn what_is_stopped_is_told_once_for_each_cause_with_the_changes_that_it_takes() {
+    let all = STOPPED
+        .iter()
+        .map(|text| format!("== {text}\n{}", told(&format!("{WEB}{text}"))));
+    insta::assert_snapshot!(all.collect::<Vec<_>>().join("\n"));
+}
+
+/// Files in which something can be reached that must not be.
+const OPEN: &[&str] = &[
+    "[network]\nbastion = { allow = ['203.0.113.7/32'] }\n[[network.security-group.bastion.rule]]\nfrom = '0.0.0.0/0'\nports = 22\n[[network.acl.public.entry]]\nnumber = 1\naction = 'allow'\nfrom = '0.0.0.0/0'\nports = 22\n",
+    "[[network.security-group.web.rule]]\nto = '0.0.0.0/0'\nports = 25\n[[network.acl.private.entry]]\nnumber = 1\naction = 'allow'\nto = '0.0.0.0/0'\nports = 25\n[[network.acl.public.entry]]\nnumber = 1\naction = 'allow'\nfrom = '10.0.0.0/16'\nports = 25\n[[network.acl.public.entry]]\nnumber = 1\naction = 'allow'\nto = '0.0.0.0/0'\nports = 25\n[[network.expect]]\nfrom = 'web'\nto = 'internet'\nport = 25\nreachable = false\n",
+    "[[network.expect]]\nfrom = '203.0.113.9'\nto = 'lb'\nport = 80\nreachable = false\n",
+];
+
+#[test]
+fn what_is_open_is_told_with_the_rule_that_lets_it_through() {
+    let all = OPEN
+        .iter()
+        .map(|text| format!("== {text}\n{}", told(&format!("{WEB}{text}"))));
+    insta::assert_snapshot!(all.collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
+fn a_declared_expectation_overrules_what_always_holds() {
+    let closed = "[[network.acl.public.entry]]\nnumber = 1\naction = 'deny'\nfrom = '0.0.0.0/0'\nports = 80\n";
+    let open = format!("{WEB}{closed}");
+    assert!(told(&open).contains("internet has to reach balancer on port 80"));
+    let meant = "[[network.expect]]\nfrom = 'internet'\nto = 'lb'\nport = 80\nreachable = false\n";
+    assert_eq!(told(&format!("{open}{meant}")), "");
+}
+
+#[test]
+fn the_changes_that_are_told_mend_what_is_stopped() {
+    for text in STOPPED {
+        let text = format!("{WEB}{text}");
+        let broken = found(&text);
+        assert!(!broken.is_empty(), "{text}");
+        let changes = broken.into_iter().flat_map(|broken| broken.changes);
+        let blocks = changes.map(|change| match change {
+            Change::File(block) => block,
+            Change::Other(other) => panic!("{text}: the file cannot say: {other}"),
+        });
+        let blocks: Vec<String> = blocks.collect();
+        let mended = format!("{text}\n{}\n", blocks.join("\n\n"));
+        assert_eq!(told(&mended), "", "{mended}");
+    }
+}
+
+#[test]
+fn the_page_about_reachability_has_every_code() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reachability.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let rows = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let told: BTreeSet<&str> = rows.filter(|word| word.contains('_')).collect();
+    let codes: BTreeSet<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
+    assert_eq!(told, codes);
 }
