@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::health::{self, Before, Watched};
 use crate::outcome::{Changes, Deployed, Failure, Remains, Stage, millis};
 use crate::review::Review;
+use crate::routes;
 use crate::run::{Cleared, Options, Run, count};
 
 /// Makes the provider hold what the configuration says, and waits until the service is healthy.
@@ -286,7 +287,7 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
         let listener: ListenerOutput =
             output::<Listener, _>(applied, self.config.load_balancer.serving_listener())?;
         let balancer: LoadBalancerOutput = output::<LoadBalancer, _>(applied, "main")?;
-        let image = self.config.service.keys().next().and_then(|name| {
+        let image = routes::fallback(self.config).and_then(|name| {
             let key = Key::new(kind::IMAGE, name.clone());
             applied.settled.get(&key).map(|image| image.id.clone())
         });

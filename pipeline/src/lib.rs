@@ -19,6 +19,7 @@ mod protect;
 mod reach;
 mod region;
 mod review;
+mod routes;
 mod run;
 mod saved;
 mod stack;

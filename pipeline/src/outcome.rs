@@ -21,7 +21,7 @@ pub struct Deployed {
     pub dns_name: String,
     /// The balancer's targets, by zone and id: as many healthy ones as are desired, or more.
     pub targets: Vec<TargetHealth>,
-    /// The image that the instances run, by digest.
+    /// The image that the instances run, by digest; of several services, that of the one without a route.
     pub image: String,
     /// What was changed.
     pub changes: Changes,

@@ -7,7 +7,7 @@ use landfall_compute::{
     Workload,
 };
 use landfall_container::{BuildRequest, ContextHash, Image, Platform, Recipe, Repository};
-use landfall_lb::{Action, HealthCheck, Listener, LoadBalancer, TargetGroup};
+use landfall_lb::{Action, HealthCheck, Listener, ListenerRule, LoadBalancer, TargetGroup};
 use landfall_network::{
     ElasticIp, Groups, LayoutError, Network, OpenPorts, ServicePort, TwoTier, add_groups,
 };
@@ -16,6 +16,7 @@ use landfall_provider::{Handle, Input, KeyPairId, NameTaken, Port, ResourceName,
 use crate::config::{Bastion, Config, Health, ImageSource, Problem, Service};
 use crate::own::add_own_rules;
 use crate::region::zones;
+use crate::routes;
 
 /// For how many seconds after a deploy has given up an instance may still be unhealthy without being replaced.
 const AFTER_DEADLINE: u32 = 30;
@@ -96,7 +97,7 @@ pub(crate) fn build(config: &Config, sources: &Sources) -> Result<Stack, StackEr
     let mut stack = Stack::new(config.stack.clone());
     let (network, groups) = add_network(config, &mut stack)?;
     let key = add_key_pair(config, &mut stack)?;
-    let mut target_groups = Vec::new();
+    let mut target_groups = BTreeMap::new();
     for (name, service) in &config.service {
         let source = sources
             .get(name)
@@ -109,10 +110,19 @@ pub(crate) fn build(config: &Config, sources: &Sources) -> Result<Stack, StackEr
             groups: &groups,
             key: &key,
         };
-        target_groups.push(builder.add_to(&mut stack, source)?);
+        target_groups.insert(name, builder.add_to(&mut stack, source)?);
     }
-    if let Some(target_group) = target_groups.first() {
-        add_balancer(config, &mut stack, &network, &groups, target_group)?;
+    if let Some(name) = routes::fallback(config) {
+        let listener = add_balancer(config, &mut stack, &network, &groups, &target_groups[name])?;
+        for (name, (priority, condition)) in routes::rules(config) {
+            let rule = ListenerRule {
+                listener: listener.id(),
+                priority,
+                condition,
+                target_group: target_groups[name].id(),
+            };
+            stack.try_add(name.clone(), rule)?;
+        }
     }
     if let (Some(bastion), Some(group)) = (&config.network.bastion, &groups.bastion) {
         let address = stack.try_add(name("bastion"), ElasticIp {})?;
@@ -168,13 +178,14 @@ fn add_key_pair(config: &Config, stack: &mut Stack) -> Result<Option<Input<KeyPa
     Ok(Some(key_pair.id()))
 }
 
+/// Adds the balancer and its listeners, and gives the one that serves.
 fn add_balancer(
     config: &Config,
     stack: &mut Stack,
     network: &Network,
     groups: &Groups,
     target_group: &Handle<TargetGroup>,
-) -> Result<(), StackError> {
+) -> Result<Handle<Listener>, StackError> {
     let balancer = LoadBalancer {
         vpc: network.vpc.id(),
         subnets: network.public.iter().map(|tier| tier.subnet.id()).collect(),
@@ -193,7 +204,7 @@ fn add_balancer(
             None => forward.clone(),
         },
     };
-    stack.try_add(name("http"), http)?;
+    let http = stack.try_add(name("http"), http)?;
     if let Some(certificate) = &config.load_balancer.certificate {
         let https = Listener {
             balancer: balancer.id(),
@@ -201,9 +212,9 @@ fn add_balancer(
             certificate: Some(certificate.clone()),
             action: forward,
         };
-        stack.try_add(name("https"), https)?;
+        return Ok(stack.try_add(name("https"), https)?);
     }
-    Ok(())
+    Ok(http)
 }
 
 struct ServiceBuilder<'a> {
@@ -378,7 +389,9 @@ mod tests {
 
     fn sources() -> Sources {
         let hash = "0123456789abcdef".repeat(4);
-        Sources::from([(name("web"), hash.parse().unwrap())])
+        ["web", "api"]
+            .map(|service| (name(service), hash.parse().unwrap()))
+            .into()
     }
 
     /// A stack as one line per resource.

@@ -16,4 +16,6 @@ mod interruption;
 mod mistakes;
 #[cfg(target_os = "linux")]
 mod plan;
+#[cfg(target_os = "linux")]
+mod services;
 mod support;

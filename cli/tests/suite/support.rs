@@ -247,18 +247,32 @@ impl Drop for Project {
 
 /// Asks for a path of a URL under `.localhost`; gives the status and the body.
 pub(crate) fn get(url: &str, path: &str) -> std::io::Result<(u16, String)> {
-    get_within(url, path, Duration::from_secs(20))
+    get_as(url, authority(url), path, Duration::from_secs(20))
 }
 
 /// The same with a limit for how long nothing may come back.
 pub(crate) fn get_within(url: &str, path: &str, limit: Duration) -> std::io::Result<(u16, String)> {
-    let authority = url.strip_prefix("http://").unwrap().trim_end_matches('/');
+    get_as(url, authority(url), path, limit)
+}
+
+fn authority(url: &str) -> &str {
+    url.strip_prefix("http://").unwrap().trim_end_matches('/')
+}
+
+/// The same for another host that the address leads to.
+pub(crate) fn get_as(
+    url: &str,
+    host: &str,
+    path: &str,
+    limit: Duration,
+) -> std::io::Result<(u16, String)> {
+    let authority = authority(url);
     let port: u16 = authority.rsplit_once(':').unwrap().1.parse().unwrap();
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     stream.set_read_timeout(Some(limit))?;
     write!(
         stream,
-        "GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
     )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;

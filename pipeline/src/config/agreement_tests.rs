@@ -222,7 +222,7 @@ fn the_examples_on_that_page_are_accepted() {
         .skip(1)
         .map(|rest| rest.split("```").next().unwrap())
         .collect();
-    assert_eq!(examples.len(), 3);
+    assert_eq!(examples.len(), 4);
     for example in examples {
         Config::parse(example, "landfall.toml").unwrap_or_else(|errors| panic!("{errors}"));
     }

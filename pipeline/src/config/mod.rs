@@ -47,7 +47,7 @@ use crate::region::Region;
 use crate::stack::{self, StackError};
 
 table! {
-    /// A stack: one web service, its network and its load balancer.
+    /// A stack: web services, their network and their load balancer.
     pub struct Config {
         /// The stack's name: 1 to 24 lower-case letters, digits and single hyphens.
         pub stack: StackName = Needed(StackName::new("stack").expect("a literal stack name follows the rule")),
@@ -61,7 +61,7 @@ table! {
         pub network: Network = Default(Network::blank()),
         /// The load balancer.
         pub load_balancer: LoadBalancer = Default(LoadBalancer::blank()),
-        /// The service, by its name. For now a stack has exactly one.
+        /// The services, by name.
         pub service: BTreeMap<ResourceName, Service> = Needed(BTreeMap::new()),
         /// What concerns this machine as a provider, and no other.
         pub local: Local = Default(Local::blank()),
@@ -129,6 +129,8 @@ table! {
     pub struct Service {
         /// The port that the container listens on. It is told so in `PORT`.
         pub port: Port = Needed(Port::new(8000).expect("8000 is a port")),
+        /// Which requests it takes: a path such as `/api/*`, or a host such as `api.example.com`. One service has none, and takes the rest.
+        pub route: Option<String> = Default(None),
         /// How the image is made.
         pub image: ImageSource = Default(ImageSource::blank()),
         /// How it is found out whether an instance can take requests.

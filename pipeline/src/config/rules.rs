@@ -8,6 +8,7 @@ use landfall_network::{LayoutError, layout};
 use super::fault::Problem;
 use super::reading::join;
 use super::{Bastion, Config, Health, ImageSource, LoadBalancer, Local, Network, Scale, Service};
+use crate::routes;
 
 /// The rules of a table.
 pub(crate) trait Rules {
@@ -40,7 +41,8 @@ impl Rules for Config {
                     .hint("describe it:\n\n  [service.web]\n  port = 8000"),
             );
         }
-        for (index, name) in self.service.keys().enumerate() {
+        routes::check(self, problems);
+        for name in self.service.keys() {
             let at = format!("service.{name}");
             if SPOTS.contains(&name.as_str()) {
                 problems.push(
@@ -55,12 +57,6 @@ impl Rules for Config {
                 problems.push(
                     Problem::new(&at, format_args!("a service cannot be called `{name}`: its security group would be the {name}'s"))
                         .hint("give it another name, such as `web`"),
-                );
-            }
-            if index > 0 {
-                problems.push(
-                    Problem::new(&at, "a stack has one service for now, and this is one more")
-                        .hint("give it a file and a stack of its own"),
                 );
             }
             let length = self.stack.as_str().len() + 1 + name.as_str().len();
@@ -164,6 +160,9 @@ impl Rules for Local {
 impl Rules for Service {
     fn rules(&self, at: &str, problems: &mut Vec<Problem>) {
         instance_type(&self.instance, join(at, "instance"), problems);
+        if let Some((fault, hint)) = self.route.as_deref().and_then(routes::fault) {
+            problems.push(Problem::new(join(at, "route"), fault).hint(hint));
+        }
         let (env, secrets) = (join(at, "env"), join(at, "secrets"));
         for name in self.env.keys() {
             variable(name, join(&env, name), problems);

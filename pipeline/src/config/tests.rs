@@ -168,8 +168,18 @@ fn values_that_cannot_be() {
             "stack = 'a'\n[service.bastion]\nport = 8000\n"
         ),
         (
-            "two services",
+            "two services without a route",
             "stack = 'a'\n[service.api]\nport = 8000\n[service.web]\nport = 8001\n"
+        ),
+        (
+            "one route twice, by case alone another one, and nobody takes the rest",
+            "stack = 'a'\n[service.api]\nport = 8000\nroute = 'api.example.com'\n\
+             [service.web]\nport = 8001\nroute = 'API.example.com'\n"
+        ),
+        (
+            "what is no route",
+            "stack = 'a'\n[service.web]\nport = 8000\n\
+             [service.api]\nport = 8001\nroute = 'api'\n[service.old]\nport = 8002\nroute = '/old path'\n"
         ),
         ("no service", "stack = 'a'\n[service]\n"),
         (

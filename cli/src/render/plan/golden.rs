@@ -152,6 +152,13 @@ fn limits_of_scaling() {
 }
 
 #[test]
+fn a_second_service() {
+    let more = "\n[service.api]\nport = 9000\nroute = \"/api/*\"\nimage = { platform = \"linux/amd64\" }\n";
+    let after = wanted(&format!("{BEFORE}{more}"), &[("web", 'a'), ("api", 'c')]);
+    check("second_service", &wanted(BEFORE, &[("web", 'a')]), &after);
+}
+
+#[test]
 fn a_secret_in_the_environment_is_in_neither_form() {
     let stacks =
         ["hunter2", "hunter3"].map(|secret| wanted(&edited("hunter2", secret), &[("web", 'a')]));
