@@ -42,6 +42,8 @@ pub(crate) struct Shape {
     pub(crate) bastion: Option<&'static str>,
     pub(crate) cidr: &'static str,
     pub(crate) health_path: &'static str,
+    /// Ports that everybody may ask the balancer on, beside 80; no listener is there.
+    pub(crate) open: &'static [u16],
 }
 
 impl Shape {
@@ -54,6 +56,7 @@ impl Shape {
             bastion: None,
             cidr: "10.0.0.0/16",
             health_path: "/healthz",
+            open: &[],
         }
     }
 
@@ -103,7 +106,13 @@ impl Bed {
         };
         let ports = OpenPorts {
             bastion_allow: shape.bastion.map(|allowed| vec![allowed.parse().unwrap()]),
-            ..OpenPorts::new(vec![Port::new(80).unwrap()], vec![web])
+            ..OpenPorts::new(
+                [80].iter()
+                    .chain(shape.open)
+                    .map(|port| Port::new(*port).unwrap())
+                    .collect(),
+                vec![web],
+            )
         };
         let mut stack = Stack::new(StackName::new(shape.name).unwrap());
         let network = TwoTier {
@@ -198,7 +207,7 @@ impl Bed {
                     .iter()
                     .map(|tier| tier.subnet.id())
                     .collect(),
-                min: 1,
+                min: shape.desired.min(1),
                 desired: shape.desired,
                 max: 4,
                 target_groups: vec![target_group.id()],

@@ -18,12 +18,15 @@ const NOT_HERE: &[(Code, &str)] = &[
     (Code::Elbv2ListenersMismatch, BALANCERS),
     (Code::Elbv2ListenerPortRestriction, BALANCERS),
     (Code::Elbv2ListenerHasNoTg, BALANCERS),
-    (Code::TargetPortRestriction, BALANCERS),
-    (Code::TargetAddressRestriction, BALANCERS),
+    (Code::TargetPortRestriction, UNSENT),
+    (Code::TargetAddressRestriction, UNSENT),
 ];
 
-/// Where the balancers' reasons are shown.
-const BALANCERS: &str = "nodes have no proxy here; see local/tests/cloud/balancers.rs";
+/// Where the reasons of listeners are shown.
+const BALANCERS: &str = "no proxy in these nodes; shown by local/tests/cloud/balancers.rs";
+
+/// Why the reasons of targets are not shown at all.
+const UNSENT: &str = "a balancer does not send there, so there is no packet to stop";
 
 /// Counts.
 #[derive(Debug, Clone, Default)]
