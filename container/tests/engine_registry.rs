@@ -9,8 +9,6 @@
 
 mod engine_support;
 
-use std::path::Path;
-use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use bollard::auth::DockerCredentials;
@@ -20,53 +18,15 @@ use bollard::query_parameters::{
 use engine_support::Scene;
 use futures::TryStreamExt as _;
 use landfall_container::{Error, RegistryCredentials, Secret};
-use landfall_testkit::engines::{PrivateEngine, Program};
+use landfall_testkit::engines::Program;
+use landfall_testkit::registry::{self, Registry};
 
-/// In the engine's own network namespace nobody else has this port.
-const REGISTRY: &str = "127.0.0.1:5000";
+const REGISTRY: &str = registry::ADDRESS;
 
 /// `htpasswd -Bbn digi '~~~???>>>'`: in base64 this password has every character that the two alphabets write
 /// differently.
 const PASSWORD: &str = "~~~???>>>";
 const HTPASSWD: &str = "digi:$2y$05$1yrVauaE2j6G17HOG2l4ZObL/7bxvmYNFPViq/wo1Ec0Q7/lWt/2i\n";
-
-/// A registry that is stopped when the test ends.
-struct Registry(Child);
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Registry {
-    fn start(engine: &PrivateEngine, dir: &Path) -> Self {
-        let busybox = engine
-            .command_inside("/bin/busybox")
-            .args(["ip", "link", "set", "lo", "up"])
-            .status();
-        assert!(busybox.unwrap().success());
-        std::fs::write(dir.join("htpasswd"), HTPASSWD).unwrap();
-        let shown = dir.display();
-        let config = format!(
-            "version: 0.1\nlog: {{level: warn}}\nstorage: {{filesystem: {{rootdirectory: {shown}/data}}}}\n\
-             http: {{addr: {REGISTRY}}}\n\
-             auth: {{htpasswd: {{realm: landfall, path: {shown}/htpasswd}}}}\n"
-        );
-        std::fs::write(dir.join("config.yml"), config).unwrap();
-        let log = std::fs::File::create(dir.join("log")).unwrap();
-        let child = engine
-            .command_inside("docker-registry")
-            .arg("serve")
-            .arg(dir.join("config.yml"))
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        Self(child)
-    }
-}
 
 fn credentials() -> DockerCredentials {
     DockerCredentials {
@@ -146,7 +106,7 @@ async fn publish(scene: &Scene) {
 
 async fn pulls_with_credentials(scene: Scene) {
     let dir = tempfile::tempdir().unwrap();
-    let _registry = Registry::start(&scene.private, dir.path());
+    let _registry = Registry::start(&scene.private, dir.path(), HTPASSWD).unwrap();
     scene.write("base", "from the registry");
     scene.write("own", "own");
     publish(&scene).await;

@@ -8,11 +8,13 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::File;
 use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 
@@ -244,6 +246,38 @@ impl PrivateEngine {
             .arg("--")
             .arg(program);
         command
+    }
+
+    /// Brings the loopback of the engine's network namespace up.
+    ///
+    /// # Errors
+    ///
+    /// There is no busybox, or it failed.
+    pub fn bring_up_loopback(&self) -> std::io::Result<()> {
+        let mut busybox = self.command_inside("/bin/busybox");
+        let done = busybox.args(["ip", "link", "set", "lo", "up"]).status()?;
+        if done.success() {
+            Ok(())
+        } else {
+            Err(std::io::Error::other(format!("busybox ip: {done}")))
+        }
+    }
+
+    /// Listens on a free port of the loopback in the engine's network namespace.
+    ///
+    /// # Errors
+    ///
+    /// The namespace cannot be entered, or its loopback is down.
+    pub fn listen_inside(&self) -> std::io::Result<TcpListener> {
+        let namespace = File::open(format!("/proc/{}/ns/net", self.child.id()))?;
+        // A socket stays in the namespace that it was made in; the thread is gone at once.
+        let bound = std::thread::spawn(move || {
+            setns(namespace, CloneFlags::CLONE_NEWNET)?;
+            TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0))
+        });
+        bound
+            .join()
+            .unwrap_or_else(|_| Err(std::io::Error::other("the thread that listens failed")))
     }
 
     /// Kills it at once, as a crash would.

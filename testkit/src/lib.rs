@@ -7,6 +7,8 @@ pub mod engines;
 pub mod http;
 #[cfg(unix)]
 pub mod moto;
+#[cfg(unix)]
+pub mod registry;
 pub mod scripted;
 #[cfg(unix)]
 pub mod service;

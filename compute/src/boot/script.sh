@@ -12,7 +12,6 @@ umask 077
 # The instance's own service; the variable is the AWS SDKs'.
 metadata_service=${AWS_EC2_METADATA_SERVICE_ENDPOINT:-http://169.254.169.254}
 container=landfall
-work=/run/landfall
 answer=
 
 # What is printed here is on the serial console: cloud-init sends its output there.
@@ -177,7 +176,7 @@ watch_container() {
   fi
 }
 
-mkdir -p "$work"
+work=$(mktemp --directory /run/landfall-boot.XXXXXX)
 trap 'rm -rf "$work"' EXIT
 # cloud-init gives no home directory, and a password is not to stay on the disk.
 export DOCKER_CONFIG=$work/docker REGISTRY_AUTH_FILE=$work/auth.json
