@@ -123,12 +123,14 @@ pub(crate) fn for_cidr(text: &str) -> String {
 }
 
 /// The hint for what is no reference to a secret: most likely it is the secret.
-pub(crate) fn for_secret(text: &str) -> Option<String> {
-    let hint = match text.strip_prefix("ssm:").filter(|name| name.contains('/')) {
-        Some(name) if !name.starts_with('/') => format!("write \"ssm:/{name}\""),
-        _ => "a secret itself does not belong in the file: put it into Parameter Store, and name it here".to_owned(),
-    };
-    Some(hint)
+pub(crate) fn for_secret(text: &str) -> String {
+    match text.strip_prefix("ssm:") {
+        Some(name) if name.contains('/') && !name.starts_with('/') => {
+            format!("write \"ssm:/{name}\"")
+        }
+        _ => "a secret itself does not belong in the file: put it into Parameter Store, and write its name here"
+            .to_owned(),
+    }
 }
 
 /// A name of lower-case letters, digits and single hyphens that is like the text, if there is one.

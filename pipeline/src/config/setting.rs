@@ -273,7 +273,9 @@ impl Setting for Region {
 impl Setting for SecretReference {
     fn read(value: &mut Value<'_>, field: &Field, reading: &mut Reading) -> Option<Self> {
         let what = "where a secret is kept, in quotes";
-        parsed(value, field, reading, what, |text| hints::for_secret(text))
+        parsed(value, field, reading, what, |text| {
+            Some(hints::for_secret(text))
+        })
     }
 
     fn schema(_: &Field, _: &mut SchemaGenerator) -> Schema {
