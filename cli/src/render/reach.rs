@@ -1,5 +1,7 @@
 //! Who can reach what, and what stops it, as people read it.
 
+use std::collections::BTreeSet;
+
 use landfall_network::reach::{Hop, Leg, Reach, Verdict};
 use landfall_pipeline::{Answer, Broken, Change, Explanation};
 
@@ -17,10 +19,26 @@ pub(crate) fn broken(all: &[Broken]) -> Vec<String> {
             lines.push(format!("    {code} {}", tame(&block.reason)));
             let seen = broken.seen.map(|seen| format!("    {}", paint(DIM, seen)));
             lines.extend(seen);
+            if broken.changes.is_empty() && block.remedy.is_some() {
+                lines.push("    what is added above mends this, too".to_owned());
+            }
+        } else if broken.verdict.reachable() {
+            lines.extend(let_through(&broken.verdict));
         }
         lines.extend(changes(&broken.changes, broken.reachable, "    "));
     }
     lines
+}
+
+/// The rules by which a request gets where it must not.
+fn let_through(verdict: &Verdict) -> Vec<String> {
+    let requests = verdict.hops.iter().filter(|hop| hop.leg == Leg::Request);
+    let with_rules = requests.filter(|hop| !hop.rules.is_empty());
+    let lines = with_rules.map(|hop| {
+        let by = paint(DIM, "let through by");
+        format!("    {by} {} {}", hop.at, rules(hop))
+    });
+    lines.collect()
 }
 
 /// What to write into the file, or to take out of it, and what the file cannot say.
@@ -42,9 +60,12 @@ fn changes(changes: &[Change], add: bool, indent: &str) -> Vec<String> {
     }
     let what = if add { "add to" } else { "take out of" };
     lines.push(format!("{indent}{} landfall.toml:", paint(CHANGED, what)));
+    let mut remarks = BTreeSet::new();
     for block in blocks {
         lines.push(String::new());
-        let block = block.lines().map(tame);
+        // One remark is enough for all the blocks that it is about.
+        let mut new = |line: &&str| !line.starts_with('#') || remarks.insert((*line).to_owned());
+        let block = block.lines().filter(&mut new).map(tame);
         lines.extend(block.map(|line| format!("{indent}  {line}")));
     }
     lines.push(String::new());

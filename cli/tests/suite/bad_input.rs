@@ -128,6 +128,19 @@ fn an_expectation_that_does_not_hold_is_refused_before_anything_is_made() {
 }
 
 #[test]
+fn a_connection_that_must_not_come_about_is_refused_with_what_lets_it_through() {
+    let expect =
+        "[[network.expect]]\nfrom = \"203.0.113.9\"\nto = \"lb\"\nport = 80\nreachable = false";
+    let project = Project::new(&file("", "", expect));
+    project.landfall(&["deploy"]).ended_with(2).saying(&[
+        "1 connection would come about that must not",
+        "203.0.113.9 must not reach balancer on port 80",
+        "let through by network-acl/public ingress entry 100",
+        "let through by security-group/balancer",
+    ]);
+}
+
+#[test]
 fn several_faults_are_told_at_once() {
     let project = Project::new("stack = \"Shop\"\n[service.web]\nport = 0\n[network]\nzones = 9\n");
     project.landfall(&["deploy"]).ended_with(2).saying(&[

@@ -85,6 +85,24 @@ fn what_is_open_is_told_with_the_rule_that_lets_it_through() {
 }
 
 #[test]
+fn services_keep_to_themselves() {
+    let two = format!("{WEB}[service.api]\nport = 9000\nroute = '/api/*'\n");
+    assert_eq!(told(&two), "");
+    let shortcut = "[[network.security-group.web.rule]]\nto = 'api'\nports = 9000\n\
+         [[network.security-group.api.rule]]\nfrom = 'web'\nports = 9000\n\
+         [[network.acl.private.entry]]\nnumber = 1\naction = 'allow'\nfrom = '10.0.0.0/16'\nports = 9000\n\
+         [[network.acl.private.entry]]\nnumber = 1\naction = 'allow'\nto = '10.0.0.0/16'\nprotocol = 'all'\n\
+         [[network.acl.private.entry]]\nnumber = 2\naction = 'allow'\nfrom = '10.0.0.0/16'\nports = '1024-65535'\n";
+    let told = told(&format!("{two}{shortcut}"));
+    assert!(
+        told.contains("web/1 must not reach api/2 on port 9000"),
+        "{told}"
+    );
+    assert!(told.contains("[[network.security-group."), "{told}");
+    assert!(!told.contains("api/1 must not reach web/1"), "{told}");
+}
+
+#[test]
 fn a_declared_expectation_overrules_what_always_holds() {
     let closed = "[[network.acl.public.entry]]\nnumber = 1\naction = 'deny'\nfrom = '0.0.0.0/0'\nports = 80\n";
     let open = format!("{WEB}{closed}");
