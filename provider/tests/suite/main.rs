@@ -7,5 +7,4 @@ mod bad;
 mod crash;
 mod planning;
 mod random;
-mod speed;
 mod things;

@@ -114,6 +114,9 @@ pub(super) fn aws() -> Vec<(Kind, Times)> {
         (kind::SUBNET, quick),
         (kind::ROUTE_TABLE, quick),
         (kind::NETWORK_ACL, quick),
+        (kind::SECURITY_GROUP_RULES, quick),
+        (kind::LISTENER_RULE, quick),
+        (kind::SCALING_POLICY, quick),
         (
             kind::INTERNET_GATEWAY,
             at_once(Span::of(800, 1_000, 1_200), Span::of(800, 1_000, 1_200)),

@@ -133,10 +133,10 @@ fn chart(measured: Measured) -> Chart {
         is_critical: serving > checked,
     });
     bars.push(gantt::Bar {
-        key: "targets: first good check".to_owned(),
+        key: "targets: checked, seen healthy".to_owned(),
         start: checked,
-        exists: checked,
-        usable: healthy,
+        exists: healthy,
+        usable: measured.deploy,
         is_critical: true,
     });
     Chart {

@@ -4,6 +4,7 @@ mod balancer;
 mod deploy;
 mod deploy_times;
 mod gantt;
+mod plan;
 mod reach;
 
 use clap::Subcommand;
@@ -24,6 +25,12 @@ pub(crate) enum Bench {
     /// Deploys the checkout's own landfall.toml to the local provider in a runtime directory of its own, with
     /// everything built and the image in the store, and shows the medians.
     DeployTimes(deploy_times::Options),
+    /// How long planning takes and how much memory it needs, by the number of resources
+    ///
+    /// Plans 100, 1,000, 10,000 and 100,000 resources: from nothing, with all of them there, all to be replaced,
+    /// and all to be ended. Then makes, keeps and ends 10,000 on the simulation. Built with optimisations, each
+    /// figure by a process of its own.
+    Plan(plan::Options),
     /// How many requests per second the local balancer carries, beside nginx as reverse proxy
     ///
     /// Both stand in the same public subnet of the same cloud with the same security group, have the same two
@@ -47,6 +54,7 @@ impl Bench {
         match self {
             Self::Deploy(options) => deploy::run(options),
             Self::DeployTimes(options) => deploy_times::run(options),
+            Self::Plan(options) => plan::run(options),
             Self::Balancer(options) => balancer::run(options),
             Self::Reach(options) => reach::run(options),
         }
