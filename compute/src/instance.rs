@@ -4,8 +4,8 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use landfall_provider::{
-    AllocationId, Input, InstanceId, InstanceProfileId, KeyPairId, Kind, Loss, Reference, Resource,
-    SecurityGroupId, SubnetId, kind,
+    AllocationId, Claim, Input, InstanceId, InstanceProfileId, KeyPairId, Kind, Loss, Reference,
+    Resource, SecurityGroupId, SubnetId, kind,
 };
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +50,11 @@ impl Resource for Instance {
     const USUALLY: Duration = Duration::from_secs(12);
     type Id = InstanceId;
     type Output = InstanceOutput;
+
+    fn claims(&self) -> Vec<Claim> {
+        let address = self.address.iter();
+        address.map(|address| Claim::whole(address)).collect()
+    }
 
     fn references(&mut self) -> Vec<&mut dyn Reference> {
         let mut references: Vec<&mut dyn Reference> = vec![&mut self.subnet];

@@ -1,7 +1,7 @@
 //! A listener: a port of a balancer, and what happens to requests that come in there.
 
 use landfall_provider::{
-    Input, Kind, ListenerId, LoadBalancerId, Port, Reference, Resource, TargetGroupId, kind,
+    Claim, Input, Kind, ListenerId, LoadBalancerId, Port, Reference, Resource, TargetGroupId, kind,
 };
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +53,10 @@ impl Resource for Listener {
     const FORCES_REPLACEMENT: &'static [&'static str] = &["balancer"];
     type Id = ListenerId;
     type Output = ListenerOutput;
+
+    fn claims(&self) -> Vec<Claim> {
+        vec![Claim::one(&self.balancer, self.port.get().into())]
+    }
 
     fn references(&mut self) -> Vec<&mut dyn Reference> {
         let mut references: Vec<&mut dyn Reference> = vec![&mut self.balancer];

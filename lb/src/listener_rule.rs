@@ -1,7 +1,7 @@
 //! A rule of a listener: requests of one sort go to a target group of their own.
 
 use landfall_provider::{
-    Input, Kind, ListenerId, ListenerRuleId, Reference, Resource, TargetGroupId, kind,
+    Claim, Input, Kind, ListenerId, ListenerRuleId, Reference, Resource, TargetGroupId, kind,
 };
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +35,10 @@ impl Resource for ListenerRule {
     const FORCES_REPLACEMENT: &'static [&'static str] = &["listener"];
     type Id = ListenerRuleId;
     type Output = ();
+
+    fn claims(&self) -> Vec<Claim> {
+        vec![Claim::one(&self.listener, self.priority.into())]
+    }
 
     fn references(&mut self) -> Vec<&mut dyn Reference> {
         vec![&mut self.listener, &mut self.target_group]

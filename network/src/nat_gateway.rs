@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use landfall_provider::{
-    AllocationId, Input, Kind, NatGatewayId, Reference, Resource, SubnetId, kind,
+    AllocationId, Claim, Input, Kind, NatGatewayId, Reference, Resource, SubnetId, kind,
 };
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +32,10 @@ impl Resource for NatGateway {
     const USUALLY: Duration = Duration::from_secs(85);
     type Id = NatGatewayId;
     type Output = NatGatewayOutput;
+
+    fn claims(&self) -> Vec<Claim> {
+        vec![Claim::whole(&self.address)]
+    }
 
     fn references(&mut self) -> Vec<&mut dyn Reference> {
         vec![&mut self.subnet, &mut self.address]

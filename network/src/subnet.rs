@@ -1,7 +1,7 @@
 //! A subnet: a part of the VPC's addresses in one zone.
 
 use ipnet::Ipv4Net;
-use landfall_provider::{Input, Kind, Reference, Resource, SubnetId, VpcId, Zone, kind};
+use landfall_provider::{Claim, Input, Kind, Reference, Resource, SubnetId, VpcId, Zone, kind};
 use serde::{Deserialize, Serialize};
 
 /// A subnet. It is public or private by its route table, not by itself.
@@ -22,6 +22,12 @@ impl Resource for Subnet {
     const FORCES_REPLACEMENT: &'static [&'static str] = &["vpc", "zone", "cidr"];
     type Id = SubnetId;
     type Output = ();
+
+    fn claims(&self) -> Vec<Claim> {
+        let (first, last) = (self.cidr.network(), self.cidr.broadcast());
+        let claim = Claim::range(&self.vpc, first.to_bits().into(), last.to_bits().into());
+        vec![claim]
+    }
 
     fn references(&mut self) -> Vec<&mut dyn Reference> {
         vec![&mut self.vpc]

@@ -14,6 +14,7 @@
 
 mod apply;
 mod catalog;
+mod claim;
 mod error;
 mod event;
 mod ids;
@@ -32,6 +33,7 @@ mod stack;
 
 pub use apply::{Applied, ApplyOptions, Pace, Settled, apply};
 pub use catalog::Catalog;
+pub use claim::Claim;
 pub use error::{Error, ErrorKind, Left, Result};
 pub use event::{Event, Events, Verb};
 pub use ids::{

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::claim::Claims;
 use crate::name::{Key, Kind, StackName};
 use crate::provider::Probe;
 use crate::resource::{Change, FieldChange, Gate, Retention};
@@ -422,6 +423,46 @@ impl<'a> Planner<'a> {
         for (old, new) in replaced {
             if !last.contains(&old) {
                 edges[new].insert(After::usable(old));
+            }
+        }
+        self.claimants(edges, &last)
+    }
+
+    /// Who is to have what one that ends still has comes behind that end, unless the end comes last.
+    fn claimants(
+        &self,
+        edges: &mut [BTreeSet<After>],
+        last: &BTreeSet<usize>,
+    ) -> Result<(), PlanError> {
+        let claims = |key: &Key, spec: &Value| {
+            let claims = self.facts(key)?.claims(spec);
+            claims.map_err(|error| PlanError::Misfit(key.clone(), error.to_string()))
+        };
+        let steps = || self.nodes.iter().enumerate();
+        let makers = steps().filter_map(|(step, node)| match &node.action {
+            Action::Create { want, .. } | Action::Update { want, .. } => Some((step, node, want)),
+            Action::Keep { .. } | Action::Delete { .. } => None,
+        });
+        let mut makers = makers.peekable();
+        if makers.peek().is_none() {
+            return Ok(());
+        }
+        let mut ending = Vec::new();
+        for (step, node) in steps() {
+            if let Action::Delete { live, .. } = &node.action
+                && !last.contains(&step)
+            {
+                let of_step = claims(&node.key, &live.spec)?.into_iter();
+                ending.extend(of_step.map(|claim| (claim, step)));
+            }
+        }
+        let ending = Claims::new(ending);
+        if ending.is_empty() {
+            return Ok(());
+        }
+        for (step, node, want) in makers {
+            for claim in claims(&node.key, want)? {
+                edges[step].extend(ending.excluding(&claim).map(After::usable));
             }
         }
         Ok(())

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::claim::Claim;
 use crate::ids::ResourceId;
 use crate::input::Reference;
 use crate::name::Kind;
@@ -33,7 +34,6 @@ pub trait Resource:
     const LOSS: Loss = Loss::Nothing;
     /// How long it may take to become usable, and as long again to disappear.
     const DEADLINE: Duration = Duration::from_secs(300);
-
     /// How long it usually takes at the least to become usable where that is long: from then on it is looked at
     /// often, so that those behind it need not wait for the next look.
     const USUALLY: Duration = Duration::ZERO;
@@ -45,6 +45,11 @@ pub trait Resource:
 
     /// Every field that names another resource, in the order of declaration.
     fn references(&mut self) -> Vec<&mut dyn Reference>;
+
+    /// What no other can have while it has it: one that is to have it too is made when this one is gone.
+    fn claims(&self) -> Vec<Claim> {
+        Vec::new()
+    }
 
     /// Whether it takes a new one although every field that differs could be changed in place: what only several
     /// fields together tell.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::claim::Claim;
 use crate::name::{Key, Kind};
 use crate::resource::{Change, Gate, Loss, Resource, Retention};
 
@@ -38,6 +39,7 @@ pub struct KindFacts {
     /// The fields whose change cannot be made in place.
     pub forces_replacement: &'static [&'static str],
     change: fn(&Value, &Value) -> serde_json::Result<Change>,
+    claims: fn(&Value) -> serde_json::Result<Vec<Claim>>,
     mentions: fn(&Value) -> serde_json::Result<Vec<Mention>>,
     resolve: fn(&Value, &Ids<'_>) -> serde_json::Result<Value>,
 }
@@ -53,6 +55,7 @@ impl KindFacts {
             usually: R::USUALLY,
             forces_replacement: R::FORCES_REPLACEMENT,
             change: |have, want| Ok(R::change(&spec(have)?, &spec(want)?)),
+            claims: |value| Ok(spec::<R>(value)?.claims()),
             mentions: |value| {
                 let mut spec: R = spec(value)?;
                 Ok(spec
@@ -83,6 +86,14 @@ impl KindFacts {
     /// When either is not a spec of this kind.
     pub fn change(&self, have: &Value, want: &Value) -> serde_json::Result<Change> {
         (self.change)(have, want)
+    }
+
+    /// What one of this spec has for itself.
+    ///
+    /// # Errors
+    /// When it is not a spec of this kind.
+    pub fn claims(&self, spec: &Value) -> serde_json::Result<Vec<Claim>> {
+        (self.claims)(spec)
     }
 
     /// What the spec refers to.

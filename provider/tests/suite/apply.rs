@@ -382,6 +382,17 @@ async fn names_that_are_unique_are_free_before_the_successor_comes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_place_that_only_one_can_have_is_free_before_the_next_one_comes() {
+    let sim = Sim::new();
+    let first = stack(&["plain/a", "plain/old fixed=plain/a spot=7"]);
+    assert!(deploy(&sim, &first).await.is_complete());
+    let then = stack(&["plain/a", "plain/new fixed=plain/a spot=7"]);
+    let moved = deploy(&sim, &then).await;
+    assert!(moved.is_complete(), "{moved:?}");
+    assert_eq!(sim.held().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn those_that_stay_are_moved_and_never_without() {
     let sim = Sim::new();
     assert!(

@@ -253,6 +253,54 @@ fn one_that_stays_is_never_without_what_it_comes_after() {
 }
 
 #[test]
+fn who_is_to_have_what_another_has_comes_after_its_end() {
+    // The names have nothing to do with each other, the place has.
+    check(
+        &stack(&[
+            "plain/a",
+            "plain/new fixed=plain/a spot=7",
+            "plain/other fixed=plain/a spot=8",
+        ]),
+        &snapshot(&stack(&["plain/a", "plain/old fixed=plain/a spot=7"])),
+        &[
+            "0 keep plain/a",
+            "1 delete old-1 because not wanted",
+            "2 create plain/new after 0,1",
+            "3 create plain/other after 0",
+        ],
+    );
+    // One that stays takes it over.
+    check(
+        &stack(&["plain/a", "plain/b fixed=plain/a spot=7"]),
+        &snapshot(&stack(&[
+            "plain/a",
+            "plain/b fixed=plain/a",
+            "plain/old fixed=plain/a spot=7",
+        ])),
+        &[
+            "0 keep plain/a",
+            "1 delete old-1 because not wanted",
+            "2 update plain/b in spot after 0,1",
+        ],
+    );
+    // Within something else it is another place.
+    check(
+        &stack(&["plain/a", "plain/b", "plain/new fixed=plain/b spot=7"]),
+        &snapshot(&stack(&[
+            "plain/a",
+            "plain/b",
+            "plain/old fixed=plain/a spot=7",
+        ])),
+        &[
+            "0 keep plain/a",
+            "1 keep plain/b",
+            "2 create plain/new after 1",
+            "3 delete old-1 because not wanted",
+        ],
+    );
+}
+
+#[test]
 fn what_is_let_go_of_goes_after_that() {
     check(
         &stack(&["plain/a", "plain/b loose=plain/a"]),

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use landfall_provider::{
-    Catalog, Found, Gate, Key, Kind, Probe, Reference, Resource, ResourceId, Retention, Schema,
-    Snapshot, Stack, StackName,
+    Catalog, Claim, Found, Gate, Key, Kind, Probe, Reference, Resource, ResourceId, Retention,
+    Schema, Snapshot, Stack, StackName,
 };
 use landfall_testkit::sim::Sim;
 use serde::{Deserialize, Serialize};
@@ -77,6 +77,8 @@ pub(crate) struct Facts {
     pub(crate) value: u32,
     /// A value that does not count.
     pub(crate) recipe: u32,
+    /// A place that only one has within what the first of the fixed references names; 0 is none.
+    pub(crate) spot: u32,
 }
 
 macro_rules! things {
@@ -90,11 +92,12 @@ macro_rules! things {
                 size: u32,
                 value: u32,
                 recipe: u32,
+                spot: u32,
             }
 
             impl From<Facts> for $name {
-                fn from(Facts { fixed, loose, size, value, recipe }: Facts) -> Self {
-                    Self { fixed, loose, size, value, recipe }
+                fn from(Facts { fixed, loose, size, value, recipe, spot }: Facts) -> Self {
+                    Self { fixed, loose, size, value, recipe, spot }
                 }
             }
 
@@ -106,6 +109,11 @@ macro_rules! things {
                 $(const $konst: $type = $value;)*
                 type Id = ThingId;
                 type Output = ();
+
+                fn claims(&self) -> Vec<Claim> {
+                    let within = self.fixed.first().filter(|_| self.spot > 0);
+                    within.map(|within| Claim::one(within, self.spot.into())).into_iter().collect()
+                }
 
                 fn references(&mut self) -> Vec<&mut dyn Reference> {
                     let all = self.fixed.iter_mut().chain(&mut self.loose);
@@ -184,6 +192,7 @@ pub(crate) fn stack(lines: &[&str]) -> Stack {
                 "loose" => facts.loose = refs(),
                 "size" => facts.size = value.parse().unwrap(),
                 "value" => facts.value = value.parse().unwrap(),
+                "spot" => facts.spot = value.parse().unwrap(),
                 "recipe" => facts.recipe = value.parse().unwrap(),
                 other => panic!("no field {other} here"),
             }

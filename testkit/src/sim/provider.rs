@@ -187,11 +187,14 @@ impl<R: Resource> Provider<R> for Sim {
             }
             self.within_quota(&state.things, &R::KIND)?;
             let mentions = state.things.mentions(want)?;
+            let claims = want.claims();
+            state.things.nobody_claims(&claims, &mentions, None)?;
             let held = Held {
                 stack: stack.clone(),
                 key: key.clone(),
                 spec,
                 mentions,
+                claims,
                 gate: R::GATE,
                 retention: R::RETENTION,
                 after: R::AFTER,
@@ -221,7 +224,9 @@ impl<R: Resource> Provider<R> for Sim {
                 .filter(|held| held.stays())
                 .ok_or_else(gone)?;
             let mentions = state.things.mentions(want)?;
-            state.things.change(&id, spec, mentions);
+            let claims = want.claims();
+            state.things.nobody_claims(&claims, &mentions, Some(&id))?;
+            state.things.change(&id, spec, mentions, claims);
             if let Some(held) = state.things.get_mut(&id) {
                 held.usable_at = held.usable_at.max(Instant::now() + took);
             }

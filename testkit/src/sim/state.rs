@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use landfall_provider::{
-    Error, ErrorKind, Gate, Key, Kind, Resource, Result, Retention, StackName,
+    Claim, Error, ErrorKind, Gate, Key, Kind, Resource, Result, Retention, StackName,
 };
 use serde_json::Value;
 use tokio::time::Instant;
@@ -18,6 +18,7 @@ pub(super) struct Held {
     pub(super) key: Key,
     pub(super) spec: Value,
     pub(super) mentions: Vec<Id>,
+    pub(super) claims: Vec<Claim>,
     pub(super) gate: Gate,
     pub(super) retention: Retention,
     pub(super) after: &'static [Kind],
@@ -132,12 +133,41 @@ impl Things {
         name
     }
 
+    /// That nobody but this one has any of these. Who claims something mentions what it is within.
+    pub(super) fn nobody_claims(
+        &self,
+        claims: &[Claim],
+        mentions: &[Id],
+        but: Option<&Id>,
+    ) -> Result<()> {
+        if claims.is_empty() {
+            return Ok(());
+        }
+        let now = Instant::now();
+        let neighbours = mentions
+            .iter()
+            .filter_map(|id| self.users.get(id))
+            .flatten();
+        for id in neighbours.filter(|id| Some(*id) != but) {
+            let Some(held) = self.held.get(id).filter(|held| !held.is_gone(now)) else {
+                continue;
+            };
+            let taken = |claim: &Claim| held.claims.iter().any(|other| other.excludes(claim));
+            if claims.iter().any(taken) {
+                let why = format!("{} has it already", held.key);
+                return Err(Error::new(ErrorKind::AlreadyExists, why));
+            }
+        }
+        Ok(())
+    }
+
     /// Gives one another spec.
-    pub(super) fn change(&mut self, id: &Id, spec: Value, mentions: Vec<Id>) {
+    pub(super) fn change(&mut self, id: &Id, spec: Value, mentions: Vec<Id>, claims: Vec<Claim>) {
         let Some(held) = self.held.get_mut(id) else {
             return;
         };
         held.spec = spec;
+        held.claims = claims;
         let before = std::mem::replace(&mut held.mentions, mentions.clone());
         for mention in before {
             remove(&mut self.users, &mention, id);
@@ -189,8 +219,8 @@ impl Things {
         Ok(mentions)
     }
 
-    /// Whoever needs it and does not go along with it: by mentioning it, or by coming after its kind when it is the last of that. What is
-    /// gone and has left something behind counts.
+    /// Whoever needs it and does not go along with it: by mentioning it, or by coming after its kind when it is
+    /// the last of that. What is gone and has left something behind counts.
     pub(super) fn user(&self, of: &Id, stack: &StackName) -> Option<&Held> {
         let users = self.users.get(of).into_iter().flatten();
         if let Some(user) = users
