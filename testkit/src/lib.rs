@@ -1,6 +1,7 @@
 //! What tests need: a provider in virtual time, an AWS emulator and an endpoint before it, container engines to
 //! build with, a service to deploy. Never published.
 
+pub mod conformance;
 pub mod crash;
 #[cfg(unix)]
 pub mod engines;

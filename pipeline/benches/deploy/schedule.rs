@@ -120,7 +120,7 @@ pub(crate) fn is_way_out(key: &Key) -> bool {
 
 fn tier(key: &Key) -> u8 {
     let is = |kinds: &[landfall_provider::Kind]| kinds.contains(&key.kind);
-    if is(&[kind::IMAGE]) {
+    if is(&[kind::REPOSITORY, kind::IMAGE]) {
         0
     } else if is(&[
         kind::LOAD_BALANCER,
@@ -130,6 +130,8 @@ fn tier(key: &Key) -> u8 {
     ]) {
         2
     } else if is(&[
+        kind::KEY_PAIR,
+        kind::INSTANCE_PROFILE,
         kind::LAUNCH_TEMPLATE,
         kind::AUTOSCALING_GROUP,
         kind::SCALING_POLICY,

@@ -15,6 +15,8 @@ pub(crate) fn catalog() -> Catalog<Sim> {
     let catalog = landfall_network::kinds(Catalog::new())
         .with::<KeyPair>()
         .with::<InstanceProfile>()
+        .with::<KeyPair>()
+        .with::<InstanceProfile>()
         .with::<LaunchTemplate>()
         .with::<AutoscalingGroup>()
         .with::<ScalingPolicy>()

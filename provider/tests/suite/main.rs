@@ -4,6 +4,7 @@
 
 mod apply;
 mod bad;
+mod conformance;
 mod crash;
 mod planning;
 mod random;

@@ -84,7 +84,8 @@ impl Default for Times {
 ///
 /// A kind without a state of its own between made and usable takes its time within the call that makes it: that
 /// is several requests, for attributes, rules and tags. Where no log says how interfaces linger, the figure is
-/// inferred: those of a balancer for one minute to three, those of a NAT gateway or an instance for seconds.
+/// inferred: those of a balancer for one minute to three, those of a NAT gateway or an instance for seconds. So is
+/// the time until an instance profile can be used, of which it is known that it can take up to two minutes.
 pub(super) fn aws() -> Vec<(Kind, Times)> {
     /// Usable when the call returns.
     fn at_once(create: Span, delete: Span) -> Times {
@@ -117,6 +118,16 @@ pub(super) fn aws() -> Vec<(Kind, Times)> {
         (kind::SECURITY_GROUP_RULES, quick),
         (kind::LISTENER_RULE, quick),
         (kind::SCALING_POLICY, quick),
+        (kind::KEY_PAIR, quick),
+        (kind::REPOSITORY, quick),
+        (
+            kind::INSTANCE_PROFILE,
+            pending(
+                Span::of(5_000, 10_000, 30_000),
+                Span::of(1_000, 2_000, 3_000),
+                Span::ZERO,
+            ),
+        ),
         (
             kind::INTERNET_GATEWAY,
             at_once(Span::of(800, 1_000, 1_200), Span::of(800, 1_000, 1_200)),

@@ -1,0 +1,241 @@
+//! The rules that every provider keeps, tried on one kind of resource: the simulation, this machine, AWS.
+
+use std::fmt;
+use std::time::Duration;
+
+use landfall_provider::{
+    Change, Error, ErrorKind, Key, Live, Probe, Provider, Resource, ResourceName, StackName,
+};
+use tokio::time::Instant;
+
+/// A kind of resource to try a provider with. Nothing of that name may be there.
+pub struct Case<'a, P: ?Sized, R> {
+    /// The provider.
+    pub provider: &'a P,
+    /// The stack that what is made belongs to.
+    pub stack: &'a StackName,
+    /// Its name.
+    pub name: ResourceName,
+    /// What is made; all inputs are known.
+    pub want: R,
+    /// What it can be changed to in place, if anything.
+    pub other: Option<R>,
+    /// How long anything may take.
+    pub patience: Duration,
+}
+
+/// A rule that was broken, and how.
+#[derive(Debug)]
+pub struct Broken {
+    rule: &'static str,
+    how: String,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.rule, self.how)
+    }
+}
+
+fn broken(rule: &'static str, how: impl fmt::Display) -> Broken {
+    let how = how.to_string();
+    Broken { rule, how }
+}
+
+/// An error where there should be none.
+fn failed(rule: &'static str) -> impl Fn(Error) -> Broken {
+    move |error| broken(rule, format_args!("{:?}: {error}", error.kind()))
+}
+
+fn demand(holds: bool, rule: &'static str, how: impl fmt::Display) -> Result<(), Broken> {
+    match holds {
+        true => Ok(()),
+        false => Err(broken(rule, how)),
+    }
+}
+
+impl<P, R> Case<'_, P, R>
+where
+    P: Provider<R> + ?Sized,
+    R: Resource,
+{
+    /// Makes it, changes it and ends it, each verb twice.
+    ///
+    /// # Errors
+    /// The first rule that is broken; what has been made is left as it is then.
+    pub async fn life(&self) -> Result<(), Broken> {
+        let there = self.listed().await?;
+        demand(there.is_empty(), "nothing is there before", there.len())?;
+
+        let id = self.create("create makes one").await?;
+        let live = self
+            .seen("what was made is listed with what was wanted", &self.want)
+            .await?;
+        demand(live.id == id, "it is listed by its id", &live.id)?;
+        self.until("what was made becomes usable", &id, |probe| match probe {
+            Probe::Usable(_) => Some(Ok(())),
+            Probe::Failed(why) => Some(Err(why.clone())),
+            _ => None,
+        })
+        .await?;
+        self.strangers().await?;
+
+        let again = self.create("create can be called again").await?;
+        demand(
+            again == id,
+            "create called again gives what is there",
+            &again,
+        )?;
+        let there = self.listed().await?;
+        demand(
+            there.len() == 1,
+            "create called again makes no double",
+            there.len(),
+        )?;
+
+        let live = match &self.other {
+            Some(other) => self.change(&live, other).await?,
+            None => live,
+        };
+        self.end(&live).await
+    }
+
+    /// Another stack's listing says nothing of it.
+    async fn strangers(&self) -> Result<(), Broken> {
+        let rule = "a stack lists nothing of another";
+        let other = StackName::new("somebody-elses").map_err(|error| broken(rule, error))?;
+        let listed = self.provider.list(&other).await.map_err(failed(rule))?;
+        demand(listed.is_empty(), rule, listed.len())
+    }
+
+    async fn change(&self, live: &Live<R>, other: &R) -> Result<Live<R>, Broken> {
+        let rule = "update changes in place";
+        for _ in 0..2 {
+            let updated = self.provider.update(live, other).await;
+            updated.map_err(failed("update can be called, and called again"))?;
+        }
+        let changed = self.seen(rule, other).await?;
+        demand(changed.id == live.id, rule, &changed.id)?;
+        Ok(changed)
+    }
+
+    async fn end(&self, live: &Live<R>) -> Result<(), Broken> {
+        for _ in 0..2 {
+            let deleted = self.provider.delete(live).await;
+            deleted.map_err(failed("delete can be called, and called again"))?;
+        }
+        self.until("what was deleted is absent", &live.id, |probe| {
+            matches!(probe, Probe::Absent).then_some(Ok(()))
+        })
+        .await?;
+        let there = self.listed().await?;
+        demand(
+            there.is_empty(),
+            "what is absent is not listed",
+            there.len(),
+        )?;
+        let deleted = self.provider.delete(live).await;
+        deleted.map_err(failed("deleting what is gone succeeds"))?;
+        match self.provider.update(live, &self.want).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(failed("changing what is gone is NotFound")(error)),
+            Ok(()) => Err(broken("changing what is gone is NotFound", "it succeeded")),
+        }
+    }
+
+    /// Tries to end it while something that is there mentions it.
+    ///
+    /// # Errors
+    /// When that is not [`InUse`](ErrorKind::InUse), or ends it all the same.
+    pub async fn in_use(&self) -> Result<(), Broken> {
+        let rule = "what others mention cannot go";
+        let live = self.seen(rule, &self.want).await?;
+        match self.provider.delete(&live).await {
+            Err(error) if error.kind() == ErrorKind::InUse => {}
+            Err(error) => return Err(failed(rule)(error)),
+            Ok(()) => return Err(broken(rule, "it was accepted")),
+        }
+        let state = self.provider.probe(&live.id).await.map_err(failed(rule))?;
+        demand(
+            matches!(state, Probe::Usable(_)),
+            rule,
+            format_args!("{state:?}"),
+        )
+    }
+
+    fn key(&self) -> Key {
+        Key::new(R::KIND, self.name.clone())
+    }
+
+    async fn create(&self, rule: &'static str) -> Result<R::Id, Broken> {
+        let key = self.key();
+        let created = self.provider.create(self.stack, &key, &self.want).await;
+        created.map_err(failed(rule))
+    }
+
+    /// All of that name that the stack holds.
+    async fn listed(&self) -> Result<Vec<Live<R>>, Broken> {
+        let listed = self.provider.list(self.stack).await;
+        let mut listed = listed.map_err(failed("list answers"))?;
+        listed.retain(|live| live.name == self.name && live.state != Probe::Absent);
+        Ok(listed)
+    }
+
+    /// The one of that name, once it is listed as it is to be.
+    async fn seen(&self, rule: &'static str, want: &R) -> Result<Live<R>, Broken> {
+        let mut pause = Pause::new(self.patience);
+        loop {
+            let listed = self.listed().await?;
+            if let [live] = &listed[..]
+                && R::change(&live.spec, want) == Change::Keep
+            {
+                return Ok(live.clone());
+            }
+            if !pause.again().await {
+                return Err(broken(rule, format_args!("{listed:#?} and not {want:#?}")));
+            }
+        }
+    }
+
+    async fn until(
+        &self,
+        rule: &'static str,
+        id: &R::Id,
+        done: impl Fn(&Probe<R::Output>) -> Option<Result<(), String>>,
+    ) -> Result<(), Broken> {
+        let mut pause = Pause::new(self.patience);
+        loop {
+            let probe = self.provider.probe(id).await.map_err(failed(rule))?;
+            match done(&probe) {
+                Some(outcome) => return outcome.map_err(|why| broken(rule, why)),
+                None if pause.again().await => {}
+                None => return Err(broken(rule, format_args!("{probe:?}"))),
+            }
+        }
+    }
+}
+
+/// Looks that come less and less often, until there has been enough of it.
+struct Pause {
+    ends: Instant,
+    next: Duration,
+}
+
+impl Pause {
+    fn new(patience: Duration) -> Self {
+        Self {
+            ends: Instant::now() + patience,
+            next: Duration::from_millis(5),
+        }
+    }
+
+    /// Waits; `false` when there is no time left.
+    async fn again(&mut self) -> bool {
+        if Instant::now() >= self.ends {
+            return false;
+        }
+        tokio::time::sleep(self.next).await;
+        self.next = (self.next * 2).min(Duration::from_secs(5));
+        true
+    }
+}
