@@ -266,13 +266,22 @@ fn libraries_have_no_features_by_default() {
 #[test]
 fn the_planner_knows_no_time_no_chance_and_no_provider() {
     let sources = sources();
-    let words = words(&sources["provider/src/plan.rs"]);
-    assert!(words.contains("Snapshot"));
-    for banned in NOT_IN_PLAN {
+    let is_planner =
+        |path: &str| path == "provider/src/plan.rs" || path.starts_with("provider/src/plan/");
+    let planner: Vec<_> = sources
+        .iter()
+        .filter(|(path, _)| is_planner(path))
+        .collect();
+    assert!(planner.len() > 1);
+    for (path, text) in planner {
+        let words = words(text);
         assert!(
-            !words.contains(*banned),
-            "provider/src/plan.rs mentions {banned}"
+            words.contains("Plan") || words.contains("Planner"),
+            "{path}"
         );
+        for banned in NOT_IN_PLAN {
+            assert!(!words.contains(*banned), "{path} mentions {banned}");
+        }
     }
 }
 
