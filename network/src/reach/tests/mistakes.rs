@@ -2,7 +2,7 @@
 
 use super::support::{balancer, interface, key, tcp, two_tier};
 use crate::reach::{
-    Broken, Code, End, Flow, Peer, Reach, Role, Topology, check, invariants, trace,
+    Broken, Code, End, Flow, Peer, Place, Reach, Role, Topology, check, invariants, trace,
 };
 use crate::{AclAction, AclEntry, Direction, EndpointService, NatMode, PortRange, Protocol};
 
@@ -174,7 +174,7 @@ fn a_service_that_has_an_endpoint_is_not_reached_over_nat() {
 }
 
 #[test]
-fn a_nat_gateway_does_not_carry_to_an_endpoint() {
+fn a_nat_gateway_follows_its_subnets_route_to_an_endpoint() {
     let mut topology = open_acls();
     let endpoint = topology
         .endpoints
@@ -182,7 +182,8 @@ fn a_nat_gateway_does_not_carry_to_an_endpoint() {
         .unwrap();
     endpoint.route_tables = [key("route-table/public")].into();
     let flow = tcp(interface("web/1"), End::Service(EndpointService::S3), 443);
-    let block = trace(&topology, &flow).unwrap().block.unwrap();
-    assert_eq!(block.code, Code::NoRouteToDestination);
-    assert_eq!(block.at.key().unwrap().to_string(), "route-table/public");
+    let verdict = trace(&topology, &flow).unwrap();
+    assert_eq!(verdict.reach, Reach::All, "{:?}", verdict.block);
+    let endpoint = Place::Endpoint(key("gateway-endpoint/s3"));
+    assert!(verdict.hops.iter().any(|hop| hop.at == endpoint));
 }
