@@ -38,7 +38,7 @@ pub use outcome::{Changes, Deployed, Destroyed, Failure, Remains, Sick, Stage};
 pub use plan::{Planned, plan};
 pub use reach::{
     Answer, Broken, Change, Connections, Explanation, Overview, Query, QueryError, SpotError,
-    broken, explain, live_topology, overview, planned_topology, word,
+    broken, explain, live_topology, overview, planned_topology,
 };
 pub use region::{InvalidRegion, Region, zones};
 pub use review::{Because, Does, Leaf, Review, Reviewed};

@@ -1,6 +1,5 @@
 //! A question about a connection and its answer: what passes it, what stops it, what would let it through.
 
-use landfall_network::EndpointService;
 use landfall_network::reach::{Code, End, FlowError, Hop, Place, Role, Topology, Verdict};
 use landfall_provider::{Port, Result, StackName};
 use serde::Serialize;
@@ -178,10 +177,10 @@ fn usual_port(topology: &Topology, to: Option<&End>) -> Port {
                 _ => Some(22),
             }
         }
-        Some(End::Service(EndpointService::S3)) | Some(_) | None => Some(443),
+        _ => None,
     };
     let port = number.and_then(|number| Port::new(number).ok());
-    port.unwrap_or_else(|| Port::new(443).expect("443 is a port"))
+    port.unwrap_or_else(|| Port::new(443).expect("443, where most of the internet is, is a port"))
 }
 
 /// The network that a configuration describes. Pure: no image's identity is asked for, and no provider.

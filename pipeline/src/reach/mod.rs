@@ -16,7 +16,7 @@ pub use self::explain::{
 };
 pub use self::invariants::Broken;
 pub use self::overview::{Connections, Overview, overview};
-pub use self::spot::{SpotError, word};
+pub use self::spot::SpotError;
 
 use landfall_provider::Stack;
 

@@ -135,7 +135,7 @@ fn words(topology: &Topology) -> Vec<String> {
 }
 
 /// What people call an end: the stack has one balancer, and nobody calls it `load-balancer/main`.
-pub fn word(end: &End) -> String {
+pub(super) fn word(end: &End) -> String {
     match end {
         End::Balancer(key) if key.name.as_str() == "main" => "balancer".to_owned(),
         end => end.to_string(),
