@@ -48,7 +48,8 @@ impl Default for ApplyOptions {
     }
 }
 
-/// How often a resource is looked at while it is waited for: soon at first, then less and less often.
+/// How often a resource is looked at while it is waited for: soon at first, then less and less often; and often
+/// again once it is due, where its kind says how long it [usually takes](crate::Resource::USUALLY).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
     /// Until the first look.
@@ -84,7 +85,7 @@ impl Pace {
         if waited < usually {
             pause.min(usually - waited)
         } else if waited < usually * 2 {
-            (usually / 50).clamp(self.first, self.longest)
+            (usually / 50).max(self.first).min(self.longest)
         } else {
             pause
         }
