@@ -3,42 +3,72 @@
 //! The SDK repeats a call whose answer did not come. For most that is harmless; a second CreateVpc makes a
 //! second VPC.
 
-use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
-use aws_smithy_runtime_api::client::retries::classifiers::{
-    ClassifyRetry, RetryAction, RetryClassifierPriority,
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::context::{
+    BeforeTransmitInterceptorContextMut, FinalizerInterceptorContextMut,
 };
-/// For the client of a service with forms (EC2, Elastic Load Balancing, Auto Scaling, IAM): no call is repeated after its answer was lost, unless it only reads or carries a token that
-/// AWS knows it by; [`created_or_found`](crate::created_or_found) then looks. Calls that were refused (throttled, above all) are repeated as ever.
+use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
+use aws_smithy_types::retry::RetryConfig;
+
+/// For the client of a service with forms (EC2, Elastic Load Balancing, Auto Scaling, IAM): no call is repeated after
+/// its answer was lost, unless it only reads or carries a token that AWS knows it by;
+/// [`created_or_found`](crate::created_or_found) then looks. Calls that were refused (throttled, above all) are
+/// repeated as ever.
 ///
 /// ```ignore
-/// aws.client(|config| Client::from_conf(Builder::from(config).retry_classifier(NotTwice).build()))
+/// aws.client(|config| Client::from_conf(Builder::from(config).interceptor(NotTwice).build()))
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct NotTwice;
 
-impl ClassifyRetry for NotTwice {
-    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+/// Whether the call under way may be repeated.
+#[derive(Debug)]
+struct Repeatable(bool);
+
+impl Storable for Repeatable {
+    type Storer = StoreReplace<Self>;
+}
+
+#[dyn_dispatch_hint]
+impl Intercept for NotTwice {
+    fn name(&self) -> &'static str {
+        "not twice"
+    }
+
+    fn modify_before_retry_loop(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        // Once it is sent, the request is no longer there to be read.
+        let form = context.request().body().bytes().unwrap_or_default();
+        let may = repeatable(&String::from_utf8_lossy(form));
+        config.interceptor_state().store_put(Repeatable(may));
+        Ok(())
+    }
+
+    fn modify_before_attempt_completion(
+        &self,
+        context: &mut FinalizerInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
         let refused = context.response().is_some_and(|answer| {
             let body = String::from_utf8_lossy(answer.body().bytes().unwrap_or_default());
             answer.status().as_u16() < 500
                 || body.contains("RequestLimitExceeded")
                 || body.contains("Throttl")
         });
-        let request = context.request().and_then(|request| request.body().bytes());
-        let request = String::from_utf8_lossy(request.unwrap_or_default());
-        if refused || repeatable(&request) {
-            RetryAction::NoActionIndicated
-        } else {
-            RetryAction::RetryForbidden
+        let may = config.load::<Repeatable>().is_some_and(|may| may.0);
+        if !refused && !may {
+            config
+                .interceptor_state()
+                .store_put(RetryConfig::disabled());
         }
-    }
-
-    fn name(&self) -> &'static str {
-        "not twice"
-    }
-
-    fn priority(&self) -> RetryClassifierPriority {
-        RetryClassifierPriority::run_after(RetryClassifierPriority::transient_error_classifier())
+        Ok(())
     }
 }
 

@@ -23,7 +23,7 @@ const LONGEST: usize = 32;
 const PROTECTED: &str = "`protect = false` in landfall.toml, then `deploy`";
 
 fn client(aws: &Aws) -> Client {
-    aws.client(|config| Client::from_conf(Builder::from(config).retry_classifier(NotTwice).build()))
+    aws.client(|config| Client::from_conf(Builder::from(config).interceptor(NotTwice).build()))
 }
 
 /// An owner's tags as this service takes them.

@@ -137,13 +137,13 @@ fn is_outdated(error: &Error) -> bool {
 
 fn ec2(aws: &Aws) -> Client {
     aws.client(|config| {
-        let config = Builder::from(config).retry_classifier(NotTwice);
+        let config = Builder::from(config).interceptor(NotTwice);
         Client::from_conf(config.build())
     })
 }
 
 /// For a call with a token that AWS knows it by, and an emulator does not: one attempt. The next one is the engine's,
-/// with the same token, after a look.
+/// after a look.
 fn once() -> Builder {
     Builder::new().retry_config(RetryConfig::disabled())
 }
