@@ -15,7 +15,7 @@ use landfall_provider::{
 use super::traffic::{has_ports, ports, protocol, protocol_number};
 use super::{
     Described, Which, by_id, earlier, ec2, filter, given, gone, half_made, is_outdated, list,
-    name_in, probe, tags,
+    name_in, once, probe, tags,
 };
 use crate::{AclAction, AclEntry, Direction, NetworkAcl, Protocol};
 
@@ -113,6 +113,8 @@ impl Provider<NetworkAcl> for Aws {
             .create_network_acl()
             .vpc_id(known(&want.vpc)?)
             .tag_specifications(tags(ResourceType::NetworkAcl, stack, &key.name))
+            .customize()
+            .config_override(once())
             .send()
             .await
             .map_err(during("ec2:CreateNetworkAcl"))

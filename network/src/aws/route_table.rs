@@ -11,7 +11,7 @@ use landfall_provider::{
 
 use super::{
     Described, Which, by_id, earlier, ec2, filter, given, gone, half_made, is_outdated, list,
-    name_in, probe, tags,
+    name_in, once, probe, tags,
 };
 use crate::{Route, RouteTable, RouteTarget};
 
@@ -91,6 +91,8 @@ impl Provider<RouteTable> for Aws {
             .create_route_table()
             .vpc_id(known(&want.vpc)?)
             .tag_specifications(tags(ResourceType::RouteTable, stack, &key.name))
+            .customize()
+            .config_override(once())
             .send()
             .await
             .map_err(during("ec2:CreateRouteTable"))

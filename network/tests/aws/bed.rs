@@ -10,7 +10,7 @@ use landfall_provider::{
     Applied, ApplyOptions, Catalog, Pace, Plan, Preflight, Stack, StackName, apply, plan,
 };
 use landfall_testkit::moto::{ACCESS_KEY, Moto, REGION};
-use landfall_testkit::scripted::Endpoint;
+use landfall_testkit::scripted::{Builder, Endpoint};
 
 pub(crate) struct Bed {
     pub(crate) moto: Moto,
@@ -35,11 +35,13 @@ pub(crate) async fn session(url: String) -> Aws {
 
 impl Bed {
     pub(crate) async fn new() -> Self {
+        Self::behind(Endpoint::builder()).await
+    }
+
+    /// With whatever the endpoint does to calls on their way.
+    pub(crate) async fn behind(endpoint: Builder) -> Self {
         let moto = Moto::start().await.unwrap();
-        let endpoint = Endpoint::builder()
-            .upstream(moto.address())
-            .start()
-            .unwrap();
+        let endpoint = endpoint.upstream(moto.address()).start().unwrap();
         let aws = session(endpoint.url()).await;
         endpoint.forget();
         Self {
@@ -94,12 +96,12 @@ pub(crate) fn catalog() -> Catalog<Aws> {
     kinds(Catalog::new())
 }
 
-/// An emulator is nearby; where it fails it does not matter how long that is waited for.
+/// An emulator is nearby, so the first looks are soon; faults are put up with for half a minute.
 pub(crate) fn quick() -> ApplyOptions {
     ApplyOptions {
         pace: Pace {
             first: Duration::from_millis(20),
-            longest: Duration::from_millis(500),
+            longest: Duration::from_secs(5),
         },
         ..ApplyOptions::default()
     }

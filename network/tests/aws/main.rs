@@ -6,4 +6,5 @@
 
 mod bed;
 mod kinds;
+mod scripted;
 mod whole;
