@@ -3,6 +3,7 @@
 //!
 //! Each kind stands in a file of its own. Nothing here talks to a cloud.
 
+mod architecture;
 mod autoscaling_group;
 pub mod boot;
 mod instance;
@@ -15,6 +16,7 @@ mod scaling_policy;
 mod secret;
 mod workload;
 
+pub use architecture::Architecture;
 pub use autoscaling_group::AutoscalingGroup;
 pub use instance::{Instance, InstanceOutput};
 pub use instance_profile::{InstanceProfile, Place};
