@@ -14,6 +14,8 @@ mod checks;
 mod code;
 mod flight;
 mod inputs;
+#[cfg(feature = "lock")]
+mod lock;
 mod memory;
 mod name;
 mod once;

@@ -119,6 +119,12 @@ pub(crate) struct Common {
     /// Where it is to be
     #[arg(long, value_enum, default_value_t = ProviderName::Local, env = "LANDFALL_PROVIDER")]
     pub(crate) provider: ProviderName,
+    /// The AWS region, in place of the file's, AWS_REGION and the profile's
+    #[arg(long, value_name = "REGION")]
+    pub(crate) region: Option<String>,
+    /// The AWS profile, in place of AWS_PROFILE
+    #[arg(long, value_name = "PROFILE")]
+    pub(crate) profile: Option<String>,
     /// Print JSON lines to standard output: events as they happen, the result (or error) last
     #[arg(long)]
     pub(crate) json: bool,

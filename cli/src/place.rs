@@ -1,15 +1,51 @@
 //! Where a stack is held: the provider that was asked for, ready to be called.
 
+#[cfg(feature = "aws")]
+mod aws;
+
 use landfall_local::{Local, LocalOptions};
-use landfall_pipeline::{Cloud, Config};
+use landfall_pipeline::{Cloud, Config, Whereabouts};
 use landfall_provider::{Events, Pace, Port, Result};
 
-use crate::args::ProviderName;
+use crate::args::{Common, ProviderName};
 use crate::problem::Problem;
 
 /// A provider, and what the cli does with it beside the flows.
-pub(crate) struct Place {
-    local: Local,
+pub(crate) enum Place {
+    Local(Local),
+    #[cfg(feature = "aws")]
+    Aws(landfall_aws::Aws),
+}
+
+/// What a file says that concerns where its stack is, and how it is reached.
+#[derive(Debug, Default)]
+pub(crate) struct Said {
+    /// The loopback port that the local provider is to open.
+    port: Option<Port>,
+    #[cfg_attr(not(feature = "aws"), expect(dead_code, reason = "regions are AWS's"))]
+    region: Option<String>,
+    #[cfg_attr(not(feature = "aws"), expect(dead_code, reason = "accounts are AWS's"))]
+    account: Option<String>,
+}
+
+impl From<&Config> for Said {
+    fn from(config: &Config) -> Self {
+        Self {
+            port: config.local.port,
+            region: (!config.region.is_local()).then(|| config.region.to_string()),
+            account: config.account.clone(),
+        }
+    }
+}
+
+impl From<Whereabouts> for Said {
+    fn from(there: Whereabouts) -> Self {
+        Self {
+            port: None,
+            region: there.region.map(|region| region.to_string()),
+            account: there.account,
+        }
+    }
 }
 
 impl Place {
@@ -19,40 +55,62 @@ impl Place {
     /// When it has not, and why.
     pub(crate) fn check(name: ProviderName) -> Result<(), Problem> {
         match name {
-            ProviderName::Local => Ok(()),
-            ProviderName::Aws => Err(Problem::usage(
-                "this build has no AWS support: Landfall cannot deploy to AWS yet",
-                Some("leave --provider out to deploy to this machine"),
-            )),
+            #[cfg(not(feature = "aws"))]
+            ProviderName::Aws => Err(without_aws()),
+            _ => Ok(()),
         }
     }
 
-    /// The provider of this name. `config` has what concerns one provider only.
+    /// The provider that was asked for.
     ///
     /// # Errors
-    /// When this build does not have it, or this machine cannot hold it.
-    pub(crate) fn open(
-        name: ProviderName,
-        config: Option<&Config>,
+    /// When this build does not have it, this machine cannot hold it, or AWS does not let the caller in.
+    pub(crate) async fn open(
+        common: &Common,
+        said: Said,
         events: &Events,
     ) -> Result<Self, Problem> {
-        Self::check(name)?;
-        let local = Local::open(LocalOptions {
-            published_port: config.and_then(|config| config.local.port).map(Port::get),
-            events: events.clone(),
-            ..LocalOptions::default()
-        })?;
-        Ok(Self { local })
+        match common.provider {
+            ProviderName::Local => {
+                let options = LocalOptions {
+                    published_port: said.port.map(Port::get),
+                    events: events.clone(),
+                    ..LocalOptions::default()
+                };
+                Ok(Self::Local(Local::open(options)?))
+            }
+            #[cfg(feature = "aws")]
+            ProviderName::Aws => Ok(Self::Aws(aws::open(common, said, events).await?)),
+            #[cfg(not(feature = "aws"))]
+            ProviderName::Aws => Err(without_aws()),
+        }
     }
 
     /// The provider itself.
     pub(crate) fn cloud(&self) -> &dyn Cloud {
-        &self.local
+        match self {
+            Self::Local(local) => local,
+            #[cfg(feature = "aws")]
+            Self::Aws(aws) => aws,
+        }
+    }
+
+    /// The region, on a provider that has regions.
+    pub(crate) fn region(&self) -> Option<&str> {
+        match self {
+            Self::Local(_) => None,
+            #[cfg(feature = "aws")]
+            Self::Aws(aws) => Some(aws.region()),
+        }
     }
 
     /// How often it is looked at while something is waited for.
     pub(crate) fn pace(&self) -> Pace {
-        Pace::NEARBY
+        match self {
+            Self::Local(_) => Pace::NEARBY,
+            #[cfg(feature = "aws")]
+            Self::Aws(_) => Pace::default(),
+        }
     }
 
     /// Waits until nothing goes on any more that nobody needs: a provider's process that holds nothing.
@@ -60,6 +118,18 @@ impl Place {
     /// # Errors
     /// When it goes on all the same.
     pub(crate) async fn settle(&self) -> Result<()> {
-        self.local.settle().await
+        match self {
+            Self::Local(local) => local.settle().await,
+            #[cfg(feature = "aws")]
+            Self::Aws(_) => Ok(()),
+        }
     }
+}
+
+#[cfg(not(feature = "aws"))]
+fn without_aws() -> Problem {
+    Problem::usage(
+        "this build has no AWS support: the AWS SDK takes minutes to compile, so it is asked for",
+        Some("build it with --features aws; `cargo xtask` does that by itself"),
+    )
 }

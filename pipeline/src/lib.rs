@@ -30,7 +30,7 @@ pub use cloud::{Cloud, catalog};
 pub use config::{
     Acl, AclEntry, Acls, Bastion, Commands, Config, ConfigErrors, Expectation, Fault, GroupRule,
     Health, ImageSource, LoadBalancer, Local, Network, Peer, Problem, Route, RouteTable,
-    RouteTables, RouteVia, Scale, SecurityGroup, Service, Spot, json_schema,
+    RouteTables, RouteVia, Scale, SecurityGroup, Service, Spot, Whereabouts, json_schema,
 };
 pub use consent::{Consent, Question};
 pub use deploy::deploy;

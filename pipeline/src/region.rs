@@ -23,6 +23,11 @@ impl Region {
         Self("local-1".to_owned())
     }
 
+    /// Whether it is the one of a file that names none.
+    pub fn is_local(&self) -> bool {
+        *self == Self::local()
+    }
+
     /// Checks the text.
     ///
     /// # Errors

@@ -105,8 +105,44 @@ fn main() -> ExitCode {
 }
 
 impl Landfall {
+    /// Whether it is for AWS, as the command line or the environment says.
+    fn is_on_aws(&self) -> bool {
+        let mut args = self.args.iter().map(|arg| arg.to_string_lossy());
+        while let Some(arg) = args.next() {
+            if arg == "--provider" {
+                return args.next().is_some_and(|name| name == "aws");
+            }
+            if let Some(name) = arg.strip_prefix("--provider=") {
+                return name == "aws";
+            }
+        }
+        std::env::var_os("LANDFALL_PROVIDER").is_some_and(|name| name == "aws")
+    }
+
+    /// Runs the same command with this program built for AWS, from where the user is.
+    fn run_with_aws(&self, command: &str) -> ExitCode {
+        let here = std::env::current_dir().unwrap_or_else(|_| repo::root());
+        let manifest = repo::root().join("Cargo.toml");
+        let mut xtask = repo::cargo([
+            "run".as_ref(),
+            "--package=xtask".as_ref(),
+            "--features=aws".as_ref(),
+            "--manifest-path".as_ref(),
+            manifest.as_os_str(),
+            "--".as_ref(),
+            command.as_ref(),
+        ]);
+        xtask.args(&self.args).current_dir(here);
+        let error = repo::become_it(&mut xtask);
+        eprintln!("xtask: cannot run cargo: {error}");
+        ExitCode::FAILURE
+    }
+
     /// Runs a landfall command, on the checkout's own file unless another one is named.
     fn run(self, command: &str, on_file: bool) -> ExitCode {
+        if cfg!(not(feature = "aws")) && self.is_on_aws() {
+            return self.run_with_aws(command);
+        }
         let names_it = |arg: &OsString| {
             let arg = arg.to_string_lossy();
             ["--config", "--stack"]

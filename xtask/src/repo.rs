@@ -41,6 +41,18 @@ pub(crate) fn succeed(command: &mut Command) -> Result<(), String> {
     }
 }
 
+/// Puts a command in this program's place, so that signals and the exit code are the command's own; where a system has
+/// no such thing, runs it and ends as it ended. Gives the reason when it cannot be started.
+pub(crate) fn become_it(command: &mut Command) -> std::io::Error {
+    #[cfg(unix)]
+    return std::os::unix::process::CommandExt::exec(command);
+    #[cfg(not(unix))]
+    match command.status() {
+        Ok(status) => std::process::exit(status.code().unwrap_or(1)),
+        Err(error) => error,
+    }
+}
+
 /// Runs a command and gives its standard output; standard error is shown.
 ///
 /// # Errors

@@ -27,8 +27,8 @@ struct Line<'a> {
 
 /// Deploys.
 pub(crate) async fn deploy(args: &Deploy) -> Result<(), Problem> {
-    let config = config(&args.common)?;
-    let mut session = Session::open(&args.common, Some(&config))?;
+    let mut config = config(&args.common)?;
+    let mut session = Session::for_config(&args.common, &mut config).await?;
     session.options.keep_failed = args.keep_failed;
     session.options.no_before = args.no_before;
     session.options.accept_unreachable = args.accept_unreachable;

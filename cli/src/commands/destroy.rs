@@ -25,8 +25,8 @@ struct Line<'a> {
 
 /// Destroys, and waits until nothing is left.
 pub(crate) async fn destroy(args: &Destroy) -> Result<(), Problem> {
-    let stack = stack_of(&args.on)?;
-    let mut session = Session::open(&args.on.common, None)?;
+    let (stack, said) = stack_of(&args.on)?;
+    let mut session = Session::open(&args.on.common, said).await?;
     session.changing(&args.changing);
     let destroyed =
         landfall_pipeline::destroy(session.place.cloud(), &stack, &session.options).await?;

@@ -105,7 +105,7 @@ async fn topology(args: &Explain, config: &Config) -> Result<Topology, Problem> 
         let planned = planned_topology(config);
         return planned.map_err(|error| Problem::usage(error.to_string(), None));
     }
-    let session = Session::open(&args.common, Some(config))?;
+    let session = Session::open(&args.common, config.into()).await?;
     let live = live_topology(session.place.cloud(), &config.stack).await?;
     session.progress.finish();
     live.ok_or_else(|| Problem::Missing {

@@ -8,11 +8,11 @@ pub(crate) mod plan;
 mod status;
 mod unlock;
 
-use landfall_pipeline::{Config, Options};
+use landfall_pipeline::{Config, InvalidRegion, Options, Region};
 use landfall_provider::{ApplyOptions, StackName};
 
 use crate::args::{Changing, Cli, Command, Common, OnStack};
-use crate::place::Place;
+use crate::place::{Place, Said};
 use crate::problem::Problem;
 use crate::progress::Progress;
 use crate::{exit, output, stop};
@@ -33,12 +33,11 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Opens the provider, and listens for events and signals. `config` is what the file says, where a command
-    /// reads it.
-    fn open(common: &Common, config: Option<&Config>) -> Result<Self, Problem> {
+    /// Opens the provider, and listens for events and signals.
+    async fn open(common: &Common, said: Said) -> Result<Self, Problem> {
         let progress = Progress::for_streams(common.json);
         let events = progress.events();
-        let place = Place::open(common.provider, config, &events)?;
+        let place = Place::open(common, said, &events).await?;
         let stop = stop::on_signal({
             let progress = progress.clone();
             move || {
@@ -80,6 +79,18 @@ impl Drop for Session {
     }
 }
 
+impl Session {
+    /// Opens the provider for what the file says; a region that it leaves open is the provider's.
+    async fn for_config(common: &Common, config: &mut Config) -> Result<Self, Problem> {
+        let session = Self::open(common, Said::from(&*config)).await?;
+        if let Some(region) = session.place.region() {
+            let invalid = |error: InvalidRegion| Problem::usage(format!("{error}"), None);
+            config.region = Region::new(region).map_err(invalid)?;
+        }
+        Ok(session)
+    }
+}
+
 /// Reads the file.
 fn config(common: &Common) -> Result<Config, Problem> {
     Ok(Config::load(&common.config)?)
@@ -87,10 +98,13 @@ fn config(common: &Common) -> Result<Config, Problem> {
 
 /// The stack that a command is about. A file that names it may be faulty elsewhere: what is there can be
 /// looked at and ended all the same.
-fn stack_of(args: &OnStack) -> Result<StackName, Problem> {
+fn stack_of(args: &OnStack) -> Result<(StackName, Said), Problem> {
     match &args.stack {
-        Some(stack) => Ok(stack.clone()),
-        None => Ok(Config::stack_name(&args.common.config)?),
+        Some(stack) => Ok((stack.clone(), Said::default())),
+        None => {
+            let there = Config::whereabouts(&args.common.config)?;
+            Ok((there.stack.clone(), there.into()))
+        }
     }
 }
 

@@ -36,8 +36,8 @@ impl<'a> Line<'a> {
 
 /// Plans, changes nothing, and gives the exit code.
 pub(crate) async fn plan(args: &Plan) -> Result<u8, Problem> {
-    let config = config(&args.common)?;
-    let mut session = Session::open(&args.common, Some(&config))?;
+    let mut config = config(&args.common)?;
+    let mut session = Session::for_config(&args.common, &mut config).await?;
     session.options.no_before = args.no_before;
     session.options.accept_unreachable = args.accept_unreachable;
     let cloud = session.place.cloud();

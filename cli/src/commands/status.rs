@@ -18,8 +18,8 @@ struct Line<'a> {
 
 /// Looks.
 pub(crate) async fn status(args: &OnStack) -> Result<(), Problem> {
-    let stack = stack_of(args)?;
-    let session = Session::open(&args.common, None)?;
+    let (stack, said) = stack_of(args)?;
+    let session = Session::open(&args.common, said).await?;
     let status = landfall_pipeline::status(session.place.cloud(), &stack).await?;
     session.progress.finish();
     if !status.exists() {

@@ -21,8 +21,8 @@ struct Line<'a> {
 
 /// Shows whose lock it is, and breaks it.
 pub(crate) async fn unlock(args: &Unlock) -> Result<(), Problem> {
-    let stack = stack_of(&args.on)?;
-    let session = Session::open(&args.on.common, None)?;
+    let (stack, said) = stack_of(&args.on)?;
+    let session = Session::open(&args.on.common, said).await?;
     let cloud = session.place.cloud();
     let holder = cloud.holder(&stack).await?;
     if let Some(holder) = &holder {

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use landfall_provider::StackName;
-use toml_span::value::ValueInner;
+use toml_span::value::{Table, ValueInner};
 use toml_span::{ErrorKind, Span, Value};
 
 use super::fault::{ConfigErrors, Fault, Problem};
 use super::reading::Reading;
 use super::setting::{Field, Setting};
 use super::{Config, ImageSource};
+use crate::region::Region;
 
 impl Config {
     /// Reads a file and the public key, and looks whether the build contexts and Dockerfiles that it names are there.
@@ -33,14 +34,14 @@ impl Config {
         Document::new(source, file)?.config(directory, false)
     }
 
-    /// The stack's name in a file, whatever else is wrong there: all that `status` and `destroy` need.
+    /// Where a file's stack is, whatever else is wrong there: all that `status` and `destroy` need.
     ///
     /// # Errors
-    /// When the file cannot be read, is not TOML, or has no valid `stack`.
-    pub fn stack_name(path: &Path) -> Result<StackName, ConfigErrors> {
+    /// When the file cannot be read, is not TOML, has no valid `stack`, or an invalid `region` or `account`.
+    pub fn whereabouts(path: &Path) -> Result<Whereabouts, ConfigErrors> {
         let file = path.display().to_string();
         let (source, _) = read(path, &file)?;
-        Document::new(&source, &file)?.stack_name()
+        Document::new(&source, &file)?.whereabouts()
     }
 }
 
@@ -73,6 +74,26 @@ fn read(path: &Path, file: &str) -> Result<(String, PathBuf), ConfigErrors> {
         ConfigErrors::unreadable(file, message, "see that the current directory exists")
     })?;
     Ok((source, directory))
+}
+
+/// Where a stack is, as far as its file says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Whereabouts {
+    /// Its name.
+    pub stack: StackName,
+    /// The region, on providers that have regions.
+    pub region: Option<Region>,
+    /// The account that it has to be in.
+    pub account: Option<String>,
+}
+
+/// One value of the top level.
+fn one<T: Setting>(table: &mut Table<'_>, key: &str, reading: &mut Reading) -> Option<T> {
+    let field = Field {
+        at: key.to_owned(),
+        range: None,
+    };
+    T::read(&mut table.remove(key)?, &field, reading)
 }
 
 /// A text that is TOML.
@@ -117,23 +138,27 @@ impl<'a> Document<'a> {
         }
     }
 
-    fn stack_name(mut self) -> Result<StackName, ConfigErrors> {
+    fn whereabouts(mut self) -> Result<Whereabouts, ConfigErrors> {
         let mut reading = Reading::default();
-        let field = Field {
-            at: "stack".to_owned(),
-            range: None,
+        let mut table = match self.root.take() {
+            ValueInner::Table(table) => table,
+            _ => Table::new(),
         };
-        let name = match self.root.take() {
-            ValueInner::Table(mut table) => match table.remove("stack") {
-                Some(mut value) => StackName::read(&mut value, &field, &mut reading),
-                None => {
-                    reading.missing("stack", "");
-                    None
-                }
-            },
-            _ => None,
-        };
-        name.ok_or_else(|| self.errors(reading))
+        if !table.contains_key("stack") {
+            reading.missing("stack", "");
+        }
+        let stack = one(&mut table, "stack", &mut reading);
+        let region = one(&mut table, "region", &mut reading);
+        let account = one(&mut table, "account", &mut reading);
+        let errors = self.errors(reading);
+        match stack {
+            Some(stack) if errors.faults.is_empty() => Ok(Whereabouts {
+                stack,
+                region,
+                account,
+            }),
+            _ => Err(errors),
+        }
     }
 
     fn errors(&self, reading: Reading) -> ConfigErrors {

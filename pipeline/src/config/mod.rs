@@ -33,6 +33,7 @@ use landfall_provider::{Port, ResourceName, StackName};
 
 pub use self::collection::Commands;
 pub use self::fault::{ConfigErrors, Fault, Problem};
+pub use self::file::Whereabouts;
 pub use self::own::{
     Acl, AclEntry, Acls, Expectation, GroupRule, Peer, Route, RouteTable, RouteTables, RouteVia,
     SecurityGroup, Spot,

@@ -416,10 +416,13 @@ fn the_name_is_found_in_a_file_that_is_faulty_elsewhere() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("landfall.toml");
     std::fs::write(&path, "stack = 'digipay'\nquux = 1\n").unwrap();
-    assert_eq!(Config::stack_name(&path).unwrap().as_str(), "digipay");
+    assert_eq!(
+        Config::whereabouts(&path).unwrap().stack.as_str(),
+        "digipay"
+    );
     std::fs::write(&path, "region = 'eu-west-1'\n").unwrap();
     assert!(
-        Config::stack_name(&path)
+        Config::whereabouts(&path)
             .unwrap_err()
             .to_string()
             .contains("there is no `stack`")
