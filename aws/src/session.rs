@@ -6,12 +6,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sts::config::Credentials;
 use aws_smithy_http_client::tls;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use landfall_provider::{Error, ErrorKind, Result};
+use landfall_provider::{Error, ErrorKind, Placed, Result};
 
 use crate::call::during;
 use crate::checks::Check;
@@ -175,6 +176,14 @@ impl Aws {
 
     pub(crate) fn checks(&self) -> &[Box<dyn Check>] {
         &self.0.checks
+    }
+}
+
+#[async_trait]
+impl Placed for Aws {
+    async fn place(&self) -> Result<String> {
+        let account = &self.0.identity.account;
+        Ok(format!("aws, account {account}, {}", self.0.region))
     }
 }
 

@@ -10,7 +10,10 @@
 //! - `engine`: the builder that talks to a Docker-compatible engine.
 //! - `registry`: `FROM` a registry image in the daemonless builder. Without it such a `FROM` is an error
 //!   that says so; `FROM scratch` and local OCI layouts work.
+//! - `aws`: how AWS holds these kinds; `landfall_aws::Aws` is then a [`ContainerProvider`].
 
+#[cfg(feature = "aws")]
+pub mod aws;
 pub mod builder;
 pub mod config;
 pub mod context;
@@ -21,9 +24,12 @@ mod error;
 mod glob;
 pub mod ignore;
 mod image;
+#[cfg(feature = "registry")]
+mod registry;
 mod repository;
 pub mod request;
 pub mod store;
+mod workshop;
 
 pub use builder::{Builder, BuilderChoice, Built, build};
 pub use config::ImageConfig;
@@ -35,3 +41,4 @@ pub use oci_spec::image::Digest;
 pub use repository::Repository;
 pub use request::{BuildRequest, Platform, RegistryCredentials, Secret};
 pub use store::{Entry, Store, StoredImage};
+pub use workshop::Workshop;

@@ -31,23 +31,3 @@ impl Default for LocalOptions {
         }
     }
 }
-
-impl LocalOptions {
-    /// `LANDFALL_IMAGE_STORE`, or `landfall/images` in the user's cache directory (XDG Base Directory
-    /// Specification).
-    #[cfg(target_os = "linux")]
-    pub(crate) fn default_image_store() -> PathBuf {
-        let set = |name: &str| {
-            std::env::var_os(name)
-                .filter(|value| !value.is_empty())
-                .map(PathBuf::from)
-        };
-        set("LANDFALL_IMAGE_STORE").unwrap_or_else(|| {
-            let cache =
-                set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
-            cache
-                .unwrap_or_else(std::env::temp_dir)
-                .join("landfall/images")
-        })
-    }
-}

@@ -1,6 +1,7 @@
 //! A session with AWS: who and where it is, said before anything is done.
 
 use landfall_aws::{Aws, AwsOptions, Check};
+use landfall_container::Workshop;
 use landfall_provider::{Event, Events, Result};
 
 use super::Said;
@@ -18,6 +19,7 @@ pub(super) async fn open(common: &Common, said: Said, events: &Events) -> Result
         ..AwsOptions::default()
     };
     let aws = Aws::open(options, checks()).await?;
+    landfall_container::aws::make_in(&aws, Workshop::open(None, events.clone())?);
     let identity = aws.identity();
     events.emit(Event::Notice {
         text: format!(
@@ -35,5 +37,6 @@ fn checks() -> Vec<Box<dyn Check>> {
     vec![
         landfall_network::aws::check(),
         landfall_compute::aws::check(),
+        landfall_container::aws::check(),
     ]
 }

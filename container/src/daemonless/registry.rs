@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _};
-use oci_client::client::{ClientConfig, ClientProtocol};
 use oci_client::manifest::OciDescriptor;
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference};
@@ -15,7 +13,7 @@ use super::base::{BaseImage, image, oci_layers};
 use crate::builder::Output;
 use crate::request::{BuildRequest, Platform, RegistryCredentials};
 use crate::store::{Ingest, Store, fits, is_index};
-use crate::{Error, Result};
+use crate::{Error, Result, registry};
 
 /// What a manifest may come as.
 const MANIFESTS: [&str; 4] = [
@@ -27,11 +25,6 @@ const MANIFESTS: [&str; 4] = [
 
 /// How many layers are fetched at once, as Docker does.
 const AT_ONCE: usize = 3;
-
-/// A registry that says nothing for so long is not there.
-const CONNECT: Duration = Duration::from_secs(20);
-/// A transfer that stands still for so long has failed.
-const READ: Duration = Duration::from_secs(60);
 
 /// Brings the image called `name` into the store, for `platform`.
 pub(super) async fn pull(
@@ -81,21 +74,6 @@ struct Pull {
 
 impl Pull {
     fn new(reference: Reference, request: &BuildRequest) -> Result<Self> {
-        // Two programs in one process may have chosen already, and either choice will do.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let host = reference.resolve_registry().to_owned();
-        let protocol = if is_loopback(&host) {
-            ClientProtocol::HttpsExcept(vec![host])
-        } else {
-            ClientProtocol::Https
-        };
-        let config = ClientConfig {
-            protocol,
-            connect_timeout: Some(CONNECT),
-            read_timeout: Some(READ),
-            user_agent: concat!("landfall/", env!("CARGO_PKG_VERSION")),
-            ..ClientConfig::default()
-        };
         let auth = match credentials(reference.registry(), &request.credentials) {
             Some(credentials) => RegistryAuth::Basic(
                 credentials.username.clone(),
@@ -103,11 +81,7 @@ impl Pull {
             ),
             None => RegistryAuth::Anonymous,
         };
-        let client = Client::try_from(config).map_err(|error| Error::Registry {
-            doing: "prepare to pull",
-            reference: reference.to_string(),
-            source: Box::new(error),
-        })?;
+        let client = registry::client(&reference, "prepare to pull")?;
         Ok(Self {
             client,
             auth,
@@ -119,12 +93,7 @@ impl Pull {
         &self,
         doing: &'static str,
     ) -> impl FnOnce(E) -> Error {
-        let reference = self.reference.to_string();
-        move |error| Error::Registry {
-            doing,
-            reference,
-            source: Box::new(error),
-        }
+        registry::failed(doing, &self.reference)
     }
 
     /// The manifest for `platform`, through an index if there is one.
@@ -220,43 +189,10 @@ fn credentials<'c>(
     })
 }
 
-/// Whether a registry is on this machine, where there is no TLS, as Docker has it.
-fn is_loopback(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
-    };
-    name == "localhost"
-        || name
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::request::Secret;
-
-    #[test]
-    fn only_loopback_registries_go_without_tls() {
-        for host in [
-            "localhost",
-            "localhost:5000",
-            "127.0.0.1:5000",
-            "127.1.2.3",
-            "[::1]:5000",
-        ] {
-            assert!(is_loopback(host), "{host}");
-        }
-        for host in [
-            "localhost.example.com",
-            "10.0.0.1:5000",
-            "example.com",
-            "[2001:db8::1]:5000",
-        ] {
-            assert!(!is_loopback(host), "{host}");
-        }
-    }
 
     #[test]
     fn docker_hubs_credentials_are_found_by_any_of_its_names() {

@@ -8,8 +8,8 @@ use landfall_container::{
     self as container, BuilderChoice, Entry, Image, ImageOutput, Recipe, Repository, StoredImage,
 };
 use landfall_provider::{
-    Error, ErrorKind, Event, ImageId, Input, Key, Live, Probe, Provider, RepositoryId,
-    ResourceName, Result, StackName,
+    Error, ErrorKind, ImageId, Input, Key, Live, Probe, Provider, RepositoryId, ResourceName,
+    Result, StackName,
 };
 
 use super::Local;
@@ -27,39 +27,15 @@ impl Provider<Image> for Local {
 
     async fn create(&self, stack: &StackName, key: &Key, want: &Image) -> Result<ImageId> {
         let repository = self.repository(want).await?;
-        let request = want.request();
-        let events = self.0.options.events.clone();
-        let told = key.clone();
-        let output = move |line: &str| {
-            events.emit(Event::Output {
-                key: told.clone(),
-                line: line.to_owned(),
-            })
-        };
-        let builder = want
-            .recipe
-            .builder
-            .choose(&output)
-            .await
-            .map_err(|error| failed("no builder is at hand", error))?;
-        let built = container::build(builder.as_ref(), &request, &self.0.store, &output)
-            .await
-            .map_err(|error| failed("the image was not built", error))?;
-        let config = self
-            .0
-            .store
-            .config(&built.config_digest)
-            .map_err(|error| failed("the image cannot be read", error))?;
-        config
-            .command(repository.as_ref())
-            .map_err(|error| failed("the image cannot be run", error))?;
+        let workshop = &self.0.workshop;
+        let built = workshop.make(key, want, repository.as_ref()).await?;
         let entry = Entry {
             name: Some(repository.to_string()),
             stack: Some(stack.to_string()),
             source: Some(built.source.clone()),
         };
-        self.0
-            .store
+        workshop
+            .store()
             .tag(&built.manifest_digest, &entry)
             .map_err(|error| failed("the image was not entered in the store", error))?;
         Ok(id(repository.as_ref(), &built.manifest_digest))
@@ -93,7 +69,8 @@ impl Provider<Image> for Local {
                 && entry.source.as_ref() == Some(&live.spec.source)
         };
         self.0
-            .store
+            .workshop
+            .store()
             .remove(unwanted)
             .map_err(|error| failed("the image was not removed from the store", error))?;
         Ok(())
@@ -101,27 +78,6 @@ impl Provider<Image> for Local {
 }
 
 impl Local {
-    /// Looks whether an image can be had, before anything is made that would wait for it: the one in the store
-    /// has something to start, or nothing is known that keeps it from being built.
-    pub(super) async fn check_image(&self, name: &ResourceName, want: &Image) -> Result<()> {
-        let store = &self.0.store;
-        let unreadable = |error| failed("the image store cannot be read", error);
-        if let Some(image) = store.find(&want.source).map_err(unreadable)? {
-            let config = store.config(&image.config_digest).map_err(unreadable)?;
-            return match config.command(name.as_str()) {
-                Ok(_) => Ok(()),
-                Err(error) => Err(unusable("the image cannot be run", error)),
-            };
-        }
-        // Which builder it is and why, the build itself will say.
-        let builder = want.recipe.builder.choose(&|_| {}).await;
-        let builder = builder.map_err(|error| unusable("no builder is at hand", error))?;
-        builder
-            .check(&want.request())
-            .await
-            .map_err(|error| unusable("the image cannot be built", error))
-    }
-
     /// The repository of a new image, which has to be there.
     async fn repository(&self, want: &Image) -> Result<RepositoryId> {
         let id = want.repository.resolved()?.clone();
@@ -158,7 +114,8 @@ impl Local {
 
     fn stored(&self) -> Result<Vec<StoredImage>> {
         self.0
-            .store
+            .workshop
+            .store()
             .list()
             .map_err(|error| failed("the image store cannot be read", error))
     }
@@ -198,11 +155,6 @@ fn live(stack: &StackName, image: &StoredImage) -> Option<Live<Image>> {
 
 fn id(repository: &str, digest: &container::Digest) -> ImageId {
     ImageId::from(format!("{repository}@{digest}"))
-}
-
-/// What the project itself has to mend.
-fn unusable(what: &str, error: container::Error) -> Error {
-    Error::new(ErrorKind::Invalid, what).caused_by(error)
 }
 
 fn failed(what: &str, error: container::Error) -> Error {

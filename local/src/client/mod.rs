@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use landfall_container::Store;
+use landfall_container::Workshop;
 use landfall_provider::{Error, ErrorKind, Left, Result};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -39,7 +39,7 @@ pub struct Local(Arc<Inner>);
 struct Inner {
     options: LocalOptions,
     dir: PathBuf,
-    store: Store,
+    workshop: Workshop,
     extras: Extras,
     /// How many locks are held: a cloud that ends meanwhile was not meant to.
     locks: AtomicUsize,
@@ -55,26 +55,15 @@ impl Local {
             Some(dir) => dir.clone(),
             None => process::default_dir().map_err(unavailable)?,
         };
-        let image_store = options
-            .image_store
-            .clone()
-            .unwrap_or_else(LocalOptions::default_image_store);
-        let store = Store::open(&image_store).map_err(|error| {
-            Error::new(
-                ErrorKind::Other,
-                format_args!("the image store {} cannot be opened", image_store.display()),
-            )
-            .caused_by(error)
-            .hint("set LANDFALL_IMAGE_STORE to a directory that you may write to")
-        })?;
+        let workshop = Workshop::open(options.image_store.clone(), options.events.clone())?;
         let extras = Extras {
             published_port: options.published_port,
-            image_store: store.root().to_owned(),
+            image_store: workshop.store().root().to_owned(),
         };
         Ok(Self(Arc::new(Inner {
             options,
             dir,
-            store,
+            workshop,
             extras,
             locks: AtomicUsize::new(0),
         })))

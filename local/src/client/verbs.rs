@@ -186,7 +186,7 @@ impl Preflight for Local {
         for step in makes(kind::IMAGE) {
             if let Action::Create { want, .. } = &step.action {
                 let image = from_value(want.clone())?;
-                let checked = self.check_image(&step.key.name, &image).await;
+                let checked = self.0.workshop.check(&step.key.name, &image).await;
                 findings.extend(
                     checked
                         .err()

@@ -1,0 +1,43 @@
+//! What stands against the images of a plan on AWS.
+
+use async_trait::async_trait;
+use landfall_aws::{Aws, Check};
+use landfall_provider::{Action, Error, Plan, Result, kind};
+use serde::Deserialize as _;
+
+use super::workshop;
+use crate::Image;
+
+/// Looks whether the images of a plan can be built here, before anything is made that would wait for them.
+#[must_use]
+pub fn check() -> Box<dyn Check> {
+    Box::new(Buildable)
+}
+
+struct Buildable;
+
+#[async_trait]
+impl Check for Buildable {
+    async fn check(&self, aws: &Aws, plan: &Plan) -> Result<Vec<Error>> {
+        let mut findings = Vec::new();
+        for step in plan
+            .steps
+            .iter()
+            .filter(|step| step.key.kind == kind::IMAGE)
+        {
+            let Action::Create { want, .. } = &step.action else {
+                continue;
+            };
+            let Ok(image) = Image::deserialize(want) else {
+                continue;
+            };
+            let checked = workshop(aws)?.check(&step.key.name, &image).await;
+            findings.extend(
+                checked
+                    .err()
+                    .map(|error| error.doing("creating", &step.key)),
+            );
+        }
+        Ok(findings)
+    }
+}

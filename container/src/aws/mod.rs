@@ -1,0 +1,54 @@
+//! How AWS holds images: repositories in ECR, and what is pushed to them. One file a kind, the same verbs in the
+//! same order.
+
+mod check;
+mod image;
+mod login;
+mod repository;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_sdk_ecr::Client;
+use landfall_aws::Aws;
+use landfall_provider::{Events, Result, StackName};
+
+use crate::Workshop;
+
+pub use check::check;
+
+/// Says where images for this session are made; otherwise it is the default store, and what builders print goes
+/// nowhere.
+pub fn make_in(aws: &Aws, workshop: Workshop) {
+    *bench(aws).lock().unwrap_or_else(PoisonError::into_inner) = Some(workshop);
+}
+
+type Bench = Arc<Mutex<Option<Workshop>>>;
+
+fn bench(aws: &Aws) -> Bench {
+    aws.client(|_| Bench::default())
+}
+
+fn workshop(aws: &Aws) -> Result<Workshop> {
+    let bench = bench(aws);
+    let mut bench = bench.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*bench {
+        Some(workshop) => Ok(workshop.clone()),
+        None => Ok(bench
+            .insert(Workshop::open(None, Events::nowhere())?)
+            .clone()),
+    }
+}
+
+fn client(aws: &Aws) -> Client {
+    aws.client(Client::new)
+}
+
+/// The name of a repository from its id, which is its address: `<registry>/<name>`.
+fn name(id: &str) -> &str {
+    id.split_once('/').map_or(id, |(_, name)| name)
+}
+
+/// How the names of a stack's repositories begin. ECR cannot be asked by tag.
+fn prefix(stack: &StackName) -> String {
+    format!("{stack}/")
+}
