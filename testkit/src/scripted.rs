@@ -6,6 +6,7 @@
 mod answer;
 mod call;
 mod faults;
+pub mod gaps;
 
 pub use answer::Answer;
 pub use call::{Call, Protocol};

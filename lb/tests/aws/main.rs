@@ -1,0 +1,7 @@
+//! Load balancers on AWS: on an emulator, and by answers as AWS documents them where the emulator has none.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bed;
+mod kinds;
+mod states;

@@ -1,0 +1,52 @@
+//! What AWS does and moto does not: answers that a script puts in moto's place.
+
+use super::{Answer, Call, Upstream};
+
+/// Answers the calls that moto 5.2 cannot answer as AWS does; leaves the others to it.
+#[must_use]
+pub fn moto(call: &Call, upstream: &Upstream) -> Option<Answer> {
+    match (call.service.as_str(), call.action.as_str()) {
+        ("elasticloadbalancing", "CreateLoadBalancer") => same_balancer(call, upstream),
+        ("autoscaling", "StartInstanceRefresh") => {
+            Some(call.result(
+                "<InstanceRefreshId>08b91cf7-8fa6-48af-b6a6-d227f40f1b9b</InstanceRefreshId>",
+            ))
+        }
+        ("autoscaling", "DescribeInstanceRefreshes") => Some(refreshed(call)),
+        _ => None,
+    }
+}
+
+/// A second call with the same settings gives the balancer that is there; moto makes another one.
+///
+/// <https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateLoadBalancer.html>
+fn same_balancer(call: &Call, upstream: &Upstream) -> Option<Answer> {
+    let mut look = call.clone();
+    look.action = "DescribeLoadBalancers".to_owned();
+    look.body = format!(
+        "Action=DescribeLoadBalancers&Version=2015-12-01&Names.member.1={}",
+        call.field("Name")
+    );
+    let found = upstream.ask(&look);
+    (found.status == 200).then(|| Answer {
+        body: found
+            .body
+            .replace("DescribeLoadBalancers", "CreateLoadBalancer"),
+        ..found
+    })
+}
+
+/// A refresh that has replaced every instance, of the group that is asked about.
+///
+/// <https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_DescribeInstanceRefreshes.html>
+fn refreshed(call: &Call) -> Answer {
+    let group = call.field("AutoScalingGroupName");
+    call.result(&format!(
+        "<InstanceRefreshes><member>\
+         <InstanceRefreshId>08b91cf7-8fa6-48af-b6a6-d227f40f1b9b</InstanceRefreshId>\
+         <AutoScalingGroupName>{group}</AutoScalingGroupName><Status>Successful</Status>\
+         <StartTime>2026-11-22T16:00:00Z</StartTime><EndTime>2026-11-22T16:05:00Z</EndTime>\
+         <PercentageComplete>100</PercentageComplete><InstancesToUpdate>0</InstancesToUpdate>\
+         </member></InstanceRefreshes>"
+    ))
+}
