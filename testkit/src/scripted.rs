@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
+use hyper::header::CONTENT_LENGTH;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::client::legacy::Client;
@@ -204,7 +205,10 @@ impl Upstream {
             .method(call.method.as_str())
             .uri(format!("http://{}{}", self.address, call.path));
         for (name, value) in &call.headers {
-            request = request.header(name, value);
+            // A script may ask something else than what came.
+            if name != CONTENT_LENGTH {
+                request = request.header(name, value);
+            }
         }
         let request = request
             .body(Full::new(Bytes::from(call.body.clone())))

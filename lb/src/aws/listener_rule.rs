@@ -68,12 +68,20 @@ impl Provider<ListenerRule> for Aws {
                 .rule_arn(arn)
                 .priority(want.priority.into())
                 .build();
-            client(self)
+            let set = client(self)
                 .set_rule_priorities()
                 .rule_priorities(pair)
                 .send()
                 .await
-                .map_err(during("elasticloadbalancing:SetRulePriorities"))?;
+                .map_err(during("elasticloadbalancing:SetRulePriorities"))
+                .map(|_| ());
+            // In use, perhaps by this very rule, when the answer to an earlier call was lost.
+            let is_so = async {
+                let rule = described(self, arn).await?;
+                let is = rule.and_then(|rule| rule.priority);
+                Ok((is == Some(want.priority.to_string())).then_some(()))
+            };
+            created_or_found(set, is_so).await?;
         }
         let rest = |rule: &ListenerRule| (rule.condition.clone(), rule.target_group.clone());
         if rest(&live.spec) != rest(want) {
@@ -90,17 +98,8 @@ impl Provider<ListenerRule> for Aws {
     }
 
     async fn probe(&self, id: &ListenerRuleId) -> Result<Probe<()>> {
-        let answer = client(self)
-            .describe_rules()
-            .rule_arns(id.as_ref())
-            .send()
-            .await
-            .map_err(during("elasticloadbalancing:DescribeRules"));
-        let rules = if_there(answer)?.and_then(|answer| answer.rules);
-        Ok(match rules.unwrap_or_default().first() {
-            Some(_) => Probe::Usable(()),
-            None => Probe::Absent,
-        })
+        let found = described(self, id.as_ref()).await?;
+        Ok(found.map_or(Probe::Absent, |_| Probe::Usable(())))
     }
 
     async fn delete(&self, live: &Live<ListenerRule>) -> Result<()> {
@@ -112,6 +111,17 @@ impl Provider<ListenerRule> for Aws {
             .map_err(during("elasticloadbalancing:DeleteRule"));
         unless(ErrorKind::NotFound, deleted)
     }
+}
+
+async fn described(aws: &Aws, arn: &str) -> Result<Option<types::Rule>> {
+    let answer = client(aws)
+        .describe_rules()
+        .rule_arns(arn)
+        .send()
+        .await
+        .map_err(during("elasticloadbalancing:DescribeRules"));
+    let rules = if_there(answer)?.and_then(|answer| answer.rules);
+    Ok(rules.unwrap_or_default().into_iter().next())
 }
 
 /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/rule-condition-types.html>

@@ -7,6 +7,7 @@ use super::{Answer, Call, Upstream};
 pub fn moto(call: &Call, upstream: &Upstream) -> Option<Answer> {
     match (call.service.as_str(), call.action.as_str()) {
         ("elasticloadbalancing", "CreateLoadBalancer") => same_balancer(call, upstream),
+        ("elasticloadbalancing", "CreateListener") => same_port(call, upstream),
         ("autoscaling", "StartInstanceRefresh") => {
             Some(call.result(
                 "<InstanceRefreshId>08b91cf7-8fa6-48af-b6a6-d227f40f1b9b</InstanceRefreshId>",
@@ -33,6 +34,29 @@ fn same_balancer(call: &Call, upstream: &Upstream) -> Option<Answer> {
             .body
             .replace("DescribeLoadBalancers", "CreateLoadBalancer"),
         ..found
+    })
+}
+
+/// A balancer has one listener for a port; moto makes a second one.
+///
+/// <https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateListener.html>
+fn same_port(call: &Call, upstream: &Upstream) -> Option<Answer> {
+    let mut look = call.clone();
+    look.action = "DescribeListeners".to_owned();
+    look.body = serde_urlencoded::to_string([
+        ("Action", "DescribeListeners"),
+        ("Version", "2015-12-01"),
+        ("LoadBalancerArn", call.field("LoadBalancerArn")),
+    ])
+    .ok()?;
+    let port = format!("<Port>{}</Port>", call.field("Port"));
+    let taken = upstream.ask(&look).body.contains(&port);
+    taken.then(|| {
+        call.error(
+            400,
+            "DuplicateListener",
+            "A listener already exists on this port",
+        )
     })
 }
 
