@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 /// An autoscaling group.
 ///
-/// It follows the latest version of its template. An instance is replaced when it has stopped, or
-/// when a target group of the group finds it unhealthy.
+/// It follows the latest version of its template: by itself, or by [`ComputeProvider::roll`](crate::ComputeProvider::roll).
+/// An instance is replaced when it has stopped, or when a target group of the group finds it unhealthy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AutoscalingGroup {
     /// What its instances are like.
@@ -20,7 +20,7 @@ pub struct AutoscalingGroup {
     pub subnets: Vec<Input<SubnetId>>,
     /// The fewest instances that scaling leaves.
     pub min: u32,
-    /// How many instances there are to be now.
+    /// How many instances there are to be now. Scaling may make it more or fewer without changing this wish.
     pub desired: u32,
     /// The most instances that scaling makes.
     pub max: u32,
@@ -28,6 +28,13 @@ pub struct AutoscalingGroup {
     pub target_groups: Vec<Input<TargetGroupId>>,
     /// For how many seconds after its launch an instance may be unhealthy without being replaced.
     pub health_check_grace_period: u32,
+}
+
+/// What is known of a group whose instances run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AutoscalingGroupOutput {
+    /// The lowest version of its template that one of its instances runs; 0 when one runs another template.
+    pub version: u32,
 }
 
 impl Resource for AutoscalingGroup {
@@ -39,7 +46,7 @@ impl Resource for AutoscalingGroup {
     const LOSS: Loss = Loss::Words("its instances, which answer requests");
     const USUALLY: Duration = Duration::from_secs(40);
     type Id = AutoscalingGroupId;
-    type Output = ();
+    type Output = AutoscalingGroupOutput;
 
     /// A group whose subnets and target groups are all others is to stand in another VPC, and its instances cannot
     /// follow it there.

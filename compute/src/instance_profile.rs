@@ -17,7 +17,7 @@ use crate::{LogGroup, SecretReference, SecretStore};
 pub struct InstanceProfile {
     /// The repositories that images may be pulled from.
     pub repositories: Vec<Input<RepositoryId>>,
-    /// The secrets that may be read.
+    /// The secrets that may be read, each [as a whole](SecretReference::whole).
     pub secrets: Vec<SecretReference>,
     /// The log group that may be written to, and made where it is missing.
     pub logs: Option<LogGroup>,

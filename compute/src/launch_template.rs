@@ -23,11 +23,18 @@ pub struct LaunchTemplate {
     pub workload: Workload,
 }
 
+/// What is known of a launch template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaunchTemplateOutput {
+    /// Its newest version, from 1.
+    pub version: u32,
+}
+
 impl Resource for LaunchTemplate {
     const KIND: Kind = kind::LAUNCH_TEMPLATE;
     const UNORDERED: &'static [&'static str] = &["groups"];
     type Id = LaunchTemplateId;
-    type Output = ();
+    type Output = LaunchTemplateOutput;
 
     fn references(&mut self) -> Vec<&mut dyn Reference> {
         let mut references: Vec<&mut dyn Reference> = vec![&mut self.workload.image];

@@ -1,10 +1,16 @@
 //! What runs: launch templates, autoscaling groups, scaling policies and single instances, with the key pairs
 //! and instance profiles that they use, as specs that any provider can hold.
 //!
-//! Each kind stands in a file of its own. Nothing here talks to a cloud.
+//! Each kind stands in a file of its own. Nothing here talks to a cloud, but what feature `aws` brings.
+//!
+//! # Features
+//!
+//! - `aws`: `impl ComputeProvider for Aws`, and the [check](aws::check) of a plan.
 
 mod architecture;
 mod autoscaling_group;
+#[cfg(feature = "aws")]
+pub mod aws;
 pub mod boot;
 mod instance;
 mod instance_profile;
@@ -17,11 +23,11 @@ mod secret;
 mod workload;
 
 pub use architecture::Architecture;
-pub use autoscaling_group::AutoscalingGroup;
+pub use autoscaling_group::{AutoscalingGroup, AutoscalingGroupOutput};
 pub use instance::{Instance, InstanceOutput};
 pub use instance_profile::{InstanceProfile, Place};
 pub use key_pair::{InvalidPublicKey, KeyPair, PublicKey};
-pub use launch_template::LaunchTemplate;
+pub use launch_template::{LaunchTemplate, LaunchTemplateOutput};
 pub use log_group::LogGroup;
 pub use provider::{ComputeProvider, GroupInstance, InstanceState, kinds};
 pub use scaling_policy::{Metric, ScalingPolicy};

@@ -3,7 +3,9 @@
 use std::net::Ipv4Addr;
 
 use async_trait::async_trait;
-use landfall_provider::{AutoscalingGroupId, Catalog, InstanceId, Provider, Result, Zone};
+use landfall_provider::{
+    AutoscalingGroupId, Catalog, InstanceId, LaunchTemplateId, Probe, Provider, Result, Zone,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{AutoscalingGroup, Instance, InstanceProfile, KeyPair, LaunchTemplate, ScalingPolicy};
@@ -20,6 +22,22 @@ pub trait ComputeProvider:
 {
     /// The instances of a group, by id.
     async fn group_instances(&self, group: &AutoscalingGroupId) -> Result<Vec<GroupInstance>>;
+
+    /// Has the group's instances replaced by ones of this version of its template, a healthy one before an old
+    /// one ends. Returns once that has begun, or was under way already; [`rolling`](Self::rolling) tells how far it
+    /// is. A provider whose groups follow their template by themselves has nothing to do.
+    ///
+    /// # Errors
+    /// `InUse` while something else has to end first: calling it again later begins it.
+    async fn roll(
+        &self,
+        group: &AutoscalingGroupId,
+        template: &LaunchTemplateId,
+        version: u32,
+    ) -> Result<()>;
+
+    /// How far the last [`roll`](Self::roll) of the group is: usable once it is done, failed when it was given up.
+    async fn rolling(&self, group: &AutoscalingGroupId) -> Result<Probe<()>>;
 
     /// The last lines that an instance's container wrote, at most `lines`; also of one that has ended,
     /// as long as the provider remembers it.

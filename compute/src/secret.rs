@@ -40,6 +40,18 @@ impl SecretStore {
 }
 
 impl SecretReference {
+    /// The secret as a policy names it, so that a profile can be read back from its policy: without a key, and a path
+    /// of one level without its slash, which its ARN does not have.
+    #[must_use]
+    pub fn whole(&self) -> Self {
+        let is_flat = self.store == SecretStore::Ssm && self.name.rfind('/') == Some(0);
+        Self {
+            store: self.store,
+            name: self.name[usize::from(is_flat)..].to_owned(),
+            key: None,
+        }
+    }
+
     /// Where it is kept.
     #[must_use]
     pub fn store(&self) -> SecretStore {

@@ -2,19 +2,20 @@
 
 use std::time::Duration;
 
-use landfall_compute::GroupInstance;
+use landfall_compute::{AutoscalingGroupOutput, GroupInstance, LaunchTemplateOutput};
 use landfall_lb::{Listener, ListenerOutput, LoadBalancer, LoadBalancerOutput, TargetHealth};
 use landfall_provider::{
     Action, Applied, ApplyOptions, AutoscalingGroupId, Error, ErrorKind, Event, Events, Key, Kind,
-    Plan, Resource, ResourceName, Snapshot, TargetGroupId, Verb, kind,
+    LaunchTemplateId, Plan, Resource, ResourceName, Snapshot, TargetGroupId, Verb, kind,
 };
+use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::cloud::Cloud;
 use crate::config::Config;
-use crate::health::{self, Before, Watched};
+use crate::health::{self, Before, Rollout, Watched};
 use crate::outcome::{Changes, Deployed, Failure, Remains, Stage, millis};
 use crate::review::Review;
 use crate::routes;
@@ -24,8 +25,9 @@ use crate::run::{Cleared, Options, Run, count};
 ///
 /// In order: what has to be reachable is looked into; the stack's lock; the `before` commands and the hashes of the
 /// build contexts, while the provider is asked what there is; the plan, and whether it is the one that was saved; the
-/// provider's preflight; a yes, if something would be lost; the plan is carried out; as many targets are healthy as are
-/// desired, and none of an old version is left. Once the stop token is cancelled nothing new is begun.
+/// provider's preflight; a yes, if something would be lost; the plan is carried out; instances of an old version are
+/// replaced; as many targets are healthy as are desired, and none of an old version is left. Once the stop token is
+/// cancelled nothing new is begun.
 ///
 /// # Errors
 /// A [`Failure`] that says what the stack holds now. What the first deploy of a stack has made when it fails is
@@ -105,7 +107,10 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
         let (applied, late) = self.apply(&clock).await;
         let ids = |key: &Key| applied.settled.get(key).map(|settled| settled.id.clone());
         let failure = if applied.is_complete() {
-            let watched = self.watched(before.as_ref(), ids);
+            let mut watched = self.watched(before.as_ref(), ids);
+            for one in &mut watched {
+                one.rollout = rollout(&applied, one.name);
+            }
             let options = &self.run.options.apply;
             match health::wait(self.run.cloud, &watched, options).await {
                 Ok(targets) => return Ok((applied, targets)),
@@ -186,6 +191,7 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
                 target_group: TargetGroupId::from(id(kind::TARGET_GROUP, name)?),
                 group: AutoscalingGroupId::from(id(kind::AUTOSCALING_GROUP, name)?),
                 before: before.and_then(known),
+                rollout: None,
             })
         });
         services.collect()
@@ -301,6 +307,21 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
             duration_ms: millis(took),
         })
     }
+}
+
+/// The version that a service's instances are to be brought to, unless all of them are of it.
+fn rollout(applied: &Applied, service: &ResourceName) -> Option<Rollout> {
+    let settled = |kind: Kind| applied.settled.get(&Key::new(kind, service.clone()));
+    let (template, group) = (
+        settled(kind::LAUNCH_TEMPLATE)?,
+        settled(kind::AUTOSCALING_GROUP)?,
+    );
+    let newest = LaunchTemplateOutput::deserialize(&template.output).ok()?;
+    let oldest = AutoscalingGroupOutput::deserialize(&group.output).ok()?;
+    (oldest.version != newest.version).then(|| Rollout {
+        template: LaunchTemplateId::from(template.id.clone()),
+        version: newest.version,
+    })
 }
 
 /// What is known of a resource that has settled.

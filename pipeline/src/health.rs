@@ -8,8 +8,8 @@ use futures::future::try_join_all;
 use landfall_compute::{GroupInstance, InstanceState};
 use landfall_lb::{HealthReason, TargetHealth, TargetState};
 use landfall_provider::{
-    ApplyOptions, AutoscalingGroupId, Event, InstanceId, Key, Port, ResourceName, Result,
-    TargetGroupId, Verb, kind,
+    ApplyOptions, AutoscalingGroupId, Event, InstanceId, Key, LaunchTemplateId, Port, Probe,
+    ResourceName, Result, TargetGroupId, Verb, kind,
 };
 use tokio::time::Instant;
 
@@ -35,6 +35,22 @@ pub(crate) struct Watched<'a> {
     pub(crate) group: AutoscalingGroupId,
     /// What was known of its instances before anything was changed; without it, the first look tells.
     pub(crate) before: Option<Before>,
+    /// What its instances are to be brought to first, if they are not all there yet.
+    pub(crate) rollout: Option<Rollout>,
+}
+
+/// A version of a launch template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Rollout {
+    pub(crate) template: LaunchTemplateId,
+    pub(crate) version: u32,
+}
+
+/// How far a rollout is.
+enum Rolling<'a> {
+    ToBegin(&'a Rollout),
+    UnderWay,
+    Done,
 }
 
 /// The instances of a group at an earlier moment.
@@ -142,7 +158,7 @@ fn verdict(watched: &Watched<'_>, before: &Before, look: &Look) -> Verdict {
             )
         })
         .count();
-    let desired = watched.service.scale.desired as usize;
+    let desired = desired(watched.service, look, current);
     if healthy >= desired && old == 0 {
         return Verdict::Healthy;
     }
@@ -163,6 +179,22 @@ fn verdict(watched: &Watched<'_>, before: &Before, look: &Look) -> Verdict {
         why.push_str(&format!(", {old} of the version before"));
     }
     Verdict::NotYet(why)
+}
+
+/// How many are to be healthy: as many as the file says, or where policies scale the group, as it has now.
+fn desired(service: &Service, look: &Look, current: u32) -> usize {
+    let scale = &service.scale;
+    if scale.cpu.is_none() && scale.requests.is_none() {
+        return scale.desired as usize;
+    }
+    let alive = look.instances.iter().filter(|instance| {
+        let is_alive = matches!(
+            instance.state,
+            InstanceState::Pending | InstanceState::Running
+        );
+        is_alive && instance.template_version == current
+    });
+    alive.count().max(scale.min as usize)
 }
 
 /// What the targets wait for, by the codes, and how many each.
@@ -201,14 +233,32 @@ async fn one<P: Cloud + ?Sized>(
 ) -> std::result::Result<Vec<TargetHealth>, Box<Failure>> {
     let key = Key::new(kind::TARGET_GROUP, watched.name.clone());
     let start = Instant::now();
-    let deadline = start + Duration::from_secs(watched.service.health.deadline.into());
+    let deadline = start + time_for(watched);
     let mut pause = options.pace.first.max(SHORTEST_PAUSE);
     let mut told: Option<String> = None;
     let mut last = Look::default();
     let mut before = watched.before.clone();
+    let mut rolling = watched
+        .rollout
+        .as_ref()
+        .map_or(Rolling::Done, Rolling::ToBegin);
     let failure = loop {
-        let why = match Look::at(cloud, watched).await {
-            Ok(look) => {
+        let looked = match rolled(cloud, watched, &mut rolling).await {
+            Ok(Rolled::Done) => Look::at(cloud, watched).await.map(Ok),
+            Ok(Rolled::NotYet(why)) => Ok(Err(why)),
+            Ok(Rolled::GivenUp(why)) => {
+                last = Look::at(cloud, watched).await.unwrap_or_default();
+                let message = format!(
+                    "the new version of the service {} was given up: {why}",
+                    watched.name
+                );
+                break diagnose(cloud, watched, &last, message).await;
+            }
+            Err(error) => Err(error),
+        };
+        let why = match looked {
+            Ok(Err(why)) => why,
+            Ok(Ok(look)) => {
                 let before = before.get_or_insert_with(|| Before::of(&look.instances, false));
                 let verdict = verdict(watched, before, &look);
                 last = look;
@@ -280,11 +330,57 @@ async fn one<P: Cloud + ?Sized>(
     Err(failure)
 }
 
+/// For how long a service is waited for: what the file says, and while old instances are replaced, as long as they may
+/// go on answering what they have begun.
+fn time_for(watched: &Watched<'_>) -> Duration {
+    let service = watched.service;
+    let draining = watched
+        .rollout
+        .as_ref()
+        .map_or(0, |_| service.deregistration_delay);
+    Duration::from_secs(u64::from(service.health.deadline) + u64::from(draining))
+}
+
+/// What one look at a rollout shows.
+enum Rolled {
+    /// Every instance is of the wanted version, or nothing was to be done.
+    Done,
+    NotYet(String),
+    /// The provider has ended it, or is taking it back.
+    GivenUp(String),
+}
+
+/// Begins a rollout that has not begun, and looks how far it is.
+async fn rolled<P: Cloud + ?Sized>(
+    cloud: &P,
+    watched: &Watched<'_>,
+    rolling: &mut Rolling<'_>,
+) -> Result<Rolled> {
+    if let Rolling::ToBegin(rollout) = rolling {
+        let Rollout { template, version } = rollout;
+        cloud.roll(&watched.group, template, *version).await?;
+        *rolling = Rolling::UnderWay;
+    }
+    if let Rolling::Done = rolling {
+        return Ok(Rolled::Done);
+    }
+    Ok(match cloud.rolling(&watched.group).await? {
+        Probe::Usable(()) => {
+            *rolling = Rolling::Done;
+            Rolled::Done
+        }
+        Probe::Failed(why) => Rolled::GivenUp(why),
+        Probe::Pending(why) | Probe::Ending(why) => Rolled::NotYet(why),
+        Probe::Absent => Rolled::NotYet("its instances are about to be replaced".to_owned()),
+    })
+}
+
 /// That its time is up, and how far it had come.
 fn late(watched: &Watched<'_>, why: &str) -> String {
     format!(
         "the service {} did not become healthy within {} s: {why}",
-        watched.name, watched.service.health.deadline
+        watched.name,
+        time_for(watched).as_secs()
     )
 }
 

@@ -1,10 +1,10 @@
 //! From a configuration to the stack that it describes: a pure function of the file and the images' identities.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use landfall_compute::{
     AutoscalingGroup, Instance, InstanceProfile, KeyPair, LaunchTemplate, Metric, ScalingPolicy,
-    Workload,
+    SecretReference, Workload,
 };
 use landfall_container::{BuildRequest, ContextHash, Image, Platform, Recipe, Repository};
 use landfall_lb::{Action, HealthCheck, Listener, ListenerRule, LoadBalancer, TargetGroup};
@@ -97,7 +97,7 @@ pub(crate) fn build(config: &Config, sources: &Sources) -> Result<Stack, StackEr
     let mut stack = Stack::new(config.stack.clone());
     let (network, groups) = add_network(config, &mut stack)?;
     let key = add_key_pair(config, &mut stack)?;
-    let mut target_groups = BTreeMap::new();
+    let mut services = BTreeMap::new();
     for (name, service) in &config.service {
         let source = sources
             .get(name)
@@ -110,18 +110,29 @@ pub(crate) fn build(config: &Config, sources: &Sources) -> Result<Stack, StackEr
             groups: &groups,
             key: &key,
         };
-        target_groups.insert(name, builder.add_to(&mut stack, source)?);
+        let added = builder.add_to(&mut stack, source)?;
+        services.insert(name, (builder, added));
     }
     if let Some(name) = routes::fallback(config) {
-        let listener = add_balancer(config, &mut stack, &network, &groups, &target_groups[name])?;
+        let (_, fallback) = &services[name];
+        let (balancer, listener) = add_balancer(
+            config,
+            &mut stack,
+            &network,
+            &groups,
+            &fallback.target_group,
+        )?;
         for (name, (priority, condition)) in routes::rules(config) {
             let rule = ListenerRule {
                 listener: listener.id(),
                 priority,
                 condition,
-                target_group: target_groups[name].id(),
+                target_group: services[name].1.target_group.id(),
             };
             stack.try_add(name.clone(), rule)?;
+        }
+        for (builder, added) in services.values() {
+            builder.add_policies(&mut stack, added, &balancer)?;
         }
     }
     if let (Some(bastion), Some(group)) = (&config.network.bastion, &groups.bastion) {
@@ -185,7 +196,7 @@ fn add_balancer(
     network: &Network,
     groups: &Groups,
     target_group: &Handle<TargetGroup>,
-) -> Result<Handle<Listener>, StackError> {
+) -> Result<(Handle<LoadBalancer>, Handle<Listener>), StackError> {
     let balancer = LoadBalancer {
         vpc: network.vpc.id(),
         subnets: network.public.iter().map(|tier| tier.subnet.id()).collect(),
@@ -212,9 +223,16 @@ fn add_balancer(
             certificate: Some(certificate.clone()),
             action: forward,
         };
-        return Ok(stack.try_add(name("https"), https)?);
+        let https = stack.try_add(name("https"), https)?;
+        return Ok((balancer, https));
     }
-    Ok(http)
+    Ok((balancer, http))
+}
+
+/// What a service is made of, as far as others refer to it.
+struct Added {
+    group: Handle<AutoscalingGroup>,
+    target_group: Handle<TargetGroup>,
 }
 
 struct ServiceBuilder<'a> {
@@ -227,11 +245,7 @@ struct ServiceBuilder<'a> {
 }
 
 impl ServiceBuilder<'_> {
-    fn add_to(
-        &self,
-        stack: &mut Stack,
-        source: &ContextHash,
-    ) -> Result<Handle<TargetGroup>, StackError> {
+    fn add_to(&self, stack: &mut Stack, source: &ContextHash) -> Result<Added, StackError> {
         let service = self.service;
         let request = self.config.build_request(&service.image);
         let repository = Repository {
@@ -252,9 +266,14 @@ impl ServiceBuilder<'_> {
             },
         };
         let image = stack.try_add(self.name.clone(), image)?;
+        let whole: BTreeSet<_> = service
+            .secrets
+            .values()
+            .map(SecretReference::whole)
+            .collect();
         let profile = InstanceProfile {
             repositories: vec![repository.id()],
-            secrets: service.secrets.values().cloned().collect(),
+            secrets: whole.into_iter().collect(),
             logs: service.log_group.clone(),
         };
         let profile = stack.try_add(self.name.clone(), profile)?;
@@ -296,25 +315,32 @@ impl ServiceBuilder<'_> {
             health_check_grace_period: service.health.deadline + AFTER_DEADLINE,
         };
         let group = stack.try_add(self.name.clone(), group)?;
-        self.add_policies(stack, &group)?;
-        Ok(target_group)
+        Ok(Added {
+            group,
+            target_group,
+        })
     }
 
     fn add_policies(
         &self,
         stack: &mut Stack,
-        group: &Handle<AutoscalingGroup>,
+        added: &Added,
+        balancer: &Handle<LoadBalancer>,
     ) -> Result<(), NameTaken> {
         let scale = &self.service.scale;
         // Its range keeps a percentage within a byte.
         let cpu = scale
             .cpu
             .map(|percent| Metric::Cpu(u8::try_from(percent).unwrap_or(100)));
-        let requests = scale.requests.map(Metric::RequestsPerTarget);
+        let requests = scale.requests.map(|requests| Metric::RequestsPerTarget {
+            requests,
+            balancer: balancer.id(),
+            target_group: added.target_group.id(),
+        });
         for (word, metric) in [("cpu", cpu), ("requests", requests)] {
             if let Some(metric) = metric {
                 let policy = ScalingPolicy {
-                    group: group.id(),
+                    group: added.group.id(),
                     metric,
                 };
                 stack.try_add(name(&format!("{}-{word}", self.name)), policy)?;

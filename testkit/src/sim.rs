@@ -156,6 +156,8 @@ impl Sim {
                 kind::NAT_GATEWAY,
                 json!({ "public_address": "203.0.113.9" }),
             )
+            .output(kind::LAUNCH_TEMPLATE, json!({ "version": 1 }))
+            .output(kind::AUTOSCALING_GROUP, json!({ "version": 1 }))
             .output(kind::IMAGE, json!({ "digest": digest }))
             .output(
                 kind::INSTANCE,

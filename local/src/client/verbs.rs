@@ -14,9 +14,9 @@ use landfall_network::{
     SecurityGroupRules, Subnet, Vpc,
 };
 use landfall_provider::{
-    Action, Attempt, AutoscalingGroupId, Error, ErrorKind, Holder, InstanceId, Key, Live,
-    LockGuard, Placed, Plan, Preflight, Probe, Provider, Resource, Result, StackLock, StackName,
-    Step, TargetGroupId, kind,
+    Action, Attempt, AutoscalingGroupId, Error, ErrorKind, Holder, InstanceId, Key,
+    LaunchTemplateId, Live, LockGuard, Placed, Plan, Preflight, Probe, Provider, Resource, Result,
+    StackLock, StackName, Step, TargetGroupId, kind,
 };
 use serde_json::Value;
 
@@ -112,6 +112,15 @@ impl ComputeProvider for Local {
             })
             .await?
             .unwrap_or_default())
+    }
+
+    async fn roll(&self, _: &AutoscalingGroupId, _: &LaunchTemplateId, _: u32) -> Result<()> {
+        // A group here follows its template by itself.
+        Ok(())
+    }
+
+    async fn rolling(&self, _: &AutoscalingGroupId) -> Result<Probe<()>> {
+        Ok(Probe::Usable(()))
     }
 
     async fn last_output(&self, instance: &InstanceId, lines: usize) -> Result<Vec<String>> {

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use landfall_compute::AutoscalingGroupOutput;
 use landfall_provider::{AutoscalingGroupId, InstanceId, Probe, SubnetId};
 use tokio::time::Instant;
 
@@ -196,7 +197,7 @@ fn earliest(one: Option<Instant>, other: Instant) -> Option<Instant> {
 }
 
 /// How a group is: usable when as many as desired run, and none of an old version.
-pub(crate) fn progress(state: &State, id: &AutoscalingGroupId) -> Probe<()> {
+pub(crate) fn progress(state: &State, id: &AutoscalingGroupId) -> Probe<AutoscalingGroupOutput> {
     let Some(entry) = state.tables.autoscaling_groups.get(id) else {
         return Probe::Absent;
     };
@@ -228,7 +229,9 @@ pub(crate) fn progress(state: &State, id: &AutoscalingGroupId) -> Probe<()> {
         ));
     }
     match (running, old) {
-        (running, 0) if running == entry.spec.desired as usize => Probe::Usable(()),
+        (running, 0) if running == entry.spec.desired as usize => {
+            Probe::Usable(AutoscalingGroupOutput { version })
+        }
         (running, 0) => {
             Probe::Pending(format!("{running} of {} instances run", entry.spec.desired))
         }

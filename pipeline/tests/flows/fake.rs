@@ -1,5 +1,6 @@
 //! A cloud for tests: the simulation holds the resources, a script says how the instances are.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,11 +10,13 @@ use landfall_compute::{ComputeProvider, GroupInstance, InstanceState};
 use landfall_lb::{HealthReason, LbProvider, TargetHealth, TargetState};
 use landfall_pipeline::{Config, Options};
 use landfall_provider::{
-    ApplyOptions, Attempt, AutoscalingGroupId, Error, Event, Events, Holder, InstanceId, Key, Live,
-    LockGuard, Pace, Placed, Plan, Preflight, Probe, Provider, Resource, Result, StackLock,
-    StackName, TargetGroupId, Zone,
+    ApplyOptions, Attempt, AutoscalingGroupId, Error, Event, Events, Holder, InstanceId, Key,
+    LaunchTemplateId, Live, LockGuard, Pace, Placed, Plan, Preflight, Probe, Provider, Resource,
+    Result, StackLock, StackName, TargetGroupId, Zone, kind,
 };
 use landfall_testkit::sim::Sim;
+use serde::Deserialize as _;
+use serde_json::json;
 use tokio::time::Instant;
 
 /// One instance at one moment: its template's version and how it is.
@@ -48,9 +51,23 @@ pub(crate) struct Fake {
     script: Mutex<Box<Script>>,
     first_look: Mutex<Option<Instant>>,
     pub(crate) looks: Mutex<usize>,
+    pub(crate) rollouts: Mutex<Rollouts>,
     locked: Arc<Mutex<Option<Holder>>>,
     pub(crate) findings: Mutex<Vec<Error>>,
     pub(crate) place: Mutex<String>,
+}
+
+/// How the replacing of old instances goes.
+#[derive(Debug, Default)]
+pub(crate) struct Rollouts {
+    /// The template's newest version, if it is not the one that every instance runs.
+    pub(crate) newest: Option<u32>,
+    /// What stands in the way of beginning, one after the other.
+    pub(crate) refusals: VecDeque<Error>,
+    /// How it is, look by look; at the end it is done.
+    pub(crate) course: VecDeque<Probe<()>>,
+    /// The versions that were asked for.
+    pub(crate) asked: Vec<u32>,
 }
 
 impl Fake {
@@ -76,6 +93,7 @@ impl Fake {
             script: Mutex::new(Box::new(script)),
             first_look: Mutex::default(),
             looks: Mutex::default(),
+            rollouts: Mutex::default(),
             locked: Arc::default(),
             findings: Mutex::default(),
             place: Mutex::new("a simulation".to_owned()),
@@ -96,6 +114,16 @@ impl Fake {
             .unwrap()
             .get_or_insert_with(Instant::now);
         (self.script.lock().unwrap())(&self.sim, first.elapsed())
+    }
+
+    /// The same, of a launch template with the version that the script gives it.
+    fn of_its_version<R: Resource>(&self, probe: Probe<R::Output>) -> Probe<R::Output> {
+        match (probe, self.rollouts.lock().unwrap().newest) {
+            (Probe::Usable(_), Some(version)) if R::KIND == kind::LAUNCH_TEMPLATE => {
+                Probe::Usable(R::Output::deserialize(json!({ "version": version })).unwrap())
+            }
+            (probe, _) => probe,
+        }
     }
 
     /// The calls that had an effect, and what they were for.
@@ -128,7 +156,11 @@ fn zone(index: usize) -> Zone {
 #[async_trait]
 impl<R: Resource> Provider<R> for Fake {
     async fn list(&self, stack: &StackName) -> Result<Vec<Live<R>>> {
-        self.sim.list(stack).await
+        let mut listed: Vec<Live<R>> = self.sim.list(stack).await?;
+        for live in &mut listed {
+            live.state = self.of_its_version::<R>(live.state.clone());
+        }
+        Ok(listed)
     }
 
     async fn create(&self, stack: &StackName, key: &Key, want: &R) -> Result<R::Id> {
@@ -140,7 +172,8 @@ impl<R: Resource> Provider<R> for Fake {
     }
 
     async fn probe(&self, id: &R::Id) -> Result<Probe<R::Output>> {
-        <Sim as Provider<R>>::probe(&self.sim, id).await
+        let probe = <Sim as Provider<R>>::probe(&self.sim, id).await?;
+        Ok(self.of_its_version::<R>(probe))
     }
 
     async fn delete(&self, live: &Live<R>) -> Result<()> {
@@ -200,6 +233,17 @@ impl ComputeProvider for Fake {
                 template_version: seen.version,
             });
         Ok(instances.collect())
+    }
+
+    async fn roll(&self, _: &AutoscalingGroupId, _: &LaunchTemplateId, version: u32) -> Result<()> {
+        let mut rollouts = self.rollouts.lock().unwrap();
+        rollouts.asked.push(version);
+        rollouts.refusals.pop_front().map_or(Ok(()), Err)
+    }
+
+    async fn rolling(&self, _: &AutoscalingGroupId) -> Result<Probe<()>> {
+        let next = self.rollouts.lock().unwrap().course.pop_front();
+        Ok(next.unwrap_or(Probe::Usable(())))
     }
 
     async fn last_output(&self, instance: &InstanceId, lines: usize) -> Result<Vec<String>> {

@@ -8,3 +8,4 @@ mod fake;
 mod health;
 mod lifecycle;
 mod lock;
+mod rollout;

@@ -1,6 +1,6 @@
 //! An autoscaling group in the local cloud; [`group`] keeps it at its size.
 
-use landfall_compute::AutoscalingGroup;
+use landfall_compute::{AutoscalingGroup, AutoscalingGroupOutput};
 use landfall_provider::{Probe, Result};
 
 use super::{invalid, known, vpc_of};
@@ -36,7 +36,7 @@ impl Hosted for AutoscalingGroup {
         Self::admit(state, new)
     }
 
-    fn probe(state: &State, id: &Self::Id, _: &Entry<Self>) -> Probe<()> {
+    fn probe(state: &State, id: &Self::Id, _: &Entry<Self>) -> Probe<AutoscalingGroupOutput> {
         group::progress(state, id)
     }
 }

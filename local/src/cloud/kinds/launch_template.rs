@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use landfall_compute::LaunchTemplate;
+use landfall_compute::{LaunchTemplate, LaunchTemplateOutput};
 use landfall_provider::{Probe, Result};
 
 use super::can_run;
@@ -38,7 +38,9 @@ impl Hosted for LaunchTemplate {
         })
     }
 
-    fn probe(_: &State, _: &Self::Id, _: &Entry<Self>) -> Probe<()> {
-        Probe::Usable(())
+    fn probe(_: &State, _: &Self::Id, entry: &Entry<Self>) -> Probe<LaunchTemplateOutput> {
+        Probe::Usable(LaunchTemplateOutput {
+            version: entry.facts.version,
+        })
     }
 }

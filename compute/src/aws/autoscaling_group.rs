@@ -1,0 +1,432 @@
+//! An autoscaling group on AWS: the health of its targets counts, and it names its template's version explicitly.
+//!
+//! How many instances were asked for stands in a tag, since scaling changes the capacity itself: a plan shows what
+//! the file changes, and not what traffic did.
+
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use aws_sdk_autoscaling::config::Builder;
+use aws_sdk_autoscaling::config::retry::RetryConfig;
+use aws_sdk_autoscaling::types::{
+    Activity, AutoScalingGroup as Found, Filter, Instance, LaunchTemplateSpecification,
+    LifecycleState, ScalingActivityStatusCode, Tag, TagDescription,
+};
+use landfall_aws::{
+    Aws, OWNER_NAME, OWNER_STACK, Owner, all_known, during, input, known, short_name, unless,
+};
+use landfall_provider::{
+    AutoscalingGroupId, Change, Error, ErrorKind, Input, Key, LaunchTemplateId, Live, Probe,
+    Provider, Resource as _, Result, StackName,
+};
+
+use super::{autoscaling, count, launch_template, number, until_launchable};
+use crate::{AutoscalingGroup, AutoscalingGroupOutput};
+
+/// The longest name: <https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_CreateAutoScalingGroup.html>
+const LONGEST: usize = 255;
+/// The tag that holds how many instances were asked for.
+const DESIRED: &str = "landfall:desired";
+/// The check that asks the target groups, besides EC2.
+const HEALTH_CHECK: &str = "ELB";
+/// How many groups a page may hold.
+const PAGE: i32 = 100;
+/// How many activities are looked at: more than a group has under way at once.
+const ACTIVITIES: i32 = 20;
+/// So many launches in a row that failed are a failed group, not bad luck: the group itself tries on for ever.
+const HOPELESS: usize = 3;
+/// What failed longer ago says nothing about now.
+const RECENT: Duration = Duration::from_secs(600);
+
+#[async_trait]
+impl Provider<AutoscalingGroup> for Aws {
+    async fn list(&self, stack: &StackName) -> Result<Vec<Live<AutoscalingGroup>>> {
+        let found = groups(self, &[(OWNER_STACK, stack.as_str())]).await?;
+        let live: Vec<_> = found.iter().filter_map(live).collect();
+        let names = live.iter().map(|one: &Live<_>| one.name.clone());
+        self.listed(stack, AutoscalingGroup::KIND, names);
+        Ok(live)
+    }
+
+    async fn create(
+        &self,
+        stack: &StackName,
+        key: &Key,
+        want: &AutoscalingGroup,
+    ) -> Result<AutoscalingGroupId> {
+        let owner = Owner::new(stack, &key.name);
+        let template = template(self, want).await?;
+        // A name that is taken although nothing was seen under it is taken by a call whose answer was lost: once more.
+        let mut looked = self.may_hold(stack, key);
+        loop {
+            let there = match looked {
+                true => of_owner(self, &owner).await?,
+                false => Vec::new(),
+            };
+            let fits = |one: &&Live<AutoscalingGroup>| {
+                AutoscalingGroup::change(&one.spec, want) == Change::Keep
+                    && matches!(one.state, Probe::Usable(_) | Probe::Pending(_))
+            };
+            if let Some(same) = there.iter().find(fits) {
+                return Ok(same.id.clone());
+            }
+            // Beside one that is ending or has failed, the new one has another name.
+            let names: Vec<&str> = there.iter().map(|one| one.id.as_ref()).collect();
+            let name = short_name(LONGEST, stack, key, &names.join(" "));
+            match make(self, &name, &owner, want, &template).await {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists && !looked => looked = true,
+                outcome => return outcome.map(|()| AutoscalingGroupId::from(name)),
+            }
+        }
+    }
+
+    async fn update(&self, live: &Live<AutoscalingGroup>, want: &AutoscalingGroup) -> Result<()> {
+        let name = live.id.as_ref();
+        let have = &live.spec;
+        let autoscaling = autoscaling(self);
+        let template = match have.template == want.template {
+            true => None,
+            false => Some(template(self, want).await?),
+        };
+        autoscaling
+            .update_auto_scaling_group()
+            .auto_scaling_group_name(name)
+            .set_launch_template(template)
+            .vpc_zone_identifier(all_known(&want.subnets)?.join(","))
+            .min_size(number(want.min))
+            .max_size(number(want.max))
+            // What scaling has made of it stays, unless it is asked for anew; AWS keeps it within the bounds.
+            .set_desired_capacity((have.desired != want.desired).then(|| number(want.desired)))
+            .health_check_type(HEALTH_CHECK)
+            .health_check_grace_period(number(want.health_check_grace_period))
+            .send()
+            .await
+            .map_err(during("autoscaling:UpdateAutoScalingGroup"))?;
+        let (gone, new) = (
+            beyond(&have.target_groups, &want.target_groups)?,
+            beyond(&want.target_groups, &have.target_groups)?,
+        );
+        if !new.is_empty() {
+            autoscaling
+                .attach_load_balancer_target_groups()
+                .auto_scaling_group_name(name)
+                .set_target_group_arns(Some(new))
+                .send()
+                .await
+                .map_err(during("autoscaling:AttachLoadBalancerTargetGroups"))?;
+        }
+        if !gone.is_empty() {
+            autoscaling
+                .detach_load_balancer_target_groups()
+                .auto_scaling_group_name(name)
+                .set_target_group_arns(Some(gone))
+                .send()
+                .await
+                .map_err(during("autoscaling:DetachLoadBalancerTargetGroups"))?;
+        }
+        if have.desired != want.desired {
+            // Last: until it is there, the next run sees a change that is still to be made.
+            autoscaling
+                .create_or_update_tags()
+                .tags(tag(name, DESIRED, &want.desired.to_string(), false))
+                .send()
+                .await
+                .map_err(during("autoscaling:CreateOrUpdateTags"))?;
+        }
+        Ok(())
+    }
+
+    async fn probe(&self, id: &AutoscalingGroupId) -> Result<Probe<AutoscalingGroupOutput>> {
+        let Some(group) = group(self, id).await? else {
+            return Ok(Probe::Absent);
+        };
+        let Probe::Pending(missing) = state(&group) else {
+            return Ok(state(&group));
+        };
+        Ok(after_failures(missing, &activities(self, id).await?))
+    }
+
+    async fn delete(&self, live: &Live<AutoscalingGroup>) -> Result<()> {
+        let deleted = autoscaling(self)
+            .delete_auto_scaling_group()
+            .auto_scaling_group_name(live.id.as_ref())
+            .force_delete(true)
+            .send()
+            .await
+            .map_err(during("autoscaling:DeleteAutoScalingGroup"));
+        match deleted {
+            // What is gone, and much else, is a ValidationError here.
+            Err(error) if error.kind() == ErrorKind::Invalid => {
+                match group(self, &live.id).await? {
+                    None => Ok(()),
+                    Some(_) => Err(error),
+                }
+            }
+            // It is being deleted already.
+            outcome => unless(ErrorKind::InUse, outcome.map(drop)),
+        }
+    }
+}
+
+/// The group of this name.
+pub(super) async fn group(aws: &Aws, id: &AutoscalingGroupId) -> Result<Option<Found>> {
+    let found = autoscaling(aws)
+        .describe_auto_scaling_groups()
+        .auto_scaling_group_names(id.as_ref())
+        .send()
+        .await
+        .map_err(during("autoscaling:DescribeAutoScalingGroups"))?;
+    Ok(found.auto_scaling_groups().first().cloned())
+}
+
+/// The groups that have all of these tags.
+async fn groups(aws: &Aws, tags: &[(&str, &str)]) -> Result<Vec<Found>> {
+    let filter = |(tag, value): &(&str, &str)| {
+        Filter::builder()
+            .name(format!("tag:{tag}"))
+            .values(*value)
+            .build()
+    };
+    let mut pages = autoscaling(aws)
+        .describe_auto_scaling_groups()
+        .set_filters(Some(tags.iter().map(filter).collect()))
+        .max_records(PAGE)
+        .into_paginator()
+        .send();
+    let mut found = Vec::new();
+    while let Some(page) = pages.next().await {
+        let page = page.map_err(during("autoscaling:DescribeAutoScalingGroups"))?;
+        found.extend(page.auto_scaling_groups().iter().cloned());
+    }
+    Ok(found)
+}
+
+/// The groups of this owner.
+async fn of_owner(aws: &Aws, owner: &Owner) -> Result<Vec<Live<AutoscalingGroup>>> {
+    let tags = [
+        (OWNER_STACK, owner.stack.as_str()),
+        (OWNER_NAME, owner.name.as_str()),
+    ];
+    Ok(groups(aws, &tags).await?.iter().filter_map(live).collect())
+}
+
+/// What the group has been doing, the newest first.
+async fn activities(aws: &Aws, id: &AutoscalingGroupId) -> Result<Vec<Activity>> {
+    let listed = autoscaling(aws)
+        .describe_scaling_activities()
+        .auto_scaling_group_name(id.as_ref())
+        .max_records(ACTIVITIES)
+        .send()
+        .await
+        .map_err(during("autoscaling:DescribeScalingActivities"))?;
+    Ok(listed.activities().to_vec())
+}
+
+async fn make(
+    aws: &Aws,
+    name: &str,
+    owner: &Owner,
+    want: &AutoscalingGroup,
+    template: &LaunchTemplateSpecification,
+) -> Result<()> {
+    let mut tags: Vec<Tag> = owner
+        .tags()
+        .iter()
+        .map(|(key, value)| tag(name, key, value, true))
+        .collect();
+    tags.push(tag(name, DESIRED, &want.desired.to_string(), false));
+    autoscaling(aws)
+        .create_auto_scaling_group()
+        .auto_scaling_group_name(name)
+        .launch_template(template.clone())
+        .vpc_zone_identifier(all_known(&want.subnets)?.join(","))
+        .min_size(number(want.min))
+        .desired_capacity(number(want.desired))
+        .max_size(number(want.max))
+        .set_target_group_arns(Some(all_known(&want.target_groups)?))
+        .health_check_type(HEALTH_CHECK)
+        .health_check_grace_period(number(want.health_check_grace_period))
+        .set_tags(Some(tags))
+        .customize()
+        // The next attempt is the engine's: after a look, for an emulator that makes a second group of that name.
+        .config_override(Builder::new().retry_config(RetryConfig::disabled()))
+        .send()
+        .await
+        .map_err(during("autoscaling:CreateAutoScalingGroup"))
+        .map_err(until_launchable)?;
+    Ok(())
+}
+
+fn tag(group: &str, key: &str, value: &str, propagate: bool) -> Tag {
+    Tag::builder()
+        .resource_type("auto-scaling-group")
+        .resource_id(group)
+        .key(key)
+        .value(value)
+        .propagate_at_launch(propagate)
+        .build()
+}
+
+/// The template by id and its newest version by number.
+async fn template(aws: &Aws, want: &AutoscalingGroup) -> Result<LaunchTemplateSpecification> {
+    let id = LaunchTemplateId::from(known(&want.template)?);
+    let found = launch_template::one(aws, &id).await?.ok_or_else(|| {
+        let why = format_args!("{id} is not visible to AWS yet");
+        Error::new(ErrorKind::Unavailable, why)
+    })?;
+    Ok(version(&id, launch_template::output(&found).version))
+}
+
+/// A version of a template, as groups and refreshes name it.
+pub(super) fn version(id: &LaunchTemplateId, version: u32) -> LaunchTemplateSpecification {
+    LaunchTemplateSpecification::builder()
+        .launch_template_id(id.as_ref())
+        .version(version.to_string())
+        .build()
+}
+
+/// What is in the first list and not in the second.
+fn beyond<T: landfall_provider::ResourceId>(
+    one: &[Input<T>],
+    other: &[Input<T>],
+) -> Result<Vec<String>> {
+    let only = one.iter().filter(|input| !other.contains(input));
+    only.map(|input| known(input).map(str::to_owned)).collect()
+}
+
+fn live(group: &Found) -> Option<Live<AutoscalingGroup>> {
+    let tags = |tag: &TagDescription| Some((tag.key()?.to_owned(), tag.value()?.to_owned()));
+    let tags: Vec<(String, String)> = group.tags().iter().filter_map(tags).collect();
+    let owner = Owner::of(
+        tags.iter()
+            .map(|(key, value)| (key.as_str(), value.as_str())),
+    )?;
+    let asked = tags.iter().find(|(key, _)| key == DESIRED);
+    let asked = asked.and_then(|(_, value)| value.parse().ok());
+    let subnets = group.vpc_zone_identifier().unwrap_or_default();
+    let spec = AutoscalingGroup {
+        template: input(group.launch_template()?.launch_template_id()?),
+        subnets: subnets
+            .split(',')
+            .filter(|id| !id.is_empty())
+            .map(input)
+            .collect(),
+        min: count(group.min_size()),
+        desired: asked.unwrap_or_else(|| count(group.desired_capacity())),
+        max: count(group.max_size()),
+        target_groups: group.target_group_arns().iter().map(input).collect(),
+        health_check_grace_period: count(group.health_check_grace_period()),
+    };
+    Some(Live {
+        id: AutoscalingGroupId::from(group.auto_scaling_group_name()?),
+        name: owner.name,
+        spec,
+        state: state(group),
+    })
+}
+
+/// How a group is by itself: usable when as many instances as it is to have now are in service.
+fn state(group: &Found) -> Probe<AutoscalingGroupOutput> {
+    let desired = count(group.desired_capacity()) as usize;
+    let instances = group.instances();
+    // AWS says something here only while a group is being deleted.
+    if group.status().is_some() {
+        return Probe::Ending(match instances.len() {
+            0 => "the group is being deleted".to_owned(),
+            1 => "1 instance is draining or being ended".to_owned(),
+            number => format!("{number} instances are draining or being ended"),
+        });
+    }
+    let in_service = instances.iter().filter(|instance| serves(instance)).count();
+    if in_service < desired {
+        let missing = format!("{in_service} of {desired} instances are in service");
+        return Probe::Pending(missing);
+    }
+    Probe::Usable(AutoscalingGroupOutput {
+        version: oldest(group),
+    })
+}
+
+fn serves(instance: &Instance) -> bool {
+    instance.lifecycle_state() == Some(&LifecycleState::InService)
+        && instance.health_status() == Some("Healthy")
+}
+
+/// Whether an instance is on its way out of its group.
+pub(super) fn is_leaving(instance: &Instance) -> bool {
+    matches!(
+        instance.lifecycle_state(),
+        Some(
+            LifecycleState::Terminating
+                | LifecycleState::TerminatingWait
+                | LifecycleState::TerminatingProceed
+                | LifecycleState::Terminated
+                | LifecycleState::Detaching
+                | LifecycleState::Detached
+        )
+    )
+}
+
+/// The lowest version that an instance of the group runs, 0 for one of another template; the group's own without
+/// instances.
+fn oldest(group: &Found) -> u32 {
+    let template = group.launch_template();
+    let id = template.and_then(|template| template.launch_template_id());
+    let staying = group
+        .instances()
+        .iter()
+        .filter(|instance| !is_leaving(instance));
+    staying
+        .map(|instance| match instance.launch_template() {
+            Some(one) if one.launch_template_id() == id => version_of(one),
+            _ => 0,
+        })
+        .min()
+        .unwrap_or_else(|| template.map(version_of).unwrap_or_default())
+}
+
+/// The number of a version; 0 for `$Latest`, which no group here has.
+pub(super) fn version_of(template: &LaunchTemplateSpecification) -> u32 {
+    let version = template.version().unwrap_or_default();
+    version.parse().unwrap_or_default()
+}
+
+/// What is missing, with what the last launches say of it. A group goes on trying; three failures in a row are enough
+/// for us.
+///
+/// <https://docs.aws.amazon.com/autoscaling/ec2/userguide/CHAP_Troubleshooting.html>
+fn after_failures(missing: String, activities: &[Activity]) -> Probe<AutoscalingGroupOutput> {
+    let now = SystemTime::now();
+    let recent = |activity: &&Activity| {
+        let begun = activity
+            .start_time()
+            .and_then(|time| SystemTime::try_from(*time).ok());
+        let age = begun.and_then(|begun| now.duration_since(begun).ok());
+        age.is_none_or(|age| age < RECENT)
+    };
+    let failed: Vec<&str> = activities
+        .iter()
+        .filter(recent)
+        // Those under way say nothing yet.
+        .filter(|one| {
+            matches!(
+                one.status_code(),
+                Some(
+                    ScalingActivityStatusCode::Failed
+                        | ScalingActivityStatusCode::Cancelled
+                        | ScalingActivityStatusCode::Successful
+                )
+            )
+        })
+        .take_while(|one| one.status_code() != Some(&ScalingActivityStatusCode::Successful))
+        .map(|one| one.status_message().unwrap_or("no reason was given"))
+        .collect();
+    match failed.as_slice() {
+        [] => Probe::Pending(missing),
+        [last, ..] if failed.len() >= HOPELESS => Probe::Failed(format!(
+            "{missing}; {} launches in a row failed, the last one: {last}",
+            failed.len()
+        )),
+        [last, ..] => Probe::Pending(format!("{missing}; the last launch failed: {last}")),
+    }
+}

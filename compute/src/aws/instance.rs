@@ -1,0 +1,485 @@
+//! A single instance on AWS, with its address.
+//!
+//! Instances of groups carry the same tags, and one of their group's besides.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use async_trait::async_trait;
+use aws_sdk_ec2::config::Builder;
+use aws_sdk_ec2::config::retry::RetryConfig;
+use aws_sdk_ec2::types::{
+    BlockDeviceMapping, EbsBlockDevice, Filter, HttpTokensState, IamInstanceProfileSpecification,
+    Instance as Found, InstanceAttributeName, InstanceMetadataOptionsRequest,
+    InstanceNetworkInterfaceSpecification, InstanceStateName, ResourceType, Tag, TagSpecification,
+    VolumeType,
+};
+use futures::future::try_join_all;
+use landfall_aws::{Aws, Owner, all_known, during, if_there, input, known, lacks};
+use landfall_provider::{
+    AllocationId, Change, Error, ErrorKind, Input, InstanceId, InstanceProfileId, Key, Left, Live,
+    Probe, Provider, Resource as _, Result, StackName,
+};
+
+use super::image::image_for;
+use super::{
+    ec2, ec2_tags, of_owner, of_stack, owner_of, tag, until_launchable, user_data, workload_of,
+};
+use crate::{Instance, InstanceOutput, Workload};
+
+/// The disk that Amazon Linux starts from.
+pub(super) const ROOT_DEVICE: &str = "/dev/xvda";
+/// How large it is, in GiB: the system takes less than 3, images and their containers have the rest.
+pub(super) const ROOM: i32 = 16;
+/// Answers of the metadata service reach the instance and nothing behind it: the instance itself logs in to the
+/// registry and reads the secrets, and a container has no business there.
+///
+/// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-IMDS-new-instances.html>
+pub(super) const HOP_LIMIT: i32 = 1;
+/// The tag that AWS gives the instances of a group.
+pub(super) const GROUP: &str = "aws:autoscaling:groupName";
+/// The tag that says that there is user data to read: one call less for those that run nothing.
+const RUNS: &str = "landfall:runs";
+
+#[async_trait]
+impl Provider<Instance> for Aws {
+    async fn list(&self, stack: &StackName) -> Result<Vec<Live<Instance>>> {
+        let found: Vec<Found> = described(self, &[of_stack(stack)])
+            .await?
+            .into_iter()
+            .filter(|instance| !is_gone(instance))
+            .collect();
+        let addresses = addresses(self, &found).await?;
+        let live = found.iter().filter_map(|instance| {
+            let owner = owner_of(instance.tags())?;
+            let id = instance.instance_id()?;
+            let address = interface(instance).and_then(|interface| addresses.get(interface));
+            let address = address.map(|allocation| input(allocation.as_ref()));
+            Some(async move {
+                Ok(Live {
+                    id: InstanceId::from(id),
+                    name: owner.name,
+                    spec: spec(instance, address, workload(self, instance).await?),
+                    state: state(instance),
+                })
+            })
+        });
+        let live: Vec<Live<Instance>> = try_join_all(live).await?;
+        let names = live.iter().map(|one| one.name.clone());
+        self.listed(stack, Instance::KIND, names);
+        Ok(live)
+    }
+
+    async fn create(&self, stack: &StackName, key: &Key, want: &Instance) -> Result<InstanceId> {
+        let owner = Owner::new(stack, &key.name);
+        let there = match self.may_hold(stack, key) {
+            true => launched(self, &owner, want).await?,
+            false => None,
+        };
+        let instance = match there {
+            Some(instance) => instance,
+            None => {
+                let instance = run(self, &owner, want, self.token_for(stack, key)).await?;
+                self.answered(stack, key);
+                instance
+            }
+        };
+        let id = instance
+            .instance_id()
+            .map(InstanceId::from)
+            .ok_or_else(|| lacks("ec2:RunInstances", "an id"))?;
+        if let Some(address) = &want.address {
+            let given = give_address(self, &instance, known(address)?).await;
+            given.map_err(|error| error.left(Left::Resource(id.to_string())))?;
+        }
+        Ok(id)
+    }
+
+    async fn update(&self, live: &Live<Instance>, want: &Instance) -> Result<()> {
+        if live.spec.address != want.address {
+            let found = one(self, &live.id).await?;
+            let found = found.ok_or_else(|| gone(&live.id))?;
+            match &want.address {
+                Some(address) => give_address(self, &found, known(address)?).await?,
+                None => take_address(self, &found).await?,
+            }
+        }
+        if live.spec.profile != want.profile {
+            change_profile(self, &live.id, want.profile.as_ref()).await?;
+        }
+        Ok(())
+    }
+
+    async fn probe(&self, id: &InstanceId) -> Result<Probe<InstanceOutput>> {
+        Ok(one(self, id)
+            .await?
+            .map_or(Probe::Absent, |found| state(&found)))
+    }
+
+    async fn delete(&self, live: &Live<Instance>) -> Result<()> {
+        let ended = ec2(self)
+            .terminate_instances()
+            .instance_ids(live.id.as_ref())
+            .send()
+            .await
+            .map_err(during("ec2:TerminateInstances"));
+        if_there(ended).map(drop)
+    }
+}
+
+/// The instances that fit the filters and are in no group; those that ended are among them for about an hour.
+async fn described(aws: &Aws, filters: &[Filter]) -> Result<Vec<Found>> {
+    let all = in_pages(aws, filters).await?;
+    Ok(all
+        .into_iter()
+        .filter(|instance| tag(instance.tags(), GROUP).is_none())
+        .collect())
+}
+
+/// The instances that fit the filters.
+pub(super) async fn in_pages(aws: &Aws, filters: &[Filter]) -> Result<Vec<Found>> {
+    let mut pages = ec2(aws)
+        .describe_instances()
+        .set_filters(Some(filters.to_vec()))
+        .into_paginator()
+        .send();
+    let mut found = Vec::new();
+    while let Some(page) = pages.next().await {
+        let page = page.map_err(during("ec2:DescribeInstances"))?;
+        for reservation in page.reservations() {
+            found.extend(reservation.instances().iter().cloned());
+        }
+    }
+    Ok(found)
+}
+
+async fn one(aws: &Aws, id: &InstanceId) -> Result<Option<Found>> {
+    let found = ec2(aws)
+        .describe_instances()
+        .instance_ids(id.as_ref())
+        .send()
+        .await
+        .map_err(during("ec2:DescribeInstances"));
+    let found = if_there(found)?;
+    Ok(found.and_then(|found| found.reservations().first()?.instances().first().cloned()))
+}
+
+/// The one that was launched as this already, and comes up; its address and profile can still be changed.
+async fn launched(aws: &Aws, owner: &Owner, want: &Instance) -> Result<Option<Found>> {
+    for instance in described(aws, &of_owner(owner)).await? {
+        if !is_coming_up(&instance) {
+            continue;
+        }
+        let have = Instance {
+            address: want.address.clone(),
+            profile: want.profile.clone(),
+            ..spec(&instance, None, workload(aws, &instance).await?)
+        };
+        if Instance::change(&have, want) == Change::Keep {
+            return Ok(Some(instance));
+        }
+    }
+    Ok(None)
+}
+
+/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RunInstances.html>
+async fn run(aws: &Aws, owner: &Owner, want: &Instance, token: String) -> Result<Found> {
+    let interface = InstanceNetworkInterfaceSpecification::builder()
+        .device_index(0)
+        .subnet_id(known(&want.subnet)?)
+        .set_groups(Some(all_known(&want.groups)?))
+        // A public address is an Elastic IP, or there is none, whatever the subnet would give.
+        .associate_public_ip_address(false)
+        .delete_on_termination(true)
+        .build();
+    let disk = EbsBlockDevice::builder()
+        .encrypted(true)
+        .volume_type(VolumeType::Gp3)
+        .volume_size(ROOM)
+        .delete_on_termination(true)
+        .build();
+    let tagged = [
+        ResourceType::Instance,
+        ResourceType::Volume,
+        ResourceType::NetworkInterface,
+    ]
+    .map(|kind| {
+        let mut tags = ec2_tags(owner);
+        if kind == ResourceType::Instance && want.workload.is_some() {
+            tags.push(Tag::builder().key(RUNS).value("a container").build());
+        }
+        TagSpecification::builder()
+            .resource_type(kind)
+            .set_tags(Some(tags))
+            .build()
+    });
+    let profile = want.profile.as_ref().map(known).transpose()?;
+    let user_data = want
+        .workload
+        .as_ref()
+        .map(|workload| user_data(aws, workload))
+        .transpose()?;
+    let launched = ec2(aws)
+        .run_instances()
+        .min_count(1)
+        .max_count(1)
+        .client_token(token)
+        .image_id(image_for(aws, &want.instance_type).await?)
+        .instance_type(want.instance_type.as_str().into())
+        .set_key_name(want.key.as_ref().map(known).transpose()?.map(str::to_owned))
+        .set_iam_instance_profile(profile.map(profile_named))
+        .network_interfaces(interface)
+        .metadata_options(
+            InstanceMetadataOptionsRequest::builder()
+                .http_tokens(HttpTokensState::Required)
+                .http_put_response_hop_limit(HOP_LIMIT)
+                .build(),
+        )
+        .block_device_mappings(
+            BlockDeviceMapping::builder()
+                .device_name(ROOT_DEVICE)
+                .ebs(disk)
+                .build(),
+        )
+        .set_tag_specifications(Some(tagged.to_vec()))
+        .set_user_data(user_data)
+        .customize()
+        // The next attempt is the engine's: after a look, for an emulator that knows no token.
+        .config_override(Builder::new().retry_config(RetryConfig::disabled()))
+        .send()
+        .await
+        .map_err(during("ec2:RunInstances"))
+        .map_err(until_launchable)?;
+    let first = launched.instances().first().cloned();
+    first.ok_or_else(|| lacks("ec2:RunInstances", "an instance"))
+}
+
+fn profile_named(name: &str) -> IamInstanceProfileSpecification {
+    IamInstanceProfileSpecification::builder()
+        .name(name)
+        .build()
+}
+
+/// Associates it with the instance's interface, which need not wait for the instance to run. What the interface had
+/// before is free again; one that is another's stays so.
+///
+/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_AssociateAddress.html>
+async fn give_address(aws: &Aws, instance: &Found, allocation: &str) -> Result<()> {
+    let interface =
+        interface(instance).ok_or_else(|| lacks("ec2:DescribeInstances", "a network interface"))?;
+    ec2(aws)
+        .associate_address()
+        .allocation_id(allocation)
+        .network_interface_id(interface)
+        .allow_reassociation(false)
+        .send()
+        .await
+        .map_err(during("ec2:AssociateAddress"))
+        .map_err(until_launchable)?;
+    Ok(())
+}
+
+async fn take_address(aws: &Aws, instance: &Found) -> Result<()> {
+    let ec2 = ec2(aws);
+    let interface = interface(instance).unwrap_or_default();
+    let of_interface = Filter::builder()
+        .name("network-interface-id")
+        .values(interface);
+    let found = ec2
+        .describe_addresses()
+        .filters(of_interface.build())
+        .send()
+        .await
+        .map_err(during("ec2:DescribeAddresses"))?;
+    for address in found.addresses() {
+        let taken = ec2
+            .disassociate_address()
+            .set_association_id(address.association_id().map(str::to_owned))
+            .send()
+            .await
+            .map_err(during("ec2:DisassociateAddress"));
+        if_there(taken)?;
+    }
+    Ok(())
+}
+
+/// The Elastic IPs of these instances, by the interfaces that have them.
+async fn addresses(aws: &Aws, instances: &[Found]) -> Result<BTreeMap<String, AllocationId>> {
+    let ids: Vec<String> = instances
+        .iter()
+        .filter_map(|instance| interface(instance).map(str::to_owned))
+        .collect();
+    if ids.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let filter = Filter::builder()
+        .name("network-interface-id")
+        .set_values(Some(ids));
+    // This call has no pages.
+    let found = ec2(aws)
+        .describe_addresses()
+        .filters(filter.build())
+        .send()
+        .await
+        .map_err(during("ec2:DescribeAddresses"))?;
+    let pairs = found.addresses().iter().filter_map(|address| {
+        let of = address.network_interface_id()?.to_owned();
+        Some((of, AllocationId::from(address.allocation_id()?)))
+    });
+    Ok(pairs.collect())
+}
+
+/// The instance's one network interface.
+fn interface(instance: &Found) -> Option<&str> {
+    instance
+        .network_interfaces()
+        .first()?
+        .network_interface_id()
+}
+
+async fn change_profile(
+    aws: &Aws,
+    id: &InstanceId,
+    want: Option<&Input<InstanceProfileId>>,
+) -> Result<()> {
+    let ec2 = ec2(aws);
+    let of_instance = Filter::builder().name("instance-id").values(id.as_ref());
+    let found = ec2
+        .describe_iam_instance_profile_associations()
+        .filters(of_instance.build())
+        .send()
+        .await
+        .map_err(during("ec2:DescribeIamInstanceProfileAssociations"))?;
+    let association = found
+        .iam_instance_profile_associations()
+        .first()
+        .and_then(|association| association.association_id());
+    match (association, want) {
+        (Some(association), Some(profile)) => {
+            ec2.replace_iam_instance_profile_association()
+                .association_id(association)
+                .iam_instance_profile(profile_named(known(profile)?))
+                .send()
+                .await
+                .map_err(during("ec2:ReplaceIamInstanceProfileAssociation"))
+                .map_err(until_launchable)?;
+        }
+        (None, Some(profile)) => {
+            ec2.associate_iam_instance_profile()
+                .instance_id(id.as_ref())
+                .iam_instance_profile(profile_named(known(profile)?))
+                .send()
+                .await
+                .map_err(during("ec2:AssociateIamInstanceProfile"))
+                .map_err(until_launchable)?;
+        }
+        (Some(association), None) => {
+            ec2.disassociate_iam_instance_profile()
+                .association_id(association)
+                .send()
+                .await
+                .map_err(during("ec2:DisassociateIamInstanceProfile"))?;
+        }
+        (None, None) => {}
+    }
+    Ok(())
+}
+
+/// What it was told to run when it was launched.
+async fn workload(aws: &Aws, instance: &Found) -> Result<Option<Workload>> {
+    let (Some(id), Some(_)) = (instance.instance_id(), tag(instance.tags(), RUNS)) else {
+        return Ok(None);
+    };
+    let found = ec2(aws)
+        .describe_instance_attribute()
+        .instance_id(id)
+        .attribute(InstanceAttributeName::UserData)
+        .send()
+        .await
+        .map_err(during("ec2:DescribeInstanceAttribute"));
+    let found = if_there(found)?;
+    let user_data = found.and_then(|found| Some(found.user_data()?.value()?.to_owned()));
+    Ok(Some(workload_of(user_data.as_deref())))
+}
+
+fn spec(
+    instance: &Found,
+    address: Option<Input<AllocationId>>,
+    workload: Option<Workload>,
+) -> Instance {
+    // `arn:aws:iam::123456789012:instance-profile/landfall/eu-central-1/digipay/web/digipay-web-0a1b2c3d`
+    let profile = instance
+        .iam_instance_profile()
+        .and_then(|profile| profile.arn()?.rsplit('/').next());
+    Instance {
+        subnet: input(instance.subnet_id().unwrap_or_default()),
+        groups: instance
+            .network_interfaces()
+            .iter()
+            .flat_map(|interface| interface.groups())
+            .filter_map(|group| group.group_id().map(input))
+            .collect(),
+        instance_type: instance
+            .instance_type()
+            .map(|one| one.as_str().to_owned())
+            .unwrap_or_default(),
+        address,
+        profile: profile.map(input),
+        key: instance.key_name().map(input),
+        workload,
+    }
+}
+
+fn name_of(instance: &Found) -> Option<&InstanceStateName> {
+    instance.state().and_then(|state| state.name())
+}
+
+fn is_gone(instance: &Found) -> bool {
+    name_of(instance) == Some(&InstanceStateName::Terminated)
+}
+
+fn is_coming_up(instance: &Found) -> bool {
+    matches!(
+        name_of(instance),
+        Some(InstanceStateName::Pending | InstanceStateName::Running)
+    )
+}
+
+/// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-lifecycle.html>
+fn state(instance: &Found) -> Probe<InstanceOutput> {
+    let address = |text: Option<&str>| text.and_then(|text| text.parse::<Ipv4Addr>().ok());
+    match name_of(instance) {
+        Some(InstanceStateName::Running) => match address(instance.private_ip_address()) {
+            Some(private_address) => Probe::Usable(InstanceOutput {
+                private_address,
+                public_address: address(instance.public_ip_address()),
+            }),
+            None => Probe::Pending("it has no address yet".to_owned()),
+        },
+        Some(InstanceStateName::Pending) => Probe::Pending("starting".to_owned()),
+        Some(InstanceStateName::ShuttingDown) => Probe::Ending("shutting down".to_owned()),
+        Some(InstanceStateName::Terminated) => Probe::Absent,
+        Some(InstanceStateName::Stopping | InstanceStateName::Stopped) => {
+            Probe::Failed(format!("it was stopped: {}", why_ended(instance)))
+        }
+        _ => Probe::Pending("its state is not known yet".to_owned()),
+    }
+}
+
+/// Why an instance does not run, in AWS's words.
+pub(super) fn why_ended(instance: &Found) -> String {
+    instance
+        .state_reason()
+        .and_then(|reason| reason.message())
+        .or(instance.state_transition_reason())
+        .filter(|reason| !reason.is_empty())
+        .unwrap_or("no reason is given")
+        .to_owned()
+}
+
+fn gone(id: &InstanceId) -> Error {
+    Error::new(
+        ErrorKind::NotFound,
+        format_args!("{id} is not there any more"),
+    )
+}

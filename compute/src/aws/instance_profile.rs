@@ -1,0 +1,223 @@
+//! An instance profile on AWS: the profile, the role in it, and the role's one inline policy, all of one name.
+//!
+//! IAM cannot list by tag, and it is one for all regions: what a stack owns stands under the path
+//! `/landfall/<region>/<stack>/<name>/`. The profile is made first and deleted last, so that whatever an interrupted
+//! run leaves is found by it. The spec is read back from the policy.
+
+use async_trait::async_trait;
+use aws_sdk_iam::types::{Role, Tag};
+use futures::future::try_join_all;
+use landfall_aws::{Aws, Owner, during, if_there, short_name, unless};
+use landfall_provider::{
+    Error, ErrorKind, InstanceProfileId, Key, Live, Probe, Provider, ResourceName, Result,
+    StackName,
+};
+use serde_json::Value;
+
+use super::policy;
+use crate::{InstanceProfile, Place};
+
+/// The longest name of a role: <https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html>
+const LONGEST: usize = 64;
+/// The name of the inline policy in its role.
+const POLICY: &str = "landfall";
+/// Who may take the role on: EC2, for the instances.
+const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
+
+#[async_trait]
+impl Provider<InstanceProfile> for Aws {
+    async fn list(&self, stack: &StackName) -> Result<Vec<Live<InstanceProfile>>> {
+        let mut pages = self
+            .client(aws_sdk_iam::Client::new)
+            .list_instance_profiles()
+            .path_prefix(path(self, stack, None))
+            .into_paginator()
+            .send();
+        let mut found = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(during("iam:ListInstanceProfiles"))?;
+            found.extend(page.instance_profiles().iter().cloned());
+        }
+        let prefix = path(self, stack, None);
+        let live = found.iter().filter_map(|profile| {
+            // An emulator gives those of other paths too.
+            let name = profile.path().strip_prefix(&prefix)?.trim_end_matches('/');
+            let name = ResourceName::new(name).ok()?;
+            Some(async move {
+                let spec = match profile.roles().first() {
+                    Some(role) => granted(self, role).await?,
+                    None => None,
+                };
+                Ok(Live {
+                    id: InstanceProfileId::from(profile.instance_profile_name()),
+                    name,
+                    spec: spec.unwrap_or_else(policy::nothing),
+                    state: Probe::Usable(()),
+                })
+            })
+        });
+        try_join_all(live).await
+    }
+
+    async fn create(
+        &self,
+        stack: &StackName,
+        key: &Key,
+        want: &InstanceProfile,
+    ) -> Result<InstanceProfileId> {
+        let name = short_name(LONGEST, stack, key, self.region());
+        put(self, &name, &Owner::new(stack, &key.name), want).await?;
+        Ok(InstanceProfileId::from(name))
+    }
+
+    async fn update(&self, live: &Live<InstanceProfile>, want: &InstanceProfile) -> Result<()> {
+        let name = live.id.as_ref();
+        let found = self
+            .client(aws_sdk_iam::Client::new)
+            .get_instance_profile()
+            .instance_profile_name(name)
+            .send()
+            .await
+            .map_err(during("iam:GetInstanceProfile"))?;
+        let profile = found.instance_profile();
+        let stack = profile.and_then(|profile| profile.path().split('/').nth(3)?.parse().ok());
+        let stack = stack.ok_or_else(|| {
+            let why = format_args!("the path of {name} names no stack");
+            Error::new(ErrorKind::Invalid, why)
+        })?;
+        put(self, name, &Owner::new(&stack, &live.name), want).await
+    }
+
+    async fn probe(&self, id: &InstanceProfileId) -> Result<Probe<()>> {
+        let found = self
+            .client(aws_sdk_iam::Client::new)
+            .get_instance_profile()
+            .instance_profile_name(id.as_ref())
+            .send()
+            .await
+            .map_err(during("iam:GetInstanceProfile"));
+        Ok(match if_there(found)? {
+            None => Probe::Absent,
+            Some(found) => match found.instance_profile().map(|profile| profile.roles()) {
+                None | Some([]) => Probe::Pending("its role is not in it yet".to_owned()),
+                Some(_) => Probe::Usable(()),
+            },
+        })
+    }
+
+    async fn delete(&self, live: &Live<InstanceProfile>) -> Result<()> {
+        let name = live.id.as_ref();
+        let iam = self.client(aws_sdk_iam::Client::new);
+        let found = iam.get_instance_profile().instance_profile_name(name);
+        let found = found.send().await.map_err(during("iam:GetInstanceProfile"));
+        let Some(found) = if_there(found)? else {
+            // It goes last: there is nothing else of it either.
+            return Ok(());
+        };
+        for role in found
+            .instance_profile()
+            .into_iter()
+            .flat_map(|one| one.roles())
+        {
+            let removed = iam
+                .remove_role_from_instance_profile()
+                .instance_profile_name(name)
+                .role_name(role.role_name());
+            let removed = removed.send().await;
+            if_there(removed.map_err(during("iam:RemoveRoleFromInstanceProfile")))?;
+        }
+        let emptied = iam.delete_role_policy().role_name(name).policy_name(POLICY);
+        let emptied = emptied.send().await;
+        if_there(emptied.map_err(during("iam:DeleteRolePolicy")))?;
+        let role = iam.delete_role().role_name(name).send().await;
+        if_there(role.map_err(during("iam:DeleteRole")))?;
+        let profile = iam.delete_instance_profile().instance_profile_name(name);
+        let profile = profile.send().await;
+        if_there(profile.map_err(during("iam:DeleteInstanceProfile")))?;
+        Ok(())
+    }
+}
+
+/// Where everything of a stack stands, or one resource of it.
+fn path(aws: &Aws, stack: &StackName, name: Option<&ResourceName>) -> String {
+    let stack = format!("/landfall/{}/{stack}/", aws.region());
+    name.map_or(stack.clone(), |name| format!("{stack}{name}/"))
+}
+
+/// Makes what is missing of profile, role and policy, and makes the policy what it should be.
+async fn put(aws: &Aws, name: &str, owner: &Owner, want: &InstanceProfile) -> Result<()> {
+    let policy = want.policy(place(aws))?.to_string();
+    let path = path(aws, &owner.stack, Some(&owner.name));
+    let iam = aws.client(aws_sdk_iam::Client::new);
+    let profile = iam
+        .create_instance_profile()
+        .instance_profile_name(name)
+        .path(&path)
+        .set_tags(Some(tags(owner)?))
+        .send()
+        .await
+        .map_err(during("iam:CreateInstanceProfile"));
+    unless(ErrorKind::AlreadyExists, profile.map(drop))?;
+    let role = iam
+        .create_role()
+        .role_name(name)
+        .path(&path)
+        .assume_role_policy_document(TRUST)
+        .set_tags(Some(tags(owner)?))
+        .send()
+        .await
+        .map_err(during("iam:CreateRole"));
+    unless(ErrorKind::AlreadyExists, role.map(drop))?;
+    let policy = iam
+        .put_role_policy()
+        .role_name(name)
+        .policy_name(POLICY)
+        .policy_document(policy);
+    let joined = iam
+        .add_role_to_instance_profile()
+        .instance_profile_name(name)
+        .role_name(name);
+    let (policy, joined) = futures::join!(policy.send(), joined.send());
+    policy.map_err(during("iam:PutRolePolicy"))?;
+    // A profile holds one role: the quota is used up by the one that is in it, which is of this name.
+    let joined = joined.map_err(during("iam:AddRoleToInstanceProfile"));
+    unless(
+        ErrorKind::Limit,
+        unless(ErrorKind::AlreadyExists, joined.map(drop)),
+    )
+}
+
+/// What the role's policy grants; `None` when it has none, or one that was not written here.
+async fn granted(aws: &Aws, role: &Role) -> Result<Option<InstanceProfile>> {
+    let found = aws
+        .client(aws_sdk_iam::Client::new)
+        .get_role_policy()
+        .role_name(role.role_name())
+        .policy_name(POLICY)
+        .send()
+        .await
+        .map_err(during("iam:GetRolePolicy"));
+    let Some(found) = if_there(found)? else {
+        return Ok(None);
+    };
+    // RFC 3986 escapes, as the answer's documentation says.
+    let text = percent_encoding::percent_decode_str(found.policy_document()).decode_utf8_lossy();
+    let Ok(policy) = serde_json::from_str::<Value>(&text) else {
+        return Ok(None);
+    };
+    Ok(policy::granted(&policy, place(aws)))
+}
+
+fn place(aws: &Aws) -> Place<'_> {
+    Place {
+        partition: aws.partition(),
+        region: aws.region(),
+        account: &aws.identity().account,
+    }
+}
+
+fn tags(owner: &Owner) -> Result<Vec<Tag>> {
+    let tag = |(key, value): (&str, String)| Tag::builder().key(key).value(value).build();
+    let built: std::result::Result<_, _> = owner.tags().into_iter().map(tag).collect();
+    built.map_err(|error| Error::new(ErrorKind::Invalid, "a tag is incomplete").caused_by(error))
+}

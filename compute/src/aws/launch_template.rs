@@ -1,0 +1,301 @@
+//! A launch template on AWS: every change is a version, which names its machine image by id.
+//!
+//! Groups name the version that they run explicitly, never `$Latest`: what runs changes when a refresh is started, by
+//! [`ComputeProvider::roll`](crate::ComputeProvider::roll), and a refresh that fails can be rolled back.
+
+use async_trait::async_trait;
+use aws_sdk_ec2::types::{
+    LaunchTemplate as Found, LaunchTemplateBlockDeviceMappingRequest,
+    LaunchTemplateEbsBlockDeviceRequest, LaunchTemplateHttpTokensState,
+    LaunchTemplateIamInstanceProfileSpecificationRequest,
+    LaunchTemplateInstanceMetadataOptionsRequest, LaunchTemplateTagSpecificationRequest,
+    LaunchTemplateVersion, RequestLaunchTemplateData, ResourceType, TagSpecification, VolumeType,
+};
+use futures::future::try_join_all;
+use landfall_aws::{
+    Aws, Owner, all_known, during, if_there, input, known, lacks, short_name, token,
+};
+use landfall_provider::{
+    Error, ErrorKind, Key, LaunchTemplateId, Live, Probe, Provider, Result, StackName,
+};
+
+use super::image::image_for;
+use super::instance::{HOP_LIMIT, ROOM, ROOT_DEVICE};
+use super::{as_text, ec2, ec2_tags, of_stack, owner_of, user_data, workload_of};
+use crate::{LaunchTemplate, LaunchTemplateOutput};
+
+/// The longest name: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateLaunchTemplate.html>
+const LONGEST: usize = 128;
+
+#[async_trait]
+impl Provider<LaunchTemplate> for Aws {
+    async fn list(&self, stack: &StackName) -> Result<Vec<Live<LaunchTemplate>>> {
+        let mut pages = ec2(self)
+            .describe_launch_templates()
+            .filters(of_stack(stack))
+            .into_paginator()
+            .send();
+        let mut found = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(during("ec2:DescribeLaunchTemplates"))?;
+            found.extend(page.launch_templates().iter().cloned());
+        }
+        let live = found.iter().filter_map(|template| {
+            let owner = owner_of(template.tags())?;
+            let id = LaunchTemplateId::from(template.launch_template_id()?);
+            Some(async move {
+                let newest = newest(self, &id).await?;
+                Ok(newest.map(|version| Live {
+                    spec: spec(&version),
+                    name: owner.name,
+                    state: Probe::Usable(output(template)),
+                    id,
+                }))
+            })
+        });
+        Ok(try_join_all(live).await?.into_iter().flatten().collect())
+    }
+
+    async fn create(
+        &self,
+        stack: &StackName,
+        key: &Key,
+        want: &LaunchTemplate,
+    ) -> Result<LaunchTemplateId> {
+        let owner = Owner::new(stack, &key.name);
+        let name = short_name(LONGEST, stack, key, "");
+        let created = ec2(self)
+            .create_launch_template()
+            .launch_template_name(&name)
+            .launch_template_data(data(self, &owner, want).await?)
+            .tag_specifications(
+                TagSpecification::builder()
+                    .resource_type(ResourceType::LaunchTemplate)
+                    .set_tags(Some(ec2_tags(&owner)))
+                    .build(),
+            )
+            .send()
+            .await
+            .map_err(during("ec2:CreateLaunchTemplate"));
+        match created {
+            Ok(created) => created
+                .launch_template()
+                .and_then(|template| template.launch_template_id())
+                .map(LaunchTemplateId::from)
+                .ok_or_else(|| lacks("ec2:CreateLaunchTemplate", "an id")),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                adopt(self, &name, owner, want).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn update(&self, live: &Live<LaunchTemplate>, want: &LaunchTemplate) -> Result<()> {
+        let id = live.id.as_ref();
+        let template = one(self, &live.id).await?;
+        let template = template.ok_or_else(|| {
+            Error::new(
+                ErrorKind::NotFound,
+                format_args!("{id} is not there any more"),
+            )
+        })?;
+        let owner = owner_of(template.tags())
+            .ok_or_else(|| lacks("ec2:DescribeLaunchTemplates", "the tags of its owner"))?;
+        // The version that was there is part of it: a change that goes back to an earlier spec is a new version too.
+        let version = match &live.state {
+            Probe::Usable(output) => output.version,
+            _ => output(&template).version,
+        };
+        let wanted = as_text(want)?;
+        let ec2 = ec2(self);
+        let made = ec2
+            .create_launch_template_version()
+            .launch_template_id(id)
+            .launch_template_data(data(self, &owner, want).await?)
+            .client_token(token([id, &version.to_string(), &wanted]))
+            .send()
+            .await
+            .map_err(during("ec2:CreateLaunchTemplateVersion"))?;
+        let number = made
+            .launch_template_version()
+            .and_then(LaunchTemplateVersion::version_number)
+            .ok_or_else(|| lacks("ec2:CreateLaunchTemplateVersion", "a number"))?;
+        // For people who launch from it; groups name their version.
+        ec2.modify_launch_template()
+            .launch_template_id(id)
+            .default_version(number.to_string())
+            .send()
+            .await
+            .map_err(during("ec2:ModifyLaunchTemplate"))?;
+        Ok(())
+    }
+
+    async fn probe(&self, id: &LaunchTemplateId) -> Result<Probe<LaunchTemplateOutput>> {
+        let found = one(self, id).await?;
+        Ok(found.map_or(Probe::Absent, |template| Probe::Usable(output(&template))))
+    }
+
+    async fn delete(&self, live: &Live<LaunchTemplate>) -> Result<()> {
+        let deleted = ec2(self)
+            .delete_launch_template()
+            .launch_template_id(live.id.as_ref())
+            .send()
+            .await
+            .map_err(during("ec2:DeleteLaunchTemplate"));
+        if_there(deleted).map(drop)
+    }
+}
+
+/// The template of this id.
+pub(super) async fn one(aws: &Aws, id: &LaunchTemplateId) -> Result<Option<Found>> {
+    let found = ec2(aws)
+        .describe_launch_templates()
+        .launch_template_ids(id.as_ref())
+        .send()
+        .await
+        .map_err(during("ec2:DescribeLaunchTemplates"));
+    Ok(if_there(found)?.and_then(|found| found.launch_templates().first().cloned()))
+}
+
+/// What is known of a template.
+pub(super) fn output(template: &Found) -> LaunchTemplateOutput {
+    let newest = template.latest_version_number().unwrap_or_default();
+    LaunchTemplateOutput {
+        version: u32::try_from(newest).unwrap_or_default(),
+    }
+}
+
+/// The template of this name, which is there already: an interrupted run's. It gets the wanted spec if it has another.
+async fn adopt(
+    aws: &Aws,
+    name: &str,
+    owner: Owner,
+    want: &LaunchTemplate,
+) -> Result<LaunchTemplateId> {
+    let found = ec2(aws)
+        .describe_launch_templates()
+        .launch_template_names(name)
+        .send()
+        .await
+        .map_err(during("ec2:DescribeLaunchTemplates"))?;
+    let template = found.launch_templates().first();
+    let id = template
+        .and_then(|template| template.launch_template_id())
+        .map(LaunchTemplateId::from)
+        .ok_or_else(|| lacks("ec2:DescribeLaunchTemplates", "an id"))?;
+    if template
+        .and_then(|template| owner_of(template.tags()))
+        .as_ref()
+        != Some(&owner)
+    {
+        return Err(Error::new(
+            ErrorKind::AlreadyExists,
+            format_args!("the launch template {name} is there, and is not of this stack"),
+        )
+        .hint("rename it, or give the stack another name"));
+    }
+    let live = newest(aws, &id).await?.map(|version| Live {
+        id: id.clone(),
+        name: owner.name,
+        spec: spec(&version),
+        state: Probe::Usable(LaunchTemplateOutput {
+            version: number(&version),
+        }),
+    });
+    if let Some(live) = live.filter(|live| live.spec != *want) {
+        aws.update(&live, want).await?;
+    }
+    Ok(id)
+}
+
+/// The newest version of a template.
+async fn newest(aws: &Aws, id: &LaunchTemplateId) -> Result<Option<LaunchTemplateVersion>> {
+    let found = ec2(aws)
+        .describe_launch_template_versions()
+        .launch_template_id(id.as_ref())
+        .versions("$Latest")
+        .send()
+        .await
+        .map_err(during("ec2:DescribeLaunchTemplateVersions"));
+    Ok(if_there(found)?.and_then(|found| found.launch_template_versions().first().cloned()))
+}
+
+fn number(version: &LaunchTemplateVersion) -> u32 {
+    let number = version.version_number().unwrap_or_default();
+    u32::try_from(number).unwrap_or_default()
+}
+
+/// What a version is, in the terms of a wish. One that was made by hand differs from every wish.
+fn spec(version: &LaunchTemplateVersion) -> LaunchTemplate {
+    let data = version.launch_template_data();
+    let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+    let profile = data
+        .and_then(|data| data.iam_instance_profile())
+        .and_then(|profile| profile.name());
+    LaunchTemplate {
+        instance_type: text(data.and_then(|data| Some(data.instance_type()?.as_str()))),
+        groups: data
+            .map(|data| data.security_group_ids())
+            .unwrap_or_default()
+            .iter()
+            .map(input)
+            .collect(),
+        profile: profile.map(input),
+        key: data.and_then(|data| data.key_name()).map(input),
+        workload: workload_of(data.and_then(|data| data.user_data())),
+    }
+}
+
+/// A version's content. Secure by default: tokens for the metadata service, an encrypted disk; nobody is tagged less
+/// than its template.
+///
+/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RequestLaunchTemplateData.html>
+async fn data(
+    aws: &Aws,
+    owner: &Owner,
+    want: &LaunchTemplate,
+) -> Result<RequestLaunchTemplateData> {
+    let disk = LaunchTemplateEbsBlockDeviceRequest::builder()
+        .encrypted(true)
+        .volume_type(VolumeType::Gp3)
+        .volume_size(ROOM)
+        .delete_on_termination(true)
+        .build();
+    let tagged = [
+        ResourceType::Instance,
+        ResourceType::Volume,
+        ResourceType::NetworkInterface,
+    ]
+    .map(|kind| {
+        LaunchTemplateTagSpecificationRequest::builder()
+            .resource_type(kind)
+            .set_tags(Some(ec2_tags(owner)))
+            .build()
+    });
+    let profile = want.profile.as_ref().map(known).transpose()?.map(|name| {
+        LaunchTemplateIamInstanceProfileSpecificationRequest::builder()
+            .name(name)
+            .build()
+    });
+    Ok(RequestLaunchTemplateData::builder()
+        .image_id(image_for(aws, &want.instance_type).await?)
+        .instance_type(want.instance_type.as_str().into())
+        .set_security_group_ids(Some(all_known(&want.groups)?))
+        .set_key_name(want.key.as_ref().map(known).transpose()?.map(str::to_owned))
+        .set_iam_instance_profile(profile)
+        .metadata_options(
+            LaunchTemplateInstanceMetadataOptionsRequest::builder()
+                .http_tokens(LaunchTemplateHttpTokensState::Required)
+                .http_put_response_hop_limit(HOP_LIMIT)
+                .build(),
+        )
+        .block_device_mappings(
+            LaunchTemplateBlockDeviceMappingRequest::builder()
+                .device_name(ROOT_DEVICE)
+                .ebs(disk)
+                .build(),
+        )
+        .set_tag_specifications(Some(tagged.to_vec()))
+        .user_data(user_data(aws, &want.workload)?)
+        .build())
+}

@@ -1,0 +1,168 @@
+//! How AWS holds what runs: one file a kind, the same verbs in the same order.
+
+mod autoscaling_group;
+mod check;
+mod image;
+mod instance;
+mod instance_profile;
+mod key_pair;
+mod launch_template;
+mod policy;
+mod provider;
+mod refresh;
+mod scaling_policy;
+
+pub use check::{Capacity, check};
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU16;
+
+use aws_sdk_ec2::types::{Filter, Tag};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use landfall_aws::{Aws, OWNER_NAME, OWNER_STACK, Owner, until_visible};
+use landfall_provider::{Error, ErrorKind, ImageId, Input, Port, Resource, Result, StackName};
+
+use crate::{Workload, boot};
+
+/// A spec as text, to make tokens and names from.
+fn as_text<R: Resource>(spec: &R) -> Result<String> {
+    serde_json::to_string(spec).map_err(|error| {
+        Error::new(ErrorKind::Invalid, "a spec does not go into JSON").caused_by(error)
+    })
+}
+
+/// This crate's own clients: another crate may want the same service in another way.
+#[derive(Clone)]
+struct Clients {
+    ec2: aws_sdk_ec2::Client,
+    autoscaling: aws_sdk_autoscaling::Client,
+}
+
+fn clients(aws: &Aws) -> Clients {
+    aws.client(|config| Clients {
+        ec2: aws_sdk_ec2::Client::new(config),
+        autoscaling: aws_sdk_autoscaling::Client::new(config),
+    })
+}
+
+fn ec2(aws: &Aws) -> aws_sdk_ec2::Client {
+    clients(aws).ec2
+}
+
+fn autoscaling(aws: &Aws) -> aws_sdk_autoscaling::Client {
+    clients(aws).autoscaling
+}
+
+/// User data that starts the workload, as EC2 takes it.
+///
+/// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/user-data.html>
+fn user_data(aws: &Aws, workload: &Workload) -> Result<String> {
+    Ok(STANDARD.encode(boot::user_data(aws.region(), workload)?))
+}
+
+/// The workload that user data starts. What Landfall did not write differs from every wish.
+fn workload_of(user_data: Option<&str>) -> Workload {
+    let script = user_data.and_then(|text| String::from_utf8(STANDARD.decode(text).ok()?).ok());
+    script
+        .and_then(|script| boot::read(&script))
+        .unwrap_or_else(|| Workload {
+            image: Input::Known(ImageId::from("unknown")),
+            port: Port::from_non_zero(NonZeroU16::MIN),
+            env: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            logs: None,
+        })
+}
+
+/// What a launch refers to may not be visible to it yet: that passes, so the engine is to try again. An instance profile
+/// takes longest, and its error has no code of its own, so its words are what there is to go by.
+///
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_general.html>
+fn until_launchable(error: Error) -> Error {
+    let text = error.to_string();
+    let is_profile = error.kind() == ErrorKind::Invalid
+        && (text.contains("Invalid IAM Instance Profile") || text.contains("iamInstanceProfile"));
+    if is_profile {
+        Error::new(
+            ErrorKind::Unavailable,
+            format_args!("the instance profile is not visible to EC2 yet: {text}"),
+        )
+    } else {
+        until_visible(error)
+    }
+}
+
+/// What belongs to a stack, for EC2's listings.
+fn of_stack(stack: &StackName) -> Filter {
+    tagged(OWNER_STACK, stack.as_str())
+}
+
+/// What belongs to this owner, for EC2's listings.
+fn of_owner(owner: &Owner) -> [Filter; 2] {
+    [
+        tagged(OWNER_STACK, owner.stack.as_str()),
+        tagged(OWNER_NAME, owner.name.as_str()),
+    ]
+}
+
+fn tagged(tag: &str, value: &str) -> Filter {
+    Filter::builder()
+        .name(format!("tag:{tag}"))
+        .values(value)
+        .build()
+}
+
+/// An owner's tags as EC2 takes them.
+fn ec2_tags(owner: &Owner) -> Vec<Tag> {
+    let tag = |(key, value): (&str, String)| Tag::builder().key(key).value(value).build();
+    owner.tags().into_iter().map(tag).collect()
+}
+
+/// Who owns what has these tags.
+fn owner_of(tags: &[Tag]) -> Option<Owner> {
+    Owner::of(
+        tags.iter()
+            .filter_map(|tag| Some((tag.key()?, tag.value()?))),
+    )
+}
+
+/// The value of a tag.
+fn tag<'a>(tags: &'a [Tag], key: &str) -> Option<&'a str> {
+    tags.iter()
+        .find(|tag| tag.key() == Some(key))
+        .and_then(Tag::value)
+}
+
+/// A count from AWS's signed numbers.
+fn count(number: Option<i32>) -> u32 {
+    number
+        .and_then(|number| u32::try_from(number).ok())
+        .unwrap_or_default()
+}
+
+/// A count as AWS takes it.
+fn number(count: u32) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_visible_yet_is_tried_again_and_what_is_wrong_is_not() {
+        let seen = |kind, why: &str| until_launchable(Error::new(kind, why)).kind();
+        let profile = "ec2:RunInstances: Value (x) for parameter iamInstanceProfile.name is invalid. \
+                       Invalid IAM Instance Profile name (InvalidParameterValue)";
+        assert_eq!(seen(ErrorKind::Invalid, profile), ErrorKind::Unavailable);
+        assert_eq!(
+            seen(ErrorKind::NotFound, "InvalidSubnetID.NotFound"),
+            ErrorKind::Unavailable
+        );
+        assert_eq!(
+            seen(ErrorKind::Invalid, "InvalidParameterValue"),
+            ErrorKind::Invalid
+        );
+    }
+}

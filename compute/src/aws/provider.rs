@@ -1,0 +1,144 @@
+//! What AWS knows of the instances that a group has made.
+
+use std::net::Ipv4Addr;
+
+use async_trait::async_trait;
+use aws_sdk_ec2::types::{Filter, Instance as Found, InstanceStateName};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use landfall_aws::{Aws, during, if_there};
+use landfall_provider::{AutoscalingGroupId, InstanceId, LaunchTemplateId, Probe, Result, Zone};
+
+use super::instance::{GROUP, in_pages, why_ended};
+use super::{autoscaling_group, ec2, refresh};
+use crate::{ComputeProvider, GroupInstance, InstanceState};
+
+/// How the reason of an instance begins that ended by itself, or was ended by a failure of AWS's.
+///
+/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_StateReason.html>
+const BY_ITSELF: [&str; 2] = ["Client.InstanceInitiatedShutdown", "Server."];
+
+#[async_trait]
+impl ComputeProvider for Aws {
+    async fn group_instances(&self, group: &AutoscalingGroupId) -> Result<Vec<GroupInstance>> {
+        let members = Filter::builder()
+            .name(format!("tag:{GROUP}"))
+            .values(group.as_ref())
+            .build();
+        let (found, instances) = futures::try_join!(
+            autoscaling_group::group(self, group),
+            in_pages(self, std::slice::from_ref(&members)),
+        )?;
+        let members = found.as_ref().map(|found| found.instances());
+        let mut known: Vec<GroupInstance> = instances
+            .iter()
+            .filter_map(|instance| {
+                let id = instance.instance_id()?;
+                let member = members
+                    .unwrap_or_default()
+                    .iter()
+                    .find(|member| member.instance_id() == Some(id));
+                let version = member
+                    .and_then(|member| member.launch_template())
+                    .map(autoscaling_group::version_of)
+                    .or_else(|| super::tag(instance.tags(), VERSION)?.parse().ok());
+                let is_leaving = member.is_some_and(autoscaling_group::is_leaving);
+                Some(GroupInstance {
+                    id: InstanceId::from(id),
+                    zone: zone(instance)?,
+                    // One that has ended has none any more.
+                    private_address: instance
+                        .private_ip_address()
+                        .and_then(|address| address.parse().ok())
+                        .unwrap_or(Ipv4Addr::UNSPECIFIED),
+                    state: state(instance, is_leaving)?,
+                    template_version: version.unwrap_or_default(),
+                })
+            })
+            .collect();
+        known.sort_by(|one, other| one.id.cmp(&other.id));
+        Ok(known)
+    }
+
+    async fn roll(
+        &self,
+        group: &AutoscalingGroupId,
+        template: &LaunchTemplateId,
+        version: u32,
+    ) -> Result<()> {
+        refresh::start(self, group, template, version).await
+    }
+
+    async fn rolling(&self, group: &AutoscalingGroupId) -> Result<Probe<()>> {
+        refresh::progress(self, group).await
+    }
+
+    async fn last_output(&self, instance: &InstanceId, lines: usize) -> Result<Vec<String>> {
+        // The latest output, which AWS gives for Nitro instances, is that of now; without it, of the last boot.
+        let found = ec2(self)
+            .get_console_output()
+            .instance_id(instance.as_ref())
+            .latest(true)
+            .send()
+            .await
+            .map_err(during("ec2:GetConsoleOutput"));
+        let output = if_there(found)?.and_then(|found| found.output);
+        let bytes = output.and_then(|text| STANDARD.decode(text).ok());
+        Ok(last(
+            &String::from_utf8_lossy(&bytes.unwrap_or_default()),
+            lines,
+        ))
+    }
+}
+
+/// The tag that AWS gives instances that were launched from a template: its version.
+const VERSION: &str = "aws:ec2launchtemplate:version";
+
+fn zone(instance: &Found) -> Option<Zone> {
+    Zone::new(instance.placement()?.availability_zone()?).ok()
+}
+
+/// How far a member is; `None` for one that was ended because nobody needed it.
+fn state(instance: &Found, is_leaving: bool) -> Option<InstanceState> {
+    let name = instance.state().and_then(|state| state.name());
+    let reason = instance.state_reason().and_then(|reason| reason.code());
+    let by_itself =
+        reason.is_some_and(|code| BY_ITSELF.iter().any(|start| code.starts_with(start)));
+    Some(match name? {
+        InstanceStateName::Pending => InstanceState::Pending,
+        InstanceStateName::Running if is_leaving => InstanceState::Terminating,
+        InstanceStateName::Running => InstanceState::Running,
+        InstanceStateName::Stopped | InstanceStateName::Terminated if by_itself => {
+            InstanceState::Failed(why_ended(instance))
+        }
+        InstanceStateName::ShuttingDown
+        | InstanceStateName::Stopping
+        | InstanceStateName::Stopped => InstanceState::Terminating,
+        _ => return None,
+    })
+}
+
+/// The last lines that say anything.
+fn last(text: &str, lines: usize) -> Vec<String> {
+    let mut told: Vec<String> = text
+        .lines()
+        .rev()
+        .map(|line| line.trim_end().to_owned())
+        .filter(|line| !line.is_empty())
+        .take(lines)
+        .collect();
+    told.reverse();
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_of_a_console_are_those_with_text() {
+        let console = "[    0.0] Linux\r\ncloud-init: done\r\n\r\nweb: listening\r\n\r\n";
+        assert_eq!(last(console, 2), ["cloud-init: done", "web: listening"]);
+        assert_eq!(last("", 2), Vec::<String>::new());
+    }
+}

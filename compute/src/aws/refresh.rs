@@ -1,0 +1,168 @@
+//! Bringing a group's instances to a version of its template: one instance refresh at a time.
+//!
+//! <https://docs.aws.amazon.com/autoscaling/ec2/userguide/asg-instance-refresh.html>
+
+use aws_sdk_autoscaling::types::{
+    DesiredConfiguration, InstanceRefresh, InstanceRefreshStatus as Status, RefreshPreferences,
+};
+use landfall_aws::{Aws, during, unless};
+use landfall_provider::{AutoscalingGroupId, Error, ErrorKind, LaunchTemplateId, Probe, Result};
+
+use super::autoscaling;
+
+use super::autoscaling_group::{version, version_of};
+
+/// As many instances as there are to be are healthy all the time.
+const LEAST_HEALTHY: i32 = 100;
+/// New ones are launched before old ones end, all at once where the quota allows it.
+const MOST_HEALTHY: i32 = 200;
+/// A refresh waits for the target group's verdict on each new instance; it need not wait on top of that.
+const WARMUP: i32 = 0;
+
+/// Starts a refresh to this version, unless one is under way to it.
+///
+/// `InUse` while another refresh has to end first: one to another version is cancelled, a rollback is waited for.
+pub(super) async fn start(
+    aws: &Aws,
+    group: &AutoscalingGroupId,
+    template: &LaunchTemplateId,
+    number: u32,
+) -> Result<()> {
+    let autoscaling = autoscaling(aws);
+    let preferences = RefreshPreferences::builder()
+        .min_healthy_percentage(LEAST_HEALTHY)
+        .max_healthy_percentage(MOST_HEALTHY)
+        .instance_warmup(WARMUP)
+        .skip_matching(true)
+        .auto_rollback(true)
+        .build();
+    let desired = DesiredConfiguration::builder()
+        .launch_template(version(template, number))
+        .build();
+    let started = autoscaling
+        .start_instance_refresh()
+        .auto_scaling_group_name(group.as_ref())
+        .desired_configuration(desired)
+        .preferences(preferences)
+        .send()
+        .await
+        .map_err(during("autoscaling:StartInstanceRefresh"));
+    let refused = match started {
+        Ok(_) => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::InUse => error,
+        Err(error) => return Err(error),
+    };
+    // It ended meanwhile: the next try starts the wanted one.
+    let Some(running) = latest(aws, group).await?.filter(|one| !is_over(one)) else {
+        return Err(refused);
+    };
+    let target = running
+        .desired_configuration()
+        .and_then(|desired| desired.launch_template())
+        .filter(|target| target.launch_template_id() == Some(template.as_ref()))
+        .map(version_of);
+    match running.status() {
+        Some(Status::Pending | Status::InProgress | Status::Baking) if target == Some(number) => {
+            Ok(())
+        }
+        Some(Status::Pending | Status::InProgress | Status::Baking) => {
+            let cancelled = autoscaling
+                .cancel_instance_refresh()
+                .auto_scaling_group_name(group.as_ref())
+                .send()
+                .await
+                .map_err(during("autoscaling:CancelInstanceRefresh"));
+            // There is none any more.
+            unless(ErrorKind::NotFound, cancelled.map(drop))?;
+            Err(Error::new(
+                ErrorKind::InUse,
+                "an instance refresh to another version is being cancelled",
+            ))
+        }
+        _ => Err(Error::new(
+            ErrorKind::InUse,
+            format_args!(
+                "an earlier instance refresh has to end first: {}",
+                told(&running)
+            ),
+        )),
+    }
+}
+
+/// How far the last refresh of a group is.
+pub(super) async fn progress(aws: &Aws, group: &AutoscalingGroupId) -> Result<Probe<()>> {
+    let Some(refresh) = latest(aws, group).await? else {
+        return Ok(Probe::Absent);
+    };
+    Ok(match refresh.status() {
+        Some(Status::Successful) => Probe::Usable(()),
+        Some(
+            Status::Failed
+            | Status::Cancelled
+            | Status::RollbackFailed
+            | Status::RollbackSuccessful
+            | Status::RollbackInProgress,
+        ) => Probe::Failed(told(&refresh)),
+        _ => Probe::Pending(told(&refresh)),
+    })
+}
+
+/// The newest refresh of a group; AWS lists them from the newest on.
+async fn latest(aws: &Aws, group: &AutoscalingGroupId) -> Result<Option<InstanceRefresh>> {
+    let listed = autoscaling(aws)
+        .describe_instance_refreshes()
+        .auto_scaling_group_name(group.as_ref())
+        .max_records(1)
+        .send()
+        .await
+        .map_err(during("autoscaling:DescribeInstanceRefreshes"))?;
+    Ok(listed.instance_refreshes().first().cloned())
+}
+
+fn is_over(refresh: &InstanceRefresh) -> bool {
+    matches!(
+        refresh.status(),
+        Some(
+            Status::Successful
+                | Status::Failed
+                | Status::Cancelled
+                | Status::RollbackFailed
+                | Status::RollbackSuccessful
+        )
+    )
+}
+
+/// A refresh in a few words, with AWS's reason.
+fn told(refresh: &InstanceRefresh) -> String {
+    let done = refresh.percentage_complete().unwrap_or_default();
+    let what = match refresh.status() {
+        Some(Status::Pending) => "the instance refresh is about to begin".to_owned(),
+        Some(Status::InProgress) => format!("the instance refresh is {done} % done"),
+        Some(Status::Baking) => "all instances are new, and are being watched".to_owned(),
+        Some(Status::Cancelling) => "the instance refresh is being cancelled".to_owned(),
+        Some(Status::Cancelled) => "the instance refresh was cancelled".to_owned(),
+        Some(Status::Failed) => "the instance refresh failed".to_owned(),
+        Some(Status::RollbackInProgress) => {
+            "the instance refresh failed, and the version before is coming back".to_owned()
+        }
+        Some(Status::RollbackSuccessful) => {
+            "the instance refresh failed, and the version before is back".to_owned()
+        }
+        Some(Status::RollbackFailed) => {
+            "the instance refresh failed, and so did the way back: instances of both versions run"
+                .to_owned()
+        }
+        Some(Status::Successful) => "the instance refresh is done".to_owned(),
+        other => format!(
+            "the instance refresh is {}",
+            other.map_or("?", Status::as_str)
+        ),
+    };
+    let behind = refresh
+        .rollback_details()
+        .and_then(|details| details.rollback_reason());
+    match behind.or(refresh.status_reason()) {
+        Some(reason) => format!("{what}: {reason}"),
+        None => what,
+    }
+}

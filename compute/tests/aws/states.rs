@@ -1,0 +1,480 @@
+//! States that the emulator passes over, by answers as AWS documents them; each test names the page.
+
+use std::time::{Duration, SystemTime};
+
+use landfall_aws::{Aws, short_name};
+use landfall_compute::{
+    AutoscalingGroup, AutoscalingGroupOutput, ComputeProvider, Instance, InstanceState, KeyPair,
+    LaunchTemplate,
+};
+use landfall_provider::{
+    AutoscalingGroupId, ErrorKind, Input, InstanceId, Live, Probe, Provider, Resource,
+};
+use landfall_testkit::scripted::{Answer, Call};
+
+use crate::bed::{key, listed, scripted, stack};
+
+/// A member of a group: its id, its lifecycle state and its template's version.
+type Member = (&'static str, &'static str, u32);
+
+/// A group with these members, and what else is told of it.
+///
+/// <https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_DescribeAutoScalingGroups.html>
+fn group(call: &Call, members: &[Member], more: &str) -> Answer {
+    let members: String = members
+        .iter()
+        .map(|(id, state, version)| {
+            format!(
+                "<member><InstanceId>{id}</InstanceId><AvailabilityZone>eu-central-1a</AvailabilityZone>\
+                 <LifecycleState>{state}</LifecycleState><HealthStatus>Healthy</HealthStatus>\
+                 <LaunchTemplate><LaunchTemplateId>lt-1</LaunchTemplateId><Version>{version}</Version></LaunchTemplate>\
+                 <ProtectedFromScaleIn>false</ProtectedFromScaleIn></member>"
+            )
+        })
+        .collect();
+    call.result(&format!(
+        "<AutoScalingGroups><member><AutoScalingGroupName>digipay-web</AutoScalingGroupName>\
+         <LaunchTemplate><LaunchTemplateId>lt-1</LaunchTemplateId><Version>2</Version></LaunchTemplate>\
+         <MinSize>1</MinSize><MaxSize>4</MaxSize><DesiredCapacity>2</DesiredCapacity><DefaultCooldown>300</DefaultCooldown>\
+         <AvailabilityZones/><HealthCheckType>ELB</HealthCheckType><CreatedTime>2026-11-22T18:00:00Z</CreatedTime>\
+         <Instances>{members}</Instances>{more}</member></AutoScalingGroups>"
+    ))
+}
+
+fn wish() -> AutoscalingGroup {
+    AutoscalingGroup {
+        template: Input::Known("lt-1".into()),
+        subnets: Vec::new(),
+        min: 1,
+        desired: 2,
+        max: 4,
+        target_groups: Vec::new(),
+        health_check_grace_period: 0,
+    }
+}
+
+/// Activities from the newest on, by their codes and how long ago they began.
+///
+/// <https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_Activity.html>
+fn activities(call: &Call, of: &[(&str, u64)]) -> Answer {
+    let members: String = of
+        .iter()
+        .map(|(code, ago)| {
+            let begun = SystemTime::now() - Duration::from_secs(*ago);
+            let begun = begun.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+            let begun = aws_sdk_ec2::primitives::DateTime::from_secs(begun.as_secs() as i64);
+            format!(
+                "<member><ActivityId>1</ActivityId><AutoScalingGroupName>digipay-web</AutoScalingGroupName>\
+                 <Description>Launching a new EC2 instance.  Status Reason: {QUOTA}</Description>\
+                 <Cause>At 2026-11-22T18:00:00Z an instance was started</Cause>\
+                 <StartTime>{begun}</StartTime><StatusCode>{code}</StatusCode>\
+                 <StatusMessage>{QUOTA}</StatusMessage><Progress>100</Progress></member>"
+            )
+        })
+        .collect();
+    call.result(&format!("<Activities>{members}</Activities>"))
+}
+
+/// <https://docs.aws.amazon.com/autoscaling/ec2/userguide/ts-as-capacity.html>
+const QUOTA: &str = "You have requested more vCPU capacity than your current vCPU limit of 1 allows. \
+    Launching EC2 instance failed.";
+
+async fn probed<R: Resource>(
+    script: impl Fn(&Call) -> Option<Answer> + Send + Sync + 'static,
+    id: &str,
+) -> Probe<R::Output>
+where
+    Aws: Provider<R>,
+{
+    let (aws, _endpoint) = scripted(script).await;
+    let id = <R::Id as From<String>>::from(id.to_owned());
+    Provider::<R>::probe(&aws, &id).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_group_is_usable_when_as_many_serve_as_it_is_to_have() {
+    let probe = probed::<AutoscalingGroup>(
+        |call| match call.action.as_str() {
+            "DescribeAutoScalingGroups" => Some(group(
+                call,
+                &[("i-1", "InService", 2), ("i-2", "Pending", 2)],
+                "",
+            )),
+            "DescribeScalingActivities" => Some(activities(call, &[("InProgress", 5)])),
+            _ => None,
+        },
+        "digipay-web",
+    );
+    let pending = Probe::Pending("1 of 2 instances are in service".to_owned());
+    assert_eq!(probe.await, pending);
+
+    let members: &[Member] = &[
+        ("i-1", "InService", 2),
+        ("i-2", "InService", 1),
+        ("i-3", "Terminating:Wait", 0),
+    ];
+    let probe = probed::<AutoscalingGroup>(|call| Some(group(call, members, "")), "digipay-web");
+    // The one that still runs version 1 is what a rollout is for; the one that is leaving is not.
+    assert_eq!(
+        probe.await,
+        Probe::Usable(AutoscalingGroupOutput { version: 1 })
+    );
+}
+
+/// <https://docs.aws.amazon.com/autoscaling/ec2/userguide/CHAP_Troubleshooting.html>
+#[tokio::test]
+async fn launches_that_fail_are_told_and_three_in_a_row_are_the_end_of_waiting() {
+    let cases: [(
+        &'static [(&str, u64)],
+        fn(&str) -> Probe<AutoscalingGroupOutput>,
+    ); 4] = [
+        (&[("Failed", 5)], |why| {
+            Probe::Pending(format!("{why}; the last launch failed: {QUOTA}"))
+        }),
+        (
+            &[
+                ("InProgress", 1),
+                ("Failed", 5),
+                ("Failed", 30),
+                ("Failed", 60),
+            ],
+            |why| {
+                Probe::Failed(format!(
+                    "{why}; 3 launches in a row failed, the last one: {QUOTA}"
+                ))
+            },
+        ),
+        // What came after them went well.
+        (
+            &[
+                ("Successful", 1),
+                ("Failed", 5),
+                ("Failed", 30),
+                ("Failed", 60),
+            ],
+            |why| Probe::Pending(why.to_owned()),
+        ),
+        // What failed yesterday says nothing about now.
+        (
+            &[("Failed", 86_000), ("Failed", 86_100), ("Failed", 86_200)],
+            |why| Probe::Pending(why.to_owned()),
+        ),
+    ];
+    for (history, expected) in cases {
+        let probe = probed::<AutoscalingGroup>(
+            move |call| match call.action.as_str() {
+                "DescribeAutoScalingGroups" => Some(group(call, &[], "")),
+                "DescribeScalingActivities" => Some(activities(call, history)),
+                _ => None,
+            },
+            "digipay-web",
+        );
+        assert_eq!(
+            probe.await,
+            expected("0 of 2 instances are in service"),
+            "{history:?}"
+        );
+    }
+}
+
+/// <https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_AutoScalingGroup.html>: `Status`
+#[tokio::test]
+async fn a_group_on_its_way_out_says_how_many_still_drain() {
+    let probe = probed::<AutoscalingGroup>(
+        |call| {
+            let members: &[Member] = &[("i-1", "Terminating:Wait", 2), ("i-2", "Terminating", 2)];
+            Some(group(call, members, "<Status>Delete in progress</Status>"))
+        },
+        "digipay-web",
+    );
+    assert_eq!(
+        probe.await,
+        Probe::Ending("2 instances are draining or being ended".to_owned())
+    );
+}
+
+/// <https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_DeleteAutoScalingGroup.html>
+#[tokio::test]
+async fn deleting_a_group_that_is_gone_or_going_succeeds_and_other_refusals_are_told() {
+    for (code, is_there, fine) in [
+        ("ValidationError", false, true),
+        ("ValidationError", true, false),
+        ("ScalingActivityInProgress", true, true),
+        ("ResourceInUse", true, true),
+        ("AccessDenied", true, false),
+    ] {
+        let (aws, _endpoint) = scripted(move |call| {
+            let groups = |call: &Call| match is_there {
+                true => group(call, &[], ""),
+                false => call.result("<AutoScalingGroups/>"),
+            };
+            match call.action.as_str() {
+                "DeleteAutoScalingGroup" => {
+                    let status = if code == "AccessDenied" { 403 } else { 400 };
+                    Some(call.error(status, code, "AutoScalingGroup name not found"))
+                }
+                "DescribeAutoScalingGroups" => Some(groups(call)),
+                _ => None,
+            }
+        })
+        .await;
+        let live = Live {
+            id: AutoscalingGroupId::from("digipay-web"),
+            name: "web".parse().unwrap(),
+            spec: wish(),
+            state: Probe::Usable(AutoscalingGroupOutput { version: 1 }),
+        };
+        assert_eq!(aws.delete(&live).await.is_ok(), fine, "{code} {is_there}");
+    }
+}
+
+/// An instance in this state, for this reason.
+///
+/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeInstances.html>
+fn instances(call: &Call, of: &[(&str, &str, &str)]) -> Answer {
+    let items: String = of
+        .iter()
+        .map(|(id, state, reason)| {
+            let (code, message) = reason.split_once(": ").unwrap_or(("", reason));
+            format!(
+                "<item><reservationId>r-1</reservationId><instancesSet><item><instanceId>{id}</instanceId>\
+                 <instanceState><code>16</code><name>{state}</name></instanceState>\
+                 <privateIpAddress>10.0.0.9</privateIpAddress>\
+                 <placement><availabilityZone>eu-central-1a</availabilityZone></placement>\
+                 <stateReason><code>{code}</code><message>{code}: {message}</message></stateReason>\
+                 </item></instancesSet></item>"
+            )
+        })
+        .collect();
+    call.result(&format!("<reservationSet>{items}</reservationSet>"))
+}
+
+/// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-lifecycle.html>
+#[tokio::test]
+async fn an_instance_goes_through_all_its_states() {
+    for (state, expected) in [
+        ("pending", "Pending"),
+        ("running", "Usable"),
+        ("stopping", "Failed"),
+        ("stopped", "Failed"),
+        ("shutting-down", "Ending"),
+        ("terminated", "Absent"),
+    ] {
+        let probe = probed::<Instance>(
+            move |call| {
+                Some(instances(
+                    call,
+                    &[("i-1", state, "Client.UserInitiatedShutdown: x")],
+                ))
+            },
+            "i-1",
+        );
+        let probe = format!("{:?}", probe.await);
+        assert!(probe.starts_with(expected), "{state}: {probe}");
+    }
+}
+
+/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_StateReason.html>,
+/// <https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-lifecycle.html>
+#[tokio::test]
+async fn members_that_ended_by_themselves_are_told_from_those_that_were_ended() {
+    let (aws, _endpoint) = scripted(|call| match call.action.as_str() {
+        "DescribeAutoScalingGroups" => Some(group(
+            call,
+            &[("i-1", "InService", 2), ("i-2", "Terminating:Wait", 1)],
+            "",
+        )),
+        "DescribeInstances" => {
+            assert_eq!(call.field("Filter.1.Name"), "tag:aws:autoscaling:groupName");
+            Some(instances(
+                call,
+                &[
+                    ("i-1", "running", ""),
+                    ("i-2", "running", ""),
+                    (
+                        "i-3",
+                        "terminated",
+                        "Client.InstanceInitiatedShutdown: Instance initiated shutdown",
+                    ),
+                    (
+                        "i-4",
+                        "terminated",
+                        "Client.UserInitiatedShutdown: User initiated shutdown",
+                    ),
+                    (
+                        "i-5",
+                        "terminated",
+                        "Server.InternalError: Internal error on launch",
+                    ),
+                ],
+            ))
+        }
+        _ => None,
+    })
+    .await;
+    let members = aws.group_instances(&"digipay-web".into()).await.unwrap();
+    let told: Vec<(&str, u32, &InstanceState)> = members
+        .iter()
+        .map(|one| (one.id.as_ref(), one.template_version, &one.state))
+        .collect();
+    let failed = |how: &str| InstanceState::Failed(how.to_owned());
+    let (by_itself, by_aws) = (
+        failed("Client.InstanceInitiatedShutdown: Instance initiated shutdown"),
+        failed("Server.InternalError: Internal error on launch"),
+    );
+    assert_eq!(
+        told,
+        [
+            ("i-1", 2, &InstanceState::Running),
+            ("i-2", 1, &InstanceState::Terminating),
+            ("i-3", 0, &by_itself),
+            ("i-5", 0, &by_aws),
+        ]
+    );
+}
+
+/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_GetConsoleOutput.html>
+#[tokio::test]
+async fn the_last_lines_of_the_console_are_what_an_instance_wrote_last() {
+    use base64::Engine as _;
+    let console = "[    0.000000] Linux version 6.12\r\nweb: starting\r\nweb: no database\r\n";
+    let console = base64::engine::general_purpose::STANDARD.encode(console);
+    let (aws, endpoint) = scripted(move |call| {
+        call.is("ec2:GetConsoleOutput").then(|| {
+            call.result(&format!(
+                "<instanceId>i-1</instanceId><timestamp>2026-11-22T18:00:00.000Z</timestamp><output>{console}</output>"
+            ))
+        })
+    })
+    .await;
+    let id = InstanceId::from("i-1");
+    let lines = aws.last_output(&id, 2).await.unwrap();
+    assert_eq!(lines, ["web: starting", "web: no database"]);
+    assert_eq!(endpoint.calls()[0].field("Latest"), "true");
+
+    let (aws, _endpoint) = scripted(|call| {
+        Some(call.error(
+            400,
+            "InvalidInstanceID.NotFound",
+            "The instance ID 'i-1' does not exist",
+        ))
+    })
+    .await;
+    assert_eq!(aws.last_output(&id, 2).await.unwrap(), Vec::<String>::new());
+}
+
+/// Which service refuses a profile that it cannot see yet, and how.
+///
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_general.html#troubleshoot_general_eventual-consistency>
+#[tokio::test]
+async fn a_profile_that_is_not_visible_yet_is_tried_again() {
+    let (aws, _endpoint) = scripted(|call| match call.action.as_str() {
+        "DescribeLaunchTemplates" => Some(call.result(
+            "<launchTemplates><item><launchTemplateId>lt-1</launchTemplateId>\
+             <latestVersionNumber>1</latestVersionNumber></item></launchTemplates>",
+        )),
+        "CreateAutoScalingGroup" => Some(call.error(
+            400,
+            "ValidationError",
+            "You must use a valid fully-formed launch template. Value (digipay-web) for parameter \
+             iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name",
+        )),
+        _ => None,
+    })
+    .await;
+    let wish = wish();
+    let key = key::<AutoscalingGroup>("web");
+    let error = aws.create(&stack(), &key, &wish).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+}
+
+/// <https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_CreateAutoScalingGroup.html>: `AlreadyExists`
+#[tokio::test]
+async fn a_group_beside_one_of_its_name_that_is_going_gets_another_name() {
+    let first = short_name(255, &stack(), &key::<AutoscalingGroup>("web"), "");
+    let taken = first.clone();
+    let (aws, endpoint) = scripted(move |call| match call.action.as_str() {
+        "DescribeLaunchTemplates" => Some(call.result(
+            "<launchTemplates><item><launchTemplateId>lt-1</launchTemplateId>\
+             <latestVersionNumber>7</latestVersionNumber></item></launchTemplates>",
+        )),
+        "CreateAutoScalingGroup" if call.field("AutoScalingGroupName") == taken => Some(call.error(
+            400,
+            "AlreadyExists",
+            "AutoScalingGroup by this name already exists - A group with the name digipay-web already exists",
+        )),
+        "CreateAutoScalingGroup" => Some(call.result("")),
+        "DescribeAutoScalingGroups" => Some(group(
+            call,
+            &[],
+            "<Status>Delete in progress</Status><VPCZoneIdentifier></VPCZoneIdentifier><Tags>\
+             <member><Key>landfall:stack</Key><Value>digipay</Value></member>\
+             <member><Key>landfall:name</Key><Value>web</Value></member></Tags>",
+        )),
+        _ => None,
+    })
+    .await;
+    let wish = wish();
+    let key = key::<AutoscalingGroup>("web");
+    let id = aws.create(&stack(), &key, &wish).await.unwrap();
+    assert_ne!(id.as_ref(), first);
+    let calls = endpoint.calls();
+    let last = calls.last().unwrap();
+    assert_eq!(last.field("AutoScalingGroupName"), id.as_ref());
+    assert_eq!(last.field("LaunchTemplate.Version"), "7");
+}
+
+/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeLaunchTemplates.html>: pages
+#[tokio::test]
+async fn a_listing_reads_all_pages() {
+    let (aws, endpoint) = scripted(|call| match call.action.as_str() {
+        "DescribeLaunchTemplates" => {
+            let (id, next) = match call.field("NextToken") {
+                "" => ("lt-1", "<nextToken>more</nextToken>"),
+                _ => ("lt-2", ""),
+            };
+            Some(call.result(&format!(
+                "<launchTemplates><item><launchTemplateId>{id}</launchTemplateId>\
+                 <latestVersionNumber>3</latestVersionNumber><tagSet>\
+                 <item><key>landfall:stack</key><value>digipay</value></item>\
+                 <item><key>landfall:name</key><value>web</value></item></tagSet></item></launchTemplates>{next}"
+            )))
+        }
+        "DescribeLaunchTemplateVersions" => Some(call.result(
+            "<launchTemplateVersionSet><item><versionNumber>3</versionNumber><launchTemplateData>\
+             <instanceType>t3.micro</instanceType></launchTemplateData></item></launchTemplateVersionSet>",
+        )),
+        _ => None,
+    })
+    .await;
+    let found = listed::<LaunchTemplate>(&aws).await;
+    let ids: Vec<&str> = found.iter().map(|live| live.id.as_ref()).collect();
+    assert_eq!(ids, ["lt-1", "lt-2"]);
+    // Nobody of ours wrote that version: it differs from every wish.
+    assert_eq!(
+        found[0].spec.workload.image.known().unwrap().as_ref(),
+        "unknown"
+    );
+    assert_eq!(endpoint.calls().len(), 4);
+}
+
+/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ImportKeyPair.html>: `InvalidKeyPair.Duplicate`
+#[tokio::test]
+async fn a_key_pair_that_is_there_is_the_one() {
+    let (aws, _endpoint) = scripted(|call| {
+        Some(call.error(
+            400,
+            "InvalidKeyPair.Duplicate",
+            "The key pair already exists",
+        ))
+    })
+    .await;
+    let wish = KeyPair {
+        public_key:
+            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA0aNjs3C9bK1kU0Y2m9fQv1mS3cB1v0yq9m3nJmYc4M"
+                .parse()
+                .unwrap(),
+    };
+    let id = aws.create(&stack(), &key::<KeyPair>("main"), &wish).await;
+    assert!(id.unwrap().as_ref().starts_with("digipay-main-"));
+}
