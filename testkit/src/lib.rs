@@ -4,6 +4,8 @@
 pub mod conformance;
 pub mod crash;
 #[cfg(unix)]
+pub mod emulated;
+#[cfg(unix)]
 pub mod engines;
 pub mod http;
 #[cfg(unix)]

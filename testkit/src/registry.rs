@@ -1,9 +1,11 @@
-//! A registry that asks for a password, beside a private engine: Debian's `docker-registry`.
+//! Registries for tests: Debian's `docker-registry`, beside a private engine or on loopback.
 
 use std::fs::File;
-use std::io;
-use std::path::Path;
-use std::process::{Child, Stdio};
+use std::io::{self, BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
 
 use crate::engines::PrivateEngine;
 
@@ -46,5 +48,88 @@ impl Drop for Registry {
         // It may have ended by itself, which is what is wanted.
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+/// A user of [`OnLoopback`], and the password.
+pub const USER: (&str, &str) = ("digi", "open sesame");
+
+/// The same as a line of `htpasswd`, as bcrypt at its cheapest.
+const HTPASSWD: &str = "digi:$2b$04$n4ffH4MWRSsnDcrRxUuXG.O/ygj0QoEgHNXV.R/1G9oK4PY4XBfAe\n";
+
+/// A registry on a free port of loopback, with storage of its own. It is stopped when it is dropped.
+#[derive(Debug)]
+pub struct OnLoopback {
+    child: Child,
+    address: String,
+    dir: TempDir,
+}
+
+impl OnLoopback {
+    /// Starts it, for [`USER`] or for everybody, and waits until it listens.
+    ///
+    /// # Errors
+    /// When the program is missing (Debian: `apt-get install docker-registry`) or does not say where it listens.
+    pub fn start(password: bool) -> io::Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let shown = dir.path().display();
+        std::fs::write(dir.path().join("htpasswd"), HTPASSWD)?;
+        let auth = format!("auth: {{htpasswd: {{realm: test, path: {shown}/htpasswd}}}}\n");
+        let config = format!(
+            "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: {shown}/storage}}}}\n\
+             http: {{addr: '127.0.0.1:0'}}\n{}",
+            if password { auth.as_str() } else { "" }
+        );
+        std::fs::write(dir.path().join("config.yml"), config)?;
+        let mut child = Command::new("docker-registry")
+            .arg("serve")
+            .arg(dir.path().join("config.yml"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let silent = || io::Error::other("the registry does not say where it listens");
+        let mut lines = BufReader::new(child.stderr.take().ok_or_else(silent)?).lines();
+        let address = lines.by_ref().map_while(Result::ok).find_map(|line| {
+            let rest = line.split("listening on ").nth(1)?;
+            Some(rest.split(['"', ',', ' ']).next()?.to_owned())
+        });
+        // It goes on writing, and must not stop because nobody reads.
+        std::thread::spawn(move || lines.for_each(drop));
+        match address {
+            Some(address) => Ok(Self {
+                child,
+                address,
+                dir,
+            }),
+            None => {
+                child.kill()?;
+                Err(silent())
+            }
+        }
+    }
+
+    /// Where it listens: `127.0.0.1:4711`.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Where it keeps a repository's tags: a folder for each, in it `current/link` with the digest.
+    #[must_use]
+    pub fn tags(&self, repository: &str) -> PathBuf {
+        let repositories = self
+            .dir
+            .path()
+            .join("storage/docker/registry/v2/repositories");
+        repositories.join(repository).join("_manifests/tags")
+    }
+}
+
+impl Drop for OnLoopback {
+    fn drop(&mut self) {
+        // It may have ended by itself, which is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }

@@ -68,6 +68,14 @@ const NEEDS: &[Need] = &[
         root: false,
         maker: Some("testkit/moto/make.py"),
     },
+    // Moto, and a registry in the place of ECR's.
+    Need {
+        prefix: "needs_emulators_",
+        programs: &["python3", "docker-registry"],
+        packages: "python3-venv docker-registry",
+        root: false,
+        maker: Some("testkit/moto/make.py"),
+    },
     Need {
         prefix: "needs_root_",
         programs: &[],

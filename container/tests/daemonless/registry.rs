@@ -2,79 +2,39 @@
 //! `docker-registry`, so that the other side of the wire is not our own idea of it.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
 
 use landfall_container::{Error, Platform, RegistryCredentials, Secret, Store};
+use landfall_testkit::registry::{OnLoopback, USER};
 use oci_client::client::{ClientConfig, ClientProtocol};
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference};
-use tempfile::TempDir;
 
 use crate::support::{Lab, Picture};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
-/// `open sesame`, as bcrypt at its cheapest.
-const HTPASSWD: &str = "digi:$2b$04$n4ffH4MWRSsnDcrRxUuXG.O/ygj0QoEgHNXV.R/1G9oK4PY4XBfAe\n";
-
 /// A registry on a port of its own, with storage of its own.
 struct Registry {
-    child: Child,
-    address: String,
+    registry: OnLoopback,
     auth: RegistryAuth,
-    _dir: TempDir,
 }
 
 impl Registry {
     fn start(password: bool) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let path = |name: &str| dir.path().join(name).display().to_string();
-        fs::write(path("htpasswd"), HTPASSWD).unwrap();
-        let auth = format!(
-            "auth: {{htpasswd: {{realm: test, path: {}}}}}\n",
-            path("htpasswd")
-        );
-        let config = format!(
-            "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '127.0.0.1:0'}}\n{}",
-            path("storage"),
-            if password { auth.as_str() } else { "" }
-        );
-        fs::write(path("config.yml"), config).unwrap();
-        let mut child = Command::new("docker-registry")
-            .args(["serve", &path("config.yml")])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("docker-registry starts (Debian: apt-get install docker-registry)");
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let address = lines
-            .by_ref()
-            .map(Result::unwrap)
-            .find_map(|line| {
-                let rest = line.split("listening on ").nth(1)?;
-                Some(rest.split(['"', ',', ' ']).next()?.to_owned())
-            })
-            .expect("the registry says where it listens");
-        // It goes on writing, and must not stop because nobody reads.
-        std::thread::spawn(move || lines.for_each(drop));
         let auth = if password {
-            RegistryAuth::Basic("digi".to_owned(), "open sesame".to_owned())
+            RegistryAuth::Basic(USER.0.to_owned(), USER.1.to_owned())
         } else {
             RegistryAuth::Anonymous
         };
         Self {
-            child,
-            address,
+            registry: OnLoopback::start(password).expect("docker-registry starts"),
             auth,
-            _dir: dir,
         }
     }
 
     fn name(&self, rest: &str) -> String {
-        format!("{}/{rest}", self.address)
+        format!("{}/{rest}", self.registry.address())
     }
 
     fn client(&self) -> Client {
@@ -118,13 +78,6 @@ impl Registry {
         let bytes = fs::read(store.blob_path(&image.built.manifest_digest)).unwrap();
         self.push(name, bytes.clone(), MANIFEST).await;
         bytes
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -295,7 +248,7 @@ async fn needs_registry_credentials_open_the_door_and_are_never_shown() {
         };
         lab.request
             .credentials
-            .insert(registry.address.clone(), credentials);
+            .insert(registry.registry.address().to_owned(), credentials);
         lab
     };
     assert_eq!(with("open sesame").build().await.layers.len(), 3);

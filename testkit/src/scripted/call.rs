@@ -76,6 +76,22 @@ impl Call {
         }
     }
 
+    /// Another action of the same service in its place, asked in JSON by the same caller.
+    #[must_use]
+    pub fn instead(&self, action: &str, body: &Value) -> Self {
+        let mut call = self.clone();
+        call.action = action.to_owned();
+        call.body = body.to_string();
+        let target = call.headers.get("x-amz-target").and_then(|target| {
+            let (prefix, _) = target.to_str().ok()?.rsplit_once('.')?;
+            format!("{prefix}.{action}").parse().ok()
+        });
+        if let Some(target) = target {
+            call.headers.insert("x-amz-target", target);
+        }
+        call
+    }
+
     /// Whether it is this action of this service: `call.is("ec2:CreateVpc")`.
     #[must_use]
     pub fn is(&self, action: &str) -> bool {

@@ -1,0 +1,135 @@
+//! An emulated account, and a project that is deployed to it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use landfall_testkit::emulated::Emulated;
+use landfall_testkit::scripted::Faults;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The repository's own example, without what builds its binary.
+pub(crate) const EXAMPLE: &str = r#"
+stack  = "digipay"
+
+[network]
+cidr    = "10.0.0.0/16"
+zones   = 2
+nat     = "per-zone"
+bastion = { allow = ["203.0.113.7/32"], key = "key.pub" }
+
+[load-balancer]
+port = 80
+
+[service.web]
+port     = 8000
+health   = { path = "/healthz" }
+instance = "t3.micro"
+scale    = { min = 1, desired = 2, max = 4, cpu = 60 }
+env      = { LOG = "info" }
+"#;
+
+const KEY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJzDGmY5SxSkZWm2mHHYcKqGZvXBTvQVQmAmnDXBtq4e ana\n";
+
+/// An account, and a directory with a `landfall.toml` for it.
+pub(crate) struct Account {
+    pub(crate) aws: Emulated,
+    dir: TempDir,
+    /// Beside the project: what is in its directory is part of the image's identity.
+    store: TempDir,
+}
+
+impl Account {
+    pub(crate) async fn new(file: &str) -> Self {
+        Self::with(file, Faults::seeded(0)).await
+    }
+
+    pub(crate) async fn with(file: &str, faults: Faults) -> Self {
+        let account = Self {
+            aws: Emulated::start(faults).await.unwrap(),
+            dir: tempfile::tempdir().unwrap(),
+            store: tempfile::tempdir().unwrap(),
+        };
+        account.write("landfall.toml", file);
+        account.write("key.pub", KEY);
+        account.write("service", "not a program, and never run here");
+        account.write(
+            "Dockerfile",
+            "FROM scratch\nCOPY service /service\nENTRYPOINT [\"/service\"]\n",
+        );
+        account
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).unwrap();
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The program in the project's directory, not started yet.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_landfall"));
+        command
+            .args(args)
+            .current_dir(self.dir.path())
+            .env("LANDFALL_PROVIDER", "aws")
+            .env("LANDFALL_IMAGE_STORE", self.store.path())
+            .env("HOME", self.dir.path())
+            // No engine answers there: what the tests build needs none.
+            .env("DOCKER_HOST", "unix:///nonexistent/docker.sock")
+            .envs(self.aws.env())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs the program to its end.
+    pub(crate) fn landfall(&self, args: &[&str]) -> Ran {
+        self.command(args).output().unwrap().into()
+    }
+
+    /// How often each action was called since the last time.
+    pub(crate) fn calls(&self) -> BTreeMap<String, usize> {
+        let mut calls = BTreeMap::new();
+        for call in self.aws.endpoint.calls() {
+            *calls.entry(call.to_string()).or_default() += 1;
+        }
+        self.aws.endpoint.forget();
+        calls
+    }
+}
+
+/// How a run ended, and what it said.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+impl Ran {
+    /// Fails the test unless it ended so.
+    #[track_caller]
+    pub(crate) fn ended_with(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{}\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// The last line of `--json`.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(self.stdout.lines().last().unwrap()).unwrap()
+    }
+}

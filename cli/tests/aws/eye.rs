@@ -1,0 +1,71 @@
+//! What is in the account, as boto3 sees it.
+
+use serde_json::Value;
+
+use crate::account::Account;
+
+const LOOK: &str = r#"
+import boto3, json
+ec2, elb, asg = boto3.client("ec2"), boto3.client("elbv2"), boto3.client("autoscaling")
+ecr, iam, ssm = boto3.client("ecr"), boto3.client("iam"), boto3.client("ssm")
+STACK = "landfall:stack"
+def tags(thing): return {t["Key"]: t["Value"] for t in thing.get("Tags") or thing.get("TagSet") or []}
+def ours(things): return [t for t in things if STACK in tags(t)]
+def state(things, *gone): return [t for t in things if t.get("State", {}) not in gone]
+vpcs = ours(ec2.describe_vpcs()["Vpcs"])
+subnets = ours(ec2.describe_subnets()["Subnets"])
+nats = [n for n in ours(ec2.describe_nat_gateways()["NatGateways"]) if n["State"] != "deleted"]
+tables = ours(ec2.describe_route_tables()["RouteTables"])
+groups = ours(ec2.describe_security_groups()["SecurityGroups"])
+endpoints = [e for e in ours(ec2.describe_vpc_endpoints()["VpcEndpoints"]) if e["State"] != "deleted"]
+instances = [i for r in ec2.describe_instances()["Reservations"] for i in r["Instances"]
+             if i["State"]["Name"] != "terminated"]
+balancers = elb.describe_load_balancers()["LoadBalancers"]
+targets = elb.describe_target_groups()["TargetGroups"]
+listeners = [l for b in balancers for l in elb.describe_listeners(LoadBalancerArn=b["LoadBalancerArn"])["Listeners"]]
+arns = [x for b in balancers for x in [b["LoadBalancerArn"]]] + [t["TargetGroupArn"] for t in targets] \
+     + [l["ListenerArn"] for l in listeners]
+elbtags = {d["ResourceArn"]: tags(d) for d in elb.describe_tags(ResourceArns=arns)["TagDescriptions"]} if arns else {}
+scaling = asg.describe_auto_scaling_groups()["AutoScalingGroups"]
+templates = ours(ec2.describe_launch_templates()["LaunchTemplates"])
+latest = [ec2.describe_launch_template_versions(LaunchTemplateId=t["LaunchTemplateId"], Versions=["$Latest"])
+          ["LaunchTemplateVersions"][0]["LaunchTemplateData"] for t in templates]
+print(json.dumps({
+  "vpcs": vpcs, "subnets": subnets, "nats": nats, "tables": tables, "groups": groups, "endpoints": endpoints,
+  "acls": ours(ec2.describe_network_acls()["NetworkAcls"]),
+  "gateways": ours(ec2.describe_internet_gateways()["InternetGateways"]),
+  "addresses": ours(ec2.describe_addresses()["Addresses"]),
+  "keys": ours(ec2.describe_key_pairs()["KeyPairs"]),
+  "instances": instances, "balancers": balancers, "targets": targets, "listeners": listeners, "elbtags": elbtags,
+  "scaling": scaling, "templates": templates, "latest": latest,
+  "policies": asg.describe_policies()["ScalingPolicies"],
+  "repositories": ecr.describe_repositories()["repositories"],
+  "roles": [r for r in iam.list_roles()["Roles"] if r["Path"].startswith("/landfall/")],
+  "profiles": iam.list_instance_profiles(PathPrefix="/landfall/")["InstanceProfiles"],
+  "parameters": [p["Name"] for p in ssm.describe_parameters()["Parameters"] if p["Name"].startswith("/landfall")],
+}, default=str))
+"#;
+
+/// Everything that a stack could have made, by kind.
+pub(crate) async fn look(account: &Account) -> Value {
+    let told = account.aws.moto.python(LOOK).await.unwrap();
+    serde_json::from_str(&told).unwrap()
+}
+
+/// The kinds of which something is there.
+pub(crate) fn what_is_there(seen: &Value) -> Vec<&str> {
+    let kinds = seen.as_object().unwrap().iter();
+    kinds
+        .filter(|(_, things)| match things {
+            Value::Array(things) => !things.is_empty(),
+            Value::Object(things) => !things.is_empty(),
+            _ => false,
+        })
+        .map(|(kind, _)| kind.as_str())
+        .collect()
+}
+
+/// The elements of a list.
+pub(crate) fn list(value: &Value) -> &[Value] {
+    value.as_array().map(Vec::as_slice).unwrap_or_default()
+}

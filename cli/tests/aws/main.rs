@@ -1,0 +1,13 @@
+//! The program as it is run, against AWS as far as emulators go; what it did is looked at with boto3, which shares
+//! no code with Landfall.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::print_stderr,
+    reason = "figures for whoever reads the test's output"
+)]
+
+mod account;
+mod bad;
+mod deploy;
+mod eye;

@@ -1,0 +1,112 @@
+//! AWS as far as emulators go: moto, a registry in the place of ECR's, and before both an endpoint that counts calls,
+//! makes them fail, and does what moto leaves out.
+
+use std::io;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::moto::Moto;
+use crate::registry::{OnLoopback, USER};
+use crate::scripted::{Answer, Call, Endpoint, Faults, Upstream, gaps};
+
+/// The emulators of one test; they end with it.
+pub struct Emulated {
+    /// EC2, Elastic Load Balancing, Auto Scaling, IAM, SSM, STS, and ECR's repositories.
+    pub moto: Moto,
+    /// What everybody is to ask.
+    pub endpoint: Endpoint,
+    _registry: Arc<OnLoopback>,
+}
+
+impl Emulated {
+    /// Starts all of it.
+    ///
+    /// # Errors
+    /// When moto or `docker-registry` does not start.
+    pub async fn start(faults: Faults) -> io::Result<Self> {
+        let moto = Moto::start().await?;
+        let registry = Arc::new(OnLoopback::start(true)?);
+        let images = Arc::clone(&registry);
+        let endpoint = Endpoint::builder()
+            .upstream(moto.address())
+            .script(move |call, upstream| {
+                gaps::moto(call, upstream).or_else(|| ecr(call, upstream, &images))
+            })
+            .faults(faults)
+            .start()?;
+        Ok(Self {
+            moto,
+            endpoint,
+            _registry: registry,
+        })
+    }
+
+    /// What a program has to have in its environment to ask this and nothing else.
+    #[must_use]
+    pub fn env(&self) -> Vec<(&'static str, String)> {
+        let mut env = self.moto.env();
+        for (name, value) in &mut env {
+            if *name == "AWS_ENDPOINT_URL" {
+                *value = self.endpoint.url();
+            }
+        }
+        env
+    }
+}
+
+/// ECR's registry: moto has its repositories and no images.
+fn ecr(call: &Call, upstream: &Upstream, registry: &OnLoopback) -> Option<Answer> {
+    match (call.service.as_str(), call.action.as_str()) {
+        ("ecr", "GetAuthorizationToken") => Some(Answer::json(&json!({ "authorizationData": [{
+            "authorizationToken": STANDARD.encode(format!("{}:{}", USER.0, USER.1)),
+            "expiresAt": 4_102_444_800_u64,
+            "proxyEndpoint": format!("http://{}", registry.address()),
+        }]}))),
+        ("ecr", "DescribeImages") => Some(described(call, upstream, registry)),
+        _ => None,
+    }
+}
+
+/// The images of a repository as the registry has them on its disk, if moto has the repository.
+///
+/// <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribeImages.html>
+fn described(call: &Call, upstream: &Upstream, registry: &OnLoopback) -> Answer {
+    let asked = call.json();
+    let name = asked["repositoryName"].as_str().unwrap_or_default();
+    let look = call.instead(
+        "DescribeRepositories",
+        &json!({ "repositoryNames": [name] }),
+    );
+    let found = upstream.ask(&look);
+    if found.status != 200 {
+        return found;
+    }
+    let wanted: Vec<&str> = asked["imageIds"]
+        .as_array()
+        .map(|ids| {
+            ids.iter()
+                .filter_map(|id| id["imageDigest"].as_str())
+                .collect()
+        })
+        .unwrap_or_default();
+    let tags = std::fs::read_dir(registry.tags(name))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let images: Vec<Value> = tags
+        .filter_map(|tag| {
+            let digest = std::fs::read_to_string(tag.path().join("current/link")).ok()?;
+            let tag = tag.file_name().to_string_lossy().into_owned();
+            (wanted.is_empty() || wanted.contains(&digest.as_str())).then(
+                || json!({ "repositoryName": name, "imageDigest": digest, "imageTags": [tag] }),
+            )
+        })
+        .collect();
+    if images.is_empty() && !wanted.is_empty() {
+        return call.error(400, "ImageNotFoundException", "there is no such image");
+    }
+    Answer::json(&json!({ "imageDetails": images }))
+}
