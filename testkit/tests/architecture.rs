@@ -263,6 +263,68 @@ fn libraries_have_no_features_by_default() {
     }
 }
 
+/// The crates that a build of this package with these features takes in, as `cargo` sees them.
+fn tree(package: &str, features: &str) -> String {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let output = Command::new(cargo)
+        .args(["tree", "--offline", "--edges=normal,build", "--prefix=none"])
+        .args(["--package", package, "--features", features])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_local_provider_compiles_nothing_of_the_aws_sdk() {
+    for package in [
+        "landfall-cli",
+        "xtask",
+        "landfall-local",
+        "landfall-pipeline",
+    ] {
+        let tree = tree(package, "");
+        assert!(!tree.contains("aws-"), "{package}:\n{tree}");
+    }
+}
+
+#[test]
+fn each_crate_brings_the_sdks_of_its_own_services_and_no_other() {
+    for (package, features, own) in [
+        ("landfall-aws", "lock", &["ssm"] as &[_]),
+        ("landfall-network", "aws", &["ec2"]),
+        (
+            "landfall-compute",
+            "aws",
+            &["ec2", "autoscaling", "iam", "ssm"],
+        ),
+        ("landfall-lb", "aws", &["elasticloadbalancingv2"]),
+        ("landfall-container", "aws", &["ecr"]),
+    ] {
+        let tree = tree(package, features);
+        for service in [
+            "ec2",
+            "autoscaling",
+            "iam",
+            "ssm",
+            "elasticloadbalancingv2",
+            "ecr",
+        ] {
+            let there = tree.contains(&format!("aws-sdk-{service} "));
+            assert_eq!(
+                there,
+                own.contains(&service),
+                "{package}: {service}\n{tree}"
+            );
+        }
+    }
+}
+
 #[test]
 fn the_planner_knows_no_time_no_chance_and_no_provider() {
     let sources = sources();

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::repo::{cargo, succeed};
-use crate::test;
+use crate::test::{self, WITH_AWS};
 
 /// A step: its name, and what it does.
 type Step = (&'static str, fn() -> Result<(), String>);
@@ -14,8 +14,14 @@ const STEPS: &[Step] = &[
     }),
     ("lints", || {
         succeed(
-            cargo(["clippy", "--workspace", "--all-targets", "--quiet"])
-                .args(["--", "--deny", "warnings"]),
+            cargo([
+                "clippy",
+                "--workspace",
+                WITH_AWS,
+                "--all-targets",
+                "--quiet",
+            ])
+            .args(["--", "--deny", "warnings"]),
         )
     }),
     ("documentation", || {
@@ -23,6 +29,7 @@ const STEPS: &[Step] = &[
             cargo([
                 "doc",
                 "--workspace",
+                WITH_AWS,
                 "--no-deps",
                 "--document-private-items",
                 "--quiet",
@@ -31,6 +38,16 @@ const STEPS: &[Step] = &[
         )
     }),
     ("each crate alone", each_alone),
+    ("without AWS", || {
+        // What is left out where the feature is on, which all other tests have.
+        succeed(&mut cargo([
+            "test",
+            "--quiet",
+            "--package=landfall-cli",
+            "--test=suite",
+            "refused_by_a_build_without_it",
+        ]))
+    }),
     ("tests", || test::run(&test::Options::everything())),
 ];
 
@@ -38,14 +55,21 @@ const STEPS: &[Step] = &[
 /// another crate of the workspace turns on.
 const ALONE: &[&[&str]] = &[
     &["landfall-provider"],
+    &["landfall-aws"],
+    &["landfall-aws", "--features=lock"],
     &["landfall-network"],
+    &["landfall-network", "--features=aws"],
     &["landfall-compute"],
+    &["landfall-compute", "--features=aws"],
     &["landfall-lb"],
+    &["landfall-lb", "--features=aws"],
     &["landfall-container"],
     &["landfall-container", "--features=engine"],
     &["landfall-container", "--features=registry"],
+    &["landfall-container", "--features=aws"],
     &["landfall-pipeline"],
     &["landfall-local"],
+    &["landfall-cli"],
 ];
 
 fn each_alone() -> Result<(), String> {

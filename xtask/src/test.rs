@@ -8,6 +8,9 @@ use serde::Deserialize;
 use crate::needs::{self, Missing};
 use crate::repo::{cargo, output_of, succeed};
 
+/// The whole workspace as the tests need it: the AWS provider is in it, and all crates are built once.
+pub(crate) const WITH_AWS: &str = "--features=landfall-cli/aws";
+
 /// What `cargo xtask test` takes.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -30,7 +33,7 @@ impl Options {
 
     fn selection(&self) -> Vec<String> {
         if self.package.is_empty() {
-            vec!["--workspace".to_owned()]
+            vec!["--workspace".to_owned(), WITH_AWS.to_owned()]
         } else {
             // In the workspace the cli turns features on; alone, a crate would leave out the tests of its own.
             std::iter::once("--all-features".to_owned())
