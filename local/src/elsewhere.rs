@@ -6,8 +6,9 @@ use async_trait::async_trait;
 use landfall_compute::{ComputeProvider, GroupInstance};
 use landfall_lb::{LbProvider, TargetHealth};
 use landfall_provider::{
-    Attempt, AutoscalingGroupId, Error, ErrorKind, Holder, InstanceId, Key, Live, Placed, Plan,
-    Preflight, Probe, Provider, Resource, Result, StackLock, StackName, TargetGroupId,
+    Attempt, AutoscalingGroupId, Error, ErrorKind, Holder, InstanceId, Key, LaunchTemplateId, Live,
+    Placed, Plan, Preflight, Probe, Provider, Resource, Result, StackLock, StackName,
+    TargetGroupId,
 };
 
 use crate::LocalOptions;
@@ -61,6 +62,12 @@ impl<R: Resource> Provider<R> for Local {
 #[async_trait]
 impl ComputeProvider for Local {
     async fn group_instances(&self, _: &AutoscalingGroupId) -> Result<Vec<GroupInstance>> {
+        match *self {}
+    }
+    async fn roll(&self, _: &AutoscalingGroupId, _: &LaunchTemplateId, _: u32) -> Result<()> {
+        match *self {}
+    }
+    async fn rolling(&self, _: &AutoscalingGroupId) -> Result<Probe<()>> {
         match *self {}
     }
     async fn last_output(&self, _: &InstanceId, _: usize) -> Result<Vec<String>> {

@@ -188,12 +188,8 @@ fn live(aws: &Aws, name: ResourceName, policy: &Found) -> Option<Live<ScalingPol
     })
 }
 
-/// What a policy tracks, in the terms of a wish. A value that no wish has becomes the nearest that one could have.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a cast of a float to an integer goes to the nearest bound, which is what is wanted"
-)]
+/// What a policy tracks, in the terms of a wish. A value that no wish has becomes the nearest that one could
+/// have, as a cast of a float does.
 fn metric(aws: &Aws, tracking: &TargetTrackingConfiguration) -> Option<Metric> {
     let specification = tracking.predefined_metric_specification()?;
     let target = tracking.target_value().unwrap_or_default().round();
