@@ -26,7 +26,7 @@ fn changed(mut config: Config) -> Stack {
     let service = config.service.get_mut(&name).unwrap();
     // The target group is replaced before the old one goes, since listener and group move over; its health check,
     // the template and the groups' rules are updated.
-    service.port = Port::new(9000).unwrap();
+    service.port = Port::new(9100).unwrap();
     service.health.path = "/other".to_owned();
     service.scale.max += 1;
     // One zone more or less, and another way out of it.
