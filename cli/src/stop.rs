@@ -1,27 +1,46 @@
 //! Ctrl-C and SIGTERM: once to come to an end, twice to end at once.
 
 use std::io;
+use std::time::Duration;
 
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::exit;
 
-/// A token that the first signal cancels; `told` is called then. The second signal ends the program.
+/// For how long a run that is to end at once may still try to release its lock.
+const LAST_CALL: Duration = Duration::from_secs(1);
+
+/// What signals ask for.
+pub(crate) struct Stop {
+    /// The first one: come to an end.
+    pub(crate) gently: CancellationToken,
+    /// The second one: end.
+    pub(crate) at_once: CancellationToken,
+}
+
+/// Tokens that signals cancel; `told` is called after the first. A run that is still there a second after its second
+/// signal, or gets a third, is ended.
 ///
 /// # Errors
 /// When the operating system does not let the program wait for signals.
-pub(crate) fn on_signal(told: impl FnOnce() + Send + 'static) -> io::Result<CancellationToken> {
-    let stop = CancellationToken::new();
+pub(crate) fn on_signal(told: impl FnOnce() + Send + 'static) -> io::Result<Stop> {
+    let gently = CancellationToken::new();
+    let at_once = CancellationToken::new();
+    let stop = Stop {
+        gently: gently.clone(),
+        at_once: at_once.clone(),
+    };
     let mut signals = Signals::new()?;
-    tokio::spawn({
-        let stop = stop.clone();
-        async move {
-            signals.next().await;
-            stop.cancel();
-            told();
-            signals.next().await;
-            std::process::exit(exit::INTERRUPTED.into());
-        }
+    tokio::spawn(async move {
+        signals.next().await;
+        gently.cancel();
+        told();
+        signals.next().await;
+        at_once.cancel();
+        // Whichever it was that came first.
+        let _ = timeout(LAST_CALL, signals.next()).await;
+        std::process::exit(exit::INTERRUPTED.into());
     });
     Ok(stop)
 }

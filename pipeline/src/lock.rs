@@ -10,7 +10,8 @@ use crate::outcome::{Failure, Stage};
 use crate::run::Run;
 
 impl<P: Cloud + ?Sized> Run<'_, P> {
-    /// Carries the flow out while no other run changes the stack.
+    /// Carries the flow out while no other run changes the stack. The lock is released even when the run is to end
+    /// at once, because some locks outlive their process.
     ///
     /// # Errors
     /// A [`Failure`] of [`Stage::Lock`] when the lock is not to be had, or the flow's own.
@@ -20,7 +21,10 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
         flow: impl Future<Output = Result<T, Box<Failure>>>,
     ) -> Result<T, Box<Failure>> {
         let guard = self.lock(doing).await?;
-        let outcome = flow.await;
+        let outcome = tokio::select! {
+            outcome = flow => outcome,
+            () = self.options.at_once.cancelled() => Err(Failure::ended_at_once()),
+        };
         if let Err(error) = guard.release().await {
             // What was done is done all the same; the next run hears who seems to hold the stack.
             self.notice(format!(

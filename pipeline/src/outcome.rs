@@ -128,6 +128,16 @@ impl Failure {
         })
     }
 
+    /// A run that did not wait for what was under way.
+    pub(crate) fn ended_at_once() -> Box<Self> {
+        Box::new(Self {
+            remains: Remains::Unknown {
+                why: "the run did not wait for what was under way".into(),
+            },
+            ..*Self::new(Stage::Interrupted, "interrupted, and ended at once")
+        })
+    }
+
     /// A failure that one error tells in full.
     pub(crate) fn of(stage: Stage, doing: &str, error: Error) -> Box<Self> {
         Box::new(Self {

@@ -7,6 +7,7 @@ use landfall_provider::{
     Applied, ApplyOptions, Catalog, Error, ErrorKind, Found, Key, Plan, ResourceName, Retention,
     Snapshot, Stack, StackName, apply, kind, plan,
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::before;
 use crate::cloud::{Cloud, catalog};
@@ -22,6 +23,8 @@ use crate::stack::{Sources, with_stand_ins};
 pub struct Options {
     /// Events, stop token, pace and concurrency: of the engine, and of all else that waits or tells.
     pub apply: ApplyOptions,
+    /// Cancelled when the run is to end at once: what is under way is not waited for, the lock alone is released.
+    pub at_once: CancellationToken,
     /// Who runs it, as user and machine: `ana@build-3`. Shown to whoever finds the stack locked.
     pub who: String,
     /// Whether a first deploy that fails leaves what it has made, to be looked at.

@@ -52,9 +52,10 @@ impl Session {
                 apply: ApplyOptions {
                     pace: place.pace(),
                     events,
-                    stop,
+                    stop: stop.gently,
                     ..ApplyOptions::default()
                 },
+                at_once: stop.at_once,
                 who: crate::who::am_i(),
                 ..Options::default()
             },
@@ -158,7 +159,7 @@ fn carry_out(command: Command) -> Result<u8, Problem> {
         .enable_all()
         .build()
         .map_err(|error| Problem::usage(format!("cannot start the runtime: {error}"), None))?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         match &command {
             Command::Deploy(args) => deploy(args).await?,
             Command::Plan(args) => return plan(args).await,
@@ -169,5 +170,8 @@ fn carry_out(command: Command) -> Result<u8, Problem> {
             Command::Completions { .. } | Command::Schema => {}
         }
         Ok(exit::DONE)
-    })
+    });
+    // Ended at once, a run does not wait for what its threads are at.
+    runtime.shutdown_background();
+    outcome
 }
