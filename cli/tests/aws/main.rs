@@ -11,3 +11,8 @@ mod account;
 mod bad;
 mod deploy;
 mod eye;
+mod interruption;
+#[path = "../common/strike.rs"]
+mod strike;
+
+use account::Ran;

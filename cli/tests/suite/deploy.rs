@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::support::{Project, Ran, get, signal};
+use crate::strike::signal;
+use crate::support::{Project, Ran, get};
 
 // A stack's loopback port follows from its name, so each test has a name of its own.
 const SHOP: &str =

@@ -18,4 +18,10 @@ mod mistakes;
 mod plan;
 #[cfg(target_os = "linux")]
 mod services;
+#[cfg(target_os = "linux")]
+#[path = "../common/strike.rs"]
+mod strike;
 mod support;
+
+#[cfg(target_os = "linux")]
+use support::Ran;

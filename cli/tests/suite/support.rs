@@ -281,16 +281,6 @@ pub(crate) fn get_as(
     Ok((status, body.to_owned()))
 }
 
-/// Sends a signal to a child, by its name.
-#[cfg(target_os = "linux")]
-pub(crate) fn signal(child: &Child, name: &str) {
-    // The shell's own: not every machine has the program.
-    let sent = Command::new("sh")
-        .args(["-c", "kill -s \"$0\" \"$1\"", name, &child.id().to_string()])
-        .status();
-    assert!(sent.unwrap().success());
-}
-
 /// Waits until a file is there.
 pub(crate) fn wait_for(file: &Path) {
     let deadline = std::time::Instant::now() + Duration::from_secs(20);

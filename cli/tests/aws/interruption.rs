@@ -1,0 +1,125 @@
+//! Struck at any moment on AWS as far as emulators go: a lock there outlives the run that took it.
+
+use std::cell::{Cell, OnceCell};
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tokio::runtime::Runtime;
+
+use crate::account::{Account, EXAMPLE};
+use crate::eye::{list, look, what_is_there};
+use crate::strike::{self, Moments, Place};
+
+/// An account whose emulators run beside the test, which waits for the program as a shell would.
+struct There {
+    runtime: Runtime,
+    account: Account,
+    /// How many of each kind an undisturbed deploy makes.
+    whole: OnceCell<BTreeMap<String, usize>>,
+    /// How many locks of dead runs were broken.
+    broken: Cell<usize>,
+}
+
+impl There {
+    fn new() -> Self {
+        let runtime = Runtime::new().unwrap();
+        Self {
+            account: runtime.block_on(Account::new(EXAMPLE)),
+            runtime,
+            whole: OnceCell::new(),
+            broken: Cell::new(0),
+        }
+    }
+
+    fn look(&self) -> Value {
+        self.runtime.block_on(look(&self.account))
+    }
+}
+
+impl Place for There {
+    fn command(&self, args: &[&str]) -> Command {
+        self.account.command(args)
+    }
+
+    fn is_whole(&self, url: &str) {
+        assert!(url.starts_with("http://digipay-main-"), "{url}");
+        let seen = self.look();
+        let kinds = seen.as_object().unwrap().iter();
+        let number = |things: &Value| match things {
+            Value::Object(things) => things.len(),
+            things => list(things).len(),
+        };
+        let numbers: BTreeMap<_, _> = kinds
+            .map(|(kind, things)| (kind.clone(), number(things)))
+            .collect();
+        assert_eq!(numbers["parameters"], 0, "the lock is left: {seen:#}");
+        assert_eq!(self.whole.get_or_init(|| numbers.clone()), &numbers);
+    }
+
+    fn is_clean(&self) {
+        let left = self.look();
+        assert_eq!(what_is_there(&left), [""; 0], "{left:#}");
+    }
+
+    fn frees_the_lock(&self) {
+        let asked = self.landfall(&["unlock"]);
+        if asked.code == Some(0) {
+            assert!(asked.stdout.contains("is not locked"), "{asked:#?}");
+            return;
+        }
+        // Nobody is there who could be asked: that is said, and not waited for.
+        let asked = asked.ended_with(2).stderr;
+        assert!(asked.contains("digipay is locked: "), "{asked}");
+        let began = Instant::now();
+        let refused = self.landfall(&["deploy"]).ended_with(1).stderr;
+        assert!(began.elapsed() < Duration::from_secs(5));
+        for part in ["another run holds it: ", "`unlock` breaks its lock"] {
+            assert!(refused.contains(part), "{refused}");
+        }
+        let broke = self.landfall(&["unlock", "--yes"]).ended_with(0).stdout;
+        assert!(broke.contains("broke the lock of "), "{broke}");
+        self.broken.set(self.broken.get() + 1);
+    }
+}
+
+impl Drop for There {
+    fn drop(&mut self) {
+        eprintln!("locks of dead runs: {}", self.broken.get());
+    }
+}
+
+#[test]
+fn needs_emulators_a_deploy_that_is_killed_at_any_moment_is_continued_by_deploy_and_ended_by_destroy()
+ {
+    strike::a_deploy_that_is_killed_is_made_good(&There::new());
+}
+
+#[test]
+fn needs_emulators_a_destroy_that_is_killed_at_any_moment_is_continued() {
+    strike::a_destroy_that_is_killed_is_continued(&There::new(), Duration::from_millis(800));
+}
+
+#[test]
+fn needs_emulators_an_interrupted_deploy_comes_to_an_end_in_time_and_says_how_to_go_on() {
+    let place = There::new();
+    strike::an_interrupted_deploy_says_how_to_go_on(&place);
+}
+
+#[test]
+fn needs_emulators_a_second_interruption_ends_at_once_and_releases_the_lock_all_the_same() {
+    let place = There::new();
+    let took = place.undisturbed();
+    let mut moments = Moments::new();
+    for _ in 0..4 {
+        let child = place.spawn(&["deploy"]);
+        std::thread::sleep(moments.within(took / 2));
+        let said = strike::ends_when_interrupted_twice(child);
+        eprintln!("{}", said.lines().last().unwrap_or_default());
+        place.frees_the_lock();
+        place.deploys();
+        place.destroys();
+    }
+    assert_eq!(place.broken.get(), 0);
+}
