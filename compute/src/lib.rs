@@ -7,7 +7,6 @@
 //!
 //! - `aws`: `impl ComputeProvider for Aws`, and the [check](aws::check) of a plan.
 
-mod architecture;
 mod autoscaling_group;
 #[cfg(feature = "aws")]
 pub mod aws;
@@ -22,7 +21,6 @@ mod scaling_policy;
 mod secret;
 mod workload;
 
-pub use architecture::Architecture;
 pub use autoscaling_group::{AutoscalingGroup, AutoscalingGroupOutput};
 pub use instance::{Instance, InstanceOutput};
 pub use instance_profile::{InstanceProfile, Place};

@@ -15,7 +15,6 @@ mod lock;
 mod outcome;
 mod own;
 mod plan;
-mod platform;
 mod protect;
 mod reach;
 mod region;
@@ -37,7 +36,6 @@ pub use deploy::deploy;
 pub use destroy::destroy;
 pub use outcome::{Changes, Deployed, Destroyed, Failure, Remains, Sick, Stage};
 pub use plan::{Planned, plan};
-pub use platform::unfit_platforms;
 pub use reach::{
     Answer, Broken, Change, Connections, Explanation, Overview, Query, QueryError, SpotError,
     broken, explain, live_topology, overview, planned_topology,
