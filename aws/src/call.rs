@@ -12,6 +12,11 @@ use crate::code;
 /// How much of an answer that is not AWS's own is shown.
 const SHOWN: usize = 200;
 
+/// What follows it in a refusal of EC2 is hundreds of characters that only STS can read, for those who may ask it.
+///
+/// <https://docs.aws.amazon.com/STS/latest/APIReference/API_DecodeAuthorizationMessage.html>
+const ENCODED: &str = "Encoded authorization failure message:";
+
 /// For `map_err`: tells a failed call of this IAM action (`ec2:CreateVpc`).
 ///
 /// ```ignore
@@ -46,13 +51,16 @@ where
         )
         .left(lost(action))
         .caused_by(error),
-        SdkError::DispatchFailure(_) => Error::new(
-            ErrorKind::Unavailable,
-            format_args!("{action} did not get through to AWS"),
-        )
-        .left(lost(action))
-        .hint("check the network, the region, and AWS_ENDPOINT_URL if it is set")
-        .caused_by(innermost(error)),
+        SdkError::DispatchFailure(ref failure) => {
+            let connection = failure.is_io().then(|| deepest(&error));
+            Error::new(
+                ErrorKind::Unavailable,
+                format_args!("{action} did not get through to AWS"),
+            )
+            .left(lost(action))
+            .hint("check the network, the region, and AWS_ENDPOINT_URL if it is set")
+            .caused_by(connection.map_or_else(|| innermost(error), Into::into))
+        }
         // The request never left.
         _ => Error::new(
             ErrorKind::Invalid,
@@ -65,7 +73,17 @@ where
 /// An error in the form that AWS documents.
 fn service(action: &str, code: &str, message: &str, status: u16) -> Error {
     let kind = code::kind(code, status);
+    let (message, encoded) = match message.split_once(ENCODED) {
+        Some((message, encoded)) => (message.trim_end(), Some(encoded.trim())),
+        None => (message, None),
+    };
     let error = Error::new(kind, format_args!("{action}: {message} ({code})"));
+    let error = match encoded {
+        Some(encoded) => error.details([format!(
+            "aws sts decode-authorization-message --encoded-message {encoded}"
+        )]),
+        None => error,
+    };
     let error = if status >= 500 && kind != ErrorKind::Throttled {
         error.left(lost(action))
     } else {
@@ -89,10 +107,10 @@ fn hint(action: &str, code: &str, kind: ErrorKind) -> Option<String> {
             | "SignatureDoesNotMatch"
             | "AuthFailure"
             | "InvalidSignatureException",
-        ) => "AWS does not know these credentials: check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile".to_owned(),
+        ) => "AWS does not know these credentials: check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile, and that the region is enabled for the account".to_owned(),
         (ErrorKind::Denied, "OperationNotPermitted" | "OptInRequired") => return None,
         (ErrorKind::Denied, _) => format!(
-            "the caller may not {action}: `landfall iam-policy` prints the least that a deploy needs"
+            "allow {action} to these credentials: `landfall iam-policy` prints the least that a deploy needs"
         ),
         (ErrorKind::Limit, "InsufficientInstanceCapacity") => {
             "AWS has no such instance free in this zone now: try again later, or another instance type".to_owned()
@@ -141,4 +159,13 @@ fn innermost<E: StdError + Send + Sync + 'static>(
         Ok(source) => source,
         Err(error) => Box::new(error),
     }
+}
+
+/// What a connection failed of: the layers above it say only that a client, a connection or a lookup failed.
+fn deepest(error: &dyn StdError) -> String {
+    let mut last = error;
+    while let Some(next) = last.source() {
+        last = next;
+    }
+    last.to_string()
 }

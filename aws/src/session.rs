@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_sts::config::Credentials;
+use aws_sdk_sts::config::{Credentials, ProvideCredentials};
 use aws_smithy_http_client::tls;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use landfall_provider::{Error, ErrorKind, Placed, Result};
@@ -23,6 +23,8 @@ use crate::memory::Memory;
 const ATTEMPTS: u32 = 8;
 /// How many times the SDK tries by itself where nothing is said.
 const SDK_ATTEMPTS: u32 = 3;
+/// How many times as often the first call is tried while AWS throttles it.
+const THROTTLED_ROUNDS: u32 = 3;
 /// How long one attempt may take: AWS answers within seconds or not at all.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -110,7 +112,10 @@ impl Aws {
                     .hint("region = \"eu-central-1\" in landfall.toml, --region, AWS_REGION, or the profile's")
             })?
             .to_string();
-        let identity = identify(&config).await?;
+        let identity = match identify(&config).await {
+            Ok(identity) => identity,
+            Err(error) => return Err(unanswered(&config, &region, error).await),
+        };
         if let Some(account) = options
             .account
             .filter(|account| *account != identity.account)
@@ -239,17 +244,58 @@ fn http_client() -> SharedHttpClient {
 }
 
 /// <https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html>: needs no permission.
+///
+/// An endpoint that is not there, or is not AWS, is told within seconds: here only throttling is tried again as often
+/// as in later calls.
 async fn identify(config: &SdkConfig) -> Result<Identity> {
-    let answer = aws_sdk_sts::Client::new(config)
-        .get_caller_identity()
-        .send()
-        .await
-        .map_err(during("sts:GetCallerIdentity"))?;
+    let mut own = aws_sdk_sts::config::Builder::from(config);
+    if let Some(retry) = config.retry_config() {
+        let attempts = retry.max_attempts().min(SDK_ATTEMPTS);
+        own.set_retry_config(Some(retry.clone().with_max_attempts(attempts)));
+    }
+    let client = aws_sdk_sts::Client::from_conf(own.build());
+    let mut rounds = 1;
+    let answer = loop {
+        let asked = client.get_caller_identity().send().await;
+        match asked.map_err(during("sts:GetCallerIdentity")) {
+            Err(error) if error.kind() == ErrorKind::Throttled && rounds < THROTTLED_ROUNDS => {
+                rounds += 1;
+            }
+            answer => break answer?,
+        }
+    };
     match (answer.account, answer.arn) {
         (Some(account), Some(arn)) => Ok(Identity { account, arn }),
         _ => Err(Error::new(
             ErrorKind::Unavailable,
             "sts:GetCallerIdentity was answered without an account",
+        )),
+    }
+}
+
+/// Why the first call was not answered, if that is the setting's fault: the SDK tells credentials that it does not
+/// find as a failure of the connection.
+async fn unanswered(config: &SdkConfig, region: &str, error: Error) -> Error {
+    // What answered, though not as AWS does, is shown already.
+    if error.kind() != ErrorKind::Unavailable || !error.detail_lines().is_empty() {
+        return error;
+    }
+    if let Some(credentials) = config.credentials_provider()
+        && let Err(why) = credentials.provide_credentials().await
+    {
+        return Error::new(ErrorKind::Denied, "no AWS credentials could be loaded")
+            .hint(
+                "sign in (aws sso login), name a profile (--profile or AWS_PROFILE), or set AWS_ACCESS_KEY_ID and \
+                 AWS_SECRET_ACCESS_KEY",
+            )
+            .caused_by(why);
+    }
+    match config.endpoint_url() {
+        Some(url) => error.hint(format_args!(
+            "it was asked at {url}: check AWS_ENDPOINT_URL, and that what it names is running"
+        )),
+        None => error.hint(format_args!(
+            "check the network, and that {region} is a region of AWS"
         )),
     }
 }
