@@ -27,13 +27,26 @@ impl Emulated {
     /// # Errors
     /// When moto or `docker-registry` does not start.
     pub async fn start(faults: Faults) -> io::Result<Self> {
+        Self::with_script(faults, |_, _| None).await
+    }
+
+    /// Starts all of it, with a script that is asked first: what it answers reaches no emulator.
+    ///
+    /// # Errors
+    /// When moto or `docker-registry` does not start.
+    pub async fn with_script(
+        faults: Faults,
+        script: impl Fn(&Call, &Upstream) -> Option<Answer> + Send + Sync + 'static,
+    ) -> io::Result<Self> {
         let moto = Moto::start().await?;
         let registry = Arc::new(OnLoopback::start(true)?);
         let images = Arc::clone(&registry);
         let endpoint = Endpoint::builder()
             .upstream(moto.address())
             .script(move |call, upstream| {
-                gaps::moto(call, upstream).or_else(|| ecr(call, upstream, &images))
+                script(call, upstream)
+                    .or_else(|| gaps::moto(call, upstream))
+                    .or_else(|| ecr(call, upstream, &images))
             })
             .faults(faults)
             .start()?;

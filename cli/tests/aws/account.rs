@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use landfall_testkit::emulated::Emulated;
-use landfall_testkit::scripted::Faults;
+use landfall_testkit::scripted::{Answer, Call, Faults, Upstream};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -47,8 +47,21 @@ impl Account {
     }
 
     pub(crate) async fn with(file: &str, faults: Faults) -> Self {
+        Self::of(file, Emulated::start(faults).await.unwrap())
+    }
+
+    /// One where this script answers first.
+    pub(crate) async fn scripted(
+        file: &str,
+        script: impl Fn(&Call, &Upstream) -> Option<Answer> + Send + Sync + 'static,
+    ) -> Self {
+        let aws = Emulated::with_script(Faults::seeded(0), script).await;
+        Self::of(file, aws.unwrap())
+    }
+
+    fn of(file: &str, aws: Emulated) -> Self {
         let account = Self {
-            aws: Emulated::start(faults).await.unwrap(),
+            aws,
             dir: tempfile::tempdir().unwrap(),
             store: tempfile::tempdir().unwrap(),
         };

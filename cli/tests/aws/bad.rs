@@ -1,1 +1,389 @@
 //! What is wrong with a project, an account or a network, and how the program says so.
+
+use std::io::Read;
+use std::net::{Ipv4Addr, TcpListener};
+use std::time::{Duration, Instant};
+
+use landfall_testkit::scripted::Answer;
+use serde_json::{Value, json};
+
+use crate::account::{Account, EXAMPLE, Ran};
+use crate::eye::{look, what_is_there};
+
+/// How long an error about credentials or an endpoint may keep a user waiting: seconds, on a busy machine too.
+const SOON: Duration = Duration::from_secs(30);
+
+/// Runs a deploy twice that both fail, and gives what people and what programs read.
+fn refused(account: &Account, code: i32, args: &[&str], env: &[(&str, &str)]) -> (Ran, Value) {
+    let run = |more: &[&str]| {
+        let mut command = account.command(&["deploy"]);
+        command.args(args).args(more);
+        for (name, value) in env {
+            match *value {
+                "" => command.env_remove(name),
+                value => command.env(name, value),
+            };
+        }
+        let ran = Ran::from(command.output().unwrap()).ended_with(code);
+        assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
+        ran
+    };
+    let text = run(&[]);
+    eprintln!("{}", text.stderr);
+    let json = run(&["--json"]).json();
+    assert_eq!(json["result"], "error", "{json:#}");
+    assert_eq!(json["exit_code"], code, "{json:#}");
+    (text, json)
+}
+
+/// Fails the test unless all of this was said.
+#[track_caller]
+fn says(ran: &Ran, words: &[&str]) {
+    for words in words {
+        assert!(
+            ran.stderr.contains(words),
+            "{words} is not said:\n{}",
+            ran.stderr
+        );
+    }
+}
+
+/// Nothing in the account was asked to change, but for the lock, which is given back.
+#[track_caller]
+fn nothing_was_written(account: &Account) {
+    let mut written: Vec<String> = account.calls().into_keys().collect();
+    written.retain(|call| {
+        let (_, verb) = call.split_once(':').unwrap();
+        !["Describe", "Get", "List"]
+            .iter()
+            .any(|reads| verb.starts_with(reads))
+            && !["ssm:PutParameter", "ssm:DeleteParameter"].contains(&call.as_str())
+    });
+    assert_eq!(written, [""; 0]);
+}
+
+async fn nothing_is_there(account: &Account) {
+    let seen = look(account).await;
+    assert_eq!(what_is_there(&seen), [""; 0], "{seen:#}");
+}
+
+#[tokio::test]
+async fn needs_emulators_without_credentials_it_says_where_they_are_looked_for() {
+    let account = Account::new(EXAMPLE).await;
+    let start = Instant::now();
+    let without = [("AWS_ACCESS_KEY_ID", ""), ("AWS_SECRET_ACCESS_KEY", "")];
+    let (text, json) = refused(&account, 1, &[], &without);
+    assert!(start.elapsed() < SOON);
+    says(
+        &text,
+        &[
+            "no AWS credentials",
+            "because:",
+            "aws sso login",
+            "--profile",
+        ],
+    );
+    assert_eq!(json["errors"][0]["kind"], "denied");
+    assert_eq!(account.calls().len(), 0);
+}
+
+#[tokio::test]
+async fn needs_emulators_an_expired_token_is_to_be_renewed() {
+    // https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html
+    let account = Account::scripted(EXAMPLE, |call, _| {
+        Some(call.error(
+            403,
+            "ExpiredToken",
+            "The security token included in the request is expired",
+        ))
+    })
+    .await;
+    let (text, json) = refused(&account, 1, &[], &[("AWS_SESSION_TOKEN", "old")]);
+    says(
+        &text,
+        &["sts:GetCallerIdentity", "expired", "sign in again"],
+    );
+    assert_eq!(json["errors"][0]["kind"], "denied");
+    nothing_was_written(&account);
+}
+
+#[tokio::test]
+async fn needs_emulators_a_region_that_does_not_exist_is_named() {
+    let account = Account::new(EXAMPLE).await;
+    // AWS's own endpoints: a name that nothing resolves, here as everywhere.
+    let start = Instant::now();
+    let (text, _) = refused(
+        &account,
+        1,
+        &["--region", "eu-nowhere-7"],
+        &[("AWS_ENDPOINT_URL", "")],
+    );
+    assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
+    says(&text, &["eu-nowhere-7", "hint:"]);
+    assert_eq!(account.calls().len(), 0);
+}
+
+#[tokio::test]
+async fn needs_emulators_zones_that_the_region_lacks_are_found_before_anything_is_made() {
+    let file = EXAMPLE.replace("zones   = 2", "zones   = 4");
+    let account = Account::new(&file).await;
+    let (text, json) = refused(&account, 1, &[], &[]);
+    says(
+        &text,
+        &[
+            "no zone eu-central-1d",
+            "subnet/public-d",
+            "nothing was changed",
+        ],
+    );
+    assert_eq!(json["stage"], "preflight", "{json:#}");
+    assert_eq!(json["remains"]["what"], "unchanged", "{json:#}");
+    nothing_was_written(&account);
+    nothing_is_there(&account).await;
+}
+
+#[tokio::test]
+async fn needs_emulators_another_account_than_the_files_is_refused() {
+    let account = Account::new(&format!("account = \"999999999999\"\n{EXAMPLE}")).await;
+    let (text, _) = refused(&account, 1, &[], &[]);
+    says(&text, &["999999999999", "123456789012", "--profile"]);
+    let calls = account.calls();
+    let asked: Vec<&String> = calls.keys().collect();
+    assert_eq!(asked, ["sts:GetCallerIdentity"]);
+}
+
+#[tokio::test]
+async fn needs_emulators_an_endpoint_that_nobody_listens_at_is_named_within_seconds() {
+    let account = Account::new(EXAMPLE).await;
+    // Free a moment ago, and nobody is told of it.
+    let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let url = format!("http://{}", closed.local_addr().unwrap());
+    drop(closed);
+    let start = Instant::now();
+    let (text, json) = refused(&account, 1, &[], &[("AWS_ENDPOINT_URL", &url)]);
+    assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
+    says(
+        &text,
+        &[
+            "sts:GetCallerIdentity",
+            "because: Connection refused",
+            &url,
+            "AWS_ENDPOINT_URL",
+        ],
+    );
+    assert_eq!(json["errors"][0]["kind"], "unavailable");
+    assert_eq!(json["errors"][0]["left"], "nothing");
+}
+
+#[tokio::test]
+async fn needs_emulators_a_page_of_html_is_quoted_and_told_from_aws() {
+    let account = Account::scripted(EXAMPLE, |_, _| {
+        let page = "<!DOCTYPE html><html><body><h1>Bad gateway of Example Corp</h1></body></html>";
+        Some(Answer {
+            content_type: "text/html".to_owned(),
+            ..Answer::xml(page).with_status(500)
+        })
+    })
+    .await;
+    let start = Instant::now();
+    let (text, json) = refused(&account, 1, &[], &[]);
+    assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
+    says(&text, &["status 500", "Example Corp", "proxies"]);
+    assert_eq!(json["errors"][0]["kind"], "unavailable");
+    nothing_was_written(&account);
+}
+
+#[tokio::test]
+async fn needs_emulators_a_denied_action_midway_is_named_and_the_first_deploy_is_ended_again() {
+    // https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html#CommonErrors
+    let account = Account::scripted(EXAMPLE, |call, _| {
+        call.is("ec2:CreateNatGateway").then(|| {
+            call.error(
+                403,
+                "UnauthorizedOperation",
+                "You are not authorized to perform this operation. \
+                 Encoded authorization failure message: 0f0f0f",
+            )
+        })
+    })
+    .await;
+    let (text, json) = refused(&account, 1, &[], &[]);
+    says(
+        &text,
+        &[
+            "nat-gateway/",
+            "ec2:CreateNatGateway",
+            "perform this operation. (UnauthorizedOperation)",
+            "decode-authorization-message --encoded-message 0f0f0f",
+            "iam-policy",
+            "nothing is left",
+        ],
+    );
+    assert_eq!(json["errors"][0]["kind"], "denied");
+    assert_eq!(json["remains"]["what"], "rolled-back", "{json:#}");
+    assert!(account.calls().contains_key("ec2:CreateVpc"));
+    nothing_is_there(&account).await;
+}
+
+#[tokio::test]
+async fn needs_emulators_a_quota_midway_is_named_and_the_first_deploy_is_ended_again() {
+    // https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
+    let account = Account::scripted(EXAMPLE, |call, _| {
+        call.is("ec2:CreateNatGateway").then(|| {
+            call.error(
+                400,
+                "NatGatewayLimitExceeded",
+                "Performing this operation would exceed the limit of 5 NAT gateways",
+            )
+        })
+    })
+    .await;
+    let (text, json) = refused(&account, 1, &[], &[]);
+    says(
+        &text,
+        &[
+            "nat-gateway/",
+            "limit of 5 NAT gateways",
+            "Service Quotas",
+            "nothing is left",
+        ],
+    );
+    assert_eq!(json["errors"][0]["kind"], "limit");
+    nothing_is_there(&account).await;
+}
+
+#[tokio::test]
+async fn needs_emulators_a_failed_change_says_what_is_there_and_leaves_what_was_deployed() {
+    let account = Account::scripted(EXAMPLE, |call, _| {
+        call.is("ec2:CreateLaunchTemplateVersion").then(|| {
+            call.error(
+                403,
+                "UnauthorizedOperation",
+                "You are not authorized to perform this operation.",
+            )
+        })
+    })
+    .await;
+    account.landfall(&["deploy"]).ended_with(0);
+    account.write("landfall.toml", &EXAMPLE.replace("t3.micro", "t3.small"));
+    let (text, json) = refused(&account, 1, &[], &[]);
+    says(
+        &text,
+        &[
+            "launch-template/",
+            "ec2:CreateLaunchTemplateVersion",
+            "of the stack are there",
+        ],
+    );
+    let left = json["remains"]["keys"].as_array().unwrap();
+    assert!(left.len() > 25, "{json:#}");
+}
+
+#[tokio::test]
+async fn needs_emulators_what_cannot_run_is_found_before_anything_is_made() {
+    // An image for one processor on an instance type with another, and a type that no zone offers.
+    let service = "instance = \"t3.micro\"";
+    let arm = format!("{service}\nimage = {{ platform = \"linux/arm64\" }}");
+    let account = Account::new(&EXAMPLE.replace(service, &arm)).await;
+    let (text, json) = refused(&account, 1, &[], &[]);
+    says(
+        &text,
+        &[
+            "linux/arm64",
+            "t3.micro",
+            "linux/amd64",
+            "nothing was changed",
+        ],
+    );
+    assert_eq!(json["stage"], "preflight", "{json:#}");
+    nothing_was_written(&account);
+
+    let rare = EXAMPLE.replace("t3.micro", "p5.48xlarge");
+    account.write("landfall.toml", &rare);
+    let (text, _) = refused(&account, 1, &[], &[]);
+    says(&text, &["p5.48xlarge", "nothing was changed"]);
+    nothing_was_written(&account);
+    nothing_is_there(&account).await;
+}
+
+#[tokio::test]
+async fn needs_emulators_account_and_region_are_said_before_the_first_create() {
+    // The first create waits until the line was read: were it said later, the test would time out.
+    let (release, told) = std::sync::mpsc::channel::<()>();
+    let told = std::sync::Mutex::new(told);
+    let account = Account::scripted(EXAMPLE, move |call, _| {
+        call.action.starts_with("Create").then(|| {
+            let told = told.lock().unwrap().recv_timeout(SOON);
+            match told {
+                Ok(()) => call.error(403, "UnauthorizedOperation", "that is enough"),
+                Err(_) => call.error(403, "UnauthorizedOperation", "it was not said before"),
+            }
+        })
+    })
+    .await;
+    let mut run = account
+        .command(&["deploy", "--region", "eu-west-1"])
+        .env("AWS_REGION", "eu-central-1")
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stderr = run.stderr.take().unwrap();
+    let mut said = String::new();
+    let mut buffer = [0; 4096];
+    let mut released = false;
+    loop {
+        let read = stderr.read(&mut buffer).unwrap();
+        if read == 0 {
+            break;
+        }
+        said.push_str(&String::from_utf8_lossy(&buffer[..read]));
+        if !released && said.contains("AWS account 123456789012 in eu-west-1") {
+            // As often as there are creates.
+            for _ in 0..100 {
+                let _ = release.send(());
+            }
+            released = true;
+        }
+    }
+    assert_eq!(run.wait().unwrap().code(), Some(1), "{said}");
+    assert!(released, "{said}");
+    assert!(said.contains("that is enough"), "{said}");
+    assert!(!said.contains("it was not said before"), "{said}");
+
+    // Without the flag, and without a region in the file, the environment's counts.
+    let ran = Ran::from(account.command(&["plan"]).output().unwrap());
+    says(&ran, &["AWS account 123456789012 in "]);
+    assert!(!ran.stderr.contains("eu-west-1"), "{}", ran.stderr);
+}
+
+#[tokio::test]
+async fn needs_emulators_two_at_once_are_kept_apart_until_the_lock_is_broken() {
+    let account = Account::new(EXAMPLE).await;
+    let holder = json!({
+        "doing": "deploy", "who": "ana@build-3", "pid": 4711, "since": "2026-11-22T09:30:00Z",
+    });
+    let take = format!(
+        "import boto3\nboto3.client('ssm').put_parameter(Name='/landfall/digipay/lock', Type='String', Value='''{holder}''')"
+    );
+    account.aws.moto.python(&take).await.unwrap();
+
+    let (text, _) = refused(&account, 1, &[], &[]);
+    says(&text, &["ana@build-3", "4711", "09:30", "unlock"]);
+    nothing_was_written(&account);
+    let waited = account.landfall(&["deploy", "--wait=1s"]).ended_with(1);
+    eprintln!("{}", waited.stderr);
+    says(&waited, &["ana@build-3"]);
+    nothing_was_written(&account);
+
+    // Nobody is there to be asked.
+    let asked = account.landfall(&["unlock"]).ended_with(2);
+    says(&asked, &["ana@build-3", "--yes"]);
+    let broken = account.landfall(&["unlock", "--yes"]).ended_with(0);
+    assert!(broken.stdout.contains("ana@build-3"), "{}", broken.stdout);
+    let again = account
+        .landfall(&["unlock", "--yes", "--json"])
+        .ended_with(0);
+    assert_eq!(again.json()["holder"], Value::Null);
+    nothing_is_there(&account).await;
+}
