@@ -65,7 +65,17 @@ pub(crate) fn what_is_there(seen: &Value) -> Vec<&str> {
         .collect()
 }
 
-/// The elements of a list.
-pub(crate) fn list(value: &Value) -> &[Value] {
-    value.as_array().map(Vec::as_slice).unwrap_or_default()
+/// What is in the account, a line each, with the names from the tags in the place of ids.
+pub(crate) async fn picture(account: &Account) -> Vec<String> {
+    let told = account.aws.moto.python(include_str!("picture.py")).await;
+    told.unwrap().lines().map(str::to_owned).collect()
+}
+
+/// What is only in the first, and what is only in the second.
+pub(crate) fn changed(before: &[String], after: &[String]) -> (Vec<String>, Vec<String>) {
+    let only = |these: &[String], those: &[String]| {
+        let these = these.iter().filter(|line| !those.contains(line));
+        these.cloned().collect()
+    };
+    (only(before, after), only(after, before))
 }

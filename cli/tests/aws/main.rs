@@ -9,6 +9,7 @@
 
 mod account;
 mod bad;
+mod change;
 mod deploy;
 mod eye;
 mod interruption;

@@ -1,0 +1,82 @@
+//! What a change of the file comes to: nothing but what follows from it, and nothing is left of what was.
+
+use serde_json::json;
+
+use crate::account::{Account, EXAMPLE};
+use crate::eye::{changed, picture};
+
+#[tokio::test]
+async fn needs_emulators_another_port_changes_what_follows_from_it_and_leaves_no_orphan() {
+    let account = Account::new(EXAMPLE).await;
+    account.landfall(&["deploy"]).ended_with(0);
+    let before = picture(&account).await;
+
+    account.write("landfall.toml", &EXAMPLE.replace("8000", "9000"));
+    let plan = account.landfall(&["plan", "--json"]).ended_with(0).json();
+    let expected = json!({
+        // The file lies in the build context, which makes another image of another file.
+        "create": ["image/web"],
+        "update": [
+            "launch-template/web",
+            "security-group-rules/balancer",
+            "security-group-rules/web",
+            "network-acl/private",
+            "network-acl/public",
+            "autoscaling-group/web",
+            "listener/http",
+        ],
+        "replace": ["target-group/web"],
+        "delete": [],
+        "keep": 25,
+    });
+    assert_eq!(plan["changes"], expected);
+
+    account.landfall(&["deploy", "--yes"]).ended_with(0);
+    let (gone, new) = changed(&before, &picture(&account).await);
+    for port in ["8000", "9000"] {
+        let lines = if port == "8000" { &gone } else { &new };
+        for line in [
+            format!("acl-entry private in 110 allow 6 10.0.192.0/21 {port}-{port}"),
+            format!("acl-entry public out 310 allow 6 10.0.0.0/18 {port}-{port}"),
+            format!("rule balancer out tcp {port}-{port} group/web"),
+            format!("rule web in tcp {port}-{port} group/balancer"),
+            format!("target-group web HTTP {port} health traffic-port /healthz"),
+        ] {
+            assert!(lines.contains(&line), "{line}: {lines:#?}");
+        }
+        // Nothing else but the targets, which follow their group.
+        let others = lines.iter().filter(|line| !line.contains(port));
+        assert_eq!(others.count(), 0, "{lines:#?}");
+    }
+}
+
+#[tokio::test]
+async fn needs_emulators_without_its_bastion_a_stack_loses_the_bastions_things_and_no_others() {
+    let account = Account::new(EXAMPLE).await;
+    account.landfall(&["deploy"]).ended_with(0);
+    let before = picture(&account).await;
+
+    let bastion = EXAMPLE.lines().find(|line| line.starts_with("bastion"));
+    account.write("landfall.toml", &EXAMPLE.replace(bastion.unwrap(), ""));
+    account.landfall(&["deploy", "--yes"]).ended_with(0);
+    let (gone, new) = changed(&before, &picture(&account).await);
+    let things: Vec<_> = gone.iter().filter(|line| !line.contains("22-22")).collect();
+    // Two entries of network ACLs move up where those for SSH were.
+    let expected = [
+        "acl-entry private in 110 allow 6 10.0.192.0/21 8000-8000",
+        "acl-entry public out 310 allow 6 10.0.0.0/18 8000-8000",
+        "elastic-ip bastion vpc",
+        "group bastion",
+    ];
+    assert_eq!(things[..4], expected, "{gone:#?}");
+    assert!(
+        things[4].starts_with("instance bastion t3.nano running in public-a"),
+        "{gone:#?}"
+    );
+    assert_eq!(things[5..], ["key-pair operator ed25519"], "{gone:#?}");
+    let moved = [
+        "acl-entry private in 100 allow 6 10.0.192.0/21 8000-8000",
+        "acl-entry public out 300 allow 6 10.0.0.0/18 8000-8000",
+    ];
+    assert_eq!(new, moved);
+}
