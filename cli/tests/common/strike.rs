@@ -121,11 +121,15 @@ fn struck(place: &impl Place, args: &[&str], after: Duration, name: &str) -> (Ra
 }
 
 pub(crate) fn a_deploy_that_is_killed_is_made_good(place: &impl Place) {
-    let took = place.undisturbed();
+    let mut took = place.undisturbed();
     let mut moments = Moments::new();
     for _ in 0..ROUNDS {
         let after = moments.within(took);
-        struck(place, &["deploy"], after, "KILL");
+        let (ran, _) = struck(place, &["deploy"], after, "KILL");
+        if ran.code == Some(0) {
+            // Done already: on a machine with more time to spare than before, a deploy takes less.
+            took = after;
+        }
         place.frees_the_lock();
         place.deploys();
         place.destroys();
@@ -152,7 +156,7 @@ pub(crate) fn a_destroy_that_is_killed_is_continued(place: &impl Place, took: Du
 }
 
 pub(crate) fn an_interrupted_deploy_says_how_to_go_on(place: &impl Place) {
-    let took = place.undisturbed();
+    let mut took = place.undisturbed();
     let mut moments = Moments::new();
     for round in 0..ROUNDS {
         let name = ["INT", "TERM"][round as usize % 2];
@@ -161,7 +165,10 @@ pub(crate) fn an_interrupted_deploy_says_how_to_go_on(place: &impl Place) {
         assert!(ended_in < PATIENCE, "{ended_in:?}");
         match ran.code {
             // It was done already.
-            Some(0) => assert!(ran.stdout.starts_with("http://"), "{ran:#?}"),
+            Some(0) => {
+                assert!(ran.stdout.starts_with("http://"), "{ran:#?}");
+                took = after;
+            }
             Some(130) => {
                 let says = |part: &str| ran.stderr.contains(part);
                 let nothing_yet = says("nothing was changed");
