@@ -65,6 +65,11 @@ pub(crate) fn what_is_there(seen: &Value) -> Vec<&str> {
         .collect()
 }
 
+/// The elements of a list.
+pub(crate) fn list(value: &Value) -> &[Value] {
+    value.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
 /// What is in the account, a line each, with the names from the tags in the place of ids.
 pub(crate) async fn picture(account: &Account) -> Vec<String> {
     let told = account.aws.moto.python(include_str!("picture.py")).await;
