@@ -108,6 +108,15 @@ pub(crate) enum Command {
     },
     /// Print the JSON schema of landfall.toml, for editors
     Schema,
+    /// Print the least IAM policy for whoever deploys to AWS, or those that instances get
+    ///
+    /// The operator's is what `plan`, `deploy`, `status`, `destroy` and `unlock` need, for any stack. Nothing is
+    /// read or asked for it: no file, no credentials, no AWS.
+    ///
+    /// Those for instances, one per service, are what a deploy of the file writes into the services' roles. They are
+    /// for looking at.
+    #[command(after_help = IAM_POLICY_AFTER)]
+    IamPolicy(IamPolicy),
 }
 
 /// What every command about a stack takes.
@@ -196,6 +205,38 @@ pub(crate) struct Explain {
     pub(crate) svg: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) common: Common,
+}
+
+const IAM_POLICY_AFTER: &str = "\
+Examples:
+  landfall iam-policy > operator.json
+  aws iam create-policy --policy-name landfall --policy-document file://operator.json
+  landfall iam-policy --for instances --account 123456789012 | jq .web";
+
+/// `iam-policy`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct IamPolicy {
+    /// Who is to be allowed something
+    #[arg(long = "for", value_enum, value_name = "WHO", default_value_t = Who::Operator)]
+    pub(crate) who: Who,
+    /// The file that says what instances need
+    #[arg(long, value_name = "FILE", default_value = "landfall.toml")]
+    pub(crate) config: PathBuf,
+    /// The AWS region that instances are in, in place of the file's and AWS_REGION
+    #[arg(long, value_name = "REGION")]
+    pub(crate) region: Option<String>,
+    /// The AWS account that instances are in, in place of the file's
+    #[arg(long, value_name = "ID")]
+    pub(crate) account: Option<String>,
+}
+
+/// Whom a policy is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Who {
+    /// Whoever runs Landfall
+    Operator,
+    /// The services' instances
+    Instances,
 }
 
 /// What every command takes that changes a stack.

@@ -44,7 +44,7 @@ pub use region::{InvalidRegion, Region, zones};
 pub use review::{Because, Does, Leaf, Review, Reviewed};
 pub use run::Options;
 pub use saved::{SavedPlan, SavedPlanError};
-pub use stack::{Sources, StackError, stack};
+pub use stack::{Sources, StackError, instance_profiles, stack};
 pub use status::{
     BalancerStatus, GroupStatus, ListenerStatus, RuleAction, RuleStatus, Status, TargetGroupStatus,
     Unusable, status,

@@ -11,7 +11,9 @@ use landfall_lb::{Action, HealthCheck, Listener, ListenerRule, LoadBalancer, Tar
 use landfall_network::{
     ElasticIp, Groups, LayoutError, Network, OpenPorts, ServicePort, TwoTier, add_groups,
 };
-use landfall_provider::{Handle, Input, KeyPairId, NameTaken, Port, ResourceName, Stack};
+use landfall_provider::{
+    Handle, Input, KeyPairId, NameTaken, Port, RepositoryId, ResourceName, Stack,
+};
 
 use crate::config::{Bastion, Config, Health, ImageSource, Problem, Service};
 use crate::own::add_own_rules;
@@ -78,6 +80,32 @@ pub(crate) fn with_stand_ins(config: &Config) -> Result<Stack, StackError> {
         return Err(StackError::Config(problems));
     }
     build(config, &stand_ins(config))
+}
+
+/// What the instances of each service may do, by the service's name: as the stack has it, with the repositories at the
+/// addresses that they will have in `registry` (a host name). Pure: no image's identity is asked for, and no provider.
+///
+/// # Errors
+/// As [`stack`], but for the sources.
+pub fn instance_profiles(
+    config: &Config,
+    registry: &str,
+) -> Result<BTreeMap<ResourceName, InstanceProfile>, StackError> {
+    let stack = with_stand_ins(config)?;
+    let addressed = |name: &ResourceName| {
+        let mut profile: InstanceProfile = stack.get(name)?;
+        for id in &mut profile.repositories {
+            if let Input::Of(key, _) = id {
+                let repository: Repository = stack.get(&key.name)?;
+                *id = Input::Known(RepositoryId::from(format!(
+                    "{registry}/{}",
+                    repository.name
+                )));
+            }
+        }
+        Some((name.clone(), profile))
+    };
+    Ok(config.service.keys().filter_map(addressed).collect())
 }
 
 /// An identity of nothing for each image.

@@ -4,6 +4,7 @@ mod consent;
 mod deploy;
 mod destroy;
 mod explain;
+mod iam_policy;
 pub(crate) mod plan;
 mod status;
 mod unlock;
@@ -120,6 +121,7 @@ pub(crate) fn run(cli: Cli) -> u8 {
         Command::Unlock(args) => ("unlock", Some(&args.on.common)),
         Command::Completions { .. } => ("completions", None),
         Command::Schema => ("schema", None),
+        Command::IamPolicy(_) => ("iam-policy", None),
     };
     let json = common.is_some_and(|common| common.json);
     // Two already says that there is something to do.
@@ -143,13 +145,17 @@ pub(crate) fn run(cli: Cli) -> u8 {
 }
 
 fn carry_out(command: Command) -> Result<u8, Problem> {
-    match command {
+    match &command {
         Command::Completions { shell } => {
-            crate::args::complete(shell);
+            crate::args::complete(*shell);
             return Ok(exit::DONE);
         }
         Command::Schema => {
             output::result(&format!("{:#}\n", landfall_pipeline::json_schema()));
+            return Ok(exit::DONE);
+        }
+        Command::IamPolicy(args) => {
+            iam_policy::iam_policy(args)?;
             return Ok(exit::DONE);
         }
         _ => {}
@@ -167,7 +173,7 @@ fn carry_out(command: Command) -> Result<u8, Problem> {
             Command::Explain(args) => return explain(args).await,
             Command::Destroy(args) => destroy(args).await?,
             Command::Unlock(args) => unlock(args).await?,
-            Command::Completions { .. } | Command::Schema => {}
+            Command::Completions { .. } | Command::Schema | Command::IamPolicy(_) => {}
         }
         Ok(exit::DONE)
     });
