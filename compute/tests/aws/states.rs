@@ -124,10 +124,11 @@ async fn a_group_is_usable_when_as_many_serve_as_it_is_to_have() {
 /// <https://docs.aws.amazon.com/autoscaling/ec2/userguide/CHAP_Troubleshooting.html>
 #[tokio::test]
 async fn launches_that_fail_are_told_and_three_in_a_row_are_the_end_of_waiting() {
-    let cases: [(
-        &'static [(&str, u64)],
+    type Case = (
+        &'static [(&'static str, u64)],
         fn(&str) -> Probe<AutoscalingGroupOutput>,
-    ); 4] = [
+    );
+    let cases: [Case; 4] = [
         (&[("Failed", 5)], |why| {
             Probe::Pending(format!("{why}; the last launch failed: {QUOTA}"))
         }),
