@@ -171,7 +171,7 @@ async fn persist<T>(mut attempt: impl AsyncFnMut() -> Result<T>) -> T {
 
 #[tokio::test]
 async fn needs_moto_lost_answers_and_throttling_make_no_second_one() {
-    let bed = Bed::with(Faults::seeded(11).throttle(30).lose_every(3)).await;
+    let bed = Bed::with(Faults::seeded(11).throttle(30).lose_every(5)).await;
     let key = |kind| Key::new(kind, "one".parse().unwrap());
     let create = |wanted: LoadBalancer| {
         let (bed, key) = (&bed, key(LoadBalancer::KIND));
