@@ -97,11 +97,6 @@ fn needs_emulators_a_deploy_that_is_killed_at_any_moment_is_continued_by_deploy_
 }
 
 #[test]
-fn needs_emulators_a_destroy_that_is_killed_at_any_moment_is_continued() {
-    strike::a_destroy_that_is_killed_is_continued(&There::new(), Duration::from_millis(800));
-}
-
-#[test]
 fn needs_emulators_an_interrupted_deploy_comes_to_an_end_in_time_and_says_how_to_go_on() {
     let place = There::new();
     strike::an_interrupted_deploy_says_how_to_go_on(&place);

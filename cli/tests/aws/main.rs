@@ -15,6 +15,10 @@ mod eye;
 mod iam;
 mod interruption;
 #[path = "../common/strike.rs"]
+#[expect(
+    dead_code,
+    reason = "moto keeps the address of a deleted NAT gateway: a deploy after half a destroy cannot be shown there"
+)]
 mod strike;
 
 use account::Ran;
