@@ -8,6 +8,7 @@ pub mod emulated;
 #[cfg(unix)]
 pub mod engines;
 pub mod http;
+pub mod load;
 #[cfg(unix)]
 pub mod moto;
 #[cfg(unix)]
