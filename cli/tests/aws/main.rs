@@ -12,6 +12,7 @@ mod bad;
 mod change;
 mod deploy;
 mod eye;
+mod faults;
 mod iam;
 mod interruption;
 #[path = "../common/strike.rs"]
