@@ -89,10 +89,18 @@ fn service(action: &str, code: &str, message: &str, status: u16) -> Error {
     } else {
         error
     };
-    match hint(action, code, kind) {
+    match hint(refused(message).unwrap_or(action), code, kind) {
         Some(hint) => error.hint(hint),
         None => error,
     }
+}
+
+/// The action that a refusal is about: most often the call's own, sometimes one that it needs besides.
+///
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html>
+fn refused(message: &str) -> Option<&str> {
+    let (_, named) = message.split_once("is not authorized to perform: ")?;
+    named.split_whitespace().next()
 }
 
 fn hint(action: &str, code: &str, kind: ErrorKind) -> Option<String> {
@@ -168,4 +176,32 @@ fn deepest(error: &dyn StdError) -> String {
         last = next;
     }
     last.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_the_action_that_has_to_be_allowed() {
+        let needs_besides = "You are not authorized to perform this operation. User: arn:aws:iam::123456789012:user/ana \
+                             is not authorized to perform: ec2:CreateTags on resource: \
+                             arn:aws:ec2:eu-central-1:123456789012:vpc/* because no identity-based policy allows the \
+                             ec2:CreateTags action. Encoded authorization failure message: 0f0f";
+        for (message, action) in [
+            (needs_besides, "ec2:CreateTags"),
+            (
+                "You are not authorized to perform this operation.",
+                "ec2:CreateVpc",
+            ),
+        ] {
+            let error = service("ec2:CreateVpc", "UnauthorizedOperation", message, 403);
+            assert_eq!(error.kind(), ErrorKind::Denied);
+            let hint = error.hint_text().unwrap();
+            assert!(
+                hint.starts_with(&format!("allow {action} to these")),
+                "{hint}"
+            );
+        }
+    }
 }

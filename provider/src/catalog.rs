@@ -69,12 +69,13 @@ impl<P: ?Sized + Send + Sync> Catalog<P> {
     pub async fn snapshot(&self, provider: &P, stack: &StackName) -> Result<Snapshot> {
         let listings = self.kinds.iter().map(|(kind, typed)| async move {
             let listing = list(typed.as_ref(), provider, stack);
-            tokio::time::timeout(LISTING, listing)
+            let listed = tokio::time::timeout(LISTING, listing)
                 .await
                 .unwrap_or_else(|_| {
-                    let why = format!("listing {kind}: no answer for {} s", LISTING.as_secs());
+                    let why = format!("no answer for {} s", LISTING.as_secs());
                     Err(Error::new(ErrorKind::Timeout, why))
-                })
+                });
+            listed.map_err(|error| error.listing(kind))
         });
         let listings = try_join_all(listings).await?;
         Ok(Snapshot::new(listings.into_iter().flatten().collect()))

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::name::Key;
+use crate::name::{Key, Kind};
 
 /// The result of a provider's verb.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -98,6 +98,15 @@ impl Error {
     #[must_use]
     pub fn doing(mut self, verb: &str, key: &Key) -> Self {
         self.0.doing.get_or_insert_with(|| format!("{verb} {key}"));
+        self
+    }
+
+    /// Says what was being listed, unless something closer to the failure has said what was being done.
+    #[must_use]
+    pub(crate) fn listing(mut self, kind: &Kind) -> Self {
+        self.0
+            .doing
+            .get_or_insert_with(|| format!("listing {kind}"));
         self
     }
 

@@ -11,6 +11,8 @@ from moto.moto_server.werkzeug_app import (
 )
 from werkzeug.serving import make_server
 
+import permissions
+
 
 def end_with_whoever_started_it():
     # The other end of the pipe is closed by the kernel, however that process ends.
@@ -18,7 +20,7 @@ def end_with_whoever_started_it():
     os._exit(0)
 
 
-application = DomainDispatcherApplication(create_backend_app)
+application = permissions.complete(DomainDispatcherApplication(create_backend_app))
 server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=MotoRequestHandler)
 threading.Thread(target=end_with_whoever_started_it, daemon=True).start()
 print(server.port, flush=True)

@@ -4,6 +4,8 @@
 //! `testkit/moto/requirements.txt`. Needed are `python3` with its `venv`, and PyPI for the first use. Tests
 //! that need it are named `needs_moto_…`.
 //!
+//! It evaluates IAM policies when asked to, with the resources and words that `testkit/moto/permissions.py` adds.
+//!
 //! moto decides at once and forgives much; what it cannot show, and how often it is called, is seen with a
 //! [scripted endpoint](crate::scripted) before it.
 //! <https://docs.getmoto.org/en/latest/docs/server_mode.html>
@@ -14,8 +16,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::http::{self, Answer};
 
@@ -120,7 +122,19 @@ impl Moto {
     /// # Errors
     /// When the server does not answer.
     pub fn enforce_iam(&self) -> io::Result<()> {
-        match http::post(&self.endpoint(), "/moto-api/reset-auth", "0")? {
+        self.enforce_iam_after("0")
+    }
+
+    /// Ends what [`enforce_iam`](Self::enforce_iam) began.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub fn trust_everybody(&self) -> io::Result<()> {
+        self.enforce_iam_after("inf")
+    }
+
+    fn enforce_iam_after(&self, calls: &str) -> io::Result<()> {
+        match http::post(&self.endpoint(), "/moto-api/reset-auth", calls)? {
             Answer { status: 200, .. } => Ok(()),
             refused => Err(io::Error::other(format!("reset-auth: {refused:?}"))),
         }
@@ -132,13 +146,56 @@ impl Moto {
     /// # Errors
     /// When it fails; the text is what it wrote.
     pub async fn python(&self, program: &str) -> io::Result<String> {
+        succeeded(self.command(program).output().await?)
+    }
+
+    /// Starts a Python program with boto3 that answers a line for each that it reads.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn converse(&self, program: &str) -> io::Result<Conversation> {
+        let mut command = self.command(program);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut program = command.spawn()?;
+        Ok(Conversation {
+            to: program.stdin.take().expect("it was piped"),
+            from: BufReader::new(program.stdout.take().expect("it was piped")),
+            _program: program,
+        })
+    }
+
+    fn command(&self, program: &str) -> Command {
         let mut command = Command::new(&self.python);
         command
             .args(["-c", program])
             .envs(self.env())
             .current_dir(self.dir.path())
             .kill_on_drop(true);
-        succeeded(command.output().await?)
+        command
+    }
+}
+
+/// A Python program that is asked a line at a time; it ends with this.
+#[derive(Debug)]
+pub struct Conversation {
+    to: ChildStdin,
+    from: BufReader<ChildStdout>,
+    _program: Child,
+}
+
+impl Conversation {
+    /// Says a line and gives the one that comes back.
+    ///
+    /// # Errors
+    /// When the program has ended; why, it has said on standard error.
+    pub async fn ask(&mut self, line: &str) -> io::Result<String> {
+        self.to.write_all(format!("{line}\n").as_bytes()).await?;
+        self.to.flush().await?;
+        let mut answer = String::new();
+        match self.from.read_line(&mut answer).await? {
+            0 => Err(io::Error::other("the program has ended")),
+            _ => Ok(answer.trim_end().to_owned()),
+        }
     }
 }
 
@@ -189,6 +246,69 @@ mod tests {
         moto.enforce_iam().unwrap();
         let refused = moto.python(zones).await.unwrap_err().to_string();
         assert!(refused.contains("AuthFailure"), "{refused}");
+        moto.trust_everybody().unwrap();
+        assert_eq!(moto.python(zones).await.unwrap().trim(), "3");
+    }
+
+    #[tokio::test]
+    async fn needs_moto_evaluates_policies_with_resources_and_what_a_call_needs_besides() {
+        let moto = Moto::start().await.unwrap();
+        let program = r#"
+import boto3, json, sys
+iam = boto3.client("iam")
+iam.create_user(UserName="ana")
+key = iam.create_access_key(UserName="ana")["AccessKey"]
+mine = boto3.Session(aws_access_key_id=key["AccessKeyId"], aws_secret_access_key=key["SecretAccessKey"])
+allowed = {"ec2:CreateVpc": "*", "iam:GetRole": "arn:*:iam::*:role/our/*", "iam:CreateRole": "arn:*:iam::*:role/our/*",
+           "ssm:GetParameter": ["arn:*:ssm:*:*:parameter/our/*", "arn:*:ssm:*::parameter/aws/service/ami-*"]}
+iam.put_user_policy(UserName="ana", PolicyName="p", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [
+    {"Effect": "Allow", "Action": [action], "Resource": on} for action, on in allowed.items()]}))
+print(sys.stdin.readline().strip(), flush=True)
+sys.stdin.readline()
+def outcome(service, action, **asked):
+    try:
+        getattr(mine.client(service), action)(**asked)
+        return "fine"
+    except Exception as error:
+        return str(error).split(" operation: ")[1].removeprefix("You are not authorized to perform this operation. ")
+tags = [{"ResourceType": "vpc", "Tags": [{"Key": "a", "Value": "b"}]}]
+print(json.dumps([
+    outcome("ec2", "create_vpc", CidrBlock="10.0.0.0/16"),
+    outcome("ec2", "create_vpc", CidrBlock="10.0.0.0/16", TagSpecifications=tags),
+    outcome("iam", "create_role", RoleName="r", Path="/our/", AssumeRolePolicyDocument="{}"),
+    outcome("iam", "get_role", RoleName="r"),
+    outcome("iam", "get_role", RoleName="s"),
+    outcome("iam", "create_role", RoleName="s", AssumeRolePolicyDocument="{}"),
+    outcome("ssm", "get_parameter", Name="/our/x"),
+    outcome("ssm", "get_parameter", Name="/theirs/x"),
+]), flush=True)
+"#;
+        let mut program = moto.converse(program).unwrap();
+        assert_eq!(
+            program.ask("are you there?").await.unwrap(),
+            "are you there?"
+        );
+        moto.enforce_iam().unwrap();
+        let outcomes = program.ask("go on").await.unwrap();
+        let outcomes: Vec<String> = serde_json::from_str(&outcomes).unwrap();
+        let refused = |action: &str, resource: &str| {
+            format!(
+                "User: arn:aws:iam::{ACCOUNT}:user/ana is not authorized to perform: {action} on resource: {resource} \
+                 because no identity-based policy allows the {action} action"
+            )
+        };
+        let theirs = format!("arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/theirs/x");
+        let expected = [
+            "fine".to_owned(),
+            refused("ec2:CreateTags", "*"),
+            "fine".to_owned(),
+            "fine".to_owned(),
+            refused("iam:GetRole", "role s"),
+            refused("iam:CreateRole", &format!("arn:aws:iam::{ACCOUNT}:role/s")),
+            "Parameter /our/x not found.".to_owned(),
+            refused("ssm:GetParameter", &theirs),
+        ];
+        assert_eq!(outcomes, expected);
     }
 
     #[tokio::test]

@@ -15,6 +15,7 @@ mod eye;
 mod faults;
 mod iam;
 mod interruption;
+mod permissions;
 #[path = "../common/strike.rs"]
 #[expect(
     dead_code,

@@ -128,9 +128,11 @@ impl Provider<InstanceProfile> for Aws {
         }
         let emptied = iam.delete_role_policy().role_name(name).policy_name(POLICY);
         let emptied = emptied.send().await;
-        if_there(emptied.map_err(during("iam:DeleteRolePolicy")))?;
+        let emptied = emptied.map_err(during("iam:DeleteRolePolicy")).map(drop);
+        unless_gone(self, name, emptied).await?;
         let role = iam.delete_role().role_name(name).send().await;
-        if_there(role.map_err(during("iam:DeleteRole")))?;
+        let role = role.map_err(during("iam:DeleteRole")).map(drop);
+        unless_gone(self, name, role).await?;
         let profile = iam.delete_instance_profile().instance_profile_name(name);
         let profile = profile.send().await;
         if_there(profile.map_err(during("iam:DeleteInstanceProfile")))?;
@@ -185,6 +187,34 @@ async fn put(aws: &Aws, name: &str, owner: &Owner, want: &InstanceProfile) -> Re
         ErrorKind::Limit,
         unless(ErrorKind::AlreadyExists, joined.map(drop)),
     )
+}
+
+/// Fine when there is no such role. AWS does not know the path of one that is gone, and tells whoever may touch only
+/// those under a path that this is not allowed: `on resource: role NAME`.
+async fn unless_gone(aws: &Aws, name: &str, outcome: Result<()>) -> Result<()> {
+    match if_there(outcome) {
+        Err(denied) if denied.kind() == ErrorKind::Denied => match has_role(aws, name).await? {
+            true => Err(denied),
+            false => Ok(()),
+        },
+        outcome => outcome.map(drop),
+    }
+}
+
+async fn has_role(aws: &Aws, name: &str) -> Result<bool> {
+    let mut pages = aws
+        .client(aws_sdk_iam::Client::new)
+        .list_roles()
+        .path_prefix("/landfall/")
+        .into_paginator()
+        .send();
+    while let Some(page) = pages.next().await {
+        let page = page.map_err(during("iam:ListRoles"))?;
+        if page.roles().iter().any(|role| role.role_name() == name) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// What the role's policy grants; `None` when it has none, or one that was not written here.

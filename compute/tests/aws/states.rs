@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use landfall_aws::{Aws, short_name};
 use landfall_compute::{
-    AutoscalingGroup, AutoscalingGroupOutput, ComputeProvider, Instance, InstanceState, KeyPair,
-    LaunchTemplate,
+    AutoscalingGroup, AutoscalingGroupOutput, ComputeProvider, Instance, InstanceProfile,
+    InstanceState, KeyPair, LaunchTemplate,
 };
 use landfall_provider::{
     AutoscalingGroupId, ErrorKind, Input, InstanceId, Live, Probe, Provider, Resource,
@@ -478,4 +478,57 @@ async fn a_key_pair_that_is_there_is_the_one() {
     };
     let id = aws.create(&stack(), &key::<KeyPair>("main"), &wish).await;
     assert!(id.unwrap().as_ref().starts_with("digipay-main-"));
+}
+
+/// Of a role that is gone AWS does not know the path, which is all that the operator's policy allows roles by.
+///
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html>
+#[tokio::test]
+async fn a_role_that_is_gone_is_told_from_one_that_may_not_be_touched() {
+    for is_there in [false, true] {
+        let (aws, endpoint) = scripted(move |call| match call.action.as_str() {
+            "GetInstanceProfile" => Some(call.result(
+                "<InstanceProfile><Path>/landfall/eu-central-1/digipay/web/</Path>\
+                 <InstanceProfileName>digipay-web</InstanceProfileName><InstanceProfileId>AIPA1</InstanceProfileId>\
+                 <Arn>arn:aws:iam::123456789012:instance-profile/landfall/eu-central-1/digipay/web/digipay-web</Arn>\
+                 <CreateDate>2026-11-22T16:00:00Z</CreateDate><Roles/></InstanceProfile>",
+            )),
+            "DeleteRolePolicy" | "DeleteRole" => Some(call.error(
+                403,
+                "AccessDenied",
+                "User: arn:aws:iam::123456789012:user/ana is not authorized to perform: iam:DeleteRole on resource: \
+                 role digipay-web because no identity-based policy allows the iam:DeleteRole action",
+            )),
+            "ListRoles" => {
+                let role = "<member><Path>/landfall/eu-central-1/digipay/web/</Path><RoleName>digipay-web</RoleName>\
+                            <RoleId>AROA1</RoleId><Arn>arn:aws:iam::123456789012:role/x</Arn>\
+                            <CreateDate>2026-11-22T16:00:00Z</CreateDate></member>";
+                let roles = if is_there { role } else { "" };
+                let list = format!("<Roles>{roles}</Roles><IsTruncated>false</IsTruncated>");
+                Some(call.result(&list))
+            }
+            "DeleteInstanceProfile" => Some(call.result("")),
+            _ => None,
+        })
+        .await;
+        let live = Live {
+            id: "digipay-web".into(),
+            name: "web".parse().unwrap(),
+            spec: InstanceProfile {
+                repositories: Vec::new(),
+                secrets: Vec::new(),
+                logs: None,
+            },
+            state: Probe::Usable(()),
+        };
+        let ended = aws.delete(&live).await;
+        let last = endpoint.calls().pop().unwrap();
+        if is_there {
+            assert_eq!(ended.unwrap_err().kind(), ErrorKind::Denied);
+            assert_eq!(last.action, "ListRoles");
+        } else {
+            ended.unwrap();
+            assert_eq!(last.action, "DeleteInstanceProfile");
+        }
+    }
 }

@@ -8,14 +8,23 @@ pub fn moto(call: &Call, upstream: &Upstream) -> Option<Answer> {
     match (call.service.as_str(), call.action.as_str()) {
         ("elasticloadbalancing", "CreateLoadBalancer") => same_balancer(call, upstream),
         ("elasticloadbalancing", "CreateListener") => same_port(call, upstream),
-        ("autoscaling", "StartInstanceRefresh") => {
-            Some(call.result(
+        ("autoscaling", "StartInstanceRefresh") => Some(unless_refused(call, upstream, || {
+            call.result(
                 "<InstanceRefreshId>08b91cf7-8fa6-48af-b6a6-d227f40f1b9b</InstanceRefreshId>",
-            ))
+            )
+        })),
+        ("autoscaling", "DescribeInstanceRefreshes") => {
+            Some(unless_refused(call, upstream, || refreshed(call)))
         }
-        ("autoscaling", "DescribeInstanceRefreshes") => Some(refreshed(call)),
         _ => None,
     }
+}
+
+/// This answer, unless moto says that the caller may not ask: it decides that even of what it cannot do.
+pub fn unless_refused(call: &Call, upstream: &Upstream, answer: impl FnOnce() -> Answer) -> Answer {
+    let asked = upstream.ask(call);
+    let refused = matches!(asked.status, 401 | 403) || asked.body.contains("AccessDenied");
+    if refused { asked } else { answer() }
 }
 
 /// A second call with the same settings gives the balancer that is there; moto makes another one.

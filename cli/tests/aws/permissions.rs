@@ -1,0 +1,226 @@
+//! The operator's policy where policies are evaluated: who has it needs nothing else, and who lacks an action is told
+//! which one, and for what.
+//!
+//! moto evaluates them, with the resources, further actions and words that `testkit/moto/permissions.py` adds. What is
+//! asked of ECR's registry is not evaluated: a registry is no part of moto.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use landfall_testkit::moto::Conversation;
+use serde_json::{Value, json};
+
+use crate::account::{Account, EXAMPLE, Ran};
+use crate::eye::{list, look, what_is_there};
+use crate::iam;
+
+/// Makes a user, tells its key, and gives it each policy that is read, alone. It asks as somebody who may do
+/// everything.
+const ADMINISTRATOR: &str = r#"
+import boto3, json, sys
+def key(user):
+    boto3.client("iam").create_user(UserName=user)
+    return boto3.client("iam").create_access_key(UserName=user)["AccessKey"]
+key, own = key("ana"), key("root")
+boto3.client("iam").attach_user_policy(UserName="root", PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess")
+iam = boto3.client("iam", aws_access_key_id=own["AccessKeyId"], aws_secret_access_key=own["SecretAccessKey"])
+sys.stdin.readline()
+print(json.dumps([key["AccessKeyId"], key["SecretAccessKey"]]), flush=True)
+for policy in sys.stdin:
+    iam.put_user_policy(UserName="ana", PolicyName="landfall", PolicyDocument=policy)
+    print("given", flush=True)
+"#;
+
+/// An account where policies are evaluated, and a user with none yet.
+struct Guarded {
+    account: Account,
+    administrator: Conversation,
+    key: (String, String),
+}
+
+impl Guarded {
+    async fn new() -> Self {
+        let account = Account::new(EXAMPLE).await;
+        let mut administrator = account.aws.moto.converse(ADMINISTRATOR).unwrap();
+        let key = administrator.ask("who?").await.unwrap();
+        account.aws.moto.enforce_iam().unwrap();
+        Self {
+            account,
+            administrator,
+            key: serde_json::from_str(&key).unwrap(),
+        }
+    }
+
+    /// From now on the user may do this and nothing else.
+    async fn give(&mut self, policy: &Value) {
+        let given = self.administrator.ask(&policy.to_string()).await;
+        assert_eq!(given.unwrap(), "given");
+    }
+
+    /// Runs the program as the user.
+    fn landfall(&self, args: &[&str]) -> Ran {
+        let mut command = self.account.command(args);
+        command
+            .env("AWS_ACCESS_KEY_ID", &self.key.0)
+            .env("AWS_SECRET_ACCESS_KEY", &self.key.1);
+        Ran::from(command.output().unwrap())
+    }
+
+    /// Runs it again and again, and after each time allows what its errors say that is not allowed. Adds all of that.
+    async fn allowed_bit_by_bit(&mut self, granted: &mut BTreeSet<String>, args: &[&str]) {
+        let start = Instant::now();
+        for round in 1.. {
+            assert!(round < 100, "{args:?} comes to no end");
+            let refused = self.with_what_is_granted(granted, args).await;
+            if refused.contains("ssm:DeleteParameter") {
+                // The lock could not be given back.
+                while !self
+                    .with_what_is_granted(granted, &["unlock", "--json", "--yes"])
+                    .await
+                    .is_empty()
+                {}
+            }
+            if refused.is_empty() {
+                let took = start.elapsed().as_secs_f64();
+                eprintln!("{}: {round} rounds, {took:.0} s", args[0]);
+                return;
+            }
+        }
+    }
+
+    /// Runs it as somebody who may do just this, and gives and adds what was refused; nothing, if it did what it was
+    /// asked for.
+    async fn with_what_is_granted(
+        &mut self,
+        granted: &mut BTreeSet<String>,
+        args: &[&str],
+    ) -> BTreeSet<String> {
+        self.give(&only(granted)).await;
+        let ran = self.landfall(args);
+        let refused = refused(&ran);
+        let is_done = ran.code == Some(0) && refused.is_empty();
+        let is_new = refused.iter().any(|action| !granted.contains(action));
+        assert!(
+            is_done || is_new,
+            "no error names what has to be allowed: {ran:#?}"
+        );
+        granted.extend(refused.iter().cloned());
+        refused
+    }
+}
+
+const REFUSAL: &str = " is not authorized to perform: ";
+
+/// The actions that a run's errors name as not allowed.
+fn refused(ran: &Ran) -> BTreeSet<String> {
+    let last = ran.json();
+    let mut actions = BTreeSet::new();
+    for error in list(&last["errors"]) {
+        let message = error["message"].as_str().unwrap();
+        let Some((doing, named)) = message.split_once(REFUSAL) else {
+            continue;
+        };
+        eprintln!("{message}");
+        let action = named.split(' ').next().unwrap();
+        assert_eq!(error["kind"], "denied", "{error:#}");
+        let hint = error["hint"].as_str().unwrap();
+        for part in [action, "iam-policy"] {
+            assert!(hint.contains(part), "{error:#}");
+        }
+        // What for: `creating vpc/main`, `listing vpc`; the lock and the preflight name what they look at themselves.
+        let verb = doing.split(' ').next().unwrap();
+        let is_about = ["creating", "updating", "deleting", "listing"].contains(&verb)
+            || named.contains("parameter/landfall/digipay/lock")
+            || last["stage"] == "preflight"
+            || last["message"] == "cannot find out whether web is healthy";
+        assert!(is_about, "{last:#}");
+        actions.insert(action.to_owned());
+    }
+    // Giving the lock back is no part of what was asked for: that it failed is told beside it.
+    for line in ran
+        .stdout
+        .lines()
+        .filter(|line| line.contains("could not be released"))
+    {
+        eprintln!("{line}");
+        let (_, named) = line.split_once(REFUSAL).unwrap();
+        actions.insert(named.split(' ').next().unwrap().to_owned());
+    }
+    actions
+}
+
+/// As much of the operator's policy as is about these actions.
+fn only(actions: &BTreeSet<String>) -> Value {
+    let mut policy = iam::policy();
+    let statements = policy["Statement"].as_array_mut().unwrap();
+    for statement in &mut *statements {
+        let allowed = statement["Action"].as_array_mut().unwrap();
+        allowed.retain(|action| actions.contains(action.as_str().unwrap()));
+    }
+    statements.retain(|statement| statement["Action"] != json!([]));
+    policy
+}
+
+const OTHER_PORT: [&str; 2] = ["port     = 8000", "port     = 9000"];
+
+#[tokio::test]
+async fn needs_emulators_with_exactly_the_operators_policy_a_stack_is_made_changed_and_ended() {
+    let mut guarded = Guarded::new().await;
+    let stranger = guarded.landfall(&["plan"]).ended_with(1);
+    assert!(
+        stranger.stderr.contains("not authorized"),
+        "{}",
+        stranger.stderr
+    );
+
+    guarded.give(&iam::policy()).await;
+    guarded.landfall(&["deploy"]).ended_with(0);
+    let changed = EXAMPLE.replace(OTHER_PORT[0], OTHER_PORT[1]);
+    guarded.account.write("landfall.toml", &changed);
+    guarded.landfall(&["deploy", "--yes"]).ended_with(0);
+    guarded.landfall(&["status"]).ended_with(0);
+    guarded
+        .landfall(&["destroy", "--yes", "--stack", "digipay"])
+        .ended_with(0);
+
+    guarded.account.aws.moto.trust_everybody().unwrap();
+    let left = look(&guarded.account).await;
+    // The user's own key pair is none of EC2's.
+    assert_eq!(what_is_there(&left), [""; 0], "{left:#}");
+}
+
+#[tokio::test]
+async fn needs_emulators_without_an_action_that_is_needed_an_error_names_it_and_what_for() {
+    let mut guarded = Guarded::new().await;
+    // Nobody needs this to be allowed, and a policy says something.
+    let mut granted = BTreeSet::from(["sts:GetCallerIdentity".to_owned()]);
+    guarded
+        .allowed_bit_by_bit(&mut granted, &["deploy", "--json", "--keep-failed"])
+        .await;
+    let changed = EXAMPLE.replace(OTHER_PORT[0], OTHER_PORT[1]);
+    guarded.account.write("landfall.toml", &changed);
+    guarded
+        .allowed_bit_by_bit(&mut granted, &["deploy", "--json", "--yes"])
+        .await;
+    guarded
+        .allowed_bit_by_bit(
+            &mut granted,
+            &["destroy", "--json", "--yes", "--stack", "digipay"],
+        )
+        .await;
+
+    // Whatever was called was refused first, and named.
+    let called: BTreeSet<String> = guarded.account.calls().into_keys().collect();
+    let unnamed: Vec<_> = called.difference(&granted).collect();
+    assert!(
+        unnamed.is_empty(),
+        "{unnamed:?} were refused, and no error says so"
+    );
+    let besides: Vec<_> = granted.difference(&called).collect();
+    eprintln!(
+        "{} actions; needed besides those that were called: {besides:?}",
+        granted.len()
+    );
+    let policy = iam::allowed(&iam::policy());
+    assert!(granted.is_subset(&policy));
+}
