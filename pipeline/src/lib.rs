@@ -37,8 +37,8 @@ pub use destroy::destroy;
 pub use outcome::{Changes, Deployed, Destroyed, Failure, Remains, Sick, Stage};
 pub use plan::{Planned, plan};
 pub use reach::{
-    Answer, Broken, Change, Connections, Explanation, Overview, Query, QueryError, SpotError,
-    broken, explain, live_topology, overview, planned_topology,
+    Answer, Broken, Change, Connections, Explanation, Overview, Proof, Query, QueryError,
+    SpotError, explain, live_topology, overview, planned_topology, prove,
 };
 pub use region::{InvalidRegion, Region, zones};
 pub use review::{Because, Does, Leaf, Review, Reviewed};

@@ -14,7 +14,7 @@ use crate::cloud::{Cloud, catalog};
 use crate::config::{Config, Service};
 use crate::consent::Consent;
 use crate::outcome::{Failure, Remains, Stage};
-use crate::reach::broken;
+use crate::reach::{Proof, prove};
 use crate::saved::SavedPlan;
 use crate::stack::{Sources, with_stand_ins};
 
@@ -70,14 +70,19 @@ impl<'a, P: Cloud + ?Sized> Run<'a, P> {
             return Ok(());
         }
         let stack = with_stand_ins(config).map_err(|error| Failure::new(Stage::Plan, error))?;
-        let broken = broken(config, &stack);
-        if broken.is_empty() {
+        let proof = prove(config, &stack);
+        if proof.holds() {
             return Ok(());
         }
+        let Proof { broken, unasked } = proof;
         let missing = broken.iter().filter(|it| it.reachable);
         let missing: usize = missing.map(|it| it.invariants.len()).sum();
         let open = broken.iter().map(|it| it.invariants.len()).sum::<usize>() - missing;
         let message = match (missing, open) {
+            (0, 0) => format!(
+                "whether {} would come about cannot be found out",
+                count(unasked.len(), "connection")
+            ),
             (missing, 0) => format!("{} would not come about", count(missing, "connection")),
             (0, open) => format!(
                 "{} would come about that must not",
@@ -90,6 +95,7 @@ impl<'a, P: Cloud + ?Sized> Run<'a, P> {
         };
         let mut failure = Failure::new(Stage::Reachability, message);
         failure.broken = broken;
+        failure.details = unasked;
         Err(failure)
     }
 

@@ -101,6 +101,33 @@ fn a_rule_that_refers_to_a_missing_group_names_the_nearest() {
 }
 
 #[test]
+fn a_bastion_for_addresses_that_nobody_comes_from() {
+    for (network, net, why) in [
+        ("", "192.168.1.10/32", "private"),
+        ("", "10.8.0.0/16", "private"),
+        ("", "10.0.1.0/24", "private"),
+        (
+            "cidr = \"198.51.0.0/16\"",
+            "198.51.100.7/32",
+            "in the VPC, 198.51.0.0/16",
+        ),
+    ] {
+        let bastion = format!(
+            "[network]\n{network}\n[network.bastion]\nallow = [\n  \"203.0.113.7/32\",\n  \"{net}\",\n]"
+        );
+        refused(
+            &file("", "", &bastion),
+            "11:3",
+            &[
+                &format!("`{net}`"),
+                why,
+                "the public addresses that you log in from",
+            ],
+        );
+    }
+}
+
+#[test]
 fn an_expectation_of_somebody_who_is_not_there() {
     let expect = "[[network.expect]]\nfrom = \"internet\"\nto = \"wbe\"\nport = 8000";
     refused(

@@ -35,17 +35,21 @@ pub struct Broken {
     pub verdict: Verdict,
 }
 
+/// What came of looking at expectations. They hold when both lists are empty.
+#[must_use]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// Those that do not hold.
+    pub broken: Vec<Broken>,
+    /// Those whose flow cannot be asked about, by their place among the expectations: of them nothing is known, and
+    /// least of all that they hold.
+    pub unasked: Vec<(usize, FlowError)>,
+}
+
 /// Looks which expectations do not hold, in the order in which they are given.
-///
-/// # Errors
-/// Every flow that cannot be asked about, by its place among the expectations.
-pub fn check(
-    topology: &Topology,
-    expectations: &[Expectation],
-) -> Result<Vec<Broken>, Vec<(usize, FlowError)>> {
+pub fn check(topology: &Topology, expectations: &[Expectation]) -> Checked {
     let index = Index::new(topology);
-    let mut broken = Vec::new();
-    let mut faults = Vec::new();
+    let mut checked = Checked::default();
     for (at, expectation) in expectations.iter().enumerate() {
         let wanted = if expectation.reachable {
             Reach::All
@@ -66,18 +70,14 @@ pub fn check(
         });
         match verdict {
             Ok(None) => {}
-            Ok(Some(verdict)) => broken.push(Broken {
+            Ok(Some(verdict)) => checked.broken.push(Broken {
                 expectation: expectation.clone(),
                 verdict,
             }),
-            Err(error) => faults.push((at, error)),
+            Err(error) => checked.unasked.push((at, error)),
         }
     }
-    if faults.is_empty() {
-        Ok(broken)
-    } else {
-        Err(faults)
-    }
+    checked
 }
 
 /// The verdict on an expectation that does not hold.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use ipnet::Ipv4Net;
+use landfall_network::reach::is_public;
 use landfall_network::{LayoutError, layout};
 
 use super::fault::Problem;
@@ -88,6 +89,25 @@ impl Rules for Network {
             );
         }
         self.own_routes(at, problems);
+        // Private blocks are refused in any case, see `Bastion`.
+        let allowed = self
+            .bastion
+            .iter()
+            .flat_map(|it| it.allow.iter().enumerate());
+        for (index, net) in allowed.filter(|(_, net)| is_public(**net)) {
+            if self.cidr.contains(net) {
+                let allow = join(&join(at, "bastion"), "allow");
+                problems.push(
+                    Problem::new(
+                        format!("{allow}[{index}]"),
+                        format_args!("`{net}` is in the VPC, {}: nobody comes to the bastion from there", self.cidr),
+                    )
+                    .and(allow)
+                    .and(&cidr)
+                    .hint("name the public addresses that you log in from, such as \"203.0.113.7/32\""),
+                );
+            }
+        }
         // A wrong number of zones has been noted by its range.
         let count = self.zones.clamp(1, 6) as usize;
         if let Err(error) = layout(self.cidr, count) {
@@ -121,8 +141,17 @@ impl Rules for Bastion {
                     .and(&allow)
                     .hint("name the addresses that you log in from, such as \"203.0.113.7/32\""),
                 );
-            } else {
-                problems.extend(host_bits(*net, at).map(|problem| problem.and(&allow)));
+            } else if let Some(problem) = host_bits(*net, &at) {
+                problems.push(problem.and(&allow));
+            } else if !is_public(*net) {
+                problems.push(
+                    Problem::new(
+                        &at,
+                        format_args!("nobody comes to the bastion from `{net}`: it is private, and the bastion is asked over the internet"),
+                    )
+                    .and(&allow)
+                    .hint("name the public addresses that you log in from, such as \"203.0.113.7/32\"; `curl https://checkip.amazonaws.com` shows yours"),
+                );
             }
         }
     }

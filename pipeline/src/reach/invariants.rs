@@ -1,7 +1,7 @@
 //! What has to be reachable and what must not be, by the file and in every stack, and whether a plan keeps to it.
 
 use landfall_network::reach::{
-    self, Block, End, Expectation, Flow, FlowError, Reach, Topology, Verdict, trace,
+    self, Block, Checked, End, Expectation, Flow, FlowError, Reach, Topology, Verdict, trace,
 };
 use landfall_network::{PortRange, Protocol};
 use landfall_provider::{Key, Port};
@@ -29,6 +29,23 @@ pub struct Broken {
     /// The changes that would mend it, in the words of the file: what to add where something has to be
     /// reachable, what to take away where it must not be.
     pub changes: Vec<Change>,
+}
+
+/// What came of looking at everything that has to hold. It is proved when both lists are empty.
+#[must_use]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Proof {
+    /// What would not hold.
+    pub broken: Vec<Broken>,
+    /// What cannot be found out, each with why: nobody knows whether it would hold.
+    pub unasked: Vec<String>,
+}
+
+impl Proof {
+    /// Whether all of it holds.
+    pub fn holds(&self) -> bool {
+        self.broken.is_empty() && self.unasked.is_empty()
+    }
 }
 
 impl Broken {
@@ -81,9 +98,9 @@ fn add_new<T: PartialEq>(list: &mut Vec<T>, more: impl IntoIterator<Item = T>) {
     }
 }
 
-/// Everything that has to hold in this network and would not. Where a declared expectation contradicts what
-/// always holds, the file has the last word.
-pub(super) fn broken(config: &Config, topology: &Topology) -> Vec<Broken> {
+/// Looks at everything that has to hold in this network. Where a declared expectation contradicts what always
+/// holds, the file has the last word.
+pub(super) fn prove(config: &Config, topology: &Topology) -> Proof {
     let mut all = declared(config, topology);
     let operators = config.network.bastion.as_ref();
     let operators = operators.map_or(&[][..], |bastion| &bastion.allow);
@@ -95,8 +112,14 @@ pub(super) fn broken(config: &Config, topology: &Topology) -> Vec<Broken> {
     };
     let always: Vec<_> = always.into_iter().filter(|it| !overruled(it)).collect();
     all.extend(always);
-    // What cannot be asked about reaches nothing; the file's own expectations have been looked through.
-    let broken = reach::check(topology, &all).unwrap_or_default();
+    let Checked { broken, unasked } = reach::check(topology, &all);
+    let unasked = unasked.into_iter().filter_map(|(at, error)| {
+        let Expectation {
+            flow, reachable, ..
+        } = all.get(at)?;
+        Some(format!("{}: {error}", in_words(flow, *reachable)))
+    });
+    let unasked = unasked.collect();
     // The changes are made one after the other: what mends one often mends the next, and no two entries of an
     // ACL get one number.
     let mut mended = topology.clone();
@@ -116,7 +139,10 @@ pub(super) fn broken(config: &Config, topology: &Topology) -> Vec<Broken> {
             changes,
         }
     });
-    merged(told)
+    Proof {
+        broken: merged(told),
+        unasked,
+    }
 }
 
 /// Whether one flow has the other as a part.

@@ -14,7 +14,7 @@ pub use self::change::Change;
 pub use self::explain::{
     Answer, Explanation, Query, QueryError, explain, live_topology, planned_topology,
 };
-pub use self::invariants::Broken;
+pub use self::invariants::{Broken, Proof};
 pub use self::overview::{Connections, Overview, overview};
 pub use self::spot::SpotError;
 
@@ -22,13 +22,16 @@ use landfall_provider::Stack;
 
 use crate::config::{Config, Problem};
 
-/// What would not hold if the stack were made: what has to be reachable and is not, what must not be and is.
-/// Pure: nothing is asked of any provider.
-pub fn broken(config: &Config, stack: &Stack) -> Vec<Broken> {
+/// What would hold if the stack were made, and what would not: what has to be reachable and is not, what must not
+/// be and is, and what cannot be found out. Pure: nothing is asked of any provider.
+pub fn prove(config: &Config, stack: &Stack) -> Proof {
     match topology::planned(stack) {
-        Ok(topology) => invariants::broken(config, &topology),
+        Ok(topology) => invariants::prove(config, &topology),
         // Every configuration's stack has one VPC; of another one nothing is known.
-        Err(_) => Vec::new(),
+        Err(error) => Proof {
+            broken: Vec::new(),
+            unasked: vec![error.to_string()],
+        },
     }
 }
 

@@ -5,7 +5,10 @@ use std::fmt::Write as _;
 
 use landfall_network::reach::Code;
 
+use landfall_provider::ResourceName;
+
 use super::*;
+use crate::Bastion;
 use crate::stack::with_stand_ins;
 
 fn config(text: &str) -> Config {
@@ -15,7 +18,9 @@ fn config(text: &str) -> Config {
 
 fn found(text: &str) -> Vec<Broken> {
     let config = config(text);
-    broken(&config, &with_stand_ins(&config).unwrap())
+    let proof = prove(&config, &with_stand_ins(&config).unwrap());
+    assert_eq!(proof.unasked, [""; 0], "{text}");
+    proof.broken
 }
 
 /// Everything that is broken, as text.
@@ -125,6 +130,31 @@ fn the_changes_that_are_told_mend_what_is_stopped() {
         let blocks: Vec<String> = blocks.collect();
         let mended = format!("{text}\n{}\n", blocks.join("\n\n"));
         assert_eq!(told(&mended), "", "{mended}");
+    }
+}
+
+#[test]
+fn what_cannot_be_found_out_is_told_and_hides_nothing() {
+    // No file can say this; a program can.
+    for nobody in ["192.168.1.10/32", "10.8.0.0/16", "10.0.1.0/24"] {
+        let allow = ["203.0.113.7/32", nobody].map(|net| net.parse().unwrap());
+        let mut config = config(WEB);
+        config.network.bastion = Some(Bastion::new(allow));
+        let proof = prove(&config, &with_stand_ins(&config).unwrap());
+        assert!(!proof.holds());
+        assert_eq!(proof.broken, []);
+        let [told] = &proof.unasked[..] else {
+            panic!("{nobody}: {:?}", proof.unasked);
+        };
+        assert!(told.contains("has to reach bastion on port 22: "), "{told}");
+        assert!(told.contains(nobody.trim_end_matches("/32")), "{told}");
+
+        let web = ResourceName::new("web").unwrap();
+        let groups = &mut config.network.security_group;
+        groups.entry(web).or_default().derive = false;
+        let proof = prove(&config, &with_stand_ins(&config).unwrap());
+        assert_eq!(proof.unasked.len(), 1, "{:?}", proof.unasked);
+        assert!(!proof.broken.is_empty(), "{nobody}");
     }
 }
 

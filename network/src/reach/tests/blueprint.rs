@@ -1,7 +1,7 @@
 //! What the blueprint promises, asked of the blueprint.
 
 use super::support::{balancer, interface, tcp, two_tier};
-use crate::reach::{End, Reach, check, invariants, trace};
+use crate::reach::{Checked, End, FlowError, Reach, check, invariants, trace};
 use crate::{EndpointService, NatMode};
 
 #[test]
@@ -47,7 +47,22 @@ fn the_invariants_hold_in_every_nat_mode() {
         let topology = two_tier(nat);
         let expectations = invariants(&topology, &["203.0.113.7/32".parse().unwrap()]);
         assert!(expectations.len() > 20, "{}", expectations.len());
-        let broken = check(&topology, &expectations).unwrap();
-        assert_eq!(broken, [], "{nat:?}");
+        let checked = check(&topology, &expectations);
+        assert_eq!(checked, Checked::default(), "{nat:?}");
     }
+}
+
+#[test]
+fn what_cannot_be_asked_hides_nothing_that_is_broken() {
+    let mut topology = two_tier(NatMode::PerZone);
+    topology
+        .security_groups
+        .values_mut()
+        .for_each(|group| group.rules.clear());
+    let nobody = "192.168.1.10/32".parse().unwrap();
+    let expectations = invariants(&topology, &[nobody]);
+    let checked = check(&topology, &expectations);
+    let unasked: Vec<_> = checked.unasked.iter().map(|(_, error)| error).collect();
+    assert_eq!(unasked, [&FlowError::Nowhere(nobody)]);
+    assert!(checked.broken.len() > 10, "{}", checked.broken.len());
 }

@@ -26,6 +26,13 @@ const NOT_PUBLIC: &[Ipv4Net] = &[
     Ipv4Net::new_assert(Ipv4Addr::new(224, 0, 0, 0), 3),
 ];
 
+/// Whether a host on the internet may have one of these addresses. The blocks for documentation count as such.
+pub fn is_public(net: Ipv4Net) -> bool {
+    !Ranges::net(net)
+        .without(&Ranges::nets(NOT_PUBLIC))
+        .is_empty()
+}
+
 /// Addresses at the beginning of every subnet that AWS keeps for itself; the last is the fifth.
 ///
 /// <https://docs.aws.amazon.com/vpc/latest/userguide/subnet-sizing.html>

@@ -12,6 +12,7 @@ mod walk;
 use landfall_provider::Key;
 
 pub(super) use self::index::Index;
+pub use self::index::is_public;
 use self::paths::{Outside, opener};
 use self::piece::{Piece, Which, Who};
 use self::walk::{Opener, Stop};
