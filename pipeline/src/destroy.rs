@@ -44,8 +44,15 @@ async fn while_locked<P: Cloud + ?Sized>(run: &Run<'_, P>) -> Result<Destroyed, 
     }
     let cleared = run.clear(plan).await?;
     let left = run.bound(&cleared.after);
-    let applied = cleared.applied;
-    if left.is_empty() && applied.failed.is_empty() {
+    let mut applied = cleared.applied;
+    if left.is_empty() {
+        // The proof is what was looked for; what failed on the way there is told, and no more than that.
+        for (_, error) in &applied.failed {
+            run.notice(format!("{error}; and yet it is gone"));
+        }
+        let failed = applied.failed.into_iter().map(|(key, _)| key);
+        let others = applied.on_its_way.into_iter().chain(applied.not_started);
+        applied.deleted.extend(failed.chain(others));
         let kept = cleared.after.found().iter().map(|found| found.key.clone());
         return Ok(Destroyed {
             stack: run.stack.clone(),

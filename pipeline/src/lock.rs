@@ -68,7 +68,7 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
         }
     }
 
-    fn notice(&self, text: String) {
+    pub(crate) fn notice(&self, text: String) {
         self.options.apply.events.emit(Event::Notice { text });
     }
 }

@@ -190,11 +190,31 @@ impl<'a, P: Cloud + ?Sized> Run<'a, P> {
     /// Ends everything, and looks whether it is gone.
     pub(crate) async fn clear(&self, plan: Plan) -> Result<Cleared, Box<Failure>> {
         let applied = self.apply(&plan, &self.options.apply).await;
-        Ok(Cleared {
-            plan,
-            applied,
-            after: self.look().await?,
-        })
+        match self.look().await {
+            Ok(after) => Ok(Cleared {
+                plan,
+                applied,
+                after,
+            }),
+            Err(failure) if plan.steps.is_empty() => Err(failure),
+            Err(failure) => Err(self.unproved(&plan, applied, failure)),
+        }
+    }
+
+    /// That something was ended, and that whether anything is left could not be found out.
+    fn unproved(&self, plan: &Plan, applied: Applied, look: Box<Failure>) -> Box<Failure> {
+        let message = format!(
+            "{} of {} were ended, and whether {} still holds anything cannot be listed",
+            applied.deleted.len(),
+            count(plan.steps.len(), "resource"),
+            self.stack
+        );
+        let why = look.errors.first().map_or(look.message, Error::to_string);
+        let mut failure = Failure::new(Stage::Look, message);
+        failure.errors = applied.failed.into_iter().map(|(_, error)| error).collect();
+        failure.errors.extend(look.errors);
+        failure.remains = Remains::Unknown { why };
+        failure
     }
 }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use landfall_pipeline::{Cloud, Remains, Stage, deploy, destroy, plan, status};
-use landfall_provider::{Error, ErrorKind, Event, Events, StackName};
-use landfall_testkit::sim::Sim;
+use landfall_provider::{Error, ErrorKind, Event, Events, StackName, kind};
+use landfall_testkit::sim::{Fault, Sim, When};
 use tokio::time::Instant;
 
 use crate::fake::{App, Fake, healthy};
@@ -106,9 +106,7 @@ async fn destroy_needs_the_name_alone_and_leaves_nothing() {
 async fn a_destroy_that_fails_says_what_is_left_and_can_be_repeated() {
     let (cloud, app) = (Fake::new(healthy), App::new());
     deploy(&cloud, &app.config(""), &app.options).await.unwrap();
-    cloud
-        .sim
-        .inject(0, landfall_testkit::sim::Fault::Refuse(ErrorKind::Denied));
+    cloud.sim.inject(0, Fault::Refuse(ErrorKind::Denied));
     let failure = destroy(&cloud, &name(), &app.options).await.unwrap_err();
     assert_eq!(failure.stage, Stage::Apply);
     assert_eq!(failure.errors[0].kind(), ErrorKind::Denied);
@@ -123,6 +121,59 @@ async fn a_destroy_that_fails_says_what_is_left_and_can_be_repeated() {
     );
     destroy(&cloud, &name(), &app.options).await.unwrap();
     assert!(cloud.held().is_empty(), "{:?}", cloud.held());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_destroy_whose_last_look_fails_says_that_what_is_left_is_unknown() {
+    let (cloud, app) = (Fake::new(healthy), App::new());
+    deploy(&cloud, &app.config(""), &app.options).await.unwrap();
+    let before = cloud.sim.calls();
+    plan(&cloud, &app.config(""), &app.options).await.unwrap();
+    // One look is one listing of each kind; the destroy begins with such a look as well.
+    let look = cloud.sim.calls().len() - before.len();
+    cloud.sim.fault(
+        When::verb("list").after(look),
+        Fault::Refuse(ErrorKind::Denied),
+    );
+    let failure = destroy(&cloud, &name(), &app.options).await.unwrap_err();
+    assert_eq!(failure.stage, Stage::Look);
+    let Remains::Unknown { why } = &failure.remains else {
+        panic!("{:?}", failure.remains);
+    };
+    assert!(!why.is_empty());
+    assert!(
+        failure.message.contains("resources were ended"),
+        "{}",
+        failure.message
+    );
+    assert_eq!(failure.errors[0].kind(), ErrorKind::Denied);
+    assert!(cloud.held().is_empty(), "{:?}", cloud.held());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_destroy_that_failed_on_the_way_and_left_nothing_is_done() {
+    let (cloud, app) = (Fake::new(healthy), App::new());
+    deploy(&cloud, &app.config(""), &app.options).await.unwrap();
+    app.events.lock().unwrap().clear();
+    // Nobody may look whether it has gone.
+    cloud.sim.fault(
+        When::verb("probe").kind(kind::VPC),
+        Fault::Refuse(ErrorKind::Denied),
+    );
+    let destroyed = destroy(&cloud, &name(), &app.options).await.unwrap();
+    assert_eq!(destroyed.left, []);
+    assert!(destroyed.deleted.contains(&"vpc/main".parse().unwrap()));
+    let events = app.events.lock().unwrap();
+    let notices: Vec<&String> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Notice { text } => Some(text),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(notices.len(), 1, "{notices:?}");
+    assert!(notices[0].contains("vpc/main"), "{notices:?}");
+    assert!(notices[0].ends_with("and yet it is gone"), "{notices:?}");
 }
 
 #[tokio::test(start_paused = true)]
