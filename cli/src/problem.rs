@@ -1,7 +1,7 @@
 //! Why a command did not do what it was asked for: shown to people, written as JSON, and an exit code.
 
 use landfall_pipeline::{Broken, ConfigErrors, Failure, Fault, Remains, Sick, Stage};
-use landfall_provider::{Error, Lost, StackName};
+use landfall_provider::{Error, Key, Lost, StackName};
 use serde::Serialize;
 
 use crate::render::error as render;
@@ -90,6 +90,8 @@ impl Problem {
             broken: &[],
             losses: &[],
             details: &[],
+            on_its_way: &[],
+            not_started: &[],
             hint: None,
             remains: None,
         };
@@ -117,6 +119,8 @@ impl Problem {
                 broken: &failure.broken,
                 losses: &failure.losses,
                 details: &failure.details,
+                on_its_way: &failure.on_its_way,
+                not_started: &failure.not_started,
                 hint: failure.hint.as_deref(),
                 remains: Some(&failure.remains),
                 ..line
@@ -158,6 +162,8 @@ struct Line<'a> {
     broken: &'a [Broken],
     losses: &'a [Lost],
     details: &'a [String],
+    on_its_way: &'a [Key],
+    not_started: &'a [Key],
     hint: Option<&'a str>,
     remains: Option<&'a Remains>,
 }

@@ -208,7 +208,7 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
         let steps = self.plan.steps.len();
         if applied.failed.is_empty() && !late {
             let message = format!("interrupted: {done} of {} are done", count(steps, "step"));
-            return Failure::new(Stage::Interrupted, message);
+            return Failure::new(Stage::Interrupted, message).undone(applied);
         }
         let groups: Vec<&ResourceName> = applied
             .failed
@@ -224,7 +224,7 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
         if !applied.not_started.is_empty() {
             message.push_str(&format!(", {} not started", applied.not_started.len()));
         }
-        let mut failure = match sick {
+        let failure = match sick {
             Some(mut failure) if !late => {
                 failure.message = format!("the service {} does not come up", groups[0]);
                 failure
@@ -232,10 +232,7 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
             Some(failure) => failure,
             None => Failure::new(Stage::Apply, message),
         };
-        failure
-            .errors
-            .extend(applied.failed.into_iter().map(|(_, error)| error));
-        failure
+        failure.undone(applied)
     }
 
     /// What the instances of the first of these groups show.
@@ -258,6 +255,7 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
         if was_first && !self.run.options.keep_failed && !self.run.is_stopped() {
             match self.undo().await {
                 Ok(cleared) if self.run.bound(&cleared.after).is_empty() => {
+                    failure.on_its_way.clear();
                     failure.remains = Remains::RolledBack {
                         deleted: cleared.applied.deleted,
                     };

@@ -74,7 +74,7 @@ async fn while_locked<P: Cloud + ?Sized>(run: &Run<'_, P>) -> Result<Destroyed, 
             format_args!("{} of {steps} could not be ended", left.len()),
         )
     };
-    failure.errors = applied.failed.into_iter().map(|(_, error)| error).collect();
+    failure = failure.undone(applied);
     failure.remains = Remains::Resources {
         keys: left,
         next: "`destroy` goes on from here".to_owned(),

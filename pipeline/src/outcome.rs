@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use landfall_lb::{HealthReason, TargetHealth};
-use landfall_provider::{Error, Key, Lost, StackName, Zone};
+use landfall_provider::{Applied, Error, Key, Lost, StackName, Zone};
 use serde::Serialize;
 
 use crate::reach::Broken;
@@ -106,6 +106,10 @@ pub struct Failure {
     pub losses: Vec<Lost>,
     /// Further lines that belong to the failure: how a saved plan differs from what is to be done now.
     pub details: Vec<String>,
+    /// What was begun and no longer waited for, because the run was stopped: it goes on by itself.
+    pub on_its_way: Vec<Key>,
+    /// What was not begun, because something before it failed or the run was stopped.
+    pub not_started: Vec<Key>,
     /// What to do about it, where the errors do not say so themselves.
     pub hint: Option<String>,
     /// What the stack holds now.
@@ -123,6 +127,8 @@ impl Failure {
             broken: Vec::new(),
             losses: Vec::new(),
             details: Vec::new(),
+            on_its_way: Vec::new(),
+            not_started: Vec::new(),
             hint: None,
             remains: Remains::Unchanged,
         })
@@ -144,6 +150,15 @@ impl Failure {
             errors: vec![error],
             ..*Self::new(stage, doing)
         })
+    }
+
+    /// With all that a plan that was not carried out in full has to tell: what failed, what goes on, what was not begun.
+    pub(crate) fn undone(mut self: Box<Self>, applied: Applied) -> Box<Self> {
+        let errors = applied.failed.into_iter().map(|(_, error)| error);
+        self.errors.extend(errors);
+        self.on_its_way = applied.on_its_way;
+        self.not_started = applied.not_started;
+        self
     }
 
     pub(crate) fn hint(mut self: Box<Self>, hint: impl fmt::Display) -> Box<Self> {

@@ -210,8 +210,7 @@ impl<'a, P: Cloud + ?Sized> Run<'a, P> {
             self.stack
         );
         let why = look.errors.first().map_or(look.message, Error::to_string);
-        let mut failure = Failure::new(Stage::Look, message);
-        failure.errors = applied.failed.into_iter().map(|(_, error)| error).collect();
+        let mut failure = Failure::new(Stage::Look, message).undone(applied);
         failure.errors.extend(look.errors);
         failure.remains = Remains::Unknown { why };
         failure

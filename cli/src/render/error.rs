@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 
 use landfall_pipeline::{ConfigErrors, Failure, Remains, Sick};
-use landfall_provider::{Error, Left};
+use landfall_provider::{Error, Key, Left};
 
 use super::{BAD, CHANGED, DIM, STRONG, Table, count, or_dash, paint, tame};
 
@@ -96,7 +96,7 @@ pub(crate) fn failure(failure: &Failure) -> String {
     if let Some(hint) = &failure.hint {
         lines.extend(self::hint(hint, ""));
     }
-    lines.extend(remains(&failure.remains));
+    lines.extend(remains(failure));
     joined(lines)
 }
 
@@ -200,8 +200,8 @@ fn sick(targets: &[Sick]) -> Vec<String> {
 }
 
 /// How things stand after a failure.
-fn remains(remains: &Remains) -> Vec<String> {
-    match remains {
+fn remains(failure: &Failure) -> Vec<String> {
+    match &failure.remains {
         Remains::Unchanged => vec!["nothing was changed".to_owned()],
         Remains::RolledBack { deleted } => vec![format!(
             "nothing is left: it was the stack's first deploy, and what it had made ({}) was ended again",
@@ -212,16 +212,56 @@ fn remains(remains: &Remains) -> Vec<String> {
                 "{} of the stack are there:",
                 count(keys.len(), "resource")
             )];
-            let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
-            lines.extend(keys.chunks(4).map(|keys| format!("  {}", keys.join("  "))));
+            lines.extend(listed(keys));
+            lines.extend(undone(failure));
             lines.push(next.clone());
             lines
         }
-        Remains::Unknown { why } => vec![format!(
-            "what is left could not be found out ({}); the next run finds out",
-            tame(why)
-        )],
+        Remains::Unknown { why } => {
+            let mut lines = undone(failure);
+            lines.push(format!(
+                "what is left could not be found out ({}); the next run finds out",
+                tame(why)
+            ));
+            lines
+        }
     }
+}
+
+/// What the run has not seen the end of.
+fn undone(failure: &Failure) -> Vec<String> {
+    let mut lines = Vec::new();
+    let (going, waiting) = (&failure.on_its_way, &failure.not_started);
+    if !going.is_empty() {
+        let (go, are) = match going.len() {
+            1 => ("goes", "is"),
+            _ => ("go", "are"),
+        };
+        lines.push(format!(
+            "{} {go} on at the provider, and {are} no longer waited for:",
+            count(going.len(), "step")
+        ));
+        lines.extend(listed(going));
+    }
+    if !waiting.is_empty() {
+        let were = if waiting.len() == 1 { "was" } else { "were" };
+        lines.push(format!(
+            "{} {were} not begun:",
+            count(waiting.len(), "step")
+        ));
+        lines.extend(listed(waiting));
+    }
+    lines
+}
+
+/// Keys, four to a line; one that has two steps once.
+fn listed(keys: &[Key]) -> Vec<String> {
+    let mut names: Vec<String> = keys.iter().map(ToString::to_string).collect();
+    names.dedup();
+    let lines = names
+        .chunks(4)
+        .map(|names| format!("  {}", names.join("  ")));
+    lines.collect()
 }
 
 fn joined(lines: Vec<String>) -> String {

@@ -177,6 +177,7 @@ pub(crate) fn an_interrupted_deploy_says_how_to_go_on(place: &impl Place) {
                     "{ran:#?}"
                 );
                 assert!(nothing_yet || says("are there:"), "{ran:#?}");
+                tells_every_step(&ran.stderr);
             }
             // Before the program listens to signals there is nothing to be tidied up.
             None => assert_eq!(ran.stderr, "", "{ran:#?}"),
@@ -187,6 +188,26 @@ pub(crate) fn an_interrupted_deploy_says_how_to_go_on(place: &impl Place) {
             place.deploys();
         }
         place.destroys();
+    }
+}
+
+/// Fails unless an interrupted run accounts for every step: done, going on, or not begun, the last two by name.
+fn tells_every_step(stderr: &str) {
+    let number = |text: &str| text.trim().parse::<usize>().ok();
+    let of = |marker: &str| {
+        let line = stderr.lines().find(|line| line.contains(marker));
+        line.and_then(|line| number(line.split(" step").next()?))
+            .unwrap_or(0)
+    };
+    let told = stderr.split("interrupted: ").nth(1).and_then(|rest| {
+        let (done, rest) = rest.split_once(" of ")?;
+        Some((number(done)?, number(rest.split(" step").next()?)?))
+    });
+    // Interrupted before the first step or after the last one, there are none to be told.
+    if let Some((done, all)) = told {
+        let left = of("no longer waited for:") + of("not begun:");
+        assert_eq!(done + left, all, "{stderr}");
+        assert!(left > 0, "{stderr}");
     }
 }
 

@@ -244,6 +244,17 @@ async fn an_interrupted_deploy_leaves_what_is_there_and_is_continued() {
         };
         assert!(keys.contains(&"vpc/main".parse().unwrap()));
         assert!(next.contains("deploy") && next.contains("destroy"));
+        let undone = failure.on_its_way.len() + failure.not_started.len();
+        let waits = failure.message.contains("becoming healthy");
+        assert_eq!(undone == 0, waits, "{when}: {failure:?}");
+        if when == "vpc/main" {
+            let group = "autoscaling-group/web".parse().unwrap();
+            assert!(failure.not_started.contains(&group), "{failure:?}");
+        }
+        if when == "nat-gateway/a" {
+            let gateway = "nat-gateway/a".parse().unwrap();
+            assert!(failure.on_its_way.contains(&gateway), "{failure:?}");
+        }
 
         let made = cloud.held();
         let deployed = deploy(&cloud, &app.config(""), &app.options).await.unwrap();

@@ -34,6 +34,8 @@ fn failed(stage: Stage, message: &str, remains: Remains) -> Failure {
         broken: Vec::new(),
         losses: Vec::new(),
         details: Vec::new(),
+        on_its_way: Vec::new(),
+        not_started: Vec::new(),
         hint: None,
         remains,
     }
@@ -107,6 +109,41 @@ fn a_failed_deploy_says_what_failed_and_what_is_there() {
       vpc/main  subnet/public-a  subnet/public-b  subnet/private-a
       subnet/private-b
     `deploy` goes on from here
+    ");
+}
+
+#[test]
+fn an_interrupted_deploy_says_what_is_there_what_is_left_and_how_to_go_on() {
+    let shown = failure(&Failure {
+        on_its_way: vec![key("nat-gateway/a")],
+        // One that is replaced has two steps.
+        not_started: [
+            "launch-template/web",
+            "autoscaling-group/web",
+            "autoscaling-group/web",
+        ]
+        .map(key)
+        .to_vec(),
+        ..failed(
+            Stage::Interrupted,
+            "interrupted: 2 of 6 steps are done",
+            Remains::Resources {
+                keys: ["vpc/main", "elastic-ip/a", "nat-gateway/a"]
+                    .map(key)
+                    .to_vec(),
+                next: "`deploy` goes on from here, `destroy` ends it all".into(),
+            },
+        )
+    });
+    insta::assert_snapshot!(plain(&shown), @r"
+    error: interrupted: 2 of 6 steps are done
+    3 resources of the stack are there:
+      vpc/main  elastic-ip/a  nat-gateway/a
+    1 step goes on at the provider, and is no longer waited for:
+      nat-gateway/a
+    3 steps were not begun:
+      launch-template/web  autoscaling-group/web
+    `deploy` goes on from here, `destroy` ends it all
     ");
 }
 
