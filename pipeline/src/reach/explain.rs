@@ -1,7 +1,9 @@
 //! A question about a connection and its answer: what passes it, what stops it, what would let it through.
 
-use landfall_network::reach::{Code, End, FlowError, Hop, Place, Role, Topology, Verdict};
-use landfall_provider::{Port, Result, StackName};
+use landfall_network::reach::{
+    AssembleError, Code, End, FlowError, Hop, Place, Role, Topology, Verdict,
+};
+use landfall_provider::{Error, ErrorKind, Port, Result, StackName};
 use serde::Serialize;
 
 use super::change::Change;
@@ -195,7 +197,7 @@ pub fn planned_topology(config: &Config) -> std::result::Result<Topology, StackE
 /// The network that a stack holds now; `None` when there is no such stack, or none with a VPC.
 ///
 /// # Errors
-/// When the provider cannot list what there is.
+/// When the provider cannot list what there is, or there are several VPCs and it is not clear which is meant.
 pub async fn live_topology<P: Cloud + ?Sized>(
     cloud: &P,
     stack: &StackName,
@@ -205,5 +207,13 @@ pub async fn live_topology<P: Cloud + ?Sized>(
     for (key, id) in topology::group_ids(&snapshot) {
         instances.insert(key, cloud.group_instances(&id).await?);
     }
-    Ok(topology::live(&snapshot, &instances).ok())
+    match topology::live(&snapshot, &instances) {
+        Ok(topology) => Ok(Some(topology)),
+        Err(AssembleError::NoVpc) => Ok(None),
+        Err(error @ AssembleError::SeveralVpcs(_)) => Err(Error::new(
+            ErrorKind::Invalid,
+            format_args!("it is not clear which network of {stack} is meant: {error}"),
+        )
+        .hint("`deploy` ends the one that is not wanted, such as one that an interrupted run has left; `plan` shows which that is")),
+    }
 }

@@ -4,6 +4,7 @@
 
 #[cfg(unix)]
 mod before;
+mod explain;
 mod fake;
 mod health;
 mod lifecycle;
