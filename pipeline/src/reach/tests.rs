@@ -5,8 +5,6 @@ use std::fmt::Write as _;
 
 use landfall_network::reach::Code;
 
-use landfall_provider::ResourceName;
-
 use super::*;
 use crate::Bastion;
 use crate::stack::with_stand_ins;
@@ -135,26 +133,35 @@ fn the_changes_that_are_told_mend_what_is_stopped() {
 
 #[test]
 fn what_cannot_be_found_out_is_told_and_hides_nothing() {
-    // No file can say this; a program can.
+    // No file can say this; whoever puts a stack together himself can.
     for nobody in ["192.168.1.10/32", "10.8.0.0/16", "10.0.1.0/24"] {
         let allow = ["203.0.113.7/32", nobody].map(|net| net.parse().unwrap());
-        let mut config = config(WEB);
-        config.network.bastion = Some(Bastion::new(allow));
-        let proof = prove(&config, &with_stand_ins(&config).unwrap());
-        assert!(!proof.holds());
-        assert_eq!(proof.broken, []);
-        let [told] = &proof.unasked[..] else {
-            panic!("{nobody}: {:?}", proof.unasked);
+        let proof = |text: &str| {
+            let mut config = config(&format!(
+                "network.bastion = {{ allow = ['203.0.113.7/32'] }}\n{WEB}{text}"
+            ));
+            let stack = with_stand_ins(&config).unwrap();
+            config.network.bastion = Some(Bastion::new(allow));
+            prove(&config, &stack)
+        };
+        let unasked = proof("");
+        assert!(!unasked.holds());
+        let [told] = &unasked.unasked[..] else {
+            panic!("{nobody}: {:?}", unasked.unasked);
         };
         assert!(told.contains("has to reach bastion on port 22: "), "{told}");
         assert!(told.contains(nobody.trim_end_matches("/32")), "{told}");
 
-        let web = ResourceName::new("web").unwrap();
-        let groups = &mut config.network.security_group;
-        groups.entry(web).or_default().derive = false;
-        let proof = prove(&config, &with_stand_ins(&config).unwrap());
-        assert_eq!(proof.unasked.len(), 1, "{:?}", proof.unasked);
-        assert!(!proof.broken.is_empty(), "{nobody}");
+        let mistake = proof("[network.security-group.web]\nderive = false\n");
+        assert_eq!(mistake.unasked, unasked.unasked);
+        let broken = mistake.broken.iter();
+        let words: Vec<_> = broken.flat_map(|broken| &broken.invariants).collect();
+        assert!(
+            words
+                .iter()
+                .any(|it| it.contains("balancer has to reach web/1")),
+            "{nobody}: {words:?}"
+        );
     }
 }
 
