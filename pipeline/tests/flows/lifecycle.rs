@@ -155,11 +155,10 @@ async fn a_destroy_that_failed_on_the_way_and_left_nothing_is_done() {
     let (cloud, app) = (Fake::new(healthy), App::new());
     deploy(&cloud, &app.config(""), &app.options).await.unwrap();
     app.events.lock().unwrap().clear();
-    // Nobody may look whether it has gone.
-    cloud.sim.fault(
-        When::verb("probe").kind(kind::VPC),
-        Fault::Refuse(ErrorKind::Denied),
-    );
+    // It has its effect, and never answers.
+    cloud
+        .sim
+        .fault(When::verb("delete").kind(kind::VPC), Fault::HangAfter);
     let destroyed = destroy(&cloud, &name(), &app.options).await.unwrap();
     assert_eq!(destroyed.left, []);
     assert!(destroyed.deleted.contains(&"vpc/main".parse().unwrap()));
