@@ -4,6 +4,8 @@
 //! carries it out plans anew: where both are what they were, the plan is the one that was saved. Where they are not,
 //! the differences are told, and nothing is done.
 
+use std::collections::BTreeMap;
+
 use landfall_provider::{
     Action, Found, Key, Plan, Probe, Schema, Snapshot, Stack, StackName, Wish,
 };
@@ -191,11 +193,17 @@ fn outline(plan: &Plan) -> Value {
     steps.collect()
 }
 
-fn changed_live(saved: &Snapshot, now: &Snapshot, schema: &Schema) -> Vec<String> {
-    let same = |a: &Found, b: &Found| a.key == b.key && a.id == b.id;
+fn changed_live<'a>(saved: &'a Snapshot, now: &'a Snapshot, schema: &Schema) -> Vec<String> {
+    let by_id = |snapshot: &'a Snapshot| -> BTreeMap<(&'a Key, &'a str), &'a Found> {
+        let found = snapshot.found().iter();
+        found
+            .map(|one| ((&one.key, one.id.as_str()), one))
+            .collect()
+    };
+    let (before, after) = (by_id(saved), by_id(now));
     let mut lines = Vec::new();
-    for old in saved.found() {
-        let Some(new) = now.found().iter().find(|new| same(old, new)) else {
+    for (which, old) in &before {
+        let Some(new) = after.get(which) else {
             lines.push(format!("{} {} is gone", old.key, old.id));
             continue;
         };
@@ -204,11 +212,8 @@ fn changed_live(saved: &Snapshot, now: &Snapshot, schema: &Schema) -> Vec<String
         }
         lines.extend(changed_spec(&old.key, &old.spec, &new.spec, schema));
     }
-    let joined = now
-        .found()
-        .iter()
-        .filter(|new| !saved.found().iter().any(|old| same(old, new)));
-    lines.extend(joined.map(|new| format!("{} {} is new", new.key, new.id)));
+    let joined = after.keys().filter(|which| !before.contains_key(which));
+    lines.extend(joined.map(|(key, id)| format!("{key} {id} is new")));
     lines
 }
 

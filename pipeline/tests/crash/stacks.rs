@@ -15,8 +15,6 @@ pub(crate) fn catalog() -> Catalog<Sim> {
     let catalog = landfall_network::kinds(Catalog::new())
         .with::<KeyPair>()
         .with::<InstanceProfile>()
-        .with::<KeyPair>()
-        .with::<InstanceProfile>()
         .with::<LaunchTemplate>()
         .with::<AutoscalingGroup>()
         .with::<ScalingPolicy>()
