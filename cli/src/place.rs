@@ -3,8 +3,10 @@
 #[cfg(feature = "aws")]
 mod aws;
 
+use std::time::Duration;
+
 use landfall_local::{Local, LocalOptions};
-use landfall_pipeline::{Cloud, Config, Whereabouts};
+use landfall_pipeline::{Cloud, Config, Patience, Whereabouts};
 use landfall_provider::{Events, Pace, Port, Result};
 
 use crate::args::{Common, ProviderName};
@@ -110,6 +112,16 @@ impl Place {
             Self::Local(_) => Pace::NEARBY,
             #[cfg(feature = "aws")]
             Self::Aws(_) => Pace::default(),
+        }
+    }
+
+    /// For how long it may be silent.
+    pub(crate) fn patience(&self) -> Patience {
+        match self {
+            // Nothing but a process on this machine.
+            Self::Local(_) => Patience(Duration::from_secs(30)),
+            #[cfg(feature = "aws")]
+            Self::Aws(_) => Patience::default(),
         }
     }
 

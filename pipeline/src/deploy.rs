@@ -1,5 +1,6 @@
 //! Deploy: make the provider hold what the configuration says, and stay until the service is healthy.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use landfall_compute::{AutoscalingGroupOutput, GroupInstance, LaunchTemplateOutput};
@@ -53,10 +54,7 @@ async fn while_locked<P: Cloud + ?Sized>(
     let started = Instant::now();
     let planned = run.prepare(config).await?;
     if run.is_stopped() {
-        return Err(Failure::new(
-            Stage::Interrupted,
-            "interrupted before anything was changed",
-        ));
+        return Err(Failure::interrupted());
     }
     if let Some(saved) = &run.options.saved {
         saved.check(&planned, run.catalog.schema())?;
@@ -95,13 +93,11 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
     async fn carry_out(&self) -> Result<(Applied, Vec<TargetHealth>), Box<Failure>> {
         let before = match self.plan.is_empty() {
             true => None,
-            false => Some(self.instances_before().await.map_err(|error| {
-                Failure::of(
-                    Stage::Look,
-                    "cannot list the instances that there are",
-                    error,
-                )
-            })?),
+            false => {
+                let doing = "cannot list the instances that there are";
+                let before = self.instances_before();
+                Some(self.run.ask(Stage::Look, doing, before).await?)
+            }
         };
         let clock = GroupClock::new();
         let (applied, late) = self.apply(&clock).await;
@@ -123,16 +119,13 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
     }
 
     /// Carries the plan out. A group that is not done by its service's deadline is no longer waited for; the
-    /// second value says that this was so.
-    async fn apply(&self, clock: &GroupClock) -> (Applied, bool) {
+    /// second value says which that was.
+    async fn apply(&self, clock: &GroupClock) -> (Applied, Option<Key>) {
         let options = &self.run.options.apply;
-        let deadline = self
-            .config
-            .service
-            .values()
-            .map(|service| service.health.deadline)
-            .max();
-        let deadline = Duration::from_secs(deadline.unwrap_or_default().into());
+        let deadline = |key: &Key| {
+            let service = self.config.service.get(&key.name)?;
+            Some(Duration::from_secs(service.health.deadline.into()))
+        };
         let options = ApplyOptions {
             events: clock.listen(&options.events),
             stop: options.stop.child_token(),
@@ -141,10 +134,10 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
         let applying = self.run.apply(&self.plan, &options);
         tokio::pin!(applying);
         tokio::select! {
-            applied = &mut applying => (applied, false),
-            () = clock.expired(deadline) => {
+            applied = &mut applying => (applied, None),
+            group = clock.expired(deadline) => {
                 options.stop.cancel();
-                (applying.await, !self.run.is_stopped())
+                (applying.await, (!self.run.is_stopped()).then_some(group))
             }
         }
     }
@@ -202,19 +195,17 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
         &self,
         applied: Applied,
         before: Option<&Vec<(ResourceName, Before)>>,
-        late: bool,
+        late: Option<Key>,
     ) -> Box<Failure> {
         let done = applied.settled.len() + applied.deleted.len();
         let steps = self.plan.steps.len();
-        if applied.failed.is_empty() && !late {
+        if applied.failed.is_empty() && late.is_none() {
             let message = format!("interrupted: {done} of {} are done", count(steps, "step"));
             return Failure::new(Stage::Interrupted, message).undone(applied);
         }
-        let groups: Vec<&ResourceName> = applied
-            .failed
+        let groups: Vec<&ResourceName> = late
             .iter()
-            .map(|(key, _)| key)
-            .chain(applied.on_its_way.iter().filter(|_| late))
+            .chain(applied.failed.iter().map(|(key, _)| key))
             .filter(|key| key.kind == kind::AUTOSCALING_GROUP)
             .map(|key| &key.name)
             .collect();
@@ -225,7 +216,7 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
             message.push_str(&format!(", {} not started", applied.not_started.len()));
         }
         let failure = match sick {
-            Some(mut failure) if !late => {
+            Some(mut failure) if late.is_none() => {
                 failure.message = format!("the service {} does not come up", groups[0]);
                 failure
             }
@@ -274,8 +265,8 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
 
     /// Ends what the first deploy of a stack has made.
     async fn undo(&self) -> Result<Cleared, Box<Failure>> {
-        self.run
-            .unprotect()
+        let unprotected = self.run.options.patience.answer(self.run.unprotect());
+        unprotected
             .await
             .map_err(|error| Failure::of(Stage::Apply, "cannot take the protection off", error))?;
         let live = self.run.look().await?;
@@ -352,12 +343,12 @@ fn output<R: Resource, T: DeserializeOwned>(
     }
 }
 
-/// Knows from the engine's events since when an autoscaling group is being made or changed.
-struct GroupClock(watch::Sender<Option<Instant>>);
+/// Knows from the engine's events since when each autoscaling group is being made or changed.
+struct GroupClock(watch::Sender<BTreeMap<Key, Instant>>);
 
 impl GroupClock {
     fn new() -> Self {
-        Self(watch::Sender::new(None))
+        Self(watch::Sender::default())
     }
 
     /// The same listener, overheard.
@@ -368,12 +359,16 @@ impl GroupClock {
                 Event::Started { key, verb }
                     if key.kind == kind::AUTOSCALING_GROUP && *verb != Verb::Delete =>
                 {
-                    began.send_replace(Some(Instant::now()));
+                    began.send_modify(|began| {
+                        began.insert(key.clone(), Instant::now());
+                    });
                 }
                 Event::Done { key, .. } | Event::Failed { key, .. }
                     if key.kind == kind::AUTOSCALING_GROUP =>
                 {
-                    began.send_replace(None);
+                    began.send_modify(|began| {
+                        began.remove(key);
+                    });
                 }
                 _ => {}
             }
@@ -381,19 +376,26 @@ impl GroupClock {
         })
     }
 
-    /// Returns when a group has been waited for longer than this.
-    async fn expired(&self, deadline: Duration) {
+    /// Returns with the first group that has been waited for longer than it may take.
+    async fn expired(&self, deadline: impl Fn(&Key) -> Option<Duration>) -> Key {
         let mut began = self.0.subscribe();
         loop {
-            let since = *began.borrow_and_update();
+            let first = began
+                .borrow_and_update()
+                .iter()
+                .filter_map(|(key, since)| Some((*since + deadline(key)?, key.clone())))
+                .min();
             let expires = async {
-                match since {
-                    Some(since) => tokio::time::sleep_until(since + deadline).await,
+                match first {
+                    Some((at, key)) => {
+                        tokio::time::sleep_until(at).await;
+                        key
+                    }
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
-                () = expires => return,
+                key = expires => return key,
                 // The sender lives as long as this does.
                 _ = began.changed() => {}
             }

@@ -30,12 +30,9 @@ pub async fn destroy<P: Cloud + ?Sized>(
 async fn while_locked<P: Cloud + ?Sized>(run: &Run<'_, P>) -> Result<Destroyed, Box<Failure>> {
     let started = Instant::now();
     if run.is_stopped() {
-        return Err(Failure::new(
-            Stage::Interrupted,
-            "interrupted before anything was changed",
-        ));
+        return Err(Failure::interrupted());
     }
-    let live = run.look().await?;
+    let live = run.first_look().await?;
     run.may_destroy(&live)?;
     let plan = run.clearing(&live)?;
     if !plan.is_empty() {

@@ -13,6 +13,7 @@ use landfall_provider::{
 };
 use tokio::time::Instant;
 
+use crate::answer::{LAST_ANSWER, Patience};
 use crate::cloud::Cloud;
 use crate::config::Service;
 use crate::outcome::{Failure, Sick, Stage, millis};
@@ -91,10 +92,13 @@ pub(crate) struct Look {
 
 impl Look {
     pub(crate) async fn at<P: Cloud + ?Sized>(cloud: &P, watched: &Watched<'_>) -> Result<Self> {
-        let (mut targets, instances) = futures::try_join!(
-            cloud.target_health(&watched.target_group),
-            cloud.group_instances(&watched.group),
-        )?;
+        let looks = async {
+            futures::try_join!(
+                cloud.target_health(&watched.target_group),
+                cloud.group_instances(&watched.group),
+            )
+        };
+        let (mut targets, instances) = Patience::default().answer(looks).await?;
         place(&mut targets, &instances, watched.service.port);
         Ok(Self { targets, instances })
     }
@@ -221,7 +225,20 @@ pub(crate) async fn wait<P: Cloud + ?Sized>(
     options: &ApplyOptions,
 ) -> std::result::Result<Vec<TargetHealth>, Box<Failure>> {
     let waiting = watched.iter().map(|watched| one(cloud, watched, options));
-    let mut targets: Vec<_> = try_join_all(waiting).await?.into_iter().flatten().collect();
+    // Whoever waits hears of the stop; a provider that does not answer does not.
+    let unheard = async {
+        options.stop.cancelled().await;
+        tokio::time::sleep(LAST_ANSWER).await;
+    };
+    let all = tokio::select! {
+        biased;
+        all = try_join_all(waiting) => all?,
+        () = unheard => {
+            let message = "interrupted while the provider did not answer whether the service is healthy";
+            return Err(Failure::new(Stage::Interrupted, message));
+        }
+    };
+    let mut targets: Vec<_> = all.into_iter().flatten().collect();
     targets.sort_by(|a, b| (&a.zone, &a.id).cmp(&(&b.zone, &b.id)));
     Ok(targets)
 }
@@ -419,7 +436,8 @@ pub(crate) async fn diagnose<P: Cloud + ?Sized>(
     for sick in &failure.targets {
         let id = InstanceId::from(sick.id.clone());
         // Why the service is not healthy is told already; without its output that is less, and still true.
-        let output = cloud.last_output(&id, QUOTED).await.unwrap_or_default();
+        let output = Patience::default().answer(cloud.last_output(&id, QUOTED));
+        let output = output.await.unwrap_or_default();
         if !output.is_empty() {
             failure.output = output;
             break;

@@ -4,6 +4,7 @@
 //! stack out of it. [`deploy()`] and its kin work on any [`Cloud`]: AWS, this machine, a simulation. They tell
 //! what happens through the events of their [`Options`], give plain data back, and print nothing.
 
+mod answer;
 mod before;
 mod cloud;
 mod config;
@@ -25,6 +26,7 @@ mod saved;
 mod stack;
 mod status;
 
+pub use answer::Patience;
 pub use cloud::{Cloud, catalog};
 pub use config::{
     Acl, AclEntry, Acls, Bastion, Commands, Config, ConfigErrors, Expectation, Fault, GroupRule,

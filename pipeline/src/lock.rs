@@ -2,9 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use landfall_provider::{Attempt, Error, ErrorKind, Event, Holder, LockGuard};
-use tokio::time::{Instant, sleep};
+use landfall_provider::{Attempt, Error, ErrorKind, Event, Holder, LockGuard, Result};
+use tokio::time::{Instant, sleep, timeout};
 
+use crate::answer::LAST_ANSWER;
 use crate::cloud::Cloud;
 use crate::outcome::{Failure, Stage};
 use crate::run::Run;
@@ -18,14 +19,14 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
     pub(crate) async fn locked<T>(
         &self,
         doing: &str,
-        flow: impl Future<Output = Result<T, Box<Failure>>>,
-    ) -> Result<T, Box<Failure>> {
+        flow: impl Future<Output = std::result::Result<T, Box<Failure>>>,
+    ) -> std::result::Result<T, Box<Failure>> {
         let guard = self.lock(doing).await?;
         let outcome = tokio::select! {
             outcome = flow => outcome,
             () = self.options.at_once.cancelled() => Err(Failure::ended_at_once()),
         };
-        if let Err(error) = guard.release().await {
+        if let Err(error) = self.options.patience.answer(guard.release()).await {
             // What was done is done all the same; the next run hears who seems to hold the stack.
             self.notice(format!(
                 "the lock of {} could not be released: {error}; `unlock` breaks it",
@@ -36,7 +37,7 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
     }
 
     /// Takes the lock; waits for it as long as the options allow.
-    async fn lock(&self, doing: &str) -> Result<LockGuard, Box<Failure>> {
+    async fn lock(&self, doing: &str) -> std::result::Result<LockGuard, Box<Failure>> {
         let failed = |error: Error| {
             let message = format!("cannot {doing} {} now", self.stack);
             Failure::of(Stage::Lock, &message, error)
@@ -46,9 +47,16 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
         let mut told: Option<Holder> = None;
         let mut pause = self.options.apply.pace.first;
         loop {
-            let holder = match self.cloud.lock(self.stack, &me).await.map_err(failed)? {
-                Attempt::Taken(guard) => return Ok(guard),
-                Attempt::Busy(holder) => holder,
+            let holder = match self.attempt(&me).await {
+                None => return Err(Failure::interrupted()),
+                Some(Ok(Attempt::Taken(guard))) => return Ok(guard),
+                Some(Ok(Attempt::Busy(holder))) => holder,
+                Some(Err(error)) if error.kind() == ErrorKind::Timeout => {
+                    let hint = "see whether it is running and can be reached; if the lock was taken all the same, \
+                                `unlock` breaks it";
+                    return Err(failed(error.hint(hint)));
+                }
+                Some(Err(error)) => return Err(failed(error)),
             };
             if deadline.is_none_or(|deadline| Instant::now() >= deadline) {
                 return Err(failed(busy(&holder, self.options.wait)));
@@ -65,6 +73,20 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
                 }
             }
             pause = (pause * 3 / 2).min(self.options.apply.pace.longest);
+        }
+    }
+
+    /// Tries to take the lock; `None` when the run is stopped before there is an answer. One that is on its way has
+    /// a moment to come: some locks outlive a process that does not know that it has them.
+    async fn attempt(&self, me: &Holder) -> Option<Result<Attempt>> {
+        let attempt = self.cloud.lock(self.stack, me);
+        tokio::pin!(attempt);
+        tokio::select! {
+            biased;
+            attempt = self.options.patience.answer(&mut attempt) => Some(attempt),
+            () = self.options.apply.stop.cancelled() => {
+                timeout(LAST_ANSWER, attempt).await.ok()
+            }
         }
     }
 

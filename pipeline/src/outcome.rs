@@ -134,6 +134,14 @@ impl Failure {
         })
     }
 
+    /// A run that was stopped before it had begun to change anything.
+    pub fn interrupted() -> Box<Self> {
+        Self::new(
+            Stage::Interrupted,
+            "interrupted before anything was changed",
+        )
+    }
+
     /// A run that did not wait for what was under way.
     pub(crate) fn ended_at_once() -> Box<Self> {
         Box::new(Self {

@@ -67,7 +67,7 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
     /// while the provider is asked.
     pub(crate) async fn prepare(&self, config: &Config) -> Result<Planned, Box<Failure>> {
         let (live, sources, place) =
-            futures::try_join!(self.look(), self.sources(config), self.place())?;
+            futures::try_join!(self.first_look(), self.sources(config), self.place())?;
         let wanted = crate::stack::stack(config, &sources)
             .map_err(|error| Failure::new(Stage::Plan, error))?;
         let plan = self.plan(&wanted, &live)?;
@@ -87,16 +87,13 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
     }
 
     async fn preflight(&self, plan: &Plan) -> Result<Vec<Error>, Box<Failure>> {
-        self.cloud.preflight(plan).await.map_err(|error| {
-            let doing = "cannot find out whether the plan can be carried out";
-            Failure::of(Stage::Preflight, doing, error)
-        })
+        let doing = "cannot find out whether the plan can be carried out";
+        let findings = self.cloud.preflight(plan);
+        self.ask(Stage::Preflight, doing, findings).await
     }
 
     async fn place(&self) -> Result<String, Box<Failure>> {
-        let place = self.cloud.place().await;
-        place.map_err(|error| {
-            Failure::of(Stage::Look, "cannot find out which account this is", error)
-        })
+        let doing = "cannot find out which account this is";
+        self.ask(Stage::Look, doing, self.cloud.place()).await
     }
 }

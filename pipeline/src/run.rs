@@ -9,6 +9,7 @@ use landfall_provider::{
 };
 use tokio_util::sync::CancellationToken;
 
+use crate::answer::Patience;
 use crate::before;
 use crate::cloud::{Cloud, catalog};
 use crate::config::{Config, Service};
@@ -29,6 +30,8 @@ pub struct Options {
     pub who: String,
     /// Whether a first deploy that fails leaves what it has made, to be looked at.
     pub keep_failed: bool,
+    /// For how long the provider may be silent when it is asked, outside of the engine.
+    pub patience: Patience,
     /// For how long another run on the stack is waited for; not at all if not given.
     pub wait: Option<Duration>,
     /// Who says yes before something is lost for good.
@@ -97,6 +100,13 @@ impl<'a, P: Cloud + ?Sized> Run<'a, P> {
         failure.broken = broken;
         failure.details = unasked;
         Err(failure)
+    }
+
+    /// Everything that the stack holds, before anything is changed.
+    pub(crate) async fn first_look(&self) -> Result<Snapshot, Box<Failure>> {
+        let message = format!("cannot list what {} holds", self.stack);
+        let listing = self.catalog.snapshot(self.cloud, self.stack);
+        self.ask(Stage::Look, &message, listing).await
     }
 
     /// Everything that the stack holds.

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use landfall_pipeline::Deployed;
+use landfall_pipeline::{Deployed, Stage};
 use serde::Serialize;
+use tokio::time::timeout;
 
 use super::plan::read;
 use super::{Session, config};
@@ -11,6 +12,9 @@ use crate::args::Deploy;
 use crate::output;
 use crate::problem::Problem;
 use crate::render::{self, GOOD, STRONG, paint};
+
+/// For how long a process that holds nothing is waited for by a run that was interrupted.
+const SETTLES_WITHIN: Duration = Duration::from_secs(2);
 
 /// The last line of JSON of a deploy.
 #[derive(Serialize)]
@@ -40,8 +44,15 @@ pub(crate) async fn deploy(args: &Deploy) -> Result<(), Problem> {
     let deployed = match deployed {
         Ok(deployed) => deployed,
         Err(failure) => {
-            // A first deploy that failed has ended all that it made; so should what held it.
-            if let Err(error) = session.place.settle().await {
+            // A first deploy that failed has ended all that it made; so should what held it. Whoever interrupts does
+            // not want to wait for that.
+            let settling = session.place.settle();
+            let settled = match failure.stage {
+                Stage::Lock => Ok(()),
+                Stage::Interrupted => timeout(SETTLES_WITHIN, settling).await.unwrap_or(Ok(())),
+                _ => settling.await,
+            };
+            if let Err(error) = settled {
                 output::message(&render::error::error(&error));
             }
             return Err(failure.into());

@@ -106,7 +106,8 @@ async fn topology(args: &Explain, config: &Config) -> Result<Topology, Problem> 
         return planned.map_err(|error| Problem::usage(error.to_string(), None));
     }
     let session = Session::open(&args.common, config.into()).await?;
-    let live = live_topology(session.place.cloud(), &config.stack).await?;
+    let looking = live_topology(session.place.cloud(), &config.stack);
+    let live = session.look(looking).await?;
     session.progress.finish();
     live.ok_or_else(|| Problem::Missing {
         stack: config.stack.clone(),

@@ -9,7 +9,7 @@ pub(crate) mod plan;
 mod status;
 mod unlock;
 
-use landfall_pipeline::{Config, InvalidRegion, Options, Region};
+use landfall_pipeline::{Config, Failure, InvalidRegion, Options, Region};
 use landfall_provider::{ApplyOptions, StackName};
 
 use crate::args::{Changing, Cli, Command, Common, OnStack};
@@ -57,6 +57,7 @@ impl Session {
                     ..ApplyOptions::default()
                 },
                 at_once: stop.at_once,
+                patience: place.patience(),
                 who: crate::who::am_i(),
                 ..Options::default()
             },
@@ -68,6 +69,18 @@ impl Session {
 }
 
 impl Session {
+    /// Awaits a look at what there is. The first signal ends it: there is nothing to be finished.
+    async fn look<T>(
+        &self,
+        looking: impl Future<Output = landfall_provider::Result<T>>,
+    ) -> Result<T, Problem> {
+        tokio::select! {
+            biased;
+            looked = looking => Ok(looked?),
+            () = self.options.apply.stop.cancelled() => Err(Failure::interrupted().into()),
+        }
+    }
+
     /// Takes over what every command is told that changes a stack.
     fn changing(&mut self, args: &Changing) {
         self.options.wait = args.wait;

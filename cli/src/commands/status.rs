@@ -20,7 +20,8 @@ struct Line<'a> {
 pub(crate) async fn status(args: &OnStack) -> Result<(), Problem> {
     let (stack, said) = stack_of(args)?;
     let session = Session::open(&args.common, said).await?;
-    let status = landfall_pipeline::status(session.place.cloud(), &stack).await?;
+    let looking = landfall_pipeline::status(session.place.cloud(), &stack);
+    let status = session.look(looking).await?;
     session.progress.finish();
     if !status.exists() {
         return Err(Problem::Missing { stack });

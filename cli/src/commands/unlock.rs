@@ -24,7 +24,7 @@ pub(crate) async fn unlock(args: &Unlock) -> Result<(), Problem> {
     let (stack, said) = stack_of(&args.on)?;
     let session = Session::open(&args.on.common, said).await?;
     let cloud = session.place.cloud();
-    let holder = cloud.holder(&stack).await?;
+    let holder = session.look(cloud.holder(&stack)).await?;
     if let Some(holder) = &holder {
         if !args.yes {
             confirmed(&stack, holder, session.json).await?;

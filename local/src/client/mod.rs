@@ -77,7 +77,7 @@ impl Local {
     /// Waits until the cloud has ended, if it holds nothing; then nothing is left of it.
     ///
     /// # Errors
-    /// When it holds nothing and still goes on.
+    /// When it holds nothing and still goes on, or does not answer.
     pub async fn settle(&self) -> Result<()> {
         let deadline = Instant::now() + ENDS_WITHIN;
         let mut pause = Duration::from_millis(1);
@@ -88,8 +88,17 @@ impl Local {
                 let dir = self.0.dir.clone();
                 return blocking(move || process::clear(&dir)).await;
             }
-            if self.holds_something().await? {
-                return Ok(());
+            match tokio::time::timeout_at(deadline, self.holds_something()).await {
+                Ok(Ok(false)) => {}
+                Ok(Ok(true)) => return Ok(()),
+                Ok(Err(error)) => return Err(error),
+                Err(_) => {
+                    let silent = "the local cloud does not answer";
+                    return Err(Error::new(ErrorKind::Timeout, silent).hint(format_args!(
+                        "see whether its processes are stopped, and {}",
+                        self.log_file().display()
+                    )));
+                }
             }
             if Instant::now() > deadline {
                 return Err(Error::new(

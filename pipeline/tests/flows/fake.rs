@@ -55,6 +55,8 @@ pub(crate) struct Fake {
     locked: Arc<Mutex<Option<Holder>>>,
     pub(crate) findings: Mutex<Vec<Error>>,
     pub(crate) place: Mutex<String>,
+    /// The question that is never answered, if any.
+    pub(crate) silent: Mutex<Option<&'static str>>,
 }
 
 /// How the replacing of old instances goes.
@@ -97,6 +99,7 @@ impl Fake {
             locked: Arc::default(),
             findings: Mutex::default(),
             place: Mutex::new("a simulation".to_owned()),
+            silent: Mutex::default(),
         }
     }
 
@@ -105,6 +108,13 @@ impl Fake {
         *self.script.lock().unwrap() = Box::new(move |_, since| script(since));
         *self.first_look.lock().unwrap() = None;
         *self.looks.lock().unwrap() = 0;
+    }
+
+    /// Never returns where this question is not answered.
+    async fn answers(&self, question: &str) {
+        if *self.silent.lock().unwrap() == Some(question) {
+            std::future::pending().await
+        }
     }
 
     fn seen(&self) -> Vec<Seen> {
@@ -156,6 +166,7 @@ fn zone(index: usize) -> Zone {
 #[async_trait]
 impl<R: Resource> Provider<R> for Fake {
     async fn list(&self, stack: &StackName) -> Result<Vec<Live<R>>> {
+        self.answers("list").await;
         let mut listed: Vec<Live<R>> = self.sim.list(stack).await?;
         for live in &mut listed {
             live.state = self.of_its_version::<R>(live.state.clone());
@@ -184,6 +195,7 @@ impl<R: Resource> Provider<R> for Fake {
 #[async_trait]
 impl LbProvider for Fake {
     async fn target_health(&self, _: &TargetGroupId) -> Result<Vec<TargetHealth>> {
+        self.answers("target_health").await;
         *self.looks.lock().unwrap() += 1;
         let targets = self
             .seen()
@@ -218,6 +230,7 @@ impl LbProvider for Fake {
 #[async_trait]
 impl ComputeProvider for Fake {
     async fn group_instances(&self, _: &AutoscalingGroupId) -> Result<Vec<GroupInstance>> {
+        self.answers("group_instances").await;
         let instances = self
             .seen()
             .into_iter()
@@ -258,6 +271,7 @@ impl ComputeProvider for Fake {
 #[async_trait]
 impl StackLock for Fake {
     async fn lock(&self, _: &StackName, holder: &Holder) -> Result<Attempt> {
+        self.answers("lock").await;
         let mut locked = self.locked.lock().unwrap();
         if let Some(other) = &*locked {
             return Ok(Attempt::Busy(other.clone()));
@@ -292,6 +306,7 @@ impl Drop for Unlock {
 #[async_trait]
 impl Preflight for Fake {
     async fn preflight(&self, _: &Plan) -> Result<Vec<Error>> {
+        self.answers("preflight").await;
         Ok(std::mem::take(&mut self.findings.lock().unwrap()))
     }
 }
@@ -299,6 +314,7 @@ impl Preflight for Fake {
 #[async_trait]
 impl Placed for Fake {
     async fn place(&self) -> Result<String> {
+        self.answers("place").await;
         Ok(self.place.lock().unwrap().clone())
     }
 }

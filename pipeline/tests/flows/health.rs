@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use landfall_lb::HealthReason;
 use landfall_pipeline::{Failure, Remains, Stage, deploy};
-use landfall_provider::{Pace, kind};
-use landfall_testkit::sim::{Sim, Times};
+use landfall_provider::{ErrorKind, Pace, kind};
+use landfall_testkit::sim::{Fault, Sim, Times, When};
 use tokio::time::Instant;
 
 use crate::fake::{App, Fake, How, Seen, healthy, seen};
@@ -161,6 +161,36 @@ async fn a_group_that_is_not_done_by_the_deadline_is_no_longer_waited_for() {
             .unwrap()
             .contains("security group")
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_fails_does_not_take_the_deadline_of_another_along() {
+    let times = Times {
+        create: Duration::from_secs(5000).into(),
+        ..Times::default()
+    };
+    let sim = Sim::new().times(kind::AUTOSCALING_GROUP, times);
+    sim.fault(
+        When::verb("create").kind(kind::AUTOSCALING_GROUP).times(1),
+        Fault::Refuse(ErrorKind::Denied),
+    );
+    let cloud = Fake::on(sim, |_| vec![seen("i-1", 1, How::Healthy)]);
+    let mut app = App::new();
+    app.options.keep_failed = true;
+    let config = app.config("health = { deadline = 100 }\n[service.api]\nport = 9000\nroute = '/api/*'\nhealth = { deadline = 200 }");
+    let began = Instant::now();
+    let failure = deploy(&cloud, &config, &app.options).await.unwrap_err();
+    let took = began.elapsed().as_secs();
+    assert!((100..230).contains(&took), "{took}");
+    assert_eq!(failure.stage, Stage::Health);
+    // Which of the two was refused is chance; the other one is late by its own deadline.
+    let refused = failure.errors[0].to_string();
+    let (late, deadline) = match refused.contains("autoscaling-group/api") {
+        true => ("web", 100),
+        false => ("api", 200),
+    };
+    let told = format!("the service {late} did not become healthy within {deadline} s");
+    assert!(failure.message.starts_with(&told), "{}", failure.message);
 }
 
 #[tokio::test(start_paused = true)]

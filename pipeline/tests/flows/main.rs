@@ -10,3 +10,4 @@ mod health;
 mod lifecycle;
 mod lock;
 mod rollout;
+mod silence;

@@ -1,0 +1,55 @@
+//! Questions to a provider beside the engine's: each comes to an end, answered or not.
+
+use std::time::Duration;
+
+use landfall_provider::{Error, ErrorKind, Result};
+use tokio::time::timeout;
+
+use crate::cloud::Cloud;
+use crate::outcome::{Failure, Stage};
+use crate::run::Run;
+
+/// How long an answer that is on its way may still take once a run is stopped.
+pub(crate) const LAST_ANSWER: Duration = Duration::from_secs(3);
+
+/// For how long a provider may be silent before that is a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience(pub Duration);
+
+impl Default for Patience {
+    /// As long as a listing may take: two minutes.
+    fn default() -> Self {
+        Self(Duration::from_secs(120))
+    }
+}
+
+impl Patience {
+    /// Awaits one answer.
+    ///
+    /// # Errors
+    /// The provider's own, or [`Timeout`](ErrorKind::Timeout) when there is none in time.
+    pub(crate) async fn answer<T>(self, call: impl Future<Output = Result<T>>) -> Result<T> {
+        timeout(self.0, call).await.unwrap_or_else(|_| {
+            let silent = format_args!("the provider has not answered for {} s", self.0.as_secs());
+            Err(Error::new(ErrorKind::Timeout, silent))
+        })
+    }
+}
+
+impl<P: Cloud + ?Sized> Run<'_, P> {
+    /// Awaits an answer before anything is changed: not longer than the options allow, and not once the run is stopped.
+    pub(crate) async fn ask<T>(
+        &self,
+        stage: Stage,
+        doing: &str,
+        call: impl Future<Output = Result<T>>,
+    ) -> std::result::Result<T, Box<Failure>> {
+        tokio::select! {
+            biased;
+            answer = self.options.patience.answer(call) => {
+                answer.map_err(|error| Failure::of(stage, doing, error))
+            }
+            () = self.options.apply.stop.cancelled() => Err(Failure::interrupted()),
+        }
+    }
+}
