@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
-use landfall_provider::StackName;
+use landfall_provider::{ResourceName, StackName};
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -36,6 +36,8 @@ Examples:
   landfall deploy --plan review.plan    carry out this plan and no other
   landfall explain internet lb:80       tell whether clients get through, and what stops them
   landfall status                       show listener, rules, target groups and targets
+  landfall releases                     list what every service has run and runs
+  landfall rollback                     bring the service back to the release before
   landfall destroy                      end everything that the stack holds
   landfall destroy --stack digipay --yes
                                         the same without the file, and without a question
@@ -65,8 +67,8 @@ pub(crate) enum Command {
     /// Progress goes to standard error. The last line of standard output is the address, or with --json the
     /// result: url, dns_name, targets, image, duration_ms.
     ///
-    /// A first deploy that fails removes again what it made, unless --keep-failed; later ones leave what
-    /// runs as it is.
+    /// A first deploy that fails removes again what it made, unless --keep-failed. In a later one, a service whose
+    /// new release does not become healthy goes back to the one before, which serves all the while.
     ///
     /// Before an address, data or the service would be lost for good, it asks. Without a terminal it takes
     /// --yes.
@@ -82,6 +84,20 @@ pub(crate) enum Command {
     ///
     /// Exits with 0 whether or not the targets are healthy; with 1 if there is no such stack.
     Status(OnStack),
+    /// List the releases of every service: what it has run and runs
+    ///
+    /// Each change of what a service's instances run is a release, numbered from 1. What is listed is what the
+    /// provider remembers: there is no file. States are `current` (it serves), `rolling` (it is taking over), `failed`
+    /// (it was given up, and why), `superseded` and `waiting` (made, and not brought to any instance yet).
+    #[command(after_help = RELEASES_AFTER)]
+    Releases(Releases),
+    /// Bring a service back to an earlier release, and wait until it is healthy
+    ///
+    /// What the earlier release ran becomes a new release and takes over as any other: the one that serves goes on
+    /// serving until the instances of the new one are healthy, and comes back if they do not become so. The file still
+    /// says what it says: `plan` shows the difference, and the next deploy brings it forward again.
+    #[command(after_help = ROLLBACK_AFTER)]
+    Rollback(Rollback),
     /// Tell whether a connection comes about, what stops it, and which change would let it through
     ///
     /// FROM and TO are `internet`, an address or a block, `balancer` (or `lb`), `bastion`, `s3`, a service or one
@@ -205,6 +221,55 @@ pub(crate) struct Explain {
     pub(crate) svg: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) common: Common,
+}
+
+const RELEASES_AFTER: &str = "\
+Examples:
+  landfall releases                                  of every service
+  landfall releases web                              of one
+  landfall releases --json | tail -n 1 | jq '.services[0].releases[-1].digest'";
+
+/// `releases`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Releases {
+    /// The service; every one if not given
+    pub(crate) service: Option<ResourceName>,
+    #[command(flatten)]
+    pub(crate) on: OnStack,
+}
+
+const ROLLBACK_AFTER: &str = "\
+Examples:
+  landfall rollback             the only service, to the last release that served before
+  landfall rollback 3           the only service, to release 3
+  landfall rollback web 3       one of several
+
+Exit codes:
+  0    the service runs what that release ran, and is healthy
+  1    it failed, or the release cannot run any more; the message says what serves
+  2    refused: there is no such service or release, or nothing to go back to; nothing was changed
+  130  interrupted";
+
+/// `rollback`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Rollback {
+    /// The service; may be left out if there is only one
+    pub(crate) service: Option<String>,
+    /// The release to go back to; the last that served before the current one if not given
+    #[arg(value_name = "RELEASE")]
+    pub(crate) release: Option<u32>,
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Wait for another run on the stack, an hour at the most or as long as is said: --wait=10m
+    #[arg(
+        long,
+        value_name = "DURATION",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "1h",
+        value_parser = humantime::parse_duration
+    )]
+    pub(crate) wait: Option<Duration>,
 }
 
 const IAM_POLICY_AFTER: &str = "\

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 /// An autoscaling group.
 ///
-/// It follows the latest version of its template: by itself, or by [`ComputeProvider::roll`](crate::ComputeProvider::roll).
+/// It is made with the newest version of its template, and follows a change of it by
+/// [`ComputeProvider::roll`](crate::ComputeProvider::roll).
 /// An instance is replaced when it has stopped, or when a target group of the group finds it unhealthy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AutoscalingGroup {

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::workload::Workload;
 
-/// A launch template. A change makes a new version of it, which new instances follow.
+/// A launch template. A change makes a new version of it, to which groups are brought by
+/// [`ComputeProvider::roll`](crate::ComputeProvider::roll).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaunchTemplate {
     /// The instance type, such as `t3.micro`.

@@ -8,7 +8,10 @@ use landfall_provider::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{AutoscalingGroup, Instance, InstanceProfile, KeyPair, LaunchTemplate, ScalingPolicy};
+use crate::{
+    AutoscalingGroup, Instance, InstanceProfile, KeyPair, LaunchTemplate, Release, ReleaseNote,
+    ScalingPolicy,
+};
 
 /// A provider of every kind in this crate, which also knows the instances that a group has made.
 #[async_trait]
@@ -25,7 +28,11 @@ pub trait ComputeProvider:
 
     /// Has the group's instances replaced by ones of this version of its template, a healthy one before an old
     /// one ends. Returns once that has begun, or was under way already; [`rolling`](Self::rolling) tells how far it
-    /// is. A provider whose groups follow their template by themselves has nothing to do.
+    /// is. What was under way to another version is given up for it. The provider carries it through by itself,
+    /// whatever becomes of the caller, and [takes it back](Self::roll_back) by itself when the new instances do not
+    /// become healthy.
+    ///
+    /// A group is made with the newest version of its template; from then on it runs what it was rolled to.
     ///
     /// # Errors
     /// `InUse` while something else has to end first: calling it again later begins it.
@@ -36,8 +43,27 @@ pub trait ComputeProvider:
         version: u32,
     ) -> Result<()>;
 
-    /// How far the last [`roll`](Self::roll) of the group is: usable once it is done, failed when it was given up.
+    /// Takes the [`roll`](Self::roll) that is under way back: the group runs the version before again, the instances
+    /// of the new one are drained and ended. Returns once that has begun, or when it is so already;
+    /// [`rolling`](Self::rolling) tells how far it is. A provider that remembers why keeps what `why` says.
+    ///
+    /// # Errors
+    /// `NotFound` if nothing is under way that could be taken back.
+    async fn roll_back(&self, group: &AutoscalingGroupId, why: &str) -> Result<()>;
+
+    /// How far the last [`roll`](Self::roll) of the group is: usable once it is done; ending while it is being taken
+    /// back; failed when it was, or was given up otherwise; absent if there never was one.
     async fn rolling(&self, group: &AutoscalingGroupId) -> Result<Probe<()>>;
+
+    /// What is noted of each version of a launch template that this session makes from now on.
+    fn note_releases(&self, note: ReleaseNote);
+
+    /// Every version of a group's template that there is still, by version.
+    async fn releases(
+        &self,
+        template: &LaunchTemplateId,
+        group: &AutoscalingGroupId,
+    ) -> Result<Vec<Release>>;
 
     /// The last lines that an instance's container wrote, at most `lines`; also of one that has ended,
     /// as long as the provider remembers it.

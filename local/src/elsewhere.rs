@@ -3,7 +3,7 @@
 //! It is compiled for tests on Linux too, so that it does not rot unseen.
 
 use async_trait::async_trait;
-use landfall_compute::{ComputeProvider, GroupInstance};
+use landfall_compute::{ComputeProvider, GroupInstance, Release, ReleaseNote};
 use landfall_lb::{LbProvider, TargetHealth};
 use landfall_provider::{
     Attempt, AutoscalingGroupId, Error, ErrorKind, Holder, InstanceId, Key, LaunchTemplateId, Live,
@@ -67,7 +67,16 @@ impl ComputeProvider for Local {
     async fn roll(&self, _: &AutoscalingGroupId, _: &LaunchTemplateId, _: u32) -> Result<()> {
         match *self {}
     }
+    async fn roll_back(&self, _: &AutoscalingGroupId, _: &str) -> Result<()> {
+        match *self {}
+    }
     async fn rolling(&self, _: &AutoscalingGroupId) -> Result<Probe<()>> {
+        match *self {}
+    }
+    fn note_releases(&self, _: ReleaseNote) {
+        match *self {}
+    }
+    async fn releases(&self, _: &LaunchTemplateId, _: &AutoscalingGroupId) -> Result<Vec<Release>> {
         match *self {}
     }
     async fn last_output(&self, _: &InstanceId, _: usize) -> Result<Vec<String>> {

@@ -6,15 +6,17 @@
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
+use landfall_compute::ReleaseNote;
 use landfall_provider::{
-    AutoscalingGroupId, Error, Holder, InstanceId, Kind, ResourceName, StackName, TargetGroupId,
+    AutoscalingGroupId, Error, Holder, InstanceId, Kind, LaunchTemplateId, ResourceName, StackName,
+    TargetGroupId,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Raised whenever a message changes its meaning: a program and a cloud process of different builds
 /// must not misunderstand each other.
-pub(crate) const PROTOCOL: u32 = 3;
+pub(crate) const PROTOCOL: u32 = 4;
 
 /// A call with the version of the protocol that it is written in.
 #[derive(Debug, Serialize, Deserialize)]
@@ -56,6 +58,24 @@ pub(crate) enum Call {
     TargetHealth { group: TargetGroupId },
     /// `Vec<GroupInstance>`.
     GroupInstances { group: AutoscalingGroupId },
+    /// Brings a group's instances to a version of its template.
+    Roll {
+        group: AutoscalingGroupId,
+        template: LaunchTemplateId,
+        version: u32,
+    },
+    /// Takes that back.
+    RollBack {
+        group: AutoscalingGroupId,
+        why: String,
+    },
+    /// How far it is: `Probe<()>`.
+    Rolling { group: AutoscalingGroupId },
+    /// Every version of a group's template: `Vec<Release>`.
+    Releases {
+        template: LaunchTemplateId,
+        group: AutoscalingGroupId,
+    },
     /// `Vec<String>`.
     LastOutput { instance: InstanceId, lines: usize },
     /// Whether there is any resource: `bool`.
@@ -76,6 +96,8 @@ pub(crate) struct Extras {
     pub(crate) published_port: Option<u16>,
     /// Where the client keeps its images.
     pub(crate) image_store: PathBuf,
+    /// What is to be noted of a new version of a launch template.
+    pub(crate) note: ReleaseNote,
 }
 
 /// Where in the cloud's network somebody stands.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use landfall_compute::{AutoscalingGroupOutput, GroupInstance, LaunchTemplateOutput};
+use landfall_compute::{AutoscalingGroupOutput, GroupInstance, LaunchTemplateOutput, ReleaseNote};
 use landfall_lb::{Listener, ListenerOutput, LoadBalancer, LoadBalancerOutput, TargetHealth};
 use landfall_provider::{
     Action, Applied, ApplyOptions, AutoscalingGroupId, Error, ErrorKind, Event, Events, Key, Kind,
@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::cloud::Cloud;
+use crate::commit;
 use crate::config::Config;
 use crate::health::{self, Before, Rollout, Watched};
 use crate::outcome::{Changes, Deployed, Failure, Remains, Stage, millis};
@@ -32,7 +33,8 @@ use crate::run::{Cleared, Options, Run, count};
 ///
 /// # Errors
 /// A [`Failure`] that says what the stack holds now. What the first deploy of a stack has made when it fails is
-/// ended again, unless the options say to keep it or the run was stopped.
+/// ended again, unless the options say to keep it or the run was stopped. A service whose new version does not become
+/// healthy goes back to the version before.
 pub async fn deploy<P: Cloud + ?Sized>(
     cloud: &P,
     config: &Config,
@@ -52,7 +54,8 @@ async fn while_locked<P: Cloud + ?Sized>(
     config: &Config,
 ) -> Result<Deployed, Box<Failure>> {
     let started = Instant::now();
-    let planned = run.prepare(config).await?;
+    let (planned, commit) = futures::join!(run.prepare(config), commit::of(&config.directory));
+    let planned = planned?;
     if run.is_stopped() {
         return Err(Failure::interrupted());
     }
@@ -64,6 +67,11 @@ async fn while_locked<P: Cloud + ?Sized>(
     if !planned.review.losses.is_empty() {
         run.consent("deploy", &planned.review).await?;
     }
+    run.cloud.note_releases(ReleaseNote {
+        who: run.options.who.clone(),
+        commit,
+        back_to: None,
+    });
     let deploy = Deploy {
         run,
         config,
@@ -242,6 +250,9 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
 
     /// Undoes a first deploy, or says what is there.
     async fn give_up(&self, mut failure: Box<Failure>) -> Box<Failure> {
+        if matches!(failure.remains, Remains::WentBack { .. }) {
+            return failure;
+        }
         let was_first = self.run.bound(&self.snapshot).is_empty();
         if was_first && !self.run.options.keep_failed && !self.run.is_stopped() {
             match self.undo().await {

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
-use futures::future::try_join_all;
+use futures::future::{join_all, try_join_all};
 use landfall_compute::{GroupInstance, InstanceState};
-use landfall_lb::{HealthReason, TargetHealth, TargetState};
+use landfall_lb::{TargetHealth, TargetState};
 use landfall_provider::{
     ApplyOptions, AutoscalingGroupId, Event, InstanceId, Key, LaunchTemplateId, Port, Probe,
     ResourceName, Result, TargetGroupId, Verb, kind,
@@ -16,13 +16,16 @@ use tokio::time::Instant;
 use crate::answer::{LAST_ANSWER, Patience};
 use crate::cloud::Cloud;
 use crate::config::Service;
-use crate::outcome::{Failure, Sick, Stage, millis};
+use crate::outcome::{Failure, Stage, millis};
+
+mod back;
+mod diagnosis;
+
+pub(crate) use diagnosis::diagnose_late;
+use diagnosis::{diagnose, sick};
 
 /// So many instances of one version that ended by themselves, and none that is healthy: it will not get better.
 const HOPELESS: usize = 3;
-
-/// How many of its last lines an instance is quoted with.
-const QUOTED: usize = 20;
 
 /// The pause before the second look at least: less would only keep the machine busy that the service starts on.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
@@ -52,6 +55,8 @@ enum Rolling<'a> {
     ToBegin(&'a Rollout),
     UnderWay,
     Done,
+    /// The provider has taken it back already, or is about to.
+    GivenUp,
 }
 
 /// The instances of a group at an earlier moment.
@@ -133,34 +138,45 @@ fn failed(instance: &GroupInstance) -> bool {
     matches!(instance.state, InstanceState::Failed(_))
 }
 
-fn verdict(watched: &Watched<'_>, before: &Before, look: &Look) -> Verdict {
+fn is_alive(instance: &GroupInstance) -> bool {
+    matches!(
+        instance.state,
+        InstanceState::Pending | InstanceState::Running
+    )
+}
+
+/// The version that counts.
+fn current(before: &Before, look: &Look) -> u32 {
     let newest = look
         .instances
         .iter()
         .map(|instance| instance.template_version)
         .max();
-    let current = newest.unwrap_or_default().max(before.version);
-    let version: BTreeMap<&str, u32> = look
+    newest.unwrap_or_default().max(before.version)
+}
+
+/// How many targets of a version are healthy.
+fn healthy(look: &Look, version: u32) -> usize {
+    let versions: BTreeMap<&str, u32> = look
         .instances
         .iter()
         .map(|instance| (instance.id.as_ref(), instance.template_version))
         .collect();
-    let healthy = look
-        .targets
+    look.targets
         .iter()
         .filter(|target| target.state == TargetState::Healthy)
-        .filter(|target| version.get(target.id.as_str()) == Some(&current))
-        .count();
+        .filter(|target| versions.get(target.id.as_str()) == Some(&version))
+        .count()
+}
+
+fn verdict(watched: &Watched<'_>, before: &Before, look: &Look) -> Verdict {
+    let current = current(before, look);
+    let healthy = healthy(look, current);
     let old = look
         .instances
         .iter()
         .filter(|instance| instance.template_version < current)
-        .filter(|instance| {
-            matches!(
-                instance.state,
-                InstanceState::Pending | InstanceState::Running
-            )
-        })
+        .filter(|instance| is_alive(instance))
         .count();
     let desired = desired(watched.service, look, current);
     if healthy >= desired && old == 0 {
@@ -191,13 +207,10 @@ fn desired(service: &Service, look: &Look, current: u32) -> usize {
     if scale.cpu.is_none() && scale.requests.is_none() {
         return scale.desired as usize;
     }
-    let alive = look.instances.iter().filter(|instance| {
-        let is_alive = matches!(
-            instance.state,
-            InstanceState::Pending | InstanceState::Running
-        );
-        is_alive && instance.template_version == current
-    });
+    let alive = look
+        .instances
+        .iter()
+        .filter(|instance| is_alive(instance) && instance.template_version == current);
     alive.count().max(scale.min as usize)
 }
 
@@ -219,88 +232,124 @@ fn reasons(look: &Look, ended: usize) -> BTreeMap<String, usize> {
 }
 
 /// Waits until all services are healthy, each until its deadline, and gives their targets.
+///
+/// Without rollouts, the first that fails ends the wait: the whole deploy is about to be undone. A rollout is seen
+/// through whatever becomes of the others.
 pub(crate) async fn wait<P: Cloud + ?Sized>(
     cloud: &P,
     watched: &[Watched<'_>],
     options: &ApplyOptions,
 ) -> std::result::Result<Vec<TargetHealth>, Box<Failure>> {
-    let waiting = watched.iter().map(|watched| one(cloud, watched, options));
     // Whoever waits hears of the stop; a provider that does not answer does not.
     let unheard = async {
         options.stop.cancelled().await;
         tokio::time::sleep(LAST_ANSWER).await;
     };
-    let all = tokio::select! {
+    let outcomes = tokio::select! {
         biased;
-        all = try_join_all(waiting) => all?,
+        outcomes = all(cloud, watched, options) => outcomes,
         () = unheard => {
             let message = "interrupted while the provider did not answer whether the service is healthy";
             return Err(Failure::new(Stage::Interrupted, message));
         }
     };
-    let mut targets: Vec<_> = all.into_iter().flatten().collect();
+    let mut targets = Vec::new();
+    let mut failures: Option<Box<Failure>> = None;
+    for outcome in outcomes {
+        match (outcome, &mut failures) {
+            (Ok(more), _) => targets.extend(more),
+            (Err(failure), Some(failures)) => failures.join(*failure),
+            (Err(failure), none) => *none = Some(failure),
+        }
+    }
+    if let Some(failure) = failures {
+        return Err(failure);
+    }
     targets.sort_by(|a, b| (&a.zone, &a.id).cmp(&(&b.zone, &b.id)));
     Ok(targets)
+}
+
+type Outcome = std::result::Result<Vec<TargetHealth>, Box<Failure>>;
+
+/// What became of each, or of the first that failed.
+async fn all<P: Cloud + ?Sized>(
+    cloud: &P,
+    watched: &[Watched<'_>],
+    options: &ApplyOptions,
+) -> Vec<Outcome> {
+    let waiting = watched.iter().map(|watched| one(cloud, watched, options));
+    if watched.iter().any(|watched| watched.rollout.is_some()) {
+        return join_all(waiting).await;
+    }
+    match try_join_all(waiting).await {
+        Ok(targets) => targets.into_iter().map(Ok).collect(),
+        Err(failure) => vec![Err(failure)],
+    }
 }
 
 async fn one<P: Cloud + ?Sized>(
     cloud: &P,
     watched: &Watched<'_>,
     options: &ApplyOptions,
-) -> std::result::Result<Vec<TargetHealth>, Box<Failure>> {
+) -> Outcome {
     let key = Key::new(kind::TARGET_GROUP, watched.name.clone());
     let start = Instant::now();
-    let deadline = start + time_for(watched);
+    let patience = |seconds: u32| Duration::from_secs(seconds.into());
+    let mut deadline = start + patience(watched.service.health.deadline);
     let mut pause = options.pace.first.max(SHORTEST_PAUSE);
-    let mut told: Option<String> = None;
+    let mut told = Told::new(key.clone(), watched, options);
     let mut last = Look::default();
     let mut before = watched.before.clone();
     let mut rolling = watched
         .rollout
         .as_ref()
         .map_or(Rolling::Done, Rolling::ToBegin);
+    // Old instances may go on answering what they have begun when the new ones have taken over.
+    let mut draining = watched
+        .rollout
+        .as_ref()
+        .map(|_| patience(watched.service.deregistration_delay));
     let failure = loop {
-        let looked = match rolled(cloud, watched, &mut rolling).await {
-            Ok(Rolled::Done) => Look::at(cloud, watched).await.map(Ok),
-            Ok(Rolled::NotYet(why)) => Ok(Err(why)),
-            Ok(Rolled::GivenUp(why)) => {
-                last = Look::at(cloud, watched).await.unwrap_or_default();
-                let message = format!(
-                    "the new version of the service {} was given up: {why}",
-                    watched.name
-                );
-                break diagnose(cloud, watched, &last, message).await;
-            }
+        let to_begin = matches!(rolling, Rolling::ToBegin(_));
+        let rolled = rolled(cloud, watched, &mut rolling).await;
+        if to_begin && !matches!(rolling, Rolling::ToBegin(_)) {
+            // What had to end before has taken none of its time.
+            deadline = Instant::now() + patience(watched.service.health.deadline);
+        }
+        let looked = match rolled {
+            Ok(rolled) => Look::at(cloud, watched).await.map(|look| (rolled, look)),
             Err(error) => Err(error),
         };
         let why = match looked {
-            Ok(Err(why)) => why,
-            Ok(Ok(look)) => {
+            Ok((rolled, look)) => {
                 let before = before.get_or_insert_with(|| Before::of(&look.instances, false));
                 let verdict = verdict(watched, before, &look);
-                last = look;
-                match verdict {
-                    Verdict::Healthy => {
-                        if told.is_some() {
-                            let took_ms = millis(start.elapsed());
-                            let id = watched.target_group.to_string();
-                            options.events.emit(Event::Done {
-                                key,
-                                verb: Verb::Await,
-                                id,
-                                took_ms,
-                            });
-                        }
+                // What the provider has ended meanwhile is told as it was.
+                if !matches!(rolled, Rolled::GivenUp(_)) || !sick(watched, &look).is_empty() {
+                    last = look;
+                }
+                match (rolled, verdict) {
+                    (Rolled::GivenUp(why), _) => {
+                        rolling = Rolling::GivenUp;
+                        let message = format!(
+                            "the new version of the service {} was given up: {why}",
+                            watched.name
+                        );
+                        break diagnose(cloud, watched, &last, message).await;
+                    }
+                    (Rolled::Done, Verdict::Healthy) => {
+                        told.done(start);
                         return Ok(last.targets);
                     }
-                    Verdict::Hopeless(ended) => {
+                    (_, Verdict::Hopeless(ended)) => {
                         let message = format!(
                             "the service {} does not stay up: {ended} instances ended by themselves, and none became healthy",
                             watched.name
                         );
                         break diagnose(cloud, watched, &last, message).await;
                     }
-                    Verdict::NotYet(why) => why,
+                    (Rolled::NotYet(why), Verdict::Healthy | Verdict::NotYet(_))
+                    | (Rolled::Done, Verdict::NotYet(why)) => why,
                 }
             }
             Err(error) if error.kind().is_transient() => error.to_string(),
@@ -310,52 +359,103 @@ async fn one<P: Cloud + ?Sized>(
             }
         };
         if Instant::now() >= deadline {
-            break diagnose(cloud, watched, &last, late(watched, &why)).await;
+            match draining.take() {
+                Some(longer) if has_taken_over(watched, before.as_ref(), &last) => {
+                    deadline += longer;
+                }
+                _ => break diagnose(cloud, watched, &last, late(watched, &why)).await,
+            }
         }
-        if told.is_none() {
-            options.events.emit(Event::Started {
-                key: key.clone(),
-                verb: Verb::Await,
-            });
-        }
-        if told.as_ref() != Some(&why) {
-            let id = watched.target_group.to_string();
-            options.events.emit(Event::Waiting {
-                key: key.clone(),
-                id,
-                why: why.clone(),
-            });
-            told = Some(why);
-        }
+        told.waiting(why);
         tokio::select! {
             () = tokio::time::sleep_until(deadline.min(Instant::now() + pause)) => {}
             () = options.stop.cancelled() => {
-                return Err(Failure::new(
+                let mut failure = Failure::new(
                     Stage::Interrupted,
                     format_args!("interrupted while {} was becoming healthy", watched.name),
-                ));
+                );
+                if matches!(rolling, Rolling::UnderWay) {
+                    failure = failure.hint(GOES_ON);
+                }
+                return Err(failure);
             }
         }
         pause = (pause * 3 / 2).min(options.pace.longest.max(SHORTEST_PAUSE));
     };
-    let error = failure.message.clone();
-    options.events.emit(Event::Failed {
-        key,
-        verb: Verb::Await,
-        error,
-    });
-    Err(failure)
+    told.failed(&failure.message);
+    match (&watched.rollout, rolling) {
+        (Some(rollout), Rolling::UnderWay | Rolling::GivenUp) => {
+            Err(back::go_back(cloud, watched, rollout, options, failure).await)
+        }
+        _ => Err(failure),
+    }
 }
 
-/// For how long a service is waited for: what the file says, and while old instances are replaced, as long as they may
-/// go on answering what they have begun.
-fn time_for(watched: &Watched<'_>) -> Duration {
-    let service = watched.service;
-    let draining = watched
-        .rollout
-        .as_ref()
-        .map_or(0, |_| service.deregistration_delay);
-    Duration::from_secs(u64::from(service.health.deadline) + u64::from(draining))
+/// What becomes of a rollout that nobody waits for.
+const GOES_ON: &str = "the new version goes on taking over by itself, and goes back by itself if it does not become healthy; \
+                       `deploy` waits for it again";
+
+/// Whether the new version serves, and only old instances have not ended yet.
+fn has_taken_over(watched: &Watched<'_>, before: Option<&Before>, look: &Look) -> bool {
+    let before = before.cloned().unwrap_or_default();
+    let current = current(&before, look);
+    healthy(look, current) >= desired(watched.service, look, current)
+}
+
+/// What is told of a service while it is waited for: each state once.
+struct Told<'a> {
+    key: Key,
+    id: String,
+    options: &'a ApplyOptions,
+    last: Option<String>,
+}
+
+impl<'a> Told<'a> {
+    fn new(key: Key, watched: &Watched<'_>, options: &'a ApplyOptions) -> Self {
+        Self {
+            key,
+            id: watched.target_group.to_string(),
+            options,
+            last: None,
+        }
+    }
+
+    fn waiting(&mut self, why: String) {
+        if self.last.is_none() {
+            self.options.events.emit(Event::Started {
+                key: self.key.clone(),
+                verb: Verb::Await,
+            });
+        }
+        if self.last.as_ref() != Some(&why) {
+            self.options.events.emit(Event::Waiting {
+                key: self.key.clone(),
+                id: self.id.clone(),
+                why: why.clone(),
+            });
+            self.last = Some(why);
+        }
+    }
+
+    /// What was never waited for is not told at all.
+    fn done(&self, start: Instant) {
+        if self.last.is_some() {
+            self.options.events.emit(Event::Done {
+                key: self.key.clone(),
+                verb: Verb::Await,
+                id: self.id.clone(),
+                took_ms: millis(start.elapsed()),
+            });
+        }
+    }
+
+    fn failed(&self, error: &str) {
+        self.options.events.emit(Event::Failed {
+            key: self.key.clone(),
+            verb: Verb::Await,
+            error: error.to_owned(),
+        });
+    }
 }
 
 /// What one look at a rollout shows.
@@ -375,19 +475,21 @@ async fn rolled<P: Cloud + ?Sized>(
 ) -> Result<Rolled> {
     if let Rolling::ToBegin(rollout) = rolling {
         let Rollout { template, version } = rollout;
-        cloud.roll(&watched.group, template, *version).await?;
+        let rolled = cloud.roll(&watched.group, template, *version);
+        Patience::default().answer(rolled).await?;
         *rolling = Rolling::UnderWay;
     }
     if let Rolling::Done = rolling {
         return Ok(Rolled::Done);
     }
-    Ok(match cloud.rolling(&watched.group).await? {
+    let looked = Patience::default().answer(cloud.rolling(&watched.group));
+    Ok(match looked.await? {
         Probe::Usable(()) => {
             *rolling = Rolling::Done;
             Rolled::Done
         }
-        Probe::Failed(why) => Rolled::GivenUp(why),
-        Probe::Pending(why) | Probe::Ending(why) => Rolled::NotYet(why),
+        Probe::Failed(why) | Probe::Ending(why) => Rolled::GivenUp(why),
+        Probe::Pending(why) => Rolled::NotYet(why),
         Probe::Absent => Rolled::NotYet("its instances are about to be replaced".to_owned()),
     })
 }
@@ -396,130 +498,6 @@ async fn rolled<P: Cloud + ?Sized>(
 fn late(watched: &Watched<'_>, why: &str) -> String {
     format!(
         "the service {} did not become healthy within {} s: {why}",
-        watched.name,
-        time_for(watched).as_secs()
+        watched.name, watched.service.health.deadline
     )
-}
-
-/// A look at a service whose time is up, and what it shows.
-pub(crate) async fn diagnose_late<P: Cloud + ?Sized>(
-    cloud: &P,
-    watched: &Watched<'_>,
-) -> Box<Failure> {
-    match Look::at(cloud, watched).await {
-        Ok(look) => {
-            let before = watched.before.clone().unwrap_or_default();
-            let why = match verdict(watched, &before, &look) {
-                Verdict::NotYet(why) => why,
-                Verdict::Healthy | Verdict::Hopeless(_) => {
-                    "its autoscaling group is not done".to_owned()
-                }
-            };
-            diagnose(cloud, watched, &look, late(watched, &why)).await
-        }
-        Err(error) => {
-            let message = late(watched, "how it is cannot be found out");
-            Failure::of(Stage::Health, &message, error)
-        }
-    }
-}
-
-/// Tells who is not healthy, what is likely behind it, and what they wrote last.
-pub(crate) async fn diagnose<P: Cloud + ?Sized>(
-    cloud: &P,
-    watched: &Watched<'_>,
-    look: &Look,
-    message: String,
-) -> Box<Failure> {
-    let mut failure = Failure::new(Stage::Health, message);
-    failure.targets = sick(watched, look);
-    for sick in &failure.targets {
-        let id = InstanceId::from(sick.id.clone());
-        // Why the service is not healthy is told already; without its output that is less, and still true.
-        let output = Patience::default().answer(cloud.last_output(&id, QUOTED));
-        let output = output.await.unwrap_or_default();
-        if !output.is_empty() {
-            failure.output = output;
-            break;
-        }
-    }
-    if failure.targets.is_empty() && look.instances.is_empty() {
-        failure.hint = Some(
-            "no instance was launched in time; see what the provider says of the autoscaling group"
-                .to_owned(),
-        );
-    }
-    failure
-}
-
-/// The instances that are not healthy: those that ended by themselves first, since they tell the most.
-fn sick(watched: &Watched<'_>, look: &Look) -> Vec<Sick> {
-    let service = watched.name.to_string();
-    let known = watched
-        .before
-        .as_ref()
-        .map(|before| before.failed.clone())
-        .unwrap_or_default();
-    let ended = look
-        .instances
-        .iter()
-        .filter_map(|instance| match &instance.state {
-            InstanceState::Failed(how) if !known.contains(&instance.id) => Some(Sick {
-                service: service.clone(),
-                id: instance.id.to_string(),
-                zone: Some(instance.zone.clone()),
-                state: "failed".to_owned(),
-                reason: None,
-                seen: Some(how.clone()),
-                likely: Some("the service ended by itself; its last output says why".to_owned()),
-            }),
-            _ => None,
-        });
-    let unhealthy = look
-        .targets
-        .iter()
-        .filter(|target| target.state != TargetState::Healthy);
-    let unhealthy = unhealthy.map(|target| Sick {
-        service: service.clone(),
-        id: target.id.clone(),
-        zone: target.zone.clone(),
-        state: target.state.to_string(),
-        reason: target.reason,
-        seen: target.description.clone(),
-        likely: target
-            .reason
-            .and_then(|reason| likely(reason, watched.service)),
-    });
-    let mut told = BTreeSet::new();
-    ended
-        .chain(unhealthy)
-        .filter(|sick| told.insert(sick.id.clone()))
-        .collect()
-}
-
-/// What is most often behind a reason, in the words of the file.
-fn likely(reason: HealthReason, service: &Service) -> Option<String> {
-    let (port, health) = (service.port, &service.health);
-    Some(match reason {
-        HealthReason::Timeout => format!(
-            "nothing answers on port {port} within {} s: the service is too slow or hangs, or a security group is in the way",
-            health.timeout
-        ),
-        HealthReason::FailedHealthChecks => format!(
-            "nothing speaks HTTP on port {port}: the service listens on another port (it is told the right one in PORT), \
-             or only on 127.0.0.1 instead of 0.0.0.0"
-        ),
-        HealthReason::ResponseCodeMismatch => format!(
-            "GET {} does not answer with {}: see `path` and `matcher` in the service's `health`",
-            health.path, health.matcher
-        ),
-        HealthReason::RegistrationInProgress | HealthReason::InitialHealthChecking => {
-            "it was still being started or checked: a longer `deadline` may be all it needs"
-                .to_owned()
-        }
-        HealthReason::InvalidState => "the instance does not run".to_owned(),
-        HealthReason::NotInUse => "no listener leads to its target group".to_owned(),
-        HealthReason::InternalError => "the balancer has an error of its own: try again".to_owned(),
-        HealthReason::NotRegistered | HealthReason::DeregistrationInProgress => return None,
-    })
 }

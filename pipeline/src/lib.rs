@@ -1,4 +1,4 @@
-//! From `landfall.toml` to one stack, and what is done with it: deploy, plan, status, destroy.
+//! From `landfall.toml` to one stack, and what is done with it: deploy, plan, status, rollback, destroy.
 //!
 //! A [`Config`] is read from a file or put together in Rust, and says the same either way; [`stack()`] makes the
 //! stack out of it. [`deploy()`] and its kin work on any [`Cloud`]: AWS, this machine, a simulation. They tell
@@ -7,6 +7,7 @@
 mod answer;
 mod before;
 mod cloud;
+mod commit;
 mod config;
 mod consent;
 mod deploy;
@@ -19,7 +20,9 @@ mod plan;
 mod protect;
 mod reach;
 mod region;
+mod releases;
 mod review;
+mod rollback;
 mod routes;
 mod run;
 mod saved;
@@ -36,14 +39,16 @@ pub use config::{
 pub use consent::{Consent, Question};
 pub use deploy::deploy;
 pub use destroy::destroy;
-pub use outcome::{Changes, Deployed, Destroyed, Failure, Remains, Sick, Stage};
+pub use outcome::{Changes, Deployed, Destroyed, Failure, Remains, Sick, Stage, WentBack};
 pub use plan::{Planned, plan};
 pub use reach::{
     Answer, Broken, Change, Connections, Explanation, Overview, Proof, Query, QueryError,
     SpotError, explain, live_topology, overview, planned_topology, prove,
 };
 pub use region::{InvalidRegion, Region, zones};
+pub use releases::{ServiceReleases, releases};
 pub use review::{Because, Does, Leaf, Review, Reviewed};
+pub use rollback::{RollbackTo, RolledBack, rollback};
 pub use run::Options;
 pub use saved::{SavedPlan, SavedPlanError};
 pub use stack::{Sources, StackError, instance_profiles, stack};

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use landfall_lb::{HealthReason, TargetHealth};
-use landfall_provider::{Applied, Error, Key, Lost, StackName, Zone};
+use landfall_provider::{Applied, Error, Key, Lost, ResourceName, StackName, Zone};
 use serde::Serialize;
 
 use crate::reach::Broken;
@@ -169,6 +169,30 @@ impl Failure {
         self
     }
 
+    /// Takes another one in that the same run came to.
+    pub(crate) fn join(&mut self, other: Self) {
+        self.message = format!("{}; {}", self.message, other.message);
+        self.errors.extend(other.errors);
+        self.targets.extend(other.targets);
+        self.on_its_way.extend(other.on_its_way);
+        self.not_started.extend(other.not_started);
+        if self.output.is_empty() {
+            self.output = other.output;
+        }
+        self.hint = self.hint.take().or(other.hint);
+        self.remains = match (
+            std::mem::replace(&mut self.remains, Remains::Unchanged),
+            other.remains,
+        ) {
+            (Remains::WentBack { mut services }, Remains::WentBack { services: more }) => {
+                services.extend(more);
+                Remains::WentBack { services }
+            }
+            // Where one of them is not back, all that there is has to be looked at.
+            _ => Remains::Unchanged,
+        };
+    }
+
     pub(crate) fn hint(mut self: Box<Self>, hint: impl fmt::Display) -> Box<Self> {
         self.hint = Some(hint.to_string());
         self
@@ -227,6 +251,11 @@ pub enum Remains {
         /// What was ended.
         deleted: Vec<Key>,
     },
+    /// Services that answer as they did before; what else the run has changed stays changed.
+    WentBack {
+        /// Which, and to which release.
+        services: Vec<WentBack>,
+    },
     /// These resources.
     Resources {
         /// By key, images left out.
@@ -239,6 +268,17 @@ pub enum Remains {
         /// Why they could not be listed.
         why: String,
     },
+}
+
+/// A service whose new release did not become healthy, and which is back at the one before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WentBack {
+    /// The service.
+    pub service: ResourceName,
+    /// The release that was given up.
+    pub from: u32,
+    /// The one that serves.
+    pub to: u32,
 }
 
 /// An instance that does not take requests, and why.

@@ -45,6 +45,12 @@ enum Task {
     /// Show listeners, rules, target groups and targets
     #[command(disable_help_flag = true)]
     Status(Landfall),
+    /// List the releases of every service
+    #[command(disable_help_flag = true)]
+    Releases(Landfall),
+    /// Bring a service back to an earlier release
+    #[command(disable_help_flag = true)]
+    Rollback(Landfall),
     /// Tell whether a connection comes about, and what stops it
     #[command(disable_help_flag = true)]
     Explain(Landfall),
@@ -85,6 +91,8 @@ fn main() -> ExitCode {
         Task::Deploy(landfall) => return landfall.run("deploy", true),
         Task::Plan(landfall) => return landfall.run("plan", true),
         Task::Status(landfall) => return landfall.run("status", true),
+        Task::Releases(landfall) => return landfall.run("releases", true),
+        Task::Rollback(landfall) => return landfall.run("rollback", true),
         Task::Explain(landfall) => return landfall.run("explain", true),
         Task::Destroy(landfall) => return landfall.run("destroy", true),
         Task::Unlock(landfall) => return landfall.run("unlock", true),

@@ -6,6 +6,8 @@ mod destroy;
 mod explain;
 mod iam_policy;
 pub(crate) mod plan;
+pub(crate) mod releases;
+mod rollback;
 mod status;
 mod unlock;
 
@@ -22,6 +24,8 @@ pub(crate) use deploy::deploy;
 pub(crate) use destroy::destroy;
 pub(crate) use explain::explain;
 pub(crate) use plan::plan;
+pub(crate) use releases::releases;
+pub(crate) use rollback::rollback;
 pub(crate) use status::status;
 pub(crate) use unlock::unlock;
 
@@ -129,6 +133,8 @@ pub(crate) fn run(cli: Cli) -> u8 {
         Command::Deploy(args) => ("deploy", Some(&args.common)),
         Command::Plan(args) => ("plan", Some(&args.common)),
         Command::Status(args) => ("status", Some(&args.common)),
+        Command::Releases(args) => ("releases", Some(&args.on.common)),
+        Command::Rollback(args) => ("rollback", Some(&args.common)),
         Command::Explain(args) => ("explain", Some(&args.common)),
         Command::Destroy(args) => ("destroy", Some(&args.on.common)),
         Command::Unlock(args) => ("unlock", Some(&args.on.common)),
@@ -183,6 +189,8 @@ fn carry_out(command: Command) -> Result<u8, Problem> {
             Command::Deploy(args) => deploy(args).await?,
             Command::Plan(args) => return plan(args).await,
             Command::Status(args) => status(args).await?,
+            Command::Releases(args) => releases(args).await?,
+            Command::Rollback(args) => rollback(args).await?,
             Command::Explain(args) => return explain(args).await,
             Command::Destroy(args) => destroy(args).await?,
             Command::Unlock(args) => unlock(args).await?,

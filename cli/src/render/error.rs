@@ -2,7 +2,7 @@
 
 use std::error::Error as StdError;
 
-use landfall_pipeline::{ConfigErrors, Failure, Remains, Sick};
+use landfall_pipeline::{ConfigErrors, Failure, Remains, Sick, WentBack};
 use landfall_provider::{Error, Key, Left};
 
 use super::{BAD, CHANGED, DIM, STRONG, Table, count, or_dash, paint, tame};
@@ -207,6 +207,7 @@ fn remains(failure: &Failure) -> Vec<String> {
             "nothing is left: it was the stack's first deploy, and what it had made ({}) was ended again",
             count(deleted.len(), "resource")
         )],
+        Remains::WentBack { services } => services.iter().map(went_back).collect(),
         Remains::Resources { keys, next } => {
             let mut lines = vec![format!(
                 "{} of the stack are there:",
@@ -262,6 +263,13 @@ fn listed(keys: &[Key]) -> Vec<String> {
         .chunks(4)
         .map(|names| format!("  {}", names.join("  ")));
     lines.collect()
+}
+
+fn went_back(back: &WentBack) -> String {
+    let WentBack { service, from, to } = back;
+    format!(
+        "{service} went back from release {from} to release {to}, which serves; `deploy` tries again"
+    )
 }
 
 fn joined(lines: Vec<String>) -> String {

@@ -8,6 +8,7 @@ pub(crate) mod matrix;
 pub(crate) mod path;
 pub(crate) mod plan;
 pub(crate) mod reach;
+pub(crate) mod releases;
 pub(crate) mod status;
 
 mod svg;

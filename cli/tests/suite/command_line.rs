@@ -25,6 +25,8 @@ fn help_has_examples_and_exit_codes_and_goes_to_standard_output() {
         "deploy",
         "plan",
         "status",
+        "releases",
+        "rollback",
         "destroy",
         "unlock",
         "completions",

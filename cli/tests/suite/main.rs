@@ -17,6 +17,8 @@ mod mistakes;
 #[cfg(target_os = "linux")]
 mod plan;
 #[cfg(target_os = "linux")]
+mod releases;
+#[cfg(target_os = "linux")]
 mod services;
 #[cfg(target_os = "linux")]
 #[path = "../common/strike.rs"]

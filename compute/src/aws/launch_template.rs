@@ -21,7 +21,7 @@ use landfall_provider::{
 
 use super::image::image_for;
 use super::instance::{HOP_LIMIT, ROOM, ROOT_DEVICE};
-use super::{as_text, ec2, ec2_tags, of_stack, owner_of, user_data, workload_of};
+use super::{as_text, ec2, ec2_tags, of_stack, owner_of, releases, user_data, workload_of};
 use crate::{LaunchTemplate, LaunchTemplateOutput};
 
 /// The longest name: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateLaunchTemplate.html>
@@ -67,6 +67,7 @@ impl Provider<LaunchTemplate> for Aws {
         let created = ec2(self)
             .create_launch_template()
             .launch_template_name(&name)
+            .set_version_description(releases::description(self))
             .launch_template_data(data(self, &owner, want).await?)
             .tag_specifications(
                 TagSpecification::builder()
@@ -107,12 +108,16 @@ impl Provider<LaunchTemplate> for Aws {
             _ => output(&template).version,
         };
         let wanted = as_text(want)?;
+        // AWS refuses a token that comes again with other words.
+        let description = releases::description(self);
+        let words = description.clone().unwrap_or_default();
         let ec2 = ec2(self);
         let made = ec2
             .create_launch_template_version()
             .launch_template_id(id)
             .launch_template_data(data(self, &owner, want).await?)
-            .client_token(token([id, &version.to_string(), &wanted]))
+            .set_version_description(description)
+            .client_token(token([id, &version.to_string(), &wanted, &words]))
             .send()
             .await
             .map_err(during("ec2:CreateLaunchTemplateVersion"))?;
@@ -220,13 +225,14 @@ async fn newest(aws: &Aws, id: &LaunchTemplateId) -> Result<Option<LaunchTemplat
     Ok(if_there(found)?.and_then(|found| found.launch_template_versions().first().cloned()))
 }
 
-fn number(version: &LaunchTemplateVersion) -> u32 {
+/// A version's number.
+pub(super) fn number(version: &LaunchTemplateVersion) -> u32 {
     let number = version.version_number().unwrap_or_default();
     u32::try_from(number).unwrap_or_default()
 }
 
 /// What a version is, in the terms of a wish. One that was made by hand differs from every wish.
-fn spec(version: &LaunchTemplateVersion) -> LaunchTemplate {
+pub(super) fn spec(version: &LaunchTemplateVersion) -> LaunchTemplate {
     let data = version.launch_template_data();
     let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
     let profile = data

@@ -10,6 +10,7 @@ mod launch_template;
 mod policy;
 mod provider;
 mod refresh;
+mod releases;
 mod scaling_policy;
 
 pub use check::{Capacity, check};

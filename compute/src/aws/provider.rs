@@ -10,8 +10,8 @@ use landfall_aws::{Aws, during, if_there};
 use landfall_provider::{AutoscalingGroupId, InstanceId, LaunchTemplateId, Probe, Result, Zone};
 
 use super::instance::{GROUP, in_pages, why_ended};
-use super::{autoscaling_group, ec2, refresh};
-use crate::{ComputeProvider, GroupInstance, InstanceState};
+use super::{autoscaling_group, ec2, refresh, releases};
+use crate::{ComputeProvider, GroupInstance, InstanceState, Release, ReleaseNote};
 
 /// How the reason of an instance begins that ended by itself, or was ended by a failure of AWS's.
 ///
@@ -71,6 +71,22 @@ impl ComputeProvider for Aws {
 
     async fn rolling(&self, group: &AutoscalingGroupId) -> Result<Probe<()>> {
         refresh::progress(self, group).await
+    }
+
+    async fn roll_back(&self, group: &AutoscalingGroupId, _why: &str) -> Result<()> {
+        refresh::back(self, group).await
+    }
+
+    fn note_releases(&self, note: ReleaseNote) {
+        releases::note(self, note);
+    }
+
+    async fn releases(
+        &self,
+        template: &LaunchTemplateId,
+        group: &AutoscalingGroupId,
+    ) -> Result<Vec<Release>> {
+        releases::releases(self, template, group).await
     }
 
     async fn last_output(&self, instance: &InstanceId, lines: usize) -> Result<Vec<String>> {

@@ -56,11 +56,7 @@ pub(super) async fn start(
     let Some(running) = latest(aws, group).await?.filter(|one| !is_over(one)) else {
         return Err(refused);
     };
-    let target = running
-        .desired_configuration()
-        .and_then(|desired| desired.launch_template())
-        .filter(|target| target.launch_template_id() == Some(template.as_ref()))
-        .map(version_of);
+    let target = target(&running, template);
     match running.status() {
         Some(Status::Pending | Status::InProgress | Status::Baking) if target == Some(number) => {
             Ok(())
@@ -89,6 +85,62 @@ pub(super) async fn start(
     }
 }
 
+/// Takes the refresh that is under way back. AWS keeps a reason of its own.
+///
+/// <https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_RollbackInstanceRefresh.html>: the group has to name
+/// its version by number, as every group here does.
+pub(super) async fn back(aws: &Aws, group: &AutoscalingGroupId) -> Result<()> {
+    let asked = autoscaling(aws)
+        .rollback_instance_refresh()
+        .auto_scaling_group_name(group.as_ref())
+        .send()
+        .await
+        .map_err(during("autoscaling:RollbackInstanceRefresh"));
+    match asked {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let is_back = |one: InstanceRefresh| {
+                matches!(
+                    one.status(),
+                    Some(
+                        Status::RollbackInProgress
+                            | Status::RollbackSuccessful
+                            | Status::RollbackFailed
+                    )
+                )
+            };
+            match latest(aws, group).await?.is_some_and(is_back) {
+                true => Ok(()),
+                false => Err(error),
+            }
+        }
+        outcome => outcome.map(drop),
+    }
+}
+
+/// The version of the template that a refresh is to.
+pub(super) fn target(refresh: &InstanceRefresh, template: &LaunchTemplateId) -> Option<u32> {
+    refresh
+        .desired_configuration()
+        .and_then(|desired| desired.launch_template())
+        .filter(|target| target.launch_template_id() == Some(template.as_ref()))
+        .map(version_of)
+}
+
+/// Every refresh of a group that AWS remembers, from the newest on.
+pub(super) async fn all(aws: &Aws, group: &AutoscalingGroupId) -> Result<Vec<InstanceRefresh>> {
+    let mut pages = autoscaling(aws)
+        .describe_instance_refreshes()
+        .auto_scaling_group_name(group.as_ref())
+        .into_paginator()
+        .send();
+    let mut found = Vec::new();
+    while let Some(page) = pages.next().await {
+        let page = page.map_err(during("autoscaling:DescribeInstanceRefreshes"))?;
+        found.extend(page.instance_refreshes().iter().cloned());
+    }
+    Ok(found)
+}
+
 /// How far the last refresh of a group is.
 pub(super) async fn progress(aws: &Aws, group: &AutoscalingGroupId) -> Result<Probe<()>> {
     let Some(refresh) = latest(aws, group).await? else {
@@ -100,9 +152,9 @@ pub(super) async fn progress(aws: &Aws, group: &AutoscalingGroupId) -> Result<Pr
             Status::Failed
             | Status::Cancelled
             | Status::RollbackFailed
-            | Status::RollbackSuccessful
-            | Status::RollbackInProgress,
+            | Status::RollbackSuccessful,
         ) => Probe::Failed(told(&refresh)),
+        Some(Status::RollbackInProgress) => Probe::Ending(told(&refresh)),
         _ => Probe::Pending(told(&refresh)),
     })
 }
@@ -119,7 +171,7 @@ async fn latest(aws: &Aws, group: &AutoscalingGroupId) -> Result<Option<Instance
     Ok(listed.instance_refreshes().first().cloned())
 }
 
-fn is_over(refresh: &InstanceRefresh) -> bool {
+pub(super) fn is_over(refresh: &InstanceRefresh) -> bool {
     matches!(
         refresh.status(),
         Some(
@@ -133,7 +185,7 @@ fn is_over(refresh: &InstanceRefresh) -> bool {
 }
 
 /// A refresh in a few words, with AWS's reason.
-fn told(refresh: &InstanceRefresh) -> String {
+pub(super) fn told(refresh: &InstanceRefresh) -> String {
     let done = refresh.percentage_complete().unwrap_or_default();
     let what = match refresh.status() {
         Some(Status::Pending) => "the instance refresh is about to begin".to_owned(),

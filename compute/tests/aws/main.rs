@@ -5,5 +5,6 @@
 mod bed;
 mod kinds;
 mod refresh;
+mod releases;
 mod states;
 mod whole;

@@ -130,6 +130,7 @@ async fn how_far_a_refresh_is_reads_as_aws_tells_it() {
         <PercentageCompleteOnRollback>50</PercentageCompleteOnRollback></RollbackDetails>";
     let pending = |why: &str| Probe::Pending(why.to_owned());
     let gave_up = |why: &str| Probe::Failed(why.to_owned());
+    let going_back = |why: &str| Probe::Ending(why.to_owned());
     for (status, more, expected) in [
         (
             "Pending",
@@ -159,7 +160,7 @@ async fn how_far_a_refresh_is_reads_as_aws_tells_it() {
         (
             "RollbackInProgress",
             failed,
-            gave_up(
+            going_back(
                 "the instance refresh failed, and the version before is coming back: \
                  The instance refresh failed to launch healthy instances.",
             ),

@@ -5,10 +5,11 @@ mod verbs;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use landfall_compute::ReleaseNote;
 use landfall_container::Workshop;
 use landfall_provider::{Error, ErrorKind, Left, Result};
 use serde::de::DeserializeOwned;
@@ -40,7 +41,7 @@ struct Inner {
     options: LocalOptions,
     dir: PathBuf,
     workshop: Workshop,
-    extras: Extras,
+    extras: Mutex<Extras>,
     /// How many locks are held: a cloud that ends meanwhile was not meant to.
     locks: AtomicUsize,
 }
@@ -59,14 +60,24 @@ impl Local {
         let extras = Extras {
             published_port: options.published_port,
             image_store: workshop.store().root().to_owned(),
+            note: ReleaseNote::default(),
         };
         Ok(Self(Arc::new(Inner {
             options,
             dir,
             workshop,
-            extras,
+            extras: Mutex::new(extras),
             locks: AtomicUsize::new(0),
         })))
+    }
+
+    /// What is added to every spec, as it is now.
+    fn extras(&self) -> Extras {
+        self.locked_extras().clone()
+    }
+
+    fn locked_extras(&self) -> MutexGuard<'_, Extras> {
+        self.0.extras.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The log of the cloud process, for messages.

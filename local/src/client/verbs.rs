@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 use landfall_compute::{
     AutoscalingGroup, ComputeProvider, GroupInstance, Instance, InstanceProfile, KeyPair,
-    LaunchTemplate, ScalingPolicy, Workload,
+    LaunchTemplate, Release, ReleaseNote, ScalingPolicy, Workload,
 };
 use landfall_container::Repository;
 use landfall_lb::{LbProvider, Listener, ListenerRule, LoadBalancer, TargetGroup, TargetHealth};
@@ -15,8 +15,8 @@ use landfall_network::{
 };
 use landfall_provider::{
     Action, Attempt, AutoscalingGroupId, Error, ErrorKind, Holder, InstanceId, Key,
-    LaunchTemplateId, Live, LockGuard, Placed, Plan, Preflight, Probe, Provider, Resource, Result,
-    StackLock, StackName, Step, TargetGroupId, kind,
+    LaunchTemplateId, Live, LockGuard, Placed, Plan, Preflight, Probe, Provider, Resource,
+    ResourceId, Result, StackLock, StackName, Step, TargetGroupId, kind,
 };
 use serde_json::Value;
 
@@ -55,7 +55,7 @@ impl<R: OnLocal> Provider<R> for Local {
             stack: stack.clone(),
             name: key.name.clone(),
             spec: spec(want)?,
-            extras: self.0.extras.clone(),
+            extras: self.extras(),
         };
         let (id, _) = self.demand::<String>(call).await?;
         Ok(R::Id::from(id))
@@ -66,15 +66,9 @@ impl<R: OnLocal> Provider<R> for Local {
             kind: R::KIND,
             id: live.id.to_string(),
             spec: spec(want)?,
-            extras: self.0.extras.clone(),
+            extras: self.extras(),
         };
-        match self.ask::<Value>(call).await? {
-            Some(_) => Ok(()),
-            None => Err(Error::new(
-                ErrorKind::NotFound,
-                format_args!("{} is gone, with the cloud that held it", live.id),
-            )),
-        }
+        self.change(&live.id, call).await
     }
 
     async fn probe(&self, id: &R::Id) -> Result<Probe<R::Output>> {
@@ -97,6 +91,19 @@ impl<R: OnLocal> Provider<R> for Local {
     }
 }
 
+impl Local {
+    /// Makes a call that changes what has this id, which is gone if the cloud is.
+    async fn change(&self, id: &impl ResourceId, call: Call) -> Result<()> {
+        match self.ask::<Value>(call).await? {
+            Some(_) => Ok(()),
+            None => Err(Error::new(
+                ErrorKind::NotFound,
+                format_args!("{id} is gone, with the cloud that held it"),
+            )),
+        }
+    }
+}
+
 fn spec<R: Resource>(want: &R) -> Result<Value> {
     serde_json::to_value(want).map_err(|error| {
         Error::new(ErrorKind::Invalid, "a spec does not go into JSON").caused_by(error)
@@ -114,13 +121,49 @@ impl ComputeProvider for Local {
             .unwrap_or_default())
     }
 
-    async fn roll(&self, _: &AutoscalingGroupId, _: &LaunchTemplateId, _: u32) -> Result<()> {
-        // A group here follows its template by itself.
-        Ok(())
+    async fn roll(
+        &self,
+        group: &AutoscalingGroupId,
+        template: &LaunchTemplateId,
+        version: u32,
+    ) -> Result<()> {
+        let call = Call::Roll {
+            group: group.clone(),
+            template: template.clone(),
+            version,
+        };
+        self.change(group, call).await
     }
 
-    async fn rolling(&self, _: &AutoscalingGroupId) -> Result<Probe<()>> {
-        Ok(Probe::Usable(()))
+    async fn roll_back(&self, group: &AutoscalingGroupId, why: &str) -> Result<()> {
+        let call = Call::RollBack {
+            group: group.clone(),
+            why: why.to_owned(),
+        };
+        self.change(group, call).await
+    }
+
+    async fn rolling(&self, group: &AutoscalingGroupId) -> Result<Probe<()>> {
+        let call = Call::Rolling {
+            group: group.clone(),
+        };
+        Ok(self.ask(call).await?.unwrap_or(Probe::Absent))
+    }
+
+    fn note_releases(&self, note: ReleaseNote) {
+        self.locked_extras().note = note;
+    }
+
+    async fn releases(
+        &self,
+        template: &LaunchTemplateId,
+        group: &AutoscalingGroupId,
+    ) -> Result<Vec<Release>> {
+        let call = Call::Releases {
+            template: template.clone(),
+            group: group.clone(),
+        };
+        Ok(self.ask(call).await?.unwrap_or_default())
     }
 
     async fn last_output(&self, instance: &InstanceId, lines: usize) -> Result<Vec<String>> {
@@ -232,7 +275,7 @@ impl Preflight for Local {
             }
         }
         if let (Some(port), Some(listener)) =
-            (self.0.extras.published_port, makes(kind::LISTENER).next())
+            (self.extras().published_port, makes(kind::LISTENER).next())
         {
             // Whoever has it now may keep it: this only looks.
             if let Err(error) = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, port)) {

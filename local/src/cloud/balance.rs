@@ -15,7 +15,7 @@ use super::machine::Phase;
 use super::state::State;
 use super::table::find;
 use super::topology::node_interface;
-use super::{Cloud, Inner, publish};
+use super::{Cloud, Inner, guest, publish};
 use crate::balancer::{
     self, Attributes, Balancer, Condition, HealthCheckConfig, HealthState, ListenerConfig, Matcher,
     Reason, Rule, Target, TargetGroupConfig,
@@ -254,6 +254,20 @@ pub(super) fn health(inner: &Inner, instance: &InstanceId) -> Health {
     worst
 }
 
+/// What the target groups have against an instance: `Target.Timeout (no answer within 5 s)`.
+pub(super) fn ailment(inner: &Inner, instance: &InstanceId) -> Option<String> {
+    let groups = targets_of(&inner.state, instance);
+    groups.into_iter().find_map(|(group, target)| {
+        let targets = target_health(inner, &group).ok()?;
+        let target = targets.into_iter().find(|one| one.id == target.id)?;
+        let reason = target.reason?;
+        Some(match target.description {
+            Some(what) => format!("{reason} ({what})"),
+            None => reason.to_string(),
+        })
+    })
+}
+
 /// The targets of a group, in the words of clients.
 pub(super) fn target_health(inner: &Inner, group: &TargetGroupId) -> Result<Vec<TargetHealth>> {
     find::<TargetGroup>(&inner.state, group)?;
@@ -309,13 +323,27 @@ pub(super) fn target_health(inner: &Inner, group: &TargetGroupId) -> Result<Vec<
             ) else {
                 continue;
             };
+            let mut description = health.description.clone();
+            let may_be_elsewhere = matches!(
+                health.reason,
+                Some(Reason::FailedHealthChecks | Reason::InitialHealthChecking)
+            );
+            if may_be_elsewhere
+                && let Some(instead) = guest::listens_elsewhere(
+                    inner,
+                    &InstanceId::from(health.target.id.clone()),
+                    address.port(),
+                )
+            {
+                description = format!("{description}; {instead}");
+            }
             let described = TargetHealth {
                 id: health.target.id.clone(),
                 address: Some(address),
                 zone: Some(machine.zone.clone()),
                 state: state_of(health.state),
                 reason: health.reason.map(reason_of),
-                description: Some(health.description.clone()).filter(|text| !text.is_empty()),
+                description: Some(description).filter(|text| !text.is_empty()),
             };
             targets.insert(health.target.id, described);
         }

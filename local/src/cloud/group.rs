@@ -8,11 +8,11 @@ use landfall_compute::AutoscalingGroupOutput;
 use landfall_provider::{AutoscalingGroupId, InstanceId, Probe, SubnetId};
 use tokio::time::Instant;
 
-use super::machine::Phase;
+use super::machine::{Machine, Phase};
 use super::state::State;
 
 /// So many instances in a row that never took a request are a failed group, not bad luck.
-const HOPELESS: u32 = 3;
+pub(crate) const HOPELESS: u32 = 3;
 
 /// The pause before an instance is launched in the place of one that ended early: doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -55,7 +55,7 @@ impl History {
 pub(crate) struct Member {
     pub(crate) id: InstanceId,
     pub(crate) subnet: SubnetId,
-    /// Of the template's latest version, and where the group's instances are to be.
+    /// Of the version that the group is to run, and where its instances are to be.
     pub(crate) is_current: bool,
     pub(crate) is_running: bool,
     pub(crate) health: Health,
@@ -129,20 +129,17 @@ pub(crate) fn decide(view: &View) -> (Vec<Act>, Option<Instant>) {
     let (mut current, mut old): (Vec<&Member>, Vec<&Member>) =
         staying.into_iter().partition(|member| member.is_current);
 
-    // The new version takes over one by one, as it proves itself.
-    let proven = current
-        .iter()
-        .filter(|member| member.is_running && member.health == Health::Healthy)
-        .count();
+    // The wanted version takes over one by one, as it proves itself.
+    let proven = current.iter().filter(|member| serves(member)).count();
     let needed = view.desired.saturating_sub(proven);
-    old.sort_by_key(|member| member.launched);
-    let spare = old.len().saturating_sub(needed);
-    acts.extend(
-        old.iter()
-            .take(spare)
-            .copied()
-            .map(retire("another one has taken its place")),
-    );
+    while old.len() > needed {
+        let Some(index) = first_to_go(&old, &current) else {
+            break;
+        };
+        acts.push(retire("another one has taken its place")(
+            old.swap_remove(index),
+        ));
+    }
 
     // Too many: first where there are most, the youngest first.
     while current.len() > view.desired {
@@ -192,35 +189,45 @@ pub(crate) fn decide(view: &View) -> (Vec<Act>, Option<Instant>) {
     (acts, again)
 }
 
+fn serves(member: &Member) -> bool {
+    member.is_running && member.health == Health::Healthy
+}
+
+/// Of those that are not wanted any more: one that takes no requests; else one where most do; else the oldest.
+fn first_to_go(old: &[&Member], current: &[&Member]) -> Option<usize> {
+    let serving_in = |subnet: &SubnetId| {
+        let all = old.iter().chain(current);
+        all.filter(|member| serves(member) && &member.subnet == subnet)
+            .count()
+    };
+    (0..old.len()).max_by_key(|&index| {
+        let member = old[index];
+        let age = std::cmp::Reverse(member.launched);
+        (!serves(member), serving_in(&member.subnet), age)
+    })
+}
+
 fn earliest(one: Option<Instant>, other: Instant) -> Option<Instant> {
     Some(one.map_or(other, |one| one.min(other)))
 }
 
-/// How a group is: usable when as many as desired run, and none of an old version.
+/// How a group is: usable when as many as desired run, and none that is not to be there any more.
 pub(crate) fn progress(state: &State, id: &AutoscalingGroupId) -> Probe<AutoscalingGroupOutput> {
-    let Some(entry) = state.tables.autoscaling_groups.get(id) else {
+    let (Some(entry), Some(rollout)) = (
+        state.tables.autoscaling_groups.get(id),
+        state.rollouts.get(id),
+    ) else {
         return Probe::Absent;
     };
-    let version = entry
-        .spec
-        .template
-        .known()
-        .and_then(|template| state.tables.launch_templates.get(template))
-        .map_or(0, |template| template.facts.version);
+    let desired = entry.spec.desired as usize;
     let members = || {
-        state
-            .machines
-            .values()
-            .filter(|machine| machine.group.as_ref() == Some(id))
+        let machines = state.machines.values();
+        machines.filter(|machine| machine.group.as_ref() == Some(id))
     };
-    let running = members()
-        .filter(|machine| machine.phase == Phase::Running && machine.template_version == version)
-        .count();
-    let old = members()
-        .filter(|machine| machine.is_alive() && machine.template_version != version)
-        .count();
+    let running = || members().filter(|machine| machine.phase == Phase::Running);
     if let Some(history) = state.histories.get(id)
         && history.failures >= HOPELESS
+        && !rollout.is_trying()
     {
         let how = history.last_end.as_deref().unwrap_or("ended");
         return Probe::Failed(format!(
@@ -228,16 +235,23 @@ pub(crate) fn progress(state: &State, id: &AutoscalingGroupId) -> Probe<Autoscal
             history.failures
         ));
     }
-    match (running, old) {
-        (running, 0) if running == entry.spec.desired as usize => {
-            Probe::Usable(AutoscalingGroupOutput { version })
-        }
-        (running, 0) => {
-            Probe::Pending(format!("{running} of {} instances run", entry.spec.desired))
-        }
+    let output = AutoscalingGroupOutput {
+        version: rollout.reliable(),
+    };
+    if rollout.is_under_way() {
+        // How far that is, is asked elsewhere.
+        return match running().count() {
+            enough if enough >= desired => Probe::Usable(output),
+            running => Probe::Pending(format!("{running} of {desired} instances run")),
+        };
+    }
+    let is_current = |machine: &&Machine| machine.template_version == rollout.version();
+    let old = members().filter(|machine| machine.is_alive() && !is_current(machine));
+    match (running().filter(is_current).count(), old.count()) {
+        (running, 0) if running == desired => Probe::Usable(output),
+        (running, 0) => Probe::Pending(format!("{running} of {desired} instances run")),
         (running, old) => Probe::Pending(format!(
-            "{running} of {} instances run the new version, {old} the old one",
-            entry.spec.desired
+            "{running} of {desired} instances run its version, {old} another one"
         )),
     }
 }
@@ -340,10 +354,37 @@ mod tests {
             "as many take requests as are desired"
         );
 
+        let mut half = old();
+        half.push(member("i-3", "b", true, Health::Healthy));
+        half.push(member("i-4", "a", true, Health::Unknown));
+        assert_eq!(
+            retired(&decide(&view(2, half)).0),
+            ["i-2"],
+            "no zone is left without one that takes requests"
+        );
+
         let mut done = old();
         done.push(member("i-3", "a", true, Health::Healthy));
         done.push(member("i-4", "b", true, Health::Healthy));
         assert_eq!(retired(&decide(&view(2, done)).0), ["i-1", "i-2"]);
+    }
+
+    #[test]
+    fn what_is_taken_back_ends_at_once_where_it_is_not_needed() {
+        // Version 2 was given up while one of its instances already served.
+        let members = || {
+            vec![
+                member("i-1", "a", true, Health::Healthy),
+                member("i-3", "b", false, Health::Healthy),
+                member("i-4", "a", false, Health::Unknown),
+            ]
+        };
+        let (acts, _) = decide(&view(2, members()));
+        assert_eq!(retired(&acts), ["i-4"]);
+        assert!(acts.contains(&launch("b")));
+        let mut back = members();
+        back.push(member("i-5", "b", true, Health::Healthy));
+        assert_eq!(retired(&decide(&view(2, back)).0).len(), 2);
     }
 
     #[test]

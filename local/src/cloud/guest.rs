@@ -14,7 +14,7 @@ use super::machine::{Machine, Phase};
 use super::state::State;
 use super::table::find;
 use super::topology::instance_interface;
-use super::{Cloud, Inner, balance, group};
+use super::{Cloud, Inner, balance, group, keeper};
 use crate::instance::{self, Output, Running, Spec};
 use crate::sys::process::log;
 
@@ -217,14 +217,10 @@ fn ended(cloud: &Cloud, id: &InstanceId, how: &str) {
         }
         machine.phase = Phase::Ended(how.to_owned());
         machine.was_healthy |= was_healthy;
-        let was_healthy = machine.was_healthy;
-        if let Some(group) = machine.group.clone() {
-            state.histories.entry(group.clone()).or_default().ended(
-                how,
-                was_healthy,
-                Instant::now(),
-            );
-            forget_oldest(state, &group);
+        let machine = machine.clone();
+        keeper::note_end(state, &machine, how);
+        if let Some(group) = &machine.group {
+            forget_oldest(state, group);
         }
         Ok(())
     });
@@ -273,6 +269,12 @@ pub(super) async fn stop(cloud: &Cloud, id: &InstanceId) {
     if let Some(running) = running {
         running.stop(STOP_GRACE).await;
     }
+}
+
+/// Where the service in an instance listens, if that is not the port that it is asked on.
+pub(super) fn listens_elsewhere(inner: &Inner, id: &InstanceId, port: u16) -> Option<String> {
+    let running = inner.guests.get(id)?.running.as_ref()?;
+    instance::instead(&instance::listening(running.pid())?, port)
 }
 
 /// The last lines of an instance.

@@ -6,20 +6,28 @@ use std::time::Duration;
 use landfall_compute::{AutoscalingGroup, GroupInstance, Instance, LaunchTemplate};
 use landfall_network::Subnet;
 use landfall_provider::{
-    AutoscalingGroupId, InstanceId, Kind, LaunchTemplateId, Result, SubnetId, kind,
+    AutoscalingGroupId, Error, ErrorKind, InstanceId, Kind, LaunchTemplateId, Result, SubnetId,
+    kind,
 };
 use tokio::time::Instant;
 
 use super::group::{self, Act, Member, View};
 use super::kinds::known;
 use super::machine::{Machine, Phase};
+use super::rollout::{Rollout, Standing};
+use super::state::State;
 use super::table::{Hosted, find};
-use super::{Cloud, Inner, balance, guest};
+use super::{Cloud, Inner, balance, guest, rollout};
 use crate::sys::process::log;
 
 /// Starts the task that keeps a group at its size, until the group is gone.
 pub(super) fn keep_group(cloud: &Arc<Cloud>, id: AutoscalingGroupId) {
     let cloud = Arc::clone(cloud);
+    {
+        let state = &mut cloud.lock().state;
+        let newest = newest_version(state, &id);
+        state.rollouts.insert(id.clone(), Rollout::at(newest));
+    }
     tokio::spawn(async move {
         let mut changes = cloud.changed.subscribe();
         loop {
@@ -27,10 +35,15 @@ pub(super) fn keep_group(cloud: &Arc<Cloud>, id: AutoscalingGroupId) {
             let next = {
                 let mut inner = cloud.lock();
                 note_healthy(&mut inner, &id);
+                advance(&mut inner, &id);
                 match view(&inner, &id) {
                     None => return,
                     Some(view) if view.ending && !has_machines(&inner, &id) => None,
-                    Some(view) => Some(group::decide(&view)),
+                    Some(view) => {
+                        let (acts, again) = group::decide(&view);
+                        let until = inner.state.rollouts.get(&id).and_then(Rollout::until);
+                        Some((acts, again.into_iter().chain(until).min()))
+                    }
                 }
             };
             let Some((acts, again)) = next else { break };
@@ -72,6 +85,7 @@ pub(super) fn keep_group(cloud: &Arc<Cloud>, id: AutoscalingGroupId) {
         let gone = cloud.change(|state| {
             state.tables.autoscaling_groups.remove(&id);
             state.histories.remove(&id);
+            state.rollouts.remove(&id);
             state
                 .machines
                 .retain(|_, machine| machine.group.as_ref() != Some(&id));
@@ -108,12 +122,7 @@ fn note_healthy(inner: &mut Inner, id: &AutoscalingGroupId) {
 /// What the group is like now; `None` when it is gone.
 fn view(inner: &Inner, id: &AutoscalingGroupId) -> Option<View> {
     let group = inner.state.tables.autoscaling_groups.get(id)?;
-    let version = group
-        .spec
-        .template
-        .known()
-        .and_then(|template| inner.state.tables.launch_templates.get(template))
-        .map(|template| template.facts.version);
+    let version = inner.state.rollouts.get(id).map(Rollout::version);
     let mut subnets: Vec<SubnetId> = group
         .spec
         .subnets
@@ -156,6 +165,54 @@ fn view(inner: &Inner, id: &AutoscalingGroupId) -> Option<View> {
     })
 }
 
+/// The newest version of a group's template.
+fn newest_version(state: &State, id: &AutoscalingGroupId) -> u32 {
+    let group = state.tables.autoscaling_groups.get(id);
+    let template = group.and_then(|group| group.spec.template.known());
+    let template = template.and_then(|id| state.tables.launch_templates.get(id));
+    template.map_or(1, |template| template.facts.version)
+}
+
+/// Notes how far a rollout is, and turns it back when there is no hope.
+fn advance(inner: &mut Inner, id: &AutoscalingGroupId) {
+    let Some(standing) = standing(inner, id) else {
+        return;
+    };
+    let state = &mut inner.state;
+    let Some(rollout) = state.rollouts.get_mut(id) else {
+        return;
+    };
+    let tried = rollout.version();
+    if rollout.advance(&standing, Instant::now()) {
+        let back_to = rollout.version();
+        log(format_args!("{id}: from version {tried} back to {back_to}"));
+        // What was tried says nothing about what it goes back to.
+        state.histories.remove(id);
+    }
+}
+
+/// How far the instances of the version are that a group is to run.
+pub(super) fn standing(inner: &Inner, id: &AutoscalingGroupId) -> Option<Standing> {
+    let view = view(inner, id)?;
+    let (current, others): (Vec<&Member>, Vec<&Member>) =
+        view.members.iter().partition(|member| member.is_current);
+    let (proven, ailing): (Vec<&Member>, Vec<&Member>) = current
+        .into_iter()
+        .partition(|member| member.is_running && member.health == group::Health::Healthy);
+    let ailing = ailing
+        .iter()
+        .find_map(|member| balance::ailment(inner, &member.id));
+    let history = inner.state.histories.get(id).cloned().unwrap_or_default();
+    Some(Standing {
+        desired: view.desired,
+        proven: proven.len(),
+        others: others.len(),
+        failures: history.failures,
+        last_end: history.last_end,
+        ailing,
+    })
+}
+
 fn has_machines(inner: &Inner, id: &AutoscalingGroupId) -> bool {
     let mut machines = inner.state.machines.values();
     machines.any(|machine| machine.group.as_ref() == Some(id) && machine.has_interface())
@@ -165,7 +222,14 @@ fn has_machines(inner: &Inner, id: &AutoscalingGroupId) -> bool {
 fn launch(cloud: &Arc<Cloud>, group: &AutoscalingGroupId, subnet: &SubnetId) -> Result<()> {
     let id = cloud.change(|state| {
         let entry = find::<AutoscalingGroup>(state, group)?;
-        let template = find::<LaunchTemplate>(state, known(&entry.spec.template)?)?;
+        let version = state.rollouts.get(group).map(Rollout::version);
+        let version = version.unwrap_or_else(|| newest_version(state, group));
+        let template = known(&entry.spec.template)?;
+        let versions = &find::<LaunchTemplate>(state, template)?.facts.versions;
+        let template = versions.get(&version).ok_or_else(|| {
+            let why = format_args!("{template} has no version {version}");
+            Error::new(ErrorKind::NotFound, why)
+        })?;
         let machine = Machine {
             group: Some(group.clone()),
             hostname: format!("{}-{}", entry.stack, entry.name),
@@ -179,8 +243,8 @@ fn launch(cloud: &Arc<Cloud>, group: &AutoscalingGroupId, subnet: &SubnetId) -> 
                 .map(|id| known(id).cloned())
                 .collect::<Result<_>>()?,
             workload: Some(template.spec.workload.clone()),
-            image_store: template.facts.image_store.clone(),
-            template_version: template.facts.version,
+            image_store: template.image_store.clone(),
+            template_version: version,
             phase: Phase::Booting,
             launched: Instant::now(),
             was_healthy: false,
@@ -204,13 +268,9 @@ fn retire(cloud: &Arc<Cloud>, id: &InstanceId, why: &'static str) {
             return;
         };
         machine.phase = Phase::Stopping;
-        if unhealthy && let Some(group) = machine.group.clone() {
-            let was_healthy = machine.was_healthy;
-            state.histories.entry(group).or_default().ended(
-                "was unhealthy",
-                was_healthy,
-                Instant::now(),
-            );
+        if unhealthy {
+            let machine = machine.clone();
+            note_end(state, &machine, "was unhealthy");
         }
     }
     let (cloud, id) = (Arc::clone(cloud), id.clone());
@@ -225,6 +285,18 @@ fn retire(cloud: &Arc<Cloud>, id: &InstanceId, why: &'static str) {
             log(format_args!("{id}: {error}"));
         }
     });
+}
+
+/// Remembers how an instance of a group ended. One of a version that the group is not to run says nothing about it.
+pub(super) fn note_end(state: &mut State, machine: &Machine, how: &str) {
+    let Some(group) = &machine.group else {
+        return;
+    };
+    let version = state.rollouts.get(group).map(Rollout::version);
+    if version.is_none_or(|version| version == machine.template_version) {
+        let history = state.histories.entry(group.clone()).or_default();
+        history.ended(how, machine.was_healthy, Instant::now());
+    }
 }
 
 /// What changed may make the next instances better than the last ones: they get a fresh start.
@@ -245,6 +317,7 @@ pub(super) fn forgive(cloud: &Cloud, of: &Kind, id: &str) {
     for group in groups {
         state.histories.remove(&group);
     }
+    rollout::follow(state, &template);
     drop(inner);
     cloud.tell();
 }

@@ -20,6 +20,7 @@ mod lock;
 mod machine;
 mod publish;
 mod reach;
+mod rollout;
 mod server;
 mod state;
 mod table;

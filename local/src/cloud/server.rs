@@ -8,15 +8,16 @@ use std::time::Duration;
 use futures::FutureExt;
 use landfall_provider::{
     AutoscalingGroupId, Error, ErrorKind, Holder, InstanceId, Kind, ListenerId, LoadBalancerId,
-    Result, TargetGroupId, kind,
+    Probe, Result, TargetGroupId, kind,
 };
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
-use super::{Cloud, balance, guest, keeper, publish, reach};
+use super::{Cloud, balance, guest, keeper, publish, reach, rollout};
 use crate::wire::{Answer, Call, PROTOCOL, Request};
 
 /// The longest call that is read: specs are small, and nobody is to fill the memory.
@@ -179,6 +180,29 @@ async fn carry_out(cloud: &Arc<Cloud>, call: Call) -> Result<Value> {
         }
         Call::TargetHealth { group } => to_value(&balance::target_health(&cloud.lock(), &group)?),
         Call::GroupInstances { group } => to_value(&keeper::instances(&cloud.lock(), &group)?),
+        Call::Roll {
+            group,
+            template,
+            version,
+        } => {
+            let now = Instant::now();
+            cloud.change(|state| rollout::roll(state, &group, &template, version, now))?;
+            Ok(Value::Null)
+        }
+        Call::RollBack { group, why } => {
+            cloud.change(|state| rollout::roll_back(state, &group, &why))?;
+            Ok(Value::Null)
+        }
+        Call::Rolling { group } => {
+            let inner = cloud.lock();
+            to_value(&match keeper::standing(&inner, &group) {
+                Some(standing) => rollout::rolling(&inner.state, &group, &standing)?,
+                None => Probe::Absent,
+            })
+        }
+        Call::Releases { template, group } => {
+            to_value(&rollout::releases(&cloud.lock().state, &template, &group)?)
+        }
         Call::LastOutput { instance, lines } => {
             to_value(&guest::last_output(&cloud.lock(), &instance, lines)?)
         }

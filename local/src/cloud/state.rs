@@ -22,6 +22,7 @@ use serde_json::Value;
 use super::addresses;
 use super::group::History;
 use super::machine::Machine;
+use super::rollout::Rollout;
 use super::table::{self, Draft, Entry, Hosted, Table, find};
 use crate::wire::Extras;
 
@@ -33,6 +34,8 @@ pub(crate) struct State {
     pub(crate) machines: BTreeMap<InstanceId, Machine>,
     /// What each autoscaling group remembers.
     pub(crate) histories: BTreeMap<AutoscalingGroupId, History>,
+    /// Which version of its template each autoscaling group runs.
+    pub(crate) rollouts: BTreeMap<AutoscalingGroupId, Rollout>,
     /// Counts every resource that there ever was, so that no id comes twice.
     made: u64,
 }
@@ -44,6 +47,7 @@ impl Default for State {
             tables: Tables::default(),
             machines: BTreeMap::new(),
             histories: BTreeMap::new(),
+            rollouts: BTreeMap::new(),
             made: RandomState::new().hash_one(()),
         }
     }

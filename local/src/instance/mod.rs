@@ -6,6 +6,7 @@
 
 mod config;
 mod layer;
+mod listening;
 mod output;
 mod run;
 mod spawn;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use config::Config;
+pub use listening::{Listening, instead, listening};
 pub use output::{Line, Output, Stream};
 pub use run::{Exit, Running, Spec, start};
 pub use unpack::{Image, unpack};

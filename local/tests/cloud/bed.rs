@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use landfall_compute::{
-    AutoscalingGroup, ComputeProvider, GroupInstance, Instance, LaunchTemplate, Workload,
+    AutoscalingGroup, ComputeProvider, GroupInstance, Instance, LaunchTemplate, Release, Workload,
 };
 use landfall_container::{BuildRequest, BuilderChoice, Image, Platform, Recipe, Repository};
 use landfall_lb::{
@@ -14,8 +14,8 @@ use landfall_lb::{
 use landfall_local::{Local, LocalOptions, testing};
 use landfall_network::{ElasticIp, NatMode, OpenPorts, ServicePort, TwoTier, add_groups};
 use landfall_provider::{
-    Applied, ApplyOptions, AutoscalingGroupId, Catalog, Input, Key, Pace, Plan, Port, RepositoryId,
-    Snapshot, Stack, StackName, TargetGroupId, apply, plan,
+    Applied, ApplyOptions, AutoscalingGroupId, Catalog, Input, Key, LaunchTemplateId, Pace, Plan,
+    Port, Probe, RepositoryId, Snapshot, Stack, StackName, TargetGroupId, apply, plan,
 };
 
 /// How long anything in these tests may take; they are about what happens, not how fast.
@@ -276,11 +276,46 @@ impl Bed {
             applied.failed,
             applied.not_started
         );
+        self.roll(shape.name).await;
+        until("the rollout to be done", async || {
+            (self.rolling(shape.name).await == Probe::Usable(())).then_some(())
+        })
+        .await;
         self.until_healthy(shape.name, shape.desired as usize).await;
         applied.settled[&"listener/http".parse::<Key>().unwrap()].output["url"]
             .as_str()
             .unwrap()
             .to_owned()
+    }
+
+    /// Sets the group out to its template's newest version.
+    pub(crate) async fn roll(&self, name: &str) {
+        let (group, template) = self.released(name).await;
+        let output = self.output(name, "launch-template/web").await;
+        let version = output["version"].as_u64().unwrap().try_into().unwrap();
+        let rolled = self.local.roll(&group, &template, version).await;
+        rolled.unwrap();
+    }
+
+    /// How far that is.
+    pub(crate) async fn rolling(&self, name: &str) -> Probe<()> {
+        let (group, _) = self.released(name).await;
+        self.local.rolling(&group).await.unwrap()
+    }
+
+    pub(crate) async fn releases(&self, name: &str) -> Vec<Release> {
+        let (group, template) = self.released(name).await;
+        self.local.releases(&template, &group).await.unwrap()
+    }
+
+    /// The ids of the group and its template.
+    pub(crate) async fn released(&self, name: &str) -> (AutoscalingGroupId, LaunchTemplateId) {
+        let snapshot = self.snapshot(name).await;
+        let id = |key: &str| snapshot.get(&key.parse().unwrap()).unwrap().id.clone();
+        (
+            id("autoscaling-group/web").into(),
+            id("launch-template/web").into(),
+        )
     }
 
     pub(crate) async fn destroy(&self, name: &str) -> Applied {

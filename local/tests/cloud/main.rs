@@ -10,4 +10,5 @@ mod balancers;
 mod bed;
 mod endings;
 mod network;
+mod rollouts;
 mod service;

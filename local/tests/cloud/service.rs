@@ -134,6 +134,7 @@ async fn a_changed_environment_takes_over_without_a_failed_request() {
         .apply(&bed.stack(&old.clone().env("GREETING", "new")))
         .await;
     assert!(applied.is_complete(), "{:?}", applied.failed);
+    bed.roll("roll").await;
     until("only the new version to be there", async || {
         let instances = bed.instances("roll").await;
         (instances.len() == 2 && instances.iter().all(|one| one.template_version == 2))

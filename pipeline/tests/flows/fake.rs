@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use landfall_compute::{ComputeProvider, GroupInstance, InstanceState};
+use landfall_compute::{ComputeProvider, GroupInstance, InstanceState, Release, ReleaseNote};
 use landfall_lb::{HealthReason, LbProvider, TargetHealth, TargetState};
 use landfall_pipeline::{Config, Options};
 use landfall_provider::{
@@ -70,6 +70,12 @@ pub(crate) struct Rollouts {
     pub(crate) course: VecDeque<Probe<()>>,
     /// The versions that were asked for.
     pub(crate) asked: Vec<u32>,
+    /// How it is once it is taken back, look by look.
+    pub(crate) way_back: VecDeque<Probe<()>>,
+    /// Why it was taken back.
+    pub(crate) taken_back: Vec<String>,
+    pub(crate) notes: Vec<ReleaseNote>,
+    pub(crate) releases: Vec<Release>,
 }
 
 impl Fake {
@@ -123,7 +129,17 @@ impl Fake {
             .lock()
             .unwrap()
             .get_or_insert_with(Instant::now);
-        (self.script.lock().unwrap())(&self.sim, first.elapsed())
+        let mut seen = (self.script.lock().unwrap())(&self.sim, first.elapsed());
+        let rollouts = self.rollouts.lock().unwrap();
+        let is_back = !matches!(
+            rollouts.course.front(),
+            Some(Probe::Pending(_) | Probe::Ending(_))
+        );
+        if !rollouts.taken_back.is_empty() && is_back {
+            // What was taken back is gone by then.
+            seen.retain(|seen| Some(&seen.version) != rollouts.asked.last());
+        }
+        seen
     }
 
     /// The same, of a launch template with the version that the script gives it.
@@ -254,9 +270,30 @@ impl ComputeProvider for Fake {
         rollouts.refusals.pop_front().map_or(Ok(()), Err)
     }
 
+    async fn roll_back(&self, _: &AutoscalingGroupId, why: &str) -> Result<()> {
+        let mut rollouts = self.rollouts.lock().unwrap();
+        rollouts.taken_back.push(why.to_owned());
+        let back = std::mem::take(&mut rollouts.way_back);
+        rollouts.course = back;
+        Ok(())
+    }
+
     async fn rolling(&self, _: &AutoscalingGroupId) -> Result<Probe<()>> {
-        let next = self.rollouts.lock().unwrap().course.pop_front();
-        Ok(next.unwrap_or(Probe::Usable(())))
+        let course = &mut self.rollouts.lock().unwrap().course;
+        Ok(match course.len() {
+            0 => Probe::Usable(()),
+            // What it came to stays so.
+            1 if !matches!(course[0], Probe::Pending(_)) => course[0].clone(),
+            _ => course.pop_front().unwrap(),
+        })
+    }
+
+    fn note_releases(&self, note: ReleaseNote) {
+        self.rollouts.lock().unwrap().notes.push(note);
+    }
+
+    async fn releases(&self, _: &LaunchTemplateId, _: &AutoscalingGroupId) -> Result<Vec<Release>> {
+        Ok(self.rollouts.lock().unwrap().releases.clone())
     }
 
     async fn last_output(&self, instance: &InstanceId, lines: usize) -> Result<Vec<String>> {

@@ -9,5 +9,6 @@ mod fake;
 mod health;
 mod lifecycle;
 mod lock;
+mod rollback;
 mod rollout;
 mod silence;

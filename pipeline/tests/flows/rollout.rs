@@ -1,9 +1,13 @@
 //! Instances of an old version, where a provider does not replace them by itself.
 
-use landfall_pipeline::{Stage, deploy};
-use landfall_provider::{Error, ErrorKind, Probe};
+use std::time::Duration;
 
-use crate::fake::{App, Fake, Rollouts, healthy};
+use landfall_lb::HealthReason;
+use landfall_pipeline::{Failure, Remains, Stage, WentBack, deploy};
+use landfall_provider::{Error, ErrorKind, Probe};
+use tokio::time::Instant;
+
+use crate::fake::{App, Fake, How, Rollouts, Seen, healthy, seen};
 
 /// A stack that is up, whose template has got a second version.
 async fn outdated(rollouts: Rollouts) -> (Fake, App) {
@@ -69,6 +73,184 @@ async fn a_rollout_that_the_provider_gives_up_is_a_failure_and_takes_nothing_alo
         "the new version of the service web was given up: the version before is back"
     );
     assert_eq!(cloud.held(), there);
+    assert_eq!(cloud.rollouts.lock().unwrap().taken_back, [""; 0]);
+    went_back(&failure);
+}
+
+#[track_caller]
+fn went_back(failure: &Failure) {
+    let services = vec![WentBack {
+        service: "web".parse().unwrap(),
+        from: 2,
+        to: 1,
+    }];
+    assert_eq!(failure.remains, Remains::WentBack { services });
+    assert_eq!(failure.errors.len(), 0, "{:?}", failure.errors);
+}
+
+/// Two of version 1 that serve, and new ones that do not.
+fn beside(new: Vec<Seen>) -> Vec<Seen> {
+    let mut all = healthy(Duration::ZERO);
+    all.extend(new);
+    all
+}
+
+/// A rollout that comes to nothing by itself, and goes back when it is asked to.
+fn stuck() -> Rollouts {
+    Rollouts {
+        course: vec![Probe::Pending("0 of 2 are healthy".to_owned()); 5000].into(),
+        way_back: [
+            Probe::Ending("2 of version 2 left".to_owned()),
+            Probe::Failed("version 1 is back".to_owned()),
+        ]
+        .into(),
+        ..Rollouts::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_does_not_become_healthy_in_time_is_told_and_taken_back() {
+    let (cloud, app) = outdated(stuck()).await;
+    cloud.now(|_| {
+        let sick = How::Sick(
+            HealthReason::ResponseCodeMismatch,
+            "status 500 instead of 200",
+        );
+        beside(vec![seen("i-3", 2, sick), seen("i-4", 2, sick)])
+    });
+    let began = Instant::now();
+    let failure = deploy(&cloud, &app.config(""), &app.options)
+        .await
+        .unwrap_err();
+    assert!((300..310).contains(&began.elapsed().as_secs()));
+    assert_eq!(failure.stage, Stage::Health);
+    assert_eq!(
+        failure.message,
+        "the service web did not become healthy within 300 s: 0 of 2 are healthy"
+    );
+    let ids: Vec<&str> = failure
+        .targets
+        .iter()
+        .map(|sick| sick.id.as_str())
+        .collect();
+    assert_eq!(ids, ["i-3", "i-4"]);
+    assert!(failure.targets[0].seen.as_deref().unwrap().contains("500"));
+    assert_eq!(failure.output, ["i-3: starting", "i-3: no database"]);
+    went_back(&failure);
+    let taken_back = cloud.rollouts.lock().unwrap().taken_back.clone();
+    assert_eq!(taken_back, [failure.message.as_str()]);
+    assert_eq!(
+        app.told("autoscaling-group/web"),
+        ["waiting for", "2 of version 2 left", "done"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_whose_instances_end_at_once_is_taken_back_at_once() {
+    let (cloud, app) = outdated(stuck()).await;
+    cloud.now(|since| {
+        let ended = How::Ended("exited with code 3");
+        let new = ["i-3", "i-4", "i-5"].map(|id| seen(id, 2, ended));
+        beside(match since.as_secs() {
+            0 => Vec::new(),
+            _ => new.to_vec(),
+        })
+    });
+    let began = Instant::now();
+    let failure = deploy(&cloud, &app.config(""), &app.options)
+        .await
+        .unwrap_err();
+    assert!(began.elapsed() < Duration::from_secs(5));
+    assert_eq!(
+        failure.message,
+        "the service web does not stay up: 3 instances ended by themselves, and none became healthy"
+    );
+    assert_eq!(
+        failure.targets[0].seen.as_deref(),
+        Some("exited with code 3")
+    );
+    went_back(&failure);
+}
+
+#[tokio::test(start_paused = true)]
+async fn old_instances_may_finish_what_they_have_begun() {
+    let mut course = vec![Probe::Pending("2 of version 1 left".to_owned()); 1290];
+    course.push(Probe::Usable(()));
+    let (cloud, app) = outdated(Rollouts {
+        course: course.into(),
+        ..Rollouts::default()
+    })
+    .await;
+    cloud.now(|since| {
+        let new = vec![seen("i-3", 2, How::Healthy), seen("i-4", 2, How::Healthy)];
+        match since.as_secs() {
+            0..310 => beside(new),
+            _ => new,
+        }
+    });
+    let began = Instant::now();
+    deploy(&cloud, &app.config(""), &app.options).await.unwrap();
+    assert!(began.elapsed().as_secs() > 300, "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_come_back_either_is_said_with_all_that_there_is() {
+    let (cloud, app) = outdated(Rollouts {
+        way_back: vec![Probe::Ending("1 of 2 are back".to_owned()); 5000].into(),
+        ..stuck()
+    })
+    .await;
+    let failure = deploy(
+        &cloud,
+        &app.config("health = { deadline = 60 }"),
+        &app.options,
+    )
+    .await
+    .unwrap_err();
+    assert!(
+        failure
+            .message
+            .starts_with("the service web did not become healthy within 60 s"),
+        "{}",
+        failure.message
+    );
+    let errors: Vec<String> = failure.errors.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        errors,
+        [
+            "going back to the version before of autoscaling-group/web: \
+             it was not back within 90 s: 1 of 2 are back"
+        ]
+    );
+    assert!(matches!(failure.remains, Remains::Resources { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_nobody_waits_for_any_more_is_the_providers() {
+    let (cloud, app) = outdated(stuck()).await;
+    let stop = app.options.apply.stop.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        stop.cancel();
+    });
+    let failure = deploy(&cloud, &app.config(""), &app.options)
+        .await
+        .unwrap_err();
+    assert_eq!(failure.stage, Stage::Interrupted);
+    assert!(failure.hint.unwrap().contains("goes back by itself"));
+    assert_eq!(cloud.rollouts.lock().unwrap().taken_back, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_release_was_made_from_is_noted() {
+    let (cloud, app) = (Fake::new(healthy), App::new());
+    deploy(&cloud, &app.config(""), &app.options).await.unwrap();
+    let notes = cloud.rollouts.lock().unwrap().notes.clone();
+    assert_eq!(notes.len(), 1);
+    assert_eq!(
+        (notes[0].who.as_str(), notes[0].back_to),
+        ("ana@build-3", None)
+    );
 }
 
 #[tokio::test(start_paused = true)]

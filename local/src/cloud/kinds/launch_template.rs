@@ -1,8 +1,10 @@
-//! A launch template in the local cloud: every change is a version, and new instances follow the latest.
+//! A launch template in the local cloud: every change is a version, and all of them are kept.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
-use landfall_compute::{LaunchTemplate, LaunchTemplateOutput};
+use landfall_compute::{LaunchTemplate, LaunchTemplateOutput, ReleaseNote};
 use landfall_provider::{Probe, Result};
 
 use super::can_run;
@@ -14,8 +16,29 @@ use crate::cloud::table::{Draft, Entry, Hosted};
 pub(crate) struct LaunchTemplateFacts {
     /// The version of the spec as it is, from 1.
     pub(crate) version: u32,
+    /// That one, and all before it.
+    pub(crate) versions: BTreeMap<u32, Version>,
+}
+
+/// A version of a launch template.
+#[derive(Debug, Clone)]
+pub(crate) struct Version {
+    pub(crate) spec: LaunchTemplate,
     /// Where the image is.
     pub(crate) image_store: PathBuf,
+    pub(crate) note: ReleaseNote,
+    pub(crate) made: SystemTime,
+}
+
+impl Version {
+    fn of(new: &Draft<'_, LaunchTemplate>) -> Self {
+        Self {
+            spec: new.spec.clone(),
+            image_store: new.extras.image_store.clone(),
+            note: new.extras.note.clone(),
+            made: SystemTime::now(),
+        }
+    }
 }
 
 impl Hosted for LaunchTemplate {
@@ -26,16 +49,16 @@ impl Hosted for LaunchTemplate {
         can_run(&new.spec.workload)?;
         Ok(LaunchTemplateFacts {
             version: 1,
-            image_store: new.extras.image_store.clone(),
+            versions: BTreeMap::from([(1, Version::of(new))]),
         })
     }
 
     fn amend(_: &State, old: &Entry<Self>, new: &Draft<'_, Self>) -> Result<LaunchTemplateFacts> {
         can_run(&new.spec.workload)?;
-        Ok(LaunchTemplateFacts {
-            version: old.facts.version + 1,
-            image_store: new.extras.image_store.clone(),
-        })
+        let mut facts = old.facts.clone();
+        facts.version += 1;
+        facts.versions.insert(facts.version, Version::of(new));
+        Ok(facts)
     }
 
     fn probe(_: &State, _: &Self::Id, entry: &Entry<Self>) -> Probe<LaunchTemplateOutput> {

@@ -1,0 +1,417 @@
+//! Which version of its template a group runs, and how it gets from one to another: forward, and back by itself.
+//!
+//! **Invariant:** nothing here starts or ends an instance. A version that is to be run is a wish;
+//! [`group`](super::group) decides what follows from it.
+
+use std::collections::BTreeMap;
+
+use landfall_compute::{AutoscalingGroup, LaunchTemplate, Release, ReleaseState};
+use landfall_provider::{AutoscalingGroupId, Error, ErrorKind, LaunchTemplateId, Probe, Result};
+use tokio::time::Instant;
+
+use super::group::HOPELESS;
+use super::kinds::known;
+use super::state::State;
+use super::table::find;
+
+/// The version that a group's new instances are of, and how it came to that.
+#[derive(Debug, Clone)]
+pub(crate) struct Rollout {
+    /// What new instances are launched from.
+    version: u32,
+    course: Course,
+    /// The versions that were given up, and why.
+    failed: BTreeMap<u32, String>,
+}
+
+#[derive(Debug, Clone)]
+enum Course {
+    /// It runs its version.
+    Settled,
+    /// Instances of its version take over; it goes back when they have not by then.
+    Forward { from: u32, until: Instant },
+    /// That was given up: those of its version take over again.
+    Back { given_up: u32, why: String },
+    /// They have.
+    GoneBack { given_up: u32, why: String },
+}
+
+/// How far the instances of the version are.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    pub(crate) desired: usize,
+    /// Those of the version that take requests.
+    pub(crate) proven: usize,
+    /// Those of other versions, or where the group is not to be any more.
+    pub(crate) others: usize,
+    /// How many in a row never became healthy, and how the last of them ended.
+    pub(crate) failures: u32,
+    pub(crate) last_end: Option<String>,
+    /// What ails those that are not healthy.
+    pub(crate) ailing: Option<String>,
+}
+
+impl Standing {
+    fn has_taken_over(&self) -> bool {
+        self.proven >= self.desired && self.others == 0
+    }
+}
+
+impl Rollout {
+    pub(crate) fn at(version: u32) -> Self {
+        Self {
+            version,
+            course: Course::Settled,
+            failed: BTreeMap::new(),
+        }
+    }
+
+    /// What new instances are launched from.
+    pub(crate) fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// The version that a client is told: while another one is being tried, the one that it would go back to.
+    pub(crate) fn reliable(&self) -> u32 {
+        match self.course {
+            Course::Forward { from, .. } => from,
+            _ => self.version,
+        }
+    }
+
+    /// Whether a version is being tried, so that its failure is not the group's.
+    pub(crate) fn is_trying(&self) -> bool {
+        matches!(self.course, Course::Forward { .. })
+    }
+
+    /// Whether instances of two versions are meant to be there.
+    pub(crate) fn is_under_way(&self) -> bool {
+        matches!(self.course, Course::Forward { .. } | Course::Back { .. })
+    }
+
+    /// Until when the version that is being tried may take.
+    pub(crate) fn until(&self) -> Option<Instant> {
+        match self.course {
+            Course::Forward { until, .. } => Some(until),
+            _ => None,
+        }
+    }
+
+    /// Sets out to a version. What it goes back to is the last one that was not just being tried.
+    fn begin(&mut self, version: u32, until: Instant) {
+        if version == self.version {
+            // It is there, or on its way there.
+            if matches!(self.course, Course::GoneBack { .. }) {
+                self.course = Course::Settled;
+            }
+            return;
+        }
+        let from = self.reliable();
+        if self.is_trying() {
+            let why = format!("version {version} was tried before it was healthy");
+            self.failed.insert(self.version, why);
+        }
+        self.failed.remove(&version);
+        self.version = version;
+        self.course = Course::Forward { from, until };
+    }
+
+    /// Turns back.
+    fn give_up(&mut self, why: String) {
+        if let Course::Forward { from, .. } = self.course {
+            let given_up = self.version;
+            self.failed.insert(given_up, why.clone());
+            self.version = from;
+            self.course = Course::Back { given_up, why };
+        }
+    }
+
+    /// Notes what has been reached, and turns back when there is no hope. True if it has turned back just now.
+    pub(crate) fn advance(&mut self, standing: &Standing, now: Instant) -> bool {
+        match &self.course {
+            Course::Forward { .. } | Course::Back { .. } if standing.has_taken_over() => {
+                self.course = match &self.course {
+                    Course::Back { given_up, why } => Course::GoneBack {
+                        given_up: *given_up,
+                        why: why.clone(),
+                    },
+                    _ => Course::Settled,
+                };
+                false
+            }
+            Course::Forward { until, .. } => {
+                let why = if standing.failures >= HOPELESS {
+                    let how = standing.last_end.as_deref().unwrap_or("ended");
+                    format!(
+                        "{} instances in a row never became healthy; the last one {how}",
+                        standing.failures
+                    )
+                } else if now >= *until && standing.proven < standing.desired {
+                    let Standing {
+                        desired, proven, ..
+                    } = standing;
+                    let ailing = standing.ailing.as_deref();
+                    let ailing = ailing.map_or(String::new(), |what| format!(": {what}"));
+                    format!("{proven} of {desired} instances became healthy in time{ailing}")
+                } else {
+                    return false;
+                };
+                self.give_up(why);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// How far it is, for clients.
+    fn progress(&self, standing: &Standing) -> Probe<()> {
+        let Standing {
+            desired,
+            proven,
+            others,
+            ..
+        } = standing;
+        let version = self.version;
+        match &self.course {
+            Course::Settled => Probe::Usable(()),
+            Course::Forward { .. } => Probe::Pending(format!(
+                "{proven} of {desired} instances of version {version} are healthy, {others} of others left"
+            )),
+            Course::Back { given_up, why } => Probe::Ending(format!(
+                "version {given_up} was given up ({why}); \
+                 {proven} of {desired} instances of version {version} are healthy, {others} of others left"
+            )),
+            Course::GoneBack { given_up, why } => Probe::Failed(format!(
+                "version {given_up} was given up, and version {version} is back: {why}"
+            )),
+        }
+    }
+
+    fn state_of(&self, version: u32) -> ReleaseState {
+        if let Some(why) = self.failed.get(&version) {
+            ReleaseState::Failed(why.clone())
+        } else if version == self.reliable() {
+            ReleaseState::Current
+        } else if version == self.version {
+            ReleaseState::Rolling
+        } else if version < self.version {
+            ReleaseState::Superseded
+        } else {
+            ReleaseState::Waiting
+        }
+    }
+}
+
+/// Brings a group to a version of its template.
+pub(crate) fn roll(
+    state: &mut State,
+    group: &AutoscalingGroupId,
+    template: &LaunchTemplateId,
+    version: u32,
+    now: Instant,
+) -> Result<()> {
+    let entry = find::<AutoscalingGroup>(state, group)?;
+    if known(&entry.spec.template)? != template {
+        let why = format_args!("{group} is not made from {template}");
+        return Err(Error::new(ErrorKind::Invalid, why));
+    }
+    let grace = std::time::Duration::from_secs(entry.spec.health_check_grace_period.into());
+    let versions = &find::<LaunchTemplate>(state, template)?.facts.versions;
+    if !versions.contains_key(&version) {
+        let why = format_args!("{template} has no version {version}");
+        return Err(Error::new(ErrorKind::Invalid, why));
+    }
+    if let Some(rollout) = state.rollouts.get_mut(group) {
+        rollout.begin(version, now + grace);
+        // What failed before says nothing about it.
+        state.histories.remove(group);
+    }
+    Ok(())
+}
+
+/// Takes back what is under way.
+pub(crate) fn roll_back(state: &mut State, group: &AutoscalingGroupId, why: &str) -> Result<()> {
+    find::<AutoscalingGroup>(state, group)?;
+    let Some(rollout) = state.rollouts.get_mut(group) else {
+        return Ok(());
+    };
+    match rollout.course {
+        Course::Back { .. } | Course::GoneBack { .. } => Ok(()),
+        Course::Settled => Err(Error::new(
+            ErrorKind::NotFound,
+            format_args!("{group} is not being brought to another version"),
+        )),
+        Course::Forward { .. } => {
+            rollout.give_up(why.to_owned());
+            state.histories.remove(group);
+            Ok(())
+        }
+    }
+}
+
+/// How far it is.
+pub(crate) fn rolling(
+    state: &State,
+    group: &AutoscalingGroupId,
+    standing: &Standing,
+) -> Result<Probe<()>> {
+    find::<AutoscalingGroup>(state, group)?;
+    let rollout = state.rollouts.get(group);
+    Ok(rollout.map_or(Probe::Absent, |rollout| rollout.progress(standing)))
+}
+
+/// Every version of a group's template, and what became of it.
+pub(crate) fn releases(
+    state: &State,
+    template: &LaunchTemplateId,
+    group: &AutoscalingGroupId,
+) -> Result<Vec<Release>> {
+    let versions = &find::<LaunchTemplate>(state, template)?.facts.versions;
+    let rollout = state.rollouts.get(group);
+    let releases = versions.iter().map(|(number, version)| Release {
+        version: *number,
+        spec: version.spec.clone(),
+        made: Some(version.made),
+        who: Some(version.note.who.clone()).filter(|who| !who.is_empty()),
+        note: version.note.clone(),
+        state: rollout.map_or(ReleaseState::Waiting, |rollout| rollout.state_of(*number)),
+    });
+    Ok(releases.collect())
+}
+
+/// Follows a template's change at once where nobody would notice: in groups that have never taken a request.
+pub(crate) fn follow(state: &mut State, template: &LaunchTemplateId) {
+    let Some(newest) = state.tables.launch_templates.get(template) else {
+        return;
+    };
+    let newest = newest.facts.version;
+    for (group, entry) in &state.tables.autoscaling_groups {
+        let mut machines = state.machines.values();
+        let has_served =
+            machines.any(|machine| machine.group.as_ref() == Some(group) && machine.was_healthy);
+        if entry.spec.template.known() == Some(template)
+            && !has_served
+            && let Some(rollout) = state.rollouts.get_mut(group)
+            && matches!(rollout.course, Course::Settled)
+        {
+            rollout.version = newest;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn standing(proven: usize, others: usize) -> Standing {
+        Standing {
+            desired: 2,
+            proven,
+            others,
+            failures: 0,
+            last_end: None,
+            ailing: None,
+        }
+    }
+
+    fn words(rollout: &Rollout, of: &[u32]) -> Vec<&'static str> {
+        of.iter()
+            .map(|version| rollout.state_of(*version).word())
+            .collect()
+    }
+
+    #[test]
+    fn a_version_that_takes_over_is_the_one_that_is_run() {
+        let now = Instant::now();
+        let mut rollout = Rollout::at(1);
+        rollout.begin(2, now + Duration::from_secs(30));
+        assert_eq!((rollout.version(), rollout.reliable()), (2, 1));
+        assert_eq!(words(&rollout, &[1, 2]), ["current", "rolling"]);
+        assert!(!rollout.advance(&standing(1, 2), now));
+        assert!(matches!(
+            rollout.progress(&standing(1, 2)),
+            Probe::Pending(_)
+        ));
+        assert!(!rollout.advance(&standing(2, 0), now));
+        assert_eq!(rollout.progress(&standing(2, 0)), Probe::Usable(()));
+        assert_eq!(rollout.reliable(), 2);
+        assert_eq!(
+            words(&rollout, &[1, 2, 3]),
+            ["superseded", "current", "waiting"]
+        );
+    }
+
+    #[test]
+    fn what_is_not_healthy_in_time_is_given_up_and_remembered() {
+        let now = Instant::now();
+        let until = now + Duration::from_secs(30);
+        let mut rollout = Rollout::at(1);
+        rollout.begin(2, until);
+        let mut late = standing(1, 2);
+        late.ailing = Some("Target.Timeout".to_owned());
+        assert!(rollout.advance(&late, until));
+        assert_eq!(rollout.version(), 1);
+        assert!(matches!(
+            rollout.progress(&standing(1, 1)),
+            Probe::Ending(_)
+        ));
+        rollout.advance(&standing(2, 0), until);
+        let why = "1 of 2 instances became healthy in time: Target.Timeout";
+        assert_eq!(
+            rollout.progress(&standing(2, 0)),
+            Probe::Failed(format!(
+                "version 2 was given up, and version 1 is back: {why}"
+            ))
+        );
+        assert_eq!(rollout.state_of(2), ReleaseState::Failed(why.to_owned()));
+        assert_eq!(rollout.state_of(1), ReleaseState::Current);
+    }
+
+    #[test]
+    fn old_instances_that_still_finish_their_requests_are_no_reason_to_turn_back() {
+        let now = Instant::now();
+        let mut rollout = Rollout::at(1);
+        rollout.begin(2, now);
+        assert!(!rollout.advance(&standing(2, 1), now + Duration::from_secs(3600)));
+        assert_eq!(rollout.version(), 2);
+    }
+
+    #[test]
+    fn three_that_never_became_healthy_are_given_up_before_the_time_is_up() {
+        let now = Instant::now();
+        let mut rollout = Rollout::at(4);
+        rollout.begin(5, now + Duration::from_secs(300));
+        let mut hopeless = standing(0, 2);
+        hopeless.failures = 3;
+        hopeless.last_end = Some("exited with code 1".to_owned());
+        assert!(rollout.advance(&hopeless, now));
+        assert_eq!(
+            rollout.state_of(5),
+            ReleaseState::Failed(
+                "3 instances in a row never became healthy; the last one exited with code 1"
+                    .to_owned()
+            )
+        );
+    }
+
+    #[test]
+    fn a_version_in_the_place_of_one_that_was_being_tried_goes_back_to_what_served() {
+        let now = Instant::now();
+        let mut rollout = Rollout::at(1);
+        rollout.begin(2, now);
+        rollout.begin(3, now);
+        assert_eq!(rollout.reliable(), 1);
+        assert_eq!(
+            words(&rollout, &[1, 2, 3]),
+            ["current", "failed", "rolling"]
+        );
+        rollout.give_up("asked to".to_owned());
+        assert_eq!(rollout.version(), 1);
+        // And while it goes back, it can be set out anew.
+        rollout.begin(3, now);
+        assert_eq!((rollout.version(), rollout.reliable()), (3, 1));
+        assert_eq!(rollout.state_of(3), ReleaseState::Rolling);
+    }
+}

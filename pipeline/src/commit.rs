@@ -1,0 +1,51 @@
+//! Which commit a file's directory is at: noted with a release, and no part of what is released.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// The commit, `1a2b3c4d5e6f`, with `-dirty` behind it if tracked files were changed since. None where there is no
+/// git, no repository or no commit yet.
+pub(crate) async fn of(directory: &Path) -> Option<String> {
+    let directory = directory.to_owned();
+    let looked = tokio::task::spawn_blocking(move || describe(&directory)).await;
+    looked.ok().flatten()
+}
+
+fn describe(directory: &Path) -> Option<String> {
+    // A file that is named without a directory stands in this one.
+    let directory = match directory.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => directory,
+    };
+    let described = Command::new("git")
+        .arg("-C")
+        .arg(directory)
+        .args([
+            "describe",
+            "--always",
+            "--dirty",
+            "--abbrev=12",
+            "--exclude=*",
+        ])
+        // It only looks: no lock that would be in the way of whoever works there.
+        .env("GIT_OPTIONAL_LOCKS", "0")
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .ok()
+        .filter(|output| output.status.success())?;
+    let commit = String::from_utf8(described.stdout).ok()?;
+    Some(commit.trim().to_owned()).filter(|commit| !commit.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn where_there_is_no_repository_there_is_no_commit() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(of(directory.path()).await, None);
+        assert_eq!(of(&directory.path().join("gone")).await, None);
+    }
+}

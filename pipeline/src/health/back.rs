@@ -1,0 +1,156 @@
+//! Back to the version that served: what follows when a new one does not become healthy.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use landfall_provider::{ApplyOptions, Error, ErrorKind, Event, Key, Probe, Result, Verb, kind};
+use tokio::time::Instant;
+
+use super::{Look, Rollout, SHORTEST_PAUSE, Watched, is_alive};
+use crate::answer::Patience;
+use crate::cloud::Cloud;
+use crate::outcome::{Failure, Remains, WentBack, millis};
+
+/// Takes a rollout back and waits until the version before serves alone; the failure tells what came of that.
+///
+/// A run that is stopped meanwhile leaves the way back to the provider, which goes it by itself.
+pub(super) async fn go_back<P: Cloud + ?Sized>(
+    cloud: &P,
+    watched: &Watched<'_>,
+    rollout: &Rollout,
+    options: &ApplyOptions,
+    mut failure: Box<Failure>,
+) -> Box<Failure> {
+    let key = Key::new(kind::AUTOSCALING_GROUP, watched.name.clone());
+    let id = watched.group.to_string();
+    let verb = Verb::Await;
+    let start = Instant::now();
+    options.events.emit(Event::Started {
+        key: key.clone(),
+        verb,
+    });
+    match the_way(cloud, watched, rollout, options, &failure.message, &key).await {
+        Ok(version) => {
+            options.events.emit(Event::Done {
+                key,
+                verb,
+                id,
+                took_ms: millis(start.elapsed()),
+            });
+            failure.remains = Remains::WentBack {
+                services: vec![WentBack {
+                    service: watched.name.clone(),
+                    from: rollout.version,
+                    to: version,
+                }],
+            };
+        }
+        Err(error) => {
+            options.events.emit(Event::Failed {
+                key,
+                verb,
+                error: error.to_string(),
+            });
+            failure.errors.push(error);
+        }
+    }
+    failure
+}
+
+/// The version that serves in the end.
+async fn the_way<P: Cloud + ?Sized>(
+    cloud: &P,
+    watched: &Watched<'_>,
+    rollout: &Rollout,
+    options: &ApplyOptions,
+    why: &str,
+    key: &Key,
+) -> Result<u32> {
+    let service = watched.service;
+    let patience = service.health.deadline + service.deregistration_delay;
+    let deadline = Instant::now() + Duration::from_secs(patience.into());
+    let mut pause = options.pace.first.max(SHORTEST_PAUSE);
+    let mut is_asked = false;
+    let mut told = String::new();
+    loop {
+        let step = one_step(cloud, watched, rollout, why, &mut is_asked).await;
+        let waits_for = match step {
+            Ok(Ok(version)) => return Ok(version),
+            Ok(Err(waits_for)) => waits_for,
+            Err(error) if error.kind().is_transient() || error.kind() == ErrorKind::InUse => {
+                error.to_string()
+            }
+            Err(error) => {
+                return Err(error.doing("going back to the version before of", key));
+            }
+        };
+        if Instant::now() >= deadline {
+            let error = format!("it was not back within {patience} s: {waits_for}");
+            return Err(Error::new(ErrorKind::Timeout, error)
+                .doing("going back to the version before of", key));
+        }
+        if told != waits_for {
+            options.events.emit(Event::Waiting {
+                key: key.clone(),
+                id: watched.group.to_string(),
+                why: waits_for.clone(),
+            });
+            told = waits_for;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = options.stop.cancelled() => {
+                return Err(Error::new(
+                    ErrorKind::Other,
+                    "interrupted on the way back to the version before, which the provider goes on with by itself",
+                ));
+            }
+        }
+        pause = (pause * 3 / 2).min(options.pace.longest.max(SHORTEST_PAUSE));
+    }
+}
+
+/// Asks for the way back if nobody has, and looks how far it is: the version that serves alone, or what is waited for.
+async fn one_step<P: Cloud + ?Sized>(
+    cloud: &P,
+    watched: &Watched<'_>,
+    rollout: &Rollout,
+    why: &str,
+    is_asked: &mut bool,
+) -> Result<std::result::Result<u32, String>> {
+    let patience = Patience::default();
+    let mut state = patience.answer(cloud.rolling(&watched.group)).await?;
+    if !*is_asked && matches!(state, Probe::Pending(_) | Probe::Absent) {
+        match patience.answer(cloud.roll_back(&watched.group, why)).await {
+            // It came to an end meanwhile, and the look tells which.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            outcome => outcome?,
+        }
+        state = patience.answer(cloud.rolling(&watched.group)).await?;
+    }
+    *is_asked = true;
+    match state {
+        Probe::Pending(waits_for) | Probe::Ending(waits_for) => return Ok(Err(waits_for)),
+        Probe::Absent => return Ok(Err("the way back is about to begin".to_owned())),
+        Probe::Usable(()) | Probe::Failed(_) => {}
+    }
+    let look = Look::at(cloud, watched).await?;
+    let alive: BTreeSet<u32> = look
+        .instances
+        .iter()
+        .filter(|instance| is_alive(instance))
+        .map(|instance| instance.template_version)
+        .collect();
+    match alive.last() {
+        Some(version) if !alive.contains(&rollout.version) => Ok(Ok(*version)),
+        _ => {
+            let told = match state {
+                Probe::Failed(why) => why,
+                _ => "the new version took over after all".to_owned(),
+            };
+            let error = format!("instances of version {} still run: {told}", rollout.version);
+            Err(Error::new(ErrorKind::Other, error)
+                .hint("`landfall rollback` brings the service to an earlier release"))
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Releases: what every service has run and runs, as its provider remembers it.
+
+use landfall_compute::Release;
+use landfall_provider::{
+    AutoscalingGroupId, Key, LaunchTemplateId, ResourceName, Result, Snapshot, StackName, kind,
+};
+
+use crate::cloud::{Cloud, catalog};
+
+/// The releases of a service.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServiceReleases {
+    /// The service.
+    pub service: ResourceName,
+    /// Its releases, by version.
+    pub releases: Vec<Release>,
+}
+
+/// What a service's releases belong to, by the provider's ids.
+pub(crate) struct Released {
+    pub(crate) template: LaunchTemplateId,
+    pub(crate) group: AutoscalingGroupId,
+}
+
+impl Released {
+    /// That of a service, if the stack holds both.
+    pub(crate) fn of(snapshot: &Snapshot, service: &ResourceName) -> Option<Self> {
+        let id = |kind| {
+            let found = snapshot.get(&Key::new(kind, service.clone()))?;
+            Some(found.id.clone())
+        };
+        Some(Self {
+            template: LaunchTemplateId::from(id(kind::LAUNCH_TEMPLATE)?),
+            group: AutoscalingGroupId::from(id(kind::AUTOSCALING_GROUP)?),
+        })
+    }
+}
+
+/// The releases of every service that a stack holds; none if there is no such stack.
+///
+/// # Errors
+/// The first question that the provider did not answer.
+pub async fn releases<P: Cloud + ?Sized>(
+    cloud: &P,
+    stack: &StackName,
+) -> Result<Vec<ServiceReleases>> {
+    let snapshot = catalog().snapshot(cloud, stack).await?;
+    let mut all = Vec::new();
+    for found in snapshot.of_kind(&kind::LAUNCH_TEMPLATE) {
+        let service = found.key.name.clone();
+        if let Some(Released { template, group }) = Released::of(&snapshot, &service) {
+            let releases = cloud.releases(&template, &group).await?;
+            all.push(ServiceReleases { service, releases });
+        }
+    }
+    Ok(all)
+}
