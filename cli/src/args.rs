@@ -1,6 +1,7 @@
 //! The command line: what can be asked for, and how it is explained.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -38,6 +39,7 @@ Examples:
   landfall status                       show listener, rules, target groups and targets
   landfall releases                     list what every service has run and runs
   landfall rollback                     bring the service back to the release before
+  landfall scale web=3                  have the service web have three instances from now on
   landfall destroy                      end everything that the stack holds
   landfall destroy --stack digipay --yes
                                         the same without the file, and without a question
@@ -82,8 +84,11 @@ pub(crate) enum Command {
     Plan(Plan),
     /// Show the stack's listeners, rules, target groups and targets
     ///
+    /// For each target: its zone, the version that it runs, its health with the reason's code, and since when. For
+    /// each group: how many instances it is to have now, between which limits, and why that was changed last.
+    ///
     /// Exits with 0 whether or not the targets are healthy; with 1 if there is no such stack.
-    Status(OnStack),
+    Status(Status),
     /// List the releases of every service: what it has run and runs
     ///
     /// Each change of what a service's instances run is a release, numbered from 1. What is listed is what the
@@ -98,6 +103,13 @@ pub(crate) enum Command {
     /// says what it says: `plan` shows the difference, and the next deploy brings it forward again.
     #[command(after_help = ROLLBACK_AFTER)]
     Rollback(Rollback),
+    /// Have services have so many instances from now on, and wait until they are healthy
+    ///
+    /// Within the limits of [service.NAME.scale] in landfall.toml: `min` and `max`. The file's `desired` stays a wish
+    /// for the beginning: a deploy leaves what was scaled as it is, until another `desired` is wished for. Where a
+    /// policy scales the service, it may change the number again.
+    #[command(after_help = SCALE_AFTER)]
+    Scale(Scale),
     /// Tell whether a connection comes about, what stops it, and which change would let it through
     ///
     /// FROM and TO are `internet`, an address or a block, `balancer` (or `lb`), `bastion`, `s3`, a service or one
@@ -322,6 +334,67 @@ pub(crate) struct Changing {
     pub(crate) wait: Option<Duration>,
 }
 
+const SCALE_AFTER: &str = "\
+Examples:
+  landfall scale web=3                          three instances of the service web
+  landfall scale web=3 api=2 --json             of two services, for a script
+  landfall scale --stack digipay web=1          without the file";
+
+/// `scale`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Scale {
+    /// How many instances which service is to have
+    #[arg(value_name = "SERVICE=NUMBER", required = true)]
+    pub(crate) wishes: Vec<Wish>,
+    #[command(flatten)]
+    pub(crate) on: OnStack,
+    /// Wait for another run on the stack, an hour at the most or as long as is said: --wait=10m
+    #[arg(
+        long,
+        value_name = "DURATION",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "1h",
+        value_parser = humantime::parse_duration
+    )]
+    pub(crate) wait: Option<Duration>,
+}
+
+/// A service and how many instances it is to have: `web=3`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wish {
+    pub(crate) service: ResourceName,
+    pub(crate) instances: u32,
+}
+
+impl FromStr for Wish {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (service, instances) = text
+            .split_once('=')
+            .ok_or("it is a service and a number: web=3")?;
+        let service = service
+            .parse()
+            .map_err(|error| format!("`{service}` is no service: {error}"))?;
+        let instances = instances
+            .parse()
+            .map_err(|_| format!("`{instances}` is no number of instances: web=3"))?;
+        Ok(Self { service, instances })
+    }
+}
+
+/// `status`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Status {
+    #[command(flatten)]
+    pub(crate) on: OnStack,
+    /// Keep it current until Ctrl-C or the stack's end: drawn again in its place on a terminal, written anew when
+    /// something has changed elsewhere (with --json, a line for each change)
+    #[arg(long)]
+    pub(crate) watch: bool,
+}
+
 /// `destroy`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Destroy {
@@ -408,6 +481,16 @@ mod tests {
                 .contains("`Digi_Pay` is not a stack name: 1 to 24 lower-case letters"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_wish_is_a_service_and_a_number() {
+        let wish: Wish = "web=3".parse().unwrap();
+        assert_eq!((wish.service.as_str(), wish.instances), ("web", 3));
+        for bad in ["web", "web=", "web=three", "web=-1", "=3", "We b=3"] {
+            assert!(bad.parse::<Wish>().is_err(), "{bad}");
+        }
+        assert!(Cli::try_parse_from(["landfall", "scale"]).is_err());
     }
 
     #[test]

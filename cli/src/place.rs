@@ -125,6 +125,15 @@ impl Place {
         }
     }
 
+    /// How long who watches waits between two looks: each of them is a call for every kind.
+    pub(crate) fn glance(&self) -> Duration {
+        match self {
+            Self::Local(_) => Duration::from_secs(1),
+            #[cfg(feature = "aws")]
+            Self::Aws(_) => Duration::from_secs(5),
+        }
+    }
+
     /// Waits until nothing goes on any more that nobody needs: a provider's process that holds nothing.
     ///
     /// # Errors

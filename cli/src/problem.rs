@@ -49,6 +49,7 @@ impl Problem {
                 | Stage::Reachability
                 | Stage::Protected
                 | Stage::Consent
+                | Stage::Scale
                 | Stage::Stale => exit::USAGE,
                 _ => exit::FAILED,
             },

@@ -28,7 +28,7 @@ pub use instance_profile::{InstanceProfile, Place};
 pub use key_pair::{InvalidPublicKey, KeyPair, PublicKey};
 pub use launch_template::{LaunchTemplate, LaunchTemplateOutput};
 pub use log_group::LogGroup;
-pub use provider::{ComputeProvider, GroupInstance, InstanceState, kinds};
+pub use provider::{ComputeProvider, GroupCapacity, GroupInstance, InstanceState, Scaling, kinds};
 pub use release::{Release, ReleaseNote, ReleaseState};
 pub use scaling_policy::{Metric, ScalingPolicy};
 pub use secret::{SecretReference, SecretStore};

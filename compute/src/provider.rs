@@ -1,6 +1,7 @@
 //! What a provider must hold and know to run instances.
 
 use std::net::Ipv4Addr;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use landfall_provider::{
@@ -65,9 +66,44 @@ pub trait ComputeProvider:
         group: &AutoscalingGroupId,
     ) -> Result<Vec<Release>>;
 
+    /// How many instances the group is to have now: what its file asked for, or what scaling has made of it since.
+    async fn capacity(&self, group: &AutoscalingGroupId) -> Result<GroupCapacity>;
+
+    /// Has the group from now on have this many instances, within its limits; its spec stays as it is. A scaling
+    /// policy may change it again.
+    ///
+    /// # Errors
+    /// `Invalid` beyond the limits.
+    async fn scale(&self, group: &AutoscalingGroupId, desired: u32) -> Result<()>;
+
+    /// The last time that the number of the group's instances was changed while it ran, as far as the provider
+    /// remembers.
+    async fn last_scaling(&self, group: &AutoscalingGroupId) -> Result<Option<Scaling>>;
+
     /// The last lines that an instance's container wrote, at most `lines`; also of one that has ended,
     /// as long as the provider remembers it.
     async fn last_output(&self, instance: &InstanceId, lines: usize) -> Result<Vec<String>>;
+}
+
+/// How many instances a group is to have now, and between what scaling may choose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupCapacity {
+    /// The fewest.
+    pub min: u32,
+    /// Now.
+    pub desired: u32,
+    /// The most.
+    pub max: u32,
+}
+
+/// A change of how many instances a group is to have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scaling {
+    /// When it was decided, if that is known.
+    #[serde(with = "landfall_provider::rfc3339::option")]
+    pub at: Option<SystemTime>,
+    /// From how many to how many, and why.
+    pub why: String,
 }
 
 /// An instance of an autoscaling group.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddrV4;
+use std::time::SystemTime;
 
 use landfall_provider::Zone;
 use serde::de::IntoDeserializer;
@@ -23,6 +24,9 @@ pub struct TargetHealth {
     pub reason: Option<HealthReason>,
     /// The reason in words, with what was seen: `status 404 instead of 200`.
     pub description: Option<String>,
+    /// Since when it is in this state, if the balancer says so: AWS does not.
+    #[serde(with = "landfall_provider::rfc3339::option")]
+    pub since: Option<SystemTime>,
 }
 
 /// The state of a target.

@@ -3,7 +3,9 @@
 //! It is compiled for tests on Linux too, so that it does not rot unseen.
 
 use async_trait::async_trait;
-use landfall_compute::{ComputeProvider, GroupInstance, Release, ReleaseNote};
+use landfall_compute::{
+    ComputeProvider, GroupCapacity, GroupInstance, Release, ReleaseNote, Scaling,
+};
 use landfall_lb::{LbProvider, TargetHealth};
 use landfall_provider::{
     Attempt, AutoscalingGroupId, Error, ErrorKind, Holder, InstanceId, Key, LaunchTemplateId, Live,
@@ -77,6 +79,15 @@ impl ComputeProvider for Local {
         match *self {}
     }
     async fn releases(&self, _: &LaunchTemplateId, _: &AutoscalingGroupId) -> Result<Vec<Release>> {
+        match *self {}
+    }
+    async fn capacity(&self, _: &AutoscalingGroupId) -> Result<GroupCapacity> {
+        match *self {}
+    }
+    async fn scale(&self, _: &AutoscalingGroupId, _: u32) -> Result<()> {
+        match *self {}
+    }
+    async fn last_scaling(&self, _: &AutoscalingGroupId) -> Result<Option<Scaling>> {
         match *self {}
     }
     async fn last_output(&self, _: &InstanceId, _: usize) -> Result<Vec<String>> {

@@ -4,15 +4,6 @@
 use landfall_compute::Workload;
 use landfall_provider::{Error, ErrorKind};
 
-/// Why there is no scaling policy.
-pub(crate) fn scaling() -> Error {
-    Error::new(
-        ErrorKind::Invalid,
-        "the local provider does not scale by metrics yet",
-    )
-    .hint("remove `cpu` and `requests` from the service's `scale`, and set `desired`")
-}
-
 /// What of a workload cannot be had here.
 pub(crate) fn workload(workload: &Workload) -> Vec<Error> {
     let mut refused = Vec::new();

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 /// Raised whenever a message changes its meaning: a program and a cloud process of different builds
 /// must not misunderstand each other.
-pub(crate) const PROTOCOL: u32 = 4;
+pub(crate) const PROTOCOL: u32 = 5;
 
 /// A call with the version of the protocol that it is written in.
 #[derive(Debug, Serialize, Deserialize)]
@@ -76,6 +76,15 @@ pub(crate) enum Call {
         template: LaunchTemplateId,
         group: AutoscalingGroupId,
     },
+    /// `GroupCapacity`.
+    Capacity { group: AutoscalingGroupId },
+    /// Sets how many instances a group is to have.
+    Scale {
+        group: AutoscalingGroupId,
+        desired: u32,
+    },
+    /// `Option<Scaling>`.
+    LastScaling { group: AutoscalingGroupId },
     /// `Vec<String>`.
     LastOutput { instance: InstanceId, lines: usize },
     /// Whether there is any resource: `bool`.

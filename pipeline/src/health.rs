@@ -5,7 +5,7 @@ use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use futures::future::{join_all, try_join_all};
-use landfall_compute::{GroupInstance, InstanceState};
+use landfall_compute::{GroupCapacity, GroupInstance, InstanceState};
 use landfall_lb::{TargetHealth, TargetState};
 use landfall_provider::{
     ApplyOptions, AutoscalingGroupId, Event, InstanceId, Key, LaunchTemplateId, Port, Probe,
@@ -93,6 +93,8 @@ impl Before {
 pub(crate) struct Look {
     pub(crate) targets: Vec<TargetHealth>,
     pub(crate) instances: Vec<GroupInstance>,
+    /// How many there are to be now; not known of a look that failed.
+    pub(crate) capacity: Option<GroupCapacity>,
 }
 
 impl Look {
@@ -101,11 +103,16 @@ impl Look {
             futures::try_join!(
                 cloud.target_health(&watched.target_group),
                 cloud.group_instances(&watched.group),
+                cloud.capacity(&watched.group),
             )
         };
-        let (mut targets, instances) = Patience::default().answer(looks).await?;
+        let (mut targets, instances, capacity) = Patience::default().answer(looks).await?;
         place(&mut targets, &instances, watched.service.port);
-        Ok(Self { targets, instances })
+        Ok(Self {
+            targets,
+            instances,
+            capacity: Some(capacity),
+        })
     }
 }
 
@@ -126,7 +133,7 @@ pub(crate) fn place(targets: &mut [TargetHealth], instances: &[GroupInstance], p
 /// What a look means.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
-    /// As many as desired are healthy, and none is of an old version.
+    /// As many as desired are healthy, no more than that run, and none is of an old version.
     Healthy,
     /// Not yet; the text says what is missing.
     NotYet(String),
@@ -178,8 +185,10 @@ fn verdict(watched: &Watched<'_>, before: &Before, look: &Look) -> Verdict {
         .filter(|instance| instance.template_version < current)
         .filter(|instance| is_alive(instance))
         .count();
-    let desired = desired(watched.service, look, current);
-    if healthy >= desired && old == 0 {
+    let desired = desired(watched.service, look);
+    let alive = look.instances.iter().filter(|instance| is_alive(instance));
+    let surplus = (alive.count() - old).saturating_sub(desired);
+    if healthy >= desired && old == 0 && surplus == 0 {
         return Verdict::Healthy;
     }
     let ended = look
@@ -198,20 +207,16 @@ fn verdict(watched: &Watched<'_>, before: &Before, look: &Look) -> Verdict {
     if old > 0 {
         why.push_str(&format!(", {old} of the version before"));
     }
+    if surplus > 0 {
+        why.push_str(&format!(", {surplus} more than that still run"));
+    }
     Verdict::NotYet(why)
 }
 
-/// How many are to be healthy: as many as the file says, or where policies scale the group, as it has now.
-fn desired(service: &Service, look: &Look, current: u32) -> usize {
-    let scale = &service.scale;
-    if scale.cpu.is_none() && scale.requests.is_none() {
-        return scale.desired as usize;
-    }
-    let alive = look
-        .instances
-        .iter()
-        .filter(|instance| is_alive(instance) && instance.template_version == current);
-    alive.count().max(scale.min as usize)
+/// How many are to be healthy: as many as the group has now, whether the file, a hand or a policy made it so many.
+fn desired(service: &Service, look: &Look) -> usize {
+    let wished = service.scale.desired;
+    look.capacity.map_or(wished, |capacity| capacity.desired) as usize
 }
 
 /// What the targets wait for, by the codes, and how many each.
@@ -399,7 +404,7 @@ const GOES_ON: &str = "the new version goes on taking over by itself, and goes b
 fn has_taken_over(watched: &Watched<'_>, before: Option<&Before>, look: &Look) -> bool {
     let before = before.cloned().unwrap_or_default();
     let current = current(&before, look);
-    healthy(look, current) >= desired(watched.service, look, current)
+    healthy(look, current) >= desired(watched.service, look)
 }
 
 /// What is told of a service while it is waited for: each state once.

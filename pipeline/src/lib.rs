@@ -26,6 +26,7 @@ mod rollback;
 mod routes;
 mod run;
 mod saved;
+mod scale;
 mod stack;
 mod status;
 
@@ -51,8 +52,9 @@ pub use review::{Because, Does, Leaf, Review, Reviewed};
 pub use rollback::{RollbackTo, RolledBack, rollback};
 pub use run::Options;
 pub use saved::{SavedPlan, SavedPlanError};
+pub use scale::{Scaled, ScaledService, scale};
 pub use stack::{Sources, StackError, instance_profiles, stack};
 pub use status::{
     BalancerStatus, GroupStatus, ListenerStatus, RuleAction, RuleStatus, Status, TargetGroupStatus,
-    Unusable, status,
+    TargetStatus, Unusable, status,
 };

@@ -232,6 +232,8 @@ pub enum Stage {
     Consent,
     /// A saved plan is not the one that is to be made now.
     Stale,
+    /// What was asked for is beyond what the stack's services have or allow.
+    Scale,
     /// Something could not be made, changed or ended.
     Apply,
     /// Everything is there, and the service does not become healthy.

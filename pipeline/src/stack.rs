@@ -21,7 +21,7 @@ use crate::region::zones;
 use crate::routes;
 
 /// For how many seconds after a deploy has given up an instance may still be unhealthy without being replaced.
-const AFTER_DEADLINE: u32 = 30;
+pub(crate) const AFTER_DEADLINE: u32 = 30;
 
 /// What every service's image is made from, by service: its [identity](BuildRequest::identity).
 pub type Sources = BTreeMap<ResourceName, ContextHash>;

@@ -1,7 +1,7 @@
 //! Status: the way of a request through a stack, listener to target, and how healthy each part is.
 
 use futures::future::try_join_all;
-use landfall_compute::{AutoscalingGroup, GroupInstance};
+use landfall_compute::{AutoscalingGroup, GroupCapacity, GroupInstance, Scaling};
 use landfall_lb::{
     Action, Condition, Listener, ListenerOutput, ListenerRule, LoadBalancerOutput, TargetGroup,
     TargetHealth, TargetState,
@@ -104,13 +104,27 @@ pub struct TargetGroupStatus {
     /// The port that targets are asked on, if it is the stack's own.
     pub port: Option<Port>,
     /// Its targets, by zone and id.
-    pub targets: Vec<TargetHealth>,
+    pub targets: Vec<TargetStatus>,
+}
+
+/// How a target is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TargetStatus {
+    /// What the balancer says of it.
+    #[serde(flatten)]
+    pub health: TargetHealth,
+    /// The version of the launch template that it was made from, if it is an instance of one of the stack's groups.
+    pub version: Option<u32>,
 }
 
 impl TargetGroupStatus {
     /// Whether a target is healthy and none is unhealthy.
     pub fn is_healthy(&self) -> bool {
-        let any = |state| self.targets.iter().any(|target| target.state == state);
+        let any = |state| {
+            self.targets
+                .iter()
+                .any(|target| target.health.state == state)
+        };
         any(TargetState::Healthy) && !any(TargetState::Unhealthy)
     }
 }
@@ -120,12 +134,13 @@ impl TargetGroupStatus {
 pub struct GroupStatus {
     /// Its name in the stack.
     pub name: ResourceName,
-    /// The fewest instances that scaling leaves.
-    pub min: u32,
-    /// How many there are to be now.
-    pub desired: u32,
-    /// The most that scaling makes.
-    pub max: u32,
+    /// How many instances it is to have now, and its limits.
+    #[serde(flatten)]
+    pub capacity: GroupCapacity,
+    /// How many it was made to have; scaling may have changed that.
+    pub wished: u32,
+    /// The last time that scaling changed it, as far as that is remembered.
+    pub last_scaling: Option<Scaling>,
     /// Its instances, by id; also those that ended by themselves not long ago.
     pub instances: Vec<GroupInstance>,
 }
@@ -170,14 +185,9 @@ pub async fn status<P: Cloud + ?Sized>(cloud: &P, stack: &StackName) -> Result<S
         .iter_mut()
         .flat_map(|listener| &mut listener.rules);
     for rule in rules {
-        if let RuleAction::Forward(TargetGroupStatus {
-            targets,
-            port: Some(port),
-            ..
-        }) = &mut rule.action
-        {
-            for group in &groups {
-                place(targets, &group.instances, *port);
+        if let RuleAction::Forward(TargetGroupStatus { targets, port, .. }) = &mut rule.action {
+            for target in targets {
+                tell(target, &groups, *port);
             }
         }
     }
@@ -189,6 +199,23 @@ pub async fn status<P: Cloud + ?Sized>(cloud: &P, stack: &StackName) -> Result<S
         groups,
         unusable: snapshot.found().iter().filter_map(unusable).collect(),
     })
+}
+
+/// Adds to a target what only its group knows.
+fn tell(target: &mut TargetStatus, groups: &[GroupStatus], port: Option<Port>) {
+    for group in groups {
+        if let Some(port) = port {
+            place(
+                std::slice::from_mut(&mut target.health),
+                &group.instances,
+                port,
+            );
+        }
+        let mut own = group.instances.iter();
+        if let Some(instance) = own.find(|instance| instance.id.as_ref() == target.health.id) {
+            target.version = Some(instance.template_version);
+        }
+    }
 }
 
 async fn listener<P: Cloud + ?Sized>(
@@ -252,27 +279,43 @@ async fn target_group<P: Cloud + ?Sized>(
     Ok(TargetGroupStatus {
         name: own.map_or_else(|| id.to_string(), |found| found.key.name.to_string()),
         port: spec.map(|spec| spec.port),
-        targets: unless_gone(cloud.target_health(&id).await)?,
+        targets: unless_gone(cloud.target_health(&id).await)?
+            .unwrap_or_default()
+            .into_iter()
+            .map(|health| TargetStatus {
+                health,
+                version: None,
+            })
+            .collect(),
     })
 }
 
 async fn group<P: Cloud + ?Sized>(cloud: &P, found: &Found) -> Result<GroupStatus> {
     let spec: AutoscalingGroup = spec(found)?;
     let id = AutoscalingGroupId::from(found.id.clone());
+    let (capacity, last_scaling, instances) = futures::join!(
+        cloud.capacity(&id),
+        cloud.last_scaling(&id),
+        cloud.group_instances(&id)
+    );
     Ok(GroupStatus {
         name: found.key.name.clone(),
-        min: spec.min,
-        desired: spec.desired,
-        max: spec.max,
-        instances: unless_gone(cloud.group_instances(&id).await)?,
+        capacity: unless_gone(capacity)?.unwrap_or(GroupCapacity {
+            min: spec.min,
+            desired: spec.desired,
+            max: spec.max,
+        }),
+        wished: spec.desired,
+        last_scaling: unless_gone(last_scaling)?.flatten(),
+        instances: unless_gone(instances)?.unwrap_or_default(),
     })
 }
 
 /// What is gone since the listing has nothing more to tell, and is no failure.
-fn unless_gone<T>(answer: Result<Vec<T>>) -> Result<Vec<T>> {
+fn unless_gone<T>(answer: Result<T>) -> Result<Option<T>> {
     match answer {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-        answer => answer,
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        answer => answer.map(Some),
     }
 }
 

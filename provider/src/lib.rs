@@ -27,6 +27,7 @@ mod plan;
 mod preflight;
 mod provider;
 mod resource;
+pub mod rfc3339;
 mod schema;
 mod snapshot;
 mod stack;

@@ -21,7 +21,7 @@ pub struct Holder {
     /// The process, on that machine.
     pub pid: u32,
     /// Since when, to the second; RFC 3339 in UTC in JSON.
-    #[serde(with = "rfc3339")]
+    #[serde(with = "crate::rfc3339")]
     pub since: SystemTime,
 }
 
@@ -52,27 +52,6 @@ impl fmt::Display for Holder {
         } = self;
         let since = humantime::format_rfc3339_seconds(*since);
         write!(f, "{doing} by {who}, process {pid}, since {since}")
-    }
-}
-
-mod rfc3339 {
-    use std::time::SystemTime;
-
-    use serde::de::Error as _;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(
-        time: &SystemTime,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&humantime::format_rfc3339_seconds(*time))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<SystemTime, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        humantime::parse_rfc3339(&text).map_err(D::Error::custom)
     }
 }
 

@@ -7,7 +7,8 @@
 //! - `LISTEN=9000`: listens there instead of on `$PORT`.
 //! - `/whoami`: the instance's id and zone as JSON. `/peer`: who asks.
 //! - `/fetch/10.0.0.1:80`: asks that address for `/` and gives back what it said, or 502 with the reason.
-//! - `/exit`: answers, and exits with 4. `/slow/250`: answers after so many milliseconds.
+//! - `/exit`: answers, and exits with 4. `/slow/250`: answers after so many milliseconds. `/busy/250`: works for so
+//!   many milliseconds of a processor's time before it answers.
 
 use std::env::var;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -71,8 +72,28 @@ fn answer(path: &str, peer: SocketAddr) -> (u16, String) {
                 std::thread::sleep(Duration::from_millis(millis.parse().unwrap_or(0)));
                 (200, "slow".to_owned())
             }
+            Some(("busy", millis)) => {
+                work(Duration::from_millis(millis.parse().unwrap_or(0)));
+                (200, "busy".to_owned())
+            }
             _ => (200, "hello".to_owned()),
         },
+    }
+}
+
+/// Uses a processor for so long, however many others want it.
+fn work(time: Duration) {
+    let used = || {
+        // In nanoseconds, of this thread.
+        let schedstat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+        schedstat.split(' ').next().and_then(|text| text.parse().ok()).unwrap_or(0)
+    };
+    let (start, begun) = (used(), std::time::Instant::now());
+    // A kernel that does not count is no reason to go on for ever.
+    while used() < start + time.as_nanos() as u64 && begun.elapsed() < time * 50 {
+        for n in 0..10_000_u64 {
+            std::hint::black_box(n);
+        }
     }
 }
 

@@ -323,6 +323,14 @@ impl Sim {
             .collect()
     }
 
+    /// What a resource was made of, or changed to since, by its id.
+    pub fn spec(&self, id: &str) -> Option<Value> {
+        let state = self.state();
+        let mut there = state.things.all().filter(|(_, held)| held.stays());
+        let (_, held) = there.find(|((_, own), _)| own == id)?;
+        Some(held.spec.clone())
+    }
+
     /// What stays and what it is, of all stacks: a line for each, with keys in the place of ids, in order.
     /// Two simulations that hold the same have the same lines.
     pub fn lines(&self) -> Vec<String> {

@@ -51,6 +51,9 @@ enum Task {
     /// Bring a service back to an earlier release
     #[command(disable_help_flag = true)]
     Rollback(Landfall),
+    /// Have services have so many instances from now on
+    #[command(disable_help_flag = true)]
+    Scale(Landfall),
     /// Tell whether a connection comes about, and what stops it
     #[command(disable_help_flag = true)]
     Explain(Landfall),
@@ -93,6 +96,7 @@ fn main() -> ExitCode {
         Task::Status(landfall) => return landfall.run("status", true),
         Task::Releases(landfall) => return landfall.run("releases", true),
         Task::Rollback(landfall) => return landfall.run("rollback", true),
+        Task::Scale(landfall) => return landfall.run("scale", true),
         Task::Explain(landfall) => return landfall.run("explain", true),
         Task::Destroy(landfall) => return landfall.run("destroy", true),
         Task::Unlock(landfall) => return landfall.run("unlock", true),

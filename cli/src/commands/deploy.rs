@@ -136,6 +136,7 @@ mod tests {
                 state: TargetState::Healthy,
                 reason: None,
                 description: None,
+                since: None,
             }],
             image: "digipay/web@sha256:00".into(),
             changes: Changes {

@@ -8,6 +8,7 @@ mod iam_policy;
 pub(crate) mod plan;
 pub(crate) mod releases;
 mod rollback;
+mod scale;
 mod status;
 mod unlock;
 
@@ -26,6 +27,7 @@ pub(crate) use explain::explain;
 pub(crate) use plan::plan;
 pub(crate) use releases::releases;
 pub(crate) use rollback::rollback;
+pub(crate) use scale::scale;
 pub(crate) use status::status;
 pub(crate) use unlock::unlock;
 
@@ -40,15 +42,29 @@ pub(crate) struct Session {
 impl Session {
     /// Opens the provider, and listens for events and signals.
     async fn open(common: &Common, said: Said) -> Result<Self, Problem> {
+        let coming = "coming to an end: what is under way is finished; once more to end at once";
+        Self::saying(common, said, Some(coming)).await
+    }
+
+    /// The same without a word about a signal, for what ends by it.
+    async fn quietly(common: &Common, said: Said) -> Result<Self, Problem> {
+        Self::saying(common, said, None).await
+    }
+
+    async fn saying(
+        common: &Common,
+        said: Said,
+        coming: Option<&'static str>,
+    ) -> Result<Self, Problem> {
         let progress = Progress::for_streams(common.json);
         let events = progress.events();
         let place = Place::open(common, said, &events).await?;
         let stop = stop::on_signal({
             let progress = progress.clone();
             move || {
-                progress.say(
-                    "coming to an end: what is under way is finished; once more to end at once",
-                );
+                if let Some(coming) = coming {
+                    progress.say(coming);
+                }
             }
         })
         .map_err(|error| Problem::usage(format!("cannot wait for signals: {error}"), None))?;
@@ -132,9 +148,10 @@ pub(crate) fn run(cli: Cli) -> u8 {
     let (name, common) = match &cli.command {
         Command::Deploy(args) => ("deploy", Some(&args.common)),
         Command::Plan(args) => ("plan", Some(&args.common)),
-        Command::Status(args) => ("status", Some(&args.common)),
+        Command::Status(args) => ("status", Some(&args.on.common)),
         Command::Releases(args) => ("releases", Some(&args.on.common)),
         Command::Rollback(args) => ("rollback", Some(&args.common)),
+        Command::Scale(args) => ("scale", Some(&args.on.common)),
         Command::Explain(args) => ("explain", Some(&args.common)),
         Command::Destroy(args) => ("destroy", Some(&args.on.common)),
         Command::Unlock(args) => ("unlock", Some(&args.on.common)),
@@ -191,6 +208,7 @@ fn carry_out(command: Command) -> Result<u8, Problem> {
             Command::Status(args) => status(args).await?,
             Command::Releases(args) => releases(args).await?,
             Command::Rollback(args) => rollback(args).await?,
+            Command::Scale(args) => scale(args).await?,
             Command::Explain(args) => return explain(args).await,
             Command::Destroy(args) => destroy(args).await?,
             Command::Unlock(args) => unlock(args).await?,

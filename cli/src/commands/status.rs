@@ -1,11 +1,15 @@
 //! `status`: show which way a request takes through the stack, and how healthy each part is.
 
+use std::time::SystemTime;
+
 use landfall_pipeline::Status;
+use landfall_provider::StackName;
 use serde::Serialize;
 
 use super::{Session, stack_of};
-use crate::args::OnStack;
+use crate::args;
 use crate::problem::Problem;
+use crate::progress::Screen;
 use crate::{output, render};
 
 /// The last line of JSON of a status.
@@ -16,10 +20,27 @@ struct Line<'a> {
     status: &'a Status,
 }
 
-/// Looks.
-pub(crate) async fn status(args: &OnStack) -> Result<(), Problem> {
-    let (stack, said) = stack_of(args)?;
-    let session = Session::open(&args.common, said).await?;
+impl<'a> Line<'a> {
+    fn of(status: &'a Status) -> Self {
+        Self {
+            result: "status",
+            healthy: status.is_healthy(),
+            status,
+        }
+    }
+}
+
+/// Looks, once or again and again.
+pub(crate) async fn status(args: &args::Status) -> Result<(), Problem> {
+    let (stack, said) = stack_of(&args.on)?;
+    let session = match args.watch {
+        // A watch has nothing under way that would be finished first.
+        true => Session::quietly(&args.on.common, said).await?,
+        false => Session::open(&args.on.common, said).await?,
+    };
+    if args.watch {
+        return watch(&session, &stack).await;
+    }
     let looking = landfall_pipeline::status(session.place.cloud(), &stack);
     let status = session.look(looking).await?;
     session.progress.finish();
@@ -27,13 +48,73 @@ pub(crate) async fn status(args: &OnStack) -> Result<(), Problem> {
         return Err(Problem::Missing { stack });
     }
     if session.json {
-        output::json_line(&Line {
-            result: "status",
-            healthy: status.is_healthy(),
-            status: &status,
-        });
+        output::json_line(&Line::of(&status));
     } else {
-        output::result(&render::status::render(&status));
+        output::result(&render::status::render(&status, SystemTime::now()));
     }
     Ok(())
+}
+
+/// Keeps what is shown current, until it is told to end or the stack is gone.
+async fn watch(session: &Session, stack: &StackName) -> Result<(), Problem> {
+    session.progress.finish();
+    let stop = &session.options.apply.stop;
+    let mut screen = Screen::for_stdout();
+    let mut last: Option<Status> = None;
+    let mut failing: Option<String> = None;
+    loop {
+        let looked = tokio::select! {
+            looked = landfall_pipeline::status(session.place.cloud(), stack) => looked,
+            () = stop.cancelled() => break,
+        };
+        match looked {
+            Ok(status) if !status.exists() => {
+                screen.leave();
+                if last.is_none() {
+                    return Err(Problem::Missing {
+                        stack: stack.clone(),
+                    });
+                }
+                gone(&status, session.json);
+                return Ok(());
+            }
+            Ok(status) => {
+                failing = None;
+                let is_new = last.as_ref() != Some(&status);
+                if session.json && is_new {
+                    output::json_line(&Line::of(&status));
+                } else if !session.json && (is_new || screen.is_drawn_again()) {
+                    screen.show(&render::status::render(&status, SystemTime::now()));
+                }
+                last = Some(status);
+            }
+            // It was there a moment ago, and may well be again.
+            Err(error) if error.kind().is_transient() && last.is_some() => {
+                let text = error.to_string();
+                if failing.as_ref() != Some(&text) {
+                    output::message(&format!("{text}; looking again\n"));
+                    failing = Some(text);
+                }
+            }
+            Err(error) => {
+                screen.leave();
+                return Err(error.into());
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(session.place.glance()) => {}
+            () = stop.cancelled() => break,
+        }
+    }
+    screen.leave();
+    Ok(())
+}
+
+/// Tells that there is nothing to watch any more.
+fn gone(status: &Status, json: bool) {
+    if json {
+        output::json_line(&Line::of(status));
+    } else {
+        output::message(&format!("{} is gone\n", status.stack));
+    }
 }

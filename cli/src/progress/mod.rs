@@ -3,6 +3,7 @@
 mod bars;
 mod board;
 mod lines;
+mod screen;
 mod ticker;
 
 use std::io::{IsTerminal, Write};
@@ -10,6 +11,8 @@ use std::sync::Arc;
 
 use indicatif::ProgressDrawTarget;
 use landfall_provider::{Event, Events};
+
+pub(crate) use self::screen::Screen;
 
 use self::bars::Bars;
 use self::lines::Lines;

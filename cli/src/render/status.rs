@@ -1,6 +1,7 @@
 //! The resource map: which way a request takes, from the listener to the targets, and how healthy each one is.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use anstyle::Style;
 use landfall_compute::InstanceState;
@@ -11,8 +12,9 @@ use landfall_pipeline::{
 
 use super::{BAD, CHANGED, DIM, GOOD, STRONG, Table, count, or_dash, paint, tame};
 
-/// The stack as a tree, with a line for each thing that is not as it should be.
-pub(crate) fn render(status: &Status) -> String {
+/// The stack as a tree, with a line for each thing that is not as it should be. What is told of the past is told as
+/// seen from this moment.
+pub(crate) fn render(status: &Status, now: SystemTime) -> String {
     let mut lines = vec![format!(
         "{}  {}  {}",
         paint(STRONG, &status.stack),
@@ -29,10 +31,10 @@ pub(crate) fn render(status: &Status) -> String {
     }
     let mut table = Table::default();
     for listener in &status.listeners {
-        add_listener(&mut table, listener);
+        add_listener(&mut table, listener, now);
     }
     for group in &status.groups {
-        add_group(&mut table, group);
+        add_group(&mut table, group, now);
     }
     if !status.unusable.is_empty() {
         table.heading("not usable");
@@ -53,7 +55,7 @@ pub(crate) fn render(status: &Status) -> String {
     text
 }
 
-fn add_listener(table: &mut Table, listener: &ListenerStatus) {
+fn add_listener(table: &mut Table, listener: &ListenerStatus, now: SystemTime) {
     let url = listener.url.as_deref().unwrap_or("no address yet");
     table.heading(format!(
         "listener {} :{}  {}",
@@ -70,7 +72,7 @@ fn add_listener(table: &mut Table, listener: &ListenerStatus) {
                     "{branch}{requests} → target group {}",
                     named(group)
                 ));
-                add_targets(table, below, group);
+                add_targets(table, below, group, now);
             }
             RuleAction::RedirectToHttps(port) => {
                 table.heading(format!("{branch}{requests} → https on port {port}"));
@@ -102,12 +104,15 @@ fn named(group: &TargetGroupStatus) -> String {
     }
 }
 
-fn add_targets(table: &mut Table, indent: &str, group: &TargetGroupStatus) {
+fn add_targets(table: &mut Table, indent: &str, group: &TargetGroupStatus, now: SystemTime) {
     if group.targets.is_empty() {
         table.heading(format!("{indent}└─ {}", paint(BAD, "no targets")));
     }
     for (index, target) in group.targets.iter().enumerate() {
         let (branch, _) = branch(index, group.targets.len());
+        let version = target.version.map(|version| format!("v{version}"));
+        let target = &target.health;
+        let since = target.since.map(|since| format!("for {}", age(since, now)));
         let style = match target.state {
             TargetState::Healthy => GOOD,
             TargetState::Unhealthy => BAD,
@@ -123,7 +128,9 @@ fn add_targets(table: &mut Table, indent: &str, group: &TargetGroupStatus) {
                 (Style::new(), target.id.clone()),
                 (DIM, or_dash(target.zone.as_ref())),
                 (Style::new(), or_dash(target.address)),
+                (DIM, version.unwrap_or_default()),
                 (style, target.state.to_string()),
+                (DIM, since.unwrap_or_default()),
                 (CHANGED, reason),
                 (DIM, seen),
             ],
@@ -132,7 +139,7 @@ fn add_targets(table: &mut Table, indent: &str, group: &TargetGroupStatus) {
 }
 
 /// The group in a line, and its instances that do not simply run.
-fn add_group(table: &mut Table, group: &GroupStatus) {
+fn add_group(table: &mut Table, group: &GroupStatus, now: SystemTime) {
     let mut states: BTreeMap<&str, usize> = BTreeMap::new();
     for instance in &group.instances {
         *states.entry(word(&instance.state).0).or_default() += 1;
@@ -146,17 +153,32 @@ fn add_group(table: &mut Table, group: &GroupStatus) {
     } else {
         states.join(", ")
     };
+    let capacity = &group.capacity;
+    let wished = match group.wished == capacity.desired {
+        true => String::new(),
+        false => format!(" ({} in the file)", group.wished),
+    };
     table.heading(format!(
         "autoscaling group {}  {states}  {}",
         group.name,
         paint(
             DIM,
             format_args!(
-                "desired {}, min {}, max {}",
-                group.desired, group.min, group.max
+                "desired {}{wished}, min {}, max {}",
+                capacity.desired, capacity.min, capacity.max
             )
         )
     ));
+    if let Some(scaling) = &group.last_scaling {
+        let when = scaling
+            .at
+            .map(|at| format!(" {} ago", age(at, now)))
+            .unwrap_or_default();
+        table.heading(paint(
+            DIM,
+            format_args!("  last scaled{when}: {}", tame(&scaling.why)),
+        ));
+    }
     for instance in &group.instances {
         if instance.state == InstanceState::Running {
             continue;
@@ -176,6 +198,17 @@ fn add_group(table: &mut Table, group: &GroupStatus) {
                 (DIM, why),
             ],
         );
+    }
+}
+
+/// How long ago something was, as exactly as one cares: `5 s`, `3 min`, `2 h`, `4 d`.
+fn age(then: SystemTime, now: SystemTime) -> String {
+    let seconds = now.duration_since(then).unwrap_or_default().as_secs();
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min", seconds / 60),
+        3_600..86_400 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
     }
 }
 
@@ -199,25 +232,42 @@ fn branch(index: usize, of: usize) -> (&'static str, &'static str) {
 
 #[cfg(test)]
 mod tests {
-    use landfall_compute::GroupInstance;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use landfall_compute::{GroupCapacity, GroupInstance, Scaling};
     use landfall_lb::{HealthReason, TargetHealth};
-    use landfall_pipeline::{BalancerStatus, Unusable};
+    use landfall_pipeline::{BalancerStatus, TargetStatus, Unusable};
     use landfall_provider::{Port, StackName, Zone};
 
     use super::*;
 
-    fn target(id: &str, zone: &str, state: TargetState) -> TargetHealth {
-        TargetHealth {
+    const NOW: SystemTime = UNIX_EPOCH;
+
+    fn ago(seconds: u64) -> Option<SystemTime> {
+        NOW.checked_sub(Duration::from_secs(seconds))
+    }
+
+    fn target(id: &str, zone: &str, state: TargetState) -> TargetStatus {
+        let health = TargetHealth {
             id: id.into(),
             address: "10.0.0.4:8000".parse().ok(),
             zone: Zone::new(zone).ok(),
             state,
             reason: (state == TargetState::Unhealthy).then_some(HealthReason::Timeout),
             description: (state == TargetState::Unhealthy).then(|| "no answer within 5 s".into()),
+            since: ago(if state == TargetState::Healthy {
+                185
+            } else {
+                12
+            }),
+        };
+        TargetStatus {
+            health,
+            version: Some(2),
         }
     }
 
-    fn status(targets: Vec<TargetHealth>) -> Status {
+    fn status(targets: Vec<TargetStatus>) -> Status {
         let group = TargetGroupStatus {
             name: "web".into(),
             port: Some(Port::new(8000).unwrap()),
@@ -253,7 +303,7 @@ mod tests {
     }
 
     fn plain(status: &Status) -> String {
-        anstream::adapter::strip_str(&render(status)).to_string()
+        anstream::adapter::strip_str(&render(status, NOW)).to_string()
     }
 
     #[test]
@@ -267,12 +317,28 @@ mod tests {
         load balancer main  digipay.localhost
         listener http :80  http://digipay.localhost:20747/
         ├─ 10: path /api/* → target group web :8000
-        │  ├─ i-01    local-1a  10.0.0.4:8000  healthy
-        │  └─ i-0234  local-1b  10.0.0.4:8000  unhealthy  Target.Timeout  no answer within 5 s
+        │  ├─ i-01    local-1a  10.0.0.4:8000  v2  healthy    for 3 min
+        │  └─ i-0234  local-1b  10.0.0.4:8000  v2  unhealthy  for 12 s   Target.Timeout  no answer within 5 s
         └─ default → target group web :8000
-           ├─ i-01    local-1a  10.0.0.4:8000  healthy
-           └─ i-0234  local-1b  10.0.0.4:8000  unhealthy  Target.Timeout  no answer within 5 s
+           ├─ i-01    local-1a  10.0.0.4:8000  v2  healthy    for 3 min
+           └─ i-0234  local-1b  10.0.0.4:8000  v2  unhealthy  for 12 s   Target.Timeout  no answer within 5 s
         ");
+    }
+
+    #[test]
+    fn what_is_long_ago_is_told_less_exactly() {
+        for (seconds, told) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (60, "1 min"),
+            (3_599, "59 min"),
+            (7_200, "2 h"),
+            (86_400 * 3 + 5, "3 d"),
+        ] {
+            assert_eq!(age(ago(seconds).unwrap(), NOW), told);
+        }
+        // A clock that was put back.
+        assert_eq!(age(NOW + Duration::from_secs(5), NOW), "0 s");
     }
 
     #[test]
@@ -281,9 +347,16 @@ mod tests {
         status.listeners[0].rules.remove(0);
         status.groups.push(GroupStatus {
             name: "web".parse().unwrap(),
-            min: 1,
-            desired: 2,
-            max: 4,
+            capacity: GroupCapacity {
+                min: 1,
+                desired: 3,
+                max: 4,
+            },
+            wished: 2,
+            last_scaling: Some(Scaling {
+                at: ago(40),
+                why: "from 2 to 3: asked for".into(),
+            }),
             instances: [
                 InstanceState::Running,
                 InstanceState::Failed("exited with code 1".into()),
@@ -310,7 +383,8 @@ mod tests {
         listener http :80  http://digipay.localhost:20747/
         └─ default → target group web :8000
            └─ no targets
-        autoscaling group web  1 failed, 1 running  desired 2, min 1, max 4
+        autoscaling group web  1 failed, 1 running  desired 3 (2 in the file), min 1, max 4
+          last scaled 40 s ago: from 2 to 3: asked for
           i-01           local-1a  10.0.0.4  failed  exited with code 1
         not usable
           nat-gateway/a  pending

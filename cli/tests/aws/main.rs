@@ -16,6 +16,7 @@ mod faults;
 mod iam;
 mod interruption;
 mod permissions;
+mod scale;
 #[path = "../common/strike.rs"]
 #[expect(
     dead_code,

@@ -27,6 +27,7 @@ fn help_has_examples_and_exit_codes_and_goes_to_standard_output() {
         "status",
         "releases",
         "rollback",
+        "scale",
         "destroy",
         "unlock",
         "completions",

@@ -13,17 +13,23 @@ mod explain;
 #[cfg(target_os = "linux")]
 mod interruption;
 #[cfg(target_os = "linux")]
+mod load;
+#[cfg(target_os = "linux")]
 mod mistakes;
 #[cfg(target_os = "linux")]
 mod plan;
 #[cfg(target_os = "linux")]
 mod releases;
 #[cfg(target_os = "linux")]
+mod scale;
+#[cfg(target_os = "linux")]
 mod services;
 #[cfg(target_os = "linux")]
 #[path = "../common/strike.rs"]
 mod strike;
 mod support;
+#[cfg(target_os = "linux")]
+mod watch;
 
 #[cfg(target_os = "linux")]
 use support::Ran;

@@ -96,6 +96,16 @@ impl Project {
         project
     }
 
+    /// A project whose service is the testkit's, which keeps connections and answers many at once.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn with_busy_service(landfall_toml: &str) -> Self {
+        let project = Self::new(landfall_toml);
+        let cache = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        landfall_testkit::service::context(&project.directory(), cache).unwrap();
+        project.write(".dockerignore", "*\n!service\n");
+        project
+    }
+
     /// Lets the program be run by an ordinary user: `nobody`, where root runs the tests.
     #[cfg(target_os = "linux")]
     pub(crate) fn by_an_ordinary_user(mut self) -> Self {

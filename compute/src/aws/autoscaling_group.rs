@@ -211,7 +211,7 @@ async fn of_owner(aws: &Aws, owner: &Owner) -> Result<Vec<Live<AutoscalingGroup>
 }
 
 /// What the group has been doing, the newest first.
-async fn activities(aws: &Aws, id: &AutoscalingGroupId) -> Result<Vec<Activity>> {
+pub(super) async fn activities(aws: &Aws, id: &AutoscalingGroupId) -> Result<Vec<Activity>> {
     let listed = autoscaling(aws)
         .describe_scaling_activities()
         .auto_scaling_group_name(id.as_ref())

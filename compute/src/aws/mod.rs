@@ -1,6 +1,7 @@
 //! How AWS holds what runs: one file a kind, the same verbs in the same order.
 
 mod autoscaling_group;
+mod capacity;
 mod check;
 mod image;
 mod instance;

@@ -10,8 +10,10 @@ use landfall_aws::{Aws, during, if_there};
 use landfall_provider::{AutoscalingGroupId, InstanceId, LaunchTemplateId, Probe, Result, Zone};
 
 use super::instance::{GROUP, in_pages, why_ended};
-use super::{autoscaling_group, ec2, refresh, releases};
-use crate::{ComputeProvider, GroupInstance, InstanceState, Release, ReleaseNote};
+use super::{autoscaling_group, capacity, ec2, refresh, releases};
+use crate::{
+    ComputeProvider, GroupCapacity, GroupInstance, InstanceState, Release, ReleaseNote, Scaling,
+};
 
 /// How the reason of an instance begins that ended by itself, or was ended by a failure of AWS's.
 ///
@@ -87,6 +89,18 @@ impl ComputeProvider for Aws {
         group: &AutoscalingGroupId,
     ) -> Result<Vec<Release>> {
         releases::releases(self, template, group).await
+    }
+
+    async fn capacity(&self, group: &AutoscalingGroupId) -> Result<GroupCapacity> {
+        capacity::now(self, group).await
+    }
+
+    async fn scale(&self, group: &AutoscalingGroupId, desired: u32) -> Result<()> {
+        capacity::set(self, group, desired).await
+    }
+
+    async fn last_scaling(&self, group: &AutoscalingGroupId) -> Result<Option<Scaling>> {
+        capacity::last_change(self, group).await
     }
 
     async fn last_output(&self, instance: &InstanceId, lines: usize) -> Result<Vec<String>> {

@@ -38,6 +38,7 @@ fn target(told: &TargetHealthDescription) -> Option<TargetHealth> {
         state: state(health),
         reason: reason.and_then(HealthReason::from_code),
         description: health.description().map(str::to_owned),
+        since: None,
     })
 }
 

@@ -229,6 +229,14 @@ impl Balancer {
         self.registry.health(group)
     }
 
+    /// How many requests the targets of a group have got so far.
+    ///
+    /// # Errors
+    /// When there is no such group.
+    pub(crate) fn requests(&self, group: &str) -> Result<u64, Error> {
+        self.registry.requests(group)
+    }
+
     /// Changes whenever the health of any target does; the number itself means nothing.
     pub(crate) fn watch(&self) -> watch::Receiver<u64> {
         self.registry.watch()

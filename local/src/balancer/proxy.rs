@@ -118,15 +118,18 @@ impl Front {
     /// Sends the request to the group's next target.
     ///
     /// Another attempt is made only as long as no byte of the request has gone out: when an idle
-    /// connection turns out closed, its target is connected to anew, and when it then refuses, it
-    /// has just gone away, and the next one gets this request and those that follow until it is
-    /// back. A target that refuses without having been connected before is a 502, as on AWS.
+    /// connection turns out closed, its target is connected to anew, and when a target refuses that
+    /// has taken connections before, it has just gone away, and the next one gets this request. A
+    /// target that refuses without having been connected before is a 502, as on AWS.
     async fn send(
         &self,
         group: &Arc<Group>,
         mut request: Request<RequestBody>,
     ) -> Result<(Response<Incoming>, Upstream, InFlight), Refusal> {
         let attributes = &self.worker.shared.attributes;
+        if !group.routable.is_empty() {
+            group.count();
+        }
         let mut attempts = group.routable.len().min(3);
         let mut group = Arc::clone(group);
         loop {
@@ -141,15 +144,10 @@ impl Front {
                 }
                 continue;
             };
-            let (pooled, stale) = self.worker.pool.take(target);
-            let mut lost = stale || target.is_lost();
-            if let Some(mut upstream) = pooled {
+            if let Some(mut upstream) = self.worker.pool.take(target) {
                 match upstream.exchange(request, &self.meter).await {
                     Ok(response) => return Ok((response, upstream, in_flight)),
-                    Err(Failure::Unsent(unsent)) => {
-                        request = *unsent;
-                        lost = true;
-                    }
+                    Err(Failure::Unsent(unsent)) => request = *unsent,
                     Err(failure) => return Err(failed(target, &failure)),
                 }
             }
@@ -161,13 +159,10 @@ impl Front {
             .await;
             let mut upstream = match connected {
                 Ok(upstream) => {
-                    if lost {
-                        target.set_lost(false);
-                    }
+                    target.reach();
                     upstream
                 }
-                Err(_) if lost && attempts > 1 => {
-                    target.set_lost(true);
+                Err(_) if attempts > 1 && target.was_reached() => {
                     attempts -= 1;
                     continue;
                 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::SystemTime;
@@ -39,6 +39,7 @@ struct State {
 struct GroupState {
     config: TargetGroupConfig,
     turn: Arc<AtomicUsize>,
+    requests: Arc<AtomicU64>,
     targets: BTreeMap<String, Registered>,
 }
 
@@ -175,6 +176,7 @@ impl Registry {
                     let group = GroupState {
                         config,
                         turn: Arc::default(),
+                        requests: Arc::default(),
                         targets: BTreeMap::new(),
                     };
                     state.groups.insert(name, group);
@@ -276,6 +278,12 @@ impl Registry {
             .collect())
     }
 
+    pub(super) fn requests(&self, name: &str) -> Result<u64, Error> {
+        let mut state = self.state();
+        let group = group_mut(&mut state, name)?;
+        Ok(group.requests.load(Ordering::Relaxed))
+    }
+
     /// Brings checks and the routing table in line with the records.
     fn settle(&self, state: &mut State) {
         let now = SystemTime::now();
@@ -350,6 +358,10 @@ impl Reports {
         let result = change(&mut registered.health, &group.config);
         let after = &registered.health;
         let (changed, routes) = (*after != before, after.state != before.state);
+        if after.state == HealthState::Healthy {
+            // Its checks have connected to it.
+            registered.destination.reach();
+        }
         if routes {
             registry.shared.publish(table(&state));
         }
@@ -416,12 +428,14 @@ fn table(state: &State) -> Table {
             routable = all;
         }
         let turn = Arc::clone(&group.turn);
+        let requests = Arc::clone(&group.requests);
         table.groups.insert(
             name.clone(),
             Arc::new(Group {
                 name: name.clone(),
                 routable,
                 turn,
+                requests,
             }),
         );
     }

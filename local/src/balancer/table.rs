@@ -22,7 +22,7 @@ pub(super) struct Destination {
     in_flight: AtomicUsize,
     closed: AtomicBool,
     drained: Notify,
-    lost: AtomicBool,
+    reached: AtomicBool,
 }
 
 impl Destination {
@@ -33,18 +33,20 @@ impl Destination {
             in_flight: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             drained: Notify::new(),
-            lost: AtomicBool::new(false),
+            reached: AtomicBool::new(false),
         }
     }
 
-    /// Whether it had been connected to, and refused when that was tried again.
-    pub(super) fn is_lost(&self) -> bool {
-        self.lost.load(Ordering::Relaxed)
+    /// Whether it has ever taken a connection.
+    pub(super) fn was_reached(&self) -> bool {
+        self.reached.load(Ordering::Relaxed)
     }
 
-    /// Sets what [`Self::is_lost`] says.
-    pub(super) fn set_lost(&self, lost: bool) {
-        self.lost.store(lost, Ordering::Relaxed);
+    /// It has taken a connection.
+    pub(super) fn reach(&self) {
+        if !self.was_reached() {
+            self.reached.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Whether it no longer takes new requests.
@@ -99,9 +101,16 @@ pub(super) struct Group {
     pub(super) routable: Vec<Arc<Destination>>,
     /// Shared by all nodes and kept across tables, so that requests alternate exactly.
     pub(super) turn: Arc<AtomicUsize>,
+    /// How many requests it has got, as shared and kept.
+    pub(super) requests: Arc<AtomicU64>,
 }
 
 impl Group {
+    /// Counts a request that one of its targets has got.
+    pub(super) fn count(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// The target whose turn it is.
     pub(super) fn next(&self) -> Option<&Arc<Destination>> {
         if self.routable.is_empty() {

@@ -198,20 +198,12 @@ impl Pool {
         }
     }
 
-    /// The connection used last, if there is one that still stands. The flag says whether any was
-    /// found closed by its target.
-    pub(super) fn take(&self, target: &Destination) -> (Option<Upstream>, bool) {
-        let mut stale = false;
+    /// The connection used last, of those that still stand.
+    pub(super) fn take(&self, target: &Destination) -> Option<Upstream> {
         loop {
-            let found = self.lock().get_mut(&target.serial).and_then(Vec::pop);
-            match found {
-                Some(mut connection) => {
-                    if connection.is_reusable() {
-                        return (Some(connection), stale);
-                    }
-                    stale = true;
-                }
-                None => return (None, stale),
+            let mut connection = self.lock().get_mut(&target.serial).and_then(Vec::pop)?;
+            if connection.is_reusable() {
+                return Some(connection);
             }
         }
     }

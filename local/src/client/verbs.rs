@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use landfall_compute::{
-    AutoscalingGroup, ComputeProvider, GroupInstance, Instance, InstanceProfile, KeyPair,
-    LaunchTemplate, Release, ReleaseNote, ScalingPolicy, Workload,
+    AutoscalingGroup, ComputeProvider, GroupCapacity, GroupInstance, Instance, InstanceProfile,
+    KeyPair, LaunchTemplate, Release, ReleaseNote, Scaling, ScalingPolicy, Workload,
 };
 use landfall_container::Repository;
 use landfall_lb::{LbProvider, Listener, ListenerRule, LoadBalancer, TargetGroup, TargetHealth};
@@ -166,6 +166,26 @@ impl ComputeProvider for Local {
         Ok(self.ask(call).await?.unwrap_or_default())
     }
 
+    async fn capacity(&self, group: &AutoscalingGroupId) -> Result<GroupCapacity> {
+        let group = group.clone();
+        self.ask(Call::Capacity { group })
+            .await?
+            .ok_or_else(no_cloud)
+    }
+
+    async fn scale(&self, group: &AutoscalingGroupId, desired: u32) -> Result<()> {
+        let call = Call::Scale {
+            group: group.clone(),
+            desired,
+        };
+        self.change(group, call).await
+    }
+
+    async fn last_scaling(&self, group: &AutoscalingGroupId) -> Result<Option<Scaling>> {
+        let group = group.clone();
+        Ok(self.ask(Call::LastScaling { group }).await?.flatten())
+    }
+
     async fn last_output(&self, instance: &InstanceId, lines: usize) -> Result<Vec<String>> {
         let call = Call::LastOutput {
             instance: instance.clone(),
@@ -245,9 +265,6 @@ impl Preflight for Local {
                         .map(|error| error.doing("creating", &step.key)),
                 );
             }
-        }
-        for step in makes(kind::SCALING_POLICY) {
-            findings.push(limits::scaling().doing("creating", &step.key));
         }
         for step in &plan.steps {
             let refused = workload(step)?
@@ -342,6 +359,10 @@ impl Local {
                 timeout_ms,
             })
             .await?;
-        reached.ok_or_else(|| Error::new(ErrorKind::NotFound, "there is no local cloud"))
+        reached.ok_or_else(no_cloud)
     }
+}
+
+fn no_cloud() -> Error {
+    Error::new(ErrorKind::NotFound, "there is no local cloud")
 }

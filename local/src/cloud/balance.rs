@@ -268,6 +268,15 @@ pub(super) fn ailment(inner: &Inner, instance: &InstanceId) -> Option<String> {
     })
 }
 
+/// How many requests the targets of a group have got so far, from all balancers.
+pub(super) fn requests(inner: &Inner, group: &TargetGroupId) -> u64 {
+    let users = inner.balancers.values();
+    users
+        .filter(|running| running.groups.contains(group))
+        .filter_map(|running| running.balancer.requests(group.as_ref()).ok())
+        .sum()
+}
+
 /// The targets of a group, in the words of clients.
 pub(super) fn target_health(inner: &Inner, group: &TargetGroupId) -> Result<Vec<TargetHealth>> {
     find::<TargetGroup>(&inner.state, group)?;
@@ -309,6 +318,7 @@ pub(super) fn target_health(inner: &Inner, group: &TargetGroupId) -> Result<Vec<
                 state,
                 reason,
                 description,
+                since: None,
             },
         );
     }
@@ -344,6 +354,7 @@ pub(super) fn target_health(inner: &Inner, group: &TargetGroupId) -> Result<Vec<
                 state: state_of(health.state),
                 reason: health.reason.map(reason_of),
                 description: Some(description).filter(|text| !text.is_empty()),
+                since: Some(health.since),
             };
             targets.insert(health.target.id, described);
         }

@@ -219,7 +219,7 @@ pub(crate) fn progress(state: &State, id: &AutoscalingGroupId) -> Probe<Autoscal
     ) else {
         return Probe::Absent;
     };
-    let desired = entry.spec.desired as usize;
+    let desired = entry.facts.capacity as usize;
     let members = || {
         let machines = state.machines.values();
         machines.filter(|machine| machine.group.as_ref() == Some(id))

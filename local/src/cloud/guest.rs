@@ -34,6 +34,13 @@ pub(crate) struct Guest {
     running: Option<Arc<Running>>,
 }
 
+impl Guest {
+    /// Its first process, if it runs.
+    pub(super) fn pid(&self) -> Option<i32> {
+        self.running.as_ref().map(|running| running.pid())
+    }
+}
+
 /// Starts a single instance, whose record was just made.
 pub(super) fn start_single(cloud: &Arc<Cloud>, id: &InstanceId) -> Result<()> {
     cloud.change(|state| {

@@ -142,7 +142,7 @@ fn view(inner: &Inner, id: &AutoscalingGroupId) -> Option<View> {
         members.filter(|(_, machine)| machine.group.as_ref() == Some(id) && machine.is_alive());
     Some(View {
         ending: group.ending,
-        desired: group.spec.desired as usize,
+        desired: group.facts.capacity as usize,
         members: members
             .map(|(id, machine)| Member {
                 id: id.clone(),

@@ -21,10 +21,12 @@ mod machine;
 mod publish;
 mod reach;
 mod rollout;
+mod scaling;
 mod server;
 mod state;
 mod table;
 mod topology;
+mod tracking;
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;

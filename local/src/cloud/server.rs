@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{Cloud, balance, guest, keeper, publish, reach, rollout};
+use super::{Cloud, balance, guest, keeper, publish, reach, rollout, scaling};
 use crate::wire::{Answer, Call, PROTOCOL, Request};
 
 /// The longest call that is read: specs are small, and nobody is to fill the memory.
@@ -203,6 +203,12 @@ async fn carry_out(cloud: &Arc<Cloud>, call: Call) -> Result<Value> {
         Call::Releases { template, group } => {
             to_value(&rollout::releases(&cloud.lock().state, &template, &group)?)
         }
+        Call::Capacity { group } => to_value(&scaling::capacity(&cloud.lock().state, &group)?),
+        Call::Scale { group, desired } => {
+            scaling::set(cloud, &group, desired, "asked for")?;
+            Ok(Value::Null)
+        }
+        Call::LastScaling { group } => to_value(&scaling::last(&cloud.lock().state, &group)?),
         Call::LastOutput { instance, lines } => {
             to_value(&guest::last_output(&cloud.lock(), &instance, lines)?)
         }
@@ -256,6 +262,7 @@ async fn begin(cloud: &Arc<Cloud>, of: &Kind, id: &str) -> Result<()> {
         of if *of == kind::LISTENER_RULE => follow(cloud, of, id).await,
         of if *of == kind::AUTOSCALING_GROUP => {
             keeper::keep_group(cloud, AutoscalingGroupId::from(id));
+            scaling::follow(cloud, AutoscalingGroupId::from(id));
             Ok(())
         }
         of if *of == kind::INSTANCE => guest::start_single(cloud, &InstanceId::from(id)),

@@ -11,6 +11,7 @@ mod output;
 mod run;
 mod spawn;
 mod unpack;
+mod usage;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,6 +21,7 @@ pub use listening::{Listening, instead, listening};
 pub use output::{Line, Output, Stream};
 pub use run::{Exit, Running, Spec, start};
 pub use unpack::{Image, unpack};
+pub use usage::processor_times;
 
 /// Why an instance could not be made.
 #[derive(Debug, thiserror::Error)]

@@ -1,18 +1,21 @@
 //! A cloud for tests: the simulation holds the resources, a script says how the instances are.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use landfall_compute::{ComputeProvider, GroupInstance, InstanceState, Release, ReleaseNote};
+use landfall_compute::{
+    AutoscalingGroup, ComputeProvider, GroupCapacity, GroupInstance, InstanceState, Release,
+    ReleaseNote, Scaling,
+};
 use landfall_lb::{HealthReason, LbProvider, TargetHealth, TargetState};
 use landfall_pipeline::{Config, Options};
 use landfall_provider::{
-    ApplyOptions, Attempt, AutoscalingGroupId, Error, Event, Events, Holder, InstanceId, Key,
-    LaunchTemplateId, Live, LockGuard, Pace, Placed, Plan, Preflight, Probe, Provider, Resource,
-    Result, StackLock, StackName, TargetGroupId, Zone, kind,
+    ApplyOptions, Attempt, AutoscalingGroupId, Error, ErrorKind, Event, Events, Holder, InstanceId,
+    Key, LaunchTemplateId, Live, LockGuard, Pace, Placed, Plan, Preflight, Probe, Provider,
+    Resource, Result, StackLock, StackName, TargetGroupId, Zone, kind,
 };
 use landfall_testkit::sim::Sim;
 use serde::Deserialize as _;
@@ -52,6 +55,8 @@ pub(crate) struct Fake {
     first_look: Mutex<Option<Instant>>,
     pub(crate) looks: Mutex<usize>,
     pub(crate) rollouts: Mutex<Rollouts>,
+    /// How many instances groups were scaled to.
+    pub(crate) scaled: Mutex<BTreeMap<AutoscalingGroupId, u32>>,
     locked: Arc<Mutex<Option<Holder>>>,
     pub(crate) findings: Mutex<Vec<Error>>,
     pub(crate) place: Mutex<String>,
@@ -102,6 +107,7 @@ impl Fake {
             first_look: Mutex::default(),
             looks: Mutex::default(),
             rollouts: Mutex::default(),
+            scaled: Mutex::default(),
             locked: Arc::default(),
             findings: Mutex::default(),
             place: Mutex::new("a simulation".to_owned()),
@@ -150,6 +156,12 @@ impl Fake {
             }
             (probe, _) => probe,
         }
+    }
+
+    /// What a group was made of.
+    fn group(&self, id: &AutoscalingGroupId) -> Option<AutoscalingGroup> {
+        let spec = self.sim.spec(id.as_ref())?;
+        Some(serde_json::from_value(spec).unwrap())
     }
 
     /// The calls that had an effect, and what they were for.
@@ -237,6 +249,7 @@ impl LbProvider for Fake {
                     state,
                     reason,
                     description,
+                    since: None,
                 })
             });
         Ok(targets.collect())
@@ -294,6 +307,28 @@ impl ComputeProvider for Fake {
 
     async fn releases(&self, _: &LaunchTemplateId, _: &AutoscalingGroupId) -> Result<Vec<Release>> {
         Ok(self.rollouts.lock().unwrap().releases.clone())
+    }
+
+    async fn capacity(&self, group: &AutoscalingGroupId) -> Result<GroupCapacity> {
+        let spec = self.group(group).ok_or_else(|| {
+            let why = format!("the autoscaling-group `{group}` does not exist");
+            Error::new(ErrorKind::NotFound, why)
+        })?;
+        let scaled = self.scaled.lock().unwrap().get(group).copied();
+        Ok(GroupCapacity {
+            min: spec.min,
+            desired: scaled.unwrap_or(spec.desired),
+            max: spec.max,
+        })
+    }
+
+    async fn scale(&self, group: &AutoscalingGroupId, desired: u32) -> Result<()> {
+        self.scaled.lock().unwrap().insert(group.clone(), desired);
+        Ok(())
+    }
+
+    async fn last_scaling(&self, _: &AutoscalingGroupId) -> Result<Option<Scaling>> {
+        Ok(None)
     }
 
     async fn last_output(&self, instance: &InstanceId, lines: usize) -> Result<Vec<String>> {

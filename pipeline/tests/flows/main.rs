@@ -11,4 +11,5 @@ mod lifecycle;
 mod lock;
 mod rollback;
 mod rollout;
+mod scale;
 mod silence;

@@ -149,6 +149,38 @@ async fn a_target_that_went_away_passes_its_request_on() {
 }
 
 #[tokio::test]
+async fn a_target_that_went_away_before_its_first_request_passes_it_on() {
+    let (going, staying) = (
+        Upstream::named("going").await,
+        Upstream::named("staying").await,
+    );
+    let lb = Lb::to(&[&going, &staying]).await;
+    let mut slow = group("web");
+    slow.health_check.interval = Duration::from_secs(300);
+    lb.balancer.set_groups(vec![slow]).unwrap();
+    // Both were found healthy, so it has been there.
+    going.kill().await;
+    for _ in 0..4 {
+        assert_eq!(lb.get("/").await.body, "staying");
+    }
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_target_group_whoever_answers_them() {
+    let (one, two) = (Upstream::named("one").await, Upstream::named("two").await);
+    let lb = Lb::to(&[&one, &two]).await;
+    let before = lb.balancer.requests("web").unwrap();
+    for _ in 0..7 {
+        assert_eq!(lb.get("/").await.status, 200);
+    }
+    assert_eq!(lb.balancer.requests("web").unwrap() - before, 7);
+    // A change of the group keeps its count; checks are no requests of clients.
+    lb.balancer.set_groups(vec![group("web")]).unwrap();
+    assert_eq!(lb.balancer.requests("web").unwrap() - before, 7);
+    assert!(lb.balancer.requests("other").is_err());
+}
+
+#[tokio::test]
 async fn a_target_that_says_nothing_is_504() {
     let silent = Upstream::healthy_but(|stream, _| async move {
         std::future::pending::<()>().await;

@@ -1,6 +1,6 @@
 //! An autoscaling group in the local cloud; [`group`] keeps it at its size.
 
-use landfall_compute::{AutoscalingGroup, AutoscalingGroupOutput};
+use landfall_compute::{AutoscalingGroup, AutoscalingGroupOutput, Scaling};
 use landfall_provider::{Probe, Result};
 
 use super::{invalid, known, vpc_of};
@@ -8,12 +8,21 @@ use crate::cloud::group;
 use crate::cloud::state::State;
 use crate::cloud::table::{Draft, Entry, Hosted};
 
+/// What the cloud decides about a group.
+#[derive(Debug, Clone)]
+pub(crate) struct GroupFacts {
+    /// How many instances there are to be now: as the spec wished, or as scaling has made it since.
+    pub(crate) capacity: u32,
+    /// The last time that scaling has changed it.
+    pub(crate) scaled: Option<Scaling>,
+}
+
 impl Hosted for AutoscalingGroup {
     const PREFIX: &'static str = "asg";
-    type Facts = ();
+    type Facts = GroupFacts;
     const ENDS_AT_ONCE: bool = false;
 
-    fn admit(state: &State, new: &Draft<'_, Self>) -> Result<()> {
+    fn admit(state: &State, new: &Draft<'_, Self>) -> Result<GroupFacts> {
         let spec = new.spec;
         if !(spec.min <= spec.desired && spec.desired <= spec.max) {
             return Err(invalid(format_args!(
@@ -29,11 +38,22 @@ impl Hosted for AutoscalingGroup {
         if vpcs.len() != 1 {
             return Err(invalid("its subnets are to be in one VPC, at least one"));
         }
-        Ok(())
+        Ok(GroupFacts {
+            capacity: spec.desired,
+            scaled: None,
+        })
     }
 
-    fn amend(state: &State, _: &Entry<Self>, new: &Draft<'_, Self>) -> Result<()> {
-        Self::admit(state, new)
+    /// What scaling has made of the group stays, within the limits, unless another wish is asked for.
+    fn amend(state: &State, old: &Entry<Self>, new: &Draft<'_, Self>) -> Result<GroupFacts> {
+        let fresh = Self::admit(state, new)?;
+        if old.spec.desired != new.spec.desired {
+            return Ok(fresh);
+        }
+        Ok(GroupFacts {
+            capacity: old.facts.capacity.clamp(new.spec.min, new.spec.max),
+            ..old.facts.clone()
+        })
     }
 
     fn probe(state: &State, id: &Self::Id, _: &Entry<Self>) -> Probe<AutoscalingGroupOutput> {

@@ -1,6 +1,6 @@
 //! What is particular to each kind of resource: one file each, the same verbs in the same order.
 
-mod autoscaling_group;
+pub(super) mod autoscaling_group;
 pub(super) mod elastic_ip;
 mod gateway_endpoint;
 pub(super) mod instance;

@@ -1,18 +1,31 @@
-//! A scaling policy, which the local cloud does not have yet: it refuses instead of pretending.
+//! A scaling policy in the local cloud; [`scaling`](crate::cloud::scaling) follows it.
 
-use landfall_compute::ScalingPolicy;
+use landfall_compute::{Metric, ScalingPolicy};
 use landfall_provider::{Probe, Resource, Result};
 
+use super::invalid;
 use crate::cloud::state::State;
 use crate::cloud::table::{Draft, Entry, Hosted};
-use crate::limits;
 
 impl Hosted for ScalingPolicy {
     const PREFIX: &'static str = "policy";
     type Facts = ();
 
-    fn admit(_: &State, _: &Draft<'_, Self>) -> Result<()> {
-        Err(limits::scaling())
+    fn admit(_: &State, new: &Draft<'_, Self>) -> Result<()> {
+        match new.spec.metric {
+            Metric::Cpu(1..=100) => Ok(()),
+            Metric::Cpu(percent) => Err(invalid(format_args!(
+                "{percent} % is no processor use: 1 to 100"
+            ))),
+            Metric::RequestsPerTarget { requests: 0, .. } => {
+                Err(invalid("no requests at all are nothing to scale by"))
+            }
+            Metric::RequestsPerTarget { .. } => Ok(()),
+        }
+    }
+
+    fn amend(state: &State, _: &Entry<Self>, new: &Draft<'_, Self>) -> Result<()> {
+        Self::admit(state, new)
     }
 
     fn probe(_: &State, _: &Self::Id, _: &Entry<Self>) -> Probe<<Self as Resource>::Output> {

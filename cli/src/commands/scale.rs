@@ -1,0 +1,134 @@
+//! `scale`: have services have so many instances from now on.
+
+use std::collections::BTreeMap;
+
+use landfall_compute::Metric;
+use landfall_pipeline::{Scaled, ScaledService};
+use serde::Serialize;
+
+use super::{Session, stack_of};
+use crate::args::Scale;
+use crate::output;
+use crate::problem::Problem;
+use crate::render::{self, DIM, GOOD, STRONG, paint};
+
+/// The last line of JSON of a scale.
+#[derive(Serialize)]
+struct Line<'a> {
+    result: &'static str,
+    #[serde(flatten)]
+    scaled: &'a Scaled,
+}
+
+/// Scales, and waits until as many are healthy.
+pub(crate) async fn scale(args: &Scale) -> Result<(), Problem> {
+    let mut wishes = BTreeMap::new();
+    for wish in &args.wishes {
+        if wishes
+            .insert(wish.service.clone(), wish.instances)
+            .is_some()
+        {
+            let message = format!("{} is given more than one number", wish.service);
+            return Err(Problem::usage(message, None));
+        }
+    }
+    let (stack, said) = stack_of(&args.on)?;
+    let mut session = Session::open(&args.on.common, said).await?;
+    session.options.wait = args.wait;
+    let scaled =
+        landfall_pipeline::scale(session.place.cloud(), &stack, &wishes, &session.options).await?;
+    let Some(scaled) = scaled else {
+        session.place.settle().await?;
+        return Err(Problem::Missing { stack });
+    };
+    session.progress.finish();
+    if session.json {
+        output::json_line(&Line {
+            result: "scale",
+            scaled: &scaled,
+        });
+    } else {
+        output::result(&summary(&scaled));
+    }
+    Ok(())
+}
+
+fn summary(scaled: &Scaled) -> String {
+    let took = render::duration(scaled.duration());
+    let mut text = format!("{}: {took}\n", paint(STRONG, &scaled.stack));
+    for service in &scaled.services {
+        text.push_str(&told(service));
+    }
+    text
+}
+
+/// What became of a service, and who may change it again.
+fn told(service: &ScaledService) -> String {
+    let capacity = &service.capacity;
+    let instances = render::count(capacity.desired as usize, "instance");
+    let change = match service.is_changed() {
+        true => format!("{} → {instances}", service.before),
+        false => format!("{instances} already"),
+    };
+    let limits = format!("min {}, max {}", capacity.min, capacity.max);
+    let mut text = format!(
+        "  {}  {change}, {}  {}\n",
+        service.name,
+        paint(GOOD, "healthy"),
+        paint(DIM, limits)
+    );
+    for policy in &service.policies {
+        text.push_str(&paint(
+            DIM,
+            format_args!("  a policy may change it again: {}\n", goal(policy)),
+        ));
+    }
+    text
+}
+
+/// What a policy keeps near which value.
+fn goal(metric: &Metric) -> String {
+    match metric {
+        Metric::Cpu(percent) => format!("processors {percent} % busy"),
+        Metric::RequestsPerTarget { requests, .. } => {
+            format!("{requests} requests per instance and minute")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use landfall_compute::GroupCapacity;
+
+    use super::*;
+
+    #[test]
+    fn the_summary_says_what_became_of_each_service_and_who_may_change_it() {
+        let service = |name: &str, before, policies| ScaledService {
+            name: name.parse().unwrap(),
+            before,
+            capacity: GroupCapacity {
+                min: 1,
+                desired: 3,
+                max: 4,
+            },
+            policies,
+            targets: Vec::new(),
+        };
+        let scaled = Scaled {
+            stack: "digipay".parse().unwrap(),
+            services: vec![
+                service("api", 3, Vec::new()),
+                service("web", 2, vec![Metric::Cpu(60)]),
+            ],
+            duration_ms: 3420,
+        };
+        let shown = anstream::adapter::strip_str(&summary(&scaled)).to_string();
+        insta::assert_snapshot!(shown, @r"
+        digipay: 3.4 s
+          api  3 instances already, healthy  min 1, max 4
+          web  2 → 3 instances, healthy  min 1, max 4
+          a policy may change it again: processors 60 % busy
+        ");
+    }
+}

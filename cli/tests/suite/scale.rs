@@ -1,0 +1,126 @@
+//! Scaling by hand: how many instances there are, what a deploy makes of it, and what cannot be asked for.
+
+use crate::support::{Project, get};
+
+fn file(name: &str) -> String {
+    format!(
+        "stack = \"{name}\"\n\n[service.web]\nport = 8000\nhealth = {{ path = \"/healthz\" }}\n"
+    )
+}
+
+/// How many instances run, and of how many versions.
+fn running(project: &Project) -> (usize, usize) {
+    let status = project.landfall(&["status", "--json"]).ended_with(0).json();
+    let instances = status["status"]["groups"][0]["instances"].as_array();
+    let running: Vec<_> = instances
+        .unwrap()
+        .iter()
+        .filter(|one| one["state"] == "running")
+        .collect();
+    let versions: std::collections::BTreeSet<_> = running
+        .iter()
+        .map(|one| one["template_version"].as_u64())
+        .collect();
+    (running.len(), versions.len())
+}
+
+#[test]
+fn a_service_is_scaled_and_stays_so_until_the_file_wishes_for_another_number() {
+    let toml = file("scale-stays");
+    let project = Project::with_service(&toml);
+    let url = project.landfall(&["deploy"]).ended_with(0).stdout;
+    let scaled = project.landfall(&["scale", "web=3"]).ended_with(0).stdout;
+    assert!(
+        scaled.contains("web  2 → 3 instances, healthy  min 1, max 4"),
+        "{scaled}"
+    );
+    assert_eq!(running(&project), (3, 1));
+    let again = project
+        .landfall(&["scale", "web=3", "--json"])
+        .ended_with(0)
+        .json();
+    assert_eq!(again["result"], "scale");
+    let service = &again["services"][0];
+    assert_eq!(
+        (&service["name"], &service["before"], &service["desired"]),
+        (&"web".into(), &3.into(), &3.into())
+    );
+    assert_eq!(service["targets"].as_array().unwrap().len(), 3);
+
+    // What the file wishes for is what it was: there is nothing to do, and a new version has as many instances.
+    let plan = project.landfall(&["plan"]).ended_with(0).stdout;
+    assert!(plan.contains("Nothing to do"), "{plan}");
+    let changed = format!("{toml}env = {{ GREETING = \"new\" }}\n");
+    project.write("landfall.toml", &changed);
+    project.landfall(&["deploy"]).ended_with(0);
+    assert_eq!(running(&project), (3, 1));
+    let (_, body) = get(url.trim_end(), "/").unwrap();
+    assert!(body.trim_end().ends_with("new"), "{body}");
+
+    // Within other limits it is as many as they allow.
+    project.write(
+        "landfall.toml",
+        &format!("{changed}scale = {{ max = 2 }}\n"),
+    );
+    project.landfall(&["deploy"]).ended_with(0);
+    assert_eq!(running(&project), (2, 1));
+    // Another wish counts.
+    project.write(
+        "landfall.toml",
+        &format!("{changed}scale = {{ desired = 1, max = 2 }}\n"),
+    );
+    project.landfall(&["deploy"]).ended_with(0);
+    assert_eq!(running(&project), (1, 1));
+    project.landfall(&["destroy", "--yes"]).ended_with(0);
+    project.nothing_is_left();
+}
+
+#[test]
+fn what_cannot_be_asked_for_is_refused_before_anything_is_changed() {
+    let project = Project::with_service(&file("scale-refused"));
+    project
+        .landfall(&["scale", "web=2"])
+        .ended_with(1)
+        .saying(&["there is no stack scale-refused", "`deploy` makes it"]);
+    project.nothing_is_left();
+    project.landfall(&["deploy"]).ended_with(0);
+    for (args, says) in [
+        (
+            &["web=5"][..],
+            &[
+                "web has between 1 and 4 instances, and not 5",
+                "`min` and `max` under [service.web.scale]",
+            ][..],
+        ),
+        (
+            &["web=0"],
+            &["web has between 1 and 4 instances, and not 0"],
+        ),
+        (
+            &["wbe=3"],
+            &[
+                "scale-refused has no service `wbe`",
+                "its only service is `web`",
+            ],
+        ),
+        (&["web=3", "api=9"], &["has no service `api`"]),
+        (&["web=3", "web=4"], &["web is given more than one number"]),
+        (&["web"], &["it is a service and a number: web=3"]),
+        (&["web=many"], &["`many` is no number of instances"]),
+        (&[], &["Usage: landfall scale"]),
+    ] {
+        let args: Vec<&str> = [&["scale"], args].concat();
+        project.landfall(&args).ended_with(2).saying(says);
+    }
+    let refused = project
+        .landfall(&["scale", "web=5", "--json"])
+        .ended_with(2)
+        .json();
+    assert_eq!(
+        (&refused["result"], &refused["stage"]),
+        (&"error".into(), &"scale".into())
+    );
+    assert_eq!(running(&project), (2, 1));
+    project.landfall(&["destroy", "--yes"]).ended_with(0);
+    project.nothing_is_left();
+}
