@@ -78,11 +78,7 @@ impl Provider<Instance> for Aws {
         };
         let instance = match there {
             Some(instance) => instance,
-            None => {
-                let instance = run(self, &owner, want, self.token_for(stack, key)).await?;
-                self.answered(stack, key);
-                instance
-            }
+            None => run(self, &owner, want, self.token_for(stack, key)).await?,
         };
         let id = instance
             .instance_id()
@@ -92,6 +88,9 @@ impl Provider<Instance> for Aws {
             let given = give_address(self, &instance, known(address)?).await;
             given.map_err(|error| error.left(Left::Resource(id.to_string())))?;
         }
+        // Until then the token holds: the next try may not find the instance by its tags yet, and must not launch
+        // another one.
+        self.answered(stack, key);
         Ok(id)
     }
 
@@ -260,8 +259,8 @@ fn profile_named(name: &str) -> IamInstanceProfileSpecification {
         .build()
 }
 
-/// Associates it with the instance's interface, which need not wait for the instance to run. What the interface had
-/// before is free again; one that is another's stays so.
+/// Associates it with the instance's interface, as soon as AWS takes that. What the interface had before is free again;
+/// one that is another's stays so.
 ///
 /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_AssociateAddress.html>
 async fn give_address(aws: &Aws, instance: &Found, allocation: &str) -> Result<()> {
@@ -275,8 +274,25 @@ async fn give_address(aws: &Aws, instance: &Found, allocation: &str) -> Result<(
         .send()
         .await
         .map_err(during("ec2:AssociateAddress"))
-        .map_err(until_launchable)?;
+        .map_err(until_launchable)
+        .map_err(until_started)?;
     Ok(())
+}
+
+/// An instance that is still starting takes no address for some seconds: "The pending-instance-creation instance to
+/// which 'eni-…' is attached is not in a valid state for this operation". That passes, so the engine is to try again.
+///
+/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>: `IncorrectInstanceState`,
+/// `InvalidInstanceID`
+fn until_started(error: Error) -> Error {
+    let text = error.to_string();
+    let refused = ["(IncorrectInstanceState)", "(InvalidInstanceID)"];
+    if refused.iter().any(|code| text.contains(code)) {
+        let why = format_args!("the instance does not take its address yet: {text}");
+        Error::new(ErrorKind::Unavailable, why)
+    } else {
+        error
+    }
 }
 
 async fn take_address(aws: &Aws, instance: &Found) -> Result<()> {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use landfall_aws::{Aws, AwsOptions, Keys};
 use landfall_compute::aws::check;
 use landfall_provider::{
-    Input, Key, Live, Probe, Provider, Resource, ResourceId, SecurityGroupId, StackName, SubnetId,
+    ApplyOptions, Input, Key, Live, Pace, Probe, Provider, Resource, ResourceId, SecurityGroupId,
+    StackName, SubnetId,
 };
 use landfall_testkit::moto::{ACCESS_KEY, Moto, REGION};
 use landfall_testkit::scripted::{Answer, Call, Endpoint, Faults};
@@ -110,6 +111,17 @@ pub(crate) async fn scripted(
     let aws = session(endpoint.url()).await;
     endpoint.forget();
     (aws, endpoint)
+}
+
+/// An emulator or a script is nearby, so the first looks are soon; faults are put up with for half a minute.
+pub(crate) fn quick() -> ApplyOptions {
+    ApplyOptions {
+        pace: Pace {
+            first: Duration::from_millis(20),
+            longest: Duration::from_secs(5),
+        },
+        ..ApplyOptions::default()
+    }
 }
 
 pub(crate) fn stack() -> StackName {
