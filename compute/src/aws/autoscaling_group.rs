@@ -13,7 +13,7 @@ use aws_sdk_autoscaling::types::{
     LifecycleState, ScalingActivityStatusCode, Tag, TagDescription,
 };
 use landfall_aws::{
-    Aws, OWNER_NAME, OWNER_STACK, Owner, all_known, during, input, known, short_name, unless,
+    Aws, OWNER_NAME, OWNER_STACK, Owner, all_known, during, input, known, short_name,
 };
 use landfall_provider::{
     AutoscalingGroupId, Change, Error, ErrorKind, Input, Key, LaunchTemplateId, Live, Probe,
@@ -155,15 +155,15 @@ impl Provider<AutoscalingGroup> for Aws {
             .await
             .map_err(during("autoscaling:DeleteAutoScalingGroup"));
         match deleted {
-            // What is gone, and much else, is a ValidationError here.
-            Err(error) if error.kind() == ErrorKind::Invalid => {
-                match group(self, &live.id).await? {
-                    None => Ok(()),
+            // What is gone, and much else, is a ValidationError here. What scales, or is in use, is to be asked again:
+            // nobody deletes it meanwhile, unless an earlier call does already.
+            Err(error) if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::InUse) => {
+                match group(self, &live.id).await?.map(|group| state(&group)) {
+                    None | Some(Probe::Ending(_)) => Ok(()),
                     Some(_) => Err(error),
                 }
             }
-            // It is being deleted already.
-            outcome => unless(ErrorKind::InUse, outcome.map(drop)),
+            outcome => outcome.map(drop),
         }
     }
 }

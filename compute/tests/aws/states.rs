@@ -1,5 +1,6 @@
 //! States that the emulator passes over, by answers as AWS documents them; each test names the page.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use landfall_aws::{Aws, short_name};
@@ -8,11 +9,12 @@ use landfall_compute::{
     InstanceState, KeyPair, LaunchTemplate,
 };
 use landfall_provider::{
-    AutoscalingGroupId, ErrorKind, Input, InstanceId, Live, Probe, Provider, Resource,
+    AutoscalingGroupId, Catalog, ErrorKind, Input, InstanceId, Live, Probe, Provider, Resource,
+    Stack, apply, plan,
 };
 use landfall_testkit::scripted::{Answer, Call};
 
-use crate::bed::{key, listed, scripted, stack};
+use crate::bed::{key, listed, quick, scripted, stack};
 
 /// A member of a group: its id, its lifecycle state and its template's version.
 type Member = (&'static str, &'static str, u32);
@@ -194,39 +196,87 @@ async fn a_group_on_its_way_out_says_how_many_still_drain() {
     );
 }
 
-/// <https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_DeleteAutoScalingGroup.html>
+/// <https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_DeleteAutoScalingGroup.html>:
+/// `ScalingActivityInProgress`, `ResourceInUse`
 #[tokio::test]
 async fn deleting_a_group_that_is_gone_or_going_succeeds_and_other_refusals_are_told() {
-    for (code, is_there, fine) in [
-        ("ValidationError", false, true),
-        ("ValidationError", true, false),
-        ("ScalingActivityInProgress", true, true),
-        ("ResourceInUse", true, true),
-        ("AccessDenied", true, false),
+    const GOING: &str = "<Status>Delete in progress</Status>";
+    for (code, there, expected) in [
+        ("ValidationError", None, None),
+        ("ValidationError", Some(""), Some(ErrorKind::Invalid)),
+        ("ValidationError", Some(GOING), None),
+        (
+            "ScalingActivityInProgress",
+            Some(""),
+            Some(ErrorKind::InUse),
+        ),
+        ("ScalingActivityInProgress", Some(GOING), None),
+        ("ScalingActivityInProgress", None, None),
+        ("ResourceInUse", Some(""), Some(ErrorKind::InUse)),
+        ("ResourceInUse", Some(GOING), None),
+        ("AccessDenied", Some(""), Some(ErrorKind::Denied)),
     ] {
-        let (aws, _endpoint) = scripted(move |call| {
-            let groups = |call: &Call| match is_there {
-                true => group(call, &[], ""),
-                false => call.result("<AutoScalingGroups/>"),
-            };
-            match call.action.as_str() {
-                "DeleteAutoScalingGroup" => {
-                    let status = if code == "AccessDenied" { 403 } else { 400 };
-                    Some(call.error(status, code, "AutoScalingGroup name not found"))
-                }
-                "DescribeAutoScalingGroups" => Some(groups(call)),
-                _ => None,
+        let (aws, _endpoint) = scripted(move |call| match call.action.as_str() {
+            "DeleteAutoScalingGroup" => {
+                let status = if code == "AccessDenied" { 403 } else { 400 };
+                Some(call.error(status, code, "AutoScalingGroup name not found"))
             }
+            "DescribeAutoScalingGroups" => Some(match there {
+                Some(more) => group(call, &[], more),
+                None => call.result("<AutoScalingGroups/>"),
+            }),
+            _ => None,
         })
         .await;
-        let live = Live {
-            id: AutoscalingGroupId::from("digipay-web"),
-            name: "web".parse().unwrap(),
-            spec: wish(),
-            state: Probe::Usable(AutoscalingGroupOutput { version: 1 }),
-        };
-        assert_eq!(aws.delete(&live).await.is_ok(), fine, "{code} {is_there}");
+        let refused = aws.delete(&live()).await.err().map(|error| error.kind());
+        assert_eq!(refused, expected, "{code} {there:?}");
     }
+}
+
+fn live() -> Live<AutoscalingGroup> {
+    Live {
+        id: AutoscalingGroupId::from("digipay-web"),
+        name: "web".parse().unwrap(),
+        spec: wish(),
+        state: Probe::Usable(AutoscalingGroupOutput { version: 1 }),
+    }
+}
+
+/// <https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_DeleteAutoScalingGroup.html>: a group that scales is
+/// not deleted, and AWS does not come back to it.
+#[tokio::test]
+async fn a_group_that_scales_is_asked_to_go_until_it_goes() {
+    let tries = AtomicUsize::new(0);
+    let (aws, endpoint) = scripted(move |call| match call.action.as_str() {
+        "DeleteAutoScalingGroup" => Some(match tries.fetch_add(1, Ordering::Relaxed) {
+            0 | 1 => call.error(
+                400,
+                "ScalingActivityInProgress",
+                "You cannot delete an AutoScalingGroup while there are scaling activities in progress for that group.",
+            ),
+            _ => call.result(""),
+        }),
+        "DescribeAutoScalingGroups" if tries.load(Ordering::Relaxed) < 3 => Some(group(
+            call,
+            &[],
+            "<VPCZoneIdentifier></VPCZoneIdentifier><Tags>\
+             <member><Key>landfall:stack</Key><Value>digipay</Value></member>\
+             <member><Key>landfall:name</Key><Value>web</Value></member></Tags>",
+        )),
+        "DescribeAutoScalingGroups" => Some(call.result("<AutoScalingGroups/>")),
+        _ => None,
+    })
+    .await;
+    let catalog = Catalog::new().with::<AutoscalingGroup>();
+    let there = catalog.snapshot(&aws, &stack()).await.unwrap();
+    let plan = plan(&Stack::new(stack()), &there, catalog.schema()).unwrap();
+    let applied = apply(&plan, &aws, &catalog, &quick()).await;
+    assert!(applied.is_complete(), "{applied:#?}");
+    let calls = endpoint.calls();
+    let asked = calls
+        .iter()
+        .filter(|call| call.is("autoscaling:DeleteAutoScalingGroup"));
+    assert_eq!(asked.count(), 3);
 }
 
 /// An instance in this state, for this reason.
