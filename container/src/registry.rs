@@ -11,7 +11,7 @@ use oci_client::{Client, Reference};
 use crate::{Error, Result};
 
 #[cfg(feature = "aws")]
-pub(crate) use push::push;
+pub(crate) use push::{Refusal, push, refusal};
 
 /// A registry that says nothing for so long is not there.
 const CONNECT: Duration = Duration::from_secs(20);

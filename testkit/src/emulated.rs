@@ -98,12 +98,10 @@ fn described(call: &Call, upstream: &Upstream, registry: &OnLoopback) -> Answer 
     }
     let wanted: Vec<&str> = asked["imageIds"]
         .as_array()
-        .map(|ids| {
-            ids.iter()
-                .filter_map(|id| id["imageDigest"].as_str())
-                .collect()
-        })
-        .unwrap_or_default();
+        .into_iter()
+        .flatten()
+        .filter_map(|id| id["imageDigest"].as_str().or(id["imageTag"].as_str()))
+        .collect();
     let tags = std::fs::read_dir(registry.tags(name))
         .into_iter()
         .flatten()
@@ -112,7 +110,8 @@ fn described(call: &Call, upstream: &Upstream, registry: &OnLoopback) -> Answer 
         .filter_map(|tag| {
             let digest = std::fs::read_to_string(tag.path().join("current/link")).ok()?;
             let tag = tag.file_name().to_string_lossy().into_owned();
-            (wanted.is_empty() || wanted.contains(&digest.as_str())).then(
+            let is_wanted = |id: &&str| *id == digest || *id == tag;
+            (wanted.is_empty() || wanted.iter().any(is_wanted)).then(
                 || json!({ "repositoryName": name, "imageDigest": digest, "imageTags": [tag] }),
             )
         })

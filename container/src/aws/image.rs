@@ -13,16 +13,16 @@ use landfall_provider::{
 };
 
 use super::login::login;
-use super::repository::{of_stack, resource_name};
+use super::repository::{Own, of_stack};
 use super::{client, name, workshop};
-use crate::registry::push;
+use crate::registry::{Refusal, push, refusal};
 use crate::{BuilderChoice, ContextHash, Digest, Image, ImageOutput, Platform, Recipe};
 
 #[async_trait]
 impl Provider<Image> for Aws {
     async fn list(&self, stack: &StackName) -> Result<Vec<Live<Image>>> {
         let repositories = of_stack(self, stack).await?;
-        let images = repositories.iter().map(|(name, id)| images(self, name, id));
+        let images = repositories.iter().map(|own| images(self, own));
         Ok(try_join_all(images).await?.into_iter().flatten().collect())
     }
 
@@ -33,7 +33,7 @@ impl Provider<Image> for Aws {
         let (built, login) =
             futures::try_join!(workshop.make(key, want, name(repository)), login(self))?;
         let to = format!("{}/{}:{}", login.host, name(repository), tag(want));
-        push(
+        let pushed = push(
             workshop.store(),
             &built.manifest_digest,
             &to,
@@ -41,17 +41,14 @@ impl Provider<Image> for Aws {
             &|line| workshop.tell(key, line),
         )
         .await
-        .map_err(|error| {
-            Error::new(
-                ErrorKind::Unavailable,
-                format_args!("the image was not pushed to {repository}"),
-            )
-            .caused_by(error)
-        })?;
-        Ok(ImageId::from(format!(
-            "{repository}@{}",
-            built.manifest_digest
-        )))
+        .map_err(|error| not_pushed(repository, error));
+        let digest = match pushed {
+            Ok(()) => built.manifest_digest.to_string(),
+            Err(error) if error.kind() == ErrorKind::Denied => return Err(error),
+            // The last answer may have been lost, and a tag is not given a second time.
+            Err(error) => tagged(self, repository, want).await?.ok_or(error)?,
+        };
+        Ok(ImageId::from(format!("{repository}@{digest}")))
     }
 
     async fn update(&self, live: &Live<Image>, _: &Image) -> Result<()> {
@@ -117,11 +114,62 @@ fn read_tag(tag: &str) -> Option<(ContextHash, Platform)> {
     ))
 }
 
+/// Why an image is not in its repository. Whoever may not push is told what to allow: the registry says it in words
+/// only, and not on every way.
+///
+/// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-push-iam.html>
+fn not_pushed(repository: &str, error: crate::Error) -> Error {
+    let why = format!("the image was not pushed to {repository}");
+    match refusal(&error) {
+        None => Error::new(ErrorKind::Unavailable, why).caused_by(error),
+        Some(Refusal::Throttled) => Error::new(ErrorKind::Throttled, why).caused_by(error),
+        Some(Refusal::Denied) => {
+            let actions = match &error {
+                crate::Error::Registry { doing, .. } => needed(doing),
+                _ => "",
+            };
+            Error::new(ErrorKind::Denied, format_args!("{why}: {actions} was denied"))
+                .hint(format_args!(
+                    "allow {actions} on this repository to these credentials: `landfall iam-policy` prints the least \
+                     that a deploy needs"
+                ))
+                .caused_by(error)
+        }
+    }
+}
+
+/// What a step of a push needs.
+fn needed(doing: &str) -> &'static str {
+    match doing {
+        "look for a layer of" => "ecr:BatchCheckLayerAvailability",
+        "push a layer of" => {
+            "ecr:InitiateLayerUpload, ecr:UploadLayerPart or ecr:CompleteLayerUpload"
+        }
+        "push the manifest of" => "ecr:PutImage",
+        _ => "ecr:GetAuthorizationToken",
+    }
+}
+
+/// The digest of what has the tag of this image, and so is this image, whoever has pushed it.
+async fn tagged(aws: &Aws, repository: &str, image: &Image) -> Result<Option<String>> {
+    let wanted = ImageIdentifier::builder().image_tag(tag(image)).build();
+    let answer = client(aws)
+        .describe_images()
+        .repository_name(name(repository))
+        .image_ids(wanted)
+        .send()
+        .await
+        .map_err(during("ecr:DescribeImages"));
+    let found = if_there(answer)?.and_then(|answer| answer.image_details);
+    let found = found.unwrap_or_default().into_iter().next();
+    Ok(found.and_then(|detail| detail.image_digest))
+}
+
 /// The images of a repository that Landfall has pushed.
-async fn images(aws: &Aws, repository: &str, id: &RepositoryId) -> Result<Vec<Live<Image>>> {
+async fn images(aws: &Aws, own: &Own) -> Result<Vec<Live<Image>>> {
     let listed = client(aws)
         .describe_images()
-        .repository_name(repository)
+        .repository_name(&own.repository)
         .into_paginator()
         .items()
         .send()
@@ -129,12 +177,9 @@ async fn images(aws: &Aws, repository: &str, id: &RepositoryId) -> Result<Vec<Li
         .await
         .map_err(during("ecr:DescribeImages"));
     let listed = if_there(listed)?.unwrap_or_default();
-    let Some(name) = resource_name(repository) else {
-        return Ok(Vec::new());
-    };
     Ok(listed
         .iter()
-        .filter_map(|detail| live(detail, id, &name))
+        .filter_map(|detail| live(detail, &own.id, &own.name))
         .collect())
 }
 

@@ -48,7 +48,7 @@ fn name(id: &str) -> &str {
     id.split_once('/').map_or(id, |(_, name)| name)
 }
 
-/// How the names of a stack's repositories begin. ECR cannot be asked by tag.
+/// How the names of a stack's repositories begin.
 fn prefix(stack: &StackName) -> String {
     format!("{stack}/")
 }

@@ -1,11 +1,15 @@
-//! A repository in ECR.
+//! A repository in ECR: the stack's by its tags, under a name that says the same.
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use aws_sdk_ecr::types::{ImageScanningConfiguration, ImageTagMutability, Tag};
+use aws_sdk_ecr::types::{
+    ImageScanningConfiguration, ImageTagMutability, Repository as Found, Tag,
+};
 use futures::future::try_join_all;
-use landfall_aws::{Aws, Owner, created_or_found, during, if_there, lacks, unless};
+use landfall_aws::{Aws, Flights, Owner, created_or_found, during, if_there, lacks, unless};
 use landfall_provider::{
-    ErrorKind, Key, Live, Probe, Provider, RepositoryId, ResourceName, Result, StackName,
+    Error, ErrorKind, Key, Live, Probe, Provider, RepositoryId, ResourceName, Result, StackName,
 };
 use serde_json::{Value, json};
 
@@ -16,16 +20,19 @@ use crate::Repository;
 impl Provider<Repository> for Aws {
     async fn list(&self, stack: &StackName) -> Result<Vec<Live<Repository>>> {
         let found = of_stack(self, stack).await?;
-        let found = found.into_iter().map(|(name, id)| async move {
-            let keep = keep(self, &name).await?;
-            Ok(resource_name(&name).map(|resource| Live {
-                id,
-                name: resource,
-                spec: Repository { name, keep },
+        let found = found.into_iter().map(|own| async move {
+            let keep = keep(self, &own.repository).await?;
+            Ok(Live {
+                id: own.id,
+                name: own.name,
+                spec: Repository {
+                    name: own.repository,
+                    keep,
+                },
                 state: Probe::Usable(()),
-            }))
+            })
         });
-        Ok(try_join_all(found).await?.into_iter().flatten().collect())
+        try_join_all(found).await
     }
 
     async fn create(
@@ -34,8 +41,10 @@ impl Provider<Repository> for Aws {
         key: &Key,
         want: &Repository,
     ) -> Result<RepositoryId> {
-        let tags = Owner::new(stack, &key.name).tags().into_iter();
-        let tags: std::result::Result<Vec<_>, _> = tags
+        let owner = Owner::new(stack, &key.name);
+        let tags: std::result::Result<Vec<_>, _> = owner
+            .tags()
+            .into_iter()
             .map(|(key, value)| Tag::builder().key(key).value(value).build())
             .collect();
         let created = client(self)
@@ -55,7 +64,7 @@ impl Provider<Repository> for Aws {
             .await
             .map_err(during("ecr:CreateRepository"))
             .map(|answer| answer.repository.and_then(|made| made.repository_uri));
-        let found = async { Ok(described(self, &want.name).await?.map(Some)) };
+        let found = async { Ok(own(self, &owner, want).await?.map(Some)) };
         let uri = created_or_found(created, found).await?;
         set_keep(self, want).await?;
         let uri = uri.ok_or_else(|| lacks("ecr:CreateRepository", "a URI"))?;
@@ -84,9 +93,34 @@ impl Provider<Repository> for Aws {
     }
 }
 
-/// The repositories of a stack: name and id.
-pub(super) async fn of_stack(aws: &Aws, stack: &StackName) -> Result<Vec<(String, RepositoryId)>> {
-    let listed: Vec<_> = client(aws)
+/// A repository of a stack.
+#[derive(Debug, Clone)]
+pub(super) struct Own {
+    /// What it is called in ECR: `digipay/web`.
+    pub(super) repository: String,
+    /// Its name in the stack: `web`.
+    pub(super) name: ResourceName,
+    /// Its address.
+    pub(super) id: RepositoryId,
+}
+
+/// The repositories of a stack; who asks while another one is asking gets the same answer.
+///
+/// ECR cannot be asked by tag: the tags of those are read whose names begin as the stack's do. Others may be named
+/// like that too.
+pub(super) async fn of_stack(aws: &Aws, stack: &StackName) -> Result<Vec<Own>> {
+    let flights = aws.client(|_| Arc::<Flights<Vec<Own>>>::default());
+    let (aws, name) = (aws.clone(), stack.clone());
+    flights
+        .join(
+            stack.as_str(),
+            move || async move { survey(&aws, &name).await },
+        )
+        .await
+}
+
+async fn survey(aws: &Aws, stack: &StackName) -> Result<Vec<Own>> {
+    let listed: Vec<Found> = client(aws)
         .describe_repositories()
         .into_paginator()
         .items()
@@ -95,30 +129,72 @@ pub(super) async fn of_stack(aws: &Aws, stack: &StackName) -> Result<Vec<(String
         .await
         .map_err(during("ecr:DescribeRepositories"))?;
     let prefix = prefix(stack);
-    let found = listed.into_iter().filter_map(|repository| {
-        let name = repository.repository_name?;
-        let id = RepositoryId::from(repository.repository_uri?);
-        name.starts_with(&prefix).then_some((name, id))
+    let begins = |found: &&Found| {
+        found
+            .repository_name()
+            .is_some_and(|name| name.starts_with(&prefix))
+    };
+    let found = listed.iter().filter(begins).map(|found| async {
+        let owner = owner(aws, found)
+            .await?
+            .filter(|owner| owner.stack == *stack);
+        Ok(owner.and_then(|owner| {
+            Some(Own {
+                repository: found.repository_name.clone()?,
+                name: owner.name,
+                id: RepositoryId::from(found.repository_uri.clone()?),
+            })
+        }))
     });
-    Ok(found.collect())
+    let found: Vec<Option<Own>> = try_join_all(found).await?;
+    Ok(found.into_iter().flatten().collect())
 }
 
-/// `web` of `digipay/web`: a stack's repositories are named after its resources.
-pub(super) fn resource_name(name: &str) -> Option<ResourceName> {
-    name.rsplit('/').next()?.parse().ok()
+/// Whose a repository is; nobody's that is gone by now.
+///
+/// <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ListTagsForResource.html>
+async fn owner(aws: &Aws, repository: &Found) -> Result<Option<Owner>> {
+    let listed = client(aws)
+        .list_tags_for_resource()
+        .set_resource_arn(repository.repository_arn.clone())
+        .send()
+        .await
+        .map_err(during("ecr:ListTagsForResource"));
+    let tags = if_there(listed)?.and_then(|listed| listed.tags);
+    let tags = tags.unwrap_or_default();
+    Ok(Owner::of(tags.iter().map(|tag| (tag.key(), tag.value()))))
 }
 
-async fn described(aws: &Aws, name: &str) -> Result<Option<String>> {
+/// The address of the repository of this name, which is to be this owner's.
+async fn own(aws: &Aws, wanted: &Owner, want: &Repository) -> Result<Option<String>> {
+    let Some(found) = described(aws, &want.name).await? else {
+        return Ok(None);
+    };
+    if owner(aws, &found).await?.as_ref() == Some(wanted) {
+        return Ok(found.repository_uri);
+    }
+    let (stack, name) = (&wanted.stack, &wanted.name);
+    Err(Error::new(
+        ErrorKind::AlreadyExists,
+        format_args!(
+            "there is a repository {} already, and by its tags it is not this stack's",
+            want.name
+        ),
+    )
+    .hint(format_args!(
+        "name the service otherwise, or delete that repository; if it is this stack's after all, give it its tags \
+         back: landfall:stack = {stack}, landfall:name = {name}"
+    )))
+}
+
+async fn described(aws: &Aws, name: &str) -> Result<Option<Found>> {
     let asked = client(aws).describe_repositories().repository_names(name);
     let answer = asked
         .send()
         .await
         .map_err(during("ecr:DescribeRepositories"));
     let found = if_there(answer)?.and_then(|answer| answer.repositories);
-    Ok(found
-        .unwrap_or_default()
-        .into_iter()
-        .find_map(|repository| repository.repository_uri))
+    Ok(found.unwrap_or_default().into_iter().next())
 }
 
 /// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/lifecycle_policy_parameters.html>

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use futures::{StreamExt as _, TryStreamExt as _};
-use oci_client::errors::OciDistributionError;
+use oci_client::errors::{OciDistributionError, OciErrorCode};
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference, RegistryOperation};
 use oci_spec::image::{Descriptor, MediaType};
@@ -76,7 +76,7 @@ async fn push_blob(
     const DOING: &str = "push a layer of";
     let digest = blob.digest().to_string();
     let there = client.blob_exists(reference, &digest).await;
-    if there.map_err(failed(DOING, reference))? {
+    if there.map_err(failed("look for a layer of", reference))? {
         return Ok(());
     }
     let path = store.blob_path(blob.digest());
@@ -94,4 +94,44 @@ async fn push_blob(
 
 async fn read(path: &Path) -> Result<Vec<u8>> {
     tokio::fs::read(path).await.map_err(Error::io("read", path))
+}
+
+/// What a registry means by not taking an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The caller may not.
+    Denied,
+    /// Too many calls; later it goes.
+    Throttled,
+}
+
+/// What it means that a push failed; `None` if it is no refusal, but a connection that broke or a registry in trouble.
+///
+/// <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes>
+pub(crate) fn refusal(error: &Error) -> Option<Refusal> {
+    let Error::Registry { source, .. } = error else {
+        return None;
+    };
+    match source.downcast_ref::<OciDistributionError>()? {
+        OciDistributionError::UnauthorizedError { .. }
+        | OciDistributionError::AuthenticationFailure(_) => Some(Refusal::Denied),
+        OciDistributionError::ServerError { code, .. } => by_status(*code),
+        OciDistributionError::RequestError(error) => by_status(error.status()?.as_u16()),
+        OciDistributionError::RegistryError { envelope, .. } => {
+            envelope.errors.iter().find_map(|error| match error.code {
+                OciErrorCode::Denied | OciErrorCode::Unauthorized => Some(Refusal::Denied),
+                OciErrorCode::Toomanyrequests => Some(Refusal::Throttled),
+                _ => None,
+            })
+        }
+        _ => None,
+    }
+}
+
+fn by_status(status: u16) -> Option<Refusal> {
+    match status {
+        401 | 403 => Some(Refusal::Denied),
+        429 => Some(Refusal::Throttled),
+        _ => None,
+    }
 }

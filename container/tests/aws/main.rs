@@ -1,0 +1,7 @@
+//! Repositories and images on AWS: on an emulator, and by answers as AWS and its registry document them.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bed;
+mod push;
+mod repository;
