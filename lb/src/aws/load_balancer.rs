@@ -5,13 +5,12 @@ use aws_sdk_elasticloadbalancingv2::types::{
     self, LoadBalancerAttribute, LoadBalancerStateEnum, LoadBalancerTypeEnum,
 };
 use landfall_aws::{
-    Aws, Owner, all_known, created_or_found, during, if_there, input, known, lacks, short_name,
-    until_visible,
+    Aws, Owner, all_known, created_or_found, during, if_there, input, known, lacks, until_visible,
 };
 use landfall_provider::{ErrorKind, Key, Live, LoadBalancerId, Probe, Provider, Result, StackName};
 
 use super::survey::survey;
-use super::{Attributes, LONGEST, PROTECTED, client, tags};
+use super::{Attributes, PROTECTED, balancer_name, client, tags};
 use crate::{LoadBalancer, LoadBalancerOutput};
 
 // <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/application-load-balancers.html#load-balancer-attributes>
@@ -42,7 +41,7 @@ impl Provider<LoadBalancer> for Aws {
         key: &Key,
         want: &LoadBalancer,
     ) -> Result<LoadBalancerId> {
-        let name = short_name(LONGEST, stack, key, known(&want.vpc)?);
+        let name = balancer_name(stack, key, known(&want.vpc)?);
         let created = client(self)
             .create_load_balancer()
             .name(&name)

@@ -12,12 +12,41 @@ use std::collections::BTreeMap;
 use aws_sdk_elasticloadbalancingv2::Client;
 use aws_sdk_elasticloadbalancingv2::config::Builder;
 use aws_sdk_elasticloadbalancingv2::types::{Tag, TargetGroupTuple};
-use landfall_aws::{Aws, NotTwice, Owner};
+use landfall_aws::{Aws, NotTwice, Owner, short_name, short_prefix};
+use landfall_provider::{Key, StackName};
 
 /// The longest name of a balancer and of a target group.
 ///
 /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateLoadBalancer.html>
 const LONGEST: usize = 32;
+
+/// How no balancer's name may begin: AWS has these names for its own.
+const RESERVED: &str = "internal-";
+
+/// How the names begin of those balancers whose stack's name begins so.
+const INSTEAD: &str = "lf-";
+
+/// The name of a balancer: [`short_name`]'s, but for a stack whose names are [reserved](RESERVED).
+fn balancer_name(stack: &StackName, key: &Key, generation: &str) -> String {
+    let name = short_name(LONGEST, stack, key, generation);
+    if name.starts_with(RESERVED) {
+        let name = short_name(LONGEST - INSTEAD.len(), stack, key, generation);
+        format!("{INSTEAD}{name}")
+    } else {
+        name
+    }
+}
+
+/// How every [`balancer_name`] of a stack begins.
+fn balancer_prefix(stack: &StackName) -> String {
+    let prefix = short_prefix(LONGEST, stack);
+    if prefix.starts_with(RESERVED) {
+        let prefix = short_prefix(LONGEST - INSTEAD.len(), stack);
+        format!("{INSTEAD}{prefix}")
+    } else {
+        prefix
+    }
+}
 
 /// What a deletion protection is lifted by, in the words of the file.
 const PROTECTED: &str = "`protect = false` in landfall.toml, then `deploy`";
@@ -59,3 +88,32 @@ fn tuple(group: &str) -> TargetGroupTuple {
 
 /// Attributes by name, as the answers about balancers and about target groups both give them.
 type Attributes = BTreeMap<String, String>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_balancer_has_a_name_that_aws_keeps_to_itself() {
+        for stack in [
+            "internal",
+            "internal-tools",
+            "internal-tools-of-the-whole-company",
+            "internals",
+            "digipay",
+        ] {
+            let stack: StackName = stack.parse().unwrap();
+            let name = balancer_name(&stack, &"load-balancer/main".parse().unwrap(), "vpc-1");
+            assert!(!name.starts_with(RESERVED), "{name}");
+            assert!(name.len() <= LONGEST && !name.contains("--"), "{name}");
+            let prefix = balancer_prefix(&stack);
+            assert!(name.starts_with(&prefix), "{name} {prefix}");
+        }
+        let name = balancer_name(
+            &"digipay".parse().unwrap(),
+            &"load-balancer/main".parse().unwrap(),
+            "vpc-1",
+        );
+        assert!(name.starts_with("digipay-main-"), "{name}");
+    }
+}

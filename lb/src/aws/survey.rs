@@ -7,12 +7,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use aws_sdk_elasticloadbalancingv2::types::{Listener, LoadBalancer, Rule, TargetGroup};
+use aws_sdk_elasticloadbalancingv2::types::{
+    Listener, LoadBalancer, Rule, TagDescription, TargetGroup,
+};
 use futures::future::try_join_all;
 use landfall_aws::{Aws, Flights, Owner, during, if_there, short_prefix};
 use landfall_provider::{ResourceName, Result, StackName};
 
-use super::{Attributes, LONGEST, client};
+use super::{Attributes, LONGEST, balancer_prefix, client};
 
 /// How many ARNs DescribeTags takes.
 ///
@@ -139,7 +141,7 @@ async fn make(aws: &Aws, stack: &StackName) -> Result<Survey> {
 }
 
 async fn balancers(aws: &Aws, stack: &StackName) -> Result<Vec<LoadBalancer>> {
-    let prefix = short_prefix(LONGEST, stack);
+    let prefix = balancer_prefix(stack);
     let listed: Vec<LoadBalancer> = client(aws)
         .describe_load_balancers()
         .into_paginator()
@@ -210,15 +212,7 @@ async fn names(
     stack: &StackName,
     arns: Vec<String>,
 ) -> Result<BTreeMap<String, ResourceName>> {
-    let asked = arns.chunks(AT_ONCE).map(|arns| async {
-        let answer = client(aws)
-            .describe_tags()
-            .set_resource_arns(Some(arns.to_vec()))
-            .send()
-            .await
-            .map_err(during("elasticloadbalancing:DescribeTags"))?;
-        Ok(answer.tag_descriptions.unwrap_or_default())
-    });
+    let asked = arns.chunks(AT_ONCE).map(|arns| tags_of(aws, arns));
     let told = try_join_all(asked).await?.into_iter().flatten();
     Ok(told
         .filter_map(|told| {
@@ -227,6 +221,24 @@ async fn names(
             (owner.stack == *stack).then_some((told.resource_arn?, owner.name))
         })
         .collect())
+}
+
+/// The tags of those that are still there. AWS refuses them all when one is gone: then each is asked for by itself.
+async fn tags_of(aws: &Aws, arns: &[String]) -> Result<Vec<TagDescription>> {
+    let ask = async |arns: &[String]| {
+        let asked = client(aws)
+            .describe_tags()
+            .set_resource_arns(Some(arns.to_vec()));
+        let answer = asked.send().await;
+        let answer = answer.map_err(during("elasticloadbalancing:DescribeTags"));
+        Ok(if_there(answer)?.map(|answer| answer.tag_descriptions.unwrap_or_default()))
+    };
+    if let Some(told) = ask(arns).await? {
+        return Ok(told);
+    }
+    let each = arns.iter().map(|arn| ask(std::slice::from_ref(arn)));
+    let told: Vec<Option<Vec<_>>> = try_join_all(each).await?;
+    Ok(told.into_iter().flatten().flatten().collect())
 }
 
 /// `None` for a balancer that is gone since it was listed.

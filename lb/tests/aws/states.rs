@@ -166,6 +166,42 @@ async fn every_page_of_a_listing_is_read_and_only_the_stacks_own_are_taken() {
     );
 }
 
+/// <https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_DescribeTags.html>: LoadBalancerNotFound,
+/// for all ARNs of the call.
+#[tokio::test]
+async fn a_neighbour_that_goes_while_tags_are_read_is_no_failure() {
+    let (aws, _endpoint) = scripted(|call| {
+        let balancer = |name: &str| {
+            format!(
+                "<member><LoadBalancerArn>arn:{name}</LoadBalancerArn><LoadBalancerName>{name}</LoadBalancerName>\
+                 <VpcId>vpc-1</VpcId><State><Code>active</Code></State></member>"
+            )
+        };
+        Some(match call.action.as_str() {
+            "DescribeLoadBalancers" => call.result(&format!(
+                "<LoadBalancers>{}{}</LoadBalancers>",
+                balancer("digipay-two-main-1"),
+                balancer("digipay-main-1")
+            )),
+            "DescribeTags" if call.body.contains("digipay-two") => call.error(
+                400,
+                "LoadBalancerNotFound",
+                "One or more load balancers not found",
+            ),
+            "DescribeTags" => call.result(
+                "<TagDescriptions><member><ResourceArn>arn:digipay-main-1</ResourceArn><Tags>\
+                 <member><Key>landfall:stack</Key><Value>digipay</Value></member>\
+                 <member><Key>landfall:name</Key><Value>main</Value></member></Tags></member></TagDescriptions>",
+            ),
+            _ => call.result(""),
+        })
+    })
+    .await;
+    let found = listed::<LoadBalancer>(&aws).await;
+    let ids: Vec<_> = found.iter().map(|live| live.id.to_string()).collect();
+    assert_eq!(ids, ["arn:digipay-main-1"]);
+}
+
 /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-delete.html>
 #[tokio::test]
 async fn a_protected_balancer_says_how_the_protection_is_lifted() {
