@@ -44,6 +44,8 @@ impl Resource for AutoscalingGroup {
     // A scaling policy can be put on a group that has no instances yet.
     const GATE: Gate = Gate::Exists;
     const DEADLINE: Duration = Duration::from_secs(900);
+    // Its instances finish what they are at first, for which a target group may give them an hour.
+    const ENDS_WITHIN: Duration = Duration::from_secs(3600 + 900);
     const LOSS: Loss = Loss::Words("its instances, which answer requests");
     const USUALLY: Duration = Duration::from_secs(40);
     type Id = AutoscalingGroupId;

@@ -76,6 +76,9 @@ struct Facts {
     hint: Option<String>,
     /// Further lines that belong to the failure, such as a program's last output.
     details: Vec<String>,
+    /// For how long it is known to pass, where that is longer than usual.
+    #[serde(default)]
+    passes_within: Duration,
     #[serde(with = "chain")]
     source: Option<Source>,
 }
@@ -90,6 +93,7 @@ impl Error {
             left: Left::Nothing,
             hint: None,
             details: Vec::new(),
+            passes_within: Duration::ZERO,
             source: None,
         }))
     }
@@ -148,6 +152,19 @@ impl Error {
     pub fn details(mut self, lines: impl IntoIterator<Item = String>) -> Self {
         self.0.details.extend(lines);
         self
+    }
+
+    /// Says how long it may take until what failed for a [passing reason](ErrorKind::is_transient) goes well, where that
+    /// is longer than the engine would try.
+    #[must_use]
+    pub fn passes_within(mut self, time: Duration) -> Self {
+        self.0.passes_within = time;
+        self
+    }
+
+    /// How long it may take until it goes well.
+    pub(crate) fn patience(&self) -> Duration {
+        self.0.passes_within
     }
 
     /// Names the error that caused this one.

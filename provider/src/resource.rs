@@ -32,8 +32,10 @@ pub trait Resource:
     const RETENTION: Retention = Retention::WithStack;
     /// What goes for good when it ends: what another one like it does not bring back.
     const LOSS: Loss = Loss::Nothing;
-    /// How long it may take to become usable, and as long again to disappear.
+    /// How long it may take to become usable.
     const DEADLINE: Duration = Duration::from_secs(300);
+    /// How long it may take to disappear.
+    const ENDS_WITHIN: Duration = Self::DEADLINE;
     /// How long it usually takes at the least to become usable where that is long: from then on it is looked at
     /// often, so that those behind it need not wait for the next look.
     const USUALLY: Duration = Duration::ZERO;

@@ -32,8 +32,10 @@ pub struct KindFacts {
     pub loss: Loss,
     /// Kinds that come before it.
     pub after: &'static [Kind],
-    /// How long it may take to become usable or to disappear.
+    /// How long it may take to become usable.
     pub deadline: Duration,
+    /// How long it may take to disappear.
+    pub ends_within: Duration,
     /// How long it usually takes at the least to become usable.
     pub usually: Duration,
     /// The fields whose change cannot be made in place.
@@ -52,6 +54,7 @@ impl KindFacts {
             loss: R::LOSS,
             after: R::AFTER,
             deadline: R::DEADLINE,
+            ends_within: R::ENDS_WITHIN,
             usually: R::USUALLY,
             forces_replacement: R::FORCES_REPLACEMENT,
             change: |have, want| Ok(R::change(&spec(have)?, &spec(want)?)),

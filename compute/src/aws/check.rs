@@ -1,8 +1,8 @@
 //! What stands against launching instances, found out before anything is made: instance types that a zone does not
 //! offer, and images for another processor.
 //!
-//! How many processors the account may still start is not asked: Service Quotas would want an SDK of its own, and says
-//! nothing of what is in use. A group that meets this limit says so itself.
+//! How many processors the account may still start is not asked: Service Quotas tells how many it may, and not how many
+//! it has, which groups and other people change all the time. A group that meets this limit says so itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -21,8 +21,19 @@ use crate::{InstanceProfile, Place};
 const LONGEST: usize = 64;
 /// The name of the inline policy in its role.
 const POLICY: &str = "landfall";
-/// Who may take the role on: EC2, for the instances.
-const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
+
+/// Who may take the role on: EC2, for the instances. In China it has another name.
+///
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html#principal-services>
+fn trust(partition: &str) -> String {
+    let ec2 = match partition {
+        "aws-cn" => "ec2.amazonaws.com.cn",
+        _ => "ec2.amazonaws.com",
+    };
+    format!(
+        r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":{{"Service":"{ec2}"}},"Action":"sts:AssumeRole"}}]}}"#
+    )
+}
 
 #[async_trait]
 impl Provider<InstanceProfile> for Aws {
@@ -164,7 +175,7 @@ async fn put(aws: &Aws, name: &str, owner: &Owner, want: &InstanceProfile) -> Re
         .create_role()
         .role_name(name)
         .path(&path)
-        .assume_role_policy_document(TRUST)
+        .assume_role_policy_document(trust(aws.partition()))
         .set_tags(Some(tags(owner)?))
         .send()
         .await
@@ -250,4 +261,28 @@ fn tags(owner: &Owner) -> Result<Vec<Tag>> {
     let tag = |(key, value): (&str, String)| Tag::builder().key(key).value(value).build();
     let built: std::result::Result<_, _> = owner.tags().into_iter().map(tag).collect();
     built.map_err(|error| Error::new(ErrorKind::Invalid, "a tag is incomplete").caused_by(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_is_for_ec2_by_its_name_in_the_partition() {
+        for (partition, name) in [
+            ("aws", "ec2.amazonaws.com"),
+            ("aws-us-gov", "ec2.amazonaws.com"),
+            ("aws-cn", "ec2.amazonaws.com.cn"),
+        ] {
+            let trust: Value = serde_json::from_str(&trust(partition)).unwrap();
+            let [statement] = trust["Statement"].as_array().unwrap().as_slice() else {
+                panic!("{trust}");
+            };
+            assert_eq!(
+                statement["Principal"],
+                serde_json::json!({ "Service": name })
+            );
+            assert_eq!(statement["Action"], "sts:AssumeRole");
+        }
+    }
 }

@@ -18,6 +18,7 @@ pub use check::{Capacity, check};
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
+use std::time::Duration;
 
 use aws_sdk_ec2::types::{Filter, Tag};
 use base64::Engine as _;
@@ -77,10 +78,13 @@ fn workload_of(user_data: Option<&str>) -> Workload {
         })
 }
 
+/// How long a new instance profile may stay invisible to EC2; Terraform's provider waits as long.
+const PROFILE_SHOWS_WITHIN: Duration = Duration::from_secs(120);
+
 /// What a launch refers to may not be visible to it yet: that passes, so the engine is to try again. An instance profile
 /// takes longest, and its error has no code of its own, so its words are what there is to go by.
 ///
-/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_general.html>
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency>
 fn until_launchable(error: Error) -> Error {
     let text = error.to_string();
     let is_profile = error.kind() == ErrorKind::Invalid
@@ -90,6 +94,7 @@ fn until_launchable(error: Error) -> Error {
             ErrorKind::Unavailable,
             format_args!("the instance profile is not visible to EC2 yet: {text}"),
         )
+        .passes_within(PROFILE_SHOWS_WITHIN)
     } else {
         until_visible(error)
     }

@@ -41,6 +41,8 @@ pub(super) struct Job<'a, P: ?Sized> {
     began: Option<Instant>,
     /// Whether this run makes it, and so knows since when it is being made.
     is_new: bool,
+    /// Whether it is to end.
+    ends: bool,
 }
 
 impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
@@ -57,6 +59,7 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
             facts,
             began: None,
             is_new: false,
+            ends: false,
         }
     }
 
@@ -140,6 +143,7 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
     /// Deletes, and waits until it is gone. Being refused because others still use it is waited out.
     pub(super) async fn delete(&mut self, live: &Found) -> Result<End> {
         let (kind, provider) = (self.kind, self.worker.provider);
+        self.ends = true;
         let mut pause = self.worker.options.pace.first;
         let mut told = None;
         let mut asked = 0;
@@ -255,7 +259,7 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
                 outcome => return outcome,
             };
             let since = *first_failure.get_or_insert_with(Instant::now);
-            let mut gave_up = since.elapsed() >= pace.patience();
+            let mut gave_up = since.elapsed() >= pace.patience().max(error.patience());
             let mut next = pause;
             if error.kind() == ErrorKind::Throttled {
                 place = Some(own);
@@ -309,7 +313,11 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
     }
 
     fn deadline(&mut self) -> Instant {
-        self.began() + self.facts.deadline
+        let allowed = match self.ends {
+            true => self.facts.ends_within,
+            false => self.facts.deadline,
+        };
+        self.began() + allowed
     }
 
     /// Waits until the next look is due.

@@ -115,6 +115,25 @@ async fn what_fails_for_ever_is_tried_for_a_while_and_says_how_often() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_says_how_long_it_takes_to_pass_is_tried_as_long() {
+    for (passes_within, tried_for) in [(20, 60..75), (120, 120..135)] {
+        let sim = Sim::new();
+        sim.fault(
+            When::verb("create"),
+            Fault::RefuseFor(seconds(passes_within)),
+        );
+        let began = Instant::now();
+        let (kind, text, _) = failure(&deploy(&sim, &["plain/a"]).await);
+        assert_eq!(kind, ErrorKind::Unavailable, "{text}");
+        let took = began.elapsed();
+        assert!(
+            (seconds(tried_for.start)..seconds(tried_for.end)).contains(&took),
+            "{took:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_stays_in_use_for_ever_is_asked_until_the_deadline_and_says_how_often() {
     let sim = Sim::new();
     run_in_full(&sim, &catalog(), &stack(&["plain/a"]))
@@ -126,6 +145,24 @@ async fn what_stays_in_use_for_ever_is_asked_until_the_deadline_and_says_how_oft
     let asked = sim.called("delete").len();
     let says = format!("refused by the simulation (tried {asked} times in 300 s)");
     assert!(text.ends_with(&says), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_take_long_to_go_is_waited_for_as_long_and_no_longer() {
+    for (takes, goes) in [(3000, true), (4000, false)] {
+        let slowly = Times {
+            delete: Span::always(seconds(takes)),
+            ..Times::default()
+        };
+        let sim = Sim::new().times(kind("drained"), slowly);
+        let there = stack(&["drained/a"]);
+        run_in_full(&sim, &catalog(), &there).await.unwrap();
+        let began = Instant::now();
+        let applied = deploy(&sim, NOTHING).await;
+        assert_eq!(applied.is_complete(), goes, "{applied:?}");
+        let least = seconds(takes.min(3600));
+        assert!(began.elapsed() >= least, "{:?}", began.elapsed());
+    }
 }
 
 #[tokio::test(start_paused = true)]

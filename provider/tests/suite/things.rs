@@ -154,6 +154,8 @@ things! {
     Lasting "lasting" { RETENTION: Retention = Retention::Outlives; }
     /// Has to be done in a second.
     Hasty "hasty" { DEADLINE: Duration = Duration::from_secs(1); }
+    /// May take an hour to go.
+    Drained "drained" { ENDS_WITHIN: Duration = Duration::from_secs(3600); }
 }
 
 pub(crate) fn key(text: &str) -> Key {

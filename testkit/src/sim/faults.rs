@@ -1,6 +1,7 @@
 //! What can be made to go wrong: faults of single calls, limits on all of them, and the end of the caller.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use landfall_provider::{ErrorKind, Kind};
 use tokio::time::Instant;
@@ -10,6 +11,8 @@ use tokio::time::Instant;
 pub enum Fault {
     /// It is refused with this kind of error and has no effect.
     Refuse(ErrorKind),
+    /// It is refused for a reason that is known to pass within this time, and has no effect.
+    RefuseFor(Duration),
     /// It has its effect, and the answer is lost.
     LoseAnswer,
     /// It never answers, and has no effect.

@@ -64,6 +64,11 @@ impl Sim {
         let outcome = match fault {
             _ if !let_through => Err(Error::new(ErrorKind::Throttled, "too many calls")),
             Some(Fault::Refuse(kind)) => Err(Error::new(kind, "refused by the simulation")),
+            Some(Fault::RefuseFor(time)) => Err(Error::new(
+                ErrorKind::Unavailable,
+                "refused by the simulation for now",
+            )
+            .passes_within(time)),
             Some(Fault::Hang) => std::future::pending().await,
             Some(Fault::Panic) => panic!("a simulated mistake"),
             Some(Fault::LoseAnswer | Fault::HangAfter) | None => effect(&mut self.state()),
