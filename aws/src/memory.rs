@@ -27,6 +27,8 @@ pub(crate) struct Memory {
     states: BTreeMap<(Kind, String), (Instant, Box<dyn Any + Send + Sync>)>,
     /// The tokens of creates that were not answered yet.
     tokens: BTreeMap<(StackName, Key), String>,
+    /// The ids of what creates have made and not finished.
+    begun: BTreeMap<(StackName, Key), String>,
 }
 
 impl Aws {
@@ -74,6 +76,17 @@ impl Aws {
     /// Notes that a create with a [token](Self::token_for) was answered.
     pub fn answered(&self, stack: &StackName, key: &Key) {
         self.memory().tokens.remove(&(stack.clone(), key.clone()));
+    }
+
+    /// Notes that a create has made this and could not finish it: the next try is to go on with it.
+    pub fn begun(&self, stack: &StackName, key: &Key, id: &str) {
+        let key = (stack.clone(), key.clone());
+        self.memory().begun.insert(key, id.to_owned());
+    }
+
+    /// The id of what was [begun](Self::begun), which is not noted any longer.
+    pub fn take_begun(&self, stack: &StackName, key: &Key) -> Option<String> {
+        self.memory().begun.remove(&(stack.clone(), key.clone()))
     }
 
     /// Notes how a resource is by the answer to a call: the first look at it need not ask.

@@ -5,7 +5,9 @@ use std::net::Ipv4Addr;
 use async_trait::async_trait;
 use aws_sdk_ec2::types::{DomainType, ResourceType};
 use landfall_aws::{Aws, during, until_visible};
-use landfall_provider::{AllocationId, Key, Live, Probe, Provider, Result, StackName};
+use landfall_provider::{
+    AllocationId, Error, ErrorKind, Key, Live, Probe, Provider, Result, StackName,
+};
 
 use super::{Described, Which, earlier, ec2, given, gone, list, name_in, probe, tags};
 use crate::{ElasticIp, ElasticIpOutput};
@@ -87,6 +89,43 @@ impl Provider<ElasticIp> for Aws {
             .send()
             .await
             .map_err(during("ec2:ReleaseAddress"));
-        gone::<ElasticIp>(self, &live.id, outcome.map(|_| ()))
+        let outcome = match outcome {
+            Err(error) if is_held(&error) => Err(holder(self, &live.id, error).await),
+            outcome => outcome.map(|_| ()),
+        };
+        gone::<ElasticIp>(self, &live.id, outcome)
     }
+}
+
+/// AWS says `AuthFailure` ("You do not have permission to access the specified resource") of an address that a NAT
+/// gateway has, or had a moment ago. Who really may not release it gets `UnauthorizedOperation`.
+///
+/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ReleaseAddress.html>
+fn is_held(error: &Error) -> bool {
+    error.kind() == ErrorKind::Denied && error.to_string().ends_with("(AuthFailure)")
+}
+
+/// What the refusal means for an address that is still shown to us: whoever has it has not given it back yet. With
+/// keys that AWS does not know, this look is refused too, and the refusal is what it says.
+async fn holder(aws: &Aws, id: &AllocationId, refused: Error) -> Error {
+    let found = ec2(aws)
+        .describe_addresses()
+        .allocation_ids(id.as_ref())
+        .send()
+        .await
+        .map_err(during("ec2:DescribeAddresses"));
+    let found = match found {
+        Ok(found) => found,
+        Err(error) if error.kind() == ErrorKind::Denied => return refused,
+        Err(error) => return error,
+    };
+    let interface = found
+        .addresses()
+        .first()
+        .and_then(|address| address.network_interface_id());
+    let why = match interface {
+        Some(interface) => format!("{id} is still held by {interface}: {refused}"),
+        None => format!("AWS has not taken {id} back from what had it yet: {refused}"),
+    };
+    Error::new(ErrorKind::InUse, why)
 }

@@ -6,7 +6,8 @@ use landfall_aws::{Aws, during, input, known, until_visible};
 use landfall_provider::{InternetGatewayId, Key, Live, Probe, Provider, Result, StackName};
 
 use super::{
-    Described, Which, ec2, given, gone, half_made, interfaces, list, name_in, probe, tags, under,
+    Described, Which, begun, ec2, given, gone, half_made, interfaces, list, name_in, probe, tags,
+    under,
 };
 use crate::InternetGateway;
 
@@ -76,7 +77,9 @@ impl Provider<InternetGateway> for Aws {
             Some(live) => live.id,
             None => make(self, stack, key).await?,
         };
-        attach(self, &id, vpc).await.map_err(half_made(&id))?;
+        attach(self, &id, vpc)
+            .await
+            .map_err(half_made(self, stack, key, &id))?;
         self.seen::<InternetGateway>(&id, Probe::Usable(()));
         Ok(id)
     }
@@ -113,9 +116,10 @@ async fn unattached_or_whole(
     want: &InternetGateway,
 ) -> Result<Option<Live<InternetGateway>>> {
     let found = under::<InternetGateway>(aws, stack, key).await?;
-    Ok(found
+    let found = found
         .into_iter()
-        .find(|live| live.spec == *want || live.spec.vpc == input(DETACHED)))
+        .find(|live| live.spec == *want || live.spec.vpc == input(DETACHED));
+    begun(aws, stack, key, found).await
 }
 
 async fn make(aws: &Aws, stack: &StackName, key: &Key) -> Result<InternetGatewayId> {

@@ -12,14 +12,17 @@ mod interfaces;
 mod internet_gateway;
 mod nat_gateway;
 mod network_acl;
+mod quota;
 mod route_table;
 mod security_group;
 mod security_group_rules;
 mod subnet;
 mod traffic;
+mod unruled;
 mod vpc;
 
 pub use check::check;
+pub use quota::quotas;
 
 use async_trait::async_trait;
 use aws_sdk_ec2::Client;
@@ -94,10 +97,31 @@ async fn earlier<R: Described>(
     want: &R,
 ) -> Result<Option<Live<R>>> {
     let found = under::<R>(aws, stack, key).await?;
-    Ok(found.into_iter().find(|live| {
+    let earlier = found.into_iter().find(|live| {
         !matches!(live.state, Probe::Absent | Probe::Ending(_))
             && !matches!(R::change(&live.spec, want), Change::Replace(_))
-    }))
+    });
+    begun(aws, stack, key, earlier).await
+}
+
+/// What was found by its tags, or else what this session has begun to make under that key: AWS may not find it by its
+/// tags yet, and another one would be a double.
+async fn begun<R: Described>(
+    aws: &Aws,
+    stack: &StackName,
+    key: &Key,
+    found: Option<Live<R>>,
+) -> Result<Option<Live<R>>> {
+    let Some(id) = aws.take_begun(stack, key).filter(|_| found.is_none()) else {
+        return Ok(found);
+    };
+    let live = by_id::<R>(aws, &R::Id::from(id.clone())).await?;
+    if live.is_none() {
+        aws.begun(stack, key, &id);
+        let why = format_args!("{id} is made and not visible to AWS yet");
+        return Err(Error::new(ErrorKind::Unavailable, why));
+    }
+    Ok(live)
 }
 
 /// The one with this id, if it is there.
@@ -123,10 +147,17 @@ fn gone<R: Resource>(aws: &Aws, id: &R::Id, outcome: Result<()>) -> Result<()> {
     Ok(())
 }
 
-/// For a failure after the call that made something: it is there.
-fn half_made<I: ResourceId>(id: &I) -> impl Fn(Error) -> Error {
-    let id = id.to_string();
-    move |error| until_visible(error).left(Left::Resource(id.clone()))
+/// For a failure after the call that made something: it is there, and the next try is to finish it.
+fn half_made<I: ResourceId>(
+    aws: &Aws,
+    stack: &StackName,
+    key: &Key,
+    id: &I,
+) -> impl FnOnce(Error) -> Error {
+    move |error| {
+        aws.begun(stack, key, id.as_ref());
+        until_visible(error).left(Left::Resource(id.to_string()))
+    }
 }
 
 /// Whether a change met something that it did not expect: the effect of a call whose answer was lost, or somebody

@@ -1,6 +1,8 @@
 //! A network ACL on AWS, its entries and the subnets that it guards. A subnet always has one: those that leave it
 //! get the VPC's default one.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use aws_sdk_ec2::types::PortRange as Ports;
 use aws_sdk_ec2::types::{
@@ -132,7 +134,7 @@ impl Provider<NetworkAcl> for Aws {
         };
         self.update(&live, want)
             .await
-            .map_err(half_made(&live.id))?;
+            .map_err(half_made(self, stack, key, &live.id))?;
         Ok(live.id)
     }
 
@@ -274,24 +276,31 @@ async fn delete_entry(aws: &Aws, id: &NetworkAclId, entry: &AclEntry) -> Result<
     Ok(())
 }
 
-/// Takes subnets over from whichever ACL has them.
+/// Takes subnets over from whichever ACL has them. Every subnet has one: of a new one it may not be visible yet.
 async fn take_over(aws: &Aws, id: &NetworkAclId, subnets: &[Input<SubnetId>]) -> Result<()> {
-    let subnets = all_known(subnets)?;
+    let mut subnets: BTreeSet<String> = all_known(subnets)?.into_iter().collect();
     let by_subnet = filter("association.subnet-id", subnets.iter().map(String::as_str));
     for holder in describe(aws, Which::Passing(vec![by_subnet])).await? {
-        if holder.network_acl_id() == Some(id.as_ref()) {
-            continue;
-        }
         for association in holder.associations() {
             let concerned = association
                 .subnet_id()
-                .is_some_and(|subnet| subnets.iter().any(|wanted| wanted == subnet));
-            if concerned {
+                .is_some_and(|subnet| subnets.remove(subnet));
+            if concerned && holder.network_acl_id() != Some(id.as_ref()) {
                 reassociate(aws, association.network_acl_association_id(), id.as_ref()).await?;
             }
         }
     }
-    Ok(())
+    if subnets.is_empty() {
+        return Ok(());
+    }
+    let subnets: Vec<String> = subnets.into_iter().collect();
+    Err(Error::new(
+        ErrorKind::Unavailable,
+        format_args!(
+            "which network ACL {} had until now is not visible to AWS yet",
+            subnets.join(", ")
+        ),
+    ))
 }
 
 /// Gives subnets back to the VPC's default ACL.

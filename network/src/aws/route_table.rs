@@ -110,7 +110,7 @@ impl Provider<RouteTable> for Aws {
         };
         self.update(&live, want)
             .await
-            .map_err(half_made(&live.id))?;
+            .map_err(half_made(self, stack, key, &live.id))?;
         Ok(live.id)
     }
 

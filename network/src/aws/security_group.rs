@@ -1,15 +1,18 @@
 //! A security group on AWS, without the rule that AWS adds to a new one.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
-use aws_sdk_ec2::types::{IpPermission, IpRange, ResourceType};
-use landfall_aws::{Aws, during, input, known, short_name, until_visible};
+use aws_sdk_ec2::types::{Filter, IpPermission, IpRange, ResourceType, SecurityGroup as Found};
+use landfall_aws::{Aws, Flights, during, input, known, short_name, until_visible};
 use landfall_provider::{
-    ErrorKind, Key, Live, Probe, Provider, Result, SecurityGroupId, StackName,
+    Key, Live, Probe, Provider, Resource as _, Result, SecurityGroupId, StackName,
 };
 
 use super::security_group_rules::{revoke, rules_id, rules_of};
 use super::{
-    Described, Which, earlier, ec2, given, gone, half_made, interfaces, list, name_in, probe, tags,
+    Described, Which, earlier, ec2, given, gone, half_made, interfaces, name_in, of_stack, probe,
+    tags,
 };
 use crate::{Direction, SecurityGroup, SecurityGroupRules};
 
@@ -29,29 +32,60 @@ impl Described for SecurityGroup {
             .try_collect()
             .await
             .map_err(during("ec2:DescribeSecurityGroups"))?;
-        let mut found = Vec::new();
-        for group in groups {
-            let Some(name) = name_in(group.tags()) else {
-                continue;
-            };
-            found.push(Live {
-                id: given(group.group_id.clone(), "a security group's id")?.into(),
-                name,
-                spec: Self {
-                    vpc: input(given(group.vpc_id(), "a security group's VPC")?),
-                    description: group.description.unwrap_or_default(),
-                },
-                state: Probe::Usable(()),
-            });
-        }
-        Ok(found)
+        live(&groups)
     }
+}
+
+fn live(groups: &[Found]) -> Result<Vec<Live<SecurityGroup>>> {
+    let mut live = Vec::new();
+    for group in groups {
+        let Some(name) = name_in(group.tags()) else {
+            continue;
+        };
+        live.push(Live {
+            id: given(group.group_id.clone(), "a security group's id")?.into(),
+            name,
+            spec: SecurityGroup {
+                vpc: input(given(group.vpc_id(), "a security group's VPC")?),
+                description: group.description.clone().unwrap_or_default(),
+            },
+            state: Probe::Usable(()),
+        });
+    }
+    Ok(live)
+}
+
+/// The groups of a stack; groups and their rules are listed at once, and share the answer.
+pub(super) async fn of_this_stack(aws: &Aws, stack: &StackName) -> Result<Arc<Vec<Found>>> {
+    let flights = aws.client(|_| Arc::<Flights<Arc<Vec<Found>>>>::default());
+    let (aws, own) = (aws.clone(), of_stack(stack));
+    flights
+        .join(stack.as_str(), move || async move {
+            described(&aws, own).await.map(Arc::new)
+        })
+        .await
+}
+
+/// The groups that a filter lets through.
+pub(super) async fn described(aws: &Aws, by: Filter) -> Result<Vec<Found>> {
+    ec2(aws)
+        .describe_security_groups()
+        .filters(by)
+        .into_paginator()
+        .items()
+        .send()
+        .try_collect()
+        .await
+        .map_err(during("ec2:DescribeSecurityGroups"))
 }
 
 #[async_trait]
 impl Provider<SecurityGroup> for Aws {
     async fn list(&self, stack: &StackName) -> Result<Vec<Live<SecurityGroup>>> {
-        list(self, stack).await
+        let found = live(&of_this_stack(self, stack).await?)?;
+        let names = found.iter().map(|live| live.name.clone());
+        self.listed(stack, SecurityGroup::KIND, names);
+        Ok(found)
     }
 
     async fn create(
@@ -67,7 +101,9 @@ impl Provider<SecurityGroup> for Aws {
             }
             None => {
                 let id = make(self, stack, key, want).await?;
-                take_initial(self, &id).await.map_err(half_made(&id))?;
+                take_initial(self, &id)
+                    .await
+                    .map_err(half_made(self, stack, key, &id))?;
                 // Whoever gives it its rules need not look for any.
                 self.seen::<SecurityGroupRules>(&rules_id(id.as_ref()), Probe::Absent);
                 id
@@ -142,8 +178,10 @@ async fn take_initial(aws: &Aws, id: &SecurityGroupId) -> Result<()> {
         .await
         .map_err(during("ec2:RevokeSecurityGroupEgress"));
     match outcome {
-        // A call before, whose answer was lost, has done it; or the group itself is not visible yet.
-        Err(error) if error.kind() == ErrorKind::NotFound => take_undescribed(aws, id).await,
+        // A call before, whose answer was lost, has done it. Of a group that is not visible yet, nothing is known.
+        Err(error) if error.to_string().ends_with("(InvalidPermission.NotFound)") => {
+            take_undescribed(aws, id).await
+        }
         outcome => outcome.map(|_| ()),
     }
 }

@@ -4,17 +4,18 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use aws_sdk_ec2::types::{
-    Filter, IpPermission, IpRange, ResourceType, SecurityGroupRule as DescribedRule,
+    Filter, IpPermission, IpRange, ResourceType, SecurityGroup, SecurityGroupRule as DescribedRule,
     SecurityGroupRuleRequest, SecurityGroupRuleUpdate, TagSpecification, UserIdGroupPair,
 };
-use landfall_aws::{Aws, during, input, known};
+use landfall_aws::{Aws, during, if_there, input, known};
 use landfall_provider::{
     Error, ErrorKind, Key, Live, Probe, Provider, ResourceName, Result, SecurityGroupRulesId,
     StackName,
 };
 
+use super::security_group::{described, of_this_stack};
 use super::traffic::{has_ports, ports, protocol, protocol_name};
-use super::{ec2, filter, gone, half_made, is_outdated, name_in, of_stack, tags};
+use super::{ec2, filter, gone, half_made, is_outdated, name_in, of_stack, tags, unruled};
 use crate::{Direction, Peer, SecurityGroupRules, SecurityRule};
 
 /// The id of a group's rules: a group has one set of them.
@@ -60,16 +61,11 @@ async fn specs_of(
     aws: &Aws,
     groups: impl IntoIterator<Item = &str>,
 ) -> Result<BTreeMap<String, Vec<SecurityRule>>> {
-    let groups: Vec<_> = ec2(aws)
-        .describe_security_groups()
-        .filters(filter("group-id", groups))
-        .into_paginator()
-        .items()
-        .send()
-        .try_collect()
-        .await
-        .map_err(during("ec2:DescribeSecurityGroups"))?;
-    let specs = groups.into_iter().filter_map(|group| {
+    Ok(specs(&described(aws, filter("group-id", groups)).await?))
+}
+
+fn specs(groups: &[SecurityGroup]) -> BTreeMap<String, Vec<SecurityRule>> {
+    let specs = groups.iter().filter_map(|group| {
         let ingress = group
             .ip_permissions()
             .iter()
@@ -79,9 +75,9 @@ async fn specs_of(
             .iter()
             .flat_map(|one| spec(Direction::Egress, one));
         let rules = ingress.chain(egress).collect();
-        Some((group.group_id?, rules))
+        Some((group.group_id.clone()?, rules))
     });
-    Ok(specs.collect())
+    specs.collect()
 }
 
 /// A permission may be several rules. No spec can say IPv6 and prefix lists.
@@ -135,6 +131,7 @@ impl Provider<SecurityGroupRules> for Aws {
     async fn list(&self, stack: &StackName) -> Result<Vec<Live<SecurityGroupRules>>> {
         // Which groups have rules of this stack, and then all rules of those: one that somebody has added by hand
         // has no tags, and must be seen.
+        let of_stack_itself = of_this_stack(self, stack).await?;
         let owned = describe(self, of_stack(stack)).await?;
         let mut names: BTreeMap<String, ResourceName> = BTreeMap::new();
         for rule in &owned {
@@ -142,10 +139,22 @@ impl Provider<SecurityGroupRules> for Aws {
                 names.entry(group.to_owned()).or_insert(name);
             }
         }
-        if names.is_empty() {
-            return Ok(Vec::new());
+        for group in of_stack_itself.iter() {
+            if let (Some(id), Some(name)) = (group.group_id(), unruled::mark(group)) {
+                names.entry(id.to_owned()).or_insert(name);
+            }
         }
-        let found = specs_of(self, names.keys().map(String::as_str)).await?;
+        // Rules may stand in a group that is not the stack's.
+        let is_own = |id: &&str| of_stack_itself.iter().any(|own| own.group_id() == Some(id));
+        let others: Vec<&str> = names
+            .keys()
+            .map(String::as_str)
+            .filter(|id| !is_own(id))
+            .collect();
+        let mut found = specs(&of_stack_itself);
+        if !others.is_empty() {
+            found.extend(specs_of(self, others).await?);
+        }
         Ok(found
             .into_iter()
             .filter_map(|(group, rules)| {
@@ -175,9 +184,14 @@ impl Provider<SecurityGroupRules> for Aws {
             Some(Probe::Absent) => Vec::new(),
             _ => spec_of(self, group).await?,
         };
-        bring(self, group, &have, want, &owner)
-            .await
-            .map_err(half_made(&id))?;
+        let made = async {
+            bring(self, group, &have, want, &owner).await?;
+            match want.rules.is_empty() {
+                true => unruled::put(self, group, &key.name).await,
+                false => Ok(()),
+            }
+        };
+        made.await.map_err(half_made(self, stack, key, &id))?;
         self.seen::<SecurityGroupRules>(&id, Probe::Usable(()));
         Ok(id)
     }
@@ -189,7 +203,14 @@ impl Provider<SecurityGroupRules> for Aws {
     ) -> Result<()> {
         let group = known(&want.group)?;
         let owner = owner_of(self, group).await?;
+        if want.rules.is_empty() {
+            // First: without it and without rules, nobody would find the set.
+            unruled::put(self, group, &live.name).await?;
+        }
         bring(self, group, &live.spec.rules, want, &owner).await?;
+        if live.spec.rules.is_empty() && !want.rules.is_empty() {
+            unruled::take(self, group).await?;
+        }
         self.seen::<SecurityGroupRules>(&live.id, Probe::Usable(()));
         Ok(())
     }
@@ -199,16 +220,27 @@ impl Provider<SecurityGroupRules> for Aws {
             return Ok(state);
         }
         let group = group_of(id)?;
-        match rules_of(self, [group]).await {
-            Ok(rules) if !rules.is_empty() => Ok(Probe::Usable(())),
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-            _ => Ok(Probe::Absent),
-        }
+        let rules = if_there(rules_of(self, [group]).await)?;
+        let is_there = match rules {
+            None => false,
+            Some(rules) => !rules.is_empty() || unruled::owner(self, group).await?.is_some(),
+        };
+        Ok(match is_there {
+            true => Probe::Usable(()),
+            false => Probe::Absent,
+        })
     }
 
     async fn delete(&self, live: &Live<SecurityGroupRules>) -> Result<()> {
         let group = group_of(&live.id)?;
-        let outcome = remove(self, group, |_| false).await;
+        let outcome = async {
+            remove(self, group, |_| false).await?;
+            match live.spec.rules.is_empty() {
+                true => unruled::take(self, group).await,
+                false => Ok(()),
+            }
+        };
+        let outcome = outcome.await;
         gone::<SecurityGroupRules>(self, &live.id, outcome)
     }
 }
@@ -218,12 +250,18 @@ async fn spec_of(aws: &Aws, group: &str) -> Result<Vec<SecurityRule>> {
     Ok(found.remove(group).unwrap_or_default())
 }
 
-/// The tags that a group's rules carry: new ones get the same.
+/// The tags that a group's rules carry, or what the mark of an empty set says: new ones get the same.
 async fn owner_of(aws: &Aws, group: &str) -> Result<TagSpecification> {
     let rules = rules_of(aws, [group]).await?;
     let tagged = rules
         .into_iter()
         .find(|rule| name_in(rule.tags()).is_some());
+    if tagged.is_none()
+        && let Some(owner) = unruled::owner(aws, group).await?
+    {
+        let kind = ResourceType::SecurityGroupRule;
+        return Ok(tags(kind, &owner.stack, &owner.name));
+    }
     Ok(TagSpecification::builder()
         .resource_type(ResourceType::SecurityGroupRule)
         .set_tags(tagged.and_then(|rule| rule.tags))

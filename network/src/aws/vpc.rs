@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use aws_sdk_ec2::types::{AttributeBooleanValue, ResourceType, Tag, VpcState};
 use landfall_aws::{Aws, during, until_visible};
-use landfall_provider::{Key, Live, Probe, Provider, Result, StackName, VpcId};
+use landfall_provider::{Error, ErrorKind, Key, Live, Probe, Provider, Result, StackName, VpcId};
 
 use super::{
     Described, Which, cidr, earlier, ec2, filter, given, gone, half_made, interfaces, list,
@@ -64,7 +64,9 @@ impl Provider<Vpc> for Aws {
             Some(live) => return Ok(live.id),
             None => make(self, stack, key, want).await?,
         };
-        finish(self, &id).await.map_err(half_made(&id))?;
+        finish(self, &id)
+            .await
+            .map_err(half_made(self, stack, key, &id))?;
         Ok(id)
     }
 
@@ -147,6 +149,13 @@ async fn close_default_group(aws: &Aws, id: &VpcId) -> Result<()> {
         .send()
         .await
         .map_err(during("ec2:DescribeSecurityGroups"))?;
+    if groups.security_groups().is_empty() {
+        // Every VPC has one. Left open now, it would stay open: nobody looks at it later.
+        return Err(Error::new(
+            ErrorKind::Unavailable,
+            format_args!("the default security group of {id} is not visible to AWS yet"),
+        ));
+    }
     for group in groups.security_groups() {
         let ingress = group.ip_permissions();
         if !ingress.is_empty() {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use landfall_aws::{Aws, AwsOptions, Keys};
+use landfall_aws::{Aws, AwsOptions, Check, Keys};
 use landfall_network::aws::check;
 use landfall_network::kinds;
 use landfall_provider::{
@@ -20,6 +20,11 @@ pub(crate) struct Bed {
 
 /// A session that knows nothing yet, with whatever answers there.
 pub(crate) async fn session(url: String) -> Aws {
+    session_with(url, vec![check()]).await
+}
+
+/// A session with these checks.
+pub(crate) async fn session_with(url: String, checks: Vec<Box<dyn Check>>) -> Aws {
     let options = AwsOptions {
         endpoint: Some(url),
         region: Some(REGION.to_owned()),
@@ -30,7 +35,7 @@ pub(crate) async fn session(url: String) -> Aws {
         }),
         ..AwsOptions::default()
     };
-    Aws::open(options, vec![check()]).await.unwrap()
+    Aws::open(options, checks).await.unwrap()
 }
 
 impl Bed {

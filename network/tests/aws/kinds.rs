@@ -363,7 +363,20 @@ boto3.client('ec2').authorize_security_group_ingress(
         4
     );
     changed(&bed, &rules).await;
+    // A set without rules is there all the same: it is not made again, and what it gets later is its own.
+    let three = std::mem::take(&mut rules.rules);
+    changed(&bed, &rules).await;
+    rules.rules = three;
+    changed(&bed, &rules).await;
     let live = only::<SecurityGroupRules>(&bed.aws).await;
     ended(&bed, &live).await;
+
+    rules.rules.clear();
+    let none = made(&bed, &rules).await;
+    bed.moto.python(&by_hand).await.unwrap();
+    let by_hand = only::<SecurityGroupRules>(&bed.aws).await.spec.rules;
+    assert_eq!(by_hand.len(), 1);
+    changed(&bed, &rules).await;
+    ended(&bed, &none).await;
     ended(&bed, &group).await;
 }

@@ -6,5 +6,7 @@
 
 mod bed;
 mod kinds;
+mod late;
+mod preflight;
 mod scripted;
 mod whole;

@@ -13,12 +13,12 @@ use landfall_testkit::scripted::{Answer, Call, Endpoint};
 
 use crate::bed::{catalog, quick, session};
 
-fn stack() -> StackName {
+pub(crate) fn stack() -> StackName {
     "digipay".parse().unwrap()
 }
 
 /// A session with an account that holds nothing but what the script says.
-async fn scripted(
+pub(crate) async fn scripted(
     script: impl Fn(&Call) -> Option<Answer> + Send + Sync + 'static,
 ) -> (Endpoint, Aws) {
     let endpoint = Endpoint::builder()
@@ -40,21 +40,21 @@ async fn scripted(
 }
 
 /// The tags of a resource, as EC2 shows them.
-fn tags(name: &str) -> String {
+pub(crate) fn tags(name: &str) -> String {
     format!(
         "<tagSet><item><key>landfall:stack</key><value>digipay</value></item>\
          <item><key>landfall:name</key><value>{name}</value></item></tagSet>"
     )
 }
 
-fn key<R: Resource>(name: &str) -> Key {
+pub(crate) fn key<R: Resource>(name: &str) -> Key {
     Key {
         kind: R::KIND,
         name: name.parse().unwrap(),
     }
 }
 
-fn calls(endpoint: &Endpoint, action: &str) -> usize {
+pub(crate) fn calls(endpoint: &Endpoint, action: &str) -> usize {
     endpoint
         .calls()
         .iter()
