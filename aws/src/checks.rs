@@ -1,7 +1,7 @@
 //! What stands against a plan on AWS: the checks that the crates of kinds bring, all of them at once.
 
 use async_trait::async_trait;
-use futures::future::try_join_all;
+use futures::future::join_all;
 use landfall_provider::{Error, Plan, Preflight, Result};
 
 use crate::session::Aws;
@@ -13,14 +13,58 @@ pub trait Check: Send + Sync {
     /// Everything that stands against the plan; reading only.
     ///
     /// # Errors
-    /// When the looking itself failed.
+    /// When the looking itself failed: that is a finding too, and hides none of other checks.
     async fn check(&self, aws: &Aws, plan: &Plan) -> Result<Vec<Error>>;
+}
+
+/// What looks have found, and why others could not look, each reason once.
+pub fn findings(looks: impl IntoIterator<Item = Result<Vec<Error>>>) -> Vec<Error> {
+    let mut findings: Vec<Error> = Vec::new();
+    for look in looks {
+        let found = look.unwrap_or_else(|error| vec![error]);
+        for one in found {
+            let told = one.to_string();
+            if findings.iter().all(|other| other.to_string() != told) {
+                findings.push(one);
+            }
+        }
+    }
+    findings
 }
 
 #[async_trait]
 impl Preflight for Aws {
     async fn preflight(&self, plan: &Plan) -> Result<Vec<Error>> {
         let checks = self.checks().iter().map(|check| check.check(self, plan));
-        Ok(try_join_all(checks).await?.into_iter().flatten().collect())
+        Ok(findings(join_all(checks).await))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use landfall_provider::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn a_look_that_failed_hides_no_finding_and_is_told_once() {
+        let error = |why: &str| Error::new(ErrorKind::Denied, why);
+        let told: Vec<String> = findings([
+            Ok(vec![error("no zone eu-central-1d")]),
+            Err(error("ec2:DescribeVpcs was denied")),
+            Err(error("ec2:DescribeVpcs was denied")),
+            Ok(vec![error("no Elastic IP is free")]),
+        ])
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+        assert_eq!(
+            told,
+            [
+                "no zone eu-central-1d",
+                "ec2:DescribeVpcs was denied",
+                "no Elastic IP is free"
+            ]
+        );
     }
 }

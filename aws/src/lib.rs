@@ -8,6 +8,7 @@
 //! # Features
 //!
 //! - `lock`: one change to a stack at a time, by a parameter in SSM's Parameter Store.
+//! - `quotas`: what an account may have, by Service Quotas.
 
 mod call;
 mod checks;
@@ -20,15 +21,19 @@ mod memory;
 mod name;
 mod once;
 mod outcome;
+mod quotas;
 mod session;
 mod tags;
 
 pub use call::during;
-pub use checks::Check;
+pub use checks::{Check, findings};
 pub use flight::Flights;
 pub use inputs::{all_known, input, known};
 pub use name::{short_name, short_prefix, token};
 pub use once::NotTwice;
 pub use outcome::{created_or_found, if_there, lacks, unless, until_visible};
+pub use quotas::Quotas;
+#[cfg(feature = "quotas")]
+pub use quotas::ServiceQuotas;
 pub use session::{Aws, AwsOptions, Identity, Keys};
 pub use tags::{OWNER_NAME, OWNER_STACK, Owner};

@@ -12,6 +12,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sts::config::{Credentials, ProvideCredentials};
 use aws_smithy_http_client::tls;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_types::service_config::ServiceConfigKey;
 use landfall_provider::{Error, ErrorKind, Placed, Result};
 
 use crate::call::during;
@@ -224,14 +225,27 @@ async fn load(options: &AwsOptions) -> SdkConfig {
         ));
     }
     let config = loader.load().await;
-    // Mode and backoff stay as they were said; only the SDK's own number is raised.
+    // Mode and backoff stay as they were said, and so does a number; only the SDK's own one is raised.
     match config.retry_config() {
-        Some(retry) if retry.max_attempts() == SDK_ATTEMPTS => {
+        Some(retry) if !says_attempts(&config) => {
             let retry = retry.clone().with_max_attempts(ATTEMPTS);
             config.into_builder().retry_config(retry).build()
         }
         _ => config,
     }
+}
+
+/// Whether the environment or the profile says how often a call is tried.
+///
+/// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html>
+fn says_attempts(config: &SdkConfig) -> bool {
+    let key = ServiceConfigKey::builder()
+        .service_id("landfall")
+        .env("AWS_MAX_ATTEMPTS")
+        .profile("max_attempts")
+        .build();
+    let settings = config.service_config().zip(key.ok());
+    settings.is_some_and(|(settings, key)| settings.load_config(key).is_some())
 }
 
 /// One pool of connections for all services, with the TLS that the rest of Landfall has too.

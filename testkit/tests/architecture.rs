@@ -297,6 +297,7 @@ fn the_local_provider_compiles_nothing_of_the_aws_sdk() {
 fn each_crate_brings_the_sdks_of_its_own_services_and_no_other() {
     for (package, features, own) in [
         ("landfall-aws", "lock", &["ssm"] as &[_]),
+        ("landfall-aws", "quotas", &["servicequotas"]),
         ("landfall-network", "aws", &["ec2"]),
         (
             "landfall-compute",
@@ -314,6 +315,7 @@ fn each_crate_brings_the_sdks_of_its_own_services_and_no_other() {
             "ssm",
             "elasticloadbalancingv2",
             "ecr",
+            "servicequotas",
         ] {
             let there = tree.contains(&format!("aws-sdk-{service} "));
             assert_eq!(

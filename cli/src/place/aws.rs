@@ -1,6 +1,6 @@
 //! A session with AWS: who and where it is, said before anything is done.
 
-use landfall_aws::{Aws, AwsOptions, Check};
+use landfall_aws::{Aws, AwsOptions, Check, ServiceQuotas};
 use landfall_container::Workshop;
 use landfall_provider::{Event, Events, Result};
 
@@ -36,6 +36,7 @@ pub(super) async fn open(common: &Common, said: Said, events: &Events) -> Result
 fn checks() -> Vec<Box<dyn Check>> {
     vec![
         landfall_network::aws::check(),
+        landfall_network::aws::quotas(ServiceQuotas),
         landfall_compute::aws::check(),
         landfall_container::aws::check(),
     ]

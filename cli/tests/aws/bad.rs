@@ -142,6 +142,51 @@ async fn needs_emulators_zones_that_the_region_lacks_are_found_before_anything_i
     nothing_is_there(&account).await;
 }
 
+/// moto has AWS's default quotas: 5 VPCs in a region.
+#[tokio::test]
+async fn needs_emulators_a_quota_of_vpcs_is_found_before_anything_is_made() {
+    let account = Account::new(EXAMPLE).await;
+    let others = "import boto3\n[boto3.client('ec2').create_vpc(CidrBlock=f'10.{n}.0.0/16') for n in range(1, 5)]";
+    account.aws.moto.python(others).await.unwrap();
+    let (text, json) = refused(&account, 1, &[], &[]);
+    says(
+        &text,
+        &[
+            "1 more VPCs in eu-central-1, and 5 of the account's 5 are in use",
+            "Service Quotas",
+            "nothing was changed",
+        ],
+    );
+    assert_eq!(json["stage"], "preflight", "{json:#}");
+    assert_eq!(json["errors"][0]["kind"], "limit");
+    nothing_was_written(&account);
+    nothing_is_there(&account).await;
+}
+
+/// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html>
+#[tokio::test]
+async fn needs_emulators_a_call_is_tried_as_often_as_was_said_and_not_more_often() {
+    let account = Account::scripted(EXAMPLE, |call, _| {
+        call.is("ssm:GetParameter")
+            .then(|| call.error(500, "InternalServerError", "not now"))
+    })
+    .await;
+    account.write("config", "[profile three]\nmax_attempts = 3\n");
+    for (said, name, value) in [
+        (2, "AWS_MAX_ATTEMPTS", "2"),
+        (3, "AWS_MAX_ATTEMPTS", "3"),
+        (3, "AWS_CONFIG_FILE", "config"),
+    ] {
+        let mut unlock = account.command(&["unlock", "--yes"]);
+        unlock.env(name, value);
+        if name == "AWS_CONFIG_FILE" {
+            unlock.args(["--profile", "three"]);
+        }
+        Ran::from(unlock.output().unwrap()).ended_with(1);
+        assert_eq!(account.calls()["ssm:GetParameter"], said, "{name}={value}");
+    }
+}
+
 #[tokio::test]
 async fn needs_emulators_another_account_than_the_files_is_refused() {
     let account = Account::new(&format!("account = \"999999999999\"\n{EXAMPLE}")).await;

@@ -4,16 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use aws_sdk_ec2::types::AccountAttributeName;
-use landfall_aws::{Aws, Check, during};
+use ipnet::Ipv4Net;
+use landfall_aws::{Aws, Check, during, findings};
 use landfall_provider::{Action, Error, ErrorKind, Key, Plan, Resource, Result};
 
-use super::ec2;
-use crate::{ElasticIp, SecurityGroup, SecurityGroupRules, Subnet};
+use super::{ec2, filter};
+use crate::{ElasticIp, SecurityGroup, SecurityGroupRules, Subnet, Vpc};
 
-/// The check of this crate's kinds: zones that the account has, Elastic IPs that are free, and words that AWS takes.
-///
-/// The quotas of VPCs and NAT gateways are not among them: EC2 does not tell them, and an account's own may be
-/// higher than AWS's default.
+/// The check of this crate's kinds: zones that the account has, Elastic IPs that are free, addresses that collide with
+/// those of other VPCs, and words that AWS takes. Quotas that EC2 does not tell are [another one's](super::quotas).
 #[must_use]
 pub fn check() -> Box<dyn Check> {
     Box::new(Network)
@@ -24,15 +23,56 @@ struct Network;
 #[async_trait]
 impl Check for Network {
     async fn check(&self, aws: &Aws, plan: &Plan) -> Result<Vec<Error>> {
-        let mut findings = words(plan);
-        findings.extend(addresses(aws, created::<ElasticIp>(plan).count()).await?);
-        findings.extend(zones(aws, plan).await?);
-        Ok(findings)
+        Ok(findings([
+            Ok(words(plan)),
+            addresses(aws, more::<ElasticIp>(plan)).await,
+            zones(aws, plan).await,
+            collisions(aws, plan).await,
+        ]))
     }
 }
 
+/// How many more of a kind there are at once than now while the plan is carried out: one that waits until another one
+/// has ended takes its place.
+pub(super) fn more<R: Resource>(plan: &Plan) -> usize {
+    let mut freed = BTreeSet::new();
+    let mut more = 0;
+    for (index, step) in plan.steps.iter().enumerate() {
+        if step.key.kind != R::KIND || !matches!(step.action, Action::Create { .. }) {
+            continue;
+        }
+        let ended = before(plan, index).into_iter().find(|&other| {
+            let other_step = &plan.steps[other];
+            other_step.key.kind == R::KIND
+                && matches!(other_step.action, Action::Delete { .. })
+                && !freed.contains(&other)
+        });
+        match ended {
+            Some(other) => {
+                freed.insert(other);
+            }
+            None => more += 1,
+        }
+    }
+    more
+}
+
+/// Everything that a step waits for, at once or at last.
+fn before(plan: &Plan, index: usize) -> BTreeSet<usize> {
+    let mut before = BTreeSet::new();
+    let mut todo = vec![index];
+    while let Some(index) = todo.pop() {
+        for after in &plan.steps[index].after {
+            if before.insert(after.step) {
+                todo.push(after.step);
+            }
+        }
+    }
+    before
+}
+
 /// What the plan makes of a kind.
-fn created<R: Resource>(plan: &Plan) -> impl Iterator<Item = (&Key, R)> {
+pub(super) fn created<R: Resource>(plan: &Plan) -> impl Iterator<Item = (&Key, R)> {
     plan.steps.iter().filter_map(|step| match &step.action {
         Action::Create { want, .. } if step.key.kind == R::KIND => {
             Some((&step.key, R::deserialize(want).ok()?))
@@ -44,9 +84,9 @@ fn created<R: Resource>(plan: &Plan) -> impl Iterator<Item = (&Key, R)> {
 /// Five to a region, unless more was asked for.
 ///
 /// <https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html>
-async fn addresses(aws: &Aws, wanted: usize) -> Result<Option<Error>> {
+async fn addresses(aws: &Aws, wanted: usize) -> Result<Vec<Error>> {
     if wanted == 0 {
-        return Ok(None);
+        return Ok(Vec::new());
     }
     let attributes = ec2(aws)
         .describe_account_attributes()
@@ -61,7 +101,7 @@ async fn addresses(aws: &Aws, wanted: usize) -> Result<Option<Error>> {
         .flat_map(|one| one.attribute_values())
         .find_map(|value| value.attribute_value()?.parse().ok());
     let Some(most) = most else {
-        return Ok(None);
+        return Ok(Vec::new());
     };
     let addresses = ec2(aws)
         .describe_addresses()
@@ -69,7 +109,7 @@ async fn addresses(aws: &Aws, wanted: usize) -> Result<Option<Error>> {
         .await
         .map_err(during("ec2:DescribeAddresses"))?;
     let used = addresses.addresses().len();
-    Ok((used + wanted > most).then(|| {
+    let finding = (used + wanted > most).then(|| {
         Error::new(
             ErrorKind::Limit,
             format_args!(
@@ -78,7 +118,106 @@ async fn addresses(aws: &Aws, wanted: usize) -> Result<Option<Error>> {
             ),
         )
         .hint("nat = \"single\" needs one for all zones; or release some, or ask for more in the Service Quotas console")
-    }))
+    });
+    Ok(finding.into_iter().collect())
+}
+
+/// Addresses of a new VPC that others have which it is, or was, to speak with: other VPCs of the stack, and those
+/// that are peered with one of them. Two VPCs with addresses in common cannot be peered.
+///
+/// <https://docs.aws.amazon.com/vpc/latest/peering/vpc-peering-basics.html#vpc-peering-limitations>
+async fn collisions(aws: &Aws, plan: &Plan) -> Result<Vec<Error>> {
+    let wanted: Vec<(&Key, Vpc)> = created::<Vpc>(plan).collect();
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let own = own(plan);
+    let mut others: Vec<(String, Ipv4Net)> = own
+        .iter()
+        .filter(|(_, _, stays)| *stays)
+        .map(|(id, cidr, _)| (format!("{id} of this stack"), *cidr))
+        .collect();
+    others.extend(peers(aws, &own).await?);
+    let mut findings = Vec::new();
+    for (key, vpc) in &wanted {
+        let collides = |cidr: &Ipv4Net| cidr.contains(&vpc.cidr) || vpc.cidr.contains(cidr);
+        for (whose, cidr) in others.iter().filter(|(_, cidr)| collides(cidr)) {
+            findings.push(
+                Error::new(
+                    ErrorKind::Invalid,
+                    format_args!(
+                        "{key}: {} has addresses in common with {cidr} of {whose}",
+                        vpc.cidr
+                    ),
+                )
+                .hint("another `cidr` in [network]: VPCs with addresses in common cannot reach each other"),
+            );
+        }
+    }
+    Ok(findings)
+}
+
+/// The VPCs that the stack has: their ids, their addresses, and whether they stay.
+fn own(plan: &Plan) -> Vec<(&str, Ipv4Net, bool)> {
+    let of_kind = plan.steps.iter().filter(|step| step.key.kind == Vpc::KIND);
+    let own = of_kind.filter_map(|step| {
+        let (live, stays) = match &step.action {
+            Action::Create { .. } => return None,
+            Action::Keep { live } | Action::Update { live, .. } => (live, true),
+            Action::Delete { live, .. } => (live, false),
+        };
+        let vpc = <Vpc as serde::Deserialize>::deserialize(&live.spec).ok()?;
+        Some((live.id.as_str(), vpc.cidr, stays))
+    });
+    own.collect()
+}
+
+/// The VPCs that these are peered with, and their addresses.
+async fn peers(aws: &Aws, own: &[(&str, Ipv4Net, bool)]) -> Result<Vec<(String, Ipv4Net)>> {
+    let mut peers = Vec::new();
+    if own.is_empty() {
+        return Ok(peers);
+    }
+    // The two sides are filters of their own, and filters have to hold all at once.
+    for side in ["requester-vpc-info.vpc-id", "accepter-vpc-info.vpc-id"] {
+        let connections: Vec<_> = ec2(aws)
+            .describe_vpc_peering_connections()
+            .filters(filter(side, own.iter().map(|(id, _, _)| *id)))
+            .filters(filter(
+                "status-code",
+                ["active", "pending-acceptance", "provisioning"],
+            ))
+            .into_paginator()
+            .items()
+            .send()
+            .try_collect()
+            .await
+            .map_err(during("ec2:DescribeVpcPeeringConnections"))?;
+        for connection in &connections {
+            let sides = [
+                connection.requester_vpc_info(),
+                connection.accepter_vpc_info(),
+            ];
+            for other in sides.into_iter().flatten() {
+                let id = other.vpc_id().unwrap_or("another account's VPC");
+                if own.iter().any(|(own, _, _)| *own == id) {
+                    continue;
+                }
+                let blocks = other
+                    .cidr_block_set()
+                    .iter()
+                    .map(|block| block.cidr_block());
+                let blocks = blocks.chain([other.cidr_block()]).flatten();
+                let blocks: BTreeSet<Ipv4Net> = blocks.filter_map(|one| one.parse().ok()).collect();
+                peers.extend(
+                    blocks
+                        .into_iter()
+                        .map(|cidr| (format!("{id}, which is peered with this stack"), cidr)),
+                );
+            }
+        }
+    }
+    Ok(peers)
 }
 
 /// Not every region has a zone for every letter, and not every account all of a region's zones.
@@ -168,4 +307,72 @@ fn not_taken(key: &Key, description: &str) -> Option<Error> {
             "at most 255 letters without accents, digits, and{OTHER}"
         )),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use landfall_provider::{After, Found, Gate, Probe, Reason, Step};
+    use serde_json::Value;
+
+    use super::*;
+
+    fn found(id: &str) -> Found {
+        Found {
+            key: Key::new(ElasticIp::KIND, "a".parse().unwrap()),
+            id: id.to_owned(),
+            spec: Value::Null,
+            state: Probe::Usable(Value::Null),
+        }
+    }
+
+    fn step(action: Action, after: &[usize]) -> Step {
+        let after = after.iter().map(|&step| After {
+            step,
+            gate: Gate::Usable,
+        });
+        Step {
+            key: Key::new(ElasticIp::KIND, "a".parse().unwrap()),
+            action,
+            after: after.collect(),
+        }
+    }
+
+    #[test]
+    fn what_waits_for_anothers_end_takes_its_place_and_what_does_not_is_one_more() {
+        let made = |after: &[usize]| {
+            let want = serde_json::json!({});
+            step(
+                Action::Create {
+                    want,
+                    because: None,
+                },
+                after,
+            )
+        };
+        let ended = |id: &str| {
+            let because = Reason::NotWanted;
+            step(
+                Action::Delete {
+                    live: found(id),
+                    because,
+                },
+                &[],
+            )
+        };
+        for (steps, more) in [
+            (vec![ended("1"), made(&[0])], 0),
+            // Who waits for the successor finds the place taken.
+            (vec![ended("1"), made(&[0]), made(&[1])], 1),
+            // It takes one place, not two.
+            (vec![ended("1"), made(&[0]), made(&[0])], 1),
+            (vec![ended("1"), made(&[])], 1),
+            (vec![made(&[]), made(&[])], 2),
+        ] {
+            let plan = Plan {
+                stack: "digipay".parse().unwrap(),
+                steps,
+            };
+            assert_eq!(super::more::<ElasticIp>(&plan), more, "{plan:?}");
+        }
+    }
 }
