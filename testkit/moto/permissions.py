@@ -108,6 +108,8 @@ def of_ssm(request, action, form, tagged):
 def of_ecr(request, action, form, tagged):
     if action == "GetAuthorizationToken":
         return [("ecr:GetAuthorizationToken", "*")]
+    if action == "ListTagsForResource":
+        return [("ecr:ListTagsForResource", form["resourceArn"])]
     named = form.get("repositoryNames") or [form.get("repositoryName", "*")]
     resources = [arn(request, "ecr", f"repository/{name}", request.account_id) for name in named]
     # https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-using-tags.html
