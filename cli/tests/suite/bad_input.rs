@@ -296,6 +296,10 @@ fn a_loopback_port_that_is_taken_is_named() {
 
 #[test]
 fn what_the_local_provider_does_not_do_is_refused_before_anything_is_made() {
-    let project = Project::with_service(&file("", "scale = { cpu = 60 }", ""));
-    fails(&project, "preflight", &["scaling-policy"]);
+    let project = Project::with_service(&file("", "log-group = \"/shop/web\"", ""));
+    fails(
+        &project,
+        "preflight",
+        &["launch-template/web", "CloudWatch"],
+    );
 }

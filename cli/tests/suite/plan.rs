@@ -340,15 +340,15 @@ fn a_first_deploy_that_fails_leaves_nothing_protected_behind() {
 
 #[test]
 fn what_the_provider_has_against_a_plan_is_in_the_plan() {
-    let policies = file("plan-cannot").replace("port = 8000", "port = 8000\nscale = { cpu = 60 }");
-    let project = Project::with_service(&policies);
+    let logs = file("plan-cannot").replace("port = 8000", "port = 8000\nlog-group = \"/plan/web\"");
+    let project = Project::with_service(&logs);
     let ran = project
         .landfall(&["plan", "--out", "review.plan"])
         .ended_with(1);
-    assert!(ran.stdout.contains("+ scaling-policy/web-cpu"), "{ran:#?}");
+    assert!(ran.stdout.contains("+ launch-template/web"), "{ran:#?}");
     ran.saying(&[
         "the plan cannot be carried out",
-        "does not scale by metrics yet",
+        "the local provider has no CloudWatch Logs to write to: /plan/web",
     ]);
     assert!(!project.directory().join("review.plan").exists());
     project.nothing_is_left();
