@@ -4,6 +4,7 @@
 //! wishes and the same snapshot are equal.
 
 mod edges;
+mod wishes;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,10 +12,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use self::wishes::Wishes;
+use crate::claim::Claim;
 use crate::name::{Key, Kind, StackName};
 use crate::provider::Probe;
 use crate::resource::{Change, FieldChange, Gate, Retention};
-use crate::schema::{KindFacts, Mention, Schema};
+use crate::schema::{KindFacts, Mention, Schema, Told};
 use crate::snapshot::{Found, Snapshot};
 use crate::stack::Stack;
 
@@ -152,16 +155,18 @@ fn waiting(circle: &[Key]) -> String {
 /// # Errors
 /// [`PlanError`] when the stack contradicts itself.
 pub fn plan(desired: &Stack, live: &Snapshot, schema: &Schema) -> Result<Plan, PlanError> {
+    let wishes = Wishes::new(desired)?;
     let mut planner = Planner {
         schema,
-        nodes: Vec::new(),
-        making: BTreeMap::new(),
+        nodes: Vec::with_capacity(wishes.len()),
+        making: vec![None; wishes.len()],
+        wishes,
+        there: Vec::with_capacity(live.found().len()),
         ending: BTreeMap::new(),
-        uses: BTreeMap::new(),
         lasting: BTreeMap::new(),
     };
-    planner.decide(desired, live)?;
-    planner.connect(desired)?;
+    planner.decide(live)?;
+    planner.connect()?;
     Ok(Plan {
         stack: desired.name().clone(),
         steps: planner.in_order()?,
@@ -169,23 +174,39 @@ pub fn plan(desired: &Stack, live: &Snapshot, schema: &Schema) -> Result<Plan, P
 }
 
 /// An id, and the kind of what it names: two kinds may have the same.
-type Id = (Kind, String);
+type Id<'a> = (&'a Kind, &'a str);
 
 struct Planner<'a> {
     schema: &'a Schema,
-    nodes: Vec<Step>,
-    /// The step after which a key has its (new) id.
-    making: BTreeMap<Key, usize>,
+    wishes: Wishes<'a>,
+    nodes: Vec<Node>,
+    /// What is live, in the order of the snapshot.
+    there: Vec<There<'a>>,
+    /// The step after which a wish has its (new) id, by the wish's place.
+    making: Vec<Option<usize>>,
     /// The step that ends a live resource.
-    ending: BTreeMap<Id, usize>,
-    /// How many live resources mention one.
-    uses: BTreeMap<Id, usize>,
-    /// What is live and outlives its stack.
-    lasting: BTreeMap<Id, &'a Found>,
+    ending: BTreeMap<Id<'a>, usize>,
+    /// What is live and outlives its stack, by its place.
+    lasting: BTreeMap<Id<'a>, usize>,
+}
+
+/// A step that is being planned.
+struct Node {
+    step: Step,
+    /// What is live and the step is about, by its place.
+    there: Option<usize>,
+    /// What one of the wanted spec has for itself, where that is made or changed.
+    claims: Vec<Claim>,
+}
+
+/// What is live, and what its spec tells. A spec is read once: that is most of what planning takes.
+struct There<'a> {
+    found: &'a Found,
+    told: Told,
 }
 
 impl<'a> Planner<'a> {
-    fn facts(&self, key: &Key) -> Result<&KindFacts, PlanError> {
+    fn facts(&self, key: &Key) -> Result<&'a KindFacts, PlanError> {
         self.schema
             .get(&key.kind)
             .ok_or_else(|| PlanError::UnknownKind(key.clone()))
@@ -193,12 +214,12 @@ impl<'a> Planner<'a> {
 
     /// The ids that a live resource refers to, and those that it reaches through what outlives its stack: that goes
     /// with what it is in, and must not go while it is in use.
-    fn reaches(&self, live: &Found) -> Result<Vec<Id>, PlanError> {
-        let mut reached = self.mentions(live)?;
+    fn reaches(&self, live: usize) -> Vec<Id<'_>> {
+        let mut reached: Vec<Id<'_>> = self.there[live].mentions().collect();
         let mut next = 0;
         while let Some(id) = reached.get(next) {
-            if let Some(lasting) = self.lasting.get(id) {
-                for mention in self.mentions(lasting)? {
+            if let Some(&lasting) = self.lasting.get(id) {
+                for mention in self.there[lasting].mentions() {
                     if !reached.contains(&mention) {
                         reached.push(mention);
                     }
@@ -206,165 +227,187 @@ impl<'a> Planner<'a> {
             }
             next += 1;
         }
-        Ok(reached)
+        reached
     }
 
-    /// The ids that a live resource refers to.
-    fn mentions(&self, live: &Found) -> Result<Vec<Id>, PlanError> {
-        let mentions = self
-            .facts(&live.key)?
-            .mentions(&live.spec)
-            .map_err(|error| PlanError::Misfit(live.key.clone(), error.to_string()))?;
-        Ok(mentions
-            .into_iter()
-            .filter_map(|mention| match mention {
-                Mention::Id(kind, id) => Some((kind, id)),
-                Mention::Key(_) => None,
-            })
-            .collect())
-    }
-
-    fn uses(&self, live: &Found) -> usize {
-        self.uses.get(&id_of(live)).copied().unwrap_or(0)
-    }
-
-    fn push(&mut self, key: &Key, action: Action) -> usize {
-        self.nodes.push(Step {
-            key: key.clone(),
-            action,
-            after: Vec::new(),
+    fn push(&mut self, key: &Key, action: Action, there: Option<usize>) -> usize {
+        self.nodes.push(Node {
+            step: Step {
+                key: key.clone(),
+                action,
+                after: Vec::new(),
+            },
+            there,
+            claims: Vec::new(),
         });
         self.nodes.len() - 1
     }
 
     /// One action for every key: wishes in the order of their references, so that the ids of what
     /// stays are known to what refers to it; then what nobody wants.
-    fn decide(&mut self, desired: &Stack, live: &'a Snapshot) -> Result<(), PlanError> {
-        let mut by_key: BTreeMap<&Key, Vec<&Found>> = BTreeMap::new();
-        for found in live.found() {
-            by_key.entry(&found.key).or_default().push(found);
-            if self.facts(&found.key)?.retention == Retention::Outlives {
-                self.lasting.insert(id_of(found), found);
+    fn decide(&mut self, live: &'a Snapshot) -> Result<(), PlanError> {
+        let mut by_key: BTreeMap<&Key, Vec<usize>> = BTreeMap::new();
+        for (place, found) in live.found().iter().enumerate() {
+            let facts = self.facts(&found.key)?;
+            let told = facts
+                .read(&found.spec)
+                .map_err(|error| PlanError::Misfit(found.key.clone(), error.to_string()))?;
+            by_key.entry(&found.key).or_default().push(place);
+            if facts.retention == Retention::Outlives {
+                self.lasting.insert(id_of(found), place);
             }
-            for mention in self.mentions(found)? {
-                *self.uses.entry(mention).or_default() += 1;
-            }
+            self.there.push(There { found, told });
         }
-        let mut ids: BTreeMap<Key, String> = BTreeMap::new();
-        for key in wishes_in_order(desired)? {
-            let facts = *self.facts(key)?;
+        let uses = self.uses(by_key.values().filter(|places| places.len() > 1));
+        let mut ids: BTreeMap<&Key, &str> = BTreeMap::new();
+        for wish in self.wishes.in_order()? {
+            let (key, spec) = self.wishes.get(wish);
+            let facts = self.facts(key)?;
             let misfit =
                 |error: serde_json::Error| PlanError::Misfit(key.clone(), error.to_string());
-            let want = facts
-                .resolve(&desired.wishes()[key].spec, &|key| ids.get(key).cloned())
+            let (want, claims) = facts
+                .resolved(spec, &|key| ids.get(key).map(|&id| id.to_owned()))
                 .map_err(misfit)?;
 
             let mut candidates = Vec::new();
-            for found in by_key.remove(key).unwrap_or_default() {
-                let change = facts.change(&found.spec, &want).map_err(misfit)?;
+            for place in by_key.remove(key).unwrap_or_default() {
+                let found = self.there[place].found;
+                // What is the same is not looked into field by field.
+                let change = if found.spec == want {
+                    Change::Keep
+                } else {
+                    facts.change(&found.spec, &want).map_err(misfit)?
+                };
                 let rank = match (&found.state, &change) {
                     (Probe::Failed(_) | Probe::Ending(_), _) => 3,
                     (_, Change::Keep) => 0,
                     (_, Change::Update(_)) => 1,
                     (_, Change::Replace(_)) => 2,
                 };
-                candidates.push((rank, found, change));
+                candidates.push((rank, place, change));
             }
             // Of several that fit equally, the one that others use already.
-            candidates.sort_by_key(|(rank, found, _)| (*rank, Reverse(self.uses(found))));
+            candidates.sort_by_key(|(rank, place, _)| (*rank, Reverse(uses.get(place).copied())));
             let mut candidates = candidates.into_iter();
 
-            let making = match candidates.next() {
-                Some((_, live, change)) => match unfit(live, change) {
-                    Ok(Change::Update(fields)) => {
-                        ids.insert(key.clone(), live.id.clone());
-                        Action::Update {
-                            live: live.clone(),
-                            want,
-                            fields,
+            let (making, there) = match candidates.next() {
+                Some((_, place, change)) => {
+                    let live = self.there[place].found;
+                    let action = match unfit(live, change) {
+                        Ok(Change::Update(fields)) => {
+                            ids.insert(key, &live.id);
+                            Action::Update {
+                                live: live.clone(),
+                                want,
+                                fields,
+                            }
                         }
-                    }
-                    Ok(_) => {
-                        ids.insert(key.clone(), live.id.clone());
-                        Action::Keep { live: live.clone() }
-                    }
-                    Err(reason) => {
-                        self.end(live, reason.clone(), facts.retention);
-                        Action::Create {
-                            want,
-                            because: Some(reason),
+                        Ok(_) => {
+                            ids.insert(key, &live.id);
+                            Action::Keep { live: live.clone() }
                         }
-                    }
-                },
-                None => Action::Create {
-                    want,
-                    because: None,
-                },
+                        Err(reason) => {
+                            self.end(place, reason.clone(), facts.retention);
+                            Action::Create {
+                                want,
+                                because: Some(reason),
+                            }
+                        }
+                    };
+                    (action, Some(place))
+                }
+                None => {
+                    let because = None;
+                    (Action::Create { want, because }, None)
+                }
             };
-            let making = self.push(key, making);
-            self.making.insert(key.clone(), making);
+            let keeps = matches!(making, Action::Keep { .. });
+            let making = self.push(key, making, there);
+            if !keeps {
+                self.nodes[making].claims = claims;
+            }
+            self.making[wish] = Some(making);
             for (_, surplus, change) in candidates {
-                let reason = unfit(surplus, change).err().unwrap_or(Reason::Surplus);
+                let reason = unfit(self.there[surplus].found, change);
+                let reason = reason.err().unwrap_or(Reason::Surplus);
                 self.end(surplus, reason, facts.retention);
             }
         }
-        for found in by_key.into_values().flatten() {
-            let retention = self.facts(&found.key)?.retention;
-            self.end(found, Reason::NotWanted, retention);
+        for place in by_key.into_values().flatten() {
+            let retention = self.facts(&self.there[place].found.key)?.retention;
+            self.end(place, Reason::NotWanted, retention);
         }
         Ok(())
     }
 
-    fn end(&mut self, found: &Found, because: Reason, retention: Retention) {
+    /// How many live resources mention each of those that share a key, by place.
+    fn uses<'b>(&self, several: impl Iterator<Item = &'b Vec<usize>>) -> BTreeMap<usize, usize> {
+        let several = several.flatten();
+        let places: BTreeMap<Id<'_>, usize> = several
+            .map(|&place| (id_of(self.there[place].found), place))
+            .collect();
+        let mut uses = BTreeMap::new();
+        if places.is_empty() {
+            return uses;
+        }
+        for mention in self.there.iter().flat_map(There::mentions) {
+            if let Some(&place) = places.get(&mention) {
+                *uses.entry(place).or_default() += 1;
+            }
+        }
+        uses
+    }
+
+    fn end(&mut self, place: usize, because: Reason, retention: Retention) {
         if retention == Retention::WithStack {
-            let step = self.push(
-                &found.key,
-                Action::Delete {
-                    live: found.clone(),
-                    because,
-                },
-            );
-            self.ending.insert(id_of(found), step);
+            let live = self.there[place].found;
+            let action = Action::Delete {
+                live: live.clone(),
+                because,
+            };
+            let step = self.push(&live.key, action, Some(place));
+            self.ending.insert(id_of(live), step);
         }
     }
 
     /// The steps, each behind those that it waits for; among equals by key.
     fn in_order(self) -> Result<Vec<Step>, PlanError> {
-        let mut waits: Vec<usize> = self.nodes.iter().map(|node| node.after.len()).collect();
-        let mut frees: Vec<Vec<usize>> = vec![Vec::new(); self.nodes.len()];
-        for (index, node) in self.nodes.iter().enumerate() {
+        let nodes: Vec<Step> = self.nodes.into_iter().map(|node| node.step).collect();
+        let mut waits: Vec<usize> = nodes.iter().map(|node| node.after.len()).collect();
+        let mut frees: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
+        for (index, node) in nodes.iter().enumerate() {
             for after in &node.after {
                 frees[after.step].push(index);
             }
         }
-        let mut ready: BTreeSet<(&Key, usize)> = (0..self.nodes.len())
+        let mut ready: BTreeSet<(&Key, usize)> = (0..nodes.len())
             .filter(|&index| waits[index] == 0)
-            .map(|index| (&self.nodes[index].key, index))
+            .map(|index| (&nodes[index].key, index))
             .collect();
-        let mut place = vec![usize::MAX; self.nodes.len()];
-        let mut order = Vec::with_capacity(self.nodes.len());
+        let mut place = vec![usize::MAX; nodes.len()];
+        let mut order = Vec::with_capacity(nodes.len());
         while let Some((_, index)) = ready.pop_first() {
             place[index] = order.len();
             order.push(index);
             for &next in &frees[index] {
                 waits[next] -= 1;
                 if waits[next] == 0 {
-                    ready.insert((&self.nodes[next].key, next));
+                    ready.insert((&nodes[next].key, next));
                 }
             }
         }
-        if order.len() < self.nodes.len() {
-            let stuck = (0..self.nodes.len()).filter(|&index| place[index] == usize::MAX);
+        if order.len() < nodes.len() {
+            let stuck = (0..nodes.len()).filter(|&index| place[index] == usize::MAX);
             let waits = stuck.map(|index| {
-                let after = &self.nodes[index].after;
+                let after = &nodes[index].after;
                 (index, after.iter().map(|after| after.step).collect())
             });
             let circle = circle(waits.collect()).into_iter();
-            let mut keys: Vec<_> = circle.map(|index| self.nodes[index].key.clone()).collect();
+            let mut keys: Vec<_> = circle.map(|index| nodes[index].key.clone()).collect();
             keys.sort();
             return Err(PlanError::Cycle(keys));
         }
-        let mut nodes: Vec<Option<Step>> = self.nodes.into_iter().map(Some).collect();
+        let mut nodes: Vec<Option<Step>> = nodes.into_iter().map(Some).collect();
         let mut steps: Vec<Step> = order
             .into_iter()
             .filter_map(|index| nodes[index].take())
@@ -379,8 +422,19 @@ impl<'a> Planner<'a> {
     }
 }
 
-fn id_of(live: &Found) -> Id {
-    (live.key.kind.clone(), live.id.clone())
+fn id_of(live: &Found) -> Id<'_> {
+    (&live.key.kind, &live.id)
+}
+
+impl There<'_> {
+    /// The ids that it refers to.
+    fn mentions(&self) -> impl Iterator<Item = Id<'_>> {
+        let mentions = self.told.mentions.iter();
+        mentions.filter_map(|mention| match mention {
+            Mention::Id(kind, id) => Some((kind, id.as_str())),
+            Mention::Key(_) => None,
+        })
+    }
 }
 
 /// Why a live resource cannot stay under its key; the change to it, if it can.
@@ -391,50 +445,6 @@ fn unfit(live: &Found, change: Change) -> Result<Change, Reason> {
         (_, Change::Replace(fields)) => Err(Reason::Replaced(fields)),
         (_, change) => Ok(change),
     }
-}
-
-/// The wanted keys, each behind those that it refers to.
-fn wishes_in_order(desired: &Stack) -> Result<Vec<&Key>, PlanError> {
-    let wishes = desired.wishes();
-    let mut waits: BTreeMap<&Key, usize> = BTreeMap::new();
-    let mut frees: BTreeMap<&Key, Vec<&Key>> = BTreeMap::new();
-    for (key, wish) in wishes {
-        let needs: BTreeSet<&Key> = wish.needs.iter().collect();
-        waits.insert(key, needs.len());
-        for need in needs {
-            if !wishes.contains_key(need) {
-                return Err(PlanError::MissingReference {
-                    from: key.clone(),
-                    to: need.clone(),
-                });
-            }
-            frees.entry(need).or_default().push(key);
-        }
-    }
-    let mut ready: BTreeSet<&Key> = waits
-        .iter()
-        .filter(|(_, waits)| **waits == 0)
-        .map(|(key, _)| *key)
-        .collect();
-    let mut order = Vec::with_capacity(wishes.len());
-    while let Some(key) = ready.pop_first() {
-        order.push(key);
-        for next in frees.get(key).into_iter().flatten() {
-            if let Some(count) = waits.get_mut(next) {
-                *count -= 1;
-                if *count == 0 {
-                    ready.insert(next);
-                }
-            }
-        }
-    }
-    if order.len() < wishes.len() {
-        let stuck = waits.into_iter().filter(|(_, waits)| *waits > 0);
-        let waits = stuck.map(|(key, _)| (key, wishes[key].needs.iter().collect()));
-        let circle = circle(waits.collect()).into_iter();
-        return Err(PlanError::Cycle(circle.cloned().collect()));
-    }
-    Ok(order)
 }
 
 /// Of those that wait for ever, the ones that others of them wait for: without what only comes behind.

@@ -18,6 +18,15 @@ pub enum Mention {
     Id(Kind, String),
 }
 
+/// What a spec tells beside its fields.
+#[derive(Debug, Clone)]
+pub(crate) struct Told {
+    /// What it refers to.
+    pub(crate) mentions: Vec<Mention>,
+    /// What one of this spec has for itself.
+    pub(crate) claims: Vec<Claim>,
+}
+
 /// The id of a resource of the stack, as far as it is known.
 type Ids<'a> = dyn Fn(&Key) -> Option<String> + 'a;
 
@@ -41,9 +50,8 @@ pub struct KindFacts {
     /// The fields whose change cannot be made in place.
     pub forces_replacement: &'static [&'static str],
     change: fn(&Value, &Value) -> serde_json::Result<Change>,
-    claims: fn(&Value) -> serde_json::Result<Vec<Claim>>,
-    mentions: fn(&Value) -> serde_json::Result<Vec<Mention>>,
-    resolve: fn(&Value, &Ids<'_>) -> serde_json::Result<Value>,
+    read: fn(&Value) -> serde_json::Result<Told>,
+    resolve: fn(&Value, &Ids<'_>) -> serde_json::Result<(Value, Vec<Claim>)>,
 }
 
 impl KindFacts {
@@ -58,10 +66,10 @@ impl KindFacts {
             usually: R::USUALLY,
             forces_replacement: R::FORCES_REPLACEMENT,
             change: |have, want| Ok(R::change(&spec(have)?, &spec(want)?)),
-            claims: |value| Ok(spec::<R>(value)?.claims()),
-            mentions: |value| {
+            read: |value| {
                 let mut spec: R = spec(value)?;
-                Ok(spec
+                let claims = spec.claims();
+                let mentions = spec
                     .references()
                     .into_iter()
                     .filter_map(|reference| match (reference.target(), reference.id()) {
@@ -69,7 +77,8 @@ impl KindFacts {
                         (None, Some(id)) => Some(Mention::Id(reference.kind(), id.to_owned())),
                         (None, None) => None,
                     })
-                    .collect())
+                    .collect();
+                Ok(Told { mentions, claims })
             },
             resolve: |value, ids| {
                 let mut spec: R = spec(value)?;
@@ -78,7 +87,7 @@ impl KindFacts {
                         reference.resolve(&id);
                     }
                 }
-                serde_json::to_value(&spec)
+                Ok((serde_json::to_value(&spec)?, spec.claims()))
             },
         }
     }
@@ -91,12 +100,12 @@ impl KindFacts {
         (self.change)(have, want)
     }
 
-    /// What one of this spec has for itself.
+    /// What the spec tells beside its fields.
     ///
     /// # Errors
     /// When it is not a spec of this kind.
-    pub fn claims(&self, spec: &Value) -> serde_json::Result<Vec<Claim>> {
-        (self.claims)(spec)
+    pub(crate) fn read(&self, spec: &Value) -> serde_json::Result<Told> {
+        (self.read)(spec)
     }
 
     /// What the spec refers to.
@@ -104,7 +113,7 @@ impl KindFacts {
     /// # Errors
     /// When it is not a spec of this kind.
     pub fn mentions(&self, spec: &Value) -> serde_json::Result<Vec<Mention>> {
-        (self.mentions)(spec)
+        Ok(self.read(spec)?.mentions)
     }
 
     /// The spec with every reference replaced for which `ids` has an id.
@@ -112,6 +121,18 @@ impl KindFacts {
     /// # Errors
     /// When it is not a spec of this kind.
     pub fn resolve(&self, spec: &Value, ids: &Ids<'_>) -> serde_json::Result<Value> {
+        Ok(self.resolved(spec, ids)?.0)
+    }
+
+    /// The same, and what one of that spec has for itself.
+    ///
+    /// # Errors
+    /// When it is not a spec of this kind.
+    pub(crate) fn resolved(
+        &self,
+        spec: &Value,
+        ids: &Ids<'_>,
+    ) -> serde_json::Result<(Value, Vec<Claim>)> {
         (self.resolve)(spec, ids)
     }
 }

@@ -4,64 +4,72 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
-
-use super::{Action, After, PlanError, Planner};
+use super::{Action, After, Node, PlanError, Planner};
 use crate::claim::Claims;
-use crate::name::{Key, Kind};
-use crate::stack::Stack;
+use crate::name::Kind;
 
 impl Planner<'_> {
     /// The edges: makers behind what they refer to, endings behind those who still refer to them.
-    pub(super) fn connect(&mut self, desired: &Stack) -> Result<(), PlanError> {
-        let mut edges: Vec<BTreeSet<After>> = vec![BTreeSet::new(); self.nodes.len()];
+    pub(super) fn connect(&mut self) -> Result<(), PlanError> {
+        let mut edges = Edges::new(self.nodes.len());
         let (mut makers, mut enders) = (BTreeMap::new(), BTreeMap::new());
         for (index, node) in self.nodes.iter().enumerate() {
-            let kinds = match node.action {
+            let kinds = match node.step.action {
                 Action::Delete { .. } => &mut enders,
                 _ => &mut makers,
             };
-            let steps: &mut Vec<usize> = kinds.entry(&node.key.kind).or_default();
+            let steps: &mut Vec<usize> = kinds.entry(&node.step.key.kind).or_default();
             steps.push(index);
         }
 
-        for (key, &step) in &self.making {
-            for need in &desired.wishes()[key].needs {
-                let gate = self.facts(need)?.gate;
-                edges[step].insert(After {
-                    step: self.making[need],
-                    gate,
-                });
+        for (wish, step) in self.making.iter().enumerate() {
+            let Some(step) = *step else { continue };
+            for &need in self.wishes.needs(wish) {
+                let Some(earlier) = self.making[need] else {
+                    continue;
+                };
+                let gate = self.facts(self.wishes.get(need).0)?.gate;
+                edges.add(
+                    step,
+                    After {
+                        step: earlier,
+                        gate,
+                    },
+                );
             }
-            for kind in self.facts(key)?.after {
+            for kind in self.facts(self.wishes.get(wish).0)?.after {
                 for &earlier in makers.get(kind).into_iter().flatten() {
-                    edges[step].insert(After::usable(earlier));
+                    edges.add(step, After::usable(earlier));
                 }
             }
         }
         for (step, node) in self.nodes.iter().enumerate() {
-            let (Action::Delete { live, .. } | Action::Update { live, .. }) = &node.action else {
+            let (Action::Delete { .. } | Action::Update { .. }, Some(live)) =
+                (&node.step.action, node.there)
+            else {
                 continue;
             };
             // Who referred to it goes first, or stops referring to it.
-            for id in self.reaches(live)? {
+            for id in self.reaches(live) {
                 if let Some(&ending) = self.ending.get(&id)
                     && ending != step
                 {
-                    edges[ending].insert(After::usable(step));
+                    edges.add(ending, After::usable(step));
                 }
             }
-            if matches!(node.action, Action::Delete { .. }) {
-                for kind in self.facts(&node.key)?.after {
+            if matches!(node.step.action, Action::Delete { .. }) {
+                for kind in self.facts(&node.step.key)?.after {
                     for &earlier in enders.get(kind).into_iter().flatten() {
-                        edges[earlier].insert(After::usable(step));
+                        edges.add(earlier, After::usable(step));
                     }
                 }
             }
         }
         self.successors(&mut edges)?;
-        for (node, after) in self.nodes.iter_mut().zip(edges) {
-            node.after = after.into_iter().collect();
+        for (node, after) in self.nodes.iter_mut().zip(edges.0) {
+            node.step.after = after;
+            node.step.after.sort_unstable();
+            node.step.after.dedup();
         }
         Ok(())
     }
@@ -69,87 +77,89 @@ impl Planner<'_> {
     /// A successor comes behind its predecessor's end, since names and addresses are unique; but where
     /// somebody who stays has to be moved from the one to the other first, the end comes last. So it does where
     /// somebody stays who must never be without one of that kind.
-    fn successors(&self, edges: &mut [BTreeSet<After>]) -> Result<(), PlanError> {
-        let is_update = |step: &usize| matches!(self.nodes[*step].action, Action::Update { .. });
+    fn successors(&self, edges: &mut Edges) -> Result<(), PlanError> {
+        let action = |step: usize| &self.nodes[step].step.action;
+        let is_update = |step: &usize| matches!(action(*step), Action::Update { .. });
         let mut needed: BTreeSet<&Kind> = BTreeSet::new();
-        for node in &self.nodes {
-            if matches!(node.action, Action::Keep { .. } | Action::Update { .. }) {
-                needed.extend(self.facts(&node.key)?.after);
+        for Node { step, .. } in &self.nodes {
+            if matches!(step.action, Action::Keep { .. } | Action::Update { .. }) {
+                needed.extend(self.facts(&step.key)?.after);
             }
         }
         let replaced = self.ending.values().filter_map(|&old| {
-            let new = *self.making.get(&self.nodes[old].key)?;
-            matches!(self.nodes[new].action, Action::Create { .. }).then_some((old, new))
+            let wish = self.wishes.place(&self.nodes[old].step.key)?;
+            let new = self.making[wish]?;
+            matches!(action(new), Action::Create { .. }).then_some((old, new))
         });
         let replaced: Vec<(usize, usize)> = replaced.collect();
 
         let mut last = BTreeSet::new();
         let mut next: Vec<usize> = (0..self.nodes.len()).filter(is_update).collect();
         for &(old, new) in &replaced {
-            if needed.contains(&self.nodes[old].key.kind) {
-                edges[old].insert(After::usable(new));
+            if needed.contains(&self.nodes[old].step.key.kind) {
+                edges.add(old, After::usable(new));
                 last.insert(old);
                 next.push(old);
             }
         }
-        let mut held_up_by: Vec<Vec<usize>> = vec![Vec::new(); self.nodes.len()];
-        for &ending in self.ending.values() {
-            for after in &edges[ending] {
-                held_up_by[after.step].push(ending);
+        if !next.is_empty() {
+            let mut held_up_by: Vec<Vec<usize>> = vec![Vec::new(); self.nodes.len()];
+            for &ending in self.ending.values() {
+                for after in edges.of(ending) {
+                    held_up_by[after.step].push(ending);
+                }
             }
-        }
-        while let Some(step) = next.pop() {
-            for &ending in &held_up_by[step] {
-                if last.insert(ending) {
-                    next.push(ending);
+            while let Some(step) = next.pop() {
+                for &ending in &held_up_by[step] {
+                    if last.insert(ending) {
+                        next.push(ending);
+                    }
                 }
             }
         }
         for (old, new) in replaced {
             if !last.contains(&old) {
-                edges[new].insert(After::usable(old));
+                edges.add(new, After::usable(old));
             }
         }
-        self.claimants(edges, &last)
+        self.claimants(edges, &last);
+        Ok(())
     }
 
     /// Who is to have what one that ends still has comes behind that end, unless the end comes last.
-    fn claimants(
-        &self,
-        edges: &mut [BTreeSet<After>],
-        last: &BTreeSet<usize>,
-    ) -> Result<(), PlanError> {
-        let claims = |key: &Key, spec: &Value| {
-            let claims = self.facts(key)?.claims(spec);
-            claims.map_err(|error| PlanError::Misfit(key.clone(), error.to_string()))
-        };
-        let steps = || self.nodes.iter().enumerate();
-        let makers = steps().filter_map(|(step, node)| match &node.action {
-            Action::Create { want, .. } | Action::Update { want, .. } => Some((step, node, want)),
-            Action::Keep { .. } | Action::Delete { .. } => None,
-        });
-        let mut makers = makers.peekable();
-        if makers.peek().is_none() {
-            return Ok(());
-        }
-        let mut ending = Vec::new();
-        for (step, node) in steps() {
-            if let Action::Delete { live, .. } = &node.action
-                && !last.contains(&step)
-            {
-                let of_step = claims(&node.key, &live.spec)?.into_iter();
-                ending.extend(of_step.map(|claim| (claim, step)));
-            }
-        }
-        let ending = Claims::new(ending);
+    fn claimants(&self, edges: &mut Edges, last: &BTreeSet<usize>) {
+        let ending = self.ending.values().filter(|step| !last.contains(step));
+        let ending = Claims::new(ending.flat_map(|&step| {
+            let there = self.nodes[step].there.map(|place| &self.there[place]);
+            let claims = there.into_iter().flat_map(|there| &there.told.claims);
+            claims.map(move |claim| (claim.clone(), step))
+        }));
         if ending.is_empty() {
-            return Ok(());
+            return;
         }
-        for (step, node, want) in makers {
-            for claim in claims(&node.key, want)? {
-                edges[step].extend(ending.excluding(&claim).map(After::usable));
+        for (step, node) in self.nodes.iter().enumerate() {
+            for claim in &node.claims {
+                for end in ending.excluding(claim) {
+                    edges.add(step, After::usable(end));
+                }
             }
         }
-        Ok(())
+    }
+}
+
+/// What each step waits for, with repetitions.
+struct Edges(Vec<Vec<After>>);
+
+impl Edges {
+    fn new(steps: usize) -> Self {
+        Self(vec![Vec::new(); steps])
+    }
+
+    fn add(&mut self, step: usize, after: After) {
+        self.0[step].push(after);
+    }
+
+    fn of(&self, step: usize) -> &[After] {
+        &self.0[step]
     }
 }

@@ -1,0 +1,93 @@
+//! What is wanted, each by its place among the keys: what refers to what, and who comes first.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::{PlanError, circle};
+use crate::name::Key;
+use crate::stack::{Stack, Wish};
+
+/// The wishes in the order of their keys, with the places of those that each refers to.
+pub(super) struct Wishes<'a> {
+    wishes: Vec<(&'a Key, &'a Wish)>,
+    needs: Vec<Vec<usize>>,
+}
+
+impl<'a> Wishes<'a> {
+    pub(super) fn new(desired: &'a Stack) -> Result<Self, PlanError> {
+        let wishes: Vec<_> = desired.wishes().iter().collect();
+        let mut all = Self {
+            needs: Vec::with_capacity(wishes.len()),
+            wishes,
+        };
+        for &(key, wish) in &all.wishes {
+            let place = |to: &Key| {
+                all.place(to).ok_or_else(|| PlanError::MissingReference {
+                    from: key.clone(),
+                    to: to.clone(),
+                })
+            };
+            // The first that is missing by its key, whatever the order of the fields.
+            let needs: BTreeSet<&Key> = wish.needs.iter().collect();
+            let needs = needs.into_iter().map(place).collect::<Result<_, _>>()?;
+            all.needs.push(needs);
+        }
+        Ok(all)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.wishes.len()
+    }
+
+    /// Where a key stands.
+    pub(super) fn place(&self, key: &Key) -> Option<usize> {
+        self.wishes.binary_search_by_key(&key, |(key, _)| key).ok()
+    }
+
+    /// The key and the spec at a place.
+    pub(super) fn get(&self, place: usize) -> (&'a Key, &'a Value) {
+        let (key, wish) = self.wishes[place];
+        (key, &wish.spec)
+    }
+
+    /// The places of those that it refers to.
+    pub(super) fn needs(&self, place: usize) -> &[usize] {
+        &self.needs[place]
+    }
+
+    /// All places, each behind those that it refers to.
+    pub(super) fn in_order(&self) -> Result<Vec<usize>, PlanError> {
+        let mut waits: Vec<usize> = self.needs.iter().map(Vec::len).collect();
+        let mut frees: Vec<Vec<usize>> = vec![Vec::new(); self.len()];
+        for (place, needs) in self.needs.iter().enumerate() {
+            for &need in needs {
+                frees[need].push(place);
+            }
+        }
+        // Places are in the order of keys.
+        let mut ready: BTreeSet<usize> =
+            (0..self.len()).filter(|&place| waits[place] == 0).collect();
+        let mut order = Vec::with_capacity(self.len());
+        while let Some(place) = ready.pop_first() {
+            order.push(place);
+            for &next in &frees[place] {
+                waits[next] -= 1;
+                if waits[next] == 0 {
+                    ready.insert(next);
+                }
+            }
+        }
+        if order.len() < self.len() {
+            let stuck = (0..self.len()).filter(|&place| waits[place] > 0);
+            let waits: BTreeMap<usize, BTreeSet<usize>> = stuck
+                .map(|place| (place, self.needs[place].iter().copied().collect()))
+                .collect();
+            let circle = circle(waits).into_iter();
+            return Err(PlanError::Cycle(
+                circle.map(|place| self.get(place).0.clone()).collect(),
+            ));
+        }
+        Ok(order)
+    }
+}
