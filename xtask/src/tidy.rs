@@ -134,6 +134,21 @@ fn licence_expressions_are_understood() {
     }
 }
 
+#[test]
+fn benches_run_only_where_they_are_asked_for() {
+    // One without a harness is executed by `cargo test --all-targets` like any test; only `cargo bench` says this.
+    let mut benches = 0;
+    for file in rust_files() {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let is_bench = file.components().any(|part| part.as_os_str() == "benches");
+        if is_bench && text.contains("\nfn main()") {
+            benches += 1;
+            assert!(text.contains("\"--bench\""), "{}", file.display());
+        }
+    }
+    assert!(benches >= 4, "{benches}");
+}
+
 /// The longest that a source file may be, in lines.
 const LONGEST_FILE: usize = 600;
 
