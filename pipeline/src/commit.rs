@@ -27,6 +27,9 @@ fn describe(directory: &Path) -> Option<String> {
             "--abbrev=12",
             "--exclude=*",
         ])
+        // The directory alone decides, also where a hook of another repository runs this.
+        .env_remove("GIT_DIR")
+        .env_remove("GIT_WORK_TREE")
         // It only looks: no lock that would be in the way of whoever works there.
         .env("GIT_OPTIONAL_LOCKS", "0")
         .stdin(Stdio::null())
@@ -47,5 +50,33 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         assert_eq!(of(directory.path()).await, None);
         assert_eq!(of(&directory.path().join("gone")).await, None);
+    }
+
+    #[tokio::test]
+    async fn needs_git_the_commit_is_told_and_whether_files_were_changed_since() {
+        let directory = tempfile::tempdir().unwrap();
+        let git = |args: &[&str]| {
+            let ran = Command::new("git")
+                .args(["-c", "user.name=ana", "-c", "user.email=ana@example.com"])
+                .args(args)
+                .current_dir(directory.path())
+                .env_remove("GIT_DIR")
+                .output()
+                .unwrap();
+            assert!(ran.status.success(), "{args:?}: {ran:?}");
+            String::from_utf8(ran.stdout).unwrap().trim().to_owned()
+        };
+        git(&["init", "--quiet"]);
+        assert_eq!(of(directory.path()).await, None, "no commit yet");
+        let file = directory.path().join("landfall.toml");
+        std::fs::write(&file, "stack = 'digipay'\n").unwrap();
+        git(&["add", "."]);
+        git(&["commit", "--quiet", "--message=first"]);
+        // A tag would be told in the commit's place.
+        git(&["tag", "--annotate", "v1", "--message=first"]);
+        let commit = git(&["rev-parse", "--short=12", "HEAD"]);
+        assert_eq!(of(directory.path()).await, Some(commit.clone()));
+        std::fs::write(&file, "stack = 'digi'\n").unwrap();
+        assert_eq!(of(directory.path()).await, Some(format!("{commit}-dirty")));
     }
 }

@@ -55,6 +55,13 @@ const NEEDS: &[Need] = &[
         maker: None,
     },
     Need {
+        prefix: "needs_git_",
+        programs: &["git"],
+        packages: "git",
+        root: false,
+        maker: None,
+    },
+    Need {
         prefix: "needs_busybox_",
         programs: &["busybox"],
         packages: "busybox-static",

@@ -284,11 +284,11 @@ async fn needs_moto_what_a_version_was_made_from_stands_in_its_description() {
     bed.calls();
     bed.aws.update(&live, &wish).await.unwrap();
     let calls = bed.calls();
+    // Which machine image is the newest is known to the session by now.
     assert_eq!(
         calls,
         [
             "ec2:DescribeLaunchTemplates",
-            "ssm:GetParameter",
             "ec2:CreateLaunchTemplateVersion",
             "ec2:ModifyLaunchTemplate"
         ]

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{Look, Rollout, SHORTEST_PAUSE, Watched, is_alive};
 use crate::answer::Patience;
 use crate::cloud::Cloud;
-use crate::outcome::{Failure, Remains, WentBack, millis};
+use crate::outcome::{Failure, Remains, Sick, WentBack, millis};
 
 /// Takes a rollout back and waits until the version before serves alone; the failure tells what came of that.
 ///
@@ -29,7 +29,8 @@ pub(super) async fn go_back<P: Cloud + ?Sized>(
         key: key.clone(),
         verb,
     });
-    match the_way(cloud, watched, rollout, options, &failure.message, &key).await {
+    let why = in_short(&failure);
+    match the_way(cloud, watched, rollout, options, &why, &key).await {
         Ok(version) => {
             options.events.emit(Event::Done {
                 key,
@@ -55,6 +56,24 @@ pub(super) async fn go_back<P: Cloud + ?Sized>(
         }
     }
     failure
+}
+
+/// The failure with what was seen of its first instance, for whoever reads it later.
+fn in_short(failure: &Failure) -> String {
+    let message = &failure.message;
+    match failure.targets.first() {
+        Some(Sick {
+            reason: Some(reason),
+            seen: Some(seen),
+            ..
+        }) => {
+            format!("{message}; {reason}: {seen}")
+        }
+        Some(Sick {
+            seen: Some(seen), ..
+        }) => format!("{message}; {seen}"),
+        _ => message.clone(),
+    }
 }
 
 /// The version that serves in the end.

@@ -138,7 +138,8 @@ async fn a_release_that_does_not_become_healthy_in_time_is_told_and_taken_back()
     assert_eq!(failure.output, ["i-3: starting", "i-3: no database"]);
     went_back(&failure);
     let taken_back = cloud.rollouts.lock().unwrap().taken_back.clone();
-    assert_eq!(taken_back, [failure.message.as_str()]);
+    let why = "Target.ResponseCodeMismatch: status 500 instead of 200";
+    assert_eq!(taken_back, [format!("{}; {why}", failure.message)]);
     assert_eq!(
         app.told("autoscaling-group/web"),
         ["waiting for", "2 of version 2 left", "done"]
