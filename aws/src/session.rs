@@ -158,6 +158,16 @@ impl Aws {
         self.0.identity.arn.split(':').nth(1).unwrap_or("aws")
     }
 
+    /// Whether it is an emulator on this machine that is asked, and not AWS: what it says runs is nowhere to be asked.
+    #[must_use]
+    pub fn is_emulated(&self) -> bool {
+        let url = self.0.config.endpoint_url().unwrap_or_default();
+        let host = url.split_once("://").map_or(url, |(_, rest)| rest);
+        ["127.", "localhost", "[::1]"]
+            .iter()
+            .any(|loopback| host.starts_with(loopback))
+    }
+
     /// The client of a service, made once per session: `aws.client(aws_sdk_ec2::Client::new)`.
     pub fn client<C: Clone + Send + Sync + 'static>(
         &self,

@@ -36,6 +36,7 @@ Examples:
   landfall plan --out review.plan       the same, and keep the plan
   landfall deploy --plan review.plan    carry out this plan and no other
   landfall explain internet lb:80       tell whether clients get through, and what stops them
+  landfall deploy --env staging         the same for another environment, with what [env.staging] says
   landfall status                       show listener, rules, target groups and targets
   landfall releases                     list what every service has run and runs
   landfall rollback                     bring the service back to the release before
@@ -58,6 +59,8 @@ Interrupting:
 
 Environment:
   NO_COLOR               no colours
+  LANDFALL_ENV           the environment, as --env names it
+  LANDFALL_SECRETS       the file with the values of secrets on this machine; LANDFALL_SECRET_<VARIABLE> gives one
   LANDFALL_RUNTIME_DIR   where the local provider keeps its socket (default: the user's runtime directory)
   DOCKER_HOST            the container engine that builds images, if there is to be one";
 
@@ -122,6 +125,15 @@ pub(crate) enum Command {
     /// Needs only the stack's name, from --stack or from the file. Carries on past what fails, and says
     /// what is left. Built images stay in the image store. Asks first; without a terminal it takes --yes.
     Destroy(Destroy),
+    /// Stop the instance of a stack with mode = "single"; its address stays
+    ///
+    /// It then costs no more than its disk and its address, and answers nobody. `start` or the next `deploy` starts it
+    /// again.
+    Stop(Power),
+    /// Start the instance of a stack with mode = "single" again, and print its address
+    ///
+    /// Waits until it runs; `deploy` waits until it answers as well.
+    Start(Power),
     /// Break the lock of a run that has died without releasing it
     ///
     /// Shows whose lock it is, and asks. Breaking the lock of a run that lives lets two runs change one stack.
@@ -153,6 +165,9 @@ pub(crate) struct Common {
     /// The file that says what there is to be
     #[arg(long, value_name = "FILE", default_value = "landfall.toml")]
     pub(crate) config: PathBuf,
+    /// The environment: what the file says in [env.NAME] is laid over the rest
+    #[arg(long, value_name = "NAME", env = "LANDFALL_ENV")]
+    pub(crate) env: Option<String>,
     /// Where it is to be
     #[arg(long, value_enum, default_value_t = ProviderName::Local, env = "LANDFALL_PROVIDER")]
     pub(crate) provider: ProviderName,
@@ -299,6 +314,9 @@ pub(crate) struct IamPolicy {
     /// The file that says what instances need
     #[arg(long, value_name = "FILE", default_value = "landfall.toml")]
     pub(crate) config: PathBuf,
+    /// The environment: what the file says in [env.NAME] is laid over the rest
+    #[arg(long, value_name = "NAME", env = "LANDFALL_ENV")]
+    pub(crate) env: Option<String>,
     /// The AWS region that instances are in, in place of the file's and AWS_REGION
     #[arg(long, value_name = "REGION")]
     pub(crate) region: Option<String>,
@@ -402,6 +420,23 @@ pub(crate) struct Destroy {
     pub(crate) on: OnStack,
     #[command(flatten)]
     pub(crate) changing: Changing,
+}
+
+/// `stop` and `start`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Power {
+    #[command(flatten)]
+    pub(crate) on: OnStack,
+    /// Wait for another run on the stack, an hour at the most or as long as is said: --wait=10m
+    #[arg(
+        long,
+        value_name = "DURATION",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "1h",
+        value_parser = humantime::parse_duration
+    )]
+    pub(crate) wait: Option<Duration>,
 }
 
 /// `unlock`.

@@ -21,6 +21,9 @@ pub const LONGEST: usize = 16 * 1024;
 /// What begins the line that holds the workload.
 const MARK: &str = "# landfall-workload: ";
 
+/// What begins a line that the script prints.
+const SAYS: &str = "landfall: ";
+
 /// What is the same for every workload.
 const SCRIPT: &str = include_str!("boot/script.sh");
 
@@ -85,6 +88,39 @@ pub fn user_data(region: &str, workload: &Workload) -> Result<String> {
 pub fn read(user_data: &str) -> Option<Workload> {
     let json = user_data.lines().find_map(|line| line.strip_prefix(MARK))?;
     serde_json::from_str(json).ok()
+}
+
+/// How far a boot is, by what it says on the console.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Booted {
+    /// It has not said yet, or its words have scrolled away.
+    NotYet,
+    /// The container runs, and did so for a while.
+    Runs,
+    /// It has given up; the text says why.
+    Failed(String),
+}
+
+/// What the last lines of a console say of the boot: its last word counts.
+#[must_use]
+pub fn booted(console: &[String]) -> Booted {
+    // Cloud-init may put something before it, such as a time.
+    let said = console
+        .iter()
+        .filter_map(|line| line.split_once(SAYS).map(|(_, said)| said.trim()))
+        .filter(|said| !said.starts_with('|'));
+    for said in said.rev() {
+        if said.contains(" runs on port ") {
+            return Booted::Runs;
+        }
+        let given_up = ["the container failed: ", "the container does not start: "];
+        if given_up.iter().any(|start| said.starts_with(start))
+            || said.contains("failed, and there is no more time")
+        {
+            return Booted::Failed(said.trim_end_matches("; its last lines:").to_owned());
+        }
+    }
+    Booted::NotYet
 }
 
 /// The region of a registry in ECR, which may be another one than the instance's.

@@ -1,4 +1,4 @@
-//! A single instance, outside any group: the bastion.
+//! A single instance, outside any group: the bastion, or the one that clients ask themselves.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -54,6 +54,14 @@ impl Resource for Instance {
     fn claims(&self) -> Vec<Claim> {
         let address = self.address.iter();
         address.map(|address| Claim::whole(address)).collect()
+    }
+
+    /// One that runs a container is made anew from its image; what matters is kept elsewhere, as with those of groups.
+    fn loss(&self) -> Loss {
+        match self.workload {
+            Some(_) => Loss::Nothing,
+            None => Self::LOSS,
+        }
     }
 
     fn references(&mut self) -> Vec<&mut dyn Reference> {

@@ -20,6 +20,7 @@ mod provider;
 mod release;
 mod scaling_policy;
 mod secret;
+mod single;
 mod workload;
 
 pub use autoscaling_group::{AutoscalingGroup, AutoscalingGroupOutput};
@@ -32,4 +33,5 @@ pub use provider::{ComputeProvider, GroupCapacity, GroupInstance, InstanceState,
 pub use release::{Release, ReleaseNote, ReleaseState};
 pub use scaling_policy::{Metric, ScalingPolicy};
 pub use secret::{SecretReference, SecretStore};
+pub use single::{SingleProvider, Standing, StandingState};
 pub use workload::Workload;

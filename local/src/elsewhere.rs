@@ -4,12 +4,13 @@
 
 use async_trait::async_trait;
 use landfall_compute::{
-    ComputeProvider, GroupCapacity, GroupInstance, Release, ReleaseNote, Scaling,
+    ComputeProvider, GroupCapacity, GroupInstance, Release, ReleaseNote, Scaling, SingleProvider,
+    Standing,
 };
 use landfall_lb::{LbProvider, TargetHealth};
 use landfall_provider::{
     Attempt, AutoscalingGroupId, Error, ErrorKind, Holder, InstanceId, Key, LaunchTemplateId, Live,
-    Placed, Plan, Preflight, Probe, Provider, Resource, Result, StackLock, StackName,
+    Placed, Plan, Port, Preflight, Probe, Provider, Resource, Result, StackLock, StackName,
     TargetGroupId,
 };
 
@@ -57,6 +58,19 @@ impl<R: Resource> Provider<R> for Local {
         match *self {}
     }
     async fn delete(&self, _: &Live<R>) -> Result<()> {
+        match *self {}
+    }
+}
+
+#[async_trait]
+impl SingleProvider for Local {
+    async fn standing(&self, _: &InstanceId, _: Port) -> Result<Option<Standing>> {
+        match *self {}
+    }
+    async fn stop(&self, _: &InstanceId) -> Result<()> {
+        match *self {}
+    }
+    async fn start(&self, _: &InstanceId) -> Result<()> {
         match *self {}
     }
 }

@@ -21,10 +21,10 @@ mod fabric;
 #[cfg(target_os = "linux")]
 mod instance;
 #[cfg(target_os = "linux")]
-mod limits;
-#[cfg(target_os = "linux")]
 mod netlink;
 mod options;
+#[cfg(target_os = "linux")]
+mod secrets;
 #[cfg(target_os = "linux")]
 mod sys;
 #[cfg(target_os = "linux")]

@@ -16,6 +16,9 @@ pub struct LocalOptions {
     pub image_store: Option<PathBuf>,
     /// The loopback port that leads to the balancer; a free one, if not given.
     pub published_port: Option<u16>,
+    /// The file that holds the values of secrets; otherwise `LANDFALL_SECRETS`, or `secrets.toml` where the user's
+    /// configuration of Landfall is.
+    pub secrets: Option<PathBuf>,
     /// Who is told of the output of builds.
     pub events: Events,
 }
@@ -27,6 +30,7 @@ impl Default for LocalOptions {
             program: None,
             image_store: None,
             published_port: None,
+            secrets: None,
             events: Events::nowhere(),
         }
     }

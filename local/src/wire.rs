@@ -14,9 +14,11 @@ use landfall_provider::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::secrets::Secrets;
+
 /// Raised whenever a message changes its meaning: a program and a cloud process of different builds
 /// must not misunderstand each other.
-pub(crate) const PROTOCOL: u32 = 5;
+pub(crate) const PROTOCOL: u32 = 6;
 
 /// A call with the version of the protocol that it is written in.
 #[derive(Debug, Serialize, Deserialize)]
@@ -87,6 +89,12 @@ pub(crate) enum Call {
     LastScaling { group: AutoscalingGroupId },
     /// `Vec<String>`.
     LastOutput { instance: InstanceId, lines: usize },
+    /// How an instance that stands alone is: `Option<Standing>`.
+    Standing { instance: InstanceId },
+    /// Begins to stop an instance that stands alone.
+    StopInstance { instance: InstanceId },
+    /// Begins to start it again.
+    StartInstance { instance: InstanceId },
     /// Whether there is any resource: `bool`.
     HoldsSomething,
     /// Opens a TCP connection inside the cloud's network and says how that went: [`Reached`].
@@ -107,6 +115,9 @@ pub(crate) struct Extras {
     pub(crate) image_store: PathBuf,
     /// What is to be noted of a new version of a launch template.
     pub(crate) note: ReleaseNote,
+    /// The values of the secrets that the spec refers to.
+    #[serde(default)]
+    pub(crate) secrets: Secrets,
 }
 
 /// Where in the cloud's network somebody stands.

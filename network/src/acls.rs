@@ -134,6 +134,33 @@ impl Borders<'_> {
     }
 }
 
+/// The entries of one public subnet whose instance is asked by clients itself, on a port of its own.
+pub(crate) fn of_one_subnet(
+    port: Port,
+    clients: &[Ipv4Net],
+    egress: &[Port],
+) -> Result<Vec<AclEntry>, LayoutError> {
+    let mut entries = Entries::default();
+    // Clients to the instance.
+    entries.section();
+    for &client in clients {
+        entries.tcp(Direction::Ingress, PortRange::one(port), client);
+    }
+    // The instance to the internet.
+    entries.section();
+    for port in set(egress) {
+        entries.tcp(Direction::Egress, PortRange::one(port), ANYWHERE);
+    }
+    // The answers of both.
+    entries.section();
+    entries.tcp(Direction::Ingress, PortRange::EPHEMERAL, ANYWHERE);
+    entries.tcp(Direction::Egress, PortRange::EPHEMERAL, ANYWHERE);
+    // Routers on the way that want smaller packets.
+    entries.section();
+    entries.icmp(Direction::Ingress, ANYWHERE);
+    entries.finish("public")
+}
+
 /// Entries that allow, numbered as they are added.
 ///
 /// Every section has its own hundred, the same in both directions, and its entries go up by ten: a port

@@ -135,18 +135,10 @@ impl Groups {
                 "SSH from the bastion".to_owned(),
             )
         });
-        let to_internet = set(egress).into_iter().map(|port| {
-            rule(
-                Direction::Egress,
-                port,
-                Peer::Cidr(ANYWHERE),
-                format!("Port {port} of the internet: images, packages, other services"),
-            )
-        });
         [from_balancer]
             .into_iter()
             .chain(from_bastion)
-            .chain(to_internet)
+            .chain(to_internet(egress))
             .collect()
     }
 
@@ -172,6 +164,34 @@ impl Groups {
     }
 }
 
+/// Instances to the internet.
+pub(crate) fn to_internet(egress: &[Port]) -> impl Iterator<Item = SecurityRule> + use<> {
+    set(egress).into_iter().map(|port| {
+        rule(
+            Direction::Egress,
+            port,
+            Peer::Cidr(ANYWHERE),
+            format!("Port {port} of the internet: images, packages, other services"),
+        )
+    })
+}
+
+/// Clients to an instance that they ask themselves.
+pub(crate) fn from_clients(port: Port, allow: &[Ipv4Net]) -> impl Iterator<Item = SecurityRule> {
+    allow.iter().map(move |&net| {
+        let who = match net.prefix_len() {
+            0 => "Clients".to_owned(),
+            _ => format!("Clients in {net}"),
+        };
+        rule(
+            Direction::Ingress,
+            port,
+            Peer::Cidr(net),
+            format!("{who} to the service on {port}"),
+        )
+    })
+}
+
 fn rule(direction: Direction, port: Port, peer: Peer, description: String) -> SecurityRule {
     SecurityRule {
         direction,
@@ -182,7 +202,7 @@ fn rule(direction: Direction, port: Port, peer: Peer, description: String) -> Se
     }
 }
 
-fn add_rules(
+pub(crate) fn add_rules(
     stack: &mut Stack,
     name: &ResourceName,
     group: &Handle<SecurityGroup>,

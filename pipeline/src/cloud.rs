@@ -1,6 +1,6 @@
 //! What a provider must be for a whole stack to be deployed to it.
 
-use landfall_compute::ComputeProvider;
+use landfall_compute::{ComputeProvider, SingleProvider};
 use landfall_container::ContainerProvider;
 use landfall_lb::LbProvider;
 use landfall_network::NetworkProvider;
@@ -8,13 +8,21 @@ use landfall_provider::{Catalog, Placed, Preflight, StackLock};
 
 /// A provider of everything that a stack consists of; whoever is all of this is one.
 pub trait Cloud:
-    NetworkProvider + ComputeProvider + LbProvider + ContainerProvider + StackLock + Preflight + Placed
+    NetworkProvider
+    + ComputeProvider
+    + SingleProvider
+    + LbProvider
+    + ContainerProvider
+    + StackLock
+    + Preflight
+    + Placed
 {
 }
 
 impl<P> Cloud for P where
     P: NetworkProvider
         + ComputeProvider
+        + SingleProvider
         + LbProvider
         + ContainerProvider
         + StackLock

@@ -6,8 +6,8 @@ use std::time::Duration;
 use landfall_compute::{AutoscalingGroupOutput, GroupInstance, LaunchTemplateOutput, ReleaseNote};
 use landfall_lb::{Listener, ListenerOutput, LoadBalancer, LoadBalancerOutput, TargetHealth};
 use landfall_provider::{
-    Action, Applied, ApplyOptions, AutoscalingGroupId, Error, ErrorKind, Event, Events, Key, Kind,
-    LaunchTemplateId, Plan, Resource, ResourceName, Snapshot, TargetGroupId, Verb, kind,
+    Action, Applied, ApplyOptions, AutoscalingGroupId, Error, ErrorKind, Event, Events, InstanceId,
+    Key, Kind, LaunchTemplateId, Plan, Resource, ResourceName, Snapshot, TargetGroupId, Verb, kind,
 };
 use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
@@ -16,12 +16,13 @@ use tokio::time::Instant;
 
 use crate::cloud::Cloud;
 use crate::commit;
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::health::{self, Before, Rollout, Watched};
 use crate::outcome::{Changes, Deployed, Failure, Remains, Stage, millis};
 use crate::review::Review;
 use crate::routes;
 use crate::run::{Cleared, Options, Run, count};
+use crate::single::{self, Answering};
 
 /// Makes the provider hold what the configuration says, and waits until the service is healthy.
 ///
@@ -79,11 +80,19 @@ async fn while_locked<P: Cloud + ?Sized>(
         review: planned.review,
         snapshot: planned.live,
     };
-    let (applied, targets) = deploy.carry_out().await?;
-    match deploy.deployed(&applied, targets, started.elapsed()) {
+    let (applied, answers) = deploy.carry_out().await?;
+    match deploy.deployed(&applied, answers, started.elapsed()) {
         Ok(deployed) => Ok(deployed),
         Err(failure) => Err(deploy.give_up(failure).await),
     }
+}
+
+/// Who answers in the end.
+enum Answers {
+    /// The targets of the balancer.
+    Balanced(Vec<TargetHealth>),
+    /// The one instance.
+    Single(Answering),
 }
 
 /// A deploy that has been planned.
@@ -98,7 +107,7 @@ struct Deploy<'a, P: Cloud + ?Sized> {
 
 impl<P: Cloud + ?Sized> Deploy<'_, P> {
     /// Applies the plan and waits for health; what fails is undone or listed.
-    async fn carry_out(&self) -> Result<(Applied, Vec<TargetHealth>), Box<Failure>> {
+    async fn carry_out(&self) -> Result<(Applied, Answers), Box<Failure>> {
         let before = match self.plan.is_empty() {
             true => None,
             false => {
@@ -110,20 +119,37 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
         let clock = GroupClock::new();
         let (applied, late) = self.apply(&clock).await;
         let ids = |key: &Key| applied.settled.get(key).map(|settled| settled.id.clone());
-        let failure = if applied.is_complete() {
+        let failure = if applied.is_complete() && self.config.mode == Mode::Single {
+            match self.single(&applied).await {
+                Ok(answering) => return Ok((applied, Answers::Single(answering))),
+                Err(failure) => failure,
+            }
+        } else if applied.is_complete() {
             let mut watched = self.watched(before.as_ref(), ids);
             for one in &mut watched {
                 one.rollout = rollout(&applied, one.name);
             }
             let options = &self.run.options.apply;
             match health::wait(self.run.cloud, &watched, options).await {
-                Ok(targets) => return Ok((applied, targets)),
+                Ok(targets) => return Ok((applied, Answers::Balanced(targets))),
                 Err(failure) => failure,
             }
         } else {
             self.incomplete(applied, before.as_ref(), late).await
         };
         Err(self.give_up(failure).await)
+    }
+
+    /// Waits until the one instance answers.
+    async fn single(&self, applied: &Applied) -> Result<Answering, Box<Failure>> {
+        let mut settled = applied.settled.iter();
+        let instance = settled.find(|(key, _)| key.kind == kind::INSTANCE);
+        let Some((_, instance)) = instance else {
+            let why = "there is no instance to wait for";
+            return Err(Failure::new(Stage::Health, why));
+        };
+        let id = InstanceId::from(instance.id.clone());
+        single::wait(self.run.cloud, self.config, &id, &self.run.options.apply).await
     }
 
     /// Carries the plan out. A group that is not done by its service's deadline is no longer waited for; the
@@ -287,20 +313,26 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
     fn deployed(
         &self,
         applied: &Applied,
-        targets: Vec<TargetHealth>,
+        answers: Answers,
         took: Duration,
     ) -> Result<Deployed, Box<Failure>> {
-        let listener: ListenerOutput =
-            output::<Listener, _>(applied, self.config.load_balancer.serving_listener())?;
-        let balancer: LoadBalancerOutput = output::<LoadBalancer, _>(applied, "main")?;
+        let (url, dns_name, targets) = match answers {
+            Answers::Balanced(targets) => {
+                let serving = self.config.load_balancer.serving_listener();
+                let listener: ListenerOutput = output::<Listener, _>(applied, serving)?;
+                let balancer: LoadBalancerOutput = output::<LoadBalancer, _>(applied, "main")?;
+                (listener.url, balancer.dns_name, targets)
+            }
+            Answers::Single(Answering { url, host, target }) => (url, host, vec![target]),
+        };
         let image = routes::fallback(self.config).and_then(|name| {
             let key = Key::new(kind::IMAGE, name.clone());
             applied.settled.get(&key).map(|image| image.id.clone())
         });
         Ok(Deployed {
             stack: self.config.stack.clone(),
-            url: listener.url,
-            dns_name: balancer.dns_name,
+            url,
+            dns_name,
             targets,
             image: image.unwrap_or_default(),
             changes: Changes::of(&self.review),

@@ -27,15 +27,18 @@ mod routes;
 mod run;
 mod saved;
 mod scale;
+mod single;
 mod stack;
 mod status;
+mod workload;
 
 pub use answer::Patience;
 pub use cloud::{Cloud, catalog};
 pub use config::{
-    Acl, AclEntry, Acls, Bastion, Commands, Config, ConfigErrors, Expectation, Fault, GroupRule,
-    Health, ImageSource, LoadBalancer, Local, Network, Peer, Problem, Route, RouteTable,
-    RouteTables, RouteVia, Scale, SecurityGroup, Service, Spot, Whereabouts, json_schema,
+    Acl, AclEntry, Acls, Bastion, Commands, Config, ConfigErrors, Environments, Expectation, Fault,
+    GroupRule, Health, ImageSource, LoadBalancer, Local, Mode, Network, Peer, Problem, Route,
+    RouteTable, RouteTables, RouteVia, Scale, SecurityGroup, Service, Single, Spot, Whereabouts,
+    json_schema,
 };
 pub use consent::{Consent, Question};
 pub use deploy::deploy;
@@ -53,6 +56,7 @@ pub use rollback::{RollbackTo, RolledBack, rollback};
 pub use run::Options;
 pub use saved::{SavedPlan, SavedPlanError};
 pub use scale::{Scaled, ScaledService, scale};
+pub use single::{Powered, SingleStatus, needs_groups, start, stop};
 pub use stack::{Sources, StackError, instance_profiles, stack};
 pub use status::{
     BalancerStatus, GroupStatus, ListenerStatus, RuleAction, RuleStatus, Status, TargetGroupStatus,

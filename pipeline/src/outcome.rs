@@ -17,9 +17,10 @@ pub struct Deployed {
     pub stack: StackName,
     /// The address that a browser is given, ending in a slash.
     pub url: String,
-    /// The name that leads to the balancer's nodes.
+    /// The name that leads to the balancer's nodes; of a single instance, its name or address.
     pub dns_name: String,
-    /// The balancer's targets, by zone and id: as many healthy ones as are desired, or more.
+    /// The balancer's targets, by zone and id: as many healthy ones as are desired, or more. A single instance is
+    /// the one target; whether it answers may not be seen from here, and then its description says so.
     pub targets: Vec<TargetHealth>,
     /// The image that the instances run, by digest; of several services, that of the one without a route.
     pub image: String,

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use landfall_network::{
-    AclEntry, Direction, Groups, MAX_ACL_ENTRIES, Network, NetworkAcl, PortRange, Route,
-    RouteTable, RouteTarget, SecurityGroupRules, SecurityRule,
+    AclEntry, Direction, MAX_ACL_ENTRIES, Network, NetworkAcl, PortRange, Route, RouteTable,
+    RouteTarget, SecurityGroupRules, SecurityRule,
 };
-use landfall_provider::{Handle, Input, ResourceName, SecurityGroupId, Stack};
+use landfall_provider::{Input, ResourceName, SecurityGroupId, Stack};
 
 use crate::config::{self, Config, Peer, Problem, RouteVia};
 use crate::stack::StackError;
@@ -19,13 +19,13 @@ pub(crate) fn add_own_rules(
     config: &Config,
     stack: &mut Stack,
     network: &Network,
-    groups: &Groups,
+    group: impl Fn(&ResourceName) -> Option<Input<SecurityGroupId>>,
 ) -> Result<(), StackError> {
     for (name, own) in &config.network.security_group {
         let rules: Vec<_> = own
             .rule
             .iter()
-            .filter_map(|rule| security_rule(rule, groups))
+            .filter_map(|rule| security_rule(rule, &group))
             .collect();
         stack.amend::<SecurityGroupRules>(name, |group| {
             if !own.derive {
@@ -51,7 +51,10 @@ pub(crate) fn add_own_rules(
     Ok(())
 }
 
-fn security_rule(rule: &config::GroupRule, groups: &Groups) -> Option<SecurityRule> {
+fn security_rule(
+    rule: &config::GroupRule,
+    group: &impl Fn(&ResourceName) -> Option<Input<SecurityGroupId>>,
+) -> Option<SecurityRule> {
     let (direction, peer) = match (&rule.from, &rule.to) {
         (Some(peer), _) => (Direction::Ingress, peer),
         (None, Some(peer)) => (Direction::Egress, peer),
@@ -59,7 +62,7 @@ fn security_rule(rule: &config::GroupRule, groups: &Groups) -> Option<SecurityRu
     };
     let peer = match peer {
         Peer::Cidr(cidr) => landfall_network::Peer::Cidr(*cidr),
-        Peer::Group(name) => landfall_network::Peer::Group(group_id(groups, name)?),
+        Peer::Group(name) => landfall_network::Peer::Group(group(name)?),
     };
     Some(SecurityRule {
         direction,
@@ -68,15 +71,6 @@ fn security_rule(rule: &config::GroupRule, groups: &Groups) -> Option<SecurityRu
         peer,
         description: rule.description.clone(),
     })
-}
-
-fn group_id(groups: &Groups, name: &ResourceName) -> Option<Input<SecurityGroupId>> {
-    let group = match name.as_str() {
-        "balancer" => Some(&groups.balancer),
-        "bastion" => groups.bastion.as_ref(),
-        _ => groups.services.get(name),
-    };
-    group.map(Handle::id)
 }
 
 fn add_entries(entries: &mut Vec<AclEntry>, own: &config::Acl, tier: &str) -> Option<Problem> {

@@ -2,10 +2,12 @@
 
 use landfall_compute::Release;
 use landfall_provider::{
-    AutoscalingGroupId, Key, LaunchTemplateId, ResourceName, Result, Snapshot, StackName, kind,
+    AutoscalingGroupId, Error, ErrorKind, Key, LaunchTemplateId, ResourceName, Result, Snapshot,
+    StackName, kind,
 };
 
 use crate::cloud::{Cloud, catalog};
+use crate::single::needs_groups;
 
 /// The releases of a service.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,6 +47,10 @@ pub async fn releases<P: Cloud + ?Sized>(
     stack: &StackName,
 ) -> Result<Vec<ServiceReleases>> {
     let snapshot = catalog().snapshot(cloud, stack).await?;
+    if let Err(failure) = needs_groups(&snapshot, stack, "landfall releases") {
+        let refused = Error::new(ErrorKind::Invalid, &failure.message);
+        return Err(refused.hint(failure.hint.unwrap_or_default()));
+    }
     let mut all = Vec::new();
     for found in snapshot.of_kind(&kind::LAUNCH_TEMPLATE) {
         let service = found.key.name.clone();

@@ -18,6 +18,7 @@ use crate::health::{self, Before, Rollout, Watched};
 use crate::outcome::{Failure, Remains, Stage, millis};
 use crate::releases::Released;
 use crate::run::{Options, Run};
+use crate::single::needs_groups;
 
 /// Which release of which service.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -115,6 +116,7 @@ impl<P: Cloud + ?Sized> Rollback<'_, P> {
     async fn while_locked(&self) -> std::result::Result<RolledBack, Box<Failure>> {
         let started = Instant::now();
         let live = self.run.look().await?;
+        needs_groups(&live, self.run.stack, "landfall rollback")?;
         let there = (
             Released::of(&live, self.name),
             live.get(&Key::new(kind::TARGET_GROUP, self.name.clone())),

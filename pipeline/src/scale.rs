@@ -15,6 +15,7 @@ use crate::config::{self, Health, Service};
 use crate::health::{self, Watched};
 use crate::outcome::{Failure, Remains, Stage, millis};
 use crate::run::{Options, Run};
+use crate::single::needs_groups;
 use crate::stack::AFTER_DEADLINE;
 
 /// Services that have been scaled.
@@ -135,8 +136,12 @@ async fn look<P: Cloud + ?Sized>(
         )
     };
     let (groups, target_groups, policies) = run.ask(Stage::Look, &looking, listing).await?;
-    if groups.is_empty() && run.bound(&run.look().await?).is_empty() {
-        return Ok(None);
+    if groups.is_empty() {
+        let live = run.look().await?;
+        needs_groups(&live, run.stack, "landfall scale")?;
+        if run.bound(&live).is_empty() {
+            return Ok(None);
+        }
     }
     let mut refused = Vec::new();
     let mut wanted = Vec::new();

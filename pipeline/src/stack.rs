@@ -1,24 +1,24 @@
 //! From a configuration to the stack that it describes: a pure function of the file and the images' identities.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use landfall_compute::{
     AutoscalingGroup, Instance, InstanceProfile, KeyPair, LaunchTemplate, Metric, ScalingPolicy,
-    SecretReference, Workload,
 };
-use landfall_container::{BuildRequest, ContextHash, Image, Platform, Recipe, Repository};
+use landfall_container::{BuildRequest, ContextHash, Platform, Repository};
 use landfall_lb::{Action, HealthCheck, Listener, ListenerRule, LoadBalancer, TargetGroup};
 use landfall_network::{
     ElasticIp, Groups, LayoutError, Network, OpenPorts, ServicePort, TwoTier, add_groups,
 };
 use landfall_provider::{
-    Handle, Input, KeyPairId, NameTaken, Port, RepositoryId, ResourceName, Stack,
+    Handle, Input, KeyPairId, NameTaken, Port, RepositoryId, ResourceName, SecurityGroupId, Stack,
 };
 
-use crate::config::{Bastion, Config, Health, ImageSource, Problem, Service};
+use crate::config::{Bastion, Config, Health, ImageSource, Mode, Problem, Service};
 use crate::own::add_own_rules;
 use crate::region::zones;
-use crate::routes;
+use crate::workload::add_workload;
+use crate::{routes, single};
 
 /// For how many seconds after a deploy has given up an instance may still be unhealthy without being replaced.
 pub(crate) const AFTER_DEADLINE: u32 = 30;
@@ -122,6 +122,9 @@ pub(crate) fn stand_ins(config: &Config) -> Sources {
 
 /// The stack of a configuration that has been checked.
 pub(crate) fn build(config: &Config, sources: &Sources) -> Result<Stack, StackError> {
+    if config.mode == Mode::Single {
+        return single::build(config, sources);
+    }
     let mut stack = Stack::new(config.stack.clone());
     let (network, groups) = add_network(config, &mut stack)?;
     let key = add_key_pair(config, &mut stack)?;
@@ -203,8 +206,18 @@ fn add_network(config: &Config, stack: &mut Stack) -> Result<(Network, Groups), 
     }
     .add_to(stack)?;
     let groups = add_groups(stack, &network.vpc.id(), &open_ports)?;
-    add_own_rules(config, stack, &network, &groups)?;
+    add_own_rules(config, stack, &network, |name| group_id(&groups, name))?;
     Ok((network, groups))
+}
+
+/// The security group of this name.
+fn group_id(groups: &Groups, name: &ResourceName) -> Option<Input<SecurityGroupId>> {
+    let group = match name.as_str() {
+        "balancer" => Some(&groups.balancer),
+        "bastion" => groups.bastion.as_ref(),
+        _ => groups.services.get(name),
+    };
+    group.map(Handle::id)
 }
 
 /// The key pair of whoever may log in, where there is a bastion to log in through.
@@ -275,48 +288,13 @@ struct ServiceBuilder<'a> {
 impl ServiceBuilder<'_> {
     fn add_to(&self, stack: &mut Stack, source: &ContextHash) -> Result<Added, StackError> {
         let service = self.service;
-        let request = self.config.build_request(&service.image);
-        let repository = Repository {
-            name: format!("{}/{}", self.config.stack, self.name),
-            keep: service.image.keep,
-        };
-        let repository = stack.try_add(self.name.clone(), repository)?;
-        let image = Image {
-            repository: repository.id(),
-            source: source.clone(),
-            platform: request.platform,
-            recipe: Recipe {
-                context: request.context,
-                dockerfile: request.dockerfile,
-                args: request.args,
-                target: request.target,
-                builder: service.image.builder,
-            },
-        };
-        let image = stack.try_add(self.name.clone(), image)?;
-        let whole: BTreeSet<_> = service
-            .secrets
-            .values()
-            .map(SecretReference::whole)
-            .collect();
-        let profile = InstanceProfile {
-            repositories: vec![repository.id()],
-            secrets: whole.into_iter().collect(),
-            logs: service.log_group.clone(),
-        };
-        let profile = stack.try_add(self.name.clone(), profile)?;
+        let (profile, workload) = add_workload(self.config, stack, self.name, service, source)?;
         let template = LaunchTemplate {
             instance_type: service.instance.clone(),
             groups: vec![self.groups.services[self.name].id()],
             profile: Some(profile.id()),
             key: self.key.clone(),
-            workload: Workload {
-                image: image.id(),
-                port: service.port,
-                env: service.env.clone(),
-                secrets: service.secrets.clone(),
-                logs: service.log_group.clone(),
-            },
+            workload,
         };
         let template = stack.try_add(self.name.clone(), template)?;
         let target_group = TargetGroup {
@@ -476,9 +454,19 @@ mod tests {
     }
 
     #[test]
+    fn one_instance_and_what_it_stands_in() {
+        let source = include_str!("config/single.toml");
+        let mut config = Config::parse(source, "/checkout/landfall.toml").unwrap();
+        let web = config.service.get_mut(&name("web")).unwrap();
+        web.image.platform = Some("linux/amd64".parse().unwrap());
+        insta::assert_snapshot!(text(&stack(&config, &sources()).unwrap()));
+    }
+
+    #[test]
     fn every_reference_is_to_something_in_the_stack() {
         for source in [
             include_str!("config/every-key.toml"),
+            include_str!("config/single.toml"),
             include_str!("../../landfall.toml"),
         ] {
             let config = Config::parse(source, "landfall.toml").unwrap();
@@ -502,10 +490,10 @@ mod tests {
         let error = stack(&config, &sources()).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "network.zones: a load balancer needs two zones at least\n  \
-             hint: zones = 2, or leave the key out\n\
-             service.web.scale.desired: min (1), desired (2) and max (1) have to be in this order\n  \
-             hint: what is left out is min = 1, desired = 2, max = 4"
+            "service.web.scale.desired: min (1), desired (2) and max (1) have to be in this order\n  \
+             hint: what is left out is min = 1, desired = 2, max = 4\n\
+             network.zones: a load balancer needs two zones at least\n  \
+             hint: zones = 2, or leave the key out; mode = \"single\" does without a load balancer"
         );
     }
 

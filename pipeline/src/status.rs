@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 
 use crate::cloud::{Cloud, catalog};
 use crate::health::place;
+use crate::single::{self, SingleStatus};
 
 /// How a stack is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -29,6 +30,8 @@ pub struct Status {
     pub listeners: Vec<ListenerStatus>,
     /// The autoscaling groups.
     pub groups: Vec<GroupStatus>,
+    /// The instances that stand alone and run a container.
+    pub instances: Vec<SingleStatus>,
     /// What is not usable, whatever its kind.
     pub unusable: Vec<Unusable>,
 }
@@ -49,7 +52,10 @@ impl Status {
                 RuleAction::Forward(group) => Some(group),
                 RuleAction::RedirectToHttps(_) => None,
             });
-        self.exists() && self.unusable.is_empty() && groups.all(TargetGroupStatus::is_healthy)
+        self.exists()
+            && self.unusable.is_empty()
+            && groups.all(TargetGroupStatus::is_healthy)
+            && self.instances.iter().all(SingleStatus::runs)
     }
 }
 
@@ -179,8 +185,11 @@ pub async fn status<P: Cloud + ?Sized>(cloud: &P, stack: &StackName) -> Result<S
     });
     let listeners = of(kind::LISTENER).map(|found| listener(cloud, &snapshot, found));
     let groups = of(kind::AUTOSCALING_GROUP).map(|found| group(cloud, found));
-    let (mut listeners, groups) =
-        futures::try_join!(try_join_all(listeners), try_join_all(groups))?;
+    let (mut listeners, groups, instances) = futures::try_join!(
+        try_join_all(listeners),
+        try_join_all(groups),
+        single::statuses(cloud, &snapshot),
+    )?;
     let rules = listeners
         .iter_mut()
         .flat_map(|listener| &mut listener.rules);
@@ -197,6 +206,7 @@ pub async fn status<P: Cloud + ?Sized>(cloud: &P, stack: &StackName) -> Result<S
         balancers: balancers.collect(),
         listeners,
         groups,
+        instances,
         unusable: snapshot.found().iter().filter_map(unusable).collect(),
     })
 }

@@ -35,7 +35,9 @@ pub fn losses(plan: &Plan, schema: &Schema) -> Vec<Lost> {
     });
     ended
         .filter_map(|live| {
-            let loss = schema.get(&live.key.kind)?.loss;
+            let facts = schema.get(&live.key.kind)?;
+            // Of one that is not understood, what holds for its kind.
+            let loss = facts.loss_of(&live.spec).unwrap_or(facts.loss);
             Some(Lost {
                 key: live.key.clone(),
                 id: live.id.clone(),

@@ -53,6 +53,11 @@ pub trait Resource:
         Vec::new()
     }
 
+    /// What goes for good with this one, where not all of a kind are alike.
+    fn loss(&self) -> Loss {
+        Self::LOSS
+    }
+
     /// Whether it takes a new one although every field that differs could be changed in place: what only several
     /// fields together tell.
     fn is_another(_have: &Self, _want: &Self) -> bool {

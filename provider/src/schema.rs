@@ -37,7 +37,7 @@ pub struct KindFacts {
     pub gate: Gate,
     /// Whether it ends with its stack.
     pub retention: Retention,
-    /// What goes for good with it.
+    /// What goes for good with one of it, unless its spec says otherwise.
     pub loss: Loss,
     /// Kinds that come before it.
     pub after: &'static [Kind],
@@ -51,6 +51,7 @@ pub struct KindFacts {
     pub forces_replacement: &'static [&'static str],
     change: fn(&Value, &Value) -> serde_json::Result<Change>,
     read: fn(&Value) -> serde_json::Result<Told>,
+    loss_of: fn(&Value) -> serde_json::Result<Loss>,
     resolve: fn(&Value, &Ids<'_>) -> serde_json::Result<(Value, Vec<Claim>)>,
 }
 
@@ -66,6 +67,7 @@ impl KindFacts {
             usually: R::USUALLY,
             forces_replacement: R::FORCES_REPLACEMENT,
             change: |have, want| Ok(R::change(&spec(have)?, &spec(want)?)),
+            loss_of: |value| Ok(spec::<R>(value)?.loss()),
             read: |value| {
                 let mut spec: R = spec(value)?;
                 let claims = spec.claims();
@@ -106,6 +108,14 @@ impl KindFacts {
     /// When it is not a spec of this kind.
     pub(crate) fn read(&self, spec: &Value) -> serde_json::Result<Told> {
         (self.read)(spec)
+    }
+
+    /// What goes for good with one of this spec.
+    ///
+    /// # Errors
+    /// When it is not a spec of this kind.
+    pub fn loss_of(&self, spec: &Value) -> serde_json::Result<Loss> {
+        (self.loss_of)(spec)
     }
 
     /// What the spec refers to.

@@ -60,6 +60,12 @@ enum Task {
     /// End everything that the stack holds
     #[command(disable_help_flag = true)]
     Destroy(Landfall),
+    /// Stop the instance of a stack that has one
+    #[command(disable_help_flag = true)]
+    Stop(Landfall),
+    /// Start the instance of a stack that has one again
+    #[command(disable_help_flag = true)]
+    Start(Landfall),
     /// Break the lock of a run that has died
     #[command(disable_help_flag = true)]
     Unlock(Landfall),
@@ -99,6 +105,8 @@ fn main() -> ExitCode {
         Task::Scale(landfall) => return landfall.run("scale", true),
         Task::Explain(landfall) => return landfall.run("explain", true),
         Task::Destroy(landfall) => return landfall.run("destroy", true),
+        Task::Stop(landfall) => return landfall.run("stop", true),
+        Task::Start(landfall) => return landfall.run("start", true),
         Task::Unlock(landfall) => return landfall.run("unlock", true),
         Task::Completions(landfall) => return landfall.run("completions", false),
         Task::Schema(landfall) => return landfall.run("schema", false),

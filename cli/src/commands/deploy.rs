@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use landfall_lb::{TargetHealth, TargetState};
 use landfall_pipeline::{Deployed, Stage};
 use serde::Serialize;
 use tokio::time::timeout;
@@ -103,7 +104,8 @@ fn summary(deployed: &Deployed) -> String {
                 (anstyle::Style::new(), target.id.clone()),
                 (render::DIM, render::or_dash(target.zone.as_ref())),
                 (render::DIM, render::or_dash(target.address)),
-                (GOOD, target.state.to_string()),
+                (state_style(target), target.state.to_string()),
+                (render::DIM, target.description.clone().unwrap_or_default()),
             ],
         );
     }
@@ -115,9 +117,15 @@ fn summary(deployed: &Deployed) -> String {
     lines.join("\n") + "\n"
 }
 
+fn state_style(target: &TargetHealth) -> anstyle::Style {
+    match target.state {
+        TargetState::Healthy => GOOD,
+        _ => render::CHANGED,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use landfall_lb::{TargetHealth, TargetState};
     use landfall_pipeline::Changes;
     use landfall_provider::{StackName, Zone};
 

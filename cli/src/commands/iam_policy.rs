@@ -30,7 +30,7 @@ pub(super) fn iam_policy(args: &IamPolicy) -> Result<(), Problem> {
 
 /// The policies in the services' roles, by service.
 fn of_instances(args: &IamPolicy) -> Result<BTreeMap<ResourceName, Value>, Problem> {
-    let config = Config::load(&args.config)?;
+    let config = Config::load_for(&args.config, args.env.as_deref())?;
     let region = args.region.clone();
     let region = region
         .or_else(|| (!config.region.is_local()).then(|| config.region.to_string()))

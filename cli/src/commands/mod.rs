@@ -6,6 +6,7 @@ mod destroy;
 mod explain;
 mod iam_policy;
 pub(crate) mod plan;
+mod power;
 pub(crate) mod releases;
 mod rollback;
 mod scale;
@@ -19,12 +20,13 @@ use crate::args::{Changing, Cli, Command, Common, OnStack};
 use crate::place::{Place, Said};
 use crate::problem::Problem;
 use crate::progress::Progress;
-use crate::{exit, output, stop};
+use crate::{exit, output};
 
 pub(crate) use deploy::deploy;
 pub(crate) use destroy::destroy;
 pub(crate) use explain::explain;
 pub(crate) use plan::plan;
+pub(crate) use power::{start, stop};
 pub(crate) use releases::releases;
 pub(crate) use rollback::rollback;
 pub(crate) use scale::scale;
@@ -59,7 +61,7 @@ impl Session {
         let progress = Progress::for_streams(common.json);
         let events = progress.events();
         let place = Place::open(common, said, &events).await?;
-        let stop = stop::on_signal({
+        let stop = crate::stop::on_signal({
             let progress = progress.clone();
             move || {
                 if let Some(coming) = coming {
@@ -128,16 +130,21 @@ impl Session {
 
 /// Reads the file.
 fn config(common: &Common) -> Result<Config, Problem> {
-    Ok(Config::load(&common.config)?)
+    Ok(Config::load_for(&common.config, common.env.as_deref())?)
 }
 
 /// The stack that a command is about. A file that names it may be faulty elsewhere: what is there can be
 /// looked at and ended all the same.
 fn stack_of(args: &OnStack) -> Result<(StackName, Said), Problem> {
+    let environment = args.common.env.as_deref();
     match &args.stack {
+        Some(stack) if environment.is_some() => Err(Problem::usage(
+            format!("`{stack}` is a stack's whole name, and an environment is one of a file's"),
+            Some("leave --env (LANDFALL_ENV) out, or --stack"),
+        )),
         Some(stack) => Ok((stack.clone(), Said::default())),
         None => {
-            let there = Config::whereabouts(&args.common.config)?;
+            let there = Config::whereabouts(&args.common.config, environment)?;
             Ok((there.stack.clone(), there.into()))
         }
     }
@@ -155,6 +162,8 @@ pub(crate) fn run(cli: Cli) -> u8 {
         Command::Explain(args) => ("explain", Some(&args.common)),
         Command::Destroy(args) => ("destroy", Some(&args.on.common)),
         Command::Unlock(args) => ("unlock", Some(&args.on.common)),
+        Command::Stop(args) => ("stop", Some(&args.on.common)),
+        Command::Start(args) => ("start", Some(&args.on.common)),
         Command::Completions { .. } => ("completions", None),
         Command::Schema => ("schema", None),
         Command::IamPolicy(_) => ("iam-policy", None),
@@ -212,6 +221,8 @@ fn carry_out(command: Command) -> Result<u8, Problem> {
             Command::Explain(args) => return explain(args).await,
             Command::Destroy(args) => destroy(args).await?,
             Command::Unlock(args) => unlock(args).await?,
+            Command::Stop(args) => stop(args).await?,
+            Command::Start(args) => start(args).await?,
             Command::Completions { .. } | Command::Schema | Command::IamPolicy(_) => {}
         }
         Ok(exit::DONE)

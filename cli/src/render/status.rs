@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use anstyle::Style;
-use landfall_compute::InstanceState;
+use landfall_compute::{InstanceState, StandingState};
 use landfall_lb::{Condition, TargetState};
 use landfall_pipeline::{
-    GroupStatus, ListenerStatus, RuleAction, RuleStatus, Status, TargetGroupStatus,
+    GroupStatus, ListenerStatus, RuleAction, RuleStatus, SingleStatus, Status, TargetGroupStatus,
 };
 
 use super::{BAD, CHANGED, DIM, GOOD, STRONG, Table, count, or_dash, paint, tame};
@@ -35,6 +35,9 @@ pub(crate) fn render(status: &Status, now: SystemTime) -> String {
     }
     for group in &status.groups {
         add_group(&mut table, group, now);
+    }
+    for instance in &status.instances {
+        add_single(&mut table, instance);
     }
     if !status.unusable.is_empty() {
         table.heading("not usable");
@@ -212,6 +215,41 @@ fn age(then: SystemTime, now: SystemTime) -> String {
     }
 }
 
+/// An instance that stands alone: where it is asked, how it is, and its last lines if it does not stay up.
+fn add_single(table: &mut Table, instance: &SingleStatus) {
+    let standing = &instance.standing;
+    let url = standing.url.as_deref().unwrap_or("no address yet");
+    table.heading(format!(
+        "instance {} :{}  {}",
+        instance.name,
+        instance.port,
+        paint(STRONG, url)
+    ));
+    let (style, why) = match &standing.state {
+        StandingState::Up => (GOOD, String::new()),
+        StandingState::Failing { how, times } => (BAD, format!("{how}, {times} times in a row")),
+        StandingState::Ended { how } => (BAD, how.clone()),
+        _ => (CHANGED, String::new()),
+    };
+    table.row(
+        "  ",
+        [
+            (Style::new(), instance.id.to_string()),
+            (DIM, or_dash(standing.zone.as_ref())),
+            (DIM, or_dash(standing.private_address)),
+            (Style::new(), or_dash(standing.public_address)),
+            (style, standing.state.word().to_owned()),
+            (DIM, tame(&why)),
+        ],
+    );
+    for line in &instance.output {
+        table.heading(format!(
+            "  {}",
+            paint(DIM, format_args!("| {}", tame(line)))
+        ));
+    }
+}
+
 fn word(state: &InstanceState) -> (&'static str, Style) {
     match state {
         InstanceState::Pending => ("pending", CHANGED),
@@ -298,6 +336,7 @@ mod tests {
                 ],
             }],
             groups: Vec::new(),
+            instances: Vec::new(),
             unusable: Vec::new(),
         }
     }

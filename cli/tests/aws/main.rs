@@ -17,6 +17,7 @@ mod iam;
 mod interruption;
 mod permissions;
 mod scale;
+mod single;
 #[path = "../common/strike.rs"]
 #[expect(
     dead_code,

@@ -1,6 +1,11 @@
 //! Services under constant load from clients that never ask twice: what happens to their requests while the number of
 //! instances changes, by hand, by policies and by force.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "figures for whoever reads the test's output"
+)]
+
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 

@@ -23,7 +23,11 @@ mod releases;
 #[cfg(target_os = "linux")]
 mod scale;
 #[cfg(target_os = "linux")]
+mod secrets;
+#[cfg(target_os = "linux")]
 mod services;
+#[cfg(target_os = "linux")]
+mod single;
 #[cfg(target_os = "linux")]
 #[path = "../common/strike.rs"]
 mod strike;

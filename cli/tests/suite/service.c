@@ -4,6 +4,8 @@
  *   MODE=sick      every path answers 503
  *   MODE=exit      says why and ends with code 7
  *   MODE=deaf      runs and does not listen
+ *
+ * GET /end ends it with code 3.
  */
 #include <netinet/in.h>
 #include <signal.h>
@@ -58,9 +60,12 @@ int main(void) {
         if (client < 0)
             continue;
         /* A request of a test fits into one read. */
-        if (read(client, request, sizeof request) > 0)
+        if (read(client, request, sizeof request) > 9) {
+            if (!strncmp(request, "GET /end ", 9))
+                _exit(3);
             if (write(client, answer, strlen(answer)) < 0)
                 perror("write");
+        }
         shutdown(client, SHUT_WR);
         while (read(client, request, sizeof request) > 0) {
         }

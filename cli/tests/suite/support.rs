@@ -160,6 +160,8 @@ impl Project {
             // No engine answers there: what the tests build needs none.
             .env("DOCKER_HOST", "unix:///nonexistent/docker.sock")
             .env_remove("LANDFALL_PROVIDER")
+            .env_remove("LANDFALL_ENV")
+            .env_remove("LANDFALL_SECRETS")
             .env_remove("NO_COLOR")
             .env_remove("CLICOLOR_FORCE")
             .stdin(Stdio::null());
@@ -250,6 +252,12 @@ impl Drop for Project {
                 let _ = self
                     .command(&["destroy", "--stack", name, "--yes"])
                     .output();
+            }
+            let environment = line
+                .strip_prefix("[env.")
+                .map(|rest| rest.split(['.', ']']));
+            if let Some(name) = environment.and_then(|mut parts| parts.next()) {
+                let _ = self.command(&["destroy", "--env", name, "--yes"]).output();
             }
         }
     }

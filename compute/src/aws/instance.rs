@@ -152,7 +152,7 @@ pub(super) async fn in_pages(aws: &Aws, filters: &[Filter]) -> Result<Vec<Found>
     Ok(found)
 }
 
-async fn one(aws: &Aws, id: &InstanceId) -> Result<Option<Found>> {
+pub(super) async fn one(aws: &Aws, id: &InstanceId) -> Result<Option<Found>> {
     let found = ec2(aws)
         .describe_instances()
         .instance_ids(id.as_ref())
@@ -403,7 +403,7 @@ async fn change_profile(
 
 /// What it was told to run when it was launched.
 async fn workload(aws: &Aws, instance: &Found) -> Result<Option<Workload>> {
-    let (Some(id), Some(_)) = (instance.instance_id(), tag(instance.tags(), RUNS)) else {
+    let Some(id) = instance.instance_id().filter(|_| runs_container(instance)) else {
         return Ok(None);
     };
     let found = ec2(aws)
@@ -463,15 +463,13 @@ fn is_coming_up(instance: &Found) -> bool {
 
 /// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-lifecycle.html>
 fn state(instance: &Found) -> Probe<InstanceOutput> {
-    let address = |text: Option<&str>| text.and_then(|text| text.parse::<Ipv4Addr>().ok());
     match name_of(instance) {
-        Some(InstanceStateName::Running) => match address(instance.private_ip_address()) {
-            Some(private_address) => Probe::Usable(InstanceOutput {
-                private_address,
-                public_address: address(instance.public_ip_address()),
-            }),
-            None => Probe::Pending("it has no address yet".to_owned()),
-        },
+        Some(InstanceStateName::Running) => with_addresses(instance),
+        // Somebody stopped it and can start it again: it has its id, its disk and its addresses, and is no other one.
+        Some(InstanceStateName::Stopped) if runs_container(instance) => with_addresses(instance),
+        Some(InstanceStateName::Stopping) if runs_container(instance) => {
+            Probe::Pending("being stopped".to_owned())
+        }
         Some(InstanceStateName::Pending) => Probe::Pending("starting".to_owned()),
         Some(InstanceStateName::ShuttingDown) => Probe::Ending("shutting down".to_owned()),
         Some(InstanceStateName::Terminated) => Probe::Absent,
@@ -480,6 +478,21 @@ fn state(instance: &Found) -> Probe<InstanceOutput> {
         }
         _ => Probe::Pending("its state is not known yet".to_owned()),
     }
+}
+
+fn with_addresses(instance: &Found) -> Probe<InstanceOutput> {
+    let address = |text: Option<&str>| text.and_then(|text| text.parse::<Ipv4Addr>().ok());
+    match address(instance.private_ip_address()) {
+        Some(private_address) => Probe::Usable(InstanceOutput {
+            private_address,
+            public_address: address(instance.public_ip_address()),
+        }),
+        None => Probe::Pending("it has no address yet".to_owned()),
+    }
+}
+
+fn runs_container(instance: &Found) -> bool {
+    tag(instance.tags(), RUNS).is_some()
 }
 
 /// Why an instance does not run, in AWS's words.

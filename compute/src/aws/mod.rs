@@ -13,6 +13,7 @@ mod provider;
 mod refresh;
 mod releases;
 mod scaling_policy;
+mod single;
 
 pub use check::{Capacity, check};
 

@@ -104,27 +104,32 @@ impl ComputeProvider for Aws {
     }
 
     async fn last_output(&self, instance: &InstanceId, lines: usize) -> Result<Vec<String>> {
-        // The latest output, which AWS gives for Nitro instances, is that of now; without it, of the last boot.
-        let found = ec2(self)
-            .get_console_output()
-            .instance_id(instance.as_ref())
-            .latest(true)
-            .send()
-            .await
-            .map_err(during("ec2:GetConsoleOutput"));
-        let output = if_there(found)?.and_then(|found| found.output);
-        let bytes = output.and_then(|text| STANDARD.decode(text).ok());
-        Ok(last(
-            &String::from_utf8_lossy(&bytes.unwrap_or_default()),
-            lines,
-        ))
+        console(self, instance, lines).await
     }
+}
+
+/// The last lines of an instance's console.
+pub(super) async fn console(aws: &Aws, instance: &InstanceId, lines: usize) -> Result<Vec<String>> {
+    // The latest output, which AWS gives for Nitro instances, is that of now; without it, of the last boot.
+    let found = ec2(aws)
+        .get_console_output()
+        .instance_id(instance.as_ref())
+        .latest(true)
+        .send()
+        .await
+        .map_err(during("ec2:GetConsoleOutput"));
+    let output = if_there(found)?.and_then(|found| found.output);
+    let bytes = output.and_then(|text| STANDARD.decode(text).ok());
+    Ok(last(
+        &String::from_utf8_lossy(&bytes.unwrap_or_default()),
+        lines,
+    ))
 }
 
 /// The tag that AWS gives instances that were launched from a template: its version.
 const VERSION: &str = "aws:ec2launchtemplate:version";
 
-fn zone(instance: &Found) -> Option<Zone> {
+pub(super) fn zone(instance: &Found) -> Option<Zone> {
     Zone::new(instance.placement()?.availability_zone()?).ok()
 }
 

@@ -93,3 +93,26 @@ proptest! {
         prop_assert_eq!(output.stdout, text.as_bytes());
     }
 }
+
+#[test]
+fn the_console_tells_how_far_a_boot_is() {
+    let told = |lines: &[&str]| {
+        let lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+        booted(&lines)
+    };
+    assert_eq!(
+        told(&["[   12.1] cloud-init: landfall: installing docker failed, trying again in 1 s: x"]),
+        Booted::NotYet
+    );
+    assert_eq!(
+        told(&["landfall: a@sha256:00 runs on port 8000", "login:"]),
+        Booted::Runs
+    );
+    assert_eq!(
+        told(&[
+            "[   31.4] cloud-init[2101]: landfall: the container failed: it ended with code 7; its last lines:",
+            "[   31.4] cloud-init[2101]: landfall: | this runs on port 1",
+        ]),
+        Booted::Failed("the container failed: it ended with code 7".to_owned())
+    );
+}

@@ -1,6 +1,8 @@
 //! The client side: a provider whose verbs are calls to the cloud process.
 
 mod image;
+mod secrets;
+mod single;
 mod verbs;
 
 use std::io;
@@ -42,6 +44,7 @@ struct Inner {
     dir: PathBuf,
     workshop: Workshop,
     extras: Mutex<Extras>,
+    safe: secrets::Safe,
     /// How many locks are held: a cloud that ends meanwhile was not meant to.
     locks: AtomicUsize,
 }
@@ -61,12 +64,15 @@ impl Local {
             published_port: options.published_port,
             image_store: workshop.store().root().to_owned(),
             note: ReleaseNote::default(),
+            ..Extras::default()
         };
+        let safe = secrets::Safe::new(options.secrets.clone());
         Ok(Self(Arc::new(Inner {
             options,
             dir,
             workshop,
             extras: Mutex::new(extras),
+            safe,
             locks: AtomicUsize::new(0),
         })))
     }

@@ -14,15 +14,14 @@ use landfall_network::{
     SecurityGroupRules, Subnet, Vpc,
 };
 use landfall_provider::{
-    Action, Attempt, AutoscalingGroupId, Error, ErrorKind, Holder, InstanceId, Key,
+    Action, Attempt, AutoscalingGroupId, Error, ErrorKind, Holder, InstanceId, Key, Kind,
     LaunchTemplateId, Live, LockGuard, Placed, Plan, Preflight, Probe, Provider, Resource,
     ResourceId, Result, StackLock, StackName, Step, TargetGroupId, kind,
 };
 use serde_json::Value;
 
 use super::{HeldLock, Local, from_value};
-use crate::limits;
-use crate::wire::{Call, Reached, Vantage};
+use crate::wire::{Call, Extras, Reached, Vantage};
 
 /// A kind that the cloud process holds: all but images, which are in the client's store.
 pub trait OnLocal: Resource {}
@@ -50,23 +49,25 @@ impl<R: OnLocal> Provider<R> for Local {
     }
 
     async fn create(&self, stack: &StackName, key: &Key, want: &R) -> Result<R::Id> {
+        let spec = spec(want)?;
         let call = Call::Create {
             kind: R::KIND,
             stack: stack.clone(),
             name: key.name.clone(),
-            spec: spec(want)?,
-            extras: self.extras(),
+            extras: self.extras_for(&R::KIND, &spec)?,
+            spec,
         };
         let (id, _) = self.demand::<String>(call).await?;
         Ok(R::Id::from(id))
     }
 
     async fn update(&self, live: &Live<R>, want: &R) -> Result<()> {
+        let spec = spec(want)?;
         let call = Call::Update {
             kind: R::KIND,
             id: live.id.to_string(),
-            spec: spec(want)?,
-            extras: self.extras(),
+            extras: self.extras_for(&R::KIND, &spec)?,
+            spec,
         };
         self.change(&live.id, call).await
     }
@@ -267,15 +268,15 @@ impl Preflight for Local {
             }
         }
         for step in &plan.steps {
-            let refused = workload(step)?
-                .iter()
-                .flat_map(limits::workload)
-                .collect::<Vec<_>>();
-            findings.extend(
-                refused
-                    .into_iter()
-                    .map(|error| error.doing("making", &step.key)),
-            );
+            let (Action::Create { want, .. } | Action::Update { want, .. }) = &step.action else {
+                continue;
+            };
+            if let Some(workload) = workload(&step.key.kind, want)?
+                && let Err(missing) = self.0.safe.open(&workload)
+            {
+                let missing = missing.into_iter();
+                findings.extend(missing.map(|error| error.doing("making", &step.key)));
+            }
         }
         for step in makes(kind::LISTENER) {
             if let Action::Create { want, .. } = &step.action
@@ -291,8 +292,9 @@ impl Preflight for Local {
                 );
             }
         }
+        let asked = makes(kind::LISTENER).chain(makes(kind::INSTANCE).filter(runs_container));
         if let (Some(port), Some(listener)) =
-            (self.extras().published_port, makes(kind::LISTENER).next())
+            (self.extras().published_port, asked.into_iter().next())
         {
             // Whoever has it now may keep it: this only looks.
             if let Err(error) = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, port)) {
@@ -323,21 +325,37 @@ impl Placed for Local {
     }
 }
 
-/// What a step is to make instances run, if it is about that.
-fn workload(step: &Step) -> Result<Option<Workload>> {
-    let (Action::Create { want, .. } | Action::Update { want, .. }) = &step.action else {
-        return Ok(None);
-    };
-    if step.key.kind == kind::LAUNCH_TEMPLATE {
-        return Ok(Some(from_value::<LaunchTemplate>(want.clone())?.workload));
+/// Whether an instance is asked by clients itself.
+fn runs_container(step: &&Step) -> bool {
+    matches!(&step.action, Action::Create { want, .. } if !want["workload"].is_null())
+}
+
+/// What a resource is to make instances run, if it is about that.
+fn workload(of: &Kind, spec: &Value) -> Result<Option<Workload>> {
+    if *of == kind::LAUNCH_TEMPLATE {
+        return Ok(Some(from_value::<LaunchTemplate>(spec.clone())?.workload));
     }
-    if step.key.kind == kind::INSTANCE {
-        return Ok(from_value::<Instance>(want.clone())?.workload);
+    if *of == kind::INSTANCE {
+        return Ok(from_value::<Instance>(spec.clone())?.workload);
     }
     Ok(None)
 }
 
 impl Local {
+    /// What goes to the cloud beside a spec.
+    fn extras_for(&self, of: &Kind, spec: &Value) -> Result<Extras> {
+        let mut extras = self.extras();
+        if let Some(workload) = workload(of, spec)? {
+            let opened = self.0.safe.open(&workload);
+            // All of them have been told before anything was made; whoever asks again gets the first.
+            extras.secrets = opened.map_err(|errors| {
+                let first = errors.into_iter().next();
+                first.unwrap_or_else(|| Error::new(ErrorKind::NotFound, "a secret has no value"))
+            })?;
+        }
+        Ok(extras)
+    }
+
     /// Opens a TCP connection inside the cloud's network, and says how that went: what a host on the
     /// internet or an instance gets through to, and what not.
     ///

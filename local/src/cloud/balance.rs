@@ -306,7 +306,7 @@ pub(super) fn target_health(inner: &Inner, group: &TargetGroupId) -> Result<Vec<
                 (TargetState::Unused, Some(HealthReason::NotInUse), None)
             }
             Phase::Running | Phase::Stopping => continue,
-            Phase::Ended(_) => continue,
+            Phase::Ended(_) | Phase::Restarting { .. } | Phase::Stopped => continue,
         };
         let zone = machine.zone.clone();
         targets.insert(

@@ -14,7 +14,7 @@ use super::machine::{Machine, Phase};
 use super::state::State;
 use super::table::find;
 use super::topology::instance_interface;
-use super::{Cloud, Inner, balance, group, keeper};
+use super::{Cloud, Inner, balance, group, keeper, publish, single};
 use crate::instance::{self, Output, Running, Spec};
 use crate::sys::process::log;
 
@@ -43,7 +43,7 @@ impl Guest {
 
 /// Starts a single instance, whose record was just made.
 pub(super) fn start_single(cloud: &Arc<Cloud>, id: &InstanceId) -> Result<()> {
-    cloud.change(|state| {
+    let runs_container = cloud.change(|state| {
         let entry = find::<Instance>(state, id)?;
         let subnet = known(&entry.spec.subnet)?.clone();
         let machine = Machine {
@@ -60,20 +60,28 @@ pub(super) fn start_single(cloud: &Arc<Cloud>, id: &InstanceId) -> Result<()> {
                 .collect::<Result<_>>()?,
             workload: entry.spec.workload.clone(),
             image_store: entry.facts.image_store.clone(),
+            secrets: entry.facts.secrets.clone(),
             template_version: 1,
             phase: Phase::Booting,
             launched: Instant::now(),
             was_healthy: false,
         };
+        let runs_container = machine.workload.is_some();
         state.machines.insert(id.clone(), machine);
-        Ok(())
+        Ok(runs_container)
     })?;
-    run(cloud, id.clone());
+    if runs_container {
+        publish::publish_instance(cloud, id)?;
+        single::supervise(cloud, id.clone());
+    } else {
+        run(cloud, id.clone());
+    }
     Ok(())
 }
 
 /// Ends a single instance, and then its record.
 pub(super) fn end_single(cloud: &Arc<Cloud>, id: &InstanceId) {
+    publish::withdraw_instance(cloud, id);
     let (cloud, id) = (Arc::clone(cloud), id.clone());
     tokio::spawn(async move {
         stop(&cloud, &id).await;
@@ -103,13 +111,15 @@ pub(super) fn run(cloud: &Arc<Cloud>, id: InstanceId) {
 }
 
 /// Starts what the instance is to run; `None` when that is nothing, or it is not wanted any more.
-async fn boot(
+pub(super) async fn boot(
     cloud: &Arc<Cloud>,
     id: &InstanceId,
 ) -> std::result::Result<Option<Arc<Running>>, instance::Error> {
-    let output = Arc::new(Output::new(OUTPUT_KEPT));
-    let (machine, namespace) = {
+    let (machine, namespace, output) = {
         let mut inner = cloud.lock();
+        // One whose container is started again goes on where it was.
+        let before = inner.guests.get(id).map(|guest| Arc::clone(&guest.output));
+        let output = before.unwrap_or_else(|| Arc::new(Output::new(OUTPUT_KEPT)));
         let Some(machine) = inner.state.machines.get(id).cloned() else {
             return Ok(None);
         };
@@ -121,7 +131,7 @@ async fn boot(
                 running: None,
             },
         );
-        (machine, namespace)
+        (machine, namespace, output)
     };
     let invalid = |problem: &str| instance::Error::Invalid {
         id: id.to_string(),
@@ -150,6 +160,7 @@ async fn boot(
     let image = unpacked.unwrap_or_else(|_| Err(invalid("unpacking its image panicked")))?;
 
     let mut env = workload.env.clone();
+    machine.secrets.add_to(&mut env);
     env.extend([
         ("PORT".to_owned(), workload.port.to_string()),
         ("LANDFALL_INSTANCE_ID".to_owned(), id.to_string()),
@@ -284,6 +295,13 @@ pub(super) fn listens_elsewhere(inner: &Inner, id: &InstanceId, port: u16) -> Op
     instance::instead(&instance::listening(running.pid())?, port)
 }
 
+/// What ran in an instance has ended.
+pub(super) fn forget_running(cloud: &Cloud, id: &InstanceId) {
+    if let Some(guest) = cloud.lock().guests.get_mut(id) {
+        guest.running = None;
+    }
+}
+
 /// The last lines of an instance.
 pub(super) fn last_output(inner: &Inner, id: &InstanceId, lines: usize) -> Result<Vec<String>> {
     let guest = inner.guests.get(id).ok_or_else(|| {
@@ -300,7 +318,7 @@ pub(super) fn last_output(inner: &Inner, id: &InstanceId, lines: usize) -> Resul
         .collect())
 }
 
-fn with_causes(error: &dyn std::error::Error) -> String {
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -244,6 +244,7 @@ fn launch(cloud: &Arc<Cloud>, group: &AutoscalingGroupId, subnet: &SubnetId) -> 
                 .collect::<Result<_>>()?,
             workload: Some(template.spec.workload.clone()),
             image_store: template.image_store.clone(),
+            secrets: template.secrets.clone(),
             template_version: version,
             phase: Phase::Booting,
             launched: Instant::now(),

@@ -9,6 +9,8 @@ use landfall_provider::{
 };
 use tokio::time::Instant;
 
+use crate::secrets::Secrets;
+
 /// An instance as the cloud knows it. What runs in it is held elsewhere, by the same id.
 #[derive(Debug, Clone)]
 pub(crate) struct Machine {
@@ -22,6 +24,8 @@ pub(crate) struct Machine {
     pub(crate) groups: Vec<SecurityGroupId>,
     pub(crate) workload: Option<Workload>,
     pub(crate) image_store: PathBuf,
+    /// The values of the workload's secrets.
+    pub(crate) secrets: Secrets,
     /// The version of the launch template that it was made from.
     pub(crate) template_version: u32,
     pub(crate) phase: Phase,
@@ -37,8 +41,17 @@ pub(crate) enum Phase {
     Booting,
     /// Its container runs.
     Running,
-    /// It is being ended.
+    /// Its container has ended, so many times in a row, and is started again after a pause.
+    Restarting {
+        /// How it ended.
+        how: String,
+        /// How many times.
+        times: u32,
+    },
+    /// It is being stopped or ended.
     Stopping,
+    /// It was stopped, and keeps what it has until it is started again.
+    Stopped,
     /// It ended by itself; the text says how. Kept for a while, to be asked.
     Ended(String),
 }
@@ -71,7 +84,8 @@ impl Machine {
             state: match &self.phase {
                 Phase::Booting => InstanceState::Pending,
                 Phase::Running => InstanceState::Running,
-                Phase::Stopping => InstanceState::Terminating,
+                Phase::Stopping | Phase::Stopped => InstanceState::Terminating,
+                Phase::Restarting { how, .. } => InstanceState::Failed(how.clone()),
                 Phase::Ended(why) => InstanceState::Failed(why.clone()),
             },
             template_version: self.template_version,

@@ -23,6 +23,7 @@ mod reach;
 mod rollout;
 mod scaling;
 mod server;
+mod single;
 mod state;
 mod table;
 mod topology;
@@ -63,6 +64,8 @@ pub(crate) struct Inner {
     fabric: Fabric,
     balancers: BTreeMap<LoadBalancerId, balance::Running>,
     published: BTreeMap<ListenerId, publish::Published>,
+    /// The loopback ports of instances that clients ask themselves.
+    entrances: BTreeMap<InstanceId, publish::Published>,
     guests: BTreeMap<InstanceId, guest::Guest>,
 }
 
@@ -87,6 +90,7 @@ pub(crate) fn main(
                 fabric,
                 balancers: BTreeMap::new(),
                 published: BTreeMap::new(),
+                entrances: BTreeMap::new(),
                 guests: BTreeMap::new(),
             }),
             locks: lock::Locks::default(),

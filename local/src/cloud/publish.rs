@@ -3,13 +3,14 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, TcpListener};
 use std::sync::Arc;
 
+use landfall_compute::Instance;
 use landfall_lb::Listener;
-use landfall_provider::{Error, ErrorKind, ListenerId, LoadBalancerId, Port, Result};
+use landfall_provider::{Error, ErrorKind, InstanceId, ListenerId, LoadBalancerId, Port, Result};
 
 use super::kinds::known;
 use super::state::State;
 use super::table::find;
-use super::{Cloud, balance};
+use super::{Cloud, balance, single};
 use crate::balancer::Forward;
 
 /// Where ports are looked for that nobody asked for: below the range that clients connect from.
@@ -29,12 +30,52 @@ pub(super) fn publish(cloud: &Arc<Cloud>, id: &ListenerId) -> Result<()> {
         let nodes = nodes(&inner.state, known(&entry.spec.balancer)?, entry.spec.port);
         (entry.facts.wanted_port, entry.stack.clone(), nodes)
     };
+    let (port, opened) = open(cloud, wanted, stack.as_str(), &nodes)?;
+    let mut inner = cloud.lock();
+    inner.published.insert(id.clone(), opened);
+    if let Some(entry) = inner.state.tables.listeners.get_mut(id) {
+        entry.facts.published_port = Some(port);
+    }
+    drop(inner);
+    cloud.tell();
+    Ok(())
+}
+
+/// Opens a loopback port that leads to an instance whose container clients ask themselves; one without a public
+/// address has none.
+pub(super) fn publish_instance(cloud: &Arc<Cloud>, id: &InstanceId) -> Result<()> {
+    let (wanted, stack, entrance) = {
+        let inner = cloud.lock();
+        let entry = find::<Instance>(&inner.state, id)?;
+        let Some(entrance) = single::entrance(&inner.state, id) else {
+            return Ok(());
+        };
+        (entry.facts.wanted_port, entry.stack.clone(), entrance)
+    };
+    let (port, opened) = open(cloud, wanted, stack.as_str(), &[entrance])?;
+    let mut inner = cloud.lock();
+    inner.entrances.insert(id.clone(), opened);
+    if let Some(entry) = inner.state.tables.instances.get_mut(id) {
+        entry.facts.published_port = Some(port);
+    }
+    drop(inner);
+    cloud.tell();
+    Ok(())
+}
+
+/// Opens a loopback port, the one that is wanted if there is one, that leads to these.
+fn open(
+    cloud: &Cloud,
+    wanted: Option<u16>,
+    stack: &str,
+    nodes: &[SocketAddr],
+) -> Result<(u16, Published)> {
     let (port, sockets) = match wanted {
         Some(port) => (
             port,
             bind(cloud, port).map_err(|error| taken(port, &error))?,
         ),
-        None => first_free(cloud, stack.as_str())?,
+        None => first_free(cloud, stack)?,
     };
     let forwards = sockets
         .into_iter()
@@ -46,14 +87,7 @@ pub(super) fn publish(cloud: &Arc<Cloud>, id: &ListenerId) -> Result<()> {
         )
         .caused_by(error)
     })?;
-    let mut inner = cloud.lock();
-    inner.published.insert(id.clone(), Published { forwards });
-    if let Some(entry) = inner.state.tables.listeners.get_mut(id) {
-        entry.facts.published_port = Some(port);
-    }
-    drop(inner);
-    cloud.tell();
-    Ok(())
+    Ok((port, Published { forwards }))
 }
 
 /// Leads the loopback ports of a balancer's listeners to where its nodes are by now.
@@ -83,6 +117,11 @@ fn nodes(state: &State, balancer: &LoadBalancerId, port: Port) -> Vec<SocketAddr
 /// Closes the loopback port of a listener.
 pub(super) fn withdraw(cloud: &Cloud, id: &ListenerId) {
     drop(cloud.lock().published.remove(id));
+}
+
+/// Closes the loopback port of an instance.
+pub(super) fn withdraw_instance(cloud: &Cloud, id: &InstanceId) {
+    drop(cloud.lock().entrances.remove(id));
 }
 
 /// The same stack gets the same port whenever it can, so that its address stays.

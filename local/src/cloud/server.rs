@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{Cloud, balance, guest, keeper, publish, reach, rollout, scaling};
+use super::{Cloud, balance, guest, keeper, publish, reach, rollout, scaling, single};
 use crate::wire::{Answer, Call, PROTOCOL, Request};
 
 /// The longest call that is read: specs are small, and nobody is to fill the memory.
@@ -211,6 +211,15 @@ async fn carry_out(cloud: &Arc<Cloud>, call: Call) -> Result<Value> {
         Call::LastScaling { group } => to_value(&scaling::last(&cloud.lock().state, &group)?),
         Call::LastOutput { instance, lines } => {
             to_value(&guest::last_output(&cloud.lock(), &instance, lines)?)
+        }
+        Call::Standing { instance } => to_value(&single::standing(&cloud.lock().state, &instance)),
+        Call::StopInstance { instance } => {
+            single::stop(cloud, &instance)?;
+            Ok(Value::Null)
+        }
+        Call::StartInstance { instance } => {
+            single::start(cloud, &instance)?;
+            Ok(Value::Null)
         }
         Call::Reach {
             from,

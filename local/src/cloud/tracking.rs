@@ -186,7 +186,8 @@ mod tests {
     #[test]
     fn the_size_follows_the_load() {
         // Target 100 for each; the load is that of all together.
-        let cases: &[(&str, u32, &[(f64, usize)], Wish)] = &[
+        type Case<'a> = (&'a str, u32, &'a [(f64, usize)], Wish);
+        let cases: &[Case<'_>] = &[
             ("nothing measured", 2, &[], Wish::Keep),
             ("not a whole window yet", 2, &[(900.0, 9)], Wish::Keep),
             ("above the target", 2, &[(310.0, 12)], Wish::Out(4)),
@@ -244,7 +245,8 @@ mod tests {
     #[test]
     fn of_several_policies_the_highest_wins_within_the_limits() {
         use Wish::{In, Keep, Out};
-        let cases: &[(&[Wish], Option<(usize, u32)>)] = &[
+        type Case<'a> = (&'a [Wish], Option<(usize, u32)>);
+        let cases: &[Case<'_>] = &[
             (&[], None),
             (&[Keep], None),
             (&[Out(3)], Some((0, 3))),

@@ -103,7 +103,7 @@ fn explain(index: &Index<'_>, expectation: &Expectation) -> Result<Verdict, Flow
 /// port; HTTPS on the internet from instances where there is a NAT gateway, and the service of each endpoint;
 /// the bastion's SSH from `operators`, and that of the instances from the bastion.
 ///
-/// Not reachable, on any port: an instance of a service from the internet; the bastion from elsewhere; nor
+/// Not reachable, on any port: an instance of a service from the internet, unless it has a public address; the bastion from elsewhere; nor
 /// the port of one service from the instances of another.
 pub fn invariants(topology: &Topology, operators: &[Ipv4Net]) -> Vec<Expectation> {
     let mut list = List::default();
@@ -135,9 +135,16 @@ fn instances(topology: &Topology, list: &mut List) {
     let ports = service_ports(topology);
     for (name, service) in of_services(topology) {
         let instance = || End::Interface(name.to_owned());
-        if !topology.nat_gateways.is_empty() {
+        let is_public = topology
+            .interfaces
+            .get(name)
+            .is_some_and(|interface| interface.public.is_some());
+        if !topology.nat_gateways.is_empty() || is_public {
             let flow = Flow::tcp(instance(), End::Internet, HTTPS.get());
-            list.must(flow, "instances pull their image over the NAT gateway");
+            list.must(
+                flow,
+                "instances pull their image over the NAT gateway, or by their own address",
+            );
         }
         for (key, endpoint) in &topology.endpoints {
             list.expectations.push(Expectation {
@@ -147,7 +154,11 @@ fn instances(topology: &Topology, list: &mut List) {
                 because: "instances reach a service that has an endpoint through it".to_owned(),
             });
         }
-        for protocol in [Protocol::Tcp, Protocol::Udp] {
+        // What reaches one with an address of its own, only its owner knows.
+        for protocol in [Protocol::Tcp, Protocol::Udp]
+            .into_iter()
+            .filter(|_| !is_public)
+        {
             let flow = Flow::all_ports(End::Internet, instance(), protocol);
             list.must_not(flow, "nobody on the internet reaches an instance");
         }

@@ -89,6 +89,7 @@ fn the_schema_has_the_keys_that_the_reader_takes() {
         "network.route-table.private.route[]",
         "network.expect[]",
         "load-balancer",
+        "single",
         "local",
         "service.NAME",
         "service.NAME.image",
@@ -214,16 +215,23 @@ fn the_page_about_the_file_has_every_key_with_its_range_and_default() {
 }
 
 #[test]
-fn the_examples_on_that_page_are_accepted() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/landfall-toml.md");
-    let page = std::fs::read_to_string(path).unwrap();
+fn the_examples_on_the_pages_are_accepted() {
+    let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs");
+    let pages = ["landfall-toml.md", "single.md"];
+    let page = pages.map(|page| std::fs::read_to_string(format!("{docs}/{page}")).unwrap());
+    let page = page.concat();
     let examples: Vec<_> = page
         .split("```toml\n")
         .skip(1)
         .map(|rest| rest.split("```").next().unwrap())
         .collect();
-    assert_eq!(examples.len(), 4);
+    assert_eq!(examples.len(), 8);
     for example in examples {
-        Config::parse(example, "landfall.toml").unwrap_or_else(|errors| panic!("{errors}"));
+        let config = Config::parse(example, "landfall.toml");
+        let config = config.unwrap_or_else(|errors| panic!("{errors}"));
+        for environment in config.env.0 {
+            Config::parse_for(example, "landfall.toml", Some(environment.as_str()))
+                .unwrap_or_else(|errors| panic!("{environment}: {errors}"));
+        }
     }
 }

@@ -9,7 +9,7 @@ use toml_span::{ErrorKind, Span, Value};
 use super::fault::{ConfigErrors, Fault, Problem};
 use super::reading::Reading;
 use super::setting::{Field, Setting};
-use super::{Config, ImageSource};
+use super::{Config, ImageSource, overlay};
 use crate::region::Region;
 
 impl Config {
@@ -20,9 +20,17 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with the file at once; a syntax error alone, since nothing can be read behind it.
     pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
+        Self::load_for(path, None)
+    }
+
+    /// Reads a file as [`load`](Self::load) does, with one of its environments laid over the rest.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), and when the file has no such environment.
+    pub fn load_for(path: &Path, environment: Option<&str>) -> Result<Self, ConfigErrors> {
         let file = path.display().to_string();
         let (source, directory) = read(path, &file)?;
-        Document::new(&source, &file)?.config(directory, true)
+        Document::new(&source, &file)?.config(environment, directory, true)
     }
 
     /// Reads the text of a file, and looks at no other. Relative paths start in the directory of `file`.
@@ -30,18 +38,34 @@ impl Config {
     /// # Errors
     /// As [`load`](Self::load).
     pub fn parse(source: &str, file: &str) -> Result<Self, ConfigErrors> {
+        Self::parse_for(source, file, None)
+    }
+
+    /// Reads the text of a file as [`parse`](Self::parse) does, with one of its environments laid over the rest.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse), and when the file has no such environment.
+    pub fn parse_for(
+        source: &str,
+        file: &str,
+        environment: Option<&str>,
+    ) -> Result<Self, ConfigErrors> {
         let directory = directory_of(Path::new(file));
-        Document::new(source, file)?.config(directory, false)
+        Document::new(source, file)?.config(environment, directory, false)
     }
 
     /// Where a file's stack is, whatever else is wrong there: all that `status` and `destroy` need.
     ///
     /// # Errors
-    /// When the file cannot be read, is not TOML, has no valid `stack`, or an invalid `region` or `account`.
-    pub fn whereabouts(path: &Path) -> Result<Whereabouts, ConfigErrors> {
+    /// When the file cannot be read, is not TOML, has no valid `stack`, or an invalid `region` or `account`, or not
+    /// the environment.
+    pub fn whereabouts(
+        path: &Path,
+        environment: Option<&str>,
+    ) -> Result<Whereabouts, ConfigErrors> {
         let file = path.display().to_string();
         let (source, _) = read(path, &file)?;
-        Document::new(&source, &file)?.whereabouts()
+        Document::new(&source, &file)?.whereabouts(environment)
     }
 }
 
@@ -96,6 +120,38 @@ fn one<T: Setting>(table: &mut Table<'_>, key: &str, reading: &mut Reading) -> O
     T::read(&mut table.remove(key)?, &field, reading)
 }
 
+/// Reads a whole document with one of its environments, and notes what is wrong with it.
+fn read_root(
+    root: &mut Value<'_>,
+    environment: Option<&str>,
+    directory: &Path,
+    look: bool,
+) -> (Option<Config>, Reading) {
+    let mut reading = Reading::default();
+    if let Some(environment) = environment {
+        overlay::lay(root, environment, &mut reading);
+    }
+    let Some(read) = Config::read(root, &Field::top(), &mut reading) else {
+        return (None, reading);
+    };
+    let directory = directory.to_owned();
+    let mut config = Config { directory, ..read };
+    reading.add(config.check());
+    // What is given with the value of its default is misplaced all the same.
+    let misplaced = config.misplaced(|key| reading.has(key));
+    reading.add(misplaced);
+    if look {
+        reading.add(config.missing_files());
+        if let Some(bastion) = &mut config.network.bastion {
+            let home = std::env::home_dir();
+            let at = "network.bastion.key";
+            let problem = bastion.read_key(&config.directory, home.as_deref(), at);
+            reading.add(problem.into_iter().collect());
+        }
+    }
+    (Some(config), reading)
+}
+
 /// A text that is TOML.
 struct Document<'a> {
     source: &'a str,
@@ -113,33 +169,64 @@ impl<'a> Document<'a> {
         Ok(Self { source, file, root })
     }
 
-    fn config(mut self, directory: PathBuf, look: bool) -> Result<Config, ConfigErrors> {
-        let mut reading = Reading::default();
-        let top = Field::top();
-        let read = Config::read(&mut self.root, &top, &mut reading);
-        let Some(mut config) = read.map(|read| Config { directory, ..read }) else {
-            return Err(self.errors(reading));
-        };
-        reading.add(config.check());
-        if look {
-            reading.add(config.missing_files());
-            if let Some(bastion) = &mut config.network.bastion {
-                let home = std::env::home_dir();
-                let at = "network.bastion.key";
-                let problem = bastion.read_key(&config.directory, home.as_deref(), at);
-                reading.add(problem.into_iter().collect());
+    /// Reads it with one of its environments, and looks at all the others: what is wrong there would otherwise be
+    /// found on the day that it is needed.
+    fn config(
+        mut self,
+        environment: Option<&str>,
+        directory: PathBuf,
+        look: bool,
+    ) -> Result<Config, ConfigErrors> {
+        let names = self.environments(environment)?;
+        let mut root = std::mem::replace(&mut self.root, Value::new(ValueInner::Boolean(false)));
+        let (config, reading) = read_root(&mut root, environment, &directory, look);
+        let mut errors = self.errors(reading);
+        for other in names
+            .iter()
+            .filter(|name| Some(name.as_str()) != environment)
+        {
+            // The reader takes a document apart, so each environment has one of its own.
+            let mut root = Self::new(self.source, self.file)?.root;
+            let (_, reading) = read_root(&mut root, Some(other), &directory, false);
+            for mut fault in self.errors(reading).faults {
+                let is_same =
+                    |known: &Fault| known.span == fault.span && fault.message == known.message;
+                if !errors.faults.iter().any(is_same) {
+                    fault.message = format!("{}, with --env {other}", fault.message);
+                    errors.faults.push(fault);
+                }
             }
         }
-        let errors = self.errors(reading);
-        if errors.faults.is_empty() {
-            Ok(config)
-        } else {
-            Err(errors)
+        errors.faults.sort_by_key(|fault| fault.span.start);
+        match config {
+            Some(config) if errors.faults.is_empty() => Ok(config),
+            _ => Err(errors),
         }
     }
 
-    fn whereabouts(mut self) -> Result<Whereabouts, ConfigErrors> {
+    /// The environments that there are.
+    ///
+    /// # Errors
+    /// When the one that is asked for is not among them.
+    fn environments(&self, wanted: Option<&str>) -> Result<Vec<String>, ConfigErrors> {
+        let names = overlay::names(&self.root);
+        match wanted.filter(|wanted| !names.iter().any(|name| name == wanted)) {
+            None => Ok(names),
+            Some(wanted) => {
+                let (span, problem) = overlay::unknown(&self.root, wanted, &names);
+                let mut reading = Reading::default();
+                reading.fault(span, problem);
+                Err(self.errors(reading))
+            }
+        }
+    }
+
+    fn whereabouts(mut self, environment: Option<&str>) -> Result<Whereabouts, ConfigErrors> {
+        self.environments(environment)?;
         let mut reading = Reading::default();
+        if let Some(environment) = environment {
+            overlay::lay(&mut self.root, environment, &mut reading);
+        }
         let mut table = match self.root.take() {
             ValueInner::Table(table) => table,
             _ => Table::new(),

@@ -10,6 +10,10 @@ mod fault;
 mod file;
 mod hints;
 mod key;
+mod mode;
+mod overlay;
+#[cfg(test)]
+mod overlay_tests;
 mod own;
 mod own_rules;
 #[cfg(test)]
@@ -34,6 +38,8 @@ use landfall_provider::{Port, ResourceName, StackName};
 pub use self::collection::Commands;
 pub use self::fault::{ConfigErrors, Fault, Problem};
 pub use self::file::Whereabouts;
+pub use self::mode::Mode;
+pub use self::overlay::Environments;
 pub use self::own::{
     Acl, AclEntry, Acls, Expectation, GroupRule, Peer, Route, RouteTable, RouteTables, RouteVia,
     SecurityGroup, Spot,
@@ -52,6 +58,8 @@ table! {
     pub struct Config {
         /// The stack's name: 1 to 24 lower-case letters, digits and single hyphens.
         pub stack: StackName = Needed(StackName::new("stack").expect("a literal stack name follows the rule")),
+        /// How it is built: `balanced`, a load balancer before instances in several zones, or `single`, one instance that clients ask themselves.
+        pub mode: Mode = Default(Mode::Balanced),
         /// The region, such as `ap-south-1`. Without one it is `local-1`, which exists on this machine only: AWS wants a region that somebody chose.
         pub region: Region = Default(Region::local()),
         /// The AWS account that this may be deployed to, 12 digits. Deploying to another one is refused.
@@ -62,10 +70,14 @@ table! {
         pub network: Network = Default(Network::blank()),
         /// The load balancer.
         pub load_balancer: LoadBalancer = Default(LoadBalancer::blank()),
+        /// What concerns a stack of one instance, and no other.
+        pub single: Single = Default(Single::blank()),
         /// The services, by name.
         pub service: BTreeMap<ResourceName, Service> = Needed(BTreeMap::new()),
         /// What concerns this machine as a provider, and no other.
         pub local: Local = Default(Local::blank()),
+        /// What is different in an environment, by its name: the same keys, laid over the rest of the file by `--env`.
+        pub env: Environments = Default(Environments::default()),
     }
     beside {
         /// Where relative paths start and `before` commands run: the file's directory.
@@ -122,6 +134,14 @@ table! {
         pub certificate: Option<String> = Default(None),
         /// For how many seconds a connection may be silent.
         pub idle_timeout: u32 = Default(60) in 1..=4000,
+    }
+}
+
+table! {
+    /// What concerns a stack of one instance: `mode = "single"`.
+    pub struct Single {
+        /// Who may connect to the service's port: IPv4 blocks. As with a load balancer, everybody by default.
+        pub allow: Vec<Ipv4Net> = Default(vec![Ipv4Net::new_assert([0, 0, 0, 0].into(), 0)]),
     }
 }
 
@@ -247,6 +267,7 @@ impl Config {
     pub fn check(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         setting::Setting::check(self, &setting::Field::top(), &mut problems);
+        problems.extend(self.misplaced(|key| self.differs(key)));
         if problems.is_empty() {
             // What only shows when the network is laid out: too many entries for a network ACL, and names in
             // expectations that nothing has.
@@ -280,4 +301,12 @@ impl Bastion {
     }
 }
 
-defaults!(Network, LoadBalancer, ImageSource, Health, Scale, Local);
+defaults!(
+    Network,
+    LoadBalancer,
+    Single,
+    ImageSource,
+    Health,
+    Scale,
+    Local
+);

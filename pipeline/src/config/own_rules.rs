@@ -14,7 +14,7 @@ use super::own::{
 };
 use super::reading::join;
 use super::rules::{GROUPS, Rules, host_bits};
-use super::{Config, Network};
+use super::{Config, Mode, Network};
 
 /// The longest description of a rule that AWS takes.
 ///
@@ -48,7 +48,10 @@ impl Config {
     pub(crate) fn group_names(&self) -> Vec<String> {
         let fixed = GROUPS
             .iter()
-            .filter(|name| **name != "bastion" || self.network.bastion.is_some())
+            .filter(|name| match **name {
+                "bastion" => self.network.bastion.is_some(),
+                _ => self.mode == Mode::Balanced,
+            })
             .map(|name| (*name).to_owned());
         fixed
             .chain(self.service.keys().map(ToString::to_string))

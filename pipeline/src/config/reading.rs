@@ -34,6 +34,11 @@ impl Reading {
         self.spans.insert(at.to_owned(), span);
     }
 
+    /// Whether the document has this key.
+    pub(crate) fn has(&self, at: &str) -> bool {
+        self.spans.contains_key(at)
+    }
+
     /// Notes that a part of a list or table could not be read.
     pub(crate) fn incomplete(&mut self, at: &str) {
         self.incomplete.push(at.to_owned());

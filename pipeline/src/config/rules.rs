@@ -8,7 +8,10 @@ use landfall_network::{LayoutError, layout};
 
 use super::fault::Problem;
 use super::reading::join;
-use super::{Bastion, Config, Health, ImageSource, LoadBalancer, Local, Network, Scale, Service};
+use super::{
+    Bastion, Config, Health, ImageSource, LoadBalancer, Local, Mode, Network, Scale, Service,
+    Single,
+};
 use crate::routes;
 
 /// The rules of a table.
@@ -42,7 +45,18 @@ impl Rules for Config {
                     .hint("describe it:\n\n  [service.web]\n  port = 8000"),
             );
         }
-        routes::check(self, problems);
+        match self.mode {
+            Mode::Balanced => {
+                if self.network.zones == 1 {
+                    problems.push(
+                        Problem::new("network.zones", "a load balancer needs two zones at least")
+                            .hint("zones = 2, or leave the key out; mode = \"single\" does without a load balancer"),
+                    );
+                }
+                routes::check(self, problems);
+            }
+            Mode::Single => self.one_service(problems),
+        }
         for name in self.service.keys() {
             let at = format!("service.{name}");
             if SPOTS.contains(&name.as_str()) {
@@ -82,12 +96,6 @@ impl Rules for Config {
 impl Rules for Network {
     fn rules(&self, at: &str, problems: &mut Vec<Problem>) {
         let (cidr, zones) = (join(at, "cidr"), join(at, "zones"));
-        if self.zones == 1 {
-            problems.push(
-                Problem::new(&zones, "a load balancer needs two zones at least")
-                    .hint("zones = 2, or leave the key out"),
-            );
-        }
         self.own_routes(at, problems);
         // Private blocks are refused in any case, see `Bastion`.
         let allowed = self
@@ -178,6 +186,23 @@ impl Rules for LoadBalancer {
                     .and(at)
                     .hint("`port` is the one that sends browsers there; 80 if it is left out"),
             );
+        }
+    }
+}
+
+impl Rules for Single {
+    fn rules(&self, at: &str, problems: &mut Vec<Problem>) {
+        let allow = join(at, "allow");
+        if self.allow.is_empty() {
+            problems.push(
+                Problem::new(&allow, "nobody may connect to the service").hint(
+                    "name who may, such as \"203.0.113.0/24\", or leave the key out for everybody",
+                ),
+            );
+        }
+        for (index, net) in self.allow.iter().enumerate() {
+            let at = format!("{allow}[{index}]");
+            problems.extend(host_bits(*net, at).map(|problem| problem.and(&allow)));
         }
     }
 }

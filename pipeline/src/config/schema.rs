@@ -4,8 +4,8 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value};
 
-use super::Config;
 use super::setting::{Field, Setting};
+use super::{Config, overlay};
 
 /// The schema of one table, key by key.
 pub(crate) struct Table {
@@ -74,5 +74,11 @@ impl JsonSchema for Config {
 /// The JSON schema of `landfall.toml`. It is of draft 7, the newest that TOML editors understand.
 pub fn json_schema() -> Value {
     let generator = SchemaSettings::draft07().into_generator();
-    generator.into_root_schema_for::<Config>().to_value()
+    let mut schema = generator.into_root_schema_for::<Config>().to_value();
+    let environment = overlay::schema(&schema);
+    if let Some(top) = schema.as_object_mut() {
+        let definitions = serde_json::json!({ "environment": environment });
+        top.insert("definitions".to_owned(), definitions);
+    }
+    schema
 }

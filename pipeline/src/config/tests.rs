@@ -48,9 +48,12 @@ fn the_smallest_file_has_a_default_for_all_the_rest() {
 fn every_key_can_be_said() {
     let config = Config::parse(include_str!("every-key.toml"), "app/landfall.toml").unwrap();
     insta::assert_debug_snapshot!(config);
-    // No key of the schema is missing in that file, so that the snapshot shows all of them.
+    // What is for a single instance cannot stand beside the rest.
+    let config = Config::parse(include_str!("single.toml"), "app/landfall.toml").unwrap();
+    insta::assert_debug_snapshot!((config.mode, &config.single));
+    // No key of the schema is missing in these files, so that the snapshots show all of them.
     let mut missing = Vec::new();
-    let file = include_str!("every-key.toml");
+    let file = concat!(include_str!("every-key.toml"), include_str!("single.toml"));
     hints::walk(&json_schema(), "", &mut |table, key| {
         let said = [" ", "]", "."]
             .iter()
@@ -417,12 +420,12 @@ fn the_name_is_found_in_a_file_that_is_faulty_elsewhere() {
     let path = directory.path().join("landfall.toml");
     std::fs::write(&path, "stack = 'digipay'\nquux = 1\n").unwrap();
     assert_eq!(
-        Config::whereabouts(&path).unwrap().stack.as_str(),
+        Config::whereabouts(&path, None).unwrap().stack.as_str(),
         "digipay"
     );
     std::fs::write(&path, "region = 'eu-west-1'\n").unwrap();
     assert!(
-        Config::whereabouts(&path)
+        Config::whereabouts(&path, None)
             .unwrap_err()
             .to_string()
             .contains("there is no `stack`")

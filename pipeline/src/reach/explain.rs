@@ -116,6 +116,7 @@ pub fn explain(
     let to = spot::ends(&question.to, topology)?;
     let port = question
         .port
+        .or_else(|| port_of_single(config, topology, to.first()))
         .unwrap_or_else(|| usual_port(topology, to.first()));
     let mut answers = Vec::new();
     for from in &from {
@@ -159,6 +160,20 @@ pub(super) fn seen(verdict: &Verdict) -> Option<&'static str> {
         }
         _ => "packets vanish: the connection times out",
     })
+}
+
+/// The port of the one instance that clients ask themselves.
+fn port_of_single(config: &Config, topology: &Topology, to: Option<&End>) -> Option<Port> {
+    let Some(End::Interface(name)) = to else {
+        return None;
+    };
+    let interface = topology.interfaces.get(name)?;
+    match &interface.role {
+        Role::Service(service) if interface.public.is_some() => {
+            config.service.get(service).map(|service| service.port)
+        }
+        _ => None,
+    }
 }
 
 /// The port on which somebody is asked when nobody says otherwise.

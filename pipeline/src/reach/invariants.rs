@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::change::{self, Change};
 use super::explain::seen;
 use super::spot::{self, SpotError, word};
-use crate::config::{Config, Problem};
+use crate::config::{Config, Mode, Problem};
 
 /// So many changes are tried for one connection; there are fewer layers than that.
 const MOST_CHANGES: usize = 16;
@@ -110,7 +110,8 @@ pub(super) fn prove(config: &Config, topology: &Topology) -> Proof {
             said.reachable != expectation.reachable && covers(&expectation.flow, &said.flow)
         })
     };
-    let always: Vec<_> = always.into_iter().filter(|it| !overruled(it)).collect();
+    let always = always.into_iter().chain(of_single(config, topology));
+    let always: Vec<_> = always.filter(|it| !overruled(it)).collect();
     all.extend(always);
     let Checked { broken, unasked } = reach::check(topology, &all);
     let unasked = unasked.into_iter().filter_map(|(at, error)| {
@@ -143,6 +144,84 @@ pub(super) fn prove(config: &Config, topology: &Topology) -> Proof {
         broken: merged(told),
         unasked,
     }
+}
+
+/// What has to hold where there is one instance that clients ask themselves: those who may reach its service's port,
+/// and nobody reaches anything else of it.
+fn of_single(config: &Config, topology: &Topology) -> Vec<Expectation> {
+    let mut all = Vec::new();
+    let Some((name, service)) = config.service.first_key_value() else {
+        return all;
+    };
+    if config.mode != Mode::Single {
+        return all;
+    }
+    let (port, allow) = (service.port.get(), &config.single.allow);
+    let mut add = |from: End, to: &End, protocol, ports, reachable, because: &str| {
+        all.push(Expectation {
+            flow: Flow {
+                ports,
+                ..Flow::all_ports(from, to.clone(), protocol)
+            },
+            reachable,
+            through: None,
+            because: because.to_owned(),
+        });
+    };
+    let rest = [
+        (port > 0).then(|| PortRange {
+            from: 0,
+            to: port - 1,
+        }),
+        (port < u16::MAX).then(|| PortRange {
+            from: port + 1,
+            to: u16::MAX,
+        }),
+    ];
+    for instance in spot::ends(name.as_str(), topology).unwrap_or_default() {
+        for net in allow {
+            let from = match net.prefix_len() {
+                0 => End::Internet,
+                _ => End::Addresses(*net),
+            };
+            let one = PortRange::one(service.port);
+            add(
+                from,
+                &instance,
+                Protocol::Tcp,
+                one,
+                true,
+                "clients reach the service's port",
+            );
+        }
+        for ports in rest.into_iter().flatten() {
+            let why = "nobody reaches another port";
+            add(End::Internet, &instance, Protocol::Tcp, ports, false, why);
+        }
+        let all_ports = PortRange::ALL;
+        add(
+            End::Internet,
+            &instance,
+            Protocol::Udp,
+            all_ports,
+            false,
+            "nobody reaches another port",
+        );
+        let everybody = allow.iter().any(|net| net.prefix_len() == 0);
+        if !everybody {
+            let others = End::InternetExcept(allow.clone());
+            let one = PortRange::one(service.port);
+            add(
+                others,
+                &instance,
+                Protocol::Tcp,
+                one,
+                false,
+                "nobody else reaches the service",
+            );
+        }
+    }
+    all
 }
 
 /// Whether one flow has the other as a part.

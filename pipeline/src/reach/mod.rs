@@ -8,6 +8,8 @@ mod spot;
 mod topology;
 
 #[cfg(test)]
+mod single_tests;
+#[cfg(test)]
 mod tests;
 
 pub use self::change::Change;

@@ -22,7 +22,7 @@ fn found(text: &str) -> Vec<Broken> {
 }
 
 /// Everything that is broken, as text.
-fn told(text: &str) -> String {
+pub(super) fn told(text: &str) -> String {
     let mut out = String::new();
     for broken in found(text) {
         writeln!(out, "{}", broken.invariants.join("\n")).unwrap();

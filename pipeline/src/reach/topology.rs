@@ -212,9 +212,10 @@ impl<'a, S: Specs> Builder<'a, S> {
             .collect()
     }
 
-    /// Single instances: the bastion.
+    /// Single instances: the bastion, or the one that clients ask themselves.
     fn bastion(&mut self) {
         for instance in self.all::<Instance>() {
+            let serves = instance.spec.workload.is_some();
             let output = instance.output.as_ref();
             let public = output.and_then(|output| output.public_address);
             let interface = reach::Interface {
@@ -223,11 +224,15 @@ impl<'a, S: Specs> Builder<'a, S> {
                 public: instance.spec.address.as_ref().map(|_| address(public)),
                 groups: self.names.keys(&instance.spec.groups),
                 role: match instance.key.name.as_str() {
+                    _ if serves => Role::Service(instance.key.name.clone()),
                     "bastion" => Role::Bastion,
                     _ => Role::Other,
                 },
             };
-            let name = instance.key.name.to_string();
+            let name = match serves {
+                true => format!("{}/1", instance.key.name),
+                false => instance.key.name.to_string(),
+            };
             self.topology.interfaces.insert(name, interface);
         }
     }

@@ -8,13 +8,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use landfall_compute::{
     AutoscalingGroup, ComputeProvider, GroupCapacity, GroupInstance, InstanceState, Release,
-    ReleaseNote, Scaling,
+    ReleaseNote, Scaling, SingleProvider, Standing,
 };
 use landfall_lb::{HealthReason, LbProvider, TargetHealth, TargetState};
 use landfall_pipeline::{Config, Options};
 use landfall_provider::{
     ApplyOptions, Attempt, AutoscalingGroupId, Error, ErrorKind, Event, Events, Holder, InstanceId,
-    Key, LaunchTemplateId, Live, LockGuard, Pace, Placed, Plan, Preflight, Probe, Provider,
+    Key, LaunchTemplateId, Live, LockGuard, Pace, Placed, Plan, Port, Preflight, Probe, Provider,
     Resource, Result, StackLock, StackName, TargetGroupId, Zone, kind,
 };
 use landfall_testkit::sim::Sim;
@@ -337,6 +337,21 @@ impl ComputeProvider for Fake {
             format!("{instance}: starting"),
             format!("{instance}: no database"),
         ])
+    }
+}
+
+#[async_trait]
+impl SingleProvider for Fake {
+    async fn standing(&self, _: &InstanceId, _: Port) -> Result<Option<Standing>> {
+        Ok(None)
+    }
+
+    async fn stop(&self, _: &InstanceId) -> Result<()> {
+        Ok(())
+    }
+
+    async fn start(&self, _: &InstanceId) -> Result<()> {
+        Ok(())
     }
 }
 

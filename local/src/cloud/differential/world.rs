@@ -27,6 +27,7 @@ use crate::cloud::state::State;
 use crate::cloud::table::{Entry, Hosted};
 use crate::cloud::topology::{instance_interface, node_interface};
 use crate::fabric::{InterfaceId, S3_ADDRESS};
+use crate::secrets::Secrets;
 
 /// The hosts on the internet that send and are sent to.
 pub(super) const INTERNET_HOSTS: [Ipv4Addr; 2] = [
@@ -237,10 +238,7 @@ impl World {
             key: None,
             profile: None,
         };
-        let facts = InstanceFacts {
-            image_store: PathBuf::new(),
-        };
-        let entry = entry(instance, facts);
+        let entry = entry(instance, InstanceFacts::default());
         state.tables.instances.insert(id.clone(), entry);
         let machine = Machine {
             group: None,
@@ -251,6 +249,7 @@ impl World {
             groups: host.groups.clone(),
             workload: None,
             image_store: PathBuf::new(),
+            secrets: Secrets::default(),
             template_version: 0,
             phase: Phase::Running,
             launched: Instant::now(),

@@ -3,19 +3,26 @@
 use std::path::PathBuf;
 
 use landfall_compute::{Instance, InstanceOutput};
-use landfall_network::ElasticIp;
 use landfall_provider::{Probe, Result};
 
-use super::{can_run, conflict, known};
+use super::{conflict, known};
 use crate::cloud::machine::Phase;
+use crate::cloud::single;
 use crate::cloud::state::State;
-use crate::cloud::table::{Draft, Entry, Hosted, find};
+use crate::cloud::table::{Draft, Entry, Hosted};
+use crate::secrets::Secrets;
 
 /// What the cloud remembers of a single instance.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct InstanceFacts {
     /// Where its image is.
     pub(crate) image_store: PathBuf,
+    /// The values of the workload's secrets.
+    pub(crate) secrets: Secrets,
+    /// The loopback port that was asked for.
+    pub(crate) wanted_port: Option<u16>,
+    /// The loopback port that leads to its container, once there is one.
+    pub(crate) published_port: Option<u16>,
 }
 
 impl Hosted for Instance {
@@ -24,9 +31,6 @@ impl Hosted for Instance {
     const ENDS_AT_ONCE: bool = false;
 
     fn admit(state: &State, new: &Draft<'_, Self>) -> Result<InstanceFacts> {
-        if let Some(workload) = &new.spec.workload {
-            can_run(workload)?;
-        }
         if let Some(address) = &new.spec.address
             && !state.referrers(known(address)?.as_ref()).is_empty()
         {
@@ -37,28 +41,26 @@ impl Hosted for Instance {
         }
         Ok(InstanceFacts {
             image_store: new.extras.image_store.clone(),
+            secrets: new.extras.secrets.clone(),
+            wanted_port: new.extras.published_port,
+            published_port: None,
         })
     }
 
-    fn probe(state: &State, id: &Self::Id, entry: &Entry<Self>) -> Probe<InstanceOutput> {
+    fn probe(state: &State, id: &Self::Id, _: &Entry<Self>) -> Probe<InstanceOutput> {
         let Some(machine) = state.machines.get(id) else {
             return Probe::Pending("starting".to_owned());
         };
         match &machine.phase {
             Phase::Booting => Probe::Pending("starting".to_owned()),
-            Phase::Stopping => Probe::Ending("stopping".to_owned()),
+            // One that is being ended is known as such by its record.
+            Phase::Stopping => Probe::Pending("being stopped".to_owned()),
             Phase::Ended(why) => Probe::Failed(why.clone()),
-            Phase::Running => {
-                let address = entry
-                    .spec
-                    .address
-                    .as_ref()
-                    .and_then(|address| address.known());
+            // The instance is there, however its container is.
+            Phase::Running | Phase::Restarting { .. } | Phase::Stopped => {
                 Probe::Usable(InstanceOutput {
                     private_address: machine.address,
-                    public_address: address
-                        .and_then(|id| find::<ElasticIp>(state, id).ok())
-                        .map(|entry| entry.facts.address),
+                    public_address: single::public_address(state, id),
                 })
             }
         }

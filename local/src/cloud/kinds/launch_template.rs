@@ -7,9 +7,9 @@ use std::time::SystemTime;
 use landfall_compute::{LaunchTemplate, LaunchTemplateOutput, ReleaseNote};
 use landfall_provider::{Probe, Result};
 
-use super::can_run;
 use crate::cloud::state::State;
 use crate::cloud::table::{Draft, Entry, Hosted};
+use crate::secrets::Secrets;
 
 /// What the cloud decides about a launch template.
 #[derive(Debug, Clone)]
@@ -26,6 +26,8 @@ pub(crate) struct Version {
     pub(crate) spec: LaunchTemplate,
     /// Where the image is.
     pub(crate) image_store: PathBuf,
+    /// The values of the workload's secrets.
+    pub(crate) secrets: Secrets,
     pub(crate) note: ReleaseNote,
     pub(crate) made: SystemTime,
 }
@@ -35,6 +37,7 @@ impl Version {
         Self {
             spec: new.spec.clone(),
             image_store: new.extras.image_store.clone(),
+            secrets: new.extras.secrets.clone(),
             note: new.extras.note.clone(),
             made: SystemTime::now(),
         }
@@ -46,7 +49,6 @@ impl Hosted for LaunchTemplate {
     type Facts = LaunchTemplateFacts;
 
     fn admit(_: &State, new: &Draft<'_, Self>) -> Result<LaunchTemplateFacts> {
-        can_run(&new.spec.workload)?;
         Ok(LaunchTemplateFacts {
             version: 1,
             versions: BTreeMap::from([(1, Version::of(new))]),
@@ -54,7 +56,6 @@ impl Hosted for LaunchTemplate {
     }
 
     fn amend(_: &State, old: &Entry<Self>, new: &Draft<'_, Self>) -> Result<LaunchTemplateFacts> {
-        can_run(&new.spec.workload)?;
         let mut facts = old.facts.clone();
         facts.version += 1;
         facts.versions.insert(facts.version, Version::of(new));

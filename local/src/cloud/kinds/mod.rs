@@ -22,12 +22,10 @@ mod subnet;
 mod target_group;
 mod vpc;
 
-use landfall_compute::Workload;
 use landfall_provider::{Error, ErrorKind, Input, ResourceId, Result, SubnetId, VpcId};
 
 use super::state::State;
 use super::table::find;
-use crate::limits;
 
 /// The id behind an input: specs come here resolved.
 pub(crate) fn known<T: ResourceId>(input: &Input<T>) -> Result<&T> {
@@ -40,14 +38,6 @@ fn invalid(why: impl std::fmt::Display) -> Error {
 
 fn conflict(why: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::AlreadyExists, why)
-}
-
-/// Fails when a workload wants what there is not on this machine.
-fn can_run(workload: &Workload) -> Result<()> {
-    limits::workload(workload)
-        .into_iter()
-        .next()
-        .map_or(Ok(()), Err)
 }
 
 /// The VPC that a subnet is part of.

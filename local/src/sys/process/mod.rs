@@ -21,6 +21,8 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::secrets::SECRET;
+
 pub use inner::{CloudContext, Outer};
 pub use launch::{Cloud, Launch, clear, running};
 pub use runtime_dir::default_dir;
@@ -167,6 +169,11 @@ impl Arguments {
             .arg(self.ready_within.as_millis().to_string())
             .env(ROLE_VAR, role)
             .current_dir("/");
+        // It goes on when its caller has ended, and has no use for what that one was told in confidence.
+        let secrets = std::env::vars_os().map(|(name, _)| name);
+        for name in secrets.filter(|name| name.as_encoded_bytes().starts_with(SECRET.as_bytes())) {
+            command.env_remove(name);
+        }
         command
     }
 }

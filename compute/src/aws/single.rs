@@ -1,0 +1,83 @@
+//! An instance that stands alone on AWS: how it is, by EC2 and by what its console says, and stopped and started.
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+
+use async_trait::async_trait;
+use aws_sdk_ec2::types::{Instance as Found, InstanceStateName};
+use landfall_aws::{Aws, during};
+use landfall_provider::{InstanceId, Port, Result};
+
+use super::instance::{one, why_ended};
+use super::{ec2, provider};
+use crate::boot::{Booted, booted};
+use crate::{SingleProvider, Standing, StandingState};
+
+/// How many of its last lines a console is asked for: the boot's words are the last ones, but for the container's.
+const CONSOLE: usize = 200;
+
+#[async_trait]
+impl SingleProvider for Aws {
+    async fn standing(&self, instance: &InstanceId, port: Port) -> Result<Option<Standing>> {
+        let Some(found) = one(self, instance).await? else {
+            return Ok(None);
+        };
+        let state = match state_by_ec2(&found) {
+            // Whether its container runs, only the console tells.
+            StandingState::Up => state_by_console(self, instance).await?,
+            state => state,
+        };
+        let address = |text: Option<&str>| text.and_then(|text| text.parse::<Ipv4Addr>().ok());
+        let public_address = address(found.public_ip_address());
+        let door = public_address.filter(|_| !self.is_emulated());
+        let door = door.map(|address| SocketAddr::V4(SocketAddrV4::new(address, port.get())));
+        Ok(Some(Standing {
+            zone: provider::zone(&found),
+            private_address: address(found.private_ip_address()),
+            public_address,
+            state,
+            url: public_address.map(|address| format!("http://{address}:{port}/")),
+            door,
+        }))
+    }
+
+    /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_StopInstances.html>
+    async fn stop(&self, instance: &InstanceId) -> Result<()> {
+        let stopping = ec2(self).stop_instances().instance_ids(instance.as_ref());
+        let stopping = stopping.send().await;
+        stopping.map(drop).map_err(during("ec2:StopInstances"))
+    }
+
+    /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_StartInstances.html>
+    async fn start(&self, instance: &InstanceId) -> Result<()> {
+        let starting = ec2(self).start_instances().instance_ids(instance.as_ref());
+        let starting = starting.send().await;
+        starting.map(drop).map_err(during("ec2:StartInstances"))
+    }
+}
+
+/// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-lifecycle.html>
+fn state_by_ec2(found: &Found) -> StandingState {
+    match found.state().and_then(|state| state.name()) {
+        Some(InstanceStateName::Running) => StandingState::Up,
+        Some(InstanceStateName::Stopping) => StandingState::Stopping,
+        Some(InstanceStateName::Stopped) => StandingState::Stopped,
+        Some(InstanceStateName::ShuttingDown | InstanceStateName::Terminated) => {
+            StandingState::Ended {
+                how: why_ended(found),
+            }
+        }
+        _ => StandingState::Pending,
+    }
+}
+
+async fn state_by_console(aws: &Aws, instance: &InstanceId) -> Result<StandingState> {
+    let lines = provider::console(aws, instance, CONSOLE).await?;
+    Ok(match booted(&lines) {
+        Booted::NotYet => StandingState::Booting,
+        Booted::Runs => StandingState::Up,
+        Booted::Failed(how) => StandingState::Failing { how, times: FINAL },
+    })
+}
+
+/// The boot says that it failed once it has tried for long enough: that counts as often as it takes.
+const FINAL: u32 = 3;

@@ -1,0 +1,48 @@
+//! `mode = "single"`: one instance with an address of its own, in place of a balancer and groups.
+
+mod ask;
+mod power;
+mod stack;
+mod status;
+mod wait;
+
+pub use self::power::{Powered, start, stop};
+pub use self::status::SingleStatus;
+
+pub(crate) use self::stack::build;
+pub(crate) use self::status::statuses;
+pub(crate) use self::wait::{Answering, wait};
+
+use landfall_compute::Instance;
+use landfall_provider::{Found, Snapshot, StackName, kind};
+use serde::Deserialize;
+
+use crate::outcome::{Failure, Stage};
+
+/// The instances of a stack that stand alone and run a container: the one of a stack that has no balancer.
+pub(crate) fn standing_alone(live: &Snapshot) -> impl Iterator<Item = (&Found, Instance)> {
+    let all = live.found().iter();
+    let instances = all.filter(|found| found.key.kind == kind::INSTANCE);
+    instances.filter_map(|found| {
+        let spec = Instance::deserialize(&found.spec).ok()?;
+        spec.workload.is_some().then_some((found, spec))
+    })
+}
+
+/// Refuses what needs a group of instances, where there is one that stands alone: `landfall scale`, say.
+///
+/// # Errors
+/// A [`Failure`] that says what there is and what to do instead.
+pub fn needs_groups(live: &Snapshot, stack: &StackName, command: &str) -> Result<(), Box<Failure>> {
+    match standing_alone(live).next() {
+        None => Ok(()),
+        Some((found, _)) => {
+            let message = format!(
+                "{stack} is a single instance, {}: `{command}` is for stacks with a load balancer",
+                found.id
+            );
+            let hint = "`deploy` makes what landfall.toml says; mode = \"balanced\" there makes groups of instances";
+            Err(Failure::new(Stage::Plan, message).hint(hint))
+        }
+    }
+}

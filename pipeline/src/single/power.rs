@@ -1,0 +1,172 @@
+//! Stopping a single instance, which then costs no more than its disk and address, and starting it again.
+
+use std::time::Duration;
+
+use landfall_compute::{Standing, StandingState};
+use landfall_provider::{Error, ErrorKind, InstanceId, Key, Port, StackName};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::standing_alone;
+use crate::cloud::Cloud;
+use crate::outcome::{Failure, Stage, millis};
+use crate::run::{Options, Run};
+
+/// How long an instance may take to stop, or until it runs again. AWS forces a stop after a few minutes.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// A single instance that was stopped or started.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Powered {
+    /// The stack.
+    pub stack: StackName,
+    /// The instance.
+    pub instance: InstanceId,
+    /// Whether something was to be done.
+    pub changed: bool,
+    /// How it is now.
+    pub standing: Standing,
+    /// From the call to the answer, in milliseconds.
+    pub duration_ms: u64,
+}
+
+/// Which way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Stop,
+    Start,
+}
+
+/// Stops the one instance of a stack. Its id, its disk and its address stay.
+///
+/// # Errors
+/// A [`Failure`], also for a stack that is not a single instance.
+pub async fn stop<P: Cloud + ?Sized>(
+    cloud: &P,
+    stack: &StackName,
+    options: &Options,
+) -> Result<Powered, Box<Failure>> {
+    let run = Run::new(cloud, stack, options);
+    run.locked("stop", power(&run, Way::Stop)).await
+}
+
+/// Starts the one instance of a stack again, and waits until it runs. Whether its service answers is for a deploy
+/// to say, which knows the path that is asked for.
+///
+/// # Errors
+/// A [`Failure`], also for a stack that is not a single instance.
+pub async fn start<P: Cloud + ?Sized>(
+    cloud: &P,
+    stack: &StackName,
+    options: &Options,
+) -> Result<Powered, Box<Failure>> {
+    let run = Run::new(cloud, stack, options);
+    run.locked("start", power(&run, Way::Start)).await
+}
+
+async fn power<P: Cloud + ?Sized>(run: &Run<'_, P>, way: Way) -> Result<Powered, Box<Failure>> {
+    let began = Instant::now();
+    let live = run.look().await?;
+    let Some((found, spec)) = standing_alone(&live).next() else {
+        let word = if way == Way::Stop { "stop" } else { "start" };
+        let message = format!("{} has no single instance to {word}", run.stack);
+        let hint = "`stop` and `start` are for stacks with mode = \"single\"";
+        return Err(Failure::new(Stage::Plan, message).hint(hint));
+    };
+    let id = InstanceId::from(found.id.clone());
+    let port = spec.workload.map_or_else(
+        || Port::new(80).expect("80 is a port"),
+        |workload| workload.port,
+    );
+    let failed = |error: Error| {
+        let doing = match way {
+            Way::Stop => "cannot be stopped",
+            Way::Start => "cannot be started",
+        };
+        Failure::of(Stage::Apply, &format!("{} {doing}", found.key), error)
+    };
+    let before = looked(run, &id, port).await.map_err(failed)?;
+    let changed = !way.is_there(&before.state);
+    let mut begun = false;
+    let mut pause = run.options.apply.pace.first.max(Duration::from_millis(10));
+    let standing = loop {
+        let now = looked(run, &id, port).await.map_err(failed)?;
+        if way.is_there(&now.state) {
+            break now;
+        }
+        match (way, &now.state) {
+            (_, StandingState::Ended { how }) => {
+                let message = format!("{} has ended: {how}", found.key);
+                return Err(Failure::new(Stage::Apply, message).hint("`deploy` makes it anew"));
+            }
+            // EC2 stops only what runs.
+            (Way::Stop, StandingState::Stopping | StandingState::Pending) => {}
+            (Way::Stop, _) if !begun => {
+                run.cloud.stop(&id).await.map_err(failed)?;
+                begun = true;
+            }
+            // One that is still being stopped is started when it has stopped.
+            (Way::Start, StandingState::Stopped) => {
+                run.cloud.start(&id).await.map_err(failed)?;
+            }
+            _ => {}
+        }
+        if began.elapsed() > PATIENCE {
+            return Err(failed(late(&found.key, &now)));
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = run.options.apply.stop.cancelled() => {
+                let message = format!("interrupted while {} was {}", found.key, now.state.word());
+                return Err(Failure::new(Stage::Interrupted, message));
+            }
+        }
+        pause = (pause * 3 / 2).min(run.options.apply.pace.longest);
+    };
+    Ok(Powered {
+        stack: run.stack.clone(),
+        instance: id,
+        changed,
+        standing,
+        duration_ms: millis(began.elapsed()),
+    })
+}
+
+impl Way {
+    fn is_there(self, state: &StandingState) -> bool {
+        match self {
+            Self::Stop => *state == StandingState::Stopped,
+            // EC2 says no more than that it runs; its container comes up by itself.
+            Self::Start => matches!(
+                state,
+                StandingState::Booting | StandingState::Up | StandingState::Failing { .. }
+            ),
+        }
+    }
+}
+
+async fn looked<P: Cloud + ?Sized>(
+    run: &Run<'_, P>,
+    id: &InstanceId,
+    port: Port,
+) -> Result<Standing, Error> {
+    let standing = run.cloud.standing(id, port).await?;
+    standing.ok_or_else(|| {
+        Error::new(
+            ErrorKind::NotFound,
+            format_args!("{id} is not there any more"),
+        )
+    })
+}
+
+fn late(key: &Key, standing: &Standing) -> Error {
+    Error::new(
+        ErrorKind::Timeout,
+        format_args!(
+            "{key} is still {} after {} s",
+            standing.state.word(),
+            PATIENCE.as_secs()
+        ),
+    )
+    .hint("running the same command again goes on where it ended")
+}

@@ -1,0 +1,323 @@
+//! Waiting until a single instance answers, and finding out why it does not.
+
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+use landfall_compute::{Standing, StandingState};
+use landfall_lb::{TargetHealth, TargetState};
+use landfall_provider::{
+    ApplyOptions, Error, ErrorKind, Event, InstanceId, Key, Port, ResourceName, Verb, kind,
+};
+use tokio::time::Instant;
+
+use super::ask::{self, Answer};
+use crate::cloud::Cloud;
+use crate::config::{Config, Service};
+use crate::outcome::{Failure, Sick, Stage, millis};
+
+/// A container that has ended so many times in a row will not get better.
+const HOPELESS: u32 = 3;
+
+/// So often nothing has to come back before it is believed that nothing will.
+const SILENT: u32 = 3;
+
+/// How many of its last lines an instance is quoted with.
+const QUOTED: usize = 20;
+
+/// The pause before the second look at least: less would only keep the machine busy that the service starts on.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+
+/// What a deploy of a single instance has come to.
+#[derive(Debug, Clone)]
+pub(crate) struct Answering {
+    /// The address that a browser is given.
+    pub(crate) url: String,
+    /// The name or address in it.
+    pub(crate) host: String,
+    /// The instance, as a target of requests.
+    pub(crate) target: TargetHealth,
+}
+
+/// An instance that is to answer.
+struct Watched<'a> {
+    id: &'a InstanceId,
+    name: &'a ResourceName,
+    service: &'a Service,
+    /// Whether everybody may connect, so that this machine may.
+    is_open: bool,
+}
+
+/// What one look has shown.
+enum Seen {
+    Answers,
+    /// It runs, and whether it answers cannot be seen from here; the text says why.
+    Runs(&'static str),
+    NotYet(String),
+    /// It will not get better; the text says why.
+    Hopeless(String),
+}
+
+/// Waits until the service answers its health path, until its deadline. One that was stopped is started.
+pub(crate) async fn wait<P: Cloud + ?Sized>(
+    cloud: &P,
+    config: &Config,
+    id: &InstanceId,
+    options: &ApplyOptions,
+) -> Result<Answering, Box<Failure>> {
+    let Some((name, service)) = config.service.first_key_value() else {
+        return Err(Failure::new(
+            Stage::Health,
+            "there is no service to wait for",
+        ));
+    };
+    let watched = Watched {
+        id,
+        name,
+        service,
+        is_open: config.single.allow.iter().any(|net| *net == everybody()),
+    };
+    let key = Key::new(kind::INSTANCE, name.clone());
+    let start = Instant::now();
+    let deadline = start + Duration::from_secs(service.health.deadline.into());
+    let mut pause = options.pace.first.max(SHORTEST_PAUSE);
+    let mut told: Option<String> = None;
+    let mut look = Look::default();
+    let failure = loop {
+        let why = match look.at(cloud, &watched).await {
+            Ok((standing, seen)) => match seen {
+                Seen::Answers | Seen::Runs(_) => {
+                    if told.is_some() {
+                        options.events.emit(Event::Done {
+                            key,
+                            verb: Verb::Await,
+                            id: id.to_string(),
+                            took_ms: millis(start.elapsed()),
+                        });
+                    }
+                    return answering(&watched, &standing, seen);
+                }
+                Seen::NotYet(why) => why,
+                Seen::Hopeless(why) => {
+                    break diagnose(cloud, &watched, &look, &standing, why).await;
+                }
+            },
+            Err(error) if error.kind().is_transient() => error.to_string(),
+            Err(error) => {
+                let doing = format!("cannot find out whether {name} answers");
+                break Failure::of(Stage::Health, &doing, error);
+            }
+        };
+        if Instant::now() >= deadline {
+            let waited = service.health.deadline;
+            let message = format!("the service {name} did not answer within {waited} s: {why}");
+            let standing = cloud.standing(id, service.port).await.ok().flatten();
+            break match standing {
+                Some(standing) => diagnose(cloud, &watched, &look, &standing, message).await,
+                None => Failure::new(Stage::Health, message),
+            };
+        }
+        if told.is_none() {
+            options.events.emit(Event::Started {
+                key: key.clone(),
+                verb: Verb::Await,
+            });
+        }
+        if told.as_ref() != Some(&why) {
+            options.events.emit(Event::Waiting {
+                key: key.clone(),
+                id: id.to_string(),
+                why: why.clone(),
+            });
+            told = Some(why);
+        }
+        tokio::select! {
+            () = tokio::time::sleep_until(deadline.min(Instant::now() + pause)) => {}
+            () = options.stop.cancelled() => {
+                let message = format!("interrupted while {name} was becoming healthy");
+                return Err(Failure::new(Stage::Interrupted, message));
+            }
+        }
+        pause = (pause * 3 / 2).min(options.pace.longest.max(SHORTEST_PAUSE));
+    };
+    options.events.emit(Event::Failed {
+        key,
+        verb: Verb::Await,
+        error: failure.message.clone(),
+    });
+    Err(failure)
+}
+
+/// What is remembered from look to look.
+#[derive(Default)]
+struct Look {
+    /// How often in a row nothing came back.
+    silences: u32,
+    /// Whether this run has started it.
+    started: bool,
+    /// Whether the service has answered, though not as it should.
+    answered: bool,
+}
+
+impl Look {
+    async fn at<P: Cloud + ?Sized>(
+        &mut self,
+        cloud: &P,
+        watched: &Watched<'_>,
+    ) -> Result<(Standing, Seen), Error> {
+        let (id, port) = (watched.id, watched.service.port);
+        let gone = || {
+            Error::new(
+                ErrorKind::NotFound,
+                format_args!("{id} is not there any more"),
+            )
+        };
+        let standing = cloud.standing(id, port).await?.ok_or_else(gone)?;
+        let seen = match &standing.state {
+            StandingState::Stopped => {
+                self.started = true;
+                cloud.start(id).await?;
+                Seen::NotYet("it was stopped, and is being started".to_owned())
+            }
+            StandingState::Stopping => Seen::NotYet("it is being stopped".to_owned()),
+            StandingState::Pending => Seen::NotYet("it is being started".to_owned()),
+            StandingState::Ended { how } => Seen::Hopeless(format!("{id} has ended: {how}")),
+            StandingState::Failing { how, times } if *times >= HOPELESS => {
+                let name = watched.name;
+                Seen::Hopeless(format!("the service {name} does not stay up: it {how}"))
+            }
+            StandingState::Failing { how, .. } => {
+                Seen::NotYet(format!("it {how}, and is started again"))
+            }
+            StandingState::Booting | StandingState::Up => self.asked(watched, &standing).await,
+        };
+        Ok((standing, seen))
+    }
+
+    async fn asked(&mut self, watched: &Watched<'_>, standing: &Standing) -> Seen {
+        let health = &watched.service.health;
+        let (Some(door), Some(url)) = (standing.door, &standing.url) else {
+            return match standing.url {
+                Some(_) => Seen::Runs("it cannot be reached from here at all"),
+                None => Seen::NotYet("it has no address yet".to_owned()),
+            };
+        };
+        let patience = Duration::from_secs(health.timeout.into());
+        let answer = ask::ask(door, authority(url), &health.path, patience).await;
+        let path = &health.path;
+        if answer != Answer::Silence {
+            self.silences = 0;
+        }
+        self.answered = matches!(answer, Answer::Status(_));
+        match answer {
+            Answer::Status(status) if ask::is_good(&health.matcher, status) => Seen::Answers,
+            Answer::Status(status) => {
+                let matcher = &health.matcher;
+                Seen::NotYet(format!("{path} gives status {status} instead of {matcher}"))
+            }
+            Answer::Refused => Seen::NotYet(format!(
+                "nothing listens on port {} yet",
+                watched.service.port
+            )),
+            Answer::Broken(_) if !watched.is_open => self.unseen(standing),
+            Answer::Broken(how) => {
+                Seen::NotYet(format!("the connection ends without an answer ({how})"))
+            }
+            Answer::Silence if !watched.is_open => self.unseen(standing),
+            Answer::Silence => Seen::NotYet("nothing comes back".to_owned()),
+        }
+    }
+
+    /// Nothing came back, and not everybody may connect: most likely this machine may not.
+    fn unseen(&mut self, standing: &Standing) -> Seen {
+        self.silences += 1;
+        let runs = standing.state == StandingState::Up || self.started;
+        if self.silences >= SILENT && runs {
+            return Seen::Runs("nothing comes back here, whose address may not be among `allow`");
+        }
+        Seen::NotYet("nothing comes back here, and it is not known to run yet".to_owned())
+    }
+}
+
+fn answering(
+    watched: &Watched<'_>,
+    standing: &Standing,
+    seen: Seen,
+) -> Result<Answering, Box<Failure>> {
+    let url = standing.url.clone().unwrap_or_default();
+    let host = authority(&url);
+    let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
+    let (state, description) = match seen {
+        Seen::Runs(why) => (TargetState::Unused, Some(format!("it runs; {why}"))),
+        _ => (TargetState::Healthy, None),
+    };
+    Ok(Answering {
+        host: host.to_owned(),
+        target: TargetHealth {
+            id: watched.id.to_string(),
+            address: socket(standing, watched.service.port),
+            zone: standing.zone.clone(),
+            state,
+            since: None,
+            reason: None,
+            description,
+        },
+        url,
+    })
+}
+
+fn socket(standing: &Standing, port: Port) -> Option<std::net::SocketAddrV4> {
+    let address = standing.private_address?;
+    Some(std::net::SocketAddrV4::new(address, port.get()))
+}
+
+/// What stands between the scheme and the path: `203.0.113.9:8000`.
+fn authority(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.trim_end_matches('/')
+}
+
+fn everybody() -> Ipv4Net {
+    Ipv4Net::new_assert([0, 0, 0, 0].into(), 0)
+}
+
+/// What the instance shows, and what is most likely behind it.
+async fn diagnose<P: Cloud + ?Sized>(
+    cloud: &P,
+    watched: &Watched<'_>,
+    look: &Look,
+    standing: &Standing,
+    message: String,
+) -> Box<Failure> {
+    let port = watched.service.port;
+    let likely = match &standing.state {
+        StandingState::Failing { .. } => Some("its last lines say more".to_owned()),
+        StandingState::Booting => {
+            Some("it is still installing or starting its container".to_owned())
+        }
+        StandingState::Up if look.answered => {
+            Some("its health path is another one, or what it needs is not there".to_owned())
+        }
+        StandingState::Up => Some(format!(
+            "it listens on another port than {port}, or on 127.0.0.1 only, or is slow to start"
+        )),
+        _ => None,
+    };
+    let mut failure = Failure::new(Stage::Health, message);
+    failure.targets = vec![Sick {
+        service: watched.name.to_string(),
+        id: watched.id.to_string(),
+        zone: standing.zone.clone(),
+        state: standing.state.word().to_owned(),
+        reason: None,
+        seen: match &standing.state {
+            StandingState::Failing { how, times } => Some(format!("{how}, {times} times in a row")),
+            _ => None,
+        },
+        likely,
+    }];
+    failure.output = cloud
+        .last_output(watched.id, QUOTED)
+        .await
+        .unwrap_or_default();
+    failure
+}

@@ -1,0 +1,58 @@
+//! What an instance of a service runs, and what has to be there for it: repository, image and what it may do.
+
+use std::collections::BTreeSet;
+
+use landfall_compute::{InstanceProfile, SecretReference, Workload};
+use landfall_container::{ContextHash, Image, Recipe, Repository};
+use landfall_provider::{Handle, ResourceName, Stack};
+
+use crate::config::{Config, Service};
+use crate::stack::StackError;
+
+/// Adds what makes a service's image and lets instances read it, and gives what they run.
+pub(crate) fn add_workload(
+    config: &Config,
+    stack: &mut Stack,
+    name: &ResourceName,
+    service: &Service,
+    source: &ContextHash,
+) -> Result<(Handle<InstanceProfile>, Workload), StackError> {
+    let request = config.build_request(&service.image);
+    let repository = Repository {
+        name: format!("{}/{name}", config.stack),
+        keep: service.image.keep,
+    };
+    let repository = stack.try_add(name.clone(), repository)?;
+    let image = Image {
+        repository: repository.id(),
+        source: source.clone(),
+        platform: request.platform,
+        recipe: Recipe {
+            context: request.context,
+            dockerfile: request.dockerfile,
+            args: request.args,
+            target: request.target,
+            builder: service.image.builder,
+        },
+    };
+    let image = stack.try_add(name.clone(), image)?;
+    let whole: BTreeSet<_> = service
+        .secrets
+        .values()
+        .map(SecretReference::whole)
+        .collect();
+    let profile = InstanceProfile {
+        repositories: vec![repository.id()],
+        secrets: whole.into_iter().collect(),
+        logs: service.log_group.clone(),
+    };
+    let profile = stack.try_add(name.clone(), profile)?;
+    let workload = Workload {
+        image: image.id(),
+        port: service.port,
+        env: service.env.clone(),
+        secrets: service.secrets.clone(),
+        logs: service.log_group.clone(),
+    };
+    Ok((profile, workload))
+}
