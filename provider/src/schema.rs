@@ -30,6 +30,9 @@ pub(crate) struct Told {
 /// The id of a resource of the stack, as far as it is known.
 type Ids<'a> = dyn Fn(&Key) -> Option<String> + 'a;
 
+/// A spec without references to what has an id, and what it has for itself.
+type Resolved = (Value, Vec<Claim>);
+
 /// What there is to know of a kind without asking any provider.
 #[derive(Debug, Clone, Copy)]
 pub struct KindFacts {
@@ -52,7 +55,7 @@ pub struct KindFacts {
     change: fn(&Value, &Value) -> serde_json::Result<Change>,
     read: fn(&Value) -> serde_json::Result<Told>,
     loss_of: fn(&Value) -> serde_json::Result<Loss>,
-    resolve: fn(&Value, &Ids<'_>) -> serde_json::Result<(Value, Vec<Claim>)>,
+    resolve: fn(&Value, &Ids<'_>) -> serde_json::Result<Resolved>,
 }
 
 impl KindFacts {
