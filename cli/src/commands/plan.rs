@@ -6,6 +6,7 @@ use std::path::Path;
 use landfall_pipeline::{Changes, Planned, Review, Reviewed, SavedPlan};
 use landfall_provider::{Lost, StackName};
 use serde::Serialize;
+use tempfile::NamedTempFile;
 
 use super::{Session, config};
 use crate::args::Plan;
@@ -66,8 +67,7 @@ fn tell(planned: &Planned, json: bool) {
 
 /// Keeps a plan in a file that nobody else may read: it tells all about the stack.
 fn write(file: &Path, plan: &SavedPlan) -> Result<(), Problem> {
-    let written = private(file).and_then(|mut file| file.write_all(plan.to_text().as_bytes()));
-    written.map_err(|error| {
+    private(file, plan.to_text().as_bytes()).map_err(|error| {
         Problem::usage(
             format!("the plan cannot be kept in {}: {error}", file.display()),
             None,
@@ -75,12 +75,20 @@ fn write(file: &Path, plan: &SavedPlan) -> Result<(), Problem> {
     })
 }
 
-fn private(file: &Path) -> io::Result<std::fs::File> {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(file)
+/// Writes a file of its own and puts it in the place of the one that may be there, whoever may read that.
+fn private(file: &Path, text: &[u8]) -> io::Result<()> {
+    // A link stays, and what is no file, such as a pipe, is written to as it is.
+    let target = match file.metadata() {
+        Ok(there) if !there.is_file() => return std::fs::write(file, text),
+        Ok(_) => file.canonicalize()?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => file.to_owned(),
+        Err(error) => return Err(error),
+    };
+    let directory = target.parent().filter(|it| !it.as_os_str().is_empty());
+    let mut new = NamedTempFile::new_in(directory.unwrap_or(Path::new(".")))?;
+    new.write_all(text)?;
+    new.persist(target).map_err(|error| error.error)?;
+    Ok(())
 }
 
 /// Reads a plan that was kept.

@@ -149,6 +149,7 @@ fn a_kept_plan_is_carried_out_as_it_stands() {
         kept.contains("API_TOKEN") && !kept.contains("t0psecret"),
         "{kept}"
     );
+    may_be_read_by_its_owner_alone(&project);
     let deployed = project
         .landfall(&["deploy", "--plan", "review.plan"])
         .ended_with(0);
@@ -163,6 +164,26 @@ fn a_kept_plan_is_carried_out_as_it_stands() {
             "nothing was changed",
         ]);
     destroyed(&project);
+}
+
+/// Of a file that anybody could read before, too, and through a link.
+fn may_be_read_by_its_owner_alone(project: &Project) {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let file = project.directory().join("review.plan");
+    let mode = || file.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(), 0o600);
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let link = project.directory().join("link.plan");
+    std::os::unix::fs::symlink("review.plan", &link).unwrap();
+    project
+        .landfall(&["plan", "--out", "link.plan"])
+        .ended_with(0);
+    assert_eq!(mode(), 0o600);
+    assert!(link.is_symlink());
+    // What is no file is written to and stays what it is.
+    let ran = project.landfall(&["plan", "--out", "/dev/stdout"]);
+    assert!(ran.ended_with(0).stdout.contains("\"checksum\""));
 }
 
 #[test]
