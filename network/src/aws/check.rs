@@ -199,7 +199,7 @@ async fn peers(aws: &Aws, own: &[(&str, Ipv4Net, bool)]) -> Result<Vec<(String, 
                 connection.accepter_vpc_info(),
             ];
             for other in sides.into_iter().flatten() {
-                let id = other.vpc_id().unwrap_or("another account's VPC");
+                let id = other.vpc_id().unwrap_or("a VPC");
                 if own.iter().any(|(own, _, _)| *own == id) {
                     continue;
                 }
