@@ -92,8 +92,8 @@ impl Scenario<'_> {
     /// positions.
     ///
     /// # Errors
-    /// The first position after which the next run fails, leaves something to do, or ends in another state
-    /// than without a cut.
+    /// The first position that a run does not come to, or after which the next run fails, leaves something to do, or
+    /// ends in another state than without a cut.
     pub async fn everywhere(&self) -> Result<usize, String> {
         let calls = self.calls().await?;
         let expected = self.undisturbed().await?;
@@ -102,8 +102,10 @@ impl Scenario<'_> {
             for cut in Cut::ALL {
                 let position = Position { nth, cut };
                 let outcome = self.cut_at(&[position], &expected).await;
-                outcome.map_err(|why| format!("cut off {position}: {why}"))?;
-                positions += 1;
+                match outcome.map_err(|why| format!("cut off {position}: {why}"))? {
+                    1 => positions += 1,
+                    _ => return Err(format!("no run was cut off {position}")),
+                }
             }
         }
         Ok(positions)
@@ -131,17 +133,24 @@ impl Scenario<'_> {
     }
 
     /// Cuts a run off at each of the positions, one run after the other, and lets a last one make it good. A run
-    /// that is done before its position is a run like any other.
+    /// that is done before its position is a run like any other; gives how many were not.
     ///
     /// # Errors
     /// When the last run fails, leaves something to do, or ends in another state than the expected one.
-    pub async fn cut_at(&self, positions: &[Position], expected: &[String]) -> Result<(), String> {
+    pub async fn cut_at(
+        &self,
+        positions: &[Position],
+        expected: &[String],
+    ) -> Result<usize, String> {
         let sim = self.sim.fork();
+        let mut cut_off = 0;
         for (number, Position { nth, cut }) in positions.iter().enumerate() {
             let want = if number == 0 { self.want } else { self.then };
-            sim.until_cut(*nth, *cut, run(&sim, self.catalog, want))
-                .await
-                .transpose()?;
+            let run = run(&sim, self.catalog, want);
+            match sim.until_cut(*nth, *cut, run).await {
+                Some(done) => drop(done?),
+                None => cut_off += 1,
+            }
             tokio::time::sleep(self.rest).await;
         }
         run_in_full(&sim, self.catalog, self.then).await?;
@@ -153,7 +162,7 @@ impl Scenario<'_> {
         let have = have.map_err(|error| error.to_string())?;
         let left = plan(self.then, &have, self.catalog.schema());
         match left.map_err(|error| error.to_string())? {
-            left if left.is_empty() => Ok(()),
+            left if left.is_empty() => Ok(cut_off),
             left => Err(format!("there is something left to do: {left:#?}")),
         }
     }

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use landfall_provider::{Error, ErrorKind, Key, Kind, Probe, Result, kind};
+use landfall_provider::{Error, ErrorKind, Key, Kind, Probe, ResourceName, Result, kind};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -30,9 +30,9 @@ use self::times::{Dice, mix};
 pub struct Call {
     /// Time since the simulation began.
     pub at: Duration,
-    /// `list`, `create`, `update`, `probe` or `delete`.
+    /// `list`, `create`, `update`, `probe` or `delete`, or what is done [aside](Sim::aside).
     pub verb: &'static str,
-    /// The kind, and the name or id where the verb has one.
+    /// The kind, and the name or id where the verb has one; nothing for what is done aside.
     pub what: String,
     /// When it was answered; never, if its caller gave up or was cut off.
     pub answered: Option<Duration>,
@@ -278,6 +278,14 @@ impl Sim {
                     free_at: now,
                 },
             );
+        }
+    }
+
+    /// Gives a resource another name in its stack by hand; whoever refers to it still does.
+    pub fn rename(&self, key: &Key, name: ResourceName) {
+        let mut state = self.state();
+        for id in state.things.ids(key) {
+            state.things.rename(&id, name.clone());
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use landfall_provider::{Gate, Key, Kind, Plan, kind};
 
-use crate::schedule::{Order, Schedule, is_way_out, needs};
+use super::schedule::{Order, Schedule, is_way_out, needs};
 
 /// From running to the boot script's first request: the kernel, and the engine that runs containers. Assumed.
 const BOOT: Duration = Duration::from_secs(20);

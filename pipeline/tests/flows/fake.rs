@@ -49,12 +49,12 @@ pub(crate) fn healthy(_: Duration) -> Vec<Seen> {
 type Script = dyn Fn(&Sim, Duration) -> Vec<Seen> + Send + Sync;
 
 pub(crate) struct Fake {
-    pub(crate) sim: Sim,
+    pub(crate) sim: Arc<Sim>,
     /// How the instances are, by the time since the first look.
     script: Mutex<Box<Script>>,
     first_look: Mutex<Option<Instant>>,
     pub(crate) looks: Mutex<usize>,
-    pub(crate) rollouts: Mutex<Rollouts>,
+    pub(crate) rollouts: Arc<Mutex<Rollouts>>,
     /// How many instances groups were scaled to.
     pub(crate) scaled: Mutex<BTreeMap<AutoscalingGroupId, u32>>,
     locked: Arc<Mutex<Option<Holder>>>,
@@ -102,11 +102,11 @@ impl Fake {
         script: impl Fn(&Sim, Duration) -> Vec<Seen> + Send + Sync + 'static,
     ) -> Self {
         Self {
-            sim: sim.outputs(),
+            sim: Arc::new(sim.outputs()),
             script: Mutex::new(Box::new(script)),
             first_look: Mutex::default(),
             looks: Mutex::default(),
-            rollouts: Mutex::default(),
+            rollouts: Arc::default(),
             scaled: Mutex::default(),
             locked: Arc::default(),
             findings: Mutex::default(),
@@ -224,6 +224,7 @@ impl<R: Resource> Provider<R> for Fake {
 impl LbProvider for Fake {
     async fn target_health(&self, _: &TargetGroupId) -> Result<Vec<TargetHealth>> {
         self.answers("target_health").await;
+        self.sim.aside("target-health", || ()).await;
         *self.looks.lock().unwrap() += 1;
         let targets = self
             .seen()
@@ -260,6 +261,7 @@ impl LbProvider for Fake {
 impl ComputeProvider for Fake {
     async fn group_instances(&self, _: &AutoscalingGroupId) -> Result<Vec<GroupInstance>> {
         self.answers("group_instances").await;
+        self.sim.aside("group-instances", || ()).await;
         let instances = self
             .seen()
             .into_iter()
@@ -278,20 +280,26 @@ impl ComputeProvider for Fake {
     }
 
     async fn roll(&self, _: &AutoscalingGroupId, _: &LaunchTemplateId, version: u32) -> Result<()> {
-        let mut rollouts = self.rollouts.lock().unwrap();
-        rollouts.asked.push(version);
-        rollouts.refusals.pop_front().map_or(Ok(()), Err)
+        let asked = || {
+            let mut rollouts = self.rollouts.lock().unwrap();
+            rollouts.asked.push(version);
+            rollouts.refusals.pop_front().map_or(Ok(()), Err)
+        };
+        self.sim.aside("roll", asked).await
     }
 
     async fn roll_back(&self, _: &AutoscalingGroupId, why: &str) -> Result<()> {
-        let mut rollouts = self.rollouts.lock().unwrap();
-        rollouts.taken_back.push(why.to_owned());
-        let back = std::mem::take(&mut rollouts.way_back);
-        rollouts.course = back;
+        let taken_back = || {
+            let mut rollouts = self.rollouts.lock().unwrap();
+            rollouts.taken_back.push(why.to_owned());
+            rollouts.course = std::mem::take(&mut rollouts.way_back);
+        };
+        self.sim.aside("roll-back", taken_back).await;
         Ok(())
     }
 
     async fn rolling(&self, _: &AutoscalingGroupId) -> Result<Probe<()>> {
+        self.sim.aside("rolling", || ()).await;
         let course = &mut self.rollouts.lock().unwrap().course;
         Ok(match course.len() {
             0 => Probe::Usable(()),
@@ -359,14 +367,22 @@ impl SingleProvider for Fake {
 impl StackLock for Fake {
     async fn lock(&self, _: &StackName, holder: &Holder) -> Result<Attempt> {
         self.answers("lock").await;
-        let mut locked = self.locked.lock().unwrap();
-        if let Some(other) = &*locked {
-            return Ok(Attempt::Busy(other.clone()));
+        let taken = || {
+            let mut locked = self.locked.lock().unwrap();
+            match &*locked {
+                Some(other) => Err(other.clone()),
+                None => Ok(*locked = Some(holder.clone())),
+            }
+        };
+        if let Err(other) = self.sim.aside("lock", taken).await {
+            return Ok(Attempt::Busy(other));
         }
-        *locked = Some(holder.clone());
-        Ok(Attempt::Taken(LockGuard::new(Unlock(Arc::clone(
-            &self.locked,
-        )))))
+        // It takes a call to end it, as on AWS: a run that dies leaves it.
+        let (sim, locked) = (Arc::clone(&self.sim), Arc::clone(&self.locked));
+        Ok(Attempt::Taken(LockGuard::with_release(async move {
+            sim.aside("unlock", || *locked.lock().unwrap() = None).await;
+            Ok(())
+        })))
     }
 
     async fn holder(&self, _: &StackName) -> Result<Option<Holder>> {
@@ -379,14 +395,6 @@ impl StackLock for Fake {
             *locked = None;
         }
         Ok(())
-    }
-}
-
-struct Unlock(Arc<Mutex<Option<Holder>>>);
-
-impl Drop for Unlock {
-    fn drop(&mut self) {
-        *self.0.lock().unwrap() = None;
     }
 }
 

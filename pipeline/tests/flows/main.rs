@@ -4,6 +4,7 @@
 
 #[cfg(unix)]
 mod before;
+mod crash;
 mod explain;
 mod fake;
 mod health;
@@ -11,5 +12,8 @@ mod lifecycle;
 mod lock;
 mod rollback;
 mod rollout;
+#[path = "../../benches/deploy/run.rs"]
+mod run;
 mod scale;
+mod shortest;
 mod silence;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use landfall_provider::{Applied, ApplyOptions, ErrorKind, Left, NameTaken, apply, plan};
+use landfall_provider::{
+    Action, Applied, ApplyOptions, ErrorKind, Key, Left, NameTaken, apply, plan,
+};
 use landfall_testkit::crash::{run, run_in_full};
 use landfall_testkit::sim::{Fault, Sim, Span, Times, When};
 use tokio::time::Instant;
@@ -272,6 +274,76 @@ async fn what_has_lost_its_tags_and_has_a_name_is_pointed_at() {
     let (kind, _, hint) = failure(&deploy(&sim, &["plain/a"]).await);
     assert_eq!(kind, ErrorKind::AlreadyExists);
     assert!(hint.contains("landfall:stack"), "{hint}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_lost_its_tags_and_has_no_name_is_replaced_and_left_to_whoever_took_them() {
+    let sim = Sim::new();
+    let want = stack(&["plain/a", "plain/b loose=plain/a", "plain/c fixed=plain/a"]);
+    run_in_full(&sim, &catalog(), &want).await.unwrap();
+    let (whole, before) = (sim.lines(), sim.held());
+    sim.untag(&key("plain/a"));
+    run_in_full(&sim, &catalog(), &want).await.unwrap();
+    // Who has referred to it refers to the new one, by an update or by being replaced.
+    let [a, b, c] = ["plain/a", "plain/b", "plain/c"].map(key);
+    assert_eq!(sim.called("update"), ["plain/b"]);
+    let created = sim.called("create");
+    assert_eq!(created[3..], ["plain/a", "plain/c"]);
+    // The old one is nobody's, and stays after all else is gone.
+    let under = |held: &[(Key, String)], key: &Key| held.iter().filter(|(k, _)| k == key).count();
+    let held = sim.held();
+    assert_eq!([&a, &b, &c].map(|key| under(&held, key)), [2, 1, 1]);
+    run_in_full(&sim, &catalog(), &stack(NOTHING))
+        .await
+        .unwrap();
+    let left = sim.held();
+    assert_eq!(left.len(), 1);
+    assert!(before.contains(&left[0]) && left[0].0 == a, "{left:?}");
+    assert_eq!(whole.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_renames_is_ended_and_made_anew_under_its_own_name() {
+    let sim = Sim::new();
+    let want = stack(&["plain/a", "plain/b loose=plain/a", "plain/c fixed=plain/a"]);
+    run_in_full(&sim, &catalog(), &want).await.unwrap();
+    let whole = sim.lines();
+    sim.rename(&key("plain/a"), "other".parse().unwrap());
+    // The plan says it: a key that the stack does not want, and one that is missing.
+    let have = catalog().snapshot(&sim, &stack_name()).await.unwrap();
+    let planned = plan(&want, &have, &schema()).unwrap();
+    let steps = planned.steps.iter().map(|step| match step.action {
+        Action::Create { .. } => format!("create {}", step.key),
+        Action::Update { .. } => format!("update {}", step.key),
+        Action::Delete { .. } => format!("delete {}", step.key),
+        Action::Keep { .. } => format!("keep {}", step.key),
+    });
+    let mut steps: Vec<String> = steps.collect();
+    steps.sort();
+    let expected = [
+        "create plain/a",
+        "create plain/c",
+        "delete plain/c",
+        "delete plain/other",
+        "update plain/b",
+    ];
+    assert_eq!(steps, expected);
+    run_in_full(&sim, &catalog(), &want).await.unwrap();
+    assert_eq!(sim.lines(), whole);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_under_one_name_that_somebody_gave_them_one_stays() {
+    let sim = Sim::new();
+    let want = stack(&["plain/a", "plain/b", "plain/c fixed=plain/b"]);
+    run_in_full(&sim, &catalog(), &want).await.unwrap();
+    let (whole, before) = (sim.lines(), sim.held());
+    sim.rename(&key("plain/a"), "b".parse().unwrap());
+    run_in_full(&sim, &catalog(), &want).await.unwrap();
+    assert_eq!(sim.lines(), whole);
+    // The one that is referred to is the one from before.
+    let id = |held: &[(Key, String)]| held.iter().find(|(k, _)| *k == key("plain/b")).cloned();
+    assert_eq!(id(&sim.held()), id(&before));
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,8 +5,10 @@ use std::time::Duration;
 use landfall_testkit::crash::{Position, Scenario, run_in_full};
 use landfall_testkit::sim::{Cut, Sim, Span, Times};
 use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
 
-use crate::random::any_stack;
+use crate::random::{any_stack, any_stack_of};
 use crate::things::{catalog, kind, stack_of};
 
 /// One that shows new things late, and where those of one kind linger.
@@ -74,4 +76,51 @@ proptest! {
             Ok::<(), TestCaseError>(())
         })?;
     }
+}
+
+/// How many small graphs are struck everywhere.
+const SMALL: u64 = 12;
+
+/// Not a sample of the positions but all of them, for graphs that are small enough: the same ones each time.
+#[tokio::test(start_paused = true)]
+#[expect(
+    clippy::print_stdout,
+    reason = "how many positions there are is part of the result"
+)]
+async fn small_graphs_are_made_good_wherever_a_run_dies() {
+    let mut runner = TestRunner::deterministic();
+    let mut drawn = || any_stack_of(7).new_tree(&mut runner).unwrap().current();
+    let (catalog, nothing) = (catalog(), stack_of([]));
+    let mut counts = [0; 5];
+    for seed in 0..SMALL {
+        let (first, second) = (drawn(), drawn());
+        let (empty, full) = (sim(seed), sim(seed));
+        run_in_full(&full, &catalog, &first).await.unwrap();
+        let scenarios = [
+            (&empty, &first, &first),
+            (&full, &second, &second),
+            (&full, &nothing, &nothing),
+            // Somebody thinks better of it.
+            (&empty, &first, &nothing),
+            (&full, &second, &first),
+        ];
+        for (count, (sim, want, then)) in counts.iter_mut().zip(scenarios) {
+            let scenario = Scenario {
+                sim,
+                catalog: &catalog,
+                want,
+                then,
+                rest: Duration::from_secs(1),
+            };
+            let positions = scenario.everywhere().await;
+            *count += positions.unwrap_or_else(|why| panic!("graph {seed}: {why}"));
+        }
+    }
+    let [deploy, change, destroy, destroyed, taken_back] = counts;
+    println!(
+        "{SMALL} random graphs, all positions: first deploy {deploy}, change {change}, destroy {destroy}, \
+         deploy then destroyed {destroyed}, change taken back {taken_back}; {} in all",
+        counts.iter().sum::<usize>()
+    );
+    assert!(counts.iter().all(|count| *count > 100), "{counts:?}");
 }

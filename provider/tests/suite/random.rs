@@ -13,6 +13,11 @@ use crate::things::{Facts, catalog, key, live, schema, stack_name, stack_of, to}
 /// What lasts refers to nothing, since what it referred to could never go; one gate at least is there
 /// and stays, because what comes after gates holds the last one.
 pub(crate) fn any_stack() -> impl Strategy<Value = Stack> {
+    any_stack_of(16)
+}
+
+/// The same of so many things at most, beside the gate.
+pub(crate) fn any_stack_of(most: usize) -> impl Strategy<Value = Stack> {
     let thing = (
         any::<bool>(),
         prop::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 0..4),
@@ -20,8 +25,8 @@ pub(crate) fn any_stack() -> impl Strategy<Value = Stack> {
         0_u32..3,
     );
     (
-        prop::collection::vec(thing, 16),
-        Just((0..16).collect::<Vec<usize>>()).prop_shuffle(),
+        prop::collection::vec(thing, most),
+        Just((0..most).collect::<Vec<usize>>()).prop_shuffle(),
     )
         .prop_map(|(things, order)| {
             let mut stack: Vec<(Key, Facts)> = vec![(key("gate/always"), Facts::default())];

@@ -93,6 +93,40 @@ impl Sim {
         outcome
     }
 
+    /// A call about something that is not held here, such as a lock or the health of targets: it is logged, takes no
+    /// time, and its caller can be cut off at it as at any other.
+    pub async fn aside<T>(&self, verb: &'static str, effect: impl FnOnce() -> T) -> T {
+        if !self.is_heard() {
+            return std::future::pending().await;
+        }
+        let cut = {
+            let mut state = self.state();
+            let number = state.calls.len();
+            let now = self.since_began();
+            state.calls.push(Call {
+                at: now,
+                verb,
+                what: String::new(),
+                answered: Some(now),
+                error: None,
+            });
+            let cut = state.cut.filter(|(at, _)| *at == number);
+            cut.map(|(_, cut)| cut)
+        };
+        match cut {
+            None => effect(),
+            Some(Cut::Before) => self.hang_up(Line::Cut).await,
+            Some(Cut::After) => {
+                effect();
+                self.hang_up(Line::Cut).await
+            }
+            Some(Cut::Landing) => {
+                effect();
+                self.hang_up(Line::Closing).await
+            }
+        }
+    }
+
     fn is_heard(&self) -> bool {
         *self.line.borrow() == Line::Open
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use landfall_provider::{
-    Claim, Error, ErrorKind, Gate, Key, Kind, Resource, Result, Retention, StackName,
+    Claim, Error, ErrorKind, Gate, Key, Kind, Resource, ResourceName, Result, Retention, StackName,
 };
 use serde_json::Value;
 use tokio::time::Instant;
@@ -175,6 +175,18 @@ impl Things {
         for mention in mentions {
             self.users.entry(mention).or_default().insert(id.clone());
         }
+    }
+
+    /// Puts one under another name of its stack.
+    pub(super) fn rename(&mut self, id: &Id, name: ResourceName) {
+        let Some(held) = self.held.get_mut(id) else {
+            return;
+        };
+        let before = (held.stack.clone(), held.key.clone());
+        held.key.name = name;
+        let after = (held.stack.clone(), held.key.clone());
+        remove(&mut self.by_key, &before, id);
+        self.by_key.entry(after).or_default().insert(id.clone());
     }
 
     /// Begins to end one, and with it what outlives its stack and refers to it.
