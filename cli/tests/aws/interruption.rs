@@ -18,6 +18,8 @@ struct There {
     account: Account,
     /// How many of each kind an undisturbed deploy makes.
     whole: OnceCell<BTreeMap<String, usize>>,
+    /// The port of the service in the file.
+    port: Cell<u16>,
     /// How many locks of dead runs were broken.
     broken: Cell<usize>,
 }
@@ -29,6 +31,7 @@ impl There {
             account: runtime.block_on(Account::new(EXAMPLE)),
             runtime,
             whole: OnceCell::new(),
+            port: Cell::new(8000),
             broken: Cell::new(0),
         }
     }
@@ -41,6 +44,15 @@ impl There {
 impl Place for There {
     fn command(&self, args: &[&str]) -> Command {
         self.account.command(args)
+    }
+
+    fn wants(&self, changed: bool) {
+        let file = match changed {
+            false => EXAMPLE.to_owned(),
+            true => EXAMPLE.replace("8000", "9000").replace("info", "debug"),
+        };
+        self.account.write("landfall.toml", &file);
+        self.port.set(if changed { 9000 } else { 8000 });
     }
 
     fn is_whole(&self, url: &str) {
@@ -56,6 +68,7 @@ impl Place for There {
             .collect();
         assert_eq!(numbers["parameters"], 0, "the lock is left: {seen:#}");
         assert_eq!(self.whole.get_or_init(|| numbers.clone()), &numbers);
+        assert_eq!(seen["targets"][0]["Port"], self.port.get(), "{seen:#}");
     }
 
     fn is_clean(&self) {
@@ -82,6 +95,11 @@ impl Place for There {
         assert!(broke.contains("broke the lock of "), "{broke}");
         self.broken.set(self.broken.get() + 1);
     }
+
+    /// moto keeps the address of a deleted NAT gateway, which the deploy then finds in use.
+    fn takes_a_deploy_after_half_a_destroy(&self) -> bool {
+        false
+    }
 }
 
 impl Drop for There {
@@ -97,6 +115,21 @@ fn needs_emulators_a_deploy_that_is_killed_at_any_moment_is_continued_by_deploy_
 }
 
 #[test]
+fn needs_emulators_a_change_that_is_killed_at_any_moment_is_continued_or_taken_back_by_deploy() {
+    strike::a_change_that_is_killed_is_made_good(&There::new(), 6);
+}
+
+#[test]
+fn needs_emulators_a_destroy_that_is_killed_at_any_moment_is_continued() {
+    strike::a_destroy_that_is_killed_is_continued(&There::new());
+}
+
+#[test]
+fn needs_emulators_an_interrupted_destroy_comes_to_an_end_in_time_and_says_how_to_go_on() {
+    strike::an_interrupted_destroy_says_how_to_go_on(&There::new());
+}
+
+#[test]
 fn needs_emulators_an_interrupted_deploy_comes_to_an_end_in_time_and_says_how_to_go_on() {
     let place = There::new();
     strike::an_interrupted_deploy_says_how_to_go_on(&place);
@@ -105,7 +138,7 @@ fn needs_emulators_an_interrupted_deploy_comes_to_an_end_in_time_and_says_how_to
 #[test]
 fn needs_emulators_a_second_interruption_ends_at_once_and_releases_the_lock_all_the_same() {
     let place = There::new();
-    let took = place.undisturbed();
+    let (took, _) = place.undisturbed();
     let mut moments = Moments::new();
     for _ in 0..4 {
         let child = place.spawn(&["deploy"]);

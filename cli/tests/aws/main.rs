@@ -9,6 +9,7 @@
 
 mod account;
 mod bad;
+mod by_hand;
 mod change;
 mod deploy;
 mod eye;
@@ -19,10 +20,7 @@ mod permissions;
 mod scale;
 mod single;
 #[path = "../common/strike.rs"]
-#[expect(
-    dead_code,
-    reason = "moto keeps the address of a deleted NAT gateway: a deploy after half a destroy cannot be shown there"
-)]
 mod strike;
+mod waiting;
 
 use account::Ran;

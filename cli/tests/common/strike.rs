@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::Ran;
 
-/// How many moments.
+/// How many moments of a deploy.
 const ROUNDS: u32 = 10;
 
 /// For how long whoever stops a run is patient: CI systems send SIGKILL about ten seconds after SIGINT.
@@ -24,12 +24,20 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long "at once" may take.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
+const DEPLOY: &[&str] = &["deploy"];
+const CHANGE: &[&str] = &["deploy", "--yes"];
+const DESTROY: &[&str] = &["destroy", "--yes"];
+
 /// Where the stack is held, and how it is looked what of it is there.
 pub(crate) trait Place {
     /// The program in the project's directory, not started yet.
     fn command(&self, args: &[&str]) -> Command;
 
-    /// Fails unless what a deploy has printed stands for a stack that is whole, with nothing there twice.
+    /// Writes the file as it was, or with another port and another environment of the service.
+    fn wants(&self, changed: bool);
+
+    /// Fails unless what a deploy has printed stands for a stack that is whole and as the file has it, with nothing
+    /// there twice.
     fn is_whole(&self, url: &str);
 
     /// Fails unless nothing is left.
@@ -38,6 +46,9 @@ pub(crate) trait Place {
     /// After a run that could not come to its end: frees what it still holds, and fails unless the program says so
     /// itself.
     fn frees_the_lock(&self);
+
+    /// Whether a deploy can make good here what half a destroy has left.
+    fn takes_a_deploy_after_half_a_destroy(&self) -> bool;
 
     /// Runs the program to its end.
     fn landfall(&self, args: &[&str]) -> Ran {
@@ -51,29 +62,37 @@ pub(crate) trait Place {
         command.spawn().unwrap()
     }
 
-    fn deploys(&self) {
-        let url = self.landfall(&["deploy"]).ended_with(0).stdout;
+    /// Deploys, with a yes if there is something to lose; gives how long that took.
+    fn deploys_by(&self, args: &[&str]) -> Duration {
+        let began = Instant::now();
+        let url = self.landfall(args).ended_with(0).stdout;
+        let took = began.elapsed();
         self.is_whole(url.trim_end());
         // Whatever the run before has left is part of the stack, and nothing is there twice.
         let plan = self.landfall(&["plan"]).ended_with(0).stdout;
         assert!(plan.contains("Nothing to do"), "{plan}");
+        took
     }
 
-    fn destroys(&self) {
-        self.landfall(&["destroy", "--yes"]).ended_with(0);
+    fn deploys(&self) -> Duration {
+        self.deploys_by(DEPLOY)
+    }
+
+    fn destroys(&self) -> Duration {
+        let began = Instant::now();
+        self.landfall(DESTROY).ended_with(0);
+        let took = began.elapsed();
         self.is_clean();
+        took
     }
 
-    /// How long a deploy takes that nobody disturbs.
-    fn undisturbed(&self) -> Duration {
+    /// How long a deploy and a destroy take that nobody disturbs.
+    fn undisturbed(&self) -> (Duration, Duration) {
         // The image is in the store after the first one, as it is for those that are struck.
         self.deploys();
         self.destroys();
-        let began = Instant::now();
-        self.landfall(&["deploy"]).ended_with(0);
-        let took = began.elapsed();
-        eprintln!("a deploy that nobody disturbs: {took:?}");
-        self.destroys();
+        let took = (self.deploys(), self.destroys());
+        eprintln!("a deploy that nobody disturbs, and a destroy: {took:?}");
         took
     }
 }
@@ -109,46 +128,154 @@ pub(crate) fn signal(child: &Child, name: &str) {
     assert!(sent.unwrap().success());
 }
 
-/// Starts the program, and sends it the signal after a while.
-fn struck(place: &impl Place, args: &[&str], after: Duration, name: &str) -> (Ran, Duration) {
-    let child = place.spawn(args);
-    std::thread::sleep(after);
-    signal(&child, name);
-    let sent = Instant::now();
-    let ran: Ran = child.wait_with_output().unwrap().into();
-    eprintln!("{} {name} after {after:?}: {:?}", args[0], ran.code);
-    (ran, sent.elapsed())
+/// Runs of one command that are struck while they are under way.
+struct Strikes<'a, P> {
+    place: &'a P,
+    args: &'a [&'a str],
+    moments: Moments,
+    /// How long a run takes, as far as is known: less than a moment that came too late.
+    took: Duration,
+    /// How many runs were under way when they were struck.
+    hit: u32,
+    /// How many were done already. They prove nothing and are not counted as struck.
+    late: u32,
+}
+
+impl<'a, P: Place> Strikes<'a, P> {
+    fn new(place: &'a P, args: &'a [&'a str], took: Duration) -> Self {
+        Self {
+            place,
+            args,
+            moments: Moments::new(),
+            took,
+            hit: 0,
+            late: 0,
+        }
+    }
+
+    fn moment(&mut self) -> Duration {
+        self.moments.within(self.took)
+    }
+
+    /// Starts the program, and sends it the signal after a while; gives what it did, and how long after the signal
+    /// it ended.
+    fn at(&mut self, after: Duration, name: &str) -> (Ran, Duration) {
+        let child = self.place.spawn(self.args);
+        std::thread::sleep(after);
+        signal(&child, name);
+        let sent = Instant::now();
+        let ran: Ran = child.wait_with_output().unwrap().into();
+        let ended_in = sent.elapsed();
+        eprintln!("{} {name} after {after:?}: {:?}", self.args[0], ran.code);
+        match ran.code {
+            // By the signal itself.
+            None => self.hit += 1,
+            Some(130) if name != "KILL" => self.hit += 1,
+            Some(0) => {
+                self.late += 1;
+                self.took = self.took.min(after);
+            }
+            Some(_) => panic!("{ran:#?}"),
+        }
+        assert!(self.late <= ROUNDS, "most of the strikes came too late");
+        (ran, ended_in)
+    }
+
+    /// The same with SIGINT and SIGTERM in turn: the program comes to an end by itself in time, and says how things
+    /// stand and which command goes on.
+    fn interrupted(&mut self) {
+        let name = ["INT", "TERM"][self.hit as usize % 2];
+        let after = self.moment();
+        let (ran, ended_in) = self.at(after, name);
+        assert!(ended_in < PATIENCE, "{ended_in:?}");
+        match ran.code {
+            Some(130) => {
+                let says = |part: &str| ran.stderr.contains(part);
+                let nothing_yet = says("nothing was changed");
+                let next = format!("`{}` goes on from here", self.args[0]);
+                assert!(nothing_yet || says(&next), "{ran:#?}");
+                assert!(nothing_yet || says("are there:"), "{ran:#?}");
+                if self.args[0] == "deploy" {
+                    tells_every_step(&ran.stderr);
+                }
+            }
+            // Before the program listens to signals there is nothing to be tidied up.
+            None => assert_eq!(ran.stderr, "", "{ran:#?}"),
+            _ => {}
+        }
+    }
+}
+
+impl<P> Drop for Strikes<'_, P> {
+    fn drop(&mut self) {
+        let Self {
+            args, hit, late, ..
+        } = self;
+        eprintln!("{}: {hit} struck, {late} done before", args[0]);
+    }
 }
 
 pub(crate) fn a_deploy_that_is_killed_is_made_good(place: &impl Place) {
-    let mut took = place.undisturbed();
-    let mut moments = Moments::new();
-    for _ in 0..ROUNDS {
-        let after = moments.within(took);
-        let (ran, _) = struck(place, &["deploy"], after, "KILL");
-        if ran.code == Some(0) {
-            // Done already: on a machine with more time to spare than before, a deploy takes less.
-            took = after;
-        }
+    let (took, _) = place.undisturbed();
+    let mut strikes = Strikes::new(place, DEPLOY, took);
+    while strikes.hit < 2 * ROUNDS {
+        let after = strikes.moment();
+        strikes.at(after, "KILL");
         place.frees_the_lock();
         place.deploys();
         place.destroys();
         // Destroyed without a deploy in between, too.
-        struck(place, &["deploy"], after, "KILL");
+        strikes.at(after, "KILL");
         place.frees_the_lock();
         place.destroys();
     }
 }
 
-/// `took` is about as long as a destroy takes.
-pub(crate) fn a_destroy_that_is_killed_is_continued(place: &impl Place, took: Duration) {
-    let mut moments = Moments::new();
-    for round in 0..ROUNDS / 2 {
-        place.deploys();
-        let after = moments.within(took);
-        struck(place, &["destroy", "--yes"], after, "KILL");
+/// A stack that is whole gets another port and another environment for its service, there and back, this many times.
+pub(crate) fn a_change_that_is_killed_is_made_good(place: &impl Place, rounds: u32) {
+    place.deploys();
+    place.wants(true);
+    let took = place.deploys_by(CHANGE);
+    let mut changed = true;
+    let mut strikes = Strikes::new(place, CHANGE, took);
+    while strikes.hit < rounds {
+        changed = !changed;
+        place.wants(changed);
+        let after = strikes.moment();
+        strikes.at(after, "KILL");
         place.frees_the_lock();
-        if round % 2 == 0 {
+        if strikes.hit % 3 == 2 {
+            // Somebody thinks better of it.
+            changed = !changed;
+            place.wants(changed);
+        }
+        place.deploys_by(CHANGE);
+    }
+    place.destroys();
+}
+
+pub(crate) fn a_destroy_that_is_killed_is_continued(place: &impl Place) {
+    struck_destroys(place, |strikes| {
+        let after = strikes.moment();
+        strikes.at(after, "KILL");
+        place.frees_the_lock();
+    });
+}
+
+pub(crate) fn an_interrupted_destroy_says_how_to_go_on(place: &impl Place) {
+    // No lock to be freed: the run comes to its end.
+    struck_destroys(place, Strikes::interrupted);
+}
+
+/// Strikes destroys of whole stacks, and lets the next ones make it good: after a deploy in one case of two, where
+/// the place takes that.
+fn struck_destroys<'a, P: Place>(place: &'a P, strike: impl Fn(&mut Strikes<'a, P>)) {
+    let (_, took) = place.undisturbed();
+    let mut strikes = Strikes::new(place, DESTROY, took);
+    while strikes.hit < ROUNDS / 2 {
+        place.deploys();
+        strike(&mut strikes);
+        if strikes.hit % 2 == 0 && place.takes_a_deploy_after_half_a_destroy() {
             place.deploys();
         }
         place.destroys();
@@ -156,35 +283,12 @@ pub(crate) fn a_destroy_that_is_killed_is_continued(place: &impl Place, took: Du
 }
 
 pub(crate) fn an_interrupted_deploy_says_how_to_go_on(place: &impl Place) {
-    let mut took = place.undisturbed();
-    let mut moments = Moments::new();
-    for round in 0..ROUNDS {
-        let name = ["INT", "TERM"][round as usize % 2];
-        let after = moments.within(took);
-        let (ran, ended_in) = struck(place, &["deploy"], after, name);
-        assert!(ended_in < PATIENCE, "{ended_in:?}");
-        match ran.code {
-            // It was done already.
-            Some(0) => {
-                assert!(ran.stdout.starts_with("http://"), "{ran:#?}");
-                took = after;
-            }
-            Some(130) => {
-                let says = |part: &str| ran.stderr.contains(part);
-                let nothing_yet = says("nothing was changed");
-                assert!(
-                    nothing_yet || says("`deploy` goes on from here"),
-                    "{ran:#?}"
-                );
-                assert!(nothing_yet || says("are there:"), "{ran:#?}");
-                tells_every_step(&ran.stderr);
-            }
-            // Before the program listens to signals there is nothing to be tidied up.
-            None => assert_eq!(ran.stderr, "", "{ran:#?}"),
-            Some(_) => panic!("{ran:#?}"),
-        }
+    let (took, _) = place.undisturbed();
+    let mut strikes = Strikes::new(place, DEPLOY, took);
+    while strikes.hit < ROUNDS {
+        strikes.interrupted();
         // No lock to be freed: the run came to its end.
-        if round % 3 > 0 {
+        if strikes.hit % 3 > 0 {
             place.deploys();
         }
         place.destroys();
