@@ -232,3 +232,34 @@ fn two_stacks_do_not_disturb_each_other() {
     project.landfall(&["destroy", "--yes"]).ended_with(0);
     project.nothing_is_left();
 }
+
+#[test]
+fn a_stack_is_destroyed_by_its_name_where_there_is_no_file() {
+    let file = "stack = \"shop-alone\"\n\n[service.web]\nport = 8000\n";
+    let project = Project::with_service(file);
+    project.landfall(&["deploy"]).ended_with(0);
+    let empty = tempfile::tempdir().unwrap();
+    let elsewhere = |args: &[&str]| -> Ran {
+        let mut command = project.command(args);
+        command.current_dir(empty.path()).output().unwrap().into()
+    };
+    // Without either there is nothing to go by.
+    elsewhere(&["destroy", "--yes"])
+        .ended_with(2)
+        .saying(&["landfall.toml", "nothing was changed"]);
+    // Another stack's name is no reason to touch this one.
+    let other = elsewhere(&["destroy", "--stack", "shop-alon", "--yes"]).ended_with(0);
+    assert!(
+        other.stdout.contains("there was nothing to destroy"),
+        "{other:#?}"
+    );
+    let status = elsewhere(&["status", "--stack", "shop-alone"]).ended_with(0);
+    assert!(status.stdout.contains("healthy"), "{status:#?}");
+    let destroyed = elsewhere(&["destroy", "--stack", "shop-alone", "--yes"]).ended_with(0);
+    assert!(
+        destroyed.stdout.contains("nothing is left"),
+        "{destroyed:#?}"
+    );
+    project.nothing_is_left();
+    assert_eq!(std::fs::read_dir(empty.path()).unwrap().count(), 0);
+}

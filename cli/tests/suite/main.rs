@@ -3,6 +3,8 @@
 
 #[cfg(target_os = "linux")]
 mod bad_input;
+#[cfg(target_os = "linux")]
+mod by_hand;
 mod command_line;
 #[cfg(target_os = "linux")]
 mod deploy;

@@ -2,10 +2,13 @@
 //! that agree before and after.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use landfall_network::{Direction, SecurityGroupRules};
+use landfall_provider::Provider as _;
 use serde_json::Value;
 
+use crate::by_hand::by_hand;
 use crate::support::{Project, get, get_within};
 
 /// An example's file with the tests' own service, and this long until a deploy gives up.
@@ -48,6 +51,26 @@ impl Mistake {
         let line = project.landfall(&["deploy", "--json"]).ended_with(2).json();
         assert_eq!(line["stage"], "reachability", "{line:#}");
         changes(&line["broken"])
+    }
+
+    /// Deployed all the same, what is there is stopped by the same code at the same place as what the file has.
+    #[track_caller]
+    fn is_explained_live(&self, project: &Project) {
+        let question = ["explain", "--json", "internet", "lb:80"];
+        let ask = |more: &[&str]| {
+            let asked = [&question, more].concat();
+            let line = project.landfall(&asked).ended_with(1).json();
+            let block = &line["explanation"]["answers"][0]["verdict"]["block"];
+            (block["code"].clone(), block["at"].clone())
+        };
+        let (code, at) = ask(&["--live"]);
+        assert_eq!(code, self.code);
+        assert_eq!(ask(&[]), (code, at));
+        let live = ["explain", "--live", "internet", "lb:80"];
+        let told = project.landfall(&live).ended_with(1).stdout;
+        for part in [self.layer, self.code, self.seen] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
     }
 
     /// Mended by what was suggested: explain says so, deploy takes it, and packets arrive.
@@ -108,6 +131,7 @@ fn behind_the_balancer(mistake: &Mistake) {
     deployed.saying(&["Target.Timeout"]);
     let (status, body) = get(&url(&project), "/").unwrap();
     assert_eq!(status, 504, "{body}");
+    mistake.is_explained_live(&project);
     mistake.is_mended(&project, &change);
 }
 
@@ -154,7 +178,49 @@ fn a_balancer_whose_port_is_closed() {
         ),
         "nobody answers, not even to refuse: {error}"
     );
+    mistake.is_explained_live(&project);
+    let pictured = [
+        "explain", "--live", "internet", "lb:80", "--svg", "live.svg",
+    ];
+    project.landfall(&pictured).ended_with(1);
+    let picture = std::fs::read_to_string(project.directory().join("live.svg")).unwrap();
+    std::fs::remove_file(project.directory().join("live.svg")).unwrap();
+    for part in ["<svg", "class=\"shut\"", mistake.layer, mistake.code] {
+        assert!(picture.contains(part), "{part}: {picture}");
+    }
     mistake.is_mended(&project, &change);
+}
+
+#[test]
+fn a_rule_that_somebody_removes_by_hand_is_missed_in_what_is_there_and_not_in_the_file() {
+    let file = "stack = \"shop-drift\"\n\n[service.web]\nport = 8000\n";
+    let project = Project::with_service(file);
+    let url = project.landfall(&["deploy"]).ended_with(0).stdout;
+    let url = url.trim_end();
+    let question = ["explain", "internet", "lb:80"];
+    let live = ["explain", "--live", "internet", "lb:80"];
+    project.landfall(&live).ended_with(0);
+    by_hand::<SecurityGroupRules>(&project, "shop-drift", "web", async |local, live| {
+        let mut spec = live.spec.clone();
+        spec.rules
+            .retain(|rule| rule.direction == Direction::Egress);
+        local.update(&live, &spec).await
+    });
+    project.landfall(&question).ended_with(0);
+    let told = project.landfall(&live).ended_with(1).stdout;
+    for part in ["security-group/web", "SG_HAS_NO_RULES"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    // Packets agree, as soon as connections from before are used up.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while get(url, "/").unwrap().0 == 200 {
+        assert!(Instant::now() < deadline, "it still answers");
+    }
+    project.landfall(&["deploy"]).ended_with(0);
+    project.landfall(&live).ended_with(0);
+    assert_eq!(get(url, "/").unwrap().0, 200);
+    project.landfall(&["destroy", "--yes"]).ended_with(0);
+    project.nothing_is_left();
 }
 
 #[test]

@@ -3,10 +3,10 @@
 use std::process::{Command, Stdio};
 
 use landfall_lb::TargetGroup;
-use landfall_local::{Local, LocalOptions};
 use landfall_network::GatewayEndpoint;
-use landfall_provider::{Live, Provider, Resource, StackName};
+use landfall_provider::Provider as _;
 
+use crate::by_hand::by_hand;
 use crate::support::{Project, Ran};
 
 fn file(stack: &str) -> String {
@@ -26,33 +26,6 @@ fn deployed(stack: &str) -> Project {
 fn destroyed(project: &Project) {
     project.landfall(&["destroy", "--yes"]).ended_with(0);
     project.nothing_is_left();
-}
-
-/// What somebody does by hand, beside Landfall: with the first resource of a kind that the stack holds.
-fn by_hand<R: Resource>(
-    project: &Project,
-    stack: &str,
-    deed: impl AsyncFnOnce(&Local, Live<R>) -> landfall_provider::Result<()>,
-) where
-    Local: Provider<R>,
-{
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let local = Local::open(LocalOptions {
-        dir: Some(project.runtime_dir()),
-        image_store: Some(project.runtime_dir().with_file_name("images")),
-        ..LocalOptions::default()
-    })
-    .unwrap();
-    runtime.block_on(async {
-        let stack = StackName::new(stack).unwrap();
-        let found = Provider::<R>::list(&local, &stack).await.unwrap();
-        deed(&local, found.into_iter().next().unwrap())
-            .await
-            .unwrap();
-    });
 }
 
 /// Runs the program at a terminal, with somebody who types this.
@@ -113,12 +86,12 @@ fn the_detailed_exit_code_tells_changes_from_errors() {
 #[test]
 fn what_somebody_changed_by_hand_shows_and_is_put_right() {
     let project = deployed("plan-drift");
-    by_hand::<TargetGroup>(&project, "plan-drift", async |local, live| {
+    by_hand::<TargetGroup>(&project, "plan-drift", "web", async |local, live| {
         let mut spec = live.spec.clone();
         spec.health_check.path = "/by-hand".to_owned();
         local.update(&live, &spec).await
     });
-    by_hand::<GatewayEndpoint>(&project, "plan-drift", async |local, live| {
+    by_hand::<GatewayEndpoint>(&project, "plan-drift", "s3", async |local, live| {
         local.delete(&live).await
     });
     let plan = project.landfall(&["plan"]).ended_with(0).stdout;
@@ -252,7 +225,7 @@ fn a_kept_plan_is_refused_when_anything_has_changed_since() {
         .ended_with(2)
         .saying(&["this plan was made for another place", "run2"]);
     // What is there.
-    by_hand::<GatewayEndpoint>(&project, "plan-stale", async |local, live| {
+    by_hand::<GatewayEndpoint>(&project, "plan-stale", "s3", async |local, live| {
         local.delete(&live).await
     });
     refused(&[
