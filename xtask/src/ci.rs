@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::diff;
 use crate::repo::{cargo, succeed};
 use crate::test::{self, WITH_AWS};
 
@@ -49,6 +50,7 @@ const STEPS: &[Step] = &[
         ]))
     }),
     ("tests", || test::run(&test::Options::everything())),
+    ("packets against verdicts", diff::in_ci),
 ];
 
 /// What is published or may be imported alone, and with which features: none may lean on a feature that only

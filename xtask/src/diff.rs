@@ -2,7 +2,8 @@
 
 use clap::Args;
 
-use crate::repo::{cargo, succeed};
+use crate::repo::{cargo, output_of};
+use crate::test::WITH_AWS;
 
 /// What `cargo xtask diff` takes.
 #[derive(Debug, Args)]
@@ -15,15 +16,61 @@ pub(crate) struct Options {
     seed: u64,
 }
 
+/// Other networks than those of the test itself, as many as show what there is to be covered.
+const IN_CI: Options = Options {
+    topologies: 120,
+    seed: 1001,
+};
+
 /// Draws networks, asks the trace about flows in them, sends the packets, and shows what was covered.
 ///
 /// # Errors
 /// When packets did otherwise than the trace says; the smallest case that shows it is printed.
 pub(crate) fn run(options: &Options) -> Result<(), String> {
+    with(&["--package=landfall-local"], options)
+}
+
+/// The same with what the tests were built with, so that nothing is built anew.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn in_ci() -> Result<(), String> {
+    with(&["--workspace", WITH_AWS], &IN_CI)
+}
+
+fn with(selection: &[&str], options: &Options) -> Result<(), String> {
     let test = "cloud::differential::verdicts_and_packets_agree";
-    let mut run = cargo(["test", "--quiet", "--package=landfall-local", "--lib", "--"]);
-    run.args([test, "--exact", "--nocapture"])
+    let mut run = cargo(["test", "--quiet", "--lib"]);
+    run.args(selection)
+        .args(["--", test, "--exact", "--nocapture"])
         .env("LANDFALL_DIFF_TOPOLOGIES", options.topologies.to_string())
         .env("LANDFALL_DIFF_SEED", options.seed.to_string());
-    succeed(&mut run)
+    let printed = output_of(&mut run)?;
+    let table = table(&printed)
+        .ok_or_else(|| format!("the test did not say what it covered: {printed}"))?;
+    println!("{table}");
+    Ok(())
+}
+
+/// What the test says of itself, without what is said of tests.
+fn table(printed: &str) -> Option<&str> {
+    let (_, said) = printed.split_once("seeds ")?;
+    let (table, _) = said.split_once("\n\n")?;
+    let start = printed.len() - said.len() - "seeds ".len();
+    printed.get(start..start + "seeds ".len() + table.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_stands_alone() {
+        let printed = "\nrunning 0 tests\n\nrunning 1 test\nseeds 1 to 9, in 3s\n9 topologies\n  1  CODE\n\n.\ntest result: ok.";
+        assert_eq!(
+            table(printed),
+            Some("seeds 1 to 9, in 3s\n9 topologies\n  1  CODE")
+        );
+        assert_eq!(table("\nrunning 0 tests\n"), None);
+    }
 }

@@ -1,12 +1,12 @@
-//! What the trace says of balancers is what clients see: a few stacks by hand, beside the many networks that
-//! are drawn in `src/cloud/differential`, whose balancers have no proxy.
+//! What the trace says of balancers is what clients see: a few stacks by hand, beside the listeners that are drawn in
+//! `listeners` and the networks of `src/cloud/differential`, whose balancers have no proxy.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use landfall_compute::AutoscalingGroup;
-use landfall_lb::{Action, Listener, LoadBalancer, TargetGroup};
+use landfall_lb::{Action, Listener, ListenerRule, LoadBalancer, TargetGroup};
 use landfall_local::{Reached, Vantage};
 use landfall_network::reach::{
     self, Address, Code, End, Flow, Interface, Reach, Role, Specs, Verdict, assemble, stand_in,
@@ -20,7 +20,7 @@ use crate::bed::{Bed, Shape};
 const MOMENT: Duration = Duration::from_millis(300);
 
 /// What the trace says of a port of the stack's balancer, asked from the internet.
-fn said(stack: &Stack, port: u16) -> Verdict {
+pub(crate) fn said(stack: &Stack, port: u16) -> Verdict {
     let (mut topology, names) = assemble(stack, stand_in).unwrap();
     let interface = |subnet, groups, public, role| Interface {
         subnet,
@@ -43,28 +43,39 @@ fn said(stack: &Stack, port: u16) -> Verdict {
         let Action::Forward(group) = &listener.spec.action else {
             continue;
         };
+        let rules = stack.all::<ListenerRule>().into_iter();
+        let own = rules.filter(|rule| names.key(&rule.spec.listener) == listener.key);
         let listener_spec = reach::Listener {
             port: listener.spec.port.get(),
             default: names.key(group),
-            rules: BTreeMap::new(),
+            rules: own
+                .map(|rule| (rule.key, names.key(&rule.spec.target_group)))
+                .collect(),
         };
         spec.listeners.insert(listener.key, listener_spec);
     }
     topology.balancers.insert(balancer.key.clone(), spec);
     let scaling = stack.all::<AutoscalingGroup>().remove(0).spec;
     let template = stack.all::<landfall_compute::LaunchTemplate>().remove(0);
-    let mut group = reach::TargetGroup::default();
-    let target = stack.all::<TargetGroup>().remove(0);
-    (group.port, group.health_port) = (target.spec.port.get(), target.spec.port.get());
+    let mut targets = BTreeSet::new();
     let subnets = names.keys(&scaling.subnets).into_iter();
     for subnet in subnets.take(scaling.desired as usize) {
         let name = format!("web/{}", subnet.name);
         let groups = names.keys(&template.spec.groups);
         let instance = interface(subnet, groups, None, Role::Other);
         topology.interfaces.insert(name.clone(), instance);
-        group.targets.insert(name);
+        targets.insert(name);
     }
-    topology.target_groups.insert(target.key, group);
+    let attached = names.keys(&scaling.target_groups);
+    for group in stack.all::<TargetGroup>() {
+        let is_attached = attached.contains(&group.key);
+        let spec = reach::TargetGroup {
+            port: group.spec.port.get(),
+            health_port: group.spec.port.get(),
+            targets: targets.iter().filter(|_| is_attached).cloned().collect(),
+        };
+        topology.target_groups.insert(group.key, spec);
+    }
     let flow = Flow::tcp(End::Internet, End::Balancer(balancer.key), port);
     trace(&topology, &flow).unwrap()
 }

@@ -9,6 +9,7 @@
 mod balancers;
 mod bed;
 mod endings;
+mod listeners;
 mod network;
 mod rollouts;
 mod service;

@@ -1,14 +1,18 @@
 //! What a run was about: how many flows of each sort, and how many were stopped for each reason.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use landfall_network::reach::{Code, Leg, Reach, Verdict};
 
-use super::world::{Flow, Sender};
+use super::Tried;
+use super::world::{Flow, Sender, World};
 
 /// How many flows a run in CI has to try.
 const FLOWS: usize = 2000;
+
+/// In how many networks.
+const NETWORKS: usize = 100;
 
 /// How many of them have to be stopped by each of the reasons that there can be here.
 const EACH: usize = 20;
@@ -23,7 +27,7 @@ const NOT_HERE: &[(Code, &str)] = &[
 ];
 
 /// Where the reasons of listeners are shown.
-const BALANCERS: &str = "no proxy in these nodes; shown by local/tests/cloud/balancers.rs";
+const BALANCERS: &str = "no proxy in these nodes; drawn by local/tests/cloud/listeners.rs";
 
 /// Why the reasons of targets are not shown at all.
 const UNSENT: &str = "a balancer does not send there, so there is no packet to stop";
@@ -32,6 +36,11 @@ const UNSENT: &str = "a balancer does not send there, so there is no packet to s
 #[derive(Debug, Clone, Default)]
 pub(super) struct Coverage {
     flows: usize,
+    /// The networks that were built, each by what it consists of.
+    networks: BTreeSet<String>,
+    /// The same network is built anew where packets would be taken for each other.
+    built: usize,
+    packets: usize,
     reachable: usize,
     partly: usize,
     /// Flows that were stopped, and reached their end after what their verdicts suggest.
@@ -60,6 +69,16 @@ impl Coverage {
         *self.sorts.entry(sort).or_default() += 1;
     }
 
+    /// Counts a network that was drawn, unless no packet was sent in it.
+    pub(super) fn count_built(&mut self, drawn: &World, tried: Tried) {
+        self.built += tried.networks;
+        self.packets += tried.packets;
+        if tried.packets > 0 {
+            let drawn = serde_json::to_string(drawn).expect("a world goes into JSON");
+            self.networks.insert(drawn);
+        }
+    }
+
     /// Counts a flow that got through after changes.
     pub(super) fn count_mended(&mut self) {
         self.mended += 1;
@@ -68,6 +87,9 @@ impl Coverage {
     /// Adds what another one has counted.
     pub(super) fn add(&mut self, other: &Self) {
         self.flows += other.flows;
+        self.networks.extend(other.networks.iter().cloned());
+        self.built += other.built;
+        self.packets += other.packets;
         self.reachable += other.reachable;
         self.partly += other.partly;
         self.mended += other.mended;
@@ -90,6 +112,8 @@ impl Coverage {
     /// Fails unless there were enough flows in all and for each reason.
     pub(super) fn assert_enough(&self) {
         assert!(self.flows >= FLOWS, "{} flows", self.flows);
+        let networks = self.networks.len();
+        assert!(networks >= NETWORKS, "{networks} networks were built");
         for code in Code::ALL {
             let count = self.of(*code);
             match NOT_HERE.iter().find(|(other, _)| other == code) {
@@ -102,6 +126,13 @@ impl Coverage {
 
 impl fmt::Display for Coverage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{} topologies, none like another, built {} times; {} packets sent",
+            self.networks.len(),
+            self.built,
+            self.packets
+        )?;
         writeln!(
             f,
             "{} flows: {} reachable, {} from some ports only, the others not at all",

@@ -59,8 +59,21 @@ fn verdicts(world: &World, flows: &[Flow]) -> Vec<Verdict> {
     verdicts.collect::<Result<_, _>>().unwrap()
 }
 
+/// What was built and sent.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tried {
+    /// How many times the kernel was given a network.
+    networks: usize,
+    packets: usize,
+}
+
 /// Every flow for which packets show that the verdict is wrong.
-fn disagreements(world: &World, flows: &[Flow], verdicts: &[Verdict]) -> Vec<Disagreement> {
+fn disagreements(
+    world: &World,
+    flows: &[Flow],
+    verdicts: &[Verdict],
+    tried: &mut Tried,
+) -> Vec<Disagreement> {
     let trials = flows.iter().zip(verdicts).enumerate();
     let trials = trials
         .flat_map(|(index, (flow, verdict))| check::trials(world, flow, index, verdict))
@@ -70,10 +83,10 @@ fn disagreements(world: &World, flows: &[Flow], verdicts: &[Verdict]) -> Vec<Dis
             trial.source_port != flow.port || !world.is_to_itself(flow)
         })
         .collect();
-    let doubtful = wrong(world, flows, trials, QUIET);
+    let doubtful = wrong(world, flows, trials, QUIET, tried);
     let trials = doubtful.into_iter().map(|(trial, _)| trial).collect();
     let mut seen = BTreeSet::new();
-    wrong(world, flows, trials, LONG_QUIET)
+    wrong(world, flows, trials, LONG_QUIET, tried)
         .into_iter()
         .filter(|(trial, _)| seen.insert(trial.flow))
         .map(|(trial, fate)| Disagreement {
@@ -85,7 +98,13 @@ fn disagreements(world: &World, flows: &[Flow], verdicts: &[Verdict]) -> Vec<Dis
 }
 
 /// The trials that do not come out as expected.
-fn wrong(world: &World, flows: &[Flow], trials: Vec<Trial>, quiet: Duration) -> Vec<(Trial, Fate)> {
+fn wrong(
+    world: &World,
+    flows: &[Flow],
+    trials: Vec<Trial>,
+    quiet: Duration,
+    tried: &mut Tried,
+) -> Vec<(Trial, Fate)> {
     let mut left = trials;
     let mut wrong = Vec::new();
     while !left.is_empty() {
@@ -121,6 +140,8 @@ fn wrong(world: &World, flows: &[Flow], trials: Vec<Trial>, quiet: Duration) -> 
         network.internet_hosts.extend(INTERNET_HOSTS);
         let mut fabric = Fabric::new().unwrap();
         fabric.apply(&network).unwrap();
+        tried.networks += 1;
+        tried.packets += probes.len();
         let fates = packets::send(&fabric, &probes, quiet);
         let outcomes = now.into_iter().zip(fates);
         wrong.extend(outcomes.filter(|(trial, fate)| !trial.expected.holds(*fate)));
@@ -137,8 +158,10 @@ struct Judged {
 
 fn judge(seed: u64) -> Judged {
     let (world, flows) = generate::case(seed);
+    let drawn = world.clone();
     let verdicts = verdicts(&world, &flows);
-    let wrong = disagreements(&world, &flows, &verdicts);
+    let mut tried = Tried::default();
+    let wrong = disagreements(&world, &flows, &verdicts, &mut tried);
     let mut coverage = Coverage::default();
     for (flow, verdict) in flows.iter().zip(&verdicts) {
         coverage.count(flow, verdict);
@@ -155,13 +178,14 @@ fn judge(seed: u64) -> Judged {
     if let Some((flow, (world, verdict))) = helped {
         coverage.count_mended();
         let flows = std::slice::from_ref(flow);
-        let wrong = disagreements(&world, flows, &[verdict]);
+        let wrong = disagreements(&world, flows, &[verdict], &mut tried);
         faults.extend(
             wrong
                 .into_iter()
                 .map(|it| (world.clone(), flows[0].clone(), it)),
         );
     }
+    coverage.count_built(&drawn, tried);
     Judged {
         seed,
         coverage,
@@ -212,7 +236,7 @@ isolated_test! {
                 writeln!(faults, "seed {}: {}", one.seed, shrink::told(&world, flow, &fault)).unwrap();
             }
         }
-        println!("seeds {} to {}, {} topologies in {:.1?}", seeds.start, seeds.end - 1, judged.len(), started.elapsed());
+        println!("seeds {} to {}, in {:.1?}", seeds.start, seeds.end - 1, started.elapsed());
         println!("{coverage}");
         assert!(faults.is_empty(), "{faults}");
         if topologies.is_none() {

@@ -5,7 +5,7 @@
 use landfall_network::reach::{Code, Reach};
 
 use super::world::Case;
-use super::{disagreements, isolated_test, shrink, verdicts};
+use super::{Tried, disagreements, isolated_test, shrink, verdicts};
 
 /// Holds that a case's verdict is this one, and that packets agree with it.
 fn agree(case: &str, reach: Reach, code: Option<Code>) {
@@ -15,9 +15,11 @@ fn agree(case: &str, reach: Reach, code: Option<Code>) {
     let block = verdicts[0].block.as_ref();
     assert_eq!(verdicts[0].reach, reach, "{block:?}");
     assert_eq!(block.map(|block| block.code), code);
-    if let Some(wrong) = disagreements(&world, &flows, &verdicts).first() {
+    let mut tried = Tried::default();
+    if let Some(wrong) = disagreements(&world, &flows, &verdicts, &mut tried).first() {
         panic!("{}", shrink::told(&world, &flows[0], wrong));
     }
+    assert!(tried.packets > 0);
 }
 
 isolated_test! {

@@ -6,7 +6,7 @@ use landfall_network::Direction;
 use landfall_provider::Input;
 
 use super::world::{Case, Flow, Sender, World};
-use super::{Disagreement, disagreements, verdicts};
+use super::{Disagreement, Tried, disagreements, verdicts};
 
 /// How long it is worth while to look for a smaller case.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -57,7 +57,7 @@ pub(super) fn told(world: &World, flow: &Flow, found: &Disagreement) -> String {
 
 fn shows(world: &World, flow: &Flow) -> Option<Disagreement> {
     let flows = std::slice::from_ref(flow);
-    disagreements(world, flows, &verdicts(world, flows)).pop()
+    disagreements(world, flows, &verdicts(world, flows), &mut Tried::default()).pop()
 }
 
 /// Every world with one thing less that the flow does not name.
