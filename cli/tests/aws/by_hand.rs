@@ -91,7 +91,7 @@ ec2.delete_tags(Resources=[vpc['VpcId']], Tags=[{'Key': 'landfall:stack'}, {'Key
         "-/+ subnet/public-a",
         "Lost for good",
         "DNS name digipay-main-",
-        "25 to replace",
+        " to replace, ",
     ] {
         assert!(plan.contains(part), "{part}: {plan}");
     }

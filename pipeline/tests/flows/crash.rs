@@ -1,5 +1,5 @@
 //! Whole flows that die at every call, and the run after them: not the engine's calls alone, as in `tests/crash`, but
-//! those for the lock, the rollout, the targets' health and the undoing of a first deploy that fails as well.
+//! those for the lock, the rollout and the targets' health as well.
 
 #![expect(
     clippy::print_stdout,
@@ -8,7 +8,6 @@
 
 use std::time::Duration;
 
-use landfall_lb::HealthReason;
 use landfall_pipeline::{Failure, deploy, destroy, plan};
 use landfall_provider::{Pace, StackLock as _, StackName};
 use landfall_testkit::crash::Position;
@@ -32,8 +31,6 @@ struct Course<'a> {
     before: &'a Sim,
     /// The launch template's version, where the instances run an older one.
     newest: Option<u32>,
-    /// Whether the instances are sick as long as the run goes on that is struck.
-    is_sick: bool,
     /// What the run wants that is struck, and what the one after it wants.
     goals: (Goal, Goal),
 }
@@ -42,13 +39,16 @@ fn name() -> StackName {
     StackName::new("digipay").unwrap()
 }
 
-/// Two instances, of this version of their template.
-fn instances(version: u32, how: How) -> Vec<Seen> {
-    vec![seen("i-1", version, how), seen("i-2", version, how)]
+/// Two healthy instances, of this version of their template.
+fn instances(version: u32) -> Vec<Seen> {
+    vec![
+        seen("i-1", version, How::Healthy),
+        seen("i-2", version, How::Healthy),
+    ]
 }
 
-/// The service with a deadline that a sick one has soon passed.
-const SOON: &str = "health = { deadline = 60 }";
+/// The service.
+const SERVICE: &str = "health = { deadline = 60 }";
 
 /// The same with another environment and another check.
 const CHANGED: &str = "env = { LOG = 'debug' }\nhealth = { deadline = 60, path = '/other' }";
@@ -61,10 +61,7 @@ impl Course<'_> {
             newest: self.newest,
             ..Rollouts::default()
         };
-        match self.is_sick {
-            true => cloud.now(|_| instances(1, How::Sick(HealthReason::Timeout, "no answer"))),
-            false => are_healthy(&cloud),
-        }
+        are_healthy(&cloud);
         cloud
     }
 
@@ -153,7 +150,7 @@ fn are_healthy(cloud: &Fake) {
     let rollouts = std::sync::Arc::clone(&cloud.rollouts);
     cloud.now(move |_| {
         let version = rollouts.lock().unwrap().asked.last().copied();
-        instances(version.unwrap_or(1), How::Healthy)
+        instances(version.unwrap_or(1))
     });
 }
 
@@ -166,23 +163,11 @@ fn app() -> App {
 
 /// Where the service is deployed already.
 async fn deployed(app: &App) -> Sim {
-    let cloud = Fake::on(Sim::aws(), |_| instances(1, How::Healthy));
-    deploy(&cloud, &app.config(SOON), &app.options)
+    let cloud = Fake::on(Sim::aws(), |_| instances(1));
+    deploy(&cloud, &app.config(SERVICE), &app.options)
         .await
         .unwrap();
     cloud.sim.fork()
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_first_deploy_that_dies_anywhere_is_made_good_by_the_next() {
-    let course = Course {
-        app: &app(),
-        before: &Sim::aws(),
-        newest: None,
-        is_sick: false,
-        goals: (Goal::There(SOON), Goal::There(SOON)),
-    };
-    course.everywhere("first deploy").await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -192,26 +177,9 @@ async fn a_rollout_that_dies_anywhere_is_made_good_by_the_next() {
         before: &deployed(&app).await,
         app: &app,
         newest: Some(2),
-        is_sick: false,
         goals: (Goal::There(CHANGED), Goal::There(CHANGED)),
     };
     course.everywhere("change with a rollout").await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_undoing_that_dies_anywhere_is_made_good_by_the_next_deploy_or_destroy() {
-    for then in [Goal::There(SOON), Goal::Gone] {
-        let course = Course {
-            app: &app(),
-            before: &Sim::aws(),
-            newest: None,
-            is_sick: true,
-            goals: (Goal::There(SOON), then),
-        };
-        course
-            .everywhere("first deploy that fails and is undone")
-            .await;
-    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -221,7 +189,6 @@ async fn a_destroy_that_dies_anywhere_is_made_good_by_the_next() {
         before: &deployed(&app).await,
         app: &app,
         newest: None,
-        is_sick: false,
         goals: (Goal::Gone, Goal::Gone),
     };
     course.everywhere("destroy").await;
