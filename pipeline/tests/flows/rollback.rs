@@ -22,7 +22,7 @@ async fn released(told: Told<'_>) -> (Fake, App, Config) {
     let config = app.config("");
     deploy(&cloud, &config, &app.options).await.unwrap();
     let stack = StackName::new("digipay").unwrap();
-    let live = Provider::<LaunchTemplate>::list(&cloud.sim, &stack).await;
+    let live = Provider::<LaunchTemplate>::list(&*cloud.sim, &stack).await;
     let spec = live.unwrap().remove(0).spec;
     let releases = (1..).zip(told).map(|(version, (state, log, back_to))| {
         let mut spec = spec.clone();
