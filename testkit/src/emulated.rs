@@ -18,7 +18,7 @@ pub struct Emulated {
     pub moto: Moto,
     /// What everybody is to ask.
     pub endpoint: Endpoint,
-    _registry: Arc<OnLoopback>,
+    registry: Arc<OnLoopback>,
 }
 
 impl Emulated {
@@ -53,8 +53,14 @@ impl Emulated {
         Ok(Self {
             moto,
             endpoint,
-            _registry: registry,
+            registry,
         })
+    }
+
+    /// Where the registry listens that stands in ECR's place: `127.0.0.1:4711`.
+    #[must_use]
+    pub fn registry(&self) -> &str {
+        self.registry.address()
     }
 
     /// What a program has to have in its environment to ask this and nothing else.

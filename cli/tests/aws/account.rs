@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::time::Instant;
 
 use landfall_testkit::emulated::Emulated;
 use landfall_testkit::scripted::{Answer, Call, Faults, Upstream};
@@ -68,6 +69,8 @@ impl Account {
         account.write("landfall.toml", file);
         account.write("key.pub", KEY);
         account.write("service", "not a program, and never run here");
+        // What says what there is to be is no part of the image.
+        account.write(".dockerignore", "*\n!service\n");
         account.write(
             "Dockerfile",
             "FROM scratch\nCOPY service /service\nENTRYPOINT [\"/service\"]\n",
@@ -79,7 +82,8 @@ impl Account {
         std::fs::write(self.path(name), text).unwrap();
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    /// A file of the project's.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
@@ -104,6 +108,45 @@ impl Account {
         self.command(args).output().unwrap().into()
     }
 
+    /// Runs the program to its end, and gives what it took.
+    pub(crate) fn measured(&self, args: &[&str]) -> (Ran, Took) {
+        let (command, peak) = (self.command(args), self.store.path().join("peak"));
+        let mut measured = Command::new("python3");
+        measured
+            .args(["-c", PEAK])
+            .arg(&peak)
+            .arg(command.get_program())
+            .args(command.get_args())
+            .current_dir(self.dir.path())
+            .envs(
+                command
+                    .get_envs()
+                    .filter_map(|(name, value)| Some((name, value?))),
+            )
+            .stdin(Stdio::null());
+        self.calls();
+        let start = Instant::now();
+        let ran = Ran::from(measured.output().unwrap());
+        let took = Took {
+            seconds: start.elapsed().as_secs_f64(),
+            calls: self.calls(),
+            kibibytes: std::fs::read_to_string(peak)
+                .unwrap()
+                .trim()
+                .parse()
+                .unwrap(),
+        };
+        eprintln!(
+            "{}: {} calls, {:.1} s, {} MiB\n{:?}",
+            args[0],
+            took.total(),
+            took.seconds,
+            took.kibibytes / 1024,
+            took.calls
+        );
+        (ran, took)
+    }
+
     /// How often each action was called since the last time.
     pub(crate) fn calls(&self) -> BTreeMap<String, usize> {
         let mut calls = BTreeMap::new();
@@ -112,6 +155,28 @@ impl Account {
         }
         self.aws.endpoint.forget();
         calls
+    }
+}
+
+/// Runs a program and writes into a file how many KiB it had at the most.
+const PEAK: &str = "
+import resource, subprocess, sys
+ended = subprocess.run(sys.argv[2:])
+open(sys.argv[1], 'w').write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
+sys.exit(ended.returncode)
+";
+
+/// What a run took.
+pub(crate) struct Took {
+    pub(crate) calls: BTreeMap<String, usize>,
+    seconds: f64,
+    kibibytes: u64,
+}
+
+impl Took {
+    /// Its calls; retries count.
+    pub(crate) fn total(&self) -> usize {
+        self.calls.values().sum()
     }
 }
 

@@ -14,8 +14,7 @@ async fn needs_emulators_another_port_changes_what_follows_from_it_and_leaves_no
     account.write("landfall.toml", &EXAMPLE.replace("8000", "9000"));
     let plan = account.landfall(&["plan", "--json"]).ended_with(0).json();
     let expected = json!({
-        // The file lies in the build context, which makes another image of another file.
-        "create": ["image/web"],
+        "create": [],
         "update": [
             "launch-template/web",
             "security-group-rules/balancer",
@@ -27,13 +26,16 @@ async fn needs_emulators_another_port_changes_what_follows_from_it_and_leaves_no
         ],
         "replace": ["target-group/web"],
         "delete": [],
-        "keep": 25,
+        "keep": 26,
     });
     assert_eq!(plan["changes"], expected);
 
     account.landfall(&["deploy", "--yes"]).ended_with(0);
     let (gone, new) = changed(&before, &picture(&account).await);
-    for port in ["8000", "9000"] {
+    for (port, version) in [
+        ("8000", "template-version web 1 default 1"),
+        ("9000", "template-version web 2 default 2"),
+    ] {
         let lines = if port == "8000" { &gone } else { &new };
         for line in [
             format!("acl-entry private in 110 allow 6 10.0.192.0/21 {port}-{port}"),
@@ -44,9 +46,9 @@ async fn needs_emulators_another_port_changes_what_follows_from_it_and_leaves_no
         ] {
             assert!(lines.contains(&line), "{line}: {lines:#?}");
         }
-        // Nothing else but the targets, which follow their group.
+        // Nothing else but the targets, which follow their group, and the template's version.
         let others = lines.iter().filter(|line| !line.contains(port));
-        assert_eq!(others.count(), 0, "{lines:#?}");
+        assert_eq!(others.collect::<Vec<_>>(), [version], "{lines:#?}");
     }
 }
 
@@ -58,7 +60,35 @@ async fn needs_emulators_without_its_bastion_a_stack_loses_the_bastions_things_a
 
     let bastion = EXAMPLE.lines().find(|line| line.starts_with("bastion"));
     account.write("landfall.toml", &EXAMPLE.replace(bastion.unwrap(), ""));
+    let plan = account.landfall(&["plan", "--json"]).ended_with(0).json();
+    let expected = json!({
+        "create": [],
+        "update": [
+            // The key is the bastion's way in to the instances: without a bastion they get none.
+            "launch-template/web",
+            "security-group-rules/web",
+            "network-acl/private",
+            "network-acl/public",
+        ],
+        "replace": [],
+        "delete": [
+            "instance/bastion",
+            "elastic-ip/bastion",
+            "security-group-rules/bastion",
+            "key-pair/operator",
+            "security-group/bastion",
+        ],
+        "keep": 25,
+    });
+    assert_eq!(plan["changes"], expected, "{:#}", plan["changes"]);
+    account.calls();
     account.landfall(&["deploy", "--yes"]).ended_with(0);
+    // Instances get their keys when they are launched, so that all of them are launched again.
+    assert!(
+        account
+            .calls()
+            .contains_key("autoscaling:StartInstanceRefresh")
+    );
     let (gone, new) = changed(&before, &picture(&account).await);
     let things: Vec<_> = gone.iter().filter(|line| !line.contains("22-22")).collect();
     // Two entries of network ACLs move up where those for SSH were.
@@ -67,16 +97,17 @@ async fn needs_emulators_without_its_bastion_a_stack_loses_the_bastions_things_a
         "acl-entry public out 310 allow 6 10.0.0.0/18 8000-8000",
         "elastic-ip bastion vpc",
         "group bastion",
+        "instance bastion t3.nano running in public-a groups bastion key operator",
+        "key-pair operator ed25519",
+        "template web t3.micro imdsv2 groups web encrypted key operator",
+        "template-version web 1 default 1",
     ];
-    assert_eq!(things[..4], expected, "{gone:#?}");
-    assert!(
-        things[4].starts_with("instance bastion t3.nano running in public-a"),
-        "{gone:#?}"
-    );
-    assert_eq!(things[5..], ["key-pair operator ed25519"], "{gone:#?}");
+    assert_eq!(things, expected, "{gone:#?}");
     let moved = [
         "acl-entry private in 100 allow 6 10.0.192.0/21 8000-8000",
         "acl-entry public out 300 allow 6 10.0.0.0/18 8000-8000",
+        "template web t3.micro imdsv2 groups web encrypted key none",
+        "template-version web 2 default 2",
     ];
     assert_eq!(new, moved);
 }

@@ -1,5 +1,8 @@
 //! What is in the account, as boto3 sees it.
 
+use std::collections::BTreeMap;
+
+use landfall_testkit::registry::USER;
 use serde_json::Value;
 
 use crate::account::Account;
@@ -72,8 +75,33 @@ pub(crate) fn list(value: &Value) -> &[Value] {
 
 /// What is in the account, a line each, with the names from the tags in the place of ids.
 pub(crate) async fn picture(account: &Account) -> Vec<String> {
-    let told = account.aws.moto.python(include_str!("picture.py")).await;
+    let registry = account.aws.registry();
+    let program = include_str!("picture.py");
+    let program = format!("REGISTRY, USER = {registry:?}, {USER:?}\n{program}");
+    let told = account.aws.moto.python(&program).await;
     told.unwrap().lines().map(str::to_owned).collect()
+}
+
+/// Everything in the account, whosever it is and however it is: what it is, by its id.
+pub(crate) async fn everything(account: &Account) -> BTreeMap<String, String> {
+    let told = account.aws.moto.python(include_str!("all.py")).await;
+    serde_json::from_str(&told.unwrap()).unwrap()
+}
+
+/// What there is beyond what there was: how many of each.
+pub(crate) fn beyond(
+    before: &BTreeMap<String, String>,
+    after: &BTreeMap<String, String>,
+) -> Vec<String> {
+    let mut new: BTreeMap<&str, usize> = BTreeMap::new();
+    for (id, what) in after {
+        if !before.contains_key(id) {
+            *new.entry(what).or_default() += 1;
+        }
+    }
+    new.iter()
+        .map(|(what, number)| format!("{number} {what}"))
+        .collect()
 }
 
 /// What is only in the first, and what is only in the second.

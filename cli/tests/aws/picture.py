@@ -1,12 +1,16 @@
 """What is in the account, a line each, with the names that tags give in the place of ids.
 
 A thing of the account's beginning is left out. What carries no `landfall:stack` and `landfall:name` shows as
-`untagged`, and with the name that it has otherwise.
+`untagged`, and with the name that it has otherwise. What comes before this says where the registry is, `REGISTRY`, and
+who may ask it, `USER`.
 """
 
 import base64
+import hashlib
+import json
 import re
 import boto3
+import requests
 
 ec2, elb, asg = (boto3.client(name) for name in ("ec2", "elbv2", "autoscaling"))
 ecr, iam, ssm = (boto3.client(name) for name in ("ecr", "iam", "ssm"))
@@ -115,7 +119,8 @@ for g in groups:
             for peer in peers + [x["PrefixListId"] for x in p["PrefixListIds"]]:
                 say("rule", name, way, p["IpProtocol"], f"{p.get('FromPort', '*')}-{p.get('ToPort', '*')}", peer)
 for k in ec2.describe_key_pairs()["KeyPairs"]:
-    say("key-pair", named(k["Tags"], k["KeyName"]), k["KeyType"])
+    names[k["KeyName"]] = named(k["Tags"], k["KeyName"])
+    say("key-pair", names[k["KeyName"]], k["KeyType"])
 
 
 def hidden(metadata):
@@ -128,22 +133,40 @@ for i in (i for r in pages(ec2, "describe_instances", "Reservations") for i in r
         kind = "scaled-instance" if group else "instance"
         own_groups = {g["GroupId"] for n in i["NetworkInterfaces"] for g in n["Groups"]}
         say(kind, named(i.get("Tags"), i["InstanceId"]), i["InstanceType"], i["State"]["Name"], "in",
-            each([i["SubnetId"]]), "groups", each(own_groups | {g["GroupId"] for g in i["SecurityGroups"]}))
+            each([i["SubnetId"]]), "groups", each(own_groups | {g["GroupId"] for g in i["SecurityGroups"]}),
+            *([] if group else ["key", each([i["KeyName"]] if i.get("KeyName") else [])]))
+
+
+def pulled(image):
+    """Whether all that an image is made of is in the registry, under digests that are right."""
+    (name, digest), alike = image.split("/", 1)[1].split("@"), lambda text, of: "sha256:" + hashlib.sha256(text).hexdigest() == of
+    kinds = ["application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json"]
+    ask = lambda what: requests.get(f"http://{REGISTRY}/v2/{name}/{what}", auth=USER, headers={"accept": ",".join(kinds)}).content
+    manifest = ask(f"manifests/{digest}")
+    parts = json.loads(manifest)
+    blobs = [parts["config"], *parts["layers"]] if "layers" in parts else []
+    whole = blobs and all(alike(ask(f"blobs/{blob['digest']}"), blob["digest"]) for blob in blobs)
+    return "in-the-registry" if whole and alike(manifest, digest) else "not-in-the-registry"
+
+
 for t in templates:
     name = names[t["LaunchTemplateId"]]
     version = ec2.describe_launch_template_versions(LaunchTemplateId=t["LaunchTemplateId"], Versions=["$Latest"])
-    data = version["LaunchTemplateVersions"][0]["LaunchTemplateData"]
+    version = version["LaunchTemplateVersions"][0]
+    data = version["LaunchTemplateData"]
     interfaces = [g for n in data.get("NetworkInterfaces", []) for g in n.get("Groups", [])]
     say("template", name, data["InstanceType"], hidden(data.get("MetadataOptions", {})), "groups",
         each(data.get("SecurityGroupIds", []) + interfaces),
-        *("encrypted" if m["Ebs"].get("Encrypted") else "open" for m in data["BlockDeviceMappings"]))
+        *("encrypted" if m["Ebs"].get("Encrypted") else "open" for m in data["BlockDeviceMappings"]),
+        "key", each([data["KeyName"]] if data.get("KeyName") else []))
+    say("template-version", name, version["VersionNumber"], "default", t["DefaultVersionNumber"])
     for s in data.get("TagSpecifications", []):
         # moto puts the template's own among those of what is started from it.
         if s["ResourceType"] != "launch-template":
             say("template-tags", name, s["ResourceType"], named(s["Tags"], "none"))
     script = base64.b64decode(data["UserData"]).decode()
     for image in sorted(set(re.findall(r"[^\s'\"=/]+\.amazonaws\.com/[^\s'\"]+|127\.0\.0\.1:\d+/[^\s'\"]+", script))):
-        say("image", name, re.sub(r"^[^/]+/", "", re.sub(r"[0-9a-f]{64}", "<digest>", image)))
+        say("image", name, re.sub(r"^[^/]+/", "", re.sub(r"[0-9a-f]{64}", "<digest>", image)), pulled(image))
 for g in scaling:
     say("scaling-group", names[g["AutoScalingGroupName"]], f"{g['MinSize']}/{g['DesiredCapacity']}/{g['MaxSize']}",
         g["HealthCheckType"], "over", each(g["VPCZoneIdentifier"].split(",")), "targets", each(g["TargetGroupARNs"]),
@@ -163,7 +186,7 @@ for t in targets:
         say("targets", names[t["TargetGroupArn"]], len([x for x in found if x["Target"]["Port"] == port]), "at", port)
 for l in listeners:
     say("listener", names[l["ListenerArn"]], l["Protocol"], l["Port"],
-        *(f"{a['Type']} {each([g['TargetGroupArn'] for g in a['ForwardConfig']['TargetGroups']])}"
+        *(f"{a['Type']} {each([g['TargetGroupArn'] for g in a.get('ForwardConfig', {}).get('TargetGroups', [])])}"
           for a in l["DefaultActions"]))
 for r in rules:
     say("listener-rule", names[r["RuleArn"]], r["Priority"])
@@ -171,6 +194,10 @@ for r in pages(ecr, "describe_repositories", "repositories"):
     say("repository", named(ecr.list_tags_for_resource(resourceArn=r["repositoryArn"])["tags"], ""),
         r["repositoryName"], r["imageTagMutability"],
         "scanned" if r["imageScanningConfiguration"]["scanOnPush"] else "not-scanned")
+    rules_of = json.loads(ecr.get_lifecycle_policy(repositoryName=r["repositoryName"])["lifecyclePolicyText"])["rules"]
+    for rule in rules_of:
+        last = rule["selection"]
+        say("images-expire", r["repositoryName"], last["tagStatus"], last["countType"], last["countNumber"])
 for r in pages(iam, "list_roles", "Roles", PathPrefix="/landfall/"):
     say("role", named(iam.list_role_tags(RoleName=r["RoleName"])["Tags"], r["RoleName"]))
 for p in pages(iam, "list_instance_profiles", "InstanceProfiles", PathPrefix="/landfall/"):
