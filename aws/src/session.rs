@@ -109,7 +109,10 @@ impl Aws {
         let region = config
             .region()
             .ok_or_else(|| {
-                Error::new(ErrorKind::Invalid, "no AWS region is given")
+                let profile = options.profile.as_deref().map_or(String::new(), |name| {
+                    format!(", and there is no profile {name} or it names none")
+                });
+                Error::new(ErrorKind::Invalid, format_args!("no AWS region is given{profile}"))
                     .hint("region = \"eu-central-1\" in landfall.toml, --region, AWS_REGION, or the profile's")
             })?
             .to_string();

@@ -77,6 +77,7 @@ const ALONE: &[&[&str]] = &[
 fn each_alone() -> Result<(), String> {
     for package in ALONE {
         succeed(cargo(["check", "--quiet", "--package"]).args(*package))?;
+        succeed(cargo(["doc", "--quiet", "--no-deps", "--package"]).args(*package))?;
     }
     Ok(())
 }

@@ -17,8 +17,8 @@ mod test;
 #[cfg(test)]
 mod tidy;
 
-use std::ffi::OsString;
-use std::process::ExitCode;
+use std::ffi::{OsStr, OsString};
+use std::process::{Command, ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -125,8 +125,8 @@ fn main() -> ExitCode {
 }
 
 impl Landfall {
-    /// Whether it is for AWS, as the command line or the environment says.
-    fn is_on_aws(&self) -> bool {
+    /// Whether it is for AWS, as the command line or else LANDFALL_PROVIDER says.
+    fn is_on_aws(&self, variable: Option<&OsStr>) -> bool {
         let mut args = self.args.iter().map(|arg| arg.to_string_lossy());
         while let Some(arg) = args.next() {
             if arg == "--provider" {
@@ -136,11 +136,11 @@ impl Landfall {
                 return name == "aws";
             }
         }
-        std::env::var_os("LANDFALL_PROVIDER").is_some_and(|name| name == "aws")
+        variable.is_some_and(|name| name == "aws")
     }
 
-    /// Runs the same command with this program built for AWS, from where the user is.
-    fn run_with_aws(&self, command: &str) -> ExitCode {
+    /// The same command by this program built for AWS, from where the user is.
+    fn with_aws(&self, command: &str) -> Command {
         let here = std::env::current_dir().unwrap_or_else(|_| repo::root());
         let manifest = repo::root().join("Cargo.toml");
         let mut xtask = repo::cargo([
@@ -153,15 +153,16 @@ impl Landfall {
             command.as_ref(),
         ]);
         xtask.args(&self.args).current_dir(here);
-        let error = repo::become_it(&mut xtask);
-        eprintln!("xtask: cannot run cargo: {error}");
-        ExitCode::FAILURE
+        xtask
     }
 
     /// Runs a landfall command, on the checkout's own file unless another one is named.
     fn run(self, command: &str, on_file: bool) -> ExitCode {
-        if cfg!(not(feature = "aws")) && self.is_on_aws() {
-            return self.run_with_aws(command);
+        let variable = std::env::var_os("LANDFALL_PROVIDER");
+        if cfg!(not(feature = "aws")) && self.is_on_aws(variable.as_deref()) {
+            let error = repo::become_it(&mut self.with_aws(command));
+            eprintln!("xtask: cannot run cargo: {error}");
+            return ExitCode::FAILURE;
         }
         let names_it = |arg: &OsString| {
             let arg = arg.to_string_lossy();
@@ -176,5 +177,50 @@ impl Landfall {
         }
         args.extend(self.args);
         landfall_cli::run(args)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn landfall(args: &[&str]) -> Landfall {
+        Landfall {
+            args: args.iter().map(OsString::from).collect(),
+        }
+    }
+
+    #[test]
+    fn aws_is_asked_for_by_the_flag_or_else_by_the_variable() {
+        for (args, variable, on_aws) in [
+            (&["--yes"][..], None, false),
+            (&["--provider", "aws"], None, true),
+            (&["--yes", "--provider=aws", "--json"], None, true),
+            (&[], Some("aws"), true),
+            (&[], Some("local"), false),
+            // The flag is nearer.
+            (&["--provider", "local"], Some("aws"), false),
+            (&["--provider=local"], Some("aws"), false),
+            (&["--stack", "aws"], None, false),
+            (&["--provider"], Some("aws"), false),
+        ] {
+            let is = landfall(args).is_on_aws(variable.map(OsStr::new));
+            assert_eq!(is, on_aws, "{args:?} {variable:?}");
+        }
+    }
+
+    #[test]
+    fn the_feature_is_turned_on_and_every_argument_handed_on() {
+        let command = landfall(&["--provider", "aws", "--region=eu-central-1"]).with_aws("deploy");
+        let args: Vec<_> = command.get_args().map(OsStr::to_string_lossy).collect();
+        assert_eq!(args[..3], ["run", "--package=xtask", "--features=aws"]);
+        let end = args.iter().position(|arg| arg == "--").unwrap();
+        assert_eq!(
+            args[end..],
+            ["--", "deploy", "--provider", "aws", "--region=eu-central-1"]
+        );
+        assert!(args[..end].iter().any(|arg| arg.ends_with("Cargo.toml")));
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(command.get_current_dir(), Some(here.as_path()));
     }
 }

@@ -7,6 +7,7 @@
     reason = "figures for whoever reads the test's output"
 )]
 
+mod access;
 mod account;
 mod bad;
 mod by_hand;
@@ -14,8 +15,10 @@ mod change;
 mod deploy;
 mod eye;
 mod faults;
+mod https;
 mod iam;
 mod interruption;
+mod midway;
 mod permissions;
 mod scale;
 mod single;
