@@ -214,7 +214,7 @@ fn only_those_who_are_allowed_reach_it() {
 #[test]
 fn what_is_not_declared_is_refused_before_anything_is_made() {
     // A rule of one's own that opens another port breaks what has to hold.
-    let rule = "[[network.security-group.web.rule]]\nfrom = \"0.0.0.0/0\"\nports = 22\n";
+    let rule = "[[network.security-group.web.rule]]\nfrom = \"0.0.0.0/0\"\nports = 1443\n";
     let project = Project::with_service(&format!("{FILE}\n{rule}"));
     project
         .landfall(&["deploy"])

@@ -294,7 +294,8 @@ pub(crate) fn get_as(
     )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let whole = answer.split_once("\r\n\r\n");
+    let (head, body) = whole.ok_or_else(|| std::io::Error::other("no answer"))?;
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     Ok((status, body.to_owned()))
 }
