@@ -11,6 +11,7 @@ mod autoscaling_group;
 #[cfg(feature = "aws")]
 pub mod aws;
 pub mod boot;
+mod host_key;
 mod instance;
 mod instance_profile;
 mod key_pair;
@@ -24,6 +25,7 @@ mod single;
 mod workload;
 
 pub use autoscaling_group::{AutoscalingGroup, AutoscalingGroupOutput};
+pub use host_key::{HostKey, InvalidHostKey};
 pub use instance::{Instance, InstanceOutput};
 pub use instance_profile::{InstanceProfile, Place};
 pub use key_pair::{InvalidPublicKey, KeyPair, PublicKey};

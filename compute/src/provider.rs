@@ -10,8 +10,8 @@ use landfall_provider::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AutoscalingGroup, Instance, InstanceProfile, KeyPair, LaunchTemplate, Release, ReleaseNote,
-    ScalingPolicy,
+    AutoscalingGroup, HostKey, Instance, InstanceProfile, KeyPair, LaunchTemplate, Release,
+    ReleaseNote, ScalingPolicy,
 };
 
 /// A provider of every kind in this crate, which also knows the instances that a group has made.
@@ -83,6 +83,10 @@ pub trait ComputeProvider:
     /// The last lines that an instance's container wrote, at most `lines`; also of one that has ended,
     /// as long as the provider remembers it.
     async fn last_output(&self, instance: &InstanceId, lines: usize) -> Result<Vec<String>>;
+
+    /// The keys by which SSH clients know an instance, as the provider has them from the instance itself; none
+    /// while it has not told them, or where nobody can log in.
+    async fn host_keys(&self, instance: &InstanceId) -> Result<Vec<HostKey>>;
 }
 
 /// How many instances a group is to have now, and between what scaling may choose.

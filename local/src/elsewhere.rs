@@ -2,10 +2,15 @@
 //!
 //! It is compiled for tests on Linux too, so that it does not rot unseen.
 
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::Duration;
+
 use async_trait::async_trait;
 use landfall_compute::{
-    ComputeProvider, GroupCapacity, GroupInstance, Release, ReleaseNote, Scaling, SingleProvider,
-    Standing,
+    ComputeProvider, GroupCapacity, GroupInstance, HostKey, Release, ReleaseNote, Scaling,
+    SingleProvider, Standing,
 };
 use landfall_lb::{LbProvider, TargetHealth};
 use landfall_provider::{
@@ -13,8 +18,10 @@ use landfall_provider::{
     Placed, Plan, Port, Preflight, Probe, Provider, Resource, Result, StackLock, StackName,
     TargetGroupId,
 };
+use tokio::sync::mpsc;
 
 use crate::LocalOptions;
+use crate::inside::{Heard, LogLine, Reached, TerminalKind};
 
 /// The local provider, of which there is none on this system.
 #[derive(Debug, Clone)]
@@ -35,11 +42,134 @@ impl Local {
     }
 
     /// See the Linux version.
+    pub fn dir(&self) -> &Path {
+        match *self {}
+    }
+
+    /// See the Linux version.
     ///
     /// # Errors
     /// Never: there is no such value.
     pub async fn settle(&self) -> Result<()> {
         match *self {}
+    }
+
+    /// See the Linux version.
+    ///
+    /// # Errors
+    /// Never: there is no such value.
+    pub async fn logs(&self, _: &InstanceId, _: Option<u64>, _: bool) -> Result<Logs> {
+        match *self {}
+    }
+
+    /// See the Linux version.
+    ///
+    /// # Errors
+    /// Never: there is no such value.
+    pub async fn exec(
+        &self,
+        _: &InstanceId,
+        _: Vec<String>,
+        _: Option<TerminalKind>,
+    ) -> Result<std::result::Result<(Steering, Chatter), String>> {
+        match *self {}
+    }
+
+    /// See the Linux version.
+    ///
+    /// # Errors
+    /// Never: there is no such value.
+    pub async fn dial(
+        &self,
+        _: Ipv4Addr,
+        _: u16,
+        _: Duration,
+    ) -> Result<(Reached, Option<Dialled>)> {
+        match *self {}
+    }
+}
+
+/// The lines of an instance, of which there is none on this system.
+#[derive(Debug)]
+pub enum Logs {}
+
+impl Logs {
+    /// See the Linux version.
+    ///
+    /// # Errors
+    /// Never: there is no such value.
+    pub async fn next(&mut self) -> Result<Option<LogLine>> {
+        match *self {}
+    }
+}
+
+/// What a command is told, of which there is none on this system.
+#[derive(Debug)]
+pub enum Steering {}
+
+impl Steering {
+    /// See the Linux version.
+    ///
+    /// # Errors
+    /// Never: there is no such value.
+    pub async fn input(&mut self, _: &[u8]) -> io::Result<()> {
+        match *self {}
+    }
+
+    /// See the Linux version.
+    ///
+    /// # Errors
+    /// Never: there is no such value.
+    pub async fn input_ends(&mut self) -> io::Result<()> {
+        match *self {}
+    }
+
+    /// See the Linux version.
+    ///
+    /// # Errors
+    /// Never: there is no such value.
+    pub async fn signal(&mut self, _: u8) -> io::Result<()> {
+        match *self {}
+    }
+
+    /// See the Linux version.
+    ///
+    /// # Errors
+    /// Never: there is no such value.
+    pub async fn resize(&mut self, _: u16, _: u16) -> io::Result<()> {
+        match *self {}
+    }
+}
+
+/// What a command says, of which there is none on this system.
+#[derive(Debug)]
+pub enum Chatter {}
+
+impl Chatter {
+    /// See the Linux version.
+    ///
+    /// # Errors
+    /// Never: there is no such value.
+    pub async fn next(&mut self) -> io::Result<Option<Heard>> {
+        match *self {}
+    }
+}
+
+/// A connection into the cloud's network, of which there is none on this system.
+#[derive(Debug)]
+pub enum Dialled {}
+
+impl Dialled {
+    /// See the Linux version.
+    ///
+    /// # Errors
+    /// Never: there is no such value.
+    pub async fn carry(
+        self,
+        _: mpsc::Receiver<Vec<u8>>,
+        _: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        match self {}
     }
 }
 
@@ -105,6 +235,9 @@ impl ComputeProvider for Local {
         match *self {}
     }
     async fn last_output(&self, _: &InstanceId, _: usize) -> Result<Vec<String>> {
+        match *self {}
+    }
+    async fn host_keys(&self, _: &InstanceId) -> Result<Vec<HostKey>> {
         match *self {}
     }
 }

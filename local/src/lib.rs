@@ -19,24 +19,32 @@ mod elsewhere;
 #[cfg(target_os = "linux")]
 mod fabric;
 #[cfg(target_os = "linux")]
+mod frames;
+mod inside;
+#[cfg(target_os = "linux")]
 mod instance;
 #[cfg(target_os = "linux")]
 mod netlink;
 mod options;
 #[cfg(target_os = "linux")]
 mod secrets;
+mod ssh;
 #[cfg(target_os = "linux")]
 mod sys;
 #[cfg(target_os = "linux")]
 mod wire;
 
 #[cfg(target_os = "linux")]
-pub use client::Local;
+pub use client::{Chatter, Dialled, Local, Logs, Steering};
 #[cfg(not(target_os = "linux"))]
-pub use elsewhere::Local;
+pub use elsewhere::{Chatter, Dialled, Local, Logs, Steering};
+pub use inside::{Heard, LogLine, Reached, TerminalKind};
 pub use options::LocalOptions;
 #[cfg(target_os = "linux")]
-pub use wire::{Reached, Vantage};
+pub use wire::Vantage;
+
+/// The address by which this machine is seen from inside the local cloud: it enters from a host on the internet.
+pub const OPERATOR: std::net::Ipv4Addr = std::net::Ipv4Addr::new(203, 0, 113, 250);
 
 /// What the integration tests of this crate use of its inside; no interface for anybody else.
 #[cfg(target_os = "linux")]

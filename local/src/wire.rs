@@ -14,11 +14,12 @@ use landfall_provider::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::inside::TerminalKind;
 use crate::secrets::Secrets;
 
 /// Raised whenever a message changes its meaning: a program and a cloud process of different builds
 /// must not misunderstand each other.
-pub(crate) const PROTOCOL: u32 = 6;
+pub(crate) const PROTOCOL: u32 = 7;
 
 /// A call with the version of the protocol that it is written in.
 #[derive(Debug, Serialize, Deserialize)]
@@ -95,9 +96,32 @@ pub(crate) enum Call {
     StopInstance { instance: InstanceId },
     /// Begins to start it again.
     StartInstance { instance: InstanceId },
+    /// The lines of an instance: first `null`, then each line as [`LogLine`](crate::LogLine) until there are no more.
+    Logs {
+        instance: InstanceId,
+        /// Only what was written at this time or later, in milliseconds since 1970.
+        since_ms: Option<u64>,
+        /// Go on with what comes, until the instance ends.
+        follow: bool,
+    },
+    /// Runs a command in an instance, beside its own: [`Entering`], and then frames.
+    Exec {
+        instance: InstanceId,
+        argv: Vec<String>,
+        /// The size of the terminal that it is to have, and what that is called.
+        terminal: Option<TerminalKind>,
+    },
+    /// The keys by which SSH clients know an instance: `Vec<HostKey>`.
+    HostKeys { instance: InstanceId },
+    /// Connects from a host on the internet, [`Reached`](crate::Reached), and carries what goes over the connection.
+    Dial {
+        address: Ipv4Addr,
+        port: u16,
+        timeout_ms: u64,
+    },
     /// Whether there is any resource: `bool`.
     HoldsSomething,
-    /// Opens a TCP connection inside the cloud's network and says how that went: [`Reached`].
+    /// Opens a TCP connection inside the cloud's network and says how that went: [`Reached`](crate::Reached).
     Reach {
         from: Vantage,
         to: Ipv4Addr,
@@ -120,6 +144,16 @@ pub(crate) struct Extras {
     pub(crate) secrets: Secrets,
 }
 
+/// Whether a command runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Entering {
+    /// It does.
+    Runs,
+    /// It cannot be executed; the text says why, in terms of the image.
+    Impossible(String),
+}
+
 /// Where in the cloud's network somebody stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -128,18 +162,6 @@ pub enum Vantage {
     Internet,
     /// An instance, by its id.
     Instance(InstanceId),
-}
-
-/// What came of trying to connect.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Reached {
-    /// Somebody took the connection.
-    Open,
-    /// Somebody refused it.
-    Refused,
-    /// Nobody answered in time, or there is no way there; the text says which.
-    Silent(String),
 }
 
 /// What a client hears.

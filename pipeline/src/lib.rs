@@ -4,6 +4,7 @@
 //! stack out of it. [`deploy()`] and its kin work on any [`Cloud`]: AWS, this machine, a simulation. They tell
 //! what happens through the events of their [`Options`], give plain data back, and print nothing.
 
+mod access;
 mod answer;
 mod before;
 mod cloud;
@@ -32,6 +33,7 @@ mod stack;
 mod status;
 mod workload;
 
+pub use access::{Access, Host, NoSuchHost, access, host_keys};
 pub use answer::Patience;
 pub use cloud::{Cloud, catalog};
 pub use config::{

@@ -12,7 +12,8 @@ use landfall_provider::{AutoscalingGroupId, InstanceId, LaunchTemplateId, Probe,
 use super::instance::{GROUP, in_pages, why_ended};
 use super::{autoscaling_group, capacity, ec2, refresh, releases};
 use crate::{
-    ComputeProvider, GroupCapacity, GroupInstance, InstanceState, Release, ReleaseNote, Scaling,
+    ComputeProvider, GroupCapacity, GroupInstance, HostKey, InstanceState, Release, ReleaseNote,
+    Scaling,
 };
 
 /// How the reason of an instance begins that ended by itself, or was ended by a failure of AWS's.
@@ -106,24 +107,39 @@ impl ComputeProvider for Aws {
     async fn last_output(&self, instance: &InstanceId, lines: usize) -> Result<Vec<String>> {
         console(self, instance, lines).await
     }
+
+    async fn host_keys(&self, instance: &InstanceId) -> Result<Vec<HostKey>> {
+        // They are written at the first boot, and AWS keeps 64 KiB of the console: that of the boot begins there.
+        let booted = HostKey::from_console(&written(self, instance, false).await?);
+        if !booted.is_empty() {
+            return Ok(booted);
+        }
+        // Until it has kept that, minutes after the boot, Nitro instances can be asked for what there is now.
+        Ok(HostKey::from_console(&written(self, instance, true).await?))
+    }
+}
+
+/// What an instance has written to its console: the latest, or what was kept after it booted.
+///
+/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_GetConsoleOutput.html>
+async fn written(aws: &Aws, instance: &InstanceId, latest: bool) -> Result<String> {
+    let found = ec2(aws)
+        .get_console_output()
+        .instance_id(instance.as_ref())
+        .latest(latest)
+        .send()
+        .await
+        .map_err(during("ec2:GetConsoleOutput"));
+    // Only Nitro instances have a latest output.
+    let output = if_there(found)?.and_then(|found| found.output);
+    let bytes = output.and_then(|text| STANDARD.decode(text).ok());
+    Ok(String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned())
 }
 
 /// The last lines of an instance's console.
 pub(super) async fn console(aws: &Aws, instance: &InstanceId, lines: usize) -> Result<Vec<String>> {
     // The latest output, which AWS gives for Nitro instances, is that of now; without it, of the last boot.
-    let found = ec2(aws)
-        .get_console_output()
-        .instance_id(instance.as_ref())
-        .latest(true)
-        .send()
-        .await
-        .map_err(during("ec2:GetConsoleOutput"));
-    let output = if_there(found)?.and_then(|found| found.output);
-    let bytes = output.and_then(|text| STANDARD.decode(text).ok());
-    Ok(last(
-        &String::from_utf8_lossy(&bytes.unwrap_or_default()),
-        lines,
-    ))
+    Ok(last(&written(aws, instance, true).await?, lines))
 }
 
 /// The tag that AWS gives instances that were launched from a template: its version.

@@ -1,6 +1,7 @@
 //! The client side: a provider whose verbs are calls to the cloud process.
 
 mod image;
+mod inside;
 mod secrets;
 mod single;
 mod verbs;
@@ -19,6 +20,8 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::time::Instant;
+
+pub use inside::{Chatter, Dialled, Logs, Steering};
 
 use crate::LocalOptions;
 use crate::sys::process::{self, Launch};
@@ -75,6 +78,11 @@ impl Local {
             safe,
             locks: AtomicUsize::new(0),
         })))
+    }
+
+    /// The runtime directory of the cloud.
+    pub fn dir(&self) -> &Path {
+        &self.0.dir
     }
 
     /// What is added to every spec, as it is now.
@@ -135,6 +143,11 @@ impl Local {
 
     /// Makes a call to the cloud if there is one.
     async fn ask<T: DeserializeOwned>(&self, call: Call) -> Result<Option<T>> {
+        Ok(self.talk(call).await?.map(|(value, _)| value))
+    }
+
+    /// Makes a call to the cloud if there is one. The connection is given back open.
+    async fn talk<T: DeserializeOwned>(&self, call: Call) -> Result<Option<(T, Connection)>> {
         let request = line(&Request {
             protocol: PROTOCOL,
             call,
@@ -148,8 +161,8 @@ impl Local {
                 };
             };
             // One that was about to end has heard nothing; and every call can be made again.
-            if let Some((value, _)) = converse(stream, &request).await? {
-                return Ok(Some(value));
+            if let Some(answer) = converse(stream, &request).await? {
+                return Ok(Some(answer));
             }
         }
         Err(self.keeps_ending())

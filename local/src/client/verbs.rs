@@ -4,8 +4,9 @@ use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use landfall_compute::{
-    AutoscalingGroup, ComputeProvider, GroupCapacity, GroupInstance, Instance, InstanceProfile,
-    KeyPair, LaunchTemplate, Release, ReleaseNote, Scaling, ScalingPolicy, Workload,
+    AutoscalingGroup, ComputeProvider, GroupCapacity, GroupInstance, HostKey, Instance,
+    InstanceProfile, KeyPair, LaunchTemplate, Release, ReleaseNote, Scaling, ScalingPolicy,
+    Workload,
 };
 use landfall_container::Repository;
 use landfall_lb::{LbProvider, Listener, ListenerRule, LoadBalancer, TargetGroup, TargetHealth};
@@ -21,7 +22,8 @@ use landfall_provider::{
 use serde_json::Value;
 
 use super::{HeldLock, Local, from_value};
-use crate::wire::{Call, Extras, Reached, Vantage};
+use crate::inside::Reached;
+use crate::wire::{Call, Extras, Vantage};
 
 /// A kind that the cloud process holds: all but images, which are in the client's store.
 pub trait OnLocal: Resource {}
@@ -191,6 +193,13 @@ impl ComputeProvider for Local {
         let call = Call::LastOutput {
             instance: instance.clone(),
             lines,
+        };
+        Ok(self.ask(call).await?.unwrap_or_default())
+    }
+
+    async fn host_keys(&self, instance: &InstanceId) -> Result<Vec<HostKey>> {
+        let call = Call::HostKeys {
+            instance: instance.clone(),
         };
         Ok(self.ask(call).await?.unwrap_or_default())
     }

@@ -1,12 +1,15 @@
 //! What runs in an instance: booted, followed to its end, stopped.
 
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use landfall_compute::Instance;
+use landfall_compute::{HostKey, Instance, KeyPair, PublicKey};
 use landfall_network::Subnet;
-use landfall_provider::{AutoscalingGroupId, Error, ErrorKind, InstanceId, Resource, Result};
+use landfall_provider::{
+    AutoscalingGroupId, Error, ErrorKind, Input, InstanceId, KeyPairId, Resource, Result,
+};
 use tokio::time::Instant;
 
 use super::kinds::known;
@@ -16,6 +19,8 @@ use super::table::find;
 use super::topology::instance_interface;
 use super::{Cloud, Inner, balance, group, keeper, publish, single};
 use crate::instance::{self, Output, Running, Spec};
+use crate::ssh::{self, Door, Inside};
+use crate::sys::netns::Namespace;
 use crate::sys::process::log;
 
 /// For how long a container may go on after it was asked to stop, as with `docker stop`.
@@ -32,6 +37,25 @@ const ENDED_KEPT: usize = 4;
 pub(crate) struct Guest {
     output: Arc<Output>,
     running: Option<Arc<Running>>,
+    /// Its SSH server.
+    door: Option<Door>,
+}
+
+impl Guest {
+    /// What it has written.
+    pub(super) fn output(&self) -> &Output {
+        &self.output
+    }
+
+    /// The key by which SSH clients know it, if it can be logged in to.
+    pub(super) fn host_key(&self) -> Option<&HostKey> {
+        Some(self.door.as_ref()?.host_key())
+    }
+
+    /// Its container, once that was started.
+    pub(super) fn running(&self) -> Option<Arc<Running>> {
+        self.running.clone()
+    }
 }
 
 impl Guest {
@@ -59,6 +83,7 @@ pub(super) fn start_single(cloud: &Arc<Cloud>, id: &InstanceId) -> Result<()> {
                 .map(|id| known(id).cloned())
                 .collect::<Result<_>>()?,
             workload: entry.spec.workload.clone(),
+            key: public_key(state, entry.spec.key.as_ref())?,
             image_store: entry.facts.image_store.clone(),
             secrets: entry.facts.secrets.clone(),
             template_version: 1,
@@ -129,6 +154,7 @@ pub(super) async fn boot(
             Guest {
                 output: Arc::clone(&output),
                 running: None,
+                door: None,
             },
         );
         (machine, namespace, output)
@@ -140,6 +166,7 @@ pub(super) async fn boot(
     let Some(namespace) = namespace else {
         return Err(invalid("it has no network"));
     };
+    open_door(cloud, id, &machine, &namespace);
     let Some(workload) = &machine.workload else {
         started(cloud, id, None);
         return Ok(None);
@@ -192,6 +219,43 @@ pub(super) async fn boot(
     Ok(Some(running))
 }
 
+/// Starts the SSH server of an instance that somebody may log in to, and of one that is there for nothing else.
+fn open_door(cloud: &Arc<Cloud>, id: &InstanceId, machine: &Machine, namespace: &Namespace) {
+    let is_bastion = machine.workload.is_none();
+    if machine.key.is_none() && !is_bastion {
+        return;
+    }
+    let inside = if is_bastion {
+        Inside::Bastion
+    } else {
+        let (cloud, id) = (Arc::downgrade(cloud), id.clone());
+        Inside::Container(Box::new(move || {
+            cloud.upgrade()?.lock().guests.get(&id)?.running()
+        }))
+    };
+    let name = machine.hostname.clone();
+    let host = ssh::Machine::new(name, namespace.clone(), machine.key.as_ref(), inside);
+    let address = SocketAddr::from((machine.address, ssh::PORT));
+    match cloud.ssh.open(address, host) {
+        Ok(door) => {
+            if let Some(guest) = cloud.lock().guests.get_mut(id) {
+                guest.door = Some(door);
+            }
+        }
+        Err(error) => log(format_args!("{id}: no SSH server: {error}")),
+    }
+}
+
+/// The public key of a key pair. A version of a template may name one that is gone: nobody can log in then.
+pub(super) fn public_key(
+    state: &State,
+    key: Option<&Input<KeyPairId>>,
+) -> Result<Option<PublicKey>> {
+    let Some(key) = key else { return Ok(None) };
+    let found = find::<KeyPair>(state, known(key)?).ok();
+    Ok(found.map(|entry| entry.spec.public_key.clone()))
+}
+
 /// Notes that an instance runs, and lets the balancers know.
 fn started(cloud: &Cloud, id: &InstanceId, running: Option<Arc<Running>>) {
     let mut inner = cloud.lock();
@@ -219,7 +283,10 @@ fn started(cloud: &Cloud, id: &InstanceId, running: Option<Arc<Running>>) {
 /// Notes that an instance has ended by itself: it gives its network back and is remembered for a while.
 fn ended(cloud: &Cloud, id: &InstanceId, how: &str) {
     let was_healthy = {
-        let inner = cloud.lock();
+        let mut inner = cloud.lock();
+        if let Some(guest) = inner.guests.get_mut(id) {
+            guest.door = None;
+        }
         let healthy = balance::health(&inner, id) == group::Health::Healthy;
         // Nobody is there to finish anything: no draining to wait for.
         drop(balance::deregister(&inner, id));
@@ -287,6 +354,20 @@ pub(super) async fn stop(cloud: &Cloud, id: &InstanceId) {
     if let Some(running) = running {
         running.stop(STOP_GRACE).await;
     }
+    if let Some(guest) = cloud.lock().guests.get_mut(id) {
+        guest.door = None;
+    }
+}
+
+/// The keys by which SSH clients know an instance; none, if nobody can log in to it.
+pub(super) fn host_keys(inner: &Inner, id: &InstanceId) -> Result<Vec<HostKey>> {
+    let guest = inner.guests.get(id).ok_or_else(|| {
+        Error::new(
+            ErrorKind::NotFound,
+            format_args!("the {} `{id}` does not exist", Instance::KIND),
+        )
+    })?;
+    Ok(guest.host_key().cloned().into_iter().collect())
 }
 
 /// Where the service in an instance listens, if that is not the port that it is asked on.

@@ -243,6 +243,7 @@ fn launch(cloud: &Arc<Cloud>, group: &AutoscalingGroupId, subnet: &SubnetId) -> 
                 .map(|id| known(id).cloned())
                 .collect::<Result<_>>()?,
             workload: Some(template.spec.workload.clone()),
+            key: guest::public_key(state, template.spec.key.as_ref())?,
             image_store: template.image_store.clone(),
             secrets: template.secrets.clone(),
             template_version: version,

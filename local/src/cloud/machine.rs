@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
-use landfall_compute::{GroupInstance, InstanceState, Workload};
+use landfall_compute::{GroupInstance, InstanceState, PublicKey, Workload};
 use landfall_provider::{
     AutoscalingGroupId, InstanceId, Key, ResourceName, SecurityGroupId, SubnetId, Zone, kind,
 };
@@ -23,6 +23,8 @@ pub(crate) struct Machine {
     pub(crate) address: Ipv4Addr,
     pub(crate) groups: Vec<SecurityGroupId>,
     pub(crate) workload: Option<Workload>,
+    /// The key of whoever may log in.
+    pub(crate) key: Option<PublicKey>,
     pub(crate) image_store: PathBuf,
     /// The values of the workload's secrets.
     pub(crate) secrets: Secrets,

@@ -9,14 +9,17 @@
 
 mod addresses;
 mod balance;
+mod dial;
 #[cfg(test)]
 mod differential;
+mod exec;
 mod group;
 mod guest;
 mod internet;
 mod keeper;
 mod kinds;
 mod lock;
+mod logs;
 mod machine;
 mod publish;
 mod reach;
@@ -40,11 +43,12 @@ use tokio::sync::watch;
 
 use crate::balancer::Forwarder;
 use crate::fabric::Fabric;
+use crate::ssh::Servers;
 use crate::sys::process::{CloudContext, Outer};
 use state::State;
 
 /// A host on the internet: where the loopback ports enter from.
-pub(crate) const INTERNET_HOST: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 250);
+pub(crate) const INTERNET_HOST: Ipv4Addr = crate::OPERATOR;
 
 /// The cloud, shared by every task.
 pub(crate) struct Cloud {
@@ -53,6 +57,8 @@ pub(crate) struct Cloud {
     outer: Outer,
     /// Carries what comes in by loopback ports.
     forwarder: Forwarder,
+    /// Lets people log in.
+    ssh: Servers,
     scratch: PathBuf,
     /// Moves on with every change, for those who wait for one.
     changed: watch::Sender<u64>,
@@ -94,6 +100,7 @@ pub(crate) fn main(
                 guests: BTreeMap::new(),
             }),
             locks: lock::Locks::default(),
+            ssh: Servers::start()?,
             outer: context.outer,
             scratch: context.scratch,
             changed: watch::Sender::new(0),
@@ -104,6 +111,14 @@ pub(crate) fn main(
     // Threads of instances and nodes need no farewell: the kernel ends them with this process.
     runtime.shutdown_background();
     Ok(())
+}
+
+impl Inner {
+    /// Whether an instance is there and has not ended.
+    fn goes_on(&self, id: &InstanceId) -> bool {
+        let machine = self.state.machines.get(id);
+        machine.is_some_and(|machine| machine.has_interface())
+    }
 }
 
 impl Cloud {

@@ -9,7 +9,8 @@ use landfall_provider::{Error, ErrorKind, Result};
 
 use super::Cloud;
 use super::topology::instance_interface;
-use crate::wire::{Reached, Vantage};
+use crate::inside::Reached;
+use crate::wire::Vantage;
 
 /// Opens a TCP connection from there to here, and closes it again.
 pub(super) async fn reach(

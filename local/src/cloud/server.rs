@@ -17,7 +17,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{Cloud, balance, guest, keeper, publish, reach, rollout, scaling, single};
+use super::{
+    Cloud, balance, dial, exec, guest, keeper, logs, publish, reach, rollout, scaling, single,
+};
 use crate::wire::{Answer, Call, PROTOCOL, Request};
 
 /// The longest call that is read: specs are small, and nobody is to fill the memory.
@@ -121,6 +123,54 @@ async fn converse(cloud: &Arc<Cloud>, stream: UnixStream) -> io::Result<bool> {
             }
             Err(holder) => answer(&mut writer, to_value(&Some(holder))).await?,
         },
+        Call::Logs {
+            instance,
+            since_ms,
+            follow,
+        } => match logs::tail(cloud, &instance) {
+            Ok(tail) => {
+                answer(&mut writer, Ok(Value::Null)).await?;
+                let told =
+                    logs::write(cloud, &instance, tail, since_ms, follow, reader, writer).await;
+                // One that has seen enough goes away.
+                drop(told);
+            }
+            Err(error) => answer(&mut writer, Err(error)).await?,
+        },
+        Call::Dial {
+            address,
+            port,
+            timeout_ms,
+        } => {
+            let patience = Duration::from_millis(timeout_ms);
+            match dial::dial(cloud, (address, port).into(), patience).await {
+                Ok((reached, stream)) => {
+                    answer(&mut writer, to_value(&reached)).await?;
+                    if let Some(stream) = stream {
+                        reader.get_mut().set_limit(u64::MAX);
+                        // Whichever side ends it.
+                        drop(dial::carry(stream, reader, writer).await);
+                    }
+                }
+                Err(error) => answer(&mut writer, Err(error)).await?,
+            }
+        }
+        Call::Exec {
+            instance,
+            argv,
+            terminal,
+        } => match exec::start(cloud, &instance, argv, terminal).await {
+            Ok((entering, entered)) => {
+                answer(&mut writer, to_value(&entering)).await?;
+                if let Some(entered) = entered {
+                    // As much as the command takes in.
+                    reader.get_mut().set_limit(u64::MAX);
+                    // One that goes away has hung up on its command.
+                    drop(exec::carry(entered, reader, writer).await);
+                }
+            }
+            Err(error) => answer(&mut writer, Err(error)).await?,
+        },
         call => {
             let result = carry_out(cloud, call).await;
             answer(&mut writer, result).await?;
@@ -221,6 +271,7 @@ async fn carry_out(cloud: &Arc<Cloud>, call: Call) -> Result<Value> {
             single::start(cloud, &instance)?;
             Ok(Value::Null)
         }
+        Call::HostKeys { instance } => to_value(&guest::host_keys(&cloud.lock(), &instance)?),
         Call::Reach {
             from,
             to,
@@ -234,10 +285,9 @@ async fn carry_out(cloud: &Arc<Cloud>, call: Call) -> Result<Value> {
             to_value(&(cloud.locks.any_held() || !cloud.lock().state.is_empty()))
         }
         Call::Holder { stack } => to_value(&cloud.locks.holder(&stack)),
-        Call::Lock { .. } => Err(Error::new(
-            ErrorKind::Invalid,
-            "a lock is taken on a connection of its own",
-        )),
+        Call::Lock { .. } | Call::Logs { .. } | Call::Exec { .. } | Call::Dial { .. } => Err(
+            Error::new(ErrorKind::Invalid, "this call has a connection of its own"),
+        ),
     }
 }
 

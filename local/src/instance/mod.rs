@@ -4,7 +4,9 @@
 //! [`start`] runs its command in namespaces of its own; the sandbox itself is built by
 //! `sys::sandbox`, inside the new process.
 
+mod carry;
 mod config;
+mod enter;
 mod layer;
 mod listening;
 mod output;
@@ -16,7 +18,9 @@ mod usage;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub(crate) use carry::{Feed, pump, shell_code};
 pub use config::Config;
+pub(crate) use enter::{Entered, Further, Handle, enter};
 pub use listening::{Listening, instead, listening};
 pub use output::{Line, Output, Stream};
 pub use run::{Exit, Running, Spec, start};

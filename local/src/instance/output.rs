@@ -71,6 +71,15 @@ impl Output {
         self.listeners.subscribe()
     }
 
+    /// The lines that are kept, and all from then on: none is missing between, and none comes twice.
+    pub(crate) fn follow(&self) -> (Vec<Line>, broadcast::Receiver<Line>) {
+        let kept = self.kept();
+        (
+            kept.lines.iter().cloned().collect(),
+            self.listeners.subscribe(),
+        )
+    }
+
     fn kept(&self) -> MutexGuard<'_, Kept> {
         // Whoever panicked, the lines are whole.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)

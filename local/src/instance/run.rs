@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rustix::process::PidfdFlags;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::Child;
 use tokio::sync::{mpsc, watch};
@@ -81,6 +82,10 @@ pub struct Running {
     signals: mpsc::UnboundedSender<Signal>,
     exit: watch::Receiver<Option<Exit>>,
     output: Arc<Output>,
+    /// Its first process, whatever its number comes to mean.
+    pidfd: OwnedFd,
+    /// What its command was started with, for those that are to be run beside it.
+    order: Order,
 }
 
 impl Running {
@@ -92,6 +97,16 @@ impl Running {
     /// The pid of its first process, in the cloud's pid namespace. Killing that one ends all of it.
     pub fn pid(&self) -> i32 {
         self.pid
+    }
+
+    /// Its first process, held open.
+    pub(crate) fn pidfd(&self) -> &OwnedFd {
+        &self.pidfd
+    }
+
+    /// What its command was started with.
+    pub(crate) fn order(&self) -> &Order {
+        &self.order
     }
 
     /// What this machine made weaker than it should be, a sentence each; mostly empty.
@@ -145,7 +160,7 @@ pub async fn start(spec: &Spec, netns: OwnedFd, output: Arc<Output>) -> Result<R
         let (id, doing) = (id.clone(), doing.to_owned());
         move |source| Error::Process { id, doing, source }
     };
-    let (mut child, control) = spawn(order, netns)
+    let (mut child, control) = spawn(order.clone(), netns)
         .await
         .map_err(doing("execute its first process"))?;
     // Not reaped before the watcher below does, so the number stays its own.
@@ -153,6 +168,10 @@ pub async fn start(spec: &Spec, netns: OwnedFd, output: Arc<Output>) -> Result<R
         .id()
         .and_then(|pid| i32::try_from(pid).ok())
         .ok_or_else(|| doing("read its pid")(io::Error::other("it has ended")))?;
+    let pidfd = rustix::process::Pid::from_raw(pid)
+        .ok_or(rustix::io::Errno::SRCH)
+        .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()))
+        .map_err(|error| doing("open its first process")(error.into()))?;
     let readers = readers(&mut child, &output);
     control
         .set_nonblocking(true)
@@ -197,6 +216,8 @@ pub async fn start(spec: &Spec, netns: OwnedFd, output: Arc<Output>) -> Result<R
         signals,
         exit,
         output,
+        pidfd,
+        order,
     })
 }
 

@@ -102,9 +102,6 @@ pub(crate) fn for_missing(at: &str) -> String {
         at if at.ends_with(".port") => {
             "name the port that the container listens on: port = 8000".to_owned()
         }
-        at if at.ends_with(".allow") => {
-            "name who may connect: allow = [\"203.0.113.7/32\"]".to_owned()
-        }
         at => format!("add `{at}`"),
     }
 }

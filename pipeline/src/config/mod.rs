@@ -112,15 +112,16 @@ table! {
 table! {
     /// The bastion: a host with a public address that may be logged in to.
     pub struct Bastion {
-        /// Who may connect to it: IPv4 blocks. The whole internet is refused.
-        pub allow: Vec<Ipv4Net> = Needed(Vec::new()),
+        /// Who may connect to it: IPv4 blocks. Nobody, unless `--my-address` adds who deploys. The whole internet is refused.
+        pub allow: Vec<Ipv4Net> = Default(Vec::new()),
         /// Its instance type.
         pub instance: String = Default("t3.nano".to_owned()),
-        /// The file of the public key whose owner may log in, relative to the file; `~/` is the home directory. Without it, the first of `~/.ssh/id_ed25519.pub` and `~/.ssh/id_rsa.pub` that there is.
+        /// The file of the public key whose owner may log in, relative to the file; `~/` is the home directory. Without it, a key of whoever deploys: from the agent, of `~/.ssh/id_ed25519.pub` and `~/.ssh/id_rsa.pub`, or else a new one.
         pub key: Option<PathBuf> = Default(None),
     }
     beside {
-        /// The public key, as [`Config::load`] has read it. Without one nobody can log in.
+        /// The public key, as [`Config::load`] has read it. Without one nobody can log in. The `landfall` program looks in
+        /// more places than that.
         pub public_key: Option<PublicKey> = None
     }
 }

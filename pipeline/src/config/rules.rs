@@ -132,12 +132,6 @@ impl Rules for Bastion {
     fn rules(&self, at: &str, problems: &mut Vec<Problem>) {
         instance_type(&self.instance, join(at, "instance"), problems);
         let allow = join(at, "allow");
-        if self.allow.is_empty() {
-            problems.push(
-                Problem::new(&allow, "nobody may connect to the bastion")
-                    .hint("name who may, such as \"203.0.113.7/32\", or leave the bastion out"),
-            );
-        }
         for (index, net) in self.allow.iter().enumerate() {
             let at = format!("{allow}[{index}]");
             if net.prefix_len() == 0 {

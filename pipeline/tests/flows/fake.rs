@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use landfall_compute::{
-    AutoscalingGroup, ComputeProvider, GroupCapacity, GroupInstance, InstanceState, Release,
-    ReleaseNote, Scaling, SingleProvider, Standing,
+    AutoscalingGroup, ComputeProvider, GroupCapacity, GroupInstance, HostKey, InstanceState,
+    Release, ReleaseNote, Scaling, SingleProvider, Standing,
 };
 use landfall_lb::{HealthReason, LbProvider, TargetHealth, TargetState};
 use landfall_pipeline::{Config, Options};
@@ -345,6 +345,10 @@ impl ComputeProvider for Fake {
             format!("{instance}: starting"),
             format!("{instance}: no database"),
         ])
+    }
+
+    async fn host_keys(&self, _: &InstanceId) -> Result<Vec<HostKey>> {
+        Ok(Vec::new())
     }
 }
 

@@ -248,6 +248,7 @@ impl World {
             address: host.address,
             groups: host.groups.clone(),
             workload: None,
+            key: None,
             image_store: PathBuf::new(),
             secrets: Secrets::default(),
             template_version: 0,

@@ -35,6 +35,8 @@ const ROLE_OUTER: &str = "cloud";
 const ROLE_INNER: &str = "cloud-inner";
 /// The role of an instance's first process.
 pub(crate) const ROLE_INSTANCE: &str = "instance";
+/// The role of whoever runs a further command in an instance.
+pub(crate) const ROLE_ENTER: &str = "enter";
 
 /// How this program executes itself again, whatever has become of its file since.
 pub(crate) const SELF: &str = "/proc/self/exe";
@@ -116,6 +118,7 @@ pub fn hook(cloud_main: CloudMain) {
         Some(ROLE_OUTER) => outer::run(),
         Some(ROLE_INNER) => inner::run(cloud_main),
         Some(ROLE_INSTANCE) => super::sandbox::run(),
+        Some(ROLE_ENTER) => super::sandbox::enter::run(),
         // Not ours: a value that a newer or older program may know.
         _ => return,
     };

@@ -7,6 +7,7 @@
 #![expect(unsafe_code, reason = "the image's command is started by fork(2)")]
 
 mod copy;
+pub(crate) mod enter;
 mod exec;
 mod identity;
 mod mounts;

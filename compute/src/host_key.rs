@@ -1,0 +1,136 @@
+//! The key by which SSH clients know a machine, as its cloud tells it.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+
+/// What cloud-init writes around the host keys that it writes to the console, when an instance boots for the first time:
+/// <https://cloudinit.readthedocs.io/en/latest/reference/modules.html#ssh>, `emit_keys_to_console`.
+const BEGIN: &str = "-----BEGIN SSH HOST KEY KEYS-----";
+const END: &str = "-----END SSH HOST KEY KEYS-----";
+
+/// A public host key in OpenSSH's format, without a comment: `ssh-ed25519 AAAA…`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct HostKey(String);
+
+/// A text that is no host key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a host key in OpenSSH's format: `ssh-ed25519 AAAA…`")]
+pub struct InvalidHostKey;
+
+impl HostKey {
+    /// Checks a line such as those of `/etc/ssh/ssh_host_*_key.pub`; its comment is dropped.
+    ///
+    /// # Errors
+    /// [`InvalidHostKey`] when it is not a public key in OpenSSH's format.
+    pub fn new(line: &str) -> Result<Self, InvalidHostKey> {
+        let mut words = line.split_whitespace();
+        let (Some(kind), Some(data)) = (words.next(), words.next()) else {
+            return Err(InvalidHostKey);
+        };
+        let blob = STANDARD.decode(data).map_err(|_| InvalidHostKey)?;
+        // The data begins with its own type: a length of four bytes and the text (RFC 4253, section 6.6).
+        let inner = blob
+            .split_first_chunk::<4>()
+            .and_then(|(length, rest)| rest.get(..u32::from_be_bytes(*length) as usize));
+        if inner != Some(kind.as_bytes()) {
+            return Err(InvalidHostKey);
+        }
+        Ok(Self(format!("{kind} {data}")))
+    }
+
+    /// The host keys that an instance has written to its console. Of several boots, the last ones.
+    #[must_use]
+    pub fn from_console(console: &str) -> Vec<Self> {
+        let Some(told) = console.rfind(BEGIN) else {
+            return Vec::new();
+        };
+        let told = &console[told + BEGIN.len()..];
+        // Without an end, a line may be cut off: those before are whole all the same, and this one is no key.
+        let told = told.split(END).next().unwrap_or(told);
+        told.lines()
+            .filter_map(|line| {
+                // Something may stand before it: a time, or the name of the program that wrote it.
+                let start = ["ssh-", "ecdsa-"]
+                    .iter()
+                    .filter_map(|kind| line.find(kind))
+                    .min()?;
+                Self::new(&line[start..]).ok()
+            })
+            .collect()
+    }
+
+    /// The key as one line.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for HostKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl TryFrom<String> for HostKey {
+    type Error = InvalidHostKey;
+
+    fn try_from(text: String) -> Result<Self, InvalidHostKey> {
+        Self::new(&text)
+    }
+}
+
+impl From<HostKey> for String {
+    fn from(key: HostKey) -> Self {
+        key.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ED25519: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA0aNjs3C9bK1kU0Y2m9fQv1mS3cB1v0yq9m3nJmYc4M";
+    const OTHER: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBbbNjs3C9bK1kU0Y2m9fQv1mS3cB1v0yq9m3nJmYc4M";
+    const ECDSA: &str = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTY=";
+
+    #[test]
+    fn the_keys_of_the_last_boot_are_found_whatever_stands_before_them() {
+        let console = format!(
+            "[    9.2] cloud-init[1612]: {BEGIN}\r\n{OTHER} root@old\r\n{END}\r\n\
+             ec2: -----BEGIN SSH HOST KEY FINGERPRINTS-----\r\n\
+             ec2: 256 SHA256:abc root@ip-10-0-0-4 (ED25519)\r\n\
+             ec2: -----END SSH HOST KEY FINGERPRINTS-----\r\n\
+             {BEGIN}\r\n{ECDSA} root@ip-10-0-0-4\r\n[   12.0] ec2: {ED25519} root@ip-10-0-0-4\r\n{END}\r\n\
+             [   12.1] cloud-init finished\r\n"
+        );
+        let keys = HostKey::from_console(&console);
+        let keys: Vec<&str> = keys.iter().map(HostKey::as_str).collect();
+        assert_eq!(keys, [ECDSA, ED25519]);
+    }
+
+    #[test]
+    fn a_console_without_keys_has_none_and_one_that_is_cut_off_has_the_whole_ones() {
+        assert_eq!(HostKey::from_console("login: ssh-ed25519 AAAA"), Vec::new());
+        let cut = format!("{BEGIN}\n{ED25519}\nssh-rsa AAAAB3NzaC1yc2EAAAADAQA");
+        assert_eq!(
+            HostKey::from_console(&cut),
+            [HostKey::new(ED25519).unwrap()]
+        );
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused() {
+        let wrong_type = ED25519.replace("ssh-ed25519", "ssh-rsa");
+        for text in ["", "ssh-ed25519", "ssh-ed25519 ?", wrong_type.as_str()] {
+            assert_eq!(HostKey::new(text), Err(InvalidHostKey), "{text}");
+        }
+        let named = format!("{ED25519} root@host\n");
+        assert_eq!(HostKey::new(&named).unwrap().as_str(), ED25519);
+    }
+}

@@ -1,0 +1,75 @@
+//! How an instance at AWS is known: host keys from its console, by answers as AWS documents them.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use landfall_compute::{ComputeProvider, HostKey};
+use landfall_provider::InstanceId;
+
+use crate::bed::scripted;
+
+const KEY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA0aNjs3C9bK1kU0Y2m9fQv1mS3cB1v0yq9m3nJmYc4M";
+
+/// What cloud-init writes to the console at the first boot.
+///
+/// <https://cloudinit.readthedocs.io/en/latest/reference/modules.html#keys-to-console>
+fn booted() -> String {
+    format!(
+        "[    0.000000] Linux version 6.12\r\n\
+         ec2: -----BEGIN SSH HOST KEY FINGERPRINTS-----\r\n\
+         ec2: 256 SHA256:zLo7 root@ip-10-0-0-4.ec2.internal (ED25519)\r\n\
+         ec2: -----END SSH HOST KEY FINGERPRINTS-----\r\n\
+         -----BEGIN SSH HOST KEY KEYS-----\r\n{KEY} root@ip-10-0-0-4.ec2.internal\r\n\
+         -----END SSH HOST KEY KEYS-----\r\n"
+    )
+}
+
+/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_GetConsoleOutput.html>
+#[tokio::test]
+async fn host_keys_are_read_from_the_console_of_the_boot_and_before_that_from_the_latest() {
+    let known = [HostKey::new(KEY).unwrap()];
+    for (kept, calls) in [(true, 1), (false, 2)] {
+        let (aws, endpoint) = scripted(move |call| {
+            call.is("ec2:GetConsoleOutput").then(|| {
+                let there = kept || call.field("Latest") == "true";
+                let output = match there {
+                    true => format!("<output>{}</output>", STANDARD.encode(booted())),
+                    // Nothing is kept until some minutes after the boot.
+                    false => String::new(),
+                };
+                call.result(&format!(
+                    "<instanceId>i-1</instanceId><timestamp>2026-11-22T18:00:00.000Z</timestamp>{output}"
+                ))
+            })
+        })
+        .await;
+        assert_eq!(
+            aws.host_keys(&InstanceId::from("i-1")).await.unwrap(),
+            known
+        );
+        assert_eq!(endpoint.calls().len(), calls);
+    }
+}
+
+#[tokio::test]
+async fn an_instance_that_is_gone_or_has_told_nothing_has_no_host_keys() {
+    let none = Vec::<HostKey>::new();
+    let (aws, _endpoint) = scripted(|call| {
+        Some(call.error(
+            400,
+            "InvalidInstanceID.NotFound",
+            "The instance ID 'i-1' does not exist",
+        ))
+    })
+    .await;
+    assert_eq!(aws.host_keys(&InstanceId::from("i-1")).await.unwrap(), none);
+
+    let (aws, _endpoint) =
+        scripted(|call| {
+            Some(call.result(
+                "<instanceId>i-1</instanceId><timestamp>2026-11-22T18:00:00.000Z</timestamp>",
+            ))
+        })
+        .await;
+    assert_eq!(aws.host_keys(&InstanceId::from("i-1")).await.unwrap(), none);
+}

@@ -1,0 +1,217 @@
+//! What goes on inside an instance: what it writes, and further commands in it.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use landfall_provider::{Error, ErrorKind, InstanceId, Result};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::sync::mpsc;
+use tokio_util::bytes::Bytes;
+
+use super::{Connection, Local};
+use crate::frames::{CHUNK, Frame, FrameReader, FrameWriter};
+use crate::inside::{Heard, LogLine, Reached, TerminalKind};
+use crate::wire::{Call, Entering};
+
+/// The lines of an instance, one after the other.
+#[derive(Debug)]
+pub struct Logs(Option<Connection>);
+
+impl Logs {
+    /// The next line; `None` when there are no more.
+    ///
+    /// # Errors
+    /// When the cloud says something that is no line.
+    pub async fn next(&mut self) -> Result<Option<LogLine>> {
+        let Some(connection) = &mut self.0 else {
+            return Ok(None);
+        };
+        let mut line = String::new();
+        match connection.read_line(&mut line).await {
+            // The cloud has ended, and all instances with it.
+            Ok(0) | Err(_) => Ok(None),
+            Ok(_) => serde_json::from_str(&line).map(Some).map_err(|error| {
+                Error::new(ErrorKind::Other, "a line of output is not understood").caused_by(error)
+            }),
+        }
+    }
+}
+
+/// What a command in an instance is told.
+#[derive(Debug)]
+pub struct Steering(FrameWriter<WriteHalf<Connection>>);
+
+impl Steering {
+    /// Gives it something to read.
+    ///
+    /// # Errors
+    /// When the connection has ended.
+    pub async fn input(&mut self, bytes: &[u8]) -> io::Result<()> {
+        for chunk in bytes.chunks(CHUNK) {
+            self.0
+                .send(Frame::Input(Bytes::copy_from_slice(chunk)))
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Says that there is nothing more to read.
+    ///
+    /// # Errors
+    /// When the connection has ended.
+    pub async fn input_ends(&mut self) -> io::Result<()> {
+        self.0.send(Frame::InputEnds).await
+    }
+
+    /// Sends it, and what it has started, a signal.
+    ///
+    /// # Errors
+    /// When the connection has ended.
+    pub async fn signal(&mut self, number: u8) -> io::Result<()> {
+        self.0.send(Frame::Signal(number)).await
+    }
+
+    /// Tells its terminal how large it is now.
+    ///
+    /// # Errors
+    /// When the connection has ended.
+    pub async fn resize(&mut self, columns: u16, rows: u16) -> io::Result<()> {
+        self.0.send(Frame::Resize { columns, rows }).await
+    }
+}
+
+/// What a command in an instance says.
+#[derive(Debug)]
+pub struct Chatter(FrameReader<ReadHalf<Connection>>);
+
+impl Chatter {
+    /// What it says next; `None` when the connection has ended before the command has.
+    ///
+    /// # Errors
+    /// When the cloud says something that is not understood.
+    pub async fn next(&mut self) -> io::Result<Option<Heard>> {
+        loop {
+            return Ok(Some(match self.0.next().await? {
+                Some(Frame::Output(bytes)) => Heard::Output(bytes.into()),
+                Some(Frame::Errors(bytes)) => Heard::Errors(bytes.into()),
+                Some(Frame::Exited(code)) => Heard::Exited(code),
+                Some(_) => continue,
+                None => return Ok(None),
+            }));
+        }
+    }
+}
+
+/// A connection into the cloud's network.
+#[derive(Debug)]
+pub struct Dialled(Connection);
+
+impl Dialled {
+    /// Carries what comes in to the other side, and gives what comes from there to `take`, until that has said all.
+    ///
+    /// # Errors
+    /// When the connection is lost, or `take` failed.
+    pub async fn carry(
+        self,
+        mut input: mpsc::Receiver<Vec<u8>>,
+        mut take: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let (mut reader, mut writer) = tokio::io::split(self.0);
+        let up = async {
+            while let Some(bytes) = input.recv().await {
+                writer.write_all(&bytes).await?;
+            }
+            writer.shutdown().await?;
+            std::future::pending().await
+        };
+        let down = async {
+            let mut buffer = vec![0; CHUNK];
+            loop {
+                match reader.read(&mut buffer).await? {
+                    0 => return Ok(()),
+                    length => take(&buffer[..length])?,
+                }
+            }
+        };
+        tokio::select! {
+            lost = up => lost,
+            said = down => said,
+        }
+    }
+}
+
+impl Local {
+    /// Connects from a host on the internet, and says how that went.
+    ///
+    /// # Errors
+    /// When there is no cloud.
+    pub async fn dial(
+        &self,
+        address: Ipv4Addr,
+        port: u16,
+        patience: Duration,
+    ) -> Result<(Reached, Option<Dialled>)> {
+        let call = Call::Dial {
+            address,
+            port,
+            timeout_ms: u64::try_from(patience.as_millis()).unwrap_or(u64::MAX),
+        };
+        let told: Option<(Reached, Connection)> = self.talk(call).await?;
+        let (reached, connection) =
+            told.ok_or_else(|| Error::new(ErrorKind::NotFound, "there is no local cloud"))?;
+        let dialled = (reached == Reached::Open).then_some(Dialled(connection));
+        Ok((reached, dialled))
+    }
+
+    /// What an instance has written: all that is kept of it, or what was written at `since_ms` (milliseconds since
+    /// 1970) or later; with `follow`, also what it writes until it ends.
+    ///
+    /// # Errors
+    /// When there is no such instance.
+    pub async fn logs(
+        &self,
+        instance: &InstanceId,
+        since_ms: Option<u64>,
+        follow: bool,
+    ) -> Result<Logs> {
+        let call = Call::Logs {
+            instance: instance.clone(),
+            since_ms,
+            follow,
+        };
+        let told: Option<((), _)> = self.talk(call).await?;
+        Ok(Logs(told.map(|((), connection)| connection)))
+    }
+
+    /// Runs a command in an instance, as its own command runs there: the same files, user and environment. `Err` in
+    /// the inner result says why it cannot be executed.
+    ///
+    /// # Errors
+    /// When there is no such instance, or nothing runs in it.
+    pub async fn exec(
+        &self,
+        instance: &InstanceId,
+        argv: Vec<String>,
+        terminal: Option<TerminalKind>,
+    ) -> Result<std::result::Result<(Steering, Chatter), String>> {
+        let call = Call::Exec {
+            instance: instance.clone(),
+            argv,
+            terminal,
+        };
+        let told: Option<(Entering, Connection)> = self.talk(call).await?;
+        let (entering, connection) =
+            told.ok_or_else(|| Error::new(ErrorKind::NotFound, "there is no local cloud"))?;
+        Ok(match entering {
+            Entering::Impossible(why) => Err(why),
+            Entering::Runs => {
+                let (reader, writer) = tokio::io::split(connection);
+                Ok((
+                    Steering(FrameWriter::new(writer)),
+                    Chatter(FrameReader::new(reader)),
+                ))
+            }
+        })
+    }
+}

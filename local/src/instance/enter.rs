@@ -1,0 +1,282 @@
+//! A further command in an instance, as the cloud sees it: started, listened to, hung up on.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::Stdio;
+
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf, pipe};
+use tokio::process::Child;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::run::START_WITHIN;
+use super::{Error, Exit, Running};
+use crate::sys::fds;
+use crate::sys::process::{ROLE_ENTER, ROLE_VAR, SELF, log};
+use crate::sys::sandbox::Report;
+use crate::sys::sandbox::enter::{Does, Errand, Size};
+
+/// What is to be run in an instance beside its own command.
+#[derive(Clone, Debug)]
+pub(crate) enum Further {
+    /// A command, on a terminal of this size or on pipes.
+    Command {
+        argv: Vec<String>,
+        /// The command in place of it where the image does not have its program.
+        otherwise: Option<Vec<String>>,
+        /// Environment beyond the instance's own.
+        env: BTreeMap<String, String>,
+        terminal: Option<Size>,
+    },
+    /// A server of the instance's files, which speaks SFTP on its pipes.
+    Files,
+}
+
+/// A command that runs in an instance beside its own. When this is dropped it is hung up on.
+#[derive(Debug)]
+pub(crate) struct Entered {
+    /// Where the command reads from; dropping it ends what it reads, unless it has a terminal.
+    pub(crate) input: Option<pipe::Sender>,
+    /// What it writes; on a terminal, all that it writes.
+    pub(crate) output: pipe::Receiver,
+    pub(crate) errors: Option<pipe::Receiver>,
+    pub(crate) handle: Handle,
+}
+
+/// What steers a command.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    control: OwnedWriteHalf,
+    terminal: Option<File>,
+    exit: watch::Receiver<Option<Exit>>,
+}
+
+impl Handle {
+    /// Sends a signal to the command and what it has started.
+    pub(crate) fn signal(&self, number: u8) {
+        // It may have ended.
+        let _ = self.control.try_write(&[number]);
+    }
+
+    /// Tells its terminal, if it has one, how large it is now.
+    pub(crate) fn resize(&self, size: Size) {
+        if let Some(terminal) = &self.terminal {
+            let _ = rustix::termios::tcsetwinsize(terminal, size.window());
+        }
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(&self) -> impl Future<Output = Exit> + Send + 'static {
+        let mut exit = self.exit.clone();
+        async move {
+            match exit.wait_for(Option::is_some).await.map(|exit| *exit) {
+                Ok(Some(exit)) => exit,
+                // Whoever followed it is gone.
+                _ => Exit::Signal(nix::sys::signal::Signal::SIGKILL as i32),
+            }
+        }
+    }
+}
+
+/// What [`launch`] has made: the process that enters, and this side of everything that it holds.
+struct Launched {
+    child: Child,
+    control: UnixStream,
+    input: OwnedFd,
+    output: OwnedFd,
+    errors: Option<OwnedFd>,
+    terminal: Option<File>,
+}
+
+/// Starts a further command in an instance; returns once it runs.
+///
+/// # Errors
+/// [`Error::Sandbox`] when the command cannot be executed, with the reason in terms of the image.
+pub(crate) async fn enter(running: &Running, further: Further) -> Result<Entered, Error> {
+    let id = running.id().to_owned();
+    let failed = |doing: &str| {
+        let (id, doing) = (id.clone(), doing.to_owned());
+        move |source| Error::Process { id, doing, source }
+    };
+    let mut order = running.order().clone();
+    let (terminal, otherwise, does) = match further {
+        Further::Files => (None, None, Does::Files),
+        Further::Command {
+            argv,
+            otherwise,
+            env,
+            terminal,
+        } => {
+            order.argv = argv;
+            order.env.extend(env);
+            (terminal, otherwise, Does::Command)
+        }
+    };
+    let errand = Errand {
+        order,
+        otherwise,
+        terminal,
+        does,
+    };
+    let instance = running
+        .pidfd()
+        .try_clone()
+        .map_err(failed("open its first process"))?;
+    let launched = tokio::task::spawn_blocking(move || launch(&errand, &instance)).await;
+    let launched = launched
+        .unwrap_or_else(|panic| Err(io::Error::other(panic)))
+        .map_err(failed("enter it"))?;
+    let made = match launched {
+        Ok(made) => made,
+        Err(reason) => return Err(Error::Sandbox { id, reason }),
+    };
+    made.control
+        .set_nonblocking(true)
+        .map_err(failed("listen to what enters it"))?;
+    let control = tokio::net::UnixStream::from_std(made.control)
+        .map_err(failed("listen to what enters it"))?;
+    let (reports, control) = control.into_split();
+    let mut reports = BufReader::new(reports).lines();
+    let mut child = made.child;
+    let first = timeout(START_WITHIN, reports.next_line()).await;
+    let first = first.map_err(|_| Error::Timeout {
+        id: id.clone(),
+        after: START_WITHIN,
+    })?;
+    match first.ok().flatten().and_then(|line| parse(&line)) {
+        Some(Report::Started { .. }) => {}
+        other => {
+            drop(child.wait().await);
+            let reason = match other {
+                Some(Report::Failed { reason }) => reason,
+                _ => "its process ended before the command ran".to_owned(),
+            };
+            return Err(Error::Sandbox { id, reason });
+        }
+    }
+    let (exited, exit) = watch::channel(None);
+    tokio::spawn(follow(child, reports, exited));
+    let streams = || -> io::Result<_> {
+        Ok((
+            pipe::Sender::from_owned_fd_unchecked(made.input)?,
+            pipe::Receiver::from_owned_fd_unchecked(made.output)?,
+            made.errors
+                .map(pipe::Receiver::from_owned_fd_unchecked)
+                .transpose()?,
+        ))
+    };
+    let (input, output, errors) = streams().map_err(failed("talk to the command"))?;
+    Ok(Entered {
+        input: Some(input),
+        output,
+        errors,
+        handle: Handle {
+            control,
+            terminal: made.terminal,
+            exit,
+        },
+    })
+}
+
+/// Executes this program to enter the instance, and gives it what it needs; or else why it could not.
+fn launch(errand: &Errand, instance: &OwnedFd) -> io::Result<Result<Launched, String>> {
+    let (mut ours, theirs) = UnixStream::pair()?;
+    ours.set_write_timeout(Some(START_WITHIN))?;
+    ours.set_read_timeout(Some(START_WITHIN))?;
+    let on_pipes = errand.terminal.is_none();
+    let stream = || {
+        if on_pipes {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        }
+    };
+    let mut command = std::process::Command::new(SELF);
+    command
+        .arg0("landfall-enter")
+        .env_clear()
+        .env(ROLE_VAR, ROLE_ENTER)
+        .current_dir("/")
+        .stdin(OwnedFd::from(theirs))
+        .stdout(stream())
+        .stderr(stream());
+    // Not killed when it is dropped: it ends the command first when its socket closes.
+    let mut child = tokio::process::Command::from(command).spawn()?;
+    let mut line = serde_json::to_vec(errand)?;
+    line.push(b'\n');
+    if on_pipes {
+        let (reader, writer) = io::pipe()?;
+        let files: [BorrowedFd<'_>; 2] = [instance.as_fd(), reader.as_fd()];
+        fds::send(ours.as_fd(), b"\n", &files)?;
+        ours.write_all(&line)?;
+        let gone = || io::Error::other("its process has no pipes");
+        let output = child.stdout.take().ok_or_else(gone)?.into_owned_fd()?;
+        let errors = child.stderr.take().ok_or_else(gone)?.into_owned_fd()?;
+        let input = OwnedFd::from(writer);
+        for stream in [&input, &output, &errors] {
+            nonblocking(stream)?;
+        }
+        return Ok(Ok(Launched {
+            child,
+            control: ours,
+            input,
+            output,
+            errors: Some(errors),
+            terminal: None,
+        }));
+    }
+    fds::send(ours.as_fd(), b"\n", &[instance.as_fd()])?;
+    ours.write_all(&line)?;
+    let mut first = [0];
+    let (length, mut files) = fds::receive(ours.as_fd(), &mut first)?;
+    let Some(terminal) = files.pop() else {
+        // In its place came the beginning of a report.
+        let mut text = String::from_utf8_lossy(&first[..length]).into_owned();
+        let _ = std::io::BufRead::read_line(&mut std::io::BufReader::new(&ours), &mut text);
+        return Ok(Err(match parse(&text) {
+            Some(Report::Failed { reason }) => reason,
+            _ => "its process ended before there was a terminal".to_owned(),
+        }));
+    };
+    nonblocking(&terminal)?;
+    Ok(Ok(Launched {
+        child,
+        control: ours,
+        input: terminal.try_clone()?,
+        output: terminal.try_clone()?,
+        errors: None,
+        terminal: Some(File::from(terminal)),
+    }))
+}
+
+fn nonblocking(stream: &OwnedFd) -> io::Result<()> {
+    let flags = rustix::fs::fcntl_getfl(stream)? | rustix::fs::OFlags::NONBLOCK;
+    Ok(rustix::fs::fcntl_setfl(stream, flags)?)
+}
+
+fn parse(line: &str) -> Option<Report> {
+    serde_json::from_str(line).ok()
+}
+
+/// Waits for the end of a command, and says how it ended.
+async fn follow(
+    mut child: Child,
+    mut reports: tokio::io::Lines<BufReader<OwnedReadHalf>>,
+    exited: watch::Sender<Option<Exit>>,
+) {
+    let last = reports.next_line().await.ok().flatten();
+    let exit = match last.and_then(|line| parse(&line)) {
+        Some(Report::Exited { code }) => Exit::Code(code),
+        Some(Report::Killed { signal }) => Exit::Signal(signal),
+        _ => Exit::Signal(nix::sys::signal::Signal::SIGKILL as i32),
+    };
+    exited.send_replace(Some(exit));
+    if let Err(error) = child.wait().await {
+        log(format_args!("wait for a command in an instance: {error}"));
+    }
+}

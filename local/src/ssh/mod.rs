@@ -1,0 +1,146 @@
+//! The SSH server of every machine in this cloud: one on each bastion and instance that somebody may log in to.
+//!
+//! A [`Door`] is a socket that listens in the machine's own network namespace, so that security groups, network ACLs
+//! and routes decide who gets there, and which [`Machine`] is behind it: whose key opens it, and what runs inside. All of
+//! them are served by one thread, beside that of the records.
+
+pub(crate) mod files;
+mod host;
+mod session;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use landfall_compute::HostKey;
+use russh::MethodKind;
+use russh::MethodSet;
+use russh::keys::{Algorithm, PrivateKey};
+use russh::server::Config;
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use host::{Inside, Machine};
+
+/// Who logs in: the user that Amazon Linux has, and none other.
+pub(crate) const USER: &str = "ec2-user";
+
+/// The port of SSH.
+pub(crate) const PORT: u16 = 22;
+
+/// How long no connection is taken after the system had no file for one.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a client may take until it has logged in, and how often a silent one is asked whether it is still there.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The thread that serves them all.
+#[derive(Debug)]
+pub(crate) struct Servers {
+    runtime: Handle,
+    /// The thread ends with it.
+    _alive: CancellationToken,
+}
+
+impl Servers {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When the thread or its runtime cannot be made.
+    pub(crate) fn start() -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let handle = runtime.handle().clone();
+        let alive = CancellationToken::new();
+        let end = alive.clone();
+        std::thread::Builder::new()
+            .name("ssh".to_owned())
+            .spawn(move || runtime.block_on(end.cancelled()))?;
+        Ok(Self {
+            runtime: handle,
+            _alive: alive,
+        })
+    }
+
+    /// Opens a machine's door, at this address of its network.
+    ///
+    /// # Errors
+    /// When the port is taken, or no key can be made.
+    pub(crate) fn open(&self, address: SocketAddr, machine: Machine) -> io::Result<Door> {
+        let key = PrivateKey::random(&mut russh::keys::key::safe_rng(), Algorithm::Ed25519)
+            .map_err(io::Error::other)?;
+        let text = key.public_key().to_openssh().map_err(io::Error::other)?;
+        let host_key = HostKey::new(&text).map_err(io::Error::other)?;
+        let listener = machine.namespace().enter(|| listen(address))??;
+        let config = Arc::new(Config {
+            server_id: russh::SshId::Standard("SSH-2.0-Landfall".into()),
+            methods: MethodSet::from(&[MethodKind::PublicKey][..]),
+            auth_rejection_time: Duration::from_millis(200),
+            auth_rejection_time_initial: Some(Duration::ZERO),
+            keys: vec![key],
+            inactivity_timeout: None,
+            keepalive_interval: Some(PATIENCE),
+            channel_buffer_size: 1024,
+            nodelay: true,
+            ..Config::default()
+        });
+        let stop = CancellationToken::new();
+        let until = stop.clone();
+        let machine = Arc::new(machine);
+        self.runtime.spawn(async move {
+            let Ok(listener) = TcpListener::from_std(listener) else {
+                return;
+            };
+            loop {
+                let accepted = tokio::select! {
+                    accepted = listener.accept() => accepted,
+                    () = until.cancelled() => return,
+                };
+                let Ok((stream, _)) = accepted else {
+                    // Out of files, most likely: others will close theirs.
+                    tokio::time::sleep(EXHAUSTED_PAUSE).await;
+                    continue;
+                };
+                let (config, machine) = (Arc::clone(&config), Arc::clone(&machine));
+                let until = until.clone();
+                tokio::spawn(async move {
+                    let _ = stream.set_nodelay(true);
+                    tokio::select! {
+                        () = session::serve(config, stream, machine) => {}
+                        () = until.cancelled() => {}
+                    }
+                });
+            }
+        });
+        Ok(Door { host_key, stop })
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<StdListener> {
+    let listener = StdListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// A machine's SSH server; dropping it closes the port and ends every session.
+#[derive(Debug)]
+pub(crate) struct Door {
+    host_key: HostKey,
+    stop: CancellationToken,
+}
+
+impl Door {
+    /// The key by which clients know this machine.
+    pub(crate) fn host_key(&self) -> &HostKey {
+        &self.host_key
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}

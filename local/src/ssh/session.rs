@@ -1,0 +1,370 @@
+//! A client's connection: who it is, and what it asks for.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use russh::server::{
+    Auth, ChannelOpenHandle, Config, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey,
+};
+use russh::{Channel, ChannelId, ChannelMsg, ChannelOpenFailure, ChannelReadHalf, Pty, Sig};
+use tokio::net::TcpStream;
+
+use super::Machine;
+use super::host::Inside;
+use crate::instance::{self, Entered, Feed, Further, Handle};
+use crate::sys::sandbox::enter::Size;
+
+/// How many bytes for a command may wait here until it reads them. A client that sends more has to wait, with
+/// everything that it does on the connection.
+const WAITING: usize = 64 << 20;
+
+/// What a command that cannot be executed ends with, as in shells.
+const NOT_FOUND: u32 = 127;
+
+/// Serves a client to its end.
+pub(super) async fn serve(config: Arc<Config>, stream: TcpStream, machine: Arc<Machine>) {
+    let client = Client {
+        machine,
+        waiting: HashMap::new(),
+    };
+    // What goes wrong on a connection is the client's to tell: it is closed.
+    if let Ok(session) = russh::server::run_stream(config, stream, client).await {
+        drop(session.await);
+    }
+}
+
+/// A client.
+struct Client {
+    machine: Arc<Machine>,
+    /// Channels that are open, and on which nothing has been started yet.
+    waiting: HashMap<ChannelId, Waiting>,
+}
+
+/// What is known of a command before it is asked for.
+struct Waiting {
+    channel: Channel<Msg>,
+    terminal: Option<Size>,
+    env: BTreeMap<String, String>,
+}
+
+impl Handler for Client {
+    type Error = russh::Error;
+
+    async fn auth_publickey_offered(
+        &mut self,
+        user: &str,
+        offer: PublicKeyOffer<'_>,
+    ) -> Result<Auth, Self::Error> {
+        Ok(self.admit(user, offer.public_key))
+    }
+
+    async fn auth_publickey(
+        &mut self,
+        user: &str,
+        key: VerifiedPublicKey<'_>,
+    ) -> Result<Auth, Self::Error> {
+        Ok(self.admit(user, key.public_key))
+    }
+
+    async fn channel_open_session(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Self::Error> {
+        let waiting = Waiting {
+            terminal: None,
+            env: BTreeMap::new(),
+            channel,
+        };
+        self.waiting.insert(waiting.channel.id(), waiting);
+        reply.accept().await;
+        Ok(())
+    }
+
+    async fn channel_open_direct_tcpip(
+        &mut self,
+        channel: Channel<Msg>,
+        host: &str,
+        port: u32,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Self::Error> {
+        let (machine, host) = (Arc::clone(&self.machine), host.to_owned());
+        // Connecting may take its time, and others on this connection are not to wait for it.
+        tokio::spawn(async move {
+            match machine.connect(&host, port).await {
+                Ok(mut stream) => {
+                    reply.accept().await;
+                    let mut channel = channel.into_stream();
+                    // Whichever side ends it.
+                    drop(tokio::io::copy_bidirectional(&mut channel, &mut stream).await);
+                }
+                Err(_) => reply.reject(ChannelOpenFailure::ConnectFailed).await,
+            }
+        });
+        Ok(())
+    }
+
+    async fn pty_request(
+        &mut self,
+        channel: ChannelId,
+        term: &str,
+        columns: u32,
+        rows: u32,
+        _: u32,
+        _: u32,
+        _: &[(Pty, u32)],
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        match self.waiting.get_mut(&channel) {
+            Some(waiting) => {
+                waiting.terminal = Some(size(columns, rows));
+                waiting.env.insert("TERM".to_owned(), term.to_owned());
+                session.channel_success(channel)
+            }
+            None => session.channel_failure(channel),
+        }
+    }
+
+    async fn env_request(
+        &mut self,
+        channel: ChannelId,
+        name: &str,
+        value: &str,
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        // What Amazon Linux accepts: AcceptEnv LANG LC_*
+        let accepted = name == "LANG" || name.starts_with("LC_");
+        match self.waiting.get_mut(&channel).filter(|_| accepted) {
+            Some(waiting) => {
+                waiting.env.insert(name.to_owned(), value.to_owned());
+                session.channel_success(channel)
+            }
+            None => session.channel_failure(channel),
+        }
+    }
+
+    async fn shell_request(
+        &mut self,
+        channel: ChannelId,
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        self.begin(channel, session, Asked::Shell)
+    }
+
+    async fn exec_request(
+        &mut self,
+        channel: ChannelId,
+        data: &[u8],
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        let line = String::from_utf8_lossy(data).into_owned();
+        self.begin(channel, session, Asked::Line(line))
+    }
+
+    async fn subsystem_request(
+        &mut self,
+        channel: ChannelId,
+        name: &str,
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        match name {
+            "sftp" => self.begin(channel, session, Asked::Files),
+            _ => session.channel_failure(channel),
+        }
+    }
+}
+
+/// What a client wants to have done.
+#[derive(Debug)]
+enum Asked {
+    Shell,
+    Line(String),
+    Files,
+}
+
+impl Client {
+    fn admit(&self, user: &str, key: &russh::keys::PublicKey) -> Auth {
+        match self.machine.admits(user, key) {
+            true => Auth::Accept,
+            false => Auth::reject(),
+        }
+    }
+
+    /// Begins what was asked for on a channel, in a task of its own.
+    fn begin(
+        &mut self,
+        id: ChannelId,
+        session: &mut Session,
+        asked: Asked,
+    ) -> Result<(), russh::Error> {
+        let Some(waiting) = self.waiting.remove(&id) else {
+            return session.channel_failure(id);
+        };
+        session.channel_success(id)?;
+        let machine = Arc::clone(&self.machine);
+        tokio::spawn(async move {
+            let (reader, writer) = waiting.channel.split();
+            let started = start(&machine, asked, waiting.terminal, waiting.env).await;
+            let code = match started {
+                Ok(entered) => carry(entered, reader, &writer).await,
+                Err(Refusal { text, code }) => {
+                    // On a terminal, lines end with both.
+                    let text = text.replace('\n', "\r\n");
+                    let _ = writer.extended_data_bytes(1, text.into_bytes()).await;
+                    code
+                }
+            };
+            // A client that has gone away is told nothing.
+            let _ = writer.exit_status(code).await;
+            let _ = writer.eof().await;
+            let _ = writer.close().await;
+        });
+        Ok(())
+    }
+}
+
+/// Why nothing is run, and what the client's command ends with.
+struct Refusal {
+    text: String,
+    code: u32,
+}
+
+async fn start(
+    machine: &Machine,
+    asked: Asked,
+    terminal: Option<Size>,
+    env: BTreeMap<String, String>,
+) -> Result<Entered, Refusal> {
+    let name = machine.name();
+    let Inside::Container(running) = machine.inside() else {
+        let text = format!(
+            "{name} is for jumping on: `ssh -J {name} …` or `landfall ssh SERVICE` goes through it to an \
+             instance. On this machine it has no shell and no files.\n"
+        );
+        return Err(Refusal { text, code: 1 });
+    };
+    let Some(running) = running() else {
+        let text = format!("no container runs in {name}\n");
+        return Err(Refusal { text, code: 1 });
+    };
+    let is_shell = matches!(asked, Asked::Shell);
+    let further = match asked {
+        Asked::Files => Further::Files,
+        Asked::Shell => Further::Command {
+            argv: vec!["/bin/sh".to_owned()],
+            otherwise: None,
+            env,
+            terminal,
+        },
+        Asked::Line(line) => Further::Command {
+            // An image without a shell can run a command all the same, if it is no more than words.
+            otherwise: shlex::split(&line),
+            argv: vec!["/bin/sh".to_owned(), "-c".to_owned(), line],
+            env,
+            terminal,
+        },
+    };
+    instance::enter(&running, further).await.map_err(|error| {
+        let mut text = match error {
+            instance::Error::Sandbox { reason, .. } => format!("{name}: {reason}\n"),
+            error => format!("{name}: {error}\n"),
+        };
+        if is_shell {
+            text.push_str(
+                "Without a shell, commands that the image has can be run, `ssh HOST COMMAND`, and files copied with \
+                 scp.\n",
+            );
+        }
+        Refusal {
+            text,
+            code: NOT_FOUND,
+        }
+    })
+}
+
+/// Carries a command's streams until it has ended; gives the code that it ended with.
+async fn carry(
+    entered: Entered,
+    reader: ChannelReadHalf,
+    writer: &russh::ChannelWriteHalf<Msg>,
+) -> u32 {
+    let Entered {
+        input,
+        output,
+        errors,
+        handle,
+    } = entered;
+    let heard = hear(reader, Feed::new(input, WAITING), &handle);
+    let said = async {
+        let output = instance::pump(output, handle.wait(), |bytes| async {
+            writer.data_bytes(bytes).await.is_ok()
+        });
+        let errors = async {
+            if let Some(errors) = errors {
+                instance::pump(errors, handle.wait(), |bytes| async {
+                    writer.extended_data_bytes(1, bytes).await.is_ok()
+                })
+                .await;
+            }
+        };
+        tokio::join!(output, errors);
+        handle.wait().await
+    };
+    tokio::select! {
+        exit = said => instance::shell_code(exit).into(),
+        // Nobody listens any more: what ends with this hangs up.
+        () = heard => 0,
+    }
+}
+
+/// Takes in what the client sends, until it goes away.
+async fn hear(mut reader: ChannelReadHalf, mut feed: Feed, handle: &Handle) {
+    while let Some(message) = reader.wait().await {
+        match message {
+            ChannelMsg::Data { data } => feed.give(data).await,
+            ChannelMsg::Eof => feed.end(),
+            ChannelMsg::Close => return,
+            ChannelMsg::WindowChange {
+                col_width,
+                row_height,
+                ..
+            } => handle.resize(size(col_width, row_height)),
+            ChannelMsg::Signal { signal } => {
+                if let Some(number) = number(&signal) {
+                    handle.signal(number);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn size(columns: u32, rows: u32) -> Size {
+    let cells = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
+    Size {
+        columns: cells(columns),
+        rows: cells(rows),
+    }
+}
+
+/// The number of a signal that a client may send.
+fn number(signal: &Sig) -> Option<u8> {
+    use nix::sys::signal::Signal;
+    let signal = match signal {
+        Sig::ABRT => Signal::SIGABRT,
+        Sig::ALRM => Signal::SIGALRM,
+        Sig::HUP => Signal::SIGHUP,
+        Sig::INT => Signal::SIGINT,
+        Sig::KILL => Signal::SIGKILL,
+        Sig::PIPE => Signal::SIGPIPE,
+        Sig::QUIT => Signal::SIGQUIT,
+        Sig::TERM => Signal::SIGTERM,
+        Sig::USR1 => Signal::SIGUSR1,
+        _ => return None,
+    };
+    u8::try_from(signal as i32).ok()
+}

@@ -1,0 +1,303 @@
+//! A further command in an instance that runs: enters its namespaces, and runs with its user and powers.
+//!
+//! The cloud executes this program again with a socket as standard input. Over it come the instance's first process
+//! (as a pidfd) and the command's standard input unless it is to have a terminal, and then an [`Errand`], one line of
+//! JSON. Back go the terminal's other side, if there is one, and [`Report`]s, one line of JSON each. What the cloud
+//! sends later are numbers of signals, a byte each; when it closes the socket, the command is hung up on.
+#![expect(unsafe_code, reason = "the command is started by fork(2)")]
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::ExitCode;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::{CloneFlags, setns};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::{Mode, umask};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, fork, setsid};
+use rustix::process::PidfdFlags;
+use rustix::pty::OpenptFlags;
+use rustix::termios::Winsize;
+use serde::{Deserialize, Serialize};
+
+use super::{Order, Report, exec, identity, limits, privileges, report, take_control};
+use crate::sys::fds;
+use crate::sys::process::userns::explain;
+
+/// How long a command that was hung up on may take to end, in milliseconds.
+const HANG_UP_MS: u16 = 2_000;
+
+/// What is to be done in the instance.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Errand {
+    /// As for the instance's own command, with the command that is to be run now.
+    pub(crate) order: Order,
+    /// The command in place of the order's where the image does not have that one's program.
+    pub(crate) otherwise: Option<Vec<String>>,
+    /// The size of the terminal that it gets; without one, standard input, output and error are pipes.
+    pub(crate) terminal: Option<Size>,
+    pub(crate) does: Does,
+}
+
+/// What a further process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Does {
+    /// Runs the order's command.
+    Command,
+    /// Serves the instance's files by SFTP over its standard input and output.
+    Files,
+}
+
+/// The size of a terminal, in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Size {
+    pub(crate) columns: u16,
+    pub(crate) rows: u16,
+}
+
+impl Size {
+    pub(crate) fn window(self) -> Winsize {
+        Winsize {
+            ws_row: self.rows,
+            ws_col: self.columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        }
+    }
+}
+
+/// Becomes the parent of a further command; returns when that one has ended.
+pub(crate) fn run() -> ExitCode {
+    let mut control = match take_control() {
+        Ok(control) => control,
+        Err(error) => {
+            crate::sys::process::log(format_args!("enter an instance: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let last = match receive(&mut control)
+        .map_err(|error| format!("read what is to be run: {error}"))
+        .and_then(|(errand, files)| start(&mut control, &errand, files))
+    {
+        Ok(child) => match report(&mut control, &Report::Started { notes: Vec::new() }) {
+            Ok(()) => follow(&mut control, child),
+            // The cloud is gone, and with it the instance.
+            Err(_) => return ExitCode::FAILURE,
+        },
+        Err(reason) => Report::Failed { reason },
+    };
+    match report(&mut control, &last) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn receive(control: &mut UnixStream) -> io::Result<(Errand, Vec<OwnedFd>)> {
+    // The files come with the first byte, which is no part of the errand.
+    let (length, files) = fds::receive(control.as_fd(), &mut [0])?;
+    if length != 1 || files.is_empty() {
+        return Err(io::Error::other("the cloud closed the socket"));
+    }
+    let mut line = String::new();
+    BufReader::new(control).read_line(&mut line)?;
+    Ok((serde_json::from_str(&line)?, files))
+}
+
+/// Enters the instance and starts what is to run there; returns once it is executed.
+fn start(
+    control: &mut UnixStream,
+    errand: &Errand,
+    mut files: Vec<OwnedFd>,
+) -> Result<Pid, String> {
+    let instance = files.remove(0);
+    let doing = |what: &'static str| move |error: Errno| explain(what, error);
+    setns(
+        &instance,
+        CloneFlags::CLONE_NEWNS
+            | CloneFlags::CLONE_NEWPID
+            | CloneFlags::CLONE_NEWNET
+            | CloneFlags::CLONE_NEWIPC
+            | CloneFlags::CLONE_NEWUTS,
+    )
+    .map_err(doing("enter the instance"))?;
+    // Not every machine let the instance have one of its own.
+    let _ = setns(&instance, CloneFlags::CLONE_NEWCGROUP);
+    let terminal = errand
+        .terminal
+        .map(|size| terminal(control, size))
+        .transpose()
+        .map_err(|error| format!("make a terminal: {error}"))?;
+    // Closed on exec, so it ends without a word if the command is executed.
+    let (mut said, mut say) = io::pipe().map_err(|error| format!("create a pipe: {error}"))?;
+    // SAFETY: this process has one thread, so the copy is whole and may go on as any program.
+    match unsafe { fork() }.map_err(doing("fork"))? {
+        ForkResult::Child => {
+            let streams = terminal.or_else(|| files.pop());
+            let reason = match become_command(errand, streams) {
+                Ok(Ready::Command(command)) => command.execute(),
+                Ok(Ready::Files) => {
+                    drop(say);
+                    std::process::exit(crate::ssh::files::serve())
+                }
+                Err(reason) => reason,
+            };
+            let _ = say.write_all(reason.as_bytes());
+            std::process::exit(127)
+        }
+        ForkResult::Parent { child } => {
+            drop(say);
+            // Whoever reads the command's output waits for its end.
+            File::open("/dev/null")
+                .and_then(|null| {
+                    dup2_stdout(&null)?;
+                    Ok(dup2_stderr(&null)?)
+                })
+                .map_err(|error| format!("let go of the command's output: {error}"))?;
+            let mut reason = String::new();
+            said.read_to_string(&mut reason)
+                .map_err(|error| format!("listen to the command: {error}"))?;
+            if reason.is_empty() {
+                return Ok(child);
+            }
+            let _ = waitpid(child, None);
+            Err(reason)
+        }
+    }
+}
+
+/// Makes a terminal in the instance, hands its other side to the cloud, and gives the command's.
+fn terminal(control: &UnixStream, size: Size) -> io::Result<OwnedFd> {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let theirs = rustix::pty::openpt(flags)?;
+    rustix::pty::unlockpt(&theirs)?;
+    let ours = rustix::pty::ioctl_tiocgptpeer(&theirs, flags)?;
+    rustix::termios::tcsetwinsize(&ours, size.window())?;
+    fds::send(control.as_fd(), b"\n", &[theirs.as_fd()])?;
+    Ok(ours)
+}
+
+enum Ready {
+    Command(exec::Command),
+    Files,
+}
+
+/// Makes the new process what the instance's own command is: its user, its powers, its place.
+fn become_command(errand: &Errand, streams: Option<OwnedFd>) -> Result<Ready, String> {
+    let order = &errand.order;
+    let doing = |what: &'static str| move |error: Errno| explain(what, error);
+    setsid().map_err(doing("begin a session"))?;
+    umask(Mode::from_bits_truncate(0o022));
+    if let Some(streams) = streams {
+        dup2_stdin(&streams).map_err(doing("take standard input"))?;
+        if errand.terminal.is_some() {
+            rustix::process::ioctl_tiocsctty(&streams)
+                .map_err(|error| format!("take the terminal: {error}"))?;
+            dup2_stdout(&streams).map_err(doing("take standard output"))?;
+            dup2_stderr(&streams).map_err(doing("take standard error"))?;
+        }
+    }
+    let identity = identity::resolve(&order.user, Path::new("/"))?;
+    let cwd = &order.cwd;
+    std::env::set_current_dir(cwd)
+        .map_err(|error| format!("use {} as working folder: {error}", cwd.display()))?;
+    limits().map_err(doing("set resource limits"))?;
+    privileges::give_up(&identity)?;
+    if errand.does == Does::Files {
+        return Ok(Ready::Files);
+    }
+    let command = match &errand.otherwise {
+        Some(argv) if !has_program(order) => {
+            let order = Order {
+                argv: argv.clone(),
+                ..order.clone()
+            };
+            exec::Command::new(&order, &identity)?
+        }
+        _ => exec::Command::new(order, &identity)?,
+    };
+    super::reset_signals().map_err(doing("reset signals"))?;
+    Ok(Ready::Command(command))
+}
+
+/// Whether the order's program, a path, is there.
+fn has_program(order: &Order) -> bool {
+    order
+        .argv
+        .first()
+        .is_some_and(|program| Path::new(program).exists())
+}
+
+/// Passes signals on until the command ends, or hangs up on it when the cloud does.
+fn follow(control: &mut UnixStream, child: Pid) -> Report {
+    let Some(pidfd) = rustix::process::Pid::from_raw(child.as_raw())
+        .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok())
+    else {
+        return ended(child, None);
+    };
+    loop {
+        let mut watched = [
+            PollFd::new(pidfd.as_fd(), PollFlags::POLLIN),
+            PollFd::new(control.as_fd(), PollFlags::POLLIN),
+        ];
+        match poll(&mut watched, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(_) => return ended(child, None),
+        }
+        if watched[0].any() == Some(true) {
+            return ended(child, None);
+        }
+        if watched[1].any() != Some(true) {
+            continue;
+        }
+        let mut number = [0];
+        match control.read(&mut number) {
+            Ok(1) => {
+                if let Ok(signal) = Signal::try_from(i32::from(number[0])) {
+                    // It leads a session, and so a group. It may have just ended.
+                    let _ = kill(Pid::from_raw(-child.as_raw()), signal);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            _ => {
+                let _ = kill(Pid::from_raw(-child.as_raw()), Signal::SIGHUP);
+                let mut watched = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+                let _ = poll(&mut watched, PollTimeout::from(HANG_UP_MS));
+                return ended(child, Some(Signal::SIGKILL));
+            }
+        }
+    }
+}
+
+/// How it ended, after it was sent a last signal perhaps.
+fn ended(child: Pid, last: Option<Signal>) -> Report {
+    if let Some(signal) = last
+        && matches!(
+            waitpid(child, Some(WaitPidFlag::WNOHANG)),
+            Ok(WaitStatus::StillAlive)
+        )
+    {
+        let _ = kill(Pid::from_raw(-child.as_raw()), signal);
+    }
+    loop {
+        match waitpid(child, None) {
+            Ok(WaitStatus::Exited(_, code)) => return Report::Exited { code },
+            Ok(WaitStatus::Signaled(_, signal, _)) => {
+                return Report::Killed {
+                    signal: signal as i32,
+                };
+            }
+            Ok(_) | Err(Errno::EINTR) => {}
+            // Reaped above: nobody listens any more.
+            Err(_) => {
+                return Report::Killed {
+                    signal: Signal::SIGHUP as i32,
+                };
+            }
+        }
+    }
+}
