@@ -7,6 +7,8 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use landfall_provider::{ResourceName, StackName};
 
+use crate::my_address::MyAddress;
+
 /// The whole command line.
 #[derive(Debug, Parser)]
 #[command(
@@ -41,6 +43,9 @@ Examples:
   landfall releases                     list what every service has run and runs
   landfall rollback                     bring the service back to the release before
   landfall scale web=3                  have the service web have three instances from now on
+  landfall logs web -f                  follow what the instances of web write
+  landfall exec web -- env              run a command in an instance's container
+  landfall ssh web/2                    log in to an instance, through the bastion
   landfall destroy                      end everything that the stack holds
   landfall destroy --stack digipay --yes
                                         the same without the file, and without a question
@@ -62,6 +67,7 @@ Environment:
   LANDFALL_ENV           the environment, as --env names it
   LANDFALL_SECRETS       the file with the values of secrets on this machine; LANDFALL_SECRET_<VARIABLE> gives one
   LANDFALL_RUNTIME_DIR   where the local provider keeps its socket (default: the user's runtime directory)
+  LANDFALL_CONFIG_DIR    where host keys are kept, and a key that was made (default: ~/.config/landfall)
   DOCKER_HOST            the container engine that builds images, if there is to be one";
 
 /// The commands.
@@ -120,6 +126,32 @@ pub(crate) enum Command {
     /// no provider is asked. With --live it asks about what there is now.
     #[command(after_help = EXPLAIN_AFTER)]
     Explain(Explain),
+    /// Log in to an instance, or run a command there, through the bastion
+    ///
+    /// INSTANCE is a service (the first of its instances that runs), one of them such as `web/2`, an instance's id, or
+    /// `bastion`. The system's `ssh` is run; host keys come from the provider, and the private key stays where it is:
+    /// in the agent or in its file.
+    #[command(after_help = SSH_AFTER)]
+    Ssh(Ssh),
+    /// Print what ~/.ssh/config needs for ssh, scp and rsync to get through the bastion
+    ///
+    /// It is about the instances that there are now: print it anew when they have been replaced.
+    #[command(after_help = SSH_CONFIG_AFTER)]
+    SshConfig(SshConfig),
+    /// Run a command in an instance's container
+    ///
+    /// The command sees what the service sees: the same files, user and environment. Its exit code is this
+    /// program's; 127 is that of a command that the image does not have. On this machine it needs no bastion.
+    #[command(after_help = EXEC_AFTER)]
+    Exec(Exec),
+    /// Show what a service's instances have written
+    ///
+    /// On this machine the last 64 KiB of each instance are kept, also of one that has ended not long ago.
+    #[command(after_help = LOGS_AFTER)]
+    Logs(Logs),
+    /// Carry a connection into the local provider's network: what ssh-config has ssh do
+    #[command(hide = true)]
+    Dial(Dial),
     /// End everything that the stack holds
     ///
     /// Needs only the stack's name, from --stack or from the file. Carries on past what fails, and says
@@ -201,6 +233,16 @@ pub(crate) struct Plan {
     /// Keep the plan in a file, for `deploy --plan`
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
+    /// Let the address by which this machine is seen connect to the bastion, beside those that the file names; or the
+    /// address or block that is given: --my-address=198.51.100.7
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = ""
+    )]
+    pub(crate) my_address: Option<MyAddress>,
     /// Exit with 2 if there is something to do, with 0 if there is not, and with 1 for every error
     #[arg(long)]
     pub(crate) detailed_exitcode: bool,
@@ -454,6 +496,16 @@ pub(crate) struct Unlock {
 pub(crate) struct Deploy {
     #[command(flatten)]
     pub(crate) common: Common,
+    /// Let the address by which this machine is seen connect to the bastion, beside those that the file names; or the
+    /// address or block that is given: --my-address=198.51.100.7
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = ""
+    )]
+    pub(crate) my_address: Option<MyAddress>,
     /// Leave what a failed first deploy made, to look at it
     #[arg(long)]
     pub(crate) keep_failed: bool,
@@ -478,6 +530,101 @@ pub(crate) struct OnStack {
     /// The stack, in place of the one that the file names
     #[arg(long, value_name = "NAME", conflicts_with = "config")]
     pub(crate) stack: Option<StackName>,
+}
+
+const SSH_AFTER: &str = "\
+Examples:
+  landfall ssh web                     a shell on the first instance of web
+  landfall ssh web/2 -- uptime         run a command on the second
+  landfall ssh web -i ~/.ssh/work      with this private key
+
+The exit code is the command's; 255 is ssh's own.";
+
+/// `ssh`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Ssh {
+    /// Where: a service, one of its instances such as `web/2`, an instance's id, or `bastion`
+    #[arg(value_name = "INSTANCE")]
+    pub(crate) instance: String,
+    /// The file of the private key, where it is not found
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) identity: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) on: OnStack,
+    /// A command to run there, in place of a shell
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
+
+const SSH_CONFIG_AFTER: &str = "\
+Examples:
+  landfall ssh-config > ~/.ssh/landfall       and once, at the top of ~/.ssh/config:  Include landfall
+  scp report.csv shop-web-1:/tmp/             the stack `shop`, the first instance of `web`
+  rsync -r shop-web-1:/var/data .             needs rsync in the image";
+
+/// `ssh-config`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SshConfig {
+    /// The file of the private key, where it is not found
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) identity: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) on: OnStack,
+}
+
+const EXEC_AFTER: &str = "\
+Examples:
+  landfall exec web -- env              what the first instance of web has in its environment
+  landfall exec web/2 -- sh             a shell in the second, if the image has one
+  landfall exec web -- tar c /data | tar x";
+
+/// `exec`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Exec {
+    /// Where: a service, one of its instances such as `web/2`, or an instance's id
+    #[arg(value_name = "INSTANCE")]
+    pub(crate) instance: String,
+    #[command(flatten)]
+    pub(crate) on: OnStack,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
+
+const LOGS_AFTER: &str = "\
+Examples:
+  landfall logs web                     of all instances of web, in the order in which they wrote
+  landfall logs web/1 -f --since 10m    of the first: the last ten minutes, and then what comes";
+
+/// `logs`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Logs {
+    /// Of whom: a service, one of its instances such as `web/2`, or an instance's id
+    #[arg(value_name = "INSTANCE")]
+    pub(crate) instance: String,
+    /// Go on with what comes, until the instances end or Ctrl-C
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// Only what was written so long ago or later: 90s, 10m, 2h
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(crate) since: Option<Duration>,
+    /// Say when each line was written
+    #[arg(long, short)]
+    pub(crate) timestamps: bool,
+    #[command(flatten)]
+    pub(crate) on: OnStack,
+}
+
+/// `dial`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Dial {
+    /// Where the local provider keeps its socket
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) runtime_dir: PathBuf,
+    /// The address to connect to
+    pub(crate) address: std::net::Ipv4Addr,
+    /// Its TCP port
+    pub(crate) port: u16,
 }
 
 /// Writes the completion script for a shell to standard output.

@@ -3,12 +3,16 @@
 mod args;
 mod commands;
 mod exit;
+mod input;
+mod my_address;
 mod output;
 mod place;
 mod problem;
 mod progress;
 mod render;
+mod ssh;
 mod stop;
+mod terminal;
 mod who;
 
 use std::ffi::OsString;

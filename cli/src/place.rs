@@ -3,6 +3,7 @@
 #[cfg(feature = "aws")]
 mod aws;
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use landfall_local::{Local, LocalOptions};
@@ -94,6 +95,31 @@ impl Place {
             Self::Local(local) => local,
             #[cfg(feature = "aws")]
             Self::Aws(aws) => aws,
+        }
+    }
+
+    /// What it is called on the command line.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Local(_) => "local",
+            #[cfg(feature = "aws")]
+            Self::Aws(_) => "aws",
+        }
+    }
+
+    /// The address by which this machine is seen from inside the provider's network.
+    ///
+    /// # Errors
+    /// When nobody tells it.
+    #[cfg_attr(
+        not(feature = "aws"),
+        expect(clippy::unused_async, reason = "AWS has to be asked")
+    )]
+    pub(crate) async fn address(&self) -> Result<Ipv4Addr, Problem> {
+        match self {
+            Self::Local(_) => Ok(landfall_local::OPERATOR),
+            #[cfg(feature = "aws")]
+            Self::Aws(_) => aws::address().await,
         }
     }
 

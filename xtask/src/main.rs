@@ -57,6 +57,21 @@ enum Task {
     /// Tell whether a connection comes about, and what stops it
     #[command(disable_help_flag = true)]
     Explain(Landfall),
+    /// Log in to an instance, or run a command there, through the bastion
+    #[command(disable_help_flag = true)]
+    Ssh(Landfall),
+    /// Print what ~/.ssh/config needs to get through the bastion
+    #[command(disable_help_flag = true)]
+    SshConfig(Landfall),
+    /// Run a command in an instance's container
+    #[command(disable_help_flag = true)]
+    Exec(Landfall),
+    /// Show what a service's instances have written
+    #[command(disable_help_flag = true)]
+    Logs(Landfall),
+    /// Carry a connection for ssh
+    #[command(disable_help_flag = true, hide = true)]
+    Dial(Landfall),
     /// End everything that the stack holds
     #[command(disable_help_flag = true)]
     Destroy(Landfall),
@@ -104,6 +119,11 @@ fn main() -> ExitCode {
         Task::Rollback(landfall) => return landfall.run("rollback", true),
         Task::Scale(landfall) => return landfall.run("scale", true),
         Task::Explain(landfall) => return landfall.run("explain", true),
+        Task::Ssh(landfall) => return landfall.run("ssh", true),
+        Task::SshConfig(landfall) => return landfall.run("ssh-config", true),
+        Task::Exec(landfall) => return landfall.run("exec", true),
+        Task::Logs(landfall) => return landfall.run("logs", true),
+        Task::Dial(landfall) => return landfall.run("dial", false),
         Task::Destroy(landfall) => return landfall.run("destroy", true),
         Task::Stop(landfall) => return landfall.run("stop", true),
         Task::Start(landfall) => return landfall.run("start", true),

@@ -69,6 +69,20 @@ const NEEDS: &[Need] = &[
         maker: None,
     },
     Need {
+        prefix: "needs_ssh_",
+        programs: &["ssh", "scp", "ssh-keygen"],
+        packages: "openssh-client",
+        root: false,
+        maker: None,
+    },
+    Need {
+        prefix: "needs_rsync_",
+        programs: &["ssh", "ssh-keygen", "rsync", "ldd"],
+        packages: "openssh-client rsync libc-bin",
+        root: false,
+        maker: None,
+    },
+    Need {
         prefix: "needs_moto_",
         programs: &["python3"],
         packages: "python3-venv",

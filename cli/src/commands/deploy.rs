@@ -8,7 +8,7 @@ use serde::Serialize;
 use tokio::time::timeout;
 
 use super::plan::read;
-use super::{Session, config};
+use super::{Session, config, operator};
 use crate::args::Deploy;
 use crate::output;
 use crate::problem::Problem;
@@ -34,6 +34,7 @@ struct Line<'a> {
 pub(crate) async fn deploy(args: &Deploy) -> Result<(), Problem> {
     let mut config = config(&args.common)?;
     let mut session = Session::for_config(&args.common, &mut config).await?;
+    operator::settle(&session, &mut config, args.my_address.as_ref()).await?;
     session.options.keep_failed = args.keep_failed;
     session.options.no_before = args.no_before;
     session.options.accept_unreachable = args.accept_unreachable;

@@ -3,13 +3,19 @@
 mod consent;
 mod deploy;
 mod destroy;
+mod dial;
+mod exec;
 mod explain;
 mod iam_policy;
+mod inside;
+mod logs;
+mod operator;
 pub(crate) mod plan;
 mod power;
 pub(crate) mod releases;
 mod rollback;
 mod scale;
+mod ssh;
 mod status;
 mod unlock;
 
@@ -160,6 +166,11 @@ pub(crate) fn run(cli: Cli) -> u8 {
         Command::Rollback(args) => ("rollback", Some(&args.common)),
         Command::Scale(args) => ("scale", Some(&args.on.common)),
         Command::Explain(args) => ("explain", Some(&args.common)),
+        Command::Ssh(args) => ("ssh", Some(&args.on.common)),
+        Command::SshConfig(args) => ("ssh-config", Some(&args.on.common)),
+        Command::Exec(args) => ("exec", Some(&args.on.common)),
+        Command::Logs(args) => ("logs", Some(&args.on.common)),
+        Command::Dial(_) => ("dial", None),
         Command::Destroy(args) => ("destroy", Some(&args.on.common)),
         Command::Unlock(args) => ("unlock", Some(&args.on.common)),
         Command::Stop(args) => ("stop", Some(&args.on.common)),
@@ -219,6 +230,11 @@ fn carry_out(command: Command) -> Result<u8, Problem> {
             Command::Rollback(args) => rollback(args).await?,
             Command::Scale(args) => scale(args).await?,
             Command::Explain(args) => return explain(args).await,
+            Command::Ssh(args) => return ssh::ssh(args).await,
+            Command::SshConfig(args) => ssh::config(args).await?,
+            Command::Exec(args) => return exec::exec(args).await,
+            Command::Logs(args) => return logs::logs(args).await,
+            Command::Dial(args) => return dial::dial(args).await,
             Command::Destroy(args) => destroy(args).await?,
             Command::Unlock(args) => unlock(args).await?,
             Command::Stop(args) => stop(args).await?,

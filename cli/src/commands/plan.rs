@@ -8,7 +8,7 @@ use landfall_provider::{Lost, StackName};
 use serde::Serialize;
 use tempfile::NamedTempFile;
 
-use super::{Session, config};
+use super::{Session, config, operator};
 use crate::args::Plan;
 use crate::problem::Problem;
 use crate::{exit, output, render};
@@ -39,6 +39,7 @@ impl<'a> Line<'a> {
 pub(crate) async fn plan(args: &Plan) -> Result<u8, Problem> {
     let mut config = config(&args.common)?;
     let mut session = Session::for_config(&args.common, &mut config).await?;
+    operator::settle(&session, &mut config, args.my_address.as_ref()).await?;
     session.options.no_before = args.no_before;
     session.options.accept_unreachable = args.accept_unreachable;
     let cloud = session.place.cloud();

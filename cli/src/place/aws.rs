@@ -1,11 +1,15 @@
 //! A session with AWS: who and where it is, said before anything is done.
 
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
 use landfall_aws::{Aws, AwsOptions, Check, ServiceQuotas};
 use landfall_container::Workshop;
 use landfall_provider::{Event, Events, Result};
 
 use super::Said;
 use crate::args::Common;
+use crate::problem::Problem;
 
 /// Opens a session, and says whose it is.
 ///
@@ -32,6 +36,48 @@ pub(super) async fn open(common: &Common, said: Said, events: &Events) -> Result
     Ok(aws)
 }
 
+/// Who is asked by which address the caller is seen: AWS's own service for that.
+const ADDRESS_URL: &str = "https://checkip.amazonaws.com/";
+/// How long it may take to answer.
+const ADDRESS_WITHIN: Duration = Duration::from_secs(10);
+/// In its place: any URL that answers with an address and nothing else.
+const ADDRESS_VARIABLE: &str = "LANDFALL_ADDRESS_URL";
+
+/// The address by which the internet sees this machine.
+///
+/// # Errors
+/// When the service does not answer, or not with an IPv4 address.
+pub(super) async fn address() -> std::result::Result<Ipv4Addr, Problem> {
+    let url = std::env::var(ADDRESS_VARIABLE).unwrap_or_else(|_| ADDRESS_URL.to_owned());
+    address_by(&url).await
+}
+
+async fn address_by(url: &str) -> std::result::Result<Ipv4Addr, Problem> {
+    let told = text_of(url).await;
+    let why = match told {
+        Ok(text) => match text.trim().parse() {
+            Ok(address) => return Ok(address),
+            Err(_) => "the answer is no IPv4 address".to_owned(),
+        },
+        Err(why) => why,
+    };
+    Err(Problem::usage(
+        format!("{url} does not tell by which address this machine is seen: {why}"),
+        Some("name it: --my-address=198.51.100.7"),
+    ))
+}
+
+async fn text_of(url: &str) -> std::result::Result<String, String> {
+    // Somebody in this process may have chosen already, and either choice will do.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let told = async {
+        let client = reqwest::Client::builder().timeout(ADDRESS_WITHIN).build()?;
+        let answer = client.get(url).send().await?.error_for_status()?;
+        answer.text().await
+    };
+    told.await.map_err(|error| error.to_string())
+}
+
 /// What each crate has to say against a plan.
 fn checks() -> Vec<Box<dyn Check>> {
     vec![
@@ -40,4 +86,38 @@ fn checks() -> Vec<Box<dyn Check>> {
         landfall_compute::aws::check(),
         landfall_container::aws::check(),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// Answers one request with this.
+    fn answering(body: &'static str) -> String {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 1024];
+            assert!(stream.read(&mut request).unwrap() > 0);
+            let length = body.len();
+            write!(
+                stream,
+                "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}"
+            )
+            .unwrap();
+        });
+        url
+    }
+
+    #[tokio::test]
+    async fn the_address_is_what_the_service_answers() {
+        let told = address_by(&answering("198.51.100.7\n")).await;
+        assert_eq!(told.unwrap(), Ipv4Addr::new(198, 51, 100, 7));
+        let error = address_by(&answering("<html>")).await.unwrap_err();
+        assert_eq!(error.exit_code(), crate::exit::USAGE);
+    }
 }

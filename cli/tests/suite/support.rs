@@ -144,6 +144,27 @@ impl Project {
         self.path("run")
     }
 
+    /// Where the program keeps what belongs to its user.
+    pub(crate) fn config_dir(&self) -> PathBuf {
+        self.path("config")
+    }
+
+    /// Another program, run in the project's directory by whoever runs the program.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn as_its_user(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        if let Some(user) = self.user {
+            std::os::unix::process::CommandExt::uid(&mut command, user);
+            std::os::unix::process::CommandExt::gid(&mut command, user);
+        }
+        command
+            .current_dir(self.path("project"))
+            .env("HOME", self.path("home"))
+            .env_remove("SSH_AUTH_SOCK")
+            .stdin(Stdio::null());
+        command
+    }
+
     /// The program in the project's directory, not started yet.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
@@ -157,6 +178,10 @@ impl Project {
             .current_dir(self.path("project"))
             .env("LANDFALL_RUNTIME_DIR", self.runtime_dir())
             .env("LANDFALL_IMAGE_STORE", self.path("images"))
+            .env("LANDFALL_CONFIG_DIR", self.config_dir())
+            // Nobody's keys but the project's own.
+            .env("HOME", self.path("home"))
+            .env_remove("SSH_AUTH_SOCK")
             // No engine answers there: what the tests build needs none.
             .env("DOCKER_HOST", "unix:///nonexistent/docker.sock")
             .env_remove("LANDFALL_PROVIDER")

@@ -1,0 +1,206 @@
+//! `exec`: run a command in an instance's container.
+
+use std::io::Write;
+
+use landfall_local::{Chatter, Heard, Local, Steering};
+use landfall_pipeline::Host;
+use landfall_provider::{Error, ErrorKind};
+use serde::Serialize;
+
+use super::inside::Inside;
+use crate::args::Exec;
+use crate::place::Place;
+use crate::problem::Problem;
+use crate::{input, output, terminal};
+
+/// What a command that the image does not have ends with, as in shells.
+const NOT_FOUND: u8 = 127;
+
+/// What a command's end is when nobody heard of it.
+const LOST: u8 = 255;
+
+/// The last line of JSON of a command.
+#[derive(Serialize)]
+struct Line<'a> {
+    result: &'static str,
+    instance: &'a Host,
+    exit_code: u8,
+    stdout: String,
+    stderr: String,
+}
+
+/// Runs it, and gives its exit code.
+pub(crate) async fn exec(args: &Exec) -> Result<u8, Problem> {
+    let inside = Inside::open(&args.on).await?;
+    let host = inside.running(&args.instance)?;
+    if Some(host) == inside.access.bastion.as_ref() {
+        return Err(Problem::usage(
+            "the bastion runs no container",
+            Some("name a service, or one of its instances"),
+        ));
+    }
+    match &inside.place {
+        Place::Local(local) => locally(local, host, args).await,
+        #[cfg(feature = "aws")]
+        Place::Aws(_) => super::ssh::exec(&inside, host, args).await,
+    }
+}
+
+async fn locally(local: &Local, host: &Host, args: &Exec) -> Result<u8, Problem> {
+    let json = args.on.common.json;
+    let terminal = if json { None } else { terminal::here() };
+    let has_terminal = terminal.is_some();
+    let started = local.exec(&host.id, args.command.clone(), terminal).await?;
+    let (steering, chatter) = match started {
+        Ok(streams) => streams,
+        Err(why) => {
+            let text = format!("{}: {why}\n", host.name);
+            match json {
+                true => tell(host, NOT_FOUND, Vec::new(), text.into_bytes()),
+                false => output::message(&text),
+            }
+            return Ok(NOT_FOUND);
+        }
+    };
+    // Taken once the command runs: until then, Ctrl-C ends this program.
+    let raw = has_terminal.then(terminal::Raw::take).transpose();
+    let _raw = raw.map_err(|error| {
+        Problem::usage(format!("the terminal cannot be handed over: {error}"), None)
+    })?;
+    tokio::spawn(steer(steering));
+    hear(chatter, host, json).await
+}
+
+/// Tells the command what comes in here, until it ends.
+async fn steer(mut steering: Steering) {
+    let mut input = input::chunks();
+    let mut has_input = true;
+    let mut signals = Signals::new();
+    loop {
+        let told = tokio::select! {
+            chunk = input.recv(), if has_input => match chunk {
+                Some(chunk) => steering.input(&chunk).await,
+                None => {
+                    has_input = false;
+                    steering.input_ends().await
+                }
+            },
+            signal = signals.next() => match signal {
+                Passed::On(number) => steering.signal(number).await,
+                Passed::Resized => match terminal::here() {
+                    Some(now) => steering.resize(now.columns, now.rows).await,
+                    None => Ok(()),
+                },
+            },
+        };
+        // It has ended, which is heard elsewhere.
+        if told.is_err() {
+            return;
+        }
+    }
+}
+
+async fn hear(mut chatter: Chatter, host: &Host, json: bool) -> Result<u8, Problem> {
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    loop {
+        let written = match chatter.next().await {
+            Ok(Some(Heard::Output(bytes))) if json => {
+                stdout.extend(bytes);
+                continue;
+            }
+            Ok(Some(Heard::Errors(bytes))) if json => {
+                stderr.extend(bytes);
+                continue;
+            }
+            Ok(Some(Heard::Output(bytes))) => {
+                let mut out = std::io::stdout().lock();
+                out.write_all(&bytes).and_then(|()| out.flush())
+            }
+            Ok(Some(Heard::Errors(bytes))) => std::io::stderr().lock().write_all(&bytes),
+            Ok(Some(Heard::Exited(code))) => {
+                if json {
+                    tell(host, code, stdout, stderr);
+                }
+                return Ok(code);
+            }
+            Ok(None) | Err(_) => {
+                return Err(Problem::Error(Error::new(
+                    ErrorKind::Unavailable,
+                    "the local cloud ended before the command did",
+                )));
+            }
+        };
+        // Whoever read the output has gone away; so does the command, when its streams close.
+        if written.is_err() {
+            return Ok(LOST);
+        }
+    }
+}
+
+fn tell(host: &Host, exit_code: u8, stdout: Vec<u8>, stderr: Vec<u8>) {
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    output::json_line(&Line {
+        result: "exec",
+        instance: host,
+        exit_code,
+        stdout: text(stdout),
+        stderr: text(stderr),
+    });
+}
+
+/// What a signal here means for the command there.
+enum Passed {
+    /// It gets the signal of this number.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "signals are Unix's"))]
+    On(u8),
+    /// Its terminal has another size.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "terminals are Unix's"))]
+    Resized,
+}
+
+#[cfg(unix)]
+struct Signals {
+    interrupt: Option<tokio::signal::unix::Signal>,
+    terminate: Option<tokio::signal::unix::Signal>,
+    resized: Option<tokio::signal::unix::Signal>,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> Self {
+        use tokio::signal::unix::{SignalKind, signal};
+        Self {
+            interrupt: signal(SignalKind::interrupt()).ok(),
+            terminate: signal(SignalKind::terminate()).ok(),
+            resized: signal(SignalKind::window_change()).ok(),
+        }
+    }
+
+    async fn next(&mut self) -> Passed {
+        async fn of(signal: &mut Option<tokio::signal::unix::Signal>) {
+            match signal {
+                Some(signal) => drop(signal.recv().await),
+                None => std::future::pending().await,
+            }
+        }
+        tokio::select! {
+            () = of(&mut self.interrupt) => Passed::On(2),
+            () = of(&mut self.terminate) => Passed::On(15),
+            () = of(&mut self.resized) => Passed::Resized,
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> Self {
+        Self
+    }
+
+    async fn next(&mut self) -> Passed {
+        std::future::pending().await
+    }
+}

@@ -1,0 +1,410 @@
+//! `ssh`, `ssh-config`: how the system's ssh gets to an instance; and `exec` and `logs` by way of it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use landfall_compute::{HostKey, KeyPair, PublicKey};
+use landfall_pipeline::Host;
+use landfall_provider::{InstanceId, Live, Provider};
+use serde::Serialize;
+
+use super::inside::Inside;
+use crate::args::{Ssh, SshConfig};
+use crate::output;
+use crate::place::Place;
+use crate::problem::Problem;
+use crate::ssh::config::{Way, alias, quoted};
+use crate::ssh::{folder, keys};
+
+/// The last line of JSON of a configuration.
+#[derive(Serialize)]
+struct Line<'a> {
+    result: &'static str,
+    config: &'a str,
+    known_hosts: &'a Path,
+    hosts: Vec<Named<'a>>,
+}
+
+/// A host by what ssh calls it.
+#[derive(Serialize)]
+struct Named<'a> {
+    alias: String,
+    host: &'a Host,
+    host_keys: &'a [HostKey],
+}
+
+/// Logs in, and gives the exit code of what was run there.
+pub(crate) async fn ssh(args: &Ssh) -> Result<u8, Problem> {
+    let inside = Inside::open(&args.on).await?;
+    let host = inside.running(&args.instance)?;
+    run(
+        &inside,
+        host,
+        args.identity.as_deref(),
+        &Asked {
+            terminal: false,
+            words: &args.command,
+        },
+    )
+    .await
+}
+
+/// Prints the configuration.
+pub(crate) async fn config(args: &SshConfig) -> Result<(), Problem> {
+    let inside = Inside::open(&args.on).await?;
+    let hosts = everybody(&inside)?;
+    let told = landfall_pipeline::host_keys(inside.place.cloud(), &hosts);
+    let keys = inside.ask(told).await?;
+    let prepared = prepare(&inside, &keys, args.identity.as_deref()).await?;
+    for host in &hosts {
+        if keys[&host.id].is_empty() {
+            output::message(&format!(
+                "{} is left out: its host key is not known yet\n",
+                host.name
+            ));
+        }
+    }
+    if args.on.common.json {
+        let hosts = hosts.iter().map(|host| Named {
+            alias: alias(&inside.access, host),
+            host,
+            host_keys: &keys[&host.id],
+        });
+        output::json_line(&Line {
+            result: "ssh-config",
+            config: &prepared.config,
+            known_hosts: &prepared.known_hosts,
+            hosts: hosts.collect(),
+        });
+    } else {
+        output::result(&prepared.config);
+    }
+    Ok(())
+}
+
+/// The bastion and all that are behind it.
+fn everybody(inside: &Inside) -> Result<Vec<&Host>, Problem> {
+    let bastion = bastion(inside)?;
+    let behind = inside.access.services.values().flatten();
+    let behind = behind.filter(|host| host.is_there());
+    Ok(std::iter::once(bastion).chain(behind).collect())
+}
+
+fn bastion(inside: &Inside) -> Result<&Host, Problem> {
+    let stack = &inside.access.stack;
+    let me = match &inside.place {
+        Place::Local(_) => format!("\"{}/32\"", landfall_local::OPERATOR),
+        #[cfg(feature = "aws")]
+        Place::Aws(_) => "\"203.0.113.7/32\"".to_owned(),
+    };
+    match &inside.access.bastion {
+        Some(bastion) if bastion.is_there() => Ok(bastion),
+        Some(_) => Err(Problem::usage(
+            format!("the bastion of {stack} is not there"),
+            Some("`deploy` makes it anew"),
+        )),
+        None => Err(Problem::Usage {
+            message: format!("{stack} has no bastion, through which its instances are reached"),
+            hint: Some(format!(
+                "add it to landfall.toml, with the addresses that you log in from, and deploy:\n\n    \
+                 [network.bastion]\n    allow = [{me}]"
+            )),
+        }),
+    }
+}
+
+/// What was made for ssh.
+struct Prepared {
+    config: String,
+    known_hosts: PathBuf,
+    folder: PathBuf,
+}
+
+/// Writes down the host keys, and says what ssh has to be told.
+async fn prepare(
+    inside: &Inside,
+    keys: &BTreeMap<InstanceId, Vec<HostKey>>,
+    identity: Option<&Path>,
+) -> Result<Prepared, Problem> {
+    let stack = &inside.access.stack;
+    let folder = folder::folder()?
+        .join("ssh")
+        .join(format!("{}-{stack}", inside.place.word()));
+    let unwritten = |error: std::io::Error| {
+        Problem::usage(
+            format!("{} cannot be written: {error}", folder.display()),
+            Some("set LANDFALL_CONFIG_DIR to a directory of yours"),
+        )
+    };
+    folder::make(&folder).map_err(unwritten)?;
+    let identity = match identity {
+        Some(file) if file.is_file() => file.to_owned(),
+        Some(file) => {
+            return Err(Problem::usage(
+                format!("there is no file {}", file.display()),
+                Some("--identity names the file of a private key"),
+            ));
+        }
+        None => {
+            let key = found_key(inside).await?;
+            match key.private {
+                Some(private) => private,
+                // An agent's key is named by its public half.
+                None => {
+                    let file = folder.join("operator.pub");
+                    folder::write(&file, &format!("{}\n", key.public)).map_err(unwritten)?;
+                    file
+                }
+            }
+        }
+    };
+    let known_hosts = folder.join("known_hosts");
+    let way = Way {
+        access: &inside.access,
+        keys,
+        identity: std::path::absolute(&identity).unwrap_or(identity),
+        known_hosts: known_hosts.clone(),
+        proxy: proxy(&inside.place)?,
+    };
+    folder::write(&known_hosts, &way.known_hosts()).map_err(unwritten)?;
+    Ok(Prepared {
+        config: way.config(),
+        known_hosts,
+        folder,
+    })
+}
+
+/// The operator's key that opens the stack.
+async fn found_key(inside: &Inside) -> Result<keys::Key, Problem> {
+    let stack = &inside.access.stack;
+    let listed = Provider::<KeyPair>::list(inside.place.cloud(), stack);
+    let pairs: Vec<Live<KeyPair>> = inside.ask(listed).await?;
+    let theirs: Vec<PublicKey> = pairs.into_iter().map(|pair| pair.spec.public_key).collect();
+    if theirs.is_empty() {
+        return Err(Problem::usage(
+            format!("no key opens the instances of {stack}: it was deployed without one"),
+            Some("deploy it again: a key is found in the agent or in ~/.ssh, or else made"),
+        ));
+    }
+    let mine = keys::all();
+    match keys::choose(&mine, &theirs).filter(|key| theirs.contains(&key.public)) {
+        Some(key) => Ok(key.clone()),
+        None => {
+            let theirs: Vec<&str> = theirs.iter().map(PublicKey::as_str).collect();
+            Err(Problem::Usage {
+                message: format!(
+                    "the key that opens the instances of {stack} is neither in the agent nor in ~/.ssh: {}",
+                    theirs.join(", ")
+                ),
+                hint: Some(
+                    "`ssh-add FILE` gives it to the agent, --identity FILE names it; or deploy with one of your own, \
+                     which makes the bastion anew"
+                        .to_owned(),
+                ),
+            })
+        }
+    }
+}
+
+/// How ssh reaches the local provider's internet: by this program.
+fn proxy(place: &Place) -> Result<Option<String>, Problem> {
+    match place {
+        Place::Local(local) => {
+            let me = std::env::current_exe().map_err(|error| {
+                Problem::usage(format!("this program's file is not found: {error}"), None)
+            })?;
+            let dir = std::path::absolute(local.dir()).unwrap_or_else(|_| local.dir().to_owned());
+            Ok(Some(format!(
+                "{} dial --runtime-dir {} %h %p",
+                quoted(&me),
+                quoted(&dir)
+            )))
+        }
+        #[cfg(feature = "aws")]
+        Place::Aws(_) => Ok(None),
+    }
+}
+
+/// What is run there.
+struct Asked<'a> {
+    /// Whether it needs a terminal although it is a command.
+    terminal: bool,
+    words: &'a [String],
+}
+
+/// Becomes ssh, or gives its exit code.
+async fn run(
+    inside: &Inside,
+    host: &Host,
+    identity: Option<&Path>,
+    asked: &Asked<'_>,
+) -> Result<u8, Problem> {
+    let mut command = command(inside, host, identity, asked).await?;
+    become_it(&mut command).map_err(|error| no_ssh(&error))
+}
+
+async fn command(
+    inside: &Inside,
+    host: &Host,
+    identity: Option<&Path>,
+    asked: &Asked<'_>,
+) -> Result<Command, Problem> {
+    let bastion = bastion(inside)?;
+    let mut hosts = vec![bastion];
+    if host.id != bastion.id {
+        hosts.push(host);
+    }
+    let told = landfall_pipeline::host_keys(inside.place.cloud(), &hosts);
+    let keys = inside.ask(told).await?;
+    for host in &hosts {
+        if keys[&host.id].is_empty() {
+            return Err(unknown(inside, host));
+        }
+    }
+    let prepared = prepare(inside, &keys, identity).await?;
+    // The user's own settings come after: what is said here first holds.
+    let config = format!(
+        "{}\nHost *\nInclude ~/.ssh/config\nInclude /etc/ssh/ssh_config\n",
+        prepared.config
+    );
+    let file = prepared.folder.join(format!("config-{}", host.id));
+    folder::write(&file, &config).map_err(|error| {
+        Problem::usage(
+            format!("{} cannot be written: {error}", file.display()),
+            None,
+        )
+    })?;
+    let mut command = Command::new("ssh");
+    command.arg("-F").arg(&file);
+    if asked.terminal {
+        command.arg("-t");
+    }
+    command.arg(alias(&inside.access, host));
+    if !asked.words.is_empty() {
+        command.arg("--").args(asked.words);
+    }
+    Ok(command)
+}
+
+fn unknown(inside: &Inside, host: &Host) -> Problem {
+    let hint = match &inside.place {
+        Place::Local(_) => "it has no SSH server: no key opens it, or its service has port 22",
+        #[cfg(feature = "aws")]
+        Place::Aws(_) => {
+            "an instance writes its host keys to its console when it boots, and AWS tells them some minutes later: \
+             try again then"
+        }
+    };
+    Problem::usage(
+        format!("the host key of {} is not known", host.name),
+        Some(hint),
+    )
+}
+
+fn no_ssh(error: &std::io::Error) -> Problem {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => Problem::usage(
+            "there is no program `ssh`",
+            Some("install OpenSSH's client: apt-get install openssh-client"),
+        ),
+        _ => Problem::usage(format!("`ssh` cannot be run: {error}"), None),
+    }
+}
+
+#[cfg(unix)]
+fn become_it(command: &mut Command) -> std::io::Result<u8> {
+    Err(std::os::unix::process::CommandExt::exec(command))
+}
+
+#[cfg(not(unix))]
+fn become_it(command: &mut Command) -> std::io::Result<u8> {
+    let status = command.status()?;
+    Ok(status
+        .code()
+        .and_then(|code| u8::try_from(code).ok())
+        .unwrap_or(crate::exit::FAILED))
+}
+
+/// `exec` at AWS: in the instance's container, by ssh.
+#[cfg(feature = "aws")]
+pub(super) async fn exec(
+    inside: &Inside,
+    host: &Host,
+    args: &crate::args::Exec,
+) -> Result<u8, Problem> {
+    no_json(args.on.common.json, "exec")?;
+    let terminal = crate::terminal::here().is_some();
+    let line = [crate::ssh::remote::exec(&args.command, terminal)];
+    let asked = Asked {
+        terminal,
+        words: &line,
+    };
+    run(inside, host, None, &asked).await
+}
+
+/// `logs` at AWS: what the instances' engines have kept, by ssh.
+#[cfg(feature = "aws")]
+pub(super) async fn logs(
+    inside: &Inside,
+    hosts: &[&Host],
+    args: &crate::args::Logs,
+) -> Result<u8, Problem> {
+    use std::io::{BufRead, BufReader};
+    no_json(args.on.common.json, "logs")?;
+    let line = [crate::ssh::remote::logs(
+        args.follow,
+        args.since,
+        args.timestamps,
+    )];
+    let asked = Asked {
+        terminal: false,
+        words: &line,
+    };
+    if let [host] = hosts {
+        return run(inside, host, None, &asked).await;
+    }
+    let mut followed = Vec::new();
+    for host in hosts {
+        let mut command = command(inside, host, None, &asked).await?;
+        command
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::piped());
+        let mut child = command.spawn().map_err(|error| no_ssh(&error))?;
+        let name = host.name.clone();
+        let lines = child.stdout.take().map(|out| {
+            std::thread::spawn(move || {
+                for line in BufReader::new(out).lines().map_while(Result::ok) {
+                    output::result(&format!("{name} | {line}\n"));
+                }
+            })
+        });
+        followed.push((child, lines));
+    }
+    let mut worst = 0;
+    for (mut child, lines) in followed {
+        let ended = tokio::task::spawn_blocking(move || {
+            if let Some(lines) = lines {
+                drop(lines.join());
+            }
+            child.wait()
+        });
+        let code = ended.await.ok().and_then(Result::ok);
+        let code = code.and_then(|status| status.code()).unwrap_or(255);
+        worst = worst.max(u8::try_from(code).unwrap_or(u8::MAX));
+    }
+    Ok(worst)
+}
+
+#[cfg(feature = "aws")]
+fn no_json(json: bool, command: &str) -> Result<(), Problem> {
+    match json {
+        false => Ok(()),
+        true => Err(Problem::usage(
+            format!(
+                "`{command} --json` is for the local provider: at AWS, the output is that of ssh"
+            ),
+            None,
+        )),
+    }
+}

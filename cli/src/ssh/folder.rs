@@ -1,0 +1,57 @@
+//! Where Landfall keeps what belongs to the operator of stacks: the key that it made, host keys.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::problem::Problem;
+
+/// Says where, in the place of the user's own.
+const VARIABLE: &str = "LANDFALL_CONFIG_DIR";
+
+/// The folder: `LANDFALL_CONFIG_DIR`, `$XDG_CONFIG_HOME/landfall` or `~/.config/landfall`. It need not be there.
+///
+/// # Errors
+/// When nothing says where it could be.
+pub(crate) fn folder() -> Result<PathBuf, Problem> {
+    let given = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    if let Some(folder) = given(VARIABLE) {
+        return Ok(PathBuf::from(folder));
+    }
+    if let Some(config) = given("XDG_CONFIG_HOME") {
+        return Ok(Path::new(&config).join("landfall"));
+    }
+    match home() {
+        Some(home) => Ok(home.join(".config/landfall")),
+        None => Err(Problem::usage(
+            "there is no home directory to keep host keys in",
+            Some("set HOME, or LANDFALL_CONFIG_DIR to a directory of yours"),
+        )),
+    }
+}
+
+/// The user's home directory.
+pub(crate) fn home() -> Option<PathBuf> {
+    std::env::home_dir().filter(|home| !home.as_os_str().is_empty())
+}
+
+/// Makes a folder, and those above, that nobody else may look into.
+pub(crate) fn make(folder: &Path) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
+/// Writes a file that nobody else may read, at once or not at all: an ssh that reads it meanwhile sees the old one or
+/// the new one.
+pub(crate) fn write(file: &Path, text: &str) -> io::Result<()> {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let beside = file.with_file_name(format!(".{name}.{}", std::process::id()));
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(&beside)?.write_all(text.as_bytes())?;
+    std::fs::rename(&beside, file)
+}

@@ -1,0 +1,162 @@
+//! The operator's keys: those in the agent, those in ~/.ssh, and the one that Landfall made. Private keys are
+//! never read; that one has a private key is seen by its file's name, or said by the agent.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use landfall_compute::PublicKey;
+
+use super::folder;
+use crate::problem::Problem;
+
+/// Where a key is looked for first, relative to the home directory: the types that EC2 takes.
+const USUAL: [&str; 2] = [".ssh/id_ed25519.pub", ".ssh/id_rsa.pub"];
+
+/// What the key that Landfall makes is called, in its folder.
+const OWN: &str = "ssh/id_ed25519";
+
+/// A key of the operator's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Key {
+    pub(crate) public: PublicKey,
+    /// The file of the private key; none if the agent has it.
+    pub(crate) private: Option<PathBuf>,
+}
+
+/// All keys that the operator has: the agent's, then the usual ones, then any others in ~/.ssh, then Landfall's own.
+pub(crate) fn all() -> Vec<Key> {
+    let mut keys = agent();
+    if let Some(home) = folder::home() {
+        keys.extend(USUAL.iter().filter_map(|file| of_file(&home.join(file))));
+        keys.extend(others(&home.join(".ssh")));
+    }
+    keys.extend(own());
+    keys
+}
+
+/// The keys in the agent, as `ssh-add -L` tells them. Without an agent there are none.
+pub(crate) fn agent() -> Vec<Key> {
+    let told = Command::new("ssh-add")
+        .arg("-L")
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output();
+    let Ok(told) = told else { return Vec::new() };
+    let text = String::from_utf8_lossy(&told.stdout).into_owned();
+    // Of other types than those that EC2 takes: certificates, hardware keys.
+    text.lines()
+        .filter_map(|line| PublicKey::new(line).ok())
+        .map(|public| Key {
+            public,
+            private: None,
+        })
+        .collect()
+}
+
+/// The key that Landfall has made, if it has.
+pub(crate) fn own() -> Option<Key> {
+    let folder = folder::folder().ok()?;
+    of_file(&folder.join(OWN).with_extension("pub"))
+}
+
+/// The key of a `.pub` file whose private key stands beside it.
+pub(crate) fn of_file(file: &Path) -> Option<Key> {
+    let public = PublicKey::new(&std::fs::read_to_string(file).ok()?).ok()?;
+    let private = file.with_extension("");
+    private.is_file().then_some(Key {
+        public,
+        private: Some(private),
+    })
+}
+
+fn others(folder: &Path) -> Vec<Key> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "pub"))
+        .collect();
+    files.sort();
+    files.iter().filter_map(|file| of_file(file)).collect()
+}
+
+/// Makes a key pair in Landfall's folder, by `ssh-keygen`: without a passphrase, since nobody may be there to type it,
+/// and in a file that nobody else may read.
+///
+/// # Errors
+/// When there is no such program, or no place for the file.
+pub(crate) fn generate() -> Result<Key, Problem> {
+    let private = folder::folder()?.join(OWN);
+    let failed = |why: String| {
+        Problem::usage(
+            format!(
+                "no key to log in with is found, and none can be made in {}: {why}",
+                private.display()
+            ),
+            Some(
+                "`ssh-keygen -t ed25519` makes one; name its `.pub` file as `key` of [network.bastion]",
+            ),
+        )
+    };
+    if let Some(parent) = private.parent() {
+        folder::make(parent).map_err(|error| failed(error.to_string()))?;
+    }
+    let made = Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-C", "landfall", "-f"])
+        .arg(&private)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| failed(format!("ssh-keygen: {error}")))?;
+    if !made.status.success() {
+        let text = String::from_utf8_lossy(&made.stderr).trim().to_owned();
+        return Err(failed(text));
+    }
+    own().ok_or_else(|| failed("ssh-keygen has left none".to_owned()))
+}
+
+/// The key to open a stack with: one that it has already, if the operator has that too, for another would be another
+/// key pair and a new bastion; or else the first.
+pub(crate) fn choose<'a>(mine: &'a [Key], theirs: &[PublicKey]) -> Option<&'a Key> {
+    let known = |key: &&Key| theirs.contains(&key.public);
+    mine.iter().find(known).or_else(|| mine.first())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA0aNjs3C9bK1kU0Y2m9fQv1mS3cB1v0yq9m3nJmYc4M";
+    const OTHER: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBbbNjs3C9bK1kU0Y2m9fQv1mS3cB1v0yq9m3nJmYc4M";
+
+    fn key(text: &str) -> Key {
+        Key {
+            public: PublicKey::new(text).unwrap(),
+            private: None,
+        }
+    }
+
+    #[test]
+    fn a_key_that_the_stack_has_already_is_kept() {
+        let mine = [key(ONE), key(OTHER)];
+        assert_eq!(choose(&mine, &[]), Some(&mine[0]));
+        let theirs = [PublicKey::new(OTHER).unwrap()];
+        assert_eq!(choose(&mine, &theirs), Some(&mine[1]));
+        assert_eq!(choose(&mine[..1], &theirs), Some(&mine[0]));
+        assert_eq!(choose(&[], &theirs), None);
+    }
+
+    #[test]
+    fn a_public_key_is_the_operators_if_its_private_key_stands_beside_it() {
+        let home = tempfile::tempdir().unwrap();
+        let public = home.path().join("id_work.pub");
+        std::fs::write(&public, format!("{ONE} ana")).unwrap();
+        assert_eq!(of_file(&public), None);
+        std::fs::write(home.path().join("id_work"), "private").unwrap();
+        std::fs::write(home.path().join("known_hosts"), "x").unwrap();
+        let found = of_file(&public).unwrap();
+        assert_eq!(found.private, Some(home.path().join("id_work")));
+        assert_eq!(others(home.path()), [found]);
+    }
+}
