@@ -1,10 +1,14 @@
 //! Struck at any moment on the local provider.
 
 use std::cell::{Cell, OnceCell};
-use std::process::Command;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
 
+use landfall_local::{Local, LocalOptions};
+use landfall_pipeline::{Config, Options, Patience, Remains, Stage};
 use serde_json::{Value, json};
 
+use crate::Ran;
 use crate::strike::{self, Place};
 use crate::support::{Project, get, wait_for};
 
@@ -111,5 +115,109 @@ fn a_second_interruption_ends_at_once() {
     wait_for(&place.project.directory().join("begun"));
     let said = strike::ends_when_interrupted_twice(child);
     assert!(said.contains("once more to end at once"), "{said}");
+    place.destroys();
+}
+
+/// A cloud whose processes have been stopped, until this is dropped.
+struct Stopped(Vec<String>);
+
+impl Stopped {
+    fn all_of(project: &Project) -> Self {
+        let lines = project.processes();
+        let pids = lines.iter().filter_map(|line| {
+            let pid = line.split(' ').next()?.strip_prefix("/proc/")?;
+            Some(pid.to_owned())
+        });
+        let stopped = Self(pids.collect());
+        assert!(!stopped.0.is_empty());
+        stopped.signal("STOP");
+        stopped
+    }
+
+    fn signal(&self, name: &str) {
+        let mut command = Command::new("sh");
+        command.args([
+            "-c",
+            "for pid in \"$@\"; do kill -s \"$0\" \"$pid\"; done",
+            name,
+        ]);
+        assert!(command.args(&self.0).status().unwrap().success());
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        self.signal("CONT");
+    }
+}
+
+/// Waits until a program listens to SIGINT, which is the second signal.
+fn listens(child: &Child) {
+    let status = format!("/proc/{}/status", child.id());
+    let began = Instant::now();
+    loop {
+        let status = std::fs::read_to_string(&status).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        let caught = u64::from_str_radix(caught.unwrap().trim(), 16).unwrap();
+        if caught & 0b10 != 0 {
+            return;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_cloud_that_is_stopped_hangs_no_run() {
+    let place = Here::new("shop-still");
+    place.deploys();
+    let stopped = Stopped::all_of(&place.0);
+    for args in [
+        &["deploy"][..],
+        &["destroy", "--yes"],
+        &["plan"],
+        &["status"],
+    ] {
+        let child = place.spawn(args);
+        listens(&child);
+        let sent = Instant::now();
+        strike::signal(&child, "INT");
+        let ran: Ran = child.wait_with_output().unwrap().into();
+        assert!(
+            sent.elapsed() < Duration::from_secs(10),
+            "{:?}",
+            sent.elapsed()
+        );
+        ran.ended_with(130)
+            .saying(&["interrupted before anything was changed"]);
+    }
+
+    // Nobody sends a signal.
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let failure = runtime.block_on(async {
+        let local = Local::open(LocalOptions {
+            dir: Some(place.0.runtime_dir()),
+            image_store: Some(place.0.runtime_dir().with_file_name("images")),
+            ..LocalOptions::default()
+        });
+        let config = Config::load(&place.0.directory().join("landfall.toml")).unwrap();
+        let options = Options {
+            patience: Patience(Duration::from_secs(1)),
+            ..Options::default()
+        };
+        landfall_pipeline::deploy(&local.unwrap(), &config, &options)
+            .await
+            .unwrap_err()
+    });
+    assert_eq!(
+        (failure.stage, &failure.remains),
+        (Stage::Lock, &Remains::Unchanged)
+    );
+    let told = failure.errors[0].to_string();
+    assert!(told.contains("has not answered for 1 s"), "{told}");
+
+    // It goes on where it was.
+    drop(stopped);
+    place.deploys();
     place.destroys();
 }
