@@ -213,6 +213,7 @@ pub(crate) fn add_rules(
         SecurityGroupRules {
             group: group.id(),
             rules,
+            others: Vec::new(),
         },
     )?;
     Ok(())
