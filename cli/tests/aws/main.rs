@@ -20,6 +20,7 @@ mod iam;
 mod interruption;
 mod midway;
 mod permissions;
+mod releases;
 mod scale;
 mod single;
 #[path = "../common/strike.rs"]

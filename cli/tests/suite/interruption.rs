@@ -171,7 +171,7 @@ fn listens(child: &Child) {
 fn a_cloud_that_is_stopped_hangs_no_run() {
     let place = Here::new("shop-still");
     place.deploys();
-    let stopped = Stopped::all_of(&place.0);
+    let stopped = Stopped::all_of(&place.project);
     for args in [
         &["deploy"][..],
         &["destroy", "--yes"],
@@ -196,11 +196,11 @@ fn a_cloud_that_is_stopped_hangs_no_run() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let failure = runtime.block_on(async {
         let local = Local::open(LocalOptions {
-            dir: Some(place.0.runtime_dir()),
-            image_store: Some(place.0.runtime_dir().with_file_name("images")),
+            dir: Some(place.project.runtime_dir()),
+            image_store: Some(place.project.runtime_dir().with_file_name("images")),
             ..LocalOptions::default()
         });
-        let config = Config::load(&place.0.directory().join("landfall.toml")).unwrap();
+        let config = Config::load(&place.project.directory().join("landfall.toml")).unwrap();
         let options = Options {
             patience: Patience(Duration::from_secs(1)),
             ..Options::default()
