@@ -117,7 +117,7 @@ fn a_bastion_for_addresses_that_nobody_comes_from() {
         );
         refused(
             &file("", "", &bastion),
-            "11:3",
+            "11:4",
             &[
                 &format!("`{net}`"),
                 why,
