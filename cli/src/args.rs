@@ -1,13 +1,20 @@
 //! The command line: what can be asked for, and how it is explained.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use landfall_provider::{ResourceName, StackName};
 
 use crate::my_address::MyAddress;
+
+mod access;
+mod scale;
+
+pub(crate) use access::{Dial, Exec, Logs, Ssh, SshConfig};
+use access::{EXEC_AFTER, LOGS_AFTER, SSH_AFTER, SSH_CONFIG_AFTER};
+use scale::SCALE_AFTER;
+pub(crate) use scale::Scale;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -394,56 +401,6 @@ pub(crate) struct Changing {
     pub(crate) wait: Option<Duration>,
 }
 
-const SCALE_AFTER: &str = "\
-Examples:
-  landfall scale web=3                          three instances of the service web
-  landfall scale web=3 api=2 --json             of two services, for a script
-  landfall scale --stack digipay web=1          without the file";
-
-/// `scale`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct Scale {
-    /// How many instances which service is to have
-    #[arg(value_name = "SERVICE=NUMBER", required = true)]
-    pub(crate) wishes: Vec<Wish>,
-    #[command(flatten)]
-    pub(crate) on: OnStack,
-    /// Wait for another run on the stack, an hour at the most or as long as is said: --wait=10m
-    #[arg(
-        long,
-        value_name = "DURATION",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "1h",
-        value_parser = humantime::parse_duration
-    )]
-    pub(crate) wait: Option<Duration>,
-}
-
-/// A service and how many instances it is to have: `web=3`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Wish {
-    pub(crate) service: ResourceName,
-    pub(crate) instances: u32,
-}
-
-impl FromStr for Wish {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (service, instances) = text
-            .split_once('=')
-            .ok_or("it is a service and a number: web=3")?;
-        let service = service
-            .parse()
-            .map_err(|error| format!("`{service}` is no service: {error}"))?;
-        let instances = instances
-            .parse()
-            .map_err(|_| format!("`{instances}` is no number of instances: web=3"))?;
-        Ok(Self { service, instances })
-    }
-}
-
 /// `status`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Status {
@@ -532,101 +489,6 @@ pub(crate) struct OnStack {
     pub(crate) stack: Option<StackName>,
 }
 
-const SSH_AFTER: &str = "\
-Examples:
-  landfall ssh web                     a shell on the first instance of web
-  landfall ssh web/2 -- uptime         run a command on the second
-  landfall ssh web -i ~/.ssh/work      with this private key
-
-The exit code is the command's; 255 is ssh's own.";
-
-/// `ssh`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct Ssh {
-    /// Where: a service, one of its instances such as `web/2`, an instance's id, or `bastion`
-    #[arg(value_name = "INSTANCE")]
-    pub(crate) instance: String,
-    /// The file of the private key, where it is not found
-    #[arg(long, short, value_name = "FILE")]
-    pub(crate) identity: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) on: OnStack,
-    /// A command to run there, in place of a shell
-    #[arg(last = true, value_name = "COMMAND")]
-    pub(crate) command: Vec<String>,
-}
-
-const SSH_CONFIG_AFTER: &str = "\
-Examples:
-  landfall ssh-config > ~/.ssh/landfall       and once, at the top of ~/.ssh/config:  Include landfall
-  scp report.csv shop-web-1:/tmp/             the stack `shop`, the first instance of `web`
-  rsync -r shop-web-1:/var/data .             needs rsync in the image";
-
-/// `ssh-config`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct SshConfig {
-    /// The file of the private key, where it is not found
-    #[arg(long, short, value_name = "FILE")]
-    pub(crate) identity: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) on: OnStack,
-}
-
-const EXEC_AFTER: &str = "\
-Examples:
-  landfall exec web -- env              what the first instance of web has in its environment
-  landfall exec web/2 -- sh             a shell in the second, if the image has one
-  landfall exec web -- tar c /data | tar x";
-
-/// `exec`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct Exec {
-    /// Where: a service, one of its instances such as `web/2`, or an instance's id
-    #[arg(value_name = "INSTANCE")]
-    pub(crate) instance: String,
-    #[command(flatten)]
-    pub(crate) on: OnStack,
-    /// The command and its arguments
-    #[arg(last = true, required = true, value_name = "COMMAND")]
-    pub(crate) command: Vec<String>,
-}
-
-const LOGS_AFTER: &str = "\
-Examples:
-  landfall logs web                     of all instances of web, in the order in which they wrote
-  landfall logs web/1 -f --since 10m    of the first: the last ten minutes, and then what comes";
-
-/// `logs`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct Logs {
-    /// Of whom: a service, one of its instances such as `web/2`, or an instance's id
-    #[arg(value_name = "INSTANCE")]
-    pub(crate) instance: String,
-    /// Go on with what comes, until the instances end or Ctrl-C
-    #[arg(long, short)]
-    pub(crate) follow: bool,
-    /// Only what was written so long ago or later: 90s, 10m, 2h
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
-    pub(crate) since: Option<Duration>,
-    /// Say when each line was written
-    #[arg(long, short)]
-    pub(crate) timestamps: bool,
-    #[command(flatten)]
-    pub(crate) on: OnStack,
-}
-
-/// `dial`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct Dial {
-    /// Where the local provider keeps its socket
-    #[arg(long, value_name = "DIRECTORY")]
-    pub(crate) runtime_dir: PathBuf,
-    /// The address to connect to
-    pub(crate) address: std::net::Ipv4Addr,
-    /// Its TCP port
-    pub(crate) port: u16,
-}
-
 /// Writes the completion script for a shell to standard output.
 pub(crate) fn complete(shell: clap_complete::Shell) {
     let mut script = Vec::new();
@@ -645,6 +507,7 @@ pub(crate) enum ProviderName {
 
 #[cfg(test)]
 mod tests {
+    use super::scale::Wish;
     use super::*;
 
     #[test]

@@ -1,0 +1,59 @@
+//! The arguments of `scale`.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::Args;
+use landfall_provider::ResourceName;
+
+use super::OnStack;
+
+pub(super) const SCALE_AFTER: &str = "\
+Examples:
+  landfall scale web=3                          three instances of the service web
+  landfall scale web=3 api=2 --json             of two services, for a script
+  landfall scale --stack digipay web=1          without the file";
+
+/// `scale`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Scale {
+    /// How many instances which service is to have
+    #[arg(value_name = "SERVICE=NUMBER", required = true)]
+    pub(crate) wishes: Vec<Wish>,
+    #[command(flatten)]
+    pub(crate) on: OnStack,
+    /// Wait for another run on the stack, an hour at the most or as long as is said: --wait=10m
+    #[arg(
+        long,
+        value_name = "DURATION",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "1h",
+        value_parser = humantime::parse_duration
+    )]
+    pub(crate) wait: Option<Duration>,
+}
+
+/// A service and how many instances it is to have: `web=3`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wish {
+    pub(crate) service: ResourceName,
+    pub(crate) instances: u32,
+}
+
+impl FromStr for Wish {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (service, instances) = text
+            .split_once('=')
+            .ok_or("it is a service and a number: web=3")?;
+        let service = service
+            .parse()
+            .map_err(|error| format!("`{service}` is no service: {error}"))?;
+        let instances = instances
+            .parse()
+            .map_err(|_| format!("`{instances}` is no number of instances: web=3"))?;
+        Ok(Self { service, instances })
+    }
+}
