@@ -83,10 +83,6 @@ const SMALL: u64 = 12;
 
 /// Not a sample of the positions but all of them, for graphs that are small enough: the same ones each time.
 #[tokio::test(start_paused = true)]
-#[expect(
-    clippy::print_stdout,
-    reason = "how many positions there are is part of the result"
-)]
 async fn small_graphs_are_made_good_wherever_a_run_dies() {
     let mut runner = TestRunner::deterministic();
     let mut drawn = || any_stack_of(7).new_tree(&mut runner).unwrap().current();
