@@ -107,7 +107,7 @@ impl Error {
 
     /// Says what was being listed, unless something closer to the failure has said what was being done.
     #[must_use]
-    pub(crate) fn listing(mut self, kind: &Kind) -> Self {
+    pub fn listing(mut self, kind: &Kind) -> Self {
         self.0
             .doing
             .get_or_insert_with(|| format!("listing {kind}"));

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use ipnet::Ipv4Net;
 use landfall_compute::{KeyPair, PublicKey};
 use landfall_network::{Direction, Peer, SecurityGroupRules};
-use landfall_pipeline::Config;
-use landfall_provider::{Event, Live, Provider};
+use landfall_pipeline::{Cloud, Config};
+use landfall_provider::{Event, Live, Provider, Resource, StackName};
 
 use super::Session;
 use crate::my_address::MyAddress;
@@ -35,11 +35,9 @@ pub(super) async fn settle(
             )),
         };
     };
-    let cloud = session.place.cloud();
     let say = |text: String| session.options.apply.events.emit(Event::Notice { text });
     if bastion.key.is_none() {
-        let listed = Provider::<KeyPair>::list(cloud, &stack);
-        let pairs: Vec<Live<KeyPair>> = session.look(listed).await?;
+        let pairs: Vec<Live<KeyPair>> = listed(session, &stack).await?;
         let theirs: Vec<PublicKey> = pairs.into_iter().map(|pair| pair.spec.public_key).collect();
         let mine = keys::all();
         bastion.public_key = Some(
@@ -69,8 +67,7 @@ pub(super) async fn settle(
             bastion.allow.push(mine);
         }
     }
-    let listed = Provider::<SecurityGroupRules>::list(cloud, &stack);
-    let rules: Vec<Live<SecurityGroupRules>> = session.look(listed).await?;
+    let rules: Vec<Live<SecurityGroupRules>> = listed(session, &stack).await?;
     for net in lose_access(&rules, &bastion.allow) {
         say(format!(
             "{net} may connect to the bastion no longer: neither the file nor --my-address names it"
@@ -84,6 +81,19 @@ pub(super) async fn settle(
         );
     }
     Ok(())
+}
+
+/// What the stack holds of a kind.
+async fn listed<R: Resource>(session: &Session, stack: &StackName) -> Result<Vec<Live<R>>, Problem>
+where
+    for<'c> dyn Cloud + 'c: Provider<R>,
+{
+    let cloud = session.place.cloud();
+    let looking = async {
+        let listed = Provider::<R>::list(cloud, stack).await;
+        listed.map_err(|error| error.listing(&R::KIND))
+    };
+    session.look(looking).await
 }
 
 /// The addresses that may connect to the bastion now, and no longer when only these may.

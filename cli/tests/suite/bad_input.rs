@@ -296,10 +296,12 @@ fn a_loopback_port_that_is_taken_is_named() {
 
 #[test]
 fn what_the_local_provider_does_not_do_is_refused_before_anything_is_made() {
-    let project = Project::with_service(&file("", "log-group = \"/shop/web\"", ""));
+    let balancer =
+        "[load-balancer]\ncertificate = \"arn:aws:acm:eu-central-1:123456789012:certificate/0a1b\"";
+    let project = Project::with_service(&file("", "", balancer));
     fails(
         &project,
         "preflight",
-        &["launch-template/web", "CloudWatch"],
+        &["listener/https", "it serves HTTP only"],
     );
 }

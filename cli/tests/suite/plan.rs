@@ -334,15 +334,16 @@ fn a_first_deploy_that_fails_leaves_nothing_protected_behind() {
 
 #[test]
 fn what_the_provider_has_against_a_plan_is_in_the_plan() {
-    let logs = file("plan-cannot").replace("port = 8000", "port = 8000\nlog-group = \"/plan/web\"");
-    let project = Project::with_service(&logs);
+    let https = file("plan-cannot")
+        + "\n[load-balancer]\ncertificate = \"arn:aws:acm:eu-central-1:123456789012:certificate/0a1b\"\n";
+    let project = Project::with_service(&https);
     let ran = project
         .landfall(&["plan", "--out", "review.plan"])
         .ended_with(1);
     assert!(ran.stdout.contains("+ launch-template/web"), "{ran:#?}");
     ran.saying(&[
         "the plan cannot be carried out",
-        "the local provider has no CloudWatch Logs to write to: /plan/web",
+        "the local provider has no certificates: it serves HTTP only",
     ]);
     assert!(!project.directory().join("review.plan").exists());
     project.nothing_is_left();
