@@ -375,7 +375,10 @@ impl StackLock for Fake {
             let mut locked = self.locked.lock().unwrap();
             match &*locked {
                 Some(other) => Err(other.clone()),
-                None => Ok(*locked = Some(holder.clone())),
+                None => {
+                    *locked = Some(holder.clone());
+                    Ok(())
+                }
             }
         };
         if let Err(other) = self.sim.aside("lock", taken).await {
