@@ -275,7 +275,7 @@ fn struck_destroys<'a, P: Place>(place: &'a P, strike: impl Fn(&mut Strikes<'a, 
     while strikes.hit < ROUNDS / 2 {
         place.deploys();
         strike(&mut strikes);
-        if strikes.hit % 2 == 0 && place.takes_a_deploy_after_half_a_destroy() {
+        if strikes.hit.is_multiple_of(2) && place.takes_a_deploy_after_half_a_destroy() {
             place.deploys();
         }
         place.destroys();
@@ -288,7 +288,7 @@ pub(crate) fn an_interrupted_deploy_says_how_to_go_on(place: &impl Place) {
     while strikes.hit < ROUNDS {
         strikes.interrupted();
         // No lock to be freed: the run came to its end.
-        if strikes.hit % 3 > 0 {
+        if !strikes.hit.is_multiple_of(3) {
             place.deploys();
         }
         place.destroys();

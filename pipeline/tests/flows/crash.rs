@@ -126,13 +126,12 @@ impl Course<'_> {
         let calls = undisturbed.sim.calls();
         let (expected, _) = self.both(None).await.unwrap();
         let (mut positions, mut locked) = (0, 0);
-        for nth in 0..calls.len() {
+        for (nth, call) in calls.iter().enumerate() {
             for cut in Cut::ALL {
                 let position = Position { nth, cut };
                 let outcome = self.both(Some(position)).await;
-                let (lines, was_locked) = outcome.unwrap_or_else(|why| {
-                    panic!("{what}, cut off {position} ({:?}): {why}", calls[nth])
-                });
+                let (lines, was_locked) = outcome
+                    .unwrap_or_else(|why| panic!("{what}, cut off {position} ({call:?}): {why}"));
                 assert_eq!(lines, expected, "{what}, cut off {position}");
                 positions += 1;
                 locked += usize::from(was_locked);
