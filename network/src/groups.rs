@@ -213,7 +213,6 @@ pub(crate) fn add_rules(
         SecurityGroupRules {
             group: group.id(),
             rules,
-            others: Vec::new(),
         },
     )?;
     Ok(())

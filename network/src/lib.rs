@@ -40,7 +40,7 @@ pub use ports::{OpenPorts, ServicePort};
 pub use provider::{NetworkProvider, kinds};
 pub use route_table::{Route, RouteTable, RouteTarget};
 pub use security_group::SecurityGroup;
-pub use security_group_rules::{OtherRule, Peer, SecurityGroupRules, SecurityRule};
+pub use security_group_rules::{Peer, SecurityGroupRules, SecurityRule};
 pub use subnet::Subnet;
 pub use traffic::{Direction, PortRange, Protocol};
 pub use vpc::Vpc;

@@ -17,25 +17,6 @@ pub struct SecurityGroupRules {
     pub group: Input<SecurityGroupId>,
     /// Its rules; their order says nothing.
     pub rules: Vec<SecurityRule>,
-    /// What else somebody has let through, in a way that no wish can say. A wish has none of it, so that it shows as a
-    /// difference and is taken away.
-    #[serde(default)]
-    pub others: Vec<OtherRule>,
-}
-
-/// A rule that no wish can say, as it was found: for IPv6 addresses, a prefix list, or a protocol of another name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OtherRule {
-    /// Which way the connection is opened.
-    pub direction: Direction,
-    /// Its protocol: the name of a [`Protocol`], or its number.
-    pub protocol: String,
-    /// The ports that it goes to; all of them for a protocol without ports.
-    pub ports: PortRange,
-    /// Who is at the other end, as the provider says it: `::/0`, `pl-63a5400a`.
-    pub peer: String,
-    /// The IPv4 addresses that this stands for.
-    pub stands_for: Vec<Ipv4Net>,
 }
 
 /// One rule: it can only allow.
@@ -66,7 +47,7 @@ pub enum Peer {
 impl Resource for SecurityGroupRules {
     const KIND: Kind = kind::SECURITY_GROUP_RULES;
     const FORCES_REPLACEMENT: &'static [&'static str] = &["group"];
-    const UNORDERED: &'static [&'static str] = &["rules", "others"];
+    const UNORDERED: &'static [&'static str] = &["rules"];
     type Id = SecurityGroupRulesId;
     type Output = ();
 

@@ -38,24 +38,6 @@ pub enum Protocol {
     All,
 }
 
-impl Protocol {
-    /// Its name, as in JSON.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-            Self::Icmp => "icmp",
-            Self::All => "all",
-        }
-    }
-
-    /// The one of this name.
-    pub fn named(name: &str) -> Option<Self> {
-        let all = [Self::Tcp, Self::Udp, Self::Icmp, Self::All];
-        all.into_iter().find(|protocol| protocol.name() == name)
-    }
-}
-
 /// Ports from the first to the last, both included: 0–65535.
 ///
 /// Only TCP and UDP have ports; with another protocol a range says nothing.

@@ -1,13 +1,12 @@
 //! The rules of a security group on AWS: found by their tags, changed by their own ids.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use aws_sdk_ec2::types::{
     Filter, IpPermission, IpRange, ResourceType, SecurityGroup, SecurityGroupRule as DescribedRule,
     SecurityGroupRuleRequest, SecurityGroupRuleUpdate, TagSpecification, UserIdGroupPair,
 };
-use ipnet::Ipv4Net;
 use landfall_aws::{Aws, during, if_there, input, known};
 use landfall_provider::{
     Error, ErrorKind, Key, Live, Probe, Provider, ResourceName, Result, SecurityGroupRulesId,
@@ -17,7 +16,7 @@ use landfall_provider::{
 use super::security_group::{described, of_this_stack};
 use super::traffic::{has_ports, ports, protocol, protocol_name};
 use super::{ec2, filter, gone, half_made, is_outdated, name_in, of_stack, tags, unruled};
-use crate::{Direction, OtherRule, Peer, PortRange, SecurityGroupRules, SecurityRule};
+use crate::{Direction, Peer, SecurityGroupRules, SecurityRule};
 
 /// The id of a group's rules: a group has one set of them.
 pub(super) fn rules_id(group: &str) -> SecurityGroupRulesId {
@@ -55,124 +54,53 @@ pub(super) async fn rules_of(
     describe(aws, filter("group-id", groups)).await
 }
 
-/// What a group lets through, as a spec says it.
-#[derive(Default)]
-struct Has {
-    rules: Vec<SecurityRule>,
-    others: Vec<OtherRule>,
-}
-
-/// What these groups let through, with whatever it is for.
+/// The rules of these groups that a spec can say, with whatever they are for.
 ///
 /// Rules have ids, by which they are changed, in one call, and in another one they stand with their groups.
 async fn specs_of(
     aws: &Aws,
     groups: impl IntoIterator<Item = &str>,
-) -> Result<BTreeMap<String, Has>> {
-    specs(aws, &described(aws, filter("group-id", groups)).await?).await
+) -> Result<BTreeMap<String, Vec<SecurityRule>>> {
+    Ok(specs(&described(aws, filter("group-id", groups)).await?))
 }
 
-async fn specs(aws: &Aws, groups: &[SecurityGroup]) -> Result<BTreeMap<String, Has>> {
-    let lists = prefix_lists(aws, groups).await?;
+fn specs(groups: &[SecurityGroup]) -> BTreeMap<String, Vec<SecurityRule>> {
     let specs = groups.iter().filter_map(|group| {
-        let mut has = Has::default();
-        for permission in group.ip_permissions() {
-            sort(Direction::Ingress, permission, &lists, &mut has);
-        }
-        for permission in group.ip_permissions_egress() {
-            sort(Direction::Egress, permission, &lists, &mut has);
-        }
-        Some((group.group_id.clone()?, has))
-    });
-    Ok(specs.collect())
-}
-
-/// The IPv4 blocks of the prefix lists that these groups have rules for.
-async fn prefix_lists(
-    aws: &Aws,
-    groups: &[SecurityGroup],
-) -> Result<BTreeMap<String, Vec<Ipv4Net>>> {
-    let mut ids: BTreeSet<String> = BTreeSet::new();
-    for group in groups {
-        let egress = group.ip_permissions_egress();
-        for permission in group.ip_permissions().iter().chain(egress) {
-            let lists = permission.prefix_list_ids().iter();
-            ids.extend(lists.filter_map(|list| list.prefix_list_id.clone()));
-        }
-    }
-    let mut lists = BTreeMap::new();
-    for id in ids {
-        let entries: Vec<_> = ec2(aws)
-            .get_managed_prefix_list_entries()
-            .prefix_list_id(&id)
-            .into_paginator()
-            .items()
-            .send()
-            .try_collect()
-            .await
-            .map_err(during("ec2:GetManagedPrefixListEntries"))?;
-        // One of IPv6 has no block that can be read here.
-        let blocks = entries
+        let ingress = group
+            .ip_permissions()
             .iter()
-            .filter_map(|entry| entry.cidr()?.parse().ok());
-        let blocks: BTreeSet<Ipv4Net> = blocks.collect();
-        lists.insert(id, blocks.into_iter().collect());
-    }
-    Ok(lists)
+            .flat_map(|one| spec(Direction::Ingress, one));
+        let egress = group
+            .ip_permissions_egress()
+            .iter()
+            .flat_map(|one| spec(Direction::Egress, one));
+        let rules = ingress.chain(egress).collect();
+        Some((group.group_id.clone()?, rules))
+    });
+    specs.collect()
 }
 
-/// A permission may be several rules, such as a spec can say and such as it cannot.
-fn sort(
-    direction: Direction,
-    permission: &IpPermission,
-    lists: &BTreeMap<String, Vec<Ipv4Net>>,
-    has: &mut Has,
-) {
-    let text = permission.ip_protocol().unwrap_or_default();
-    let named = protocol(text);
-    // Of a protocol that no spec can name, the ports say nothing that could be compared.
-    let ports = named.map_or(PortRange::ALL, |named| {
-        ports(named, permission.from_port(), permission.to_port())
-    });
-    let other = |peer: &str, stands_for| OtherRule {
-        direction,
-        protocol: named.map_or_else(|| text.to_owned(), |named| named.name().to_owned()),
-        ports,
-        peer: peer.to_owned(),
-        stands_for,
+/// A permission may be several rules. No spec can say IPv6 and prefix lists.
+fn spec(direction: Direction, permission: &IpPermission) -> Vec<SecurityRule> {
+    let Some(protocol) = permission.ip_protocol().and_then(protocol) else {
+        return Vec::new();
     };
-    let mut by_name =
-        |peer: Option<Peer>, word: &str, description: Option<&str>| match (named, peer) {
-            (Some(protocol), Some(peer)) => has.rules.push(SecurityRule {
-                direction,
-                protocol,
-                ports,
-                peer,
-                description: description.unwrap_or_default().to_owned(),
-            }),
-            _ => has.others.push(other(word, Vec::new())),
-        };
-    for range in permission.ip_ranges() {
-        if let Some(cidr) = range.cidr_ip() {
-            by_name(cidr.parse().ok().map(Peer::Cidr), cidr, range.description());
-        }
-    }
-    for pair in permission.user_id_group_pairs() {
-        if let Some(id) = pair.group_id() {
-            by_name(Some(Peer::Group(input(id))), id, pair.description());
-        }
-    }
-    for range in permission.ipv6_ranges() {
-        if let Some(cidr) = range.cidr_ipv6() {
-            has.others.push(other(cidr, Vec::new()));
-        }
-    }
-    for list in permission.prefix_list_ids() {
-        if let Some(id) = list.prefix_list_id() {
-            let blocks = lists.get(id).cloned().unwrap_or_default();
-            has.others.push(other(id, blocks));
-        }
-    }
+    let rule = |peer, description: Option<&str>| SecurityRule {
+        direction,
+        protocol,
+        ports: ports(protocol, permission.from_port(), permission.to_port()),
+        peer,
+        description: description.unwrap_or_default().to_owned(),
+    };
+    let by_address = permission.ip_ranges().iter().filter_map(|range| {
+        let cidr = range.cidr_ip()?.parse().ok()?;
+        Some(rule(Peer::Cidr(cidr), range.description()))
+    });
+    let by_group = permission.user_id_group_pairs().iter().filter_map(|pair| {
+        let group = input(pair.group_id()?);
+        Some(rule(Peer::Group(group), pair.description()))
+    });
+    by_address.chain(by_group).collect()
 }
 
 /// What a rule lets through, without what it is for; `None` for one that no spec can say.
@@ -223,20 +151,19 @@ impl Provider<SecurityGroupRules> for Aws {
             .map(String::as_str)
             .filter(|id| !is_own(id))
             .collect();
-        let mut found = specs(self, &of_stack_itself).await?;
+        let mut found = specs(&of_stack_itself);
         if !others.is_empty() {
             found.extend(specs_of(self, others).await?);
         }
         Ok(found
             .into_iter()
-            .filter_map(|(group, Has { rules, others })| {
+            .filter_map(|(group, rules)| {
                 Some(Live {
                     id: rules_id(&group),
                     name: names.get(&group)?.clone(),
                     spec: SecurityGroupRules {
                         group: input(group),
                         rules,
-                        others,
                     },
                     state: Probe::Usable(()),
                 })
@@ -254,7 +181,7 @@ impl Provider<SecurityGroupRules> for Aws {
         let id = rules_id(group);
         let owner = tags(ResourceType::SecurityGroupRule, stack, &key.name);
         let have = match self.first_look::<SecurityGroupRules>(&id) {
-            Some(Probe::Absent) => Has::default(),
+            Some(Probe::Absent) => Vec::new(),
             _ => spec_of(self, group).await?,
         };
         let made = async {
@@ -280,11 +207,7 @@ impl Provider<SecurityGroupRules> for Aws {
             // First: without it and without rules, nobody would find the set.
             unruled::put(self, group, &live.name).await?;
         }
-        let have = Has {
-            rules: live.spec.rules.clone(),
-            others: live.spec.others.clone(),
-        };
-        bring(self, group, &have, want, &owner).await?;
+        bring(self, group, &live.spec.rules, want, &owner).await?;
         if live.spec.rules.is_empty() && !want.rules.is_empty() {
             unruled::take(self, group).await?;
         }
@@ -322,7 +245,7 @@ impl Provider<SecurityGroupRules> for Aws {
     }
 }
 
-async fn spec_of(aws: &Aws, group: &str) -> Result<Has> {
+async fn spec_of(aws: &Aws, group: &str) -> Result<Vec<SecurityRule>> {
     let mut found = specs_of(aws, [group]).await?;
     Ok(found.remove(group).unwrap_or_default())
 }
@@ -349,20 +272,19 @@ async fn owner_of(aws: &Aws, group: &str) -> Result<TagSpecification> {
 async fn bring(
     aws: &Aws,
     group: &str,
-    have: &Has,
+    have: &[SecurityRule],
     want: &SecurityGroupRules,
     owner: &TagSpecification,
 ) -> Result<()> {
-    match add(aws, group, &have.rules, want, owner).await {
+    match add(aws, group, have, want, owner).await {
         Err(error) if is_outdated(&error) => {
             let now = spec_of(aws, group).await?;
-            add(aws, group, &now.rules, want, owner).await?;
+            add(aws, group, &now, want, owner).await?;
         }
         outcome => outcome?,
     }
     let wanted: Vec<SecurityRule> = want.rules.iter().map(reach).collect();
-    let mut rules = have.rules.iter();
-    if !have.others.is_empty() || rules.any(|rule| !wanted.contains(&reach(rule))) {
+    if have.iter().any(|rule| !wanted.contains(&reach(rule))) {
         remove(aws, group, |rule| wanted.contains(rule)).await?;
     }
     Ok(())

@@ -14,7 +14,7 @@ use super::topology::{
     Address, Endpoint, GroupRule, NatGateway, NetworkAcl, Peer, RouteTable, SecurityGroup, Subnet,
     Target, Topology,
 };
-use crate::{EndpointService, Protocol};
+use crate::EndpointService;
 
 /// One resource, as somebody wants it or holds it.
 #[derive(Debug, Clone)]
@@ -279,20 +279,5 @@ fn add_groups(source: &impl Specs, topology: &mut Topology, names: &mut Names) {
                 description: rule.description,
             }
         }));
-        // What is no IPv4 or of no protocol that a flow can have lets none through.
-        for other in rules.spec.others {
-            let Some(protocol) = Protocol::named(&other.protocol) else {
-                continue;
-            };
-            group
-                .rules
-                .extend(other.stands_for.iter().map(|net| GroupRule {
-                    direction: other.direction,
-                    protocol,
-                    ports: other.ports,
-                    peer: Peer::Cidr(*net),
-                    description: other.peer.clone(),
-                }));
-        }
     }
 }

@@ -3,7 +3,7 @@
 use landfall_aws::Aws;
 use landfall_network::{
     AclAction, AclEntry, Direction, ElasticIp, EndpointService, GatewayEndpoint, InternetGateway,
-    NatGateway, NetworkAcl, OtherRule, Peer, PortRange, Protocol, Route, RouteTable, RouteTarget,
+    NatGateway, NetworkAcl, Peer, PortRange, Protocol, Route, RouteTable, RouteTarget,
     SecurityGroup, SecurityGroupRules, SecurityRule, Subnet, Vpc,
 };
 use landfall_provider::{
@@ -339,7 +339,6 @@ print(sorted((rule['IsEgress'], rule.get('Description', '')) for rule in rules['
                 "All",
             ),
         ],
-        others: Vec::new(),
     };
     made(&bed, &rules).await;
     rules.rules[0].description = "Everybody".to_owned();
@@ -369,56 +368,6 @@ boto3.client('ec2').authorize_security_group_ingress(
     changed(&bed, &rules).await;
     rules.rules = three;
     changed(&bed, &rules).await;
-    // So is what no wish can say.
-    let others_by_hand = "
-import boto3
-ec2 = boto3.client('ec2')
-offices = ec2.create_managed_prefix_list(
-    PrefixListName='offices', AddressFamily='IPv4', MaxEntries=5,
-    Entries=[dict(Cidr='198.51.100.0/24'), dict(Cidr='203.0.113.7/32')])['PrefixList']['PrefixListId']
-ec2.authorize_security_group_ingress(GroupId='GROUP', IpPermissions=[
-    dict(IpProtocol='tcp', FromPort=22, ToPort=22, Ipv6Ranges=[dict(CidrIpv6='::/0')]),
-    dict(IpProtocol='tcp', FromPort=23, ToPort=24, PrefixListIds=[dict(PrefixListId=offices)]),
-    dict(IpProtocol='50', IpRanges=[dict(CidrIp='192.0.2.0/24')]),
-])
-print(offices)
-"
-    .replace("GROUP", group.id.as_ref());
-    let offices = bed.moto.python(&others_by_hand).await.unwrap();
-    let live = only::<SecurityGroupRules>(&bed.aws).await;
-    let other = |protocol: &str, ports, peer: &str, stands_for: &[&str]| OtherRule {
-        direction: Direction::Ingress,
-        protocol: protocol.to_owned(),
-        ports,
-        peer: peer.to_owned(),
-        stands_for: stands_for.iter().map(|net| net.parse().unwrap()).collect(),
-    };
-    let mut others = live.spec.others.clone();
-    others.sort_by_key(|one| one.ports);
-    assert_eq!(
-        others,
-        [
-            other("50", PortRange::ALL, "192.0.2.0/24", &[]),
-            other("tcp", PortRange { from: 22, to: 22 }, "::/0", &[]),
-            other(
-                "tcp",
-                PortRange { from: 23, to: 24 },
-                offices.trim(),
-                &["198.51.100.0/24", "203.0.113.7/32"]
-            ),
-        ]
-    );
-    let Change::Update(fields) = SecurityGroupRules::change(&live.spec, &rules) else {
-        panic!("{:?}", live.spec);
-    };
-    assert_eq!(fields.len(), 1, "{fields:?}");
-    assert_eq!(fields[0].field, "others");
-    changed(&bed, &rules).await;
-    assert_eq!(only::<SecurityGroupRules>(&bed.aws).await.spec.others, []);
-    assert_eq!(
-        bed.moto.python(&all).await.unwrap(),
-        "[(False, 'Each other'), (False, 'Everybody'), (True, '')]\n"
-    );
     let live = only::<SecurityGroupRules>(&bed.aws).await;
     ended(&bed, &live).await;
 

@@ -168,7 +168,6 @@ impl World {
             let rules = SecurityGroupRules {
                 group: id.clone().into(),
                 rules: rules.clone(),
-                others: Vec::new(),
             };
             tables.security_groups.insert(id.clone(), entry(group, ()));
             let id = format!("{id}/rules").into();

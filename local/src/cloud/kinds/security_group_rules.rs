@@ -1,7 +1,7 @@
 //! The rules of a security group in the local cloud: stateful, one chain per group.
 
 use landfall_network::SecurityGroupRules;
-use landfall_provider::{Error, ErrorKind, Probe, Resource, Result};
+use landfall_provider::{Probe, Resource, Result};
 
 use super::{conflict, known};
 use crate::cloud::state::State;
@@ -12,15 +12,6 @@ impl Hosted for SecurityGroupRules {
     type Facts = ();
 
     fn admit(state: &State, new: &Draft<'_, Self>) -> Result<()> {
-        if let Some(other) = new.spec.others.first() {
-            return Err(Error::new(
-                ErrorKind::Invalid,
-                format_args!(
-                    "a rule for {} is not one that can be wished for",
-                    other.peer
-                ),
-            ));
-        }
         if state
             .tables
             .security_group_rules

@@ -1,10 +1,8 @@
 //! What the blueprint promises, asked of the blueprint.
 
-use landfall_provider::ResourceName;
-
-use super::support::{balancer, interface, tcp, two_tier, two_tier_with};
+use super::support::{balancer, interface, tcp, two_tier};
 use crate::reach::{Checked, End, FlowError, Reach, check, invariants, trace};
-use crate::{Direction, EndpointService, NatMode, OtherRule, PortRange, SecurityGroupRules};
+use crate::{EndpointService, NatMode};
 
 #[test]
 fn the_blueprint_lets_through_what_it_is_for() {
@@ -67,32 +65,4 @@ fn what_cannot_be_asked_hides_nothing_that_is_broken() {
     let unasked: Vec<_> = checked.unasked.iter().map(|(_, error)| error).collect();
     assert_eq!(unasked, [&FlowError::Nowhere(nobody)]);
     assert!(checked.broken.len() > 10, "{}", checked.broken.len());
-}
-
-#[test]
-fn a_rule_that_no_wish_can_say_lets_through_what_it_stands_for() {
-    let flow = tcp(interface("api/1"), interface("web/1"), 8000);
-    let reach = |protocol: &str, peer: &str, stands_for: &[&str]| {
-        let rule = |direction| OtherRule {
-            direction,
-            protocol: protocol.to_owned(),
-            ports: PortRange::ALL,
-            peer: peer.to_owned(),
-            stands_for: stands_for.iter().map(|net| net.parse().unwrap()).collect(),
-        };
-        let topology = two_tier_with(NatMode::None, |stack| {
-            for (group, direction) in [("web", Direction::Ingress), ("api", Direction::Egress)] {
-                let group = ResourceName::new(group).unwrap();
-                stack.amend::<SecurityGroupRules>(&group, |rules| {
-                    rules.others.push(rule(direction));
-                });
-            }
-        });
-        trace(&topology, &flow).unwrap().reach
-    };
-    assert_eq!(reach("tcp", "pl-1", &["10.0.0.0/16"]), Reach::All);
-    assert_eq!(reach("tcp", "pl-1", &["10.1.0.0/16"]), Reach::Nothing);
-    assert_eq!(reach("udp", "pl-1", &["10.0.0.0/16"]), Reach::Nothing);
-    assert_eq!(reach("50", "10.0.0.0/16", &[]), Reach::Nothing);
-    assert_eq!(reach("tcp", "::/0", &[]), Reach::Nothing);
 }

@@ -28,11 +28,6 @@ pub(super) fn tcp(from: End, to: End, port: u16) -> Flow {
 
 /// The network of a stack, as the pipeline makes it, before anything has an address.
 pub(super) fn two_tier(nat: NatMode) -> Topology {
-    two_tier_with(nat, |_| {})
-}
-
-/// The same with changes to the stack.
-pub(super) fn two_tier_with(nat: NatMode, amend: impl FnOnce(&mut Stack)) -> Topology {
     let services = [("web", 8000), ("api", 9000)].map(|(name, port)| ServicePort {
         name: ResourceName::new(name).unwrap(),
         port: Port::new(port).unwrap(),
@@ -54,7 +49,6 @@ pub(super) fn two_tier_with(nat: NatMode, amend: impl FnOnce(&mut Stack)) -> Top
     .add_to(&mut stack)
     .unwrap();
     add_groups(&mut stack, &network.vpc.id(), &open_ports).unwrap();
-    amend(&mut stack);
     let (mut topology, _) = assemble(&stack, stand_in).unwrap();
 
     let mut nodes = BTreeSet::new();
