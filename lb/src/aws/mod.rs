@@ -98,7 +98,7 @@ mod tests {
         for stack in [
             "internal",
             "internal-tools",
-            "internal-tools-of-the-whole-company",
+            "internal-tools-of-all-us",
             "internals",
             "digipay",
         ] {
