@@ -7,7 +7,8 @@ use futures::future::{join_all, try_join_all};
 use landfall_compute::{AutoscalingGroup, GroupCapacity, Metric, ScalingPolicy};
 use landfall_lb::{TargetGroup, TargetHealth};
 use landfall_provider::{Error, Key, Live, Provider, ResourceName, StackName, kind};
-use serde::Serialize;
+use serde::ser::SerializeStruct as _;
+use serde::{Serialize, Serializer};
 use tokio::time::Instant;
 
 use crate::cloud::Cloud;
@@ -30,19 +31,33 @@ pub struct Scaled {
 }
 
 /// A service that has been scaled.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ScaledService {
     /// Its name.
     pub name: ResourceName,
     /// How many instances it was to have before.
     pub before: u32,
     /// The limits, and how many it is to have now.
-    #[serde(flatten)]
     pub capacity: GroupCapacity,
     /// What its policies track; they may change it again.
     pub policies: Vec<Metric>,
     /// Its targets, by zone and id.
     pub targets: Vec<TargetHealth>,
+}
+
+/// One row for each service: its limits stand beside the rest.
+impl Serialize for ScaledService {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut row = serializer.serialize_struct("ScaledService", 7)?;
+        row.serialize_field("name", &self.name)?;
+        row.serialize_field("before", &self.before)?;
+        row.serialize_field("min", &self.capacity.min)?;
+        row.serialize_field("desired", &self.capacity.desired)?;
+        row.serialize_field("max", &self.capacity.max)?;
+        row.serialize_field("policies", &self.policies)?;
+        row.serialize_field("targets", &self.targets)?;
+        row.end()
+    }
 }
 
 /// Has these services have so many instances each, and waits until that many are healthy and none beyond them runs.

@@ -1,5 +1,7 @@
 //! Status: the way of a request through a stack, listener to target, and how healthy each part is.
 
+use std::time::SystemTime;
+
 use futures::future::try_join_all;
 use landfall_compute::{AutoscalingGroup, GroupCapacity, GroupInstance, Scaling};
 use landfall_lb::{
@@ -10,8 +12,9 @@ use landfall_provider::{
     AutoscalingGroupId, Error, ErrorKind, Found, Input, Port, Probe, Resource, ResourceName,
     Result, Snapshot, StackName, TargetGroupId, kind,
 };
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::ser::SerializeStruct as _;
+use serde::{Serialize, Serializer};
 
 use crate::cloud::{Cloud, catalog};
 use crate::health::place;
@@ -114,14 +117,42 @@ pub struct TargetGroupStatus {
 }
 
 /// How a target is.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TargetStatus {
     /// What the balancer says of it.
-    #[serde(flatten)]
     pub health: TargetHealth,
     /// The version of the launch template that it was made from, if it is an instance of one of the stack's groups.
     pub version: Option<u32>,
 }
+
+/// One row for each target: what is said of it stands beside its version.
+impl Serialize for TargetStatus {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let TargetHealth {
+            id,
+            address,
+            zone,
+            state,
+            reason,
+            description,
+            since,
+        } = &self.health;
+        let mut row = serializer.serialize_struct("TargetStatus", 8)?;
+        row.serialize_field("id", id)?;
+        row.serialize_field("address", address)?;
+        row.serialize_field("zone", zone)?;
+        row.serialize_field("state", state)?;
+        row.serialize_field("reason", reason)?;
+        row.serialize_field("description", description)?;
+        row.serialize_field("since", &since.map(Since))?;
+        row.serialize_field("version", &self.version)?;
+        row.end()
+    }
+}
+
+/// A moment as text.
+#[derive(Serialize)]
+struct Since(#[serde(with = "landfall_provider::rfc3339")] SystemTime);
 
 impl TargetGroupStatus {
     /// Whether a target is healthy and none is unhealthy.
@@ -136,12 +167,11 @@ impl TargetGroupStatus {
 }
 
 /// How an autoscaling group is.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct GroupStatus {
     /// Its name in the stack.
     pub name: ResourceName,
     /// How many instances it is to have now, and its limits.
-    #[serde(flatten)]
     pub capacity: GroupCapacity,
     /// How many it was made to have; scaling may have changed that.
     pub wished: u32,
@@ -149,6 +179,21 @@ pub struct GroupStatus {
     pub last_scaling: Option<Scaling>,
     /// Its instances, by id; also those that ended by themselves not long ago.
     pub instances: Vec<GroupInstance>,
+}
+
+/// One row for each group: its limits stand beside the rest.
+impl Serialize for GroupStatus {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut row = serializer.serialize_struct("GroupStatus", 7)?;
+        row.serialize_field("name", &self.name)?;
+        row.serialize_field("min", &self.capacity.min)?;
+        row.serialize_field("desired", &self.capacity.desired)?;
+        row.serialize_field("max", &self.capacity.max)?;
+        row.serialize_field("wished", &self.wished)?;
+        row.serialize_field("last_scaling", &self.last_scaling)?;
+        row.serialize_field("instances", &self.instances)?;
+        row.end()
+    }
 }
 
 /// A resource that cannot be used (yet).

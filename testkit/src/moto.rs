@@ -304,7 +304,7 @@ print(json.dumps([
             "fine".to_owned(),
             "fine".to_owned(),
             refused("iam:GetRole", "role s"),
-            refused("iam:CreateRole", &format!("arn:aws:iam::{ACCOUNT}:role/s")),
+            refused("iam:CreateRole", "role s"),
             "Parameter /our/x not found.".to_owned(),
             refused("ssm:GetParameter", &theirs),
         ];

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use landfall_compute::Metric;
 use landfall_pipeline::{Scaled, ScaledService};
+use landfall_provider::StackName;
 use serde::Serialize;
 
 use super::{Session, stack_of};
@@ -16,8 +17,9 @@ use crate::render::{self, DIM, GOOD, STRONG, paint};
 #[derive(Serialize)]
 struct Line<'a> {
     result: &'static str,
-    #[serde(flatten)]
-    scaled: &'a Scaled,
+    stack: &'a StackName,
+    services: &'a [ScaledService],
+    duration_ms: u64,
 }
 
 /// Scales, and waits until as many are healthy.
@@ -45,7 +47,9 @@ pub(crate) async fn scale(args: &Scale) -> Result<(), Problem> {
     if session.json {
         output::json_line(&Line {
             result: "scale",
-            scaled: &scaled,
+            stack: &scaled.stack,
+            services: &scaled.services,
+            duration_ms: scaled.duration_ms,
         });
     } else {
         output::result(&summary(&scaled));

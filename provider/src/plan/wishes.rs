@@ -1,4 +1,5 @@
-//! What is wanted, each by its place among the keys: what refers to what, and who comes first.
+//! What a [`Plan`](super::Plan) is to come to, each wish by its place among the keys: what refers to what, and who comes
+//! first.
 
 use std::collections::{BTreeMap, BTreeSet};
 
