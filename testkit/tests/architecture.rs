@@ -339,10 +339,8 @@ fn the_planner_knows_no_time_no_chance_and_no_provider() {
     assert!(planner.len() > 1);
     for (path, text) in planner {
         let words = words(text);
-        assert!(
-            words.contains("Plan") || words.contains("Planner"),
-            "{path}"
-        );
+        // So that a rule that sees no words at all does not pass for one that is kept.
+        assert!(words.iter().any(|word| word.starts_with("Plan")), "{path}");
         for banned in NOT_IN_PLAN {
             assert!(!words.contains(*banned), "{path} mentions {banned}");
         }
