@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use landfall_provider::{
-    GatewayEndpointId, Input, Kind, Reference, Resource, RouteTableId, VpcId, kind,
+    Claim, GatewayEndpointId, Input, Kind, Reference, Resource, RouteTableId, VpcId, kind,
 };
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +35,15 @@ impl Resource for GatewayEndpoint {
     const USUALLY: Duration = Duration::from_secs(6);
     type Id = GatewayEndpointId;
     type Output = ();
+
+    // A table has one route to a service: AWS refuses a second endpoint there, `RouteAlreadyExists`.
+    fn claims(&self) -> Vec<Claim> {
+        let service = match self.service {
+            EndpointService::S3 => 0,
+        };
+        let claim = |table| Claim::one(table, service);
+        self.route_tables.iter().map(|table| claim(table)).collect()
+    }
 
     fn references(&mut self) -> Vec<&mut dyn Reference> {
         let mut references: Vec<&mut dyn Reference> = vec![&mut self.vpc];
