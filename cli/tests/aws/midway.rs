@@ -119,35 +119,39 @@ async fn needs_emulators_a_page_of_html_midway_is_tried_again_then_quoted_and_al
     assert_eq!(what_is_there(&left), [""; 0], "{left:#}");
 }
 
+/// What three zones offer, where the third one lacks the example's type.
+///
+/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeInstanceTypeOfferings.html>
+fn offerings(call: &Call) -> Option<Answer> {
+    let offered = [("t3.micro", "ab"), ("t3.nano", "abc")];
+    let items = offered.iter().flat_map(|(name, zones)| {
+        zones.chars().map(move |zone| {
+            format!(
+                "<item><instanceType>{name}</instanceType><location>eu-central-1{zone}</location>\
+                 <locationType>availability-zone</locationType></item>"
+            )
+        })
+    });
+    call.is("ec2:DescribeInstanceTypeOfferings").then(|| {
+        let items: String = items.collect();
+        call.result(&format!(
+            "<instanceTypeOfferingSet>{items}</instanceTypeOfferingSet>"
+        ))
+    })
+}
+
+const LACKING: &str = "launch-template/web: t3.micro is not offered in eu-central-1c\n";
+
 #[tokio::test]
 async fn needs_emulators_a_type_that_one_of_three_zones_lacks_is_told_with_the_zones_that_have_it()
 {
-    // https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeInstanceTypeOfferings.html
-    let account = Account::scripted(
-        &EXAMPLE.replace("zones   = 2", "zones   = 3"),
-        |call, _| {
-            let offered = [("t3.micro", "ab"), ("t3.nano", "abc")];
-            let items = offered.iter().flat_map(|(name, zones)| {
-                zones.chars().map(move |zone| {
-                    format!(
-                        "<item><instanceType>{name}</instanceType><location>eu-central-1{zone}</location>\
-                         <locationType>availability-zone</locationType></item>"
-                    )
-                })
-            });
-            call.is("ec2:DescribeInstanceTypeOfferings").then(|| {
-                let items: String = items.collect();
-                call.result(&format!("<instanceTypeOfferingSet>{items}</instanceTypeOfferingSet>"))
-            })
-        },
-    )
-    .await;
+    let three = EXAMPLE.replace("zones   = 2", "zones   = 3");
+    let account = Account::scripted(&three, |call, _| offerings(call)).await;
     let refused = account.landfall(&["deploy"]).ended_with(1);
-    eprintln!("{}", refused.stderr);
     says(
         &refused,
         &[
-            "launch-template/web: t3.micro is not offered in eu-central-1c\n",
+            LACKING,
             "zones that offer it: eu-central-1a, eu-central-1b\n",
             "nothing was changed",
         ],
@@ -163,4 +167,22 @@ async fn needs_emulators_a_type_that_one_of_three_zones_lacks_is_told_with_the_z
     );
     let left = look(&account).await;
     assert_eq!(what_is_there(&left), [""; 0], "{left:#}");
+}
+
+#[tokio::test]
+async fn needs_emulators_what_zones_lack_is_told_by_who_may_not_ask_for_types() {
+    let three = EXAMPLE.replace("zones   = 2", "zones   = 3");
+    let account = Account::scripted(&three, |call, _| {
+        let denied = || call.error(403, "UnauthorizedOperation", "You are not authorized.");
+        match call.action.as_str() {
+            "DescribeInstanceTypes" => Some(denied()),
+            _ => offerings(call),
+        }
+    })
+    .await;
+    let refused = account.landfall(&["deploy"]).ended_with(1);
+    says(
+        &refused,
+        &[LACKING, "ec2:DescribeInstanceTypes", "nothing was changed"],
+    );
 }

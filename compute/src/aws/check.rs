@@ -8,13 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use aws_sdk_ec2::types::{Filter, LocationType};
-use landfall_aws::{Aws, Check, during};
+use landfall_aws::{Aws, Check, during, findings};
 use landfall_provider::{Action, Error, ErrorKind, Key, Kind, Plan, Result, kind};
 
-use super::ec2;
 use serde_json::Value;
 
-use super::image::architectures;
+use super::ec2;
+use super::image::{Architecture, architectures};
 
 /// Whether what is to run can run where it is wanted.
 #[derive(Debug, Clone, Copy, Default)]
@@ -38,70 +38,24 @@ impl Check for Capacity {
             return Ok(Vec::new());
         }
         let (architectures, offered) =
-            futures::try_join!(architectures(aws, types.clone()), offered(aws, &types))?;
-        let mut findings = Vec::new();
-        for launch in &launches {
-            let Launch {
-                key,
-                instance_type,
-                zones,
-                platform,
-            } = launch;
-            let Some(architecture) = architectures.get(instance_type).copied().flatten() else {
-                findings.push(
-                    Error::new(
-                        ErrorKind::Invalid,
-                        format_args!(
-                            "{key}: {} has no instance type {instance_type} that runs Linux on x86_64 or arm64",
-                            aws.region()
-                        ),
-                    )
-                    .hint("another `instance` in landfall.toml; `aws ec2 describe-instance-types` lists them"),
-                );
-                continue;
-            };
-            let offering = offered.get(instance_type);
-            let lacking: Vec<&str> = zones
+            futures::join!(architectures(aws, types.clone()), offered(aws, &types));
+        // What no zone offers because there is no such type is told once.
+        let known: Vec<&Launch> = match &architectures {
+            Ok(all) => launches
                 .iter()
-                .map(String::as_str)
-                .filter(|zone| offering.is_none_or(|zones| !zones.contains(*zone)))
-                .collect();
-            if !lacking.is_empty() {
-                let has =
-                    offering.map(|zones| zones.iter().cloned().collect::<Vec<_>>().join(", "));
-                findings.push(
-                    Error::new(
-                        ErrorKind::Invalid,
-                        format_args!(
-                            "{key}: {instance_type} is not offered in {}",
-                            lacking.join(", ")
-                        ),
-                    )
-                    .hint(match has {
-                        Some(has) => {
-                            format!("another instance type, or zones that offer it: {has}")
-                        }
-                        None => "another instance type".to_owned(),
-                    }),
-                );
-            }
-            if let Some(platform) = platform
-                .as_deref()
-                .filter(|one| *one != architecture.platform())
-            {
-                let fits = architecture.platform();
-                findings.push(
-                    Error::new(
-                        ErrorKind::Invalid,
-                        format_args!("{key}: its image is for {platform}, and {instance_type} runs {fits}"),
-                    )
-                    .hint(format_args!(
-                        "platform = \"{fits}\" in the service's `image`, or an instance type for {platform}"
-                    )),
-                );
-            }
-        }
-        Ok(findings)
+                .filter(|it| it.fits(all).is_some())
+                .collect(),
+            Err(_) => launches.iter().collect(),
+        };
+        // A look that failed is a finding, and hides none of the other's.
+        let offered = offered.map(|zones| known.iter().filter_map(|it| it.lacks(&zones)).collect());
+        let suited = architectures.map(|all| {
+            launches
+                .iter()
+                .filter_map(|it| it.misfits(aws, &all))
+                .collect()
+        });
+        Ok(findings([suited, offered]))
     }
 }
 
@@ -141,6 +95,65 @@ struct Launch {
     zones: BTreeSet<String>,
     /// What the image is for; as far as the plan makes or knows it.
     platform: Option<String>,
+}
+
+impl Launch {
+    /// What the type's processor understands.
+    fn fits(&self, all: &BTreeMap<String, Option<Architecture>>) -> Option<Architecture> {
+        all.get(&self.instance_type).copied().flatten()
+    }
+
+    /// That there is no such type, or that the image is for another processor.
+    fn misfits(&self, aws: &Aws, all: &BTreeMap<String, Option<Architecture>>) -> Option<Error> {
+        let Self {
+            key, instance_type, ..
+        } = self;
+        let Some(architecture) = self.fits(all) else {
+            let why = format_args!(
+                "{key}: {} has no instance type {instance_type} that runs Linux on x86_64 or arm64",
+                aws.region()
+            );
+            return Some(Error::new(ErrorKind::Invalid, why).hint(
+                "another `instance` in landfall.toml; `aws ec2 describe-instance-types` lists them",
+            ));
+        };
+        let fits = architecture.platform();
+        let platform = self.platform.as_deref().filter(|one| *one != fits)?;
+        let why =
+            format_args!("{key}: its image is for {platform}, and {instance_type} runs {fits}");
+        Some(Error::new(ErrorKind::Invalid, why).hint(format_args!(
+            "platform = \"{fits}\" in the service's `image`, or an instance type for {platform}"
+        )))
+    }
+
+    /// That a zone does not offer the type.
+    fn lacks(&self, offered: &BTreeMap<String, BTreeSet<String>>) -> Option<Error> {
+        let Self {
+            key,
+            instance_type,
+            zones,
+            ..
+        } = self;
+        let offering = offered.get(instance_type);
+        let offers = |zone: &String| offering.is_some_and(|zones| zones.contains(zone));
+        let lacking: Vec<&str> = zones
+            .iter()
+            .filter(|zone| !offers(zone))
+            .map(String::as_str)
+            .collect();
+        if lacking.is_empty() {
+            return None;
+        }
+        let why = format_args!(
+            "{key}: {instance_type} is not offered in {}",
+            lacking.join(", ")
+        );
+        let has = offering.map(|zones| zones.iter().cloned().collect::<Vec<_>>().join(", "));
+        Some(Error::new(ErrorKind::Invalid, why).hint(match has {
+            Some(has) => format!("another instance type, or zones that offer it: {has}"),
+            None => "another instance type".to_owned(),
+        }))
+    }
 }
 
 /// What is new or changes, with all that the plan says about it; the specs of other crates' kinds are read as what
