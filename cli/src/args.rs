@@ -336,16 +336,8 @@ pub(crate) struct Rollback {
     pub(crate) release: Option<u32>,
     #[command(flatten)]
     pub(crate) common: Common,
-    /// Wait for another run on the stack, an hour at the most or as long as is said: --wait=10m
-    #[arg(
-        long,
-        value_name = "DURATION",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "1h",
-        value_parser = humantime::parse_duration
-    )]
-    pub(crate) wait: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) waiting: Waiting,
 }
 
 const IAM_POLICY_AFTER: &str = "\
@@ -383,12 +375,9 @@ pub(crate) enum Who {
     Instances,
 }
 
-/// What every command takes that changes a stack.
+/// What every command takes that needs the stack's lock.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct Changing {
-    /// Say yes beforehand to what would be asked
-    #[arg(long, short)]
-    pub(crate) yes: bool,
+pub(crate) struct Waiting {
     /// Wait for another run on the stack, an hour at the most or as long as is said: --wait=10m
     #[arg(
         long,
@@ -399,6 +388,16 @@ pub(crate) struct Changing {
         value_parser = humantime::parse_duration
     )]
     pub(crate) wait: Option<Duration>,
+}
+
+/// What every command takes that changes a stack.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Changing {
+    /// Say yes beforehand to what would be asked
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) waiting: Waiting,
 }
 
 /// `status`.
@@ -426,16 +425,8 @@ pub(crate) struct Destroy {
 pub(crate) struct Power {
     #[command(flatten)]
     pub(crate) on: OnStack,
-    /// Wait for another run on the stack, an hour at the most or as long as is said: --wait=10m
-    #[arg(
-        long,
-        value_name = "DURATION",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "1h",
-        value_parser = humantime::parse_duration
-    )]
-    pub(crate) wait: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) waiting: Waiting,
 }
 
 /// `unlock`.

@@ -1,12 +1,11 @@
 //! The arguments of `scale`.
 
 use std::str::FromStr;
-use std::time::Duration;
 
 use clap::Args;
 use landfall_provider::ResourceName;
 
-use super::OnStack;
+use super::{OnStack, Waiting};
 
 pub(super) const SCALE_AFTER: &str = "\
 Examples:
@@ -22,16 +21,8 @@ pub(crate) struct Scale {
     pub(crate) wishes: Vec<Wish>,
     #[command(flatten)]
     pub(crate) on: OnStack,
-    /// Wait for another run on the stack, an hour at the most or as long as is said: --wait=10m
-    #[arg(
-        long,
-        value_name = "DURATION",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "1h",
-        value_parser = humantime::parse_duration
-    )]
-    pub(crate) wait: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) waiting: Waiting,
 }
 
 /// A service and how many instances it is to have: `web=3`.

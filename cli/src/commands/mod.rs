@@ -111,7 +111,7 @@ impl Session {
 
     /// Takes over what every command is told that changes a stack.
     fn changing(&mut self, args: &Changing) {
-        self.options.wait = args.wait;
+        self.options.wait = args.waiting.wait;
         self.options.consent = consent::consent(args.yes, self.json);
     }
 }

@@ -47,7 +47,7 @@ pub(crate) async fn start(args: &Power) -> Result<(), Problem> {
 async fn open(args: &Power) -> Result<(Session, StackName), Problem> {
     let (stack, said) = stack_of(&args.on)?;
     let mut session = Session::open(&args.on.common, said).await?;
-    session.options.wait = args.wait;
+    session.options.wait = args.waiting.wait;
     Ok((session, stack))
 }
 

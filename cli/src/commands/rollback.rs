@@ -32,7 +32,7 @@ pub(crate) async fn rollback(args: &Rollback) -> Result<(), Problem> {
     let to = to(args)?;
     let mut config = config(&args.common)?;
     let mut session = Session::for_config(&args.common, &mut config).await?;
-    session.options.wait = args.wait;
+    session.options.wait = args.waiting.wait;
     let cloud = session.place.cloud();
     let back = landfall_pipeline::rollback(cloud, &config, &to, &session.options).await;
     session.progress.finish();

@@ -36,7 +36,7 @@ pub(crate) async fn scale(args: &Scale) -> Result<(), Problem> {
     }
     let (stack, said) = stack_of(&args.on)?;
     let mut session = Session::open(&args.on.common, said).await?;
-    session.options.wait = args.wait;
+    session.options.wait = args.waiting.wait;
     let scaled =
         landfall_pipeline::scale(session.place.cloud(), &stack, &wishes, &session.options).await?;
     let Some(scaled) = scaled else {
