@@ -15,6 +15,7 @@ mod deploy;
 mod destroy;
 mod health;
 mod lock;
+mod lockout;
 mod outcome;
 mod own;
 mod plan;

@@ -1,9 +1,10 @@
 //! Plan: what a deploy would do, without doing it.
 
-use landfall_provider::{Error, Plan, Snapshot, Stack};
+use landfall_provider::{Error, Event, Plan, Snapshot, Stack};
 
 use crate::cloud::Cloud;
 use crate::config::Config;
+use crate::lockout::lockouts;
 use crate::outcome::{Failure, Stage};
 use crate::review::Review;
 use crate::run::{Options, Run};
@@ -71,6 +72,12 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
         let wanted = crate::stack::stack(config, &sources)
             .map_err(|error| Failure::new(Stage::Plan, error))?;
         let plan = self.plan(&wanted, &live)?;
+        for net in lockouts(&plan) {
+            let text = format!(
+                "{net} may connect to the bastion no longer: neither the file nor --my-address names it"
+            );
+            self.options.apply.events.emit(Event::Notice { text });
+        }
         let findings = if plan.is_empty() {
             Vec::new()
         } else {

@@ -3,13 +3,9 @@
 //! The stack is a function of the file, the images and this: what a plan shows is what a deploy makes, as long as
 //! both find the same.
 
-use std::collections::BTreeSet;
-
-use ipnet::Ipv4Net;
 use landfall_compute::{KeyPair, PublicKey};
-use landfall_network::{Direction, Peer, SecurityGroupRules};
-use landfall_pipeline::{Cloud, Config};
-use landfall_provider::{Event, Live, Provider, Resource, StackName};
+use landfall_pipeline::Config;
+use landfall_provider::{Event, Live, Provider, Resource as _, StackName};
 
 use super::Session;
 use crate::my_address::MyAddress;
@@ -37,7 +33,7 @@ pub(super) async fn settle(
     };
     let say = |text: String| session.options.apply.events.emit(Event::Notice { text });
     if bastion.key.is_none() {
-        let pairs: Vec<Live<KeyPair>> = listed(session, &stack).await?;
+        let pairs = key_pairs(session, &stack).await?;
         let theirs: Vec<PublicKey> = pairs.into_iter().map(|pair| pair.spec.public_key).collect();
         let mine = keys::all();
         bastion.public_key = Some(
@@ -67,12 +63,6 @@ pub(super) async fn settle(
             bastion.allow.push(mine);
         }
     }
-    let rules: Vec<Live<SecurityGroupRules>> = listed(session, &stack).await?;
-    for net in lose_access(&rules, &bastion.allow) {
-        say(format!(
-            "{net} may connect to the bastion no longer: neither the file nor --my-address names it"
-        ));
-    }
     if bastion.allow.is_empty() {
         say(
             "nobody may connect to the bastion: name addresses in `allow` of [network.bastion], or deploy with \
@@ -83,32 +73,12 @@ pub(super) async fn settle(
     Ok(())
 }
 
-/// What the stack holds of a kind.
-async fn listed<R: Resource>(session: &Session, stack: &StackName) -> Result<Vec<Live<R>>, Problem>
-where
-    for<'c> dyn Cloud + 'c: Provider<R>,
-{
+/// The key pairs that the stack holds.
+async fn key_pairs(session: &Session, stack: &StackName) -> Result<Vec<Live<KeyPair>>, Problem> {
     let cloud = session.place.cloud();
     let looking = async {
-        let listed = Provider::<R>::list(cloud, stack).await;
-        listed.map_err(|error| error.listing(&R::KIND))
+        let listed = Provider::<KeyPair>::list(cloud, stack).await;
+        listed.map_err(|error| error.listing(&KeyPair::KIND))
     };
     session.look(looking).await
-}
-
-/// The addresses that may connect to the bastion now, and no longer when only these may.
-fn lose_access(rules: &[Live<SecurityGroupRules>], allow: &[Ipv4Net]) -> BTreeSet<Ipv4Net> {
-    let of_bastion = rules.iter().filter(|live| live.name.as_str() == "bastion");
-    of_bastion
-        .flat_map(|live| &live.spec.rules)
-        // Others are written in the file, and the plan shows them.
-        .filter(|rule| {
-            rule.direction == Direction::Ingress && rule.description.starts_with("SSH from ")
-        })
-        .filter_map(|rule| match &rule.peer {
-            Peer::Cidr(net) => Some(*net),
-            Peer::Group(_) => None,
-        })
-        .filter(|net| !allow.iter().any(|allowed| allowed.contains(net)))
-        .collect()
 }
