@@ -7,12 +7,15 @@
 //!
 //! # Features
 //!
+//! - `ec2`: what the crates that hold EC2's kinds find out together.
 //! - `lock`: one change to a stack at a time, by a parameter in SSM's Parameter Store.
 //! - `quotas`: what an account may have, by Service Quotas.
 
 mod call;
 mod checks;
 mod code;
+#[cfg(feature = "ec2")]
+pub mod ec2;
 mod flight;
 mod inputs;
 #[cfg(feature = "lock")]

@@ -3,7 +3,7 @@
 //! A deploy is a hundred calls, and AWS throttles; a third of them would ask for what the call before has said.
 //! None of this outlives the session, and nothing is lost with it: who knows nothing asks.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -27,6 +27,8 @@ pub(crate) struct Memory {
     states: BTreeMap<(Kind, String), (Instant, Box<dyn Any + Send + Sync>)>,
     /// The tokens of creates that were not answered yet.
     tokens: BTreeMap<(StackName, Key), String>,
+    /// What answers told beside the specs, by its type and whose it is.
+    notes: BTreeMap<(TypeId, String), (Instant, Box<dyn Any + Send + Sync>)>,
     /// The ids of what creates have made and not finished.
     begun: BTreeMap<(StackName, Key), String>,
 }
@@ -103,6 +105,30 @@ impl Aws {
         let (at, state) = self.memory().states.remove(&id)?;
         let state = state.downcast().ok()?;
         (at.elapsed() < ANSWER_HOLDS).then_some(*state)
+    }
+
+    /// How a resource was [seen](Self::seen) last, said as often as it is asked: for what only this session changes.
+    pub fn last_seen<R: Resource>(&self, id: &R::Id) -> Option<Probe<R::Output>> {
+        let id = (R::KIND, id.as_ref().to_owned());
+        let memory = self.memory();
+        let (at, state) = memory.states.get(&id)?;
+        let state: &Probe<R::Output> = state.downcast_ref()?;
+        (at.elapsed() < ANSWER_HOLDS).then(|| state.clone())
+    }
+
+    /// Notes what an answer told beside the specs, such as the ids of associations, which a later call needs.
+    pub fn note<T: Send + Sync + 'static>(&self, of: &str, note: T) {
+        let of = (TypeId::of::<T>(), of.to_owned());
+        let note = (Instant::now(), Box::new(note) as Box<_>);
+        self.memory().notes.insert(of, note);
+    }
+
+    /// What was [noted](Self::note), which is not noted any longer: whoever finds it outdated asks.
+    pub fn take_note<T: Send + Sync + 'static>(&self, of: &str) -> Option<T> {
+        let of = (TypeId::of::<T>(), of.to_owned());
+        let (at, note) = self.memory().notes.remove(&of)?;
+        let note: T = *note.downcast().ok()?;
+        (at.elapsed() < LISTING_HOLDS).then_some(note)
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {

@@ -44,10 +44,9 @@ impl Emulated {
         let endpoint = Endpoint::builder()
             .upstream(moto.address())
             .script(move |call, upstream| {
-                script(call, upstream)
-                    .or_else(|| gaps::moto(call, upstream))
-                    .or_else(|| ecr(call, upstream, &images))
+                script(call, upstream).or_else(|| ecr(call, upstream, &images))
             })
+            .gaps(gaps::moto)
             .faults(faults)
             .start()?;
         Ok(Self {

@@ -40,6 +40,7 @@ type Script = dyn Fn(&Call, &Upstream) -> Option<Answer> + Send + Sync;
 pub struct Builder {
     upstream: Option<SocketAddr>,
     script: Option<Box<Script>>,
+    gaps: Option<Box<Script>>,
     faults: Option<Faults>,
 }
 
@@ -59,6 +60,16 @@ impl Builder {
         script: impl Fn(&Call, &Upstream) -> Option<Answer> + Send + Sync + 'static,
     ) -> Self {
         self.script = Some(Box::new(script));
+        self
+    }
+
+    /// Answers calls that the emulator cannot answer as AWS does, as if it were the emulator: faults meet these too.
+    #[must_use]
+    pub fn gaps(
+        mut self,
+        gaps: impl Fn(&Call, &Upstream) -> Option<Answer> + Send + Sync + 'static,
+    ) -> Self {
+        self.gaps = Some(Box::new(gaps));
         self
     }
 
@@ -90,6 +101,7 @@ impl Builder {
         let shared = Arc::new(Shared {
             upstream: upstream.unwrap_or_else(|| Upstream::nowhere(runtime.handle())),
             script: self.script,
+            gaps: self.gaps,
             faults: self.faults,
             log: Mutex::default(),
         });
@@ -153,6 +165,7 @@ impl Endpoint {
 struct Shared {
     upstream: Upstream,
     script: Option<Box<Script>>,
+    gaps: Option<Box<Script>>,
     faults: Option<Faults>,
     log: Mutex<Vec<Call>>,
 }
@@ -267,28 +280,42 @@ fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> Handling {
         };
         let call = Call::read(&head, &body.to_bytes());
         shared.log().push(call.clone());
-        let scripted = {
-            let (shared, asked) = (Arc::clone(&shared), call.clone());
-            tokio::task::spawn_blocking(move || {
-                let script = shared.script.as_ref()?;
-                script(&asked, &shared.upstream)
-            })
-            .await
-            .unwrap_or_else(|panic| Some(call.error(500, "ScriptFailed", &panic.to_string())))
-        };
-        if let Some(answer) = scripted {
+        if let Some(answer) = told(&shared, &call, |shared| shared.script.as_deref()).await {
             return Ok(answer.into_response());
         }
         let fate = shared.faults.as_ref().map_or(Fate::Spared, Faults::next);
         match fate {
             Fate::Throttled => Ok(call.throttled().into_response()),
-            Fate::Spared => Ok(shared.upstream.forward(&call).await.into_response()),
+            Fate::Spared => Ok(emulated(&shared, &call).await.into_response()),
             Fate::Lost => {
-                shared.upstream.forward(&call).await;
+                emulated(&shared, &call).await;
                 Err(Lost)
             }
         }
     })
+}
+
+/// The emulator's answer, or what fills its gap.
+async fn emulated(shared: &Arc<Shared>, call: &Call) -> Answer {
+    match told(shared, call, |shared| shared.gaps.as_deref()).await {
+        Some(answer) => answer,
+        None => shared.upstream.forward(call).await,
+    }
+}
+
+/// What one of the scripts says, on a thread where it may block.
+async fn told(
+    shared: &Arc<Shared>,
+    call: &Call,
+    which: fn(&Shared) -> Option<&Script>,
+) -> Option<Answer> {
+    let (shared, asked) = (Arc::clone(shared), call.clone());
+    tokio::task::spawn_blocking(move || {
+        let script = which(&shared)?;
+        script(&asked, &shared.upstream)
+    })
+    .await
+    .unwrap_or_else(|panic| Some(call.error(500, "ScriptFailed", &panic.to_string())))
 }
 
 #[cfg(test)]

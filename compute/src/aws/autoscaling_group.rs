@@ -3,6 +3,7 @@
 //! How many instances were asked for stands in a tag, since scaling changes the capacity itself: a plan shows what
 //! the file changes, and not what traffic did.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -13,15 +14,15 @@ use aws_sdk_autoscaling::types::{
     LifecycleState, ScalingActivityStatusCode, Tag, TagDescription,
 };
 use landfall_aws::{
-    Aws, OWNER_NAME, OWNER_STACK, Owner, all_known, during, input, known, short_name,
+    Aws, Flights, OWNER_NAME, OWNER_STACK, Owner, all_known, during, input, known, short_name,
 };
 use landfall_provider::{
     AutoscalingGroupId, Change, Error, ErrorKind, Input, Key, LaunchTemplateId, Live, Probe,
     Provider, Resource as _, Result, StackName,
 };
 
-use super::{autoscaling, count, launch_template, number, until_launchable};
-use crate::{AutoscalingGroup, AutoscalingGroupOutput};
+use super::{autoscaling, count, number, until_launchable};
+use crate::{AutoscalingGroup, AutoscalingGroupOutput, LaunchTemplate};
 
 /// The longest name: <https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_CreateAutoScalingGroup.html>
 const LONGEST: usize = 255;
@@ -168,6 +169,15 @@ impl Provider<AutoscalingGroup> for Aws {
     }
 }
 
+/// The group of this name, for several who ask at once.
+pub(super) async fn shared(aws: &Aws, id: &AutoscalingGroupId) -> Result<Option<Found>> {
+    let flights = aws.client(|_| Arc::<Flights<Option<Found>>>::default());
+    let (aws, group_id) = (aws.clone(), id.clone());
+    let question = format!("autoscaling:DescribeAutoScalingGroups {id}");
+    let ask = move || async move { group(&aws, &group_id).await };
+    flights.join(&question, ask).await
+}
+
 /// The group of this name.
 pub(super) async fn group(aws: &Aws, id: &AutoscalingGroupId) -> Result<Option<Found>> {
     let found = autoscaling(aws)
@@ -270,11 +280,13 @@ fn tag(group: &str, key: &str, value: &str, propagate: bool) -> Tag {
 /// The template by id and its newest version by number.
 async fn template(aws: &Aws, want: &AutoscalingGroup) -> Result<LaunchTemplateSpecification> {
     let id = LaunchTemplateId::from(known(&want.template)?);
-    let found = launch_template::one(aws, &id).await?.ok_or_else(|| {
-        let why = format_args!("{id} is not visible to AWS yet");
-        Error::new(ErrorKind::Unavailable, why)
-    })?;
-    Ok(version(&id, launch_template::output(&found).version))
+    match Provider::<LaunchTemplate>::probe(aws, &id).await? {
+        Probe::Usable(output) => Ok(version(&id, output.version)),
+        _ => {
+            let why = format_args!("{id} is not visible to AWS yet");
+            Err(Error::new(ErrorKind::Unavailable, why))
+        }
+    }
 }
 
 /// A version of a template, as groups and refreshes name it.

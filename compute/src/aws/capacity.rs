@@ -8,7 +8,7 @@ use aws_sdk_autoscaling::types::Activity;
 use landfall_aws::{Aws, during};
 use landfall_provider::{AutoscalingGroupId, Error, ErrorKind, Result};
 
-use super::autoscaling_group::{activities, group};
+use super::autoscaling_group::{activities, shared};
 use super::{autoscaling, count, number};
 use crate::{GroupCapacity, Scaling};
 
@@ -19,7 +19,7 @@ const CHANGING: &str = "changing the desired capacity from ";
 
 /// What the group is to have now.
 pub(super) async fn now(aws: &Aws, id: &AutoscalingGroupId) -> Result<GroupCapacity> {
-    let found = group(aws, id).await?.ok_or_else(|| {
+    let found = shared(aws, id).await?.ok_or_else(|| {
         let why = format_args!("the autoscaling-group `{id}` does not exist");
         Error::new(ErrorKind::NotFound, why)
     })?;

@@ -9,12 +9,13 @@ use async_trait::async_trait;
 use aws_sdk_ec2::config::Builder;
 use aws_sdk_ec2::config::retry::RetryConfig;
 use aws_sdk_ec2::types::{
-    BlockDeviceMapping, EbsBlockDevice, Filter, HttpTokensState, IamInstanceProfileSpecification,
-    Instance as Found, InstanceAttributeName, InstanceMetadataOptionsRequest,
-    InstanceNetworkInterfaceSpecification, InstanceStateName, ResourceType, Tag, TagSpecification,
-    VolumeType,
+    Address, BlockDeviceMapping, EbsBlockDevice, Filter, HttpTokensState,
+    IamInstanceProfileSpecification, Instance as Found, InstanceAttributeName,
+    InstanceMetadataOptionsRequest, InstanceNetworkInterfaceSpecification, InstanceStateName,
+    ResourceType, Tag, TagSpecification, VolumeType,
 };
 use futures::future::try_join_all;
+use landfall_aws::ec2::{filter, has_none, of_stack};
 use landfall_aws::{Aws, Owner, all_known, during, if_there, input, known, lacks};
 use landfall_provider::{
     AllocationId, Change, Error, ErrorKind, Input, InstanceId, InstanceProfileId, Key, Left, Live,
@@ -22,9 +23,7 @@ use landfall_provider::{
 };
 
 use super::image::image_for;
-use super::{
-    ec2, ec2_tags, of_owner, of_stack, owner_of, tag, until_launchable, user_data, workload_of,
-};
+use super::{ec2, ec2_tags, of_owner, owner_of, tag, until_launchable, user_data, workload_of};
 use crate::{Instance, InstanceOutput, Workload};
 
 /// The disk that Amazon Linux starts from.
@@ -44,12 +43,17 @@ const RUNS: &str = "landfall:runs";
 #[async_trait]
 impl Provider<Instance> for Aws {
     async fn list(&self, stack: &StackName) -> Result<Vec<Live<Instance>>> {
-        let found: Vec<Found> = described(self, &[of_stack(stack)])
-            .await?
-            .into_iter()
-            .filter(|instance| !is_gone(instance))
-            .collect();
-        let addresses = addresses(self, &found).await?;
+        if has_none(self, stack, "i-").await? {
+            self.listed(stack, Instance::KIND, []);
+            return Ok(Vec::new());
+        }
+        let of_stack = [of_stack(stack)];
+        let (found, own) = futures::try_join!(
+            described(self, &of_stack),
+            landfall_aws::ec2::addresses(self, stack)
+        )?;
+        let found: Vec<Found> = found.into_iter().filter(|one| !is_gone(one)).collect();
+        let addresses = addresses(self, &found, &own).await?;
         let live = found.iter().filter_map(|instance| {
             let owner = owner_of(instance.tags())?;
             let id = instance.instance_id()?;
@@ -319,30 +323,36 @@ async fn take_address(aws: &Aws, instance: &Found) -> Result<()> {
     Ok(())
 }
 
-/// The Elastic IPs of these instances, by the interfaces that have them.
-async fn addresses(aws: &Aws, instances: &[Found]) -> Result<BTreeMap<String, AllocationId>> {
-    let ids: Vec<String> = instances
+/// The Elastic IPs of these instances, by the interfaces that have them: of the stack's own, and of others', which
+/// somebody has given to an instance by hand.
+async fn addresses(
+    aws: &Aws,
+    instances: &[Found],
+    own: &[Address],
+) -> Result<BTreeMap<String, AllocationId>> {
+    let pair = |address: &Address| {
+        let of = address.network_interface_id()?.to_owned();
+        Some((of, AllocationId::from(address.allocation_id()?)))
+    };
+    let mut addresses: BTreeMap<String, AllocationId> = own.iter().filter_map(pair).collect();
+    let unknown: Vec<&str> = instances
         .iter()
-        .filter_map(|instance| interface(instance).map(str::to_owned))
+        .filter(|instance| instance.public_ip_address().is_some())
+        .filter_map(interface)
+        .filter(|interface| !addresses.contains_key(*interface))
         .collect();
-    if ids.is_empty() {
-        return Ok(BTreeMap::new());
+    if unknown.is_empty() {
+        return Ok(addresses);
     }
-    let filter = Filter::builder()
-        .name("network-interface-id")
-        .set_values(Some(ids));
     // This call has no pages.
-    let found = ec2(aws)
+    let others = ec2(aws)
         .describe_addresses()
-        .filters(filter.build())
+        .filters(filter("network-interface-id", unknown))
         .send()
         .await
         .map_err(during("ec2:DescribeAddresses"))?;
-    let pairs = found.addresses().iter().filter_map(|address| {
-        let of = address.network_interface_id()?.to_owned();
-        Some((of, AllocationId::from(address.allocation_id()?)))
-    });
-    Ok(pairs.collect())
+    addresses.extend(others.addresses().iter().filter_map(pair));
+    Ok(addresses)
 }
 
 /// The instance's one network interface.

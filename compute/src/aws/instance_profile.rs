@@ -78,7 +78,10 @@ impl Provider<InstanceProfile> for Aws {
     ) -> Result<InstanceProfileId> {
         let name = short_name(LONGEST, stack, key, self.region());
         put(self, &name, &Owner::new(stack, &key.name), want).await?;
-        Ok(InstanceProfileId::from(name))
+        let id = InstanceProfileId::from(name);
+        // Whether EC2 knows it yet, IAM cannot tell: a launch is tried until it does.
+        self.seen::<InstanceProfile>(&id, Probe::Usable(()));
+        Ok(id)
     }
 
     async fn update(&self, live: &Live<InstanceProfile>, want: &InstanceProfile) -> Result<()> {
@@ -100,6 +103,9 @@ impl Provider<InstanceProfile> for Aws {
     }
 
     async fn probe(&self, id: &InstanceProfileId) -> Result<Probe<()>> {
+        if let Some(state) = self.first_look::<InstanceProfile>(id) {
+            return Ok(state);
+        }
         let found = self
             .client(aws_sdk_iam::Client::new)
             .get_instance_profile()
@@ -147,6 +153,7 @@ impl Provider<InstanceProfile> for Aws {
         let profile = iam.delete_instance_profile().instance_profile_name(name);
         let profile = profile.send().await;
         if_there(profile.map_err(during("iam:DeleteInstanceProfile")))?;
+        self.seen::<InstanceProfile>(&live.id, Probe::Absent);
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use aws_sdk_ec2::primitives::Blob;
 use aws_sdk_ec2::types::{KeyPairInfo, ResourceType, TagSpecification};
+use landfall_aws::ec2::has_none;
 use landfall_aws::{Aws, Owner, during, if_there, short_name};
 use landfall_provider::{ErrorKind, Key, KeyPairId, Live, Probe, Provider, Result, StackName};
 
@@ -15,6 +16,9 @@ const LONGEST: usize = 255;
 #[async_trait]
 impl Provider<KeyPair> for Aws {
     async fn list(&self, stack: &StackName) -> Result<Vec<Live<KeyPair>>> {
+        if has_none(self, stack, "key-").await? {
+            return Ok(Vec::new());
+        }
         // This call has no pages.
         let listed = ec2(self)
             .describe_key_pairs()
@@ -45,7 +49,12 @@ impl Provider<KeyPair> for Aws {
         match imported {
             // The name says which key it is, so one of this name is this one.
             Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
-            _ => Ok(KeyPairId::from(name)),
+            Err(_) => Ok(KeyPairId::from(name)),
+            Ok(_) => {
+                let id = KeyPairId::from(name);
+                self.seen::<KeyPair>(&id, Probe::Usable(()));
+                Ok(id)
+            }
         }
     }
 
@@ -55,6 +64,9 @@ impl Provider<KeyPair> for Aws {
     }
 
     async fn probe(&self, id: &KeyPairId) -> Result<Probe<()>> {
+        if let Some(state) = self.first_look::<KeyPair>(id) {
+            return Ok(state);
+        }
         let found = ec2(self)
             .describe_key_pairs()
             .key_names(id.as_ref())
@@ -74,7 +86,9 @@ impl Provider<KeyPair> for Aws {
             .send()
             .await
             .map_err(during("ec2:DeleteKeyPair"));
-        if_there(deleted).map(|_| ())
+        if_there(deleted)?;
+        self.seen::<KeyPair>(&live.id, Probe::Absent);
+        Ok(())
     }
 }
 

@@ -12,6 +12,7 @@ use aws_sdk_ec2::types::{
     LaunchTemplateVersion, RequestLaunchTemplateData, ResourceType, TagSpecification, VolumeType,
 };
 use futures::future::try_join_all;
+use landfall_aws::ec2::has_none;
 use landfall_aws::{
     Aws, Owner, all_known, during, if_there, input, known, lacks, short_name, token,
 };
@@ -30,6 +31,9 @@ const LONGEST: usize = 128;
 #[async_trait]
 impl Provider<LaunchTemplate> for Aws {
     async fn list(&self, stack: &StackName) -> Result<Vec<Live<LaunchTemplate>>> {
+        if has_none(self, stack, "lt-").await? {
+            return Ok(Vec::new());
+        }
         let mut pages = ec2(self)
             .describe_launch_templates()
             .filters(of_stack(stack))
@@ -79,11 +83,17 @@ impl Provider<LaunchTemplate> for Aws {
             .await
             .map_err(during("ec2:CreateLaunchTemplate"));
         match created {
-            Ok(created) => created
-                .launch_template()
-                .and_then(|template| template.launch_template_id())
-                .map(LaunchTemplateId::from)
-                .ok_or_else(|| lacks("ec2:CreateLaunchTemplate", "an id")),
+            Ok(created) => {
+                let template = created.launch_template();
+                let id = template.and_then(|template| template.launch_template_id());
+                let id = id.ok_or_else(|| lacks("ec2:CreateLaunchTemplate", "an id"))?;
+                let id = LaunchTemplateId::from(id);
+                self.seen::<LaunchTemplate>(
+                    &id,
+                    Probe::Usable(LaunchTemplateOutput { version: 1 }),
+                );
+                Ok(id)
+            }
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 adopt(self, &name, owner, want).await
             }
@@ -132,12 +142,18 @@ impl Provider<LaunchTemplate> for Aws {
             .send()
             .await
             .map_err(during("ec2:ModifyLaunchTemplate"))?;
+        if let Ok(version) = u32::try_from(number) {
+            let output = LaunchTemplateOutput { version };
+            self.seen::<LaunchTemplate>(&live.id, Probe::Usable(output));
+        }
         Ok(())
     }
 
     async fn probe(&self, id: &LaunchTemplateId) -> Result<Probe<LaunchTemplateOutput>> {
-        let found = one(self, id).await?;
-        Ok(found.map_or(Probe::Absent, |template| Probe::Usable(output(&template))))
+        match self.last_seen::<LaunchTemplate>(id) {
+            Some(state) => Ok(state),
+            None => now(self, id).await,
+        }
     }
 
     async fn delete(&self, live: &Live<LaunchTemplate>) -> Result<()> {
@@ -147,8 +163,15 @@ impl Provider<LaunchTemplate> for Aws {
             .send()
             .await
             .map_err(during("ec2:DeleteLaunchTemplate"));
-        if_there(deleted).map(drop)
+        if_there(deleted)?;
+        self.seen::<LaunchTemplate>(&live.id, Probe::Absent);
+        Ok(())
     }
+}
+
+async fn now(aws: &Aws, id: &LaunchTemplateId) -> Result<Probe<LaunchTemplateOutput>> {
+    let found = one(aws, id).await?;
+    Ok(found.map_or(Probe::Absent, |template| Probe::Usable(output(&template))))
 }
 
 /// The template of this id.

@@ -24,8 +24,9 @@ use std::time::Duration;
 use aws_sdk_ec2::types::{Filter, Tag};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use landfall_aws::{Aws, OWNER_NAME, OWNER_STACK, Owner, until_visible};
-use landfall_provider::{Error, ErrorKind, ImageId, Input, Port, Resource, Result, StackName};
+use landfall_aws::ec2::{filter, of_stack};
+use landfall_aws::{Aws, OWNER_NAME, Owner, until_visible};
+use landfall_provider::{Error, ErrorKind, ImageId, Input, Port, Resource, Result};
 
 use crate::{Workload, boot};
 
@@ -101,24 +102,10 @@ fn until_launchable(error: Error) -> Error {
     }
 }
 
-/// What belongs to a stack, for EC2's listings.
-fn of_stack(stack: &StackName) -> Filter {
-    tagged(OWNER_STACK, stack.as_str())
-}
-
 /// What belongs to this owner, for EC2's listings.
 fn of_owner(owner: &Owner) -> [Filter; 2] {
-    [
-        tagged(OWNER_STACK, owner.stack.as_str()),
-        tagged(OWNER_NAME, owner.name.as_str()),
-    ]
-}
-
-fn tagged(tag: &str, value: &str) -> Filter {
-    Filter::builder()
-        .name(format!("tag:{tag}"))
-        .values(value)
-        .build()
+    let name = filter(&format!("tag:{OWNER_NAME}"), [owner.name.as_str()]);
+    [of_stack(&owner.stack), name]
 }
 
 /// An owner's tags as EC2 takes them.

@@ -29,7 +29,7 @@ impl ComputeProvider for Aws {
             .values(group.as_ref())
             .build();
         let (found, instances) = futures::try_join!(
-            autoscaling_group::group(self, group),
+            autoscaling_group::shared(self, group),
             in_pages(self, std::slice::from_ref(&members)),
         )?;
         let members = found.as_ref().map(|found| found.instances());

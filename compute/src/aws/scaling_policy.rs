@@ -47,7 +47,9 @@ impl Provider<ScalingPolicy> for Aws {
         want: &ScalingPolicy,
     ) -> Result<ScalingPolicyId> {
         // Putting one of the same name again changes it to what it is.
-        put(self, &policy_name(stack, key.name.as_str()), want).await
+        let id = put(self, &policy_name(stack, key.name.as_str()), want).await?;
+        self.seen::<ScalingPolicy>(&id, Probe::Usable(()));
+        Ok(id)
     }
 
     async fn update(&self, live: &Live<ScalingPolicy>, want: &ScalingPolicy) -> Result<()> {
@@ -56,6 +58,9 @@ impl Provider<ScalingPolicy> for Aws {
     }
 
     async fn probe(&self, id: &ScalingPolicyId) -> Result<Probe<()>> {
+        if let Some(state) = self.first_look::<ScalingPolicy>(id) {
+            return Ok(state);
+        }
         let Named { group, policy } = named(id)?;
         let found = autoscaling(self)
             .describe_policies()
@@ -95,7 +100,11 @@ impl Provider<ScalingPolicy> for Aws {
                     _ => Err(error),
                 }
             }
-            outcome => outcome.map(drop),
+            outcome => {
+                outcome?;
+                self.seen::<ScalingPolicy>(&live.id, Probe::Absent);
+                Ok(())
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use landfall_provider::{
     StackName, SubnetId,
 };
 use landfall_testkit::moto::{ACCESS_KEY, Moto, REGION};
-use landfall_testkit::scripted::{Answer, Call, Endpoint, Faults};
+use landfall_testkit::scripted::{Answer, Call, Endpoint, Faults, gaps};
 use serde_json::Value;
 
 /// An emulator with a VPC of two subnets and a security group in it.
@@ -44,6 +44,7 @@ impl Bed {
         let network: Value = serde_json::from_str(&moto.python(NETWORK).await.unwrap()).unwrap();
         let endpoint = Endpoint::builder()
             .upstream(moto.address())
+            .gaps(gaps::moto)
             .faults(faults)
             .start()
             .unwrap();
@@ -104,7 +105,11 @@ pub(crate) async fn scripted(
             "GetCallerIdentity" => Some(call.result(
                 "<Account>123456789012</Account><Arn>arn:aws:iam::123456789012:user/ana</Arn><UserId>A</UserId>",
             )),
-            _ => script(call),
+            _ => script(call).or_else(|| match call.action.as_str() {
+                "DescribeVpcs" | "DescribeAddresses" => Some(call.result("")),
+                "DescribeTags" => Some(call.tagged()),
+                _ => None,
+            }),
         })
         .start()
         .unwrap();

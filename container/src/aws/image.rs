@@ -42,13 +42,20 @@ impl Provider<Image> for Aws {
         )
         .await
         .map_err(|error| not_pushed(repository, error));
-        let digest = match pushed {
-            Ok(()) => built.manifest_digest.to_string(),
-            Err(error) if error.kind() == ErrorKind::Denied => return Err(error),
+        match pushed {
+            Ok(()) => {
+                let digest = built.manifest_digest;
+                let id = ImageId::from(format!("{repository}@{digest}"));
+                self.seen::<Image>(&id, Probe::Usable(ImageOutput { digest }));
+                Ok(id)
+            }
+            Err(error) if error.kind() == ErrorKind::Denied => Err(error),
             // The last answer may have been lost, and a tag is not given a second time.
-            Err(error) => tagged(self, repository, want).await?.ok_or(error)?,
-        };
-        Ok(ImageId::from(format!("{repository}@{digest}")))
+            Err(error) => {
+                let digest = tagged(self, repository, want).await?.ok_or(error)?;
+                Ok(ImageId::from(format!("{repository}@{digest}")))
+            }
+        }
     }
 
     async fn update(&self, live: &Live<Image>, _: &Image) -> Result<()> {
@@ -59,6 +66,9 @@ impl Provider<Image> for Aws {
     }
 
     async fn probe(&self, id: &ImageId) -> Result<Probe<ImageOutput>> {
+        if let Some(state) = self.first_look::<Image>(id) {
+            return Ok(state);
+        }
         let Some((repository, digest)) = id.as_ref().split_once('@') else {
             return Ok(Probe::Absent);
         };

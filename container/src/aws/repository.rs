@@ -68,7 +68,9 @@ impl Provider<Repository> for Aws {
         let uri = created_or_found(created, found).await?;
         set_keep(self, want).await?;
         let uri = uri.ok_or_else(|| lacks("ecr:CreateRepository", "a URI"))?;
-        Ok(RepositoryId::from(uri))
+        let id = RepositoryId::from(uri);
+        self.seen::<Repository>(&id, Probe::Usable(()));
+        Ok(id)
     }
 
     async fn update(&self, _: &Live<Repository>, want: &Repository) -> Result<()> {
@@ -76,6 +78,9 @@ impl Provider<Repository> for Aws {
     }
 
     async fn probe(&self, id: &RepositoryId) -> Result<Probe<()>> {
+        if let Some(state) = self.first_look::<Repository>(id) {
+            return Ok(state);
+        }
         let found = described(self, name(id.as_ref())).await?;
         Ok(found.map_or(Probe::Absent, |_| Probe::Usable(())))
     }
@@ -89,7 +94,9 @@ impl Provider<Repository> for Aws {
             .send()
             .await
             .map_err(during("ecr:DeleteRepository"));
-        unless(ErrorKind::NotFound, deleted)
+        unless(ErrorKind::NotFound, deleted)?;
+        self.seen::<Repository>(&live.id, Probe::Absent);
+        Ok(())
     }
 }
 

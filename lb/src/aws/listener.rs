@@ -12,7 +12,7 @@ use landfall_provider::{
     ErrorKind, Key, ListenerId, Live, Port, Probe, Provider, Result, StackName,
 };
 
-use super::load_balancer::by_arn;
+use super::load_balancer::host;
 use super::survey::{listeners, survey};
 use super::{client, port, tags, tuple};
 use crate::{Action, Listener, ListenerOutput};
@@ -63,12 +63,13 @@ impl Provider<Listener> for Aws {
             listeners.retain(|listener| port(listener.port()) == Some(want.port));
             Ok((!listeners.is_empty()).then_some(listeners))
         };
-        let arn = created_or_found(created, found)
-            .await?
-            .into_iter()
-            .find_map(|listener| listener.listener_arn)
-            .ok_or_else(|| lacks("elasticloadbalancing:CreateListener", "an ARN"))?;
-        Ok(ListenerId::from(arn))
+        let made = created_or_found(created, found).await?.into_iter().next();
+        let lacking = || lacks("elasticloadbalancing:CreateListener", "an ARN");
+        let made = made.ok_or_else(lacking)?;
+        let id = ListenerId::from(made.listener_arn().ok_or_else(lacking)?);
+        let host = host(self, balancer).await?;
+        self.seen::<Listener>(&id, state(&made, host.as_deref()));
+        Ok(id)
     }
 
     async fn update(&self, live: &Live<Listener>, want: &Listener) -> Result<()> {
@@ -87,6 +88,9 @@ impl Provider<Listener> for Aws {
     }
 
     async fn probe(&self, id: &ListenerId) -> Result<Probe<ListenerOutput>> {
+        if let Some(state) = self.first_look::<Listener>(id) {
+            return Ok(state);
+        }
         let answer = client(self)
             .describe_listeners()
             .listener_arns(id.as_ref())
@@ -97,9 +101,8 @@ impl Provider<Listener> for Aws {
         let Some(listener) = listeners.unwrap_or_default().into_iter().next() else {
             return Ok(Probe::Absent);
         };
-        let balancer = by_arn(self, listener.load_balancer_arn().unwrap_or_default()).await?;
-        let host = balancer.as_ref().and_then(|balancer| balancer.dns_name());
-        Ok(state(&listener, host))
+        let host = host(self, listener.load_balancer_arn().unwrap_or_default()).await?;
+        Ok(state(&listener, host.as_deref()))
     }
 
     async fn delete(&self, live: &Live<Listener>) -> Result<()> {
@@ -109,7 +112,9 @@ impl Provider<Listener> for Aws {
             .send()
             .await
             .map_err(during("elasticloadbalancing:DeleteListener"));
-        unless(ErrorKind::NotFound, deleted)
+        unless(ErrorKind::NotFound, deleted)?;
+        self.seen::<Listener>(&live.id, Probe::Absent);
+        Ok(())
     }
 }
 

@@ -58,11 +58,16 @@ impl Provider<LoadBalancer> for Aws {
             let asked = client(self).describe_load_balancers().names(&name);
             Ok(described(asked.send().await.map_err(during(DESCRIBE)))?.map(|it| vec![it]))
         };
-        let arn = created_or_found(created, found)
-            .await?
-            .into_iter()
-            .find_map(|balancer| balancer.load_balancer_arn)
-            .ok_or_else(|| lacks("elasticloadbalancing:CreateLoadBalancer", "an ARN"))?;
+        let made = created_or_found(created, found).await?.into_iter().next();
+        let (arn, host) = made
+            .and_then(|made| Some((made.load_balancer_arn?, made.dns_name?)))
+            .ok_or_else(|| {
+                lacks(
+                    "elasticloadbalancing:CreateLoadBalancer",
+                    "an ARN and a name",
+                )
+            })?;
+        self.note(&arn, Host(host));
         set_attributes(self, &arn, want).await?;
         Ok(LoadBalancerId::from(arn))
     }
@@ -95,6 +100,9 @@ impl Provider<LoadBalancer> for Aws {
     }
 
     async fn probe(&self, id: &LoadBalancerId) -> Result<Probe<LoadBalancerOutput>> {
+        if let Some(state) = self.first_look::<LoadBalancer>(id) {
+            return Ok(state);
+        }
         Ok(by_arn(self, id.as_ref())
             .await?
             .map_or(Probe::Absent, |balancer| state(&balancer)))
@@ -114,14 +122,32 @@ impl Provider<LoadBalancer> for Aws {
                 ErrorKind::Denied if live.spec.protected => error.hint(PROTECTED),
                 _ => error,
             })?;
+        self.seen::<LoadBalancer>(&live.id, Probe::Absent);
         Ok(())
     }
 }
 
 const DESCRIBE: &str = "elasticloadbalancing:DescribeLoadBalancers";
 
+/// The DNS name that a balancer got when it was made; it never has another one.
+struct Host(String);
+
+/// The DNS name of the balancer with this ARN, if there is one.
+pub(super) async fn host(aws: &Aws, arn: &str) -> Result<Option<String>> {
+    let host = match aws.take_note(arn) {
+        Some(Host(host)) => Some(host),
+        None => by_arn(aws, arn)
+            .await?
+            .and_then(|balancer| balancer.dns_name),
+    };
+    if let Some(host) = &host {
+        aws.note(arn, Host(host.clone()));
+    }
+    Ok(host)
+}
+
 /// The balancer with this ARN, if there is one.
-pub(super) async fn by_arn(aws: &Aws, arn: &str) -> Result<Option<types::LoadBalancer>> {
+async fn by_arn(aws: &Aws, arn: &str) -> Result<Option<types::LoadBalancer>> {
     let asked = client(aws)
         .describe_load_balancers()
         .load_balancer_arns(arn);

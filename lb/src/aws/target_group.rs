@@ -74,7 +74,9 @@ impl Provider<TargetGroup> for Aws {
             .find_map(|group| group.target_group_arn)
             .ok_or_else(|| lacks("elasticloadbalancing:CreateTargetGroup", "an ARN"))?;
         set_delay(self, &arn, want).await?;
-        Ok(TargetGroupId::from(arn))
+        let id = TargetGroupId::from(arn);
+        self.seen::<TargetGroup>(&id, Probe::Usable(()));
+        Ok(id)
     }
 
     async fn update(&self, live: &Live<TargetGroup>, want: &TargetGroup) -> Result<()> {
@@ -103,6 +105,9 @@ impl Provider<TargetGroup> for Aws {
     }
 
     async fn probe(&self, id: &TargetGroupId) -> Result<Probe<()>> {
+        if let Some(state) = self.first_look::<TargetGroup>(id) {
+            return Ok(state);
+        }
         let asked = client(self)
             .describe_target_groups()
             .target_group_arns(id.to_string());
@@ -117,7 +122,9 @@ impl Provider<TargetGroup> for Aws {
             .send()
             .await
             .map_err(during("elasticloadbalancing:DeleteTargetGroup"));
-        unless(ErrorKind::NotFound, deleted)
+        unless(ErrorKind::NotFound, deleted)?;
+        self.seen::<TargetGroup>(&live.id, Probe::Absent);
+        Ok(())
     }
 }
 

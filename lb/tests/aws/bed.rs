@@ -43,7 +43,7 @@ impl Bed {
         let network: Value = serde_json::from_str(&moto.python(NETWORK).await.unwrap()).unwrap();
         let endpoint = Endpoint::builder()
             .upstream(moto.address())
-            .script(gaps::moto)
+            .gaps(gaps::moto)
             .faults(faults)
             .start()
             .unwrap();

@@ -81,11 +81,23 @@ pub(super) fn created<R: Resource>(plan: &Plan) -> impl Iterator<Item = (&Key, R
     })
 }
 
-/// Five to a region, unless more was asked for.
+/// How many Elastic IPs and VPCs (by region) and NAT gateways (by zone) every account may have; only who has asked for
+/// more may have more, and only of those need the quota be asked.
 ///
 /// <https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html>
+pub(super) const AT_LEAST: usize = 5;
+
 async fn addresses(aws: &Aws, wanted: usize) -> Result<Vec<Error>> {
     if wanted == 0 {
+        return Ok(Vec::new());
+    }
+    let addresses = ec2(aws)
+        .describe_addresses()
+        .send()
+        .await
+        .map_err(during("ec2:DescribeAddresses"))?;
+    let used = addresses.addresses().len();
+    if used + wanted <= AT_LEAST {
         return Ok(Vec::new());
     }
     let attributes = ec2(aws)
@@ -103,12 +115,6 @@ async fn addresses(aws: &Aws, wanted: usize) -> Result<Vec<Error>> {
     let Some(most) = most else {
         return Ok(Vec::new());
     };
-    let addresses = ec2(aws)
-        .describe_addresses()
-        .send()
-        .await
-        .map_err(during("ec2:DescribeAddresses"))?;
-    let used = addresses.addresses().len();
     let finding = (used + wanted > most).then(|| {
         Error::new(
             ErrorKind::Limit,

@@ -3,19 +3,21 @@
 use std::net::Ipv4Addr;
 
 use async_trait::async_trait;
-use aws_sdk_ec2::types::{DomainType, ResourceType};
+use aws_sdk_ec2::types::{Address, DomainType, ResourceType};
+use landfall_aws::ec2::addresses;
 use landfall_aws::{Aws, during, until_visible};
 use landfall_provider::{
-    AllocationId, Error, ErrorKind, Key, Live, Probe, Provider, Result, StackName,
+    AllocationId, Error, ErrorKind, Key, Live, Probe, Provider, Resource as _, Result, StackName,
 };
 
-use super::{Described, Which, earlier, ec2, given, gone, list, name_in, probe, tags};
+use super::{Described, Which, earlier, ec2, given, gone, has_none, name_in, probe, tags};
 use crate::{ElasticIp, ElasticIpOutput};
 
 #[async_trait]
 impl Described for ElasticIp {
+    const IDS: &'static str = "eipalloc-";
+
     async fn find(aws: &Aws, which: Which) -> Result<Vec<Live<Self>>> {
-        // The one call here that has no pages: an account has five addresses, or a few dozen.
         let addresses = ec2(aws)
             .describe_addresses()
             .set_filters(which.filters())
@@ -23,20 +25,24 @@ impl Described for ElasticIp {
             .send()
             .await
             .map_err(during("ec2:DescribeAddresses"))?;
-        let mut found = Vec::new();
-        for address in addresses.addresses() {
-            let Some(name) = name_in(address.tags()) else {
-                continue;
-            };
-            found.push(Live {
-                id: given(address.allocation_id.clone(), "an allocation's id")?.into(),
-                name,
-                spec: Self {},
-                state: usable(address.public_ip())?,
-            });
-        }
-        Ok(found)
+        live(addresses.addresses())
     }
+}
+
+fn live(addresses: &[Address]) -> Result<Vec<Live<ElasticIp>>> {
+    let mut live = Vec::new();
+    for address in addresses {
+        let Some(name) = name_in(address.tags()) else {
+            continue;
+        };
+        live.push(Live {
+            id: given(address.allocation_id.clone(), "an allocation's id")?.into(),
+            name,
+            spec: ElasticIp {},
+            state: usable(address.public_ip())?,
+        });
+    }
+    Ok(live)
 }
 
 fn usable(address: Option<&str>) -> Result<Probe<ElasticIpOutput>> {
@@ -49,7 +55,13 @@ fn usable(address: Option<&str>) -> Result<Probe<ElasticIpOutput>> {
 #[async_trait]
 impl Provider<ElasticIp> for Aws {
     async fn list(&self, stack: &StackName) -> Result<Vec<Live<ElasticIp>>> {
-        list(self, stack).await
+        let found = match has_none(self, stack, ElasticIp::IDS).await? {
+            true => Vec::new(),
+            false => live(&addresses(self, stack).await?)?,
+        };
+        let names = found.iter().map(|live| live.name.clone());
+        self.listed(stack, ElasticIp::KIND, names);
+        Ok(found)
     }
 
     async fn create(&self, stack: &StackName, key: &Key, want: &ElasticIp) -> Result<AllocationId> {

@@ -12,6 +12,8 @@ use crate::{EndpointService, GatewayEndpoint};
 
 #[async_trait]
 impl Described for GatewayEndpoint {
+    const IDS: &'static str = "vpce-";
+
     async fn find(aws: &Aws, which: Which) -> Result<Vec<Live<Self>>> {
         let endpoints: Vec<_> = ec2(aws)
             .describe_vpc_endpoints()

@@ -16,6 +16,8 @@ const DETACHED: &str = "detached";
 
 #[async_trait]
 impl Described for InternetGateway {
+    const IDS: &'static str = "igw-";
+
     async fn find(aws: &Aws, which: Which) -> Result<Vec<Live<Self>>> {
         let gateways: Vec<_> = ec2(aws)
             .describe_internet_gateways()

@@ -25,14 +25,12 @@ pub use check::check;
 pub use quota::quotas;
 
 use async_trait::async_trait;
-use aws_sdk_ec2::Client;
 use aws_sdk_ec2::config::Builder;
 use aws_sdk_ec2::config::retry::RetryConfig;
 use aws_sdk_ec2::types::{Filter, ResourceType, Tag, TagSpecification};
 use ipnet::Ipv4Net;
-use landfall_aws::{
-    Aws, NotTwice, OWNER_NAME, OWNER_STACK, Owner, if_there, lacks, unless, until_visible,
-};
+use landfall_aws::ec2::{client as ec2, filter, has_none, of_stack};
+use landfall_aws::{Aws, OWNER_NAME, Owner, if_there, lacks, unless, until_visible};
 use landfall_provider::{
     Change, Error, ErrorKind, Key, Left, Live, Probe, Resource, ResourceId, ResourceName, Result,
     StackName,
@@ -65,13 +63,19 @@ impl Which {
 /// A kind that one `Describe` call shows.
 #[async_trait]
 trait Described: Resource {
+    /// How its ids begin.
+    const IDS: &'static str;
+
     /// Those of any stack, all pages. It fails with `NotFound` when there is none with a given id.
     async fn find(aws: &Aws, which: Which) -> Result<Vec<Live<Self>>>;
 }
 
 /// What a stack holds of a kind.
 async fn list<R: Described>(aws: &Aws, stack: &StackName) -> Result<Vec<Live<R>>> {
-    let found = R::find(aws, Which::Passing(vec![of_stack(stack)])).await?;
+    let found = match has_none(aws, stack, R::IDS).await? {
+        true => Vec::new(),
+        false => R::find(aws, Which::Passing(vec![of_stack(stack)])).await?,
+    };
     aws.listed(stack, R::KIND, found.iter().map(|live| live.name.clone()));
     Ok(found)
 }
@@ -166,29 +170,10 @@ fn is_outdated(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::NotFound)
 }
 
-fn ec2(aws: &Aws) -> Client {
-    aws.client(|config| {
-        let config = Builder::from(config).interceptor(NotTwice);
-        Client::from_conf(config.build())
-    })
-}
-
 /// For a call with a token that AWS knows it by, and an emulator does not: one attempt. The next one is the engine's,
 /// after a look.
 fn once() -> Builder {
     Builder::new().retry_config(RetryConfig::disabled())
-}
-
-fn filter<'a>(name: &str, values: impl IntoIterator<Item = &'a str>) -> Filter {
-    let values = values.into_iter().map(str::to_owned).collect();
-    Filter::builder()
-        .name(name)
-        .set_values(Some(values))
-        .build()
-}
-
-fn of_stack(stack: &StackName) -> Filter {
-    filter(&format!("tag:{OWNER_STACK}"), [stack.as_str()])
 }
 
 fn of_name(name: &ResourceName) -> Filter {

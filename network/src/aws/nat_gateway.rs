@@ -10,6 +10,8 @@ use crate::{NatGateway, NatGatewayOutput};
 
 #[async_trait]
 impl Described for NatGateway {
+    const IDS: &'static str = "nat-";
+
     async fn find(aws: &Aws, which: Which) -> Result<Vec<Live<Self>>> {
         let gateways: Vec<_> = ec2(aws)
             .describe_nat_gateways()

@@ -1,7 +1,7 @@
 //! A network ACL on AWS, its entries and the subnets that it guards. A subnet always has one: those that leave it
 //! get the VPC's default one.
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use aws_sdk_ec2::types::PortRange as Ports;
@@ -9,7 +9,7 @@ use aws_sdk_ec2::types::{
     IcmpTypeCode, NetworkAcl as DescribedAcl, NetworkAclEntry as DescribedEntry, ResourceType,
     RuleAction,
 };
-use landfall_aws::{Aws, all_known, during, input, known, until_visible};
+use landfall_aws::{Aws, Flights, all_known, during, input, known, until_visible};
 use landfall_provider::{
     Error, ErrorKind, Input, Key, Live, NetworkAclId, Probe, Provider, Result, StackName, SubnetId,
 };
@@ -23,6 +23,8 @@ use crate::{AclAction, AclEntry, Direction, NetworkAcl, Protocol};
 
 #[async_trait]
 impl Described for NetworkAcl {
+    const IDS: &'static str = "acl-";
+
     async fn find(aws: &Aws, which: Which) -> Result<Vec<Live<Self>>> {
         let mut found = Vec::new();
         for acl in describe(aws, which).await? {
@@ -52,7 +54,7 @@ impl Described for NetworkAcl {
 }
 
 async fn describe(aws: &Aws, which: Which) -> Result<Vec<DescribedAcl>> {
-    ec2(aws)
+    let acls: Vec<DescribedAcl> = ec2(aws)
         .describe_network_acls()
         .set_filters(which.filters())
         .set_network_acl_ids(which.ids())
@@ -61,7 +63,29 @@ async fn describe(aws: &Aws, which: Which) -> Result<Vec<DescribedAcl>> {
         .send()
         .try_collect()
         .await
-        .map_err(during("ec2:DescribeNetworkAcls"))
+        .map_err(during("ec2:DescribeNetworkAcls"))?;
+    for acl in &acls {
+        note(aws, acl);
+    }
+    Ok(acls)
+}
+
+/// Notes what stands beside the spec: a subnet is taken over, and given back, by its association's id.
+fn note(aws: &Aws, acl: &DescribedAcl) {
+    let Some(id) = acl.network_acl_id() else {
+        return;
+    };
+    for one in acl.associations() {
+        if let (Some(subnet), Some(association)) =
+            (one.subnet_id(), one.network_acl_association_id())
+        {
+            let (acl, association) = (id.to_owned(), association.to_owned());
+            aws.note(subnet, Seat { acl, association });
+        }
+    }
+    if let (Some(true), Some(vpc)) = (acl.is_default(), acl.vpc_id()) {
+        aws.note(vpc, DefaultAcl(id.to_owned()));
+    }
 }
 
 /// An entry that a spec can say. The last one, which denies all, has a number of its own that no spec has.
@@ -276,29 +300,26 @@ async fn delete_entry(aws: &Aws, id: &NetworkAclId, entry: &AclEntry) -> Result<
     Ok(())
 }
 
+/// Which ACL a subnet has, as a look has shown it.
+struct Seat {
+    acl: String,
+    association: String,
+}
+
+/// The ACL that a VPC came with.
+struct DefaultAcl(String);
+
 /// Takes subnets over from whichever ACL has them. Every subnet has one: of a new one it may not be visible yet.
 async fn take_over(aws: &Aws, id: &NetworkAclId, subnets: &[Input<SubnetId>]) -> Result<()> {
-    let mut subnets: BTreeSet<String> = all_known(subnets)?.into_iter().collect();
-    let by_subnet = filter("association.subnet-id", subnets.iter().map(String::as_str));
-    for holder in describe(aws, Which::Passing(vec![by_subnet])).await? {
-        for association in holder.associations() {
-            let concerned = association
-                .subnet_id()
-                .is_some_and(|subnet| subnets.remove(subnet));
-            if concerned && holder.network_acl_id() != Some(id.as_ref()) {
-                reassociate(aws, association.network_acl_association_id(), id.as_ref()).await?;
-            }
-        }
-    }
-    if subnets.is_empty() {
+    let hidden = give(aws, all_known(subnets)?, id.as_ref(), |_| true).await?;
+    if hidden.is_empty() {
         return Ok(());
     }
-    let subnets: Vec<String> = subnets.into_iter().collect();
     Err(Error::new(
         ErrorKind::Unavailable,
         format_args!(
             "which network ACL {} had until now is not visible to AWS yet",
-            subnets.join(", ")
+            hidden.join(", ")
         ),
     ))
 }
@@ -311,35 +332,79 @@ async fn give_back(
     which: impl Fn(&str) -> bool + Send + Sync,
 ) -> Result<()> {
     let vpc = known(&have.vpc)?;
-    let all = describe(aws, Which::Passing(vec![filter("vpc-id", [vpc])])).await?;
-    let default = all
-        .iter()
-        .find(|acl| acl.is_default() == Some(true))
-        .and_then(|acl| acl.network_acl_id());
-    let own = all
-        .iter()
-        .filter(|acl| acl.network_acl_id() == Some(id.as_ref()))
-        .flat_map(|acl| acl.associations());
-    for association in own {
-        if !association.subnet_id().is_some_and(&which) {
-            continue;
+    let mut subnets = all_known(&have.subnets)?;
+    subnets.retain(|subnet| which(subnet));
+    let default = match aws.take_note(vpc) {
+        Some(DefaultAcl(default)) => default,
+        None => {
+            note_all_of(aws, vpc).await?;
+            let DefaultAcl(default) = aws.take_note(vpc).ok_or_else(|| {
+                let why = format_args!("{vpc} has no default network ACL");
+                Error::new(ErrorKind::NotFound, why)
+            })?;
+            default
         }
-        let default = default.ok_or_else(|| {
-            Error::new(
-                ErrorKind::NotFound,
-                format_args!("{vpc} has no default network ACL"),
-            )
-        })?;
-        reassociate(aws, association.network_acl_association_id(), default).await?;
-    }
+    };
+    aws.note(vpc, DefaultAcl(default.clone()));
+    // One that is not shown any more is gone, and with it its association.
+    give(aws, subnets, &default, |holder| holder == id.as_ref()).await?;
     Ok(())
 }
 
+/// Notes what there is of a VPC's ACLs; those that end at once ask once.
+async fn note_all_of(aws: &Aws, vpc: &str) -> Result<()> {
+    let flights = aws.client(|_| Arc::<Flights<()>>::default());
+    let (aws, of_vpc) = (aws.clone(), filter("vpc-id", [vpc]));
+    let question = format!("ec2:DescribeNetworkAcls {vpc}");
+    flights
+        .join(&question, move || async move {
+            describe(&aws, Which::Passing(vec![of_vpc])).await.map(drop)
+        })
+        .await
+}
+
+/// Gives subnets to an ACL, from those ACLs that are meant; and tells the subnets whose ACL is not shown. What is noted
+/// of an association may be outdated: then it is looked at again.
+async fn give(
+    aws: &Aws,
+    mut subnets: Vec<String>,
+    to: &str,
+    from: impl Fn(&str) -> bool + Send + Sync,
+) -> Result<Vec<String>> {
+    for is_fresh in [false, true] {
+        if subnets.is_empty() {
+            break;
+        }
+        if is_fresh {
+            let by_subnet = filter("association.subnet-id", subnets.iter().map(String::as_str));
+            describe(aws, Which::Passing(vec![by_subnet])).await?;
+        }
+        let mut unmoved = Vec::new();
+        for subnet in subnets {
+            let Some(seat) = aws.take_note::<Seat>(&subnet) else {
+                unmoved.push(subnet);
+                continue;
+            };
+            if is_fresh && (seat.acl == to || !from(&seat.acl)) {
+                continue;
+            }
+            match reassociate(aws, &seat.association, to).await {
+                Err(error) if error.kind() == ErrorKind::NotFound && !is_fresh => {
+                    unmoved.push(subnet);
+                }
+                outcome => outcome?,
+            }
+        }
+        subnets = unmoved;
+    }
+    Ok(subnets)
+}
+
 /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ReplaceNetworkAclAssociation.html>
-async fn reassociate(aws: &Aws, association: Option<&str>, acl: &str) -> Result<()> {
+async fn reassociate(aws: &Aws, association: &str, acl: &str) -> Result<()> {
     ec2(aws)
         .replace_network_acl_association()
-        .association_id(given(association, "an association's id")?)
+        .association_id(association)
         .network_acl_id(acl)
         .send()
         .await

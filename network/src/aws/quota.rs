@@ -10,7 +10,7 @@ use aws_sdk_ec2::types::NatGatewayState;
 use landfall_aws::{Aws, Check, Quotas, during, findings};
 use landfall_provider::{Action, Error, ErrorKind, Input, Plan, Resource, Result, SubnetId};
 
-use super::check::{created, more};
+use super::check::{AT_LEAST, created, more};
 use super::{ec2, filter};
 use crate::{NatGateway, Subnet, Vpc};
 
@@ -43,9 +43,6 @@ impl Room {
         if wanted == 0 {
             return Ok(Vec::new());
         }
-        let Some(most) = self.0.most(aws, SERVICE, VPCS).await else {
-            return Ok(Vec::new());
-        };
         let vpcs: Vec<_> = ec2(aws)
             .describe_vpcs()
             .into_paginator()
@@ -55,6 +52,12 @@ impl Room {
             .await
             .map_err(during("ec2:DescribeVpcs"))?;
         let used = vpcs.len();
+        if used + wanted <= AT_LEAST {
+            return Ok(Vec::new());
+        }
+        let Some(most) = self.0.most(aws, SERVICE, VPCS).await else {
+            return Ok(Vec::new());
+        };
         Ok(exceeded("VPCs", aws.region(), wanted, used, most)
             .into_iter()
             .collect())
@@ -65,16 +68,20 @@ impl Room {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
+        let used = used_by_zone(aws).await?;
+        let used = |zone: &String| used.get(zone).copied().unwrap_or_default();
+        if wanted
+            .iter()
+            .all(|(zone, wanted)| used(zone) + wanted <= AT_LEAST)
+        {
+            return Ok(Vec::new());
+        }
         let Some(most) = self.0.most(aws, SERVICE, NAT_GATEWAYS).await else {
             return Ok(Vec::new());
         };
-        let used = used_by_zone(aws).await?;
         Ok(wanted
             .into_iter()
-            .filter_map(|(zone, wanted)| {
-                let used = used.get(&zone).copied().unwrap_or_default();
-                exceeded("NAT gateways", &zone, wanted, used, most)
-            })
+            .filter_map(|(zone, wanted)| exceeded("NAT gateways", &zone, wanted, used(&zone), most))
             .collect())
     }
 }

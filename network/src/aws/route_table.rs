@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use aws_sdk_ec2::types::{
     ResourceType, Route as DescribedRoute, RouteOrigin, RouteTable as DescribedTable,
+    RouteTableAssociation,
 };
 use landfall_aws::{Aws, during, if_there, input, known, unless, until_visible};
 use landfall_provider::{
@@ -17,6 +18,8 @@ use crate::{Route, RouteTable, RouteTarget};
 
 #[async_trait]
 impl Described for RouteTable {
+    const IDS: &'static str = "rtb-";
+
     async fn find(aws: &Aws, which: Which) -> Result<Vec<Live<Self>>> {
         let mut found = Vec::new();
         for table in describe(aws, which).await? {
@@ -43,8 +46,11 @@ impl Described for RouteTable {
     }
 }
 
+/// The associations of a table, as a look has shown them.
+struct Associations(Vec<RouteTableAssociation>);
+
 async fn describe(aws: &Aws, which: Which) -> Result<Vec<DescribedTable>> {
-    ec2(aws)
+    let tables: Vec<DescribedTable> = ec2(aws)
         .describe_route_tables()
         .set_filters(which.filters())
         .set_route_table_ids(which.ids())
@@ -53,7 +59,12 @@ async fn describe(aws: &Aws, which: Which) -> Result<Vec<DescribedTable>> {
         .send()
         .try_collect()
         .await
-        .map_err(during("ec2:DescribeRouteTables"))
+        .map_err(during("ec2:DescribeRouteTables"))?;
+    for table in &tables {
+        let associations = Associations(table.associations().to_vec());
+        aws.note(table.route_table_id().unwrap_or_default(), associations);
+    }
+    Ok(tables)
 }
 
 /// A route that a spec can say: not the VPC's own, nor one of an endpoint, nor one that leads elsewhere, which
@@ -265,20 +276,25 @@ async fn release(
     id: &RouteTableId,
     which: impl Fn(&str) -> bool + Send + Sync,
 ) -> Result<()> {
-    let table = describe(aws, Which::Only(id.to_string())).await;
-    for table in if_there(table)?.unwrap_or_default() {
-        for association in table.associations() {
-            if !association.subnet_id().is_some_and(&which) {
-                continue;
-            }
-            let outcome = ec2(aws)
-                .disassociate_route_table()
-                .set_association_id(association.route_table_association_id.clone())
-                .send()
-                .await
-                .map_err(during("ec2:DisassociateRouteTable"));
-            unless(ErrorKind::NotFound, outcome)?;
+    let Associations(associations) = match aws.take_note(id.as_ref()) {
+        Some(noted) => noted,
+        None => {
+            if_there(describe(aws, Which::Only(id.to_string())).await)?;
+            let shown = aws.take_note(id.as_ref());
+            shown.unwrap_or(Associations(Vec::new()))
         }
+    };
+    for association in associations {
+        if !association.subnet_id().is_some_and(&which) {
+            continue;
+        }
+        let outcome = ec2(aws)
+            .disassociate_route_table()
+            .set_association_id(association.route_table_association_id)
+            .send()
+            .await
+            .map_err(during("ec2:DisassociateRouteTable"));
+        unless(ErrorKind::NotFound, outcome)?;
     }
     Ok(())
 }

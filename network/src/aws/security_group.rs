@@ -11,8 +11,8 @@ use landfall_provider::{
 
 use super::security_group_rules::{revoke, rules_id, rules_of};
 use super::{
-    Described, Which, earlier, ec2, given, gone, half_made, interfaces, name_in, of_stack, probe,
-    tags,
+    Described, Which, earlier, ec2, given, gone, half_made, has_none, interfaces, name_in,
+    of_stack, probe, tags,
 };
 use crate::{Direction, SecurityGroup, SecurityGroupRules};
 
@@ -21,6 +21,8 @@ const LONGEST_NAME: usize = 255;
 
 #[async_trait]
 impl Described for SecurityGroup {
+    const IDS: &'static str = "sg-";
+
     async fn find(aws: &Aws, which: Which) -> Result<Vec<Live<Self>>> {
         let groups: Vec<_> = ec2(aws)
             .describe_security_groups()
@@ -82,7 +84,10 @@ pub(super) async fn described(aws: &Aws, by: Filter) -> Result<Vec<Found>> {
 #[async_trait]
 impl Provider<SecurityGroup> for Aws {
     async fn list(&self, stack: &StackName) -> Result<Vec<Live<SecurityGroup>>> {
-        let found = live(&of_this_stack(self, stack).await?)?;
+        let found = match has_none(self, stack, SecurityGroup::IDS).await? {
+            true => Vec::new(),
+            false => live(&of_this_stack(self, stack).await?)?,
+        };
         let names = found.iter().map(|live| live.name.clone());
         self.listed(stack, SecurityGroup::KIND, names);
         Ok(found)

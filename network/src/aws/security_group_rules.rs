@@ -15,7 +15,9 @@ use landfall_provider::{
 
 use super::security_group::{described, of_this_stack};
 use super::traffic::{has_ports, ports, protocol, protocol_name};
-use super::{ec2, filter, gone, half_made, is_outdated, name_in, of_stack, tags, unruled};
+use super::{
+    ec2, filter, gone, half_made, has_none, is_outdated, name_in, of_stack, tags, unruled,
+};
 use crate::{Direction, Peer, SecurityGroupRules, SecurityRule};
 
 /// The id of a group's rules: a group has one set of them.
@@ -129,6 +131,9 @@ fn reach_of(rule: &DescribedRule) -> Option<SecurityRule> {
 #[async_trait]
 impl Provider<SecurityGroupRules> for Aws {
     async fn list(&self, stack: &StackName) -> Result<Vec<Live<SecurityGroupRules>>> {
+        if has_none(self, stack, "sgr-").await? {
+            return Ok(Vec::new());
+        }
         // Which groups have rules of this stack, and then all rules of those: one that somebody has added by hand
         // has no tags, and must be seen.
         let of_stack_itself = of_this_stack(self, stack).await?;
@@ -151,6 +156,13 @@ impl Provider<SecurityGroupRules> for Aws {
             .map(String::as_str)
             .filter(|id| !is_own(id))
             .collect();
+        for group in of_stack_itself.iter() {
+            let rules = Rules {
+                ingress: group.ip_permissions().to_vec(),
+                egress: group.ip_permissions_egress().to_vec(),
+            };
+            self.note(group.group_id().unwrap_or_default(), rules);
+        }
         let mut found = specs(&of_stack_itself);
         if !others.is_empty() {
             found.extend(specs_of(self, others).await?);
@@ -234,7 +246,7 @@ impl Provider<SecurityGroupRules> for Aws {
     async fn delete(&self, live: &Live<SecurityGroupRules>) -> Result<()> {
         let group = group_of(&live.id)?;
         let outcome = async {
-            remove(self, group, |_| false).await?;
+            remove_all(self, group).await?;
             match live.spec.rules.is_empty() {
                 true => unruled::take(self, group).await,
                 false => Ok(()),
@@ -365,6 +377,50 @@ async fn describe_anew(aws: &Aws, group: &str, rules: &[&SecurityRule]) -> Resul
         .send()
         .await
         .map_err(during("ec2:ModifySecurityGroupRules"))?;
+    Ok(())
+}
+
+/// Every rule of a group, as a listing has shown them.
+struct Rules {
+    ingress: Vec<IpPermission>,
+    egress: Vec<IpPermission>,
+}
+
+/// Takes away every rule: those that were listed, and where one of them is gone, whatever is there.
+async fn remove_all(aws: &Aws, group: &str) -> Result<()> {
+    if let Some(Rules { ingress, egress }) = aws.take_note(group) {
+        match revoke_listed(aws, group, ingress, egress).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            outcome => return outcome,
+        }
+    }
+    remove(aws, group, |_| false).await
+}
+
+async fn revoke_listed(
+    aws: &Aws,
+    group: &str,
+    ingress: Vec<IpPermission>,
+    egress: Vec<IpPermission>,
+) -> Result<()> {
+    if !ingress.is_empty() {
+        ec2(aws)
+            .revoke_security_group_ingress()
+            .group_id(group)
+            .set_ip_permissions(Some(ingress))
+            .send()
+            .await
+            .map_err(during("ec2:RevokeSecurityGroupIngress"))?;
+    }
+    if !egress.is_empty() {
+        ec2(aws)
+            .revoke_security_group_egress()
+            .group_id(group)
+            .set_ip_permissions(Some(egress))
+            .send()
+            .await
+            .map_err(during("ec2:RevokeSecurityGroupEgress"))?;
+    }
     Ok(())
 }
 

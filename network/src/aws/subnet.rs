@@ -12,6 +12,8 @@ use crate::Subnet;
 
 #[async_trait]
 impl Described for Subnet {
+    const IDS: &'static str = "subnet-";
+
     async fn find(aws: &Aws, which: Which) -> Result<Vec<Live<Self>>> {
         let subnets: Vec<_> = ec2(aws)
             .describe_subnets()

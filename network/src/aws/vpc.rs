@@ -1,13 +1,16 @@
 //! A VPC on AWS, with names for its hosts and a default security group that lets nothing through.
 
 use async_trait::async_trait;
-use aws_sdk_ec2::types::{AttributeBooleanValue, ResourceType, Tag, VpcState};
+use aws_sdk_ec2::types::{AttributeBooleanValue, ResourceType, Tag, Vpc as Found, VpcState};
+use landfall_aws::ec2::vpcs;
 use landfall_aws::{Aws, during, until_visible};
-use landfall_provider::{Error, ErrorKind, Key, Live, Probe, Provider, Result, StackName, VpcId};
+use landfall_provider::{
+    Error, ErrorKind, Key, Live, Probe, Provider, Resource as _, Result, StackName, VpcId,
+};
 
 use super::{
-    Described, Which, cidr, earlier, ec2, filter, given, gone, half_made, interfaces, list,
-    name_in, probe, tag, tags,
+    Described, Which, cidr, earlier, ec2, filter, given, gone, half_made, interfaces, name_in,
+    probe, tag, tags,
 };
 use crate::Vpc;
 
@@ -16,6 +19,8 @@ const UNFINISHED: &str = "landfall:unfinished";
 
 #[async_trait]
 impl Described for Vpc {
+    const IDS: &'static str = "vpc-";
+
     async fn find(aws: &Aws, which: Which) -> Result<Vec<Live<Self>>> {
         let vpcs: Vec<_> = ec2(aws)
             .describe_vpcs()
@@ -27,35 +32,41 @@ impl Described for Vpc {
             .try_collect()
             .await
             .map_err(during("ec2:DescribeVpcs"))?;
-        let mut found = Vec::new();
-        for vpc in vpcs {
-            let Some(name) = name_in(vpc.tags()) else {
-                continue;
-            };
-            let unfinished = vpc.tags().iter().any(|tag| tag.key() == Some(UNFINISHED));
-            found.push(Live {
-                id: VpcId::from(given(vpc.vpc_id.clone(), "a VPC's id")?),
-                name,
-                spec: Self {
-                    cidr: cidr(vpc.cidr_block())?,
-                },
-                state: match vpc.state() {
-                    Some(VpcState::Pending) => Probe::Pending("pending".to_owned()),
-                    _ if unfinished => {
-                        Probe::Failed("it was interrupted before its settings were made".to_owned())
-                    }
-                    _ => Probe::Usable(()),
-                },
-            });
-        }
-        Ok(found)
+        live(&vpcs)
     }
+}
+
+fn live(vpcs: &[Found]) -> Result<Vec<Live<Vpc>>> {
+    let mut live = Vec::new();
+    for vpc in vpcs {
+        let Some(name) = name_in(vpc.tags()) else {
+            continue;
+        };
+        let unfinished = vpc.tags().iter().any(|tag| tag.key() == Some(UNFINISHED));
+        live.push(Live {
+            id: VpcId::from(given(vpc.vpc_id.clone(), "a VPC's id")?),
+            name,
+            spec: Vpc {
+                cidr: cidr(vpc.cidr_block())?,
+            },
+            state: match vpc.state() {
+                Some(VpcState::Pending) => Probe::Pending("pending".to_owned()),
+                _ if unfinished => {
+                    Probe::Failed("it was interrupted before its settings were made".to_owned())
+                }
+                _ => Probe::Usable(()),
+            },
+        });
+    }
+    Ok(live)
 }
 
 #[async_trait]
 impl Provider<Vpc> for Aws {
     async fn list(&self, stack: &StackName) -> Result<Vec<Live<Vpc>>> {
-        list(self, stack).await
+        let found = live(&vpcs(self, stack).await?)?;
+        self.listed(stack, Vpc::KIND, found.iter().map(|live| live.name.clone()));
+        Ok(found)
     }
 
     async fn create(&self, stack: &StackName, key: &Key, want: &Vpc) -> Result<VpcId> {

@@ -71,21 +71,31 @@ fn told(findings: &[Error]) -> Vec<String> {
 #[tokio::test]
 async fn needs_moto_quotas_are_held_against_what_the_account_has_and_the_plan_makes() {
     let mut bed = Bed::new().await;
+    // As many as every account may have, with the VPC of AWS's: below that nobody asks.
+    bed.moto
+        .python(
+            "import boto3\n\
+             ec2 = boto3.client('ec2')\n\
+             for n in range(1, 5): ec2.create_vpc(CidrBlock=f'10.{n}.0.0/16')\n\
+             zone = {'Name': 'availability-zone', 'Values': ['eu-central-1a']}\n\
+             subnet = ec2.describe_subnets(Filters=[zone])['Subnets'][0]['SubnetId']\n\
+             for _ in range(5): ec2.create_nat_gateway(SubnetId=subnet, ConnectivityType='private')",
+        )
+        .await
+        .unwrap();
     let want = network("10.0.0.0/16", &["a", "b"]);
     let with = async |vpcs, nat_gateways, want: &Stack| {
         let may = May { vpcs, nat_gateways };
         let aws = session_with(bed.endpoint.url(), vec![check(), quotas(may)]).await;
         told(&findings(&aws, want).await)
     };
-    // Every account begins with a VPC of AWS's.
-    assert_eq!(with(Some(2), Some(1), &want).await, [""; 0]);
+    assert_eq!(with(Some(6), Some(6), &want).await, [""; 0]);
     assert_eq!(with(None, None, &want).await, [""; 0]);
     assert_eq!(
-        with(Some(1), Some(0), &want).await,
+        with(Some(5), Some(5), &want).await,
         [
-            "the plan needs 1 more VPCs in eu-central-1, and 1 of the account's 1 are in use",
-            "the plan needs 1 more NAT gateways in eu-central-1a, and 0 of the account's 0 are in use",
-            "the plan needs 1 more NAT gateways in eu-central-1b, and 0 of the account's 0 are in use",
+            "the plan needs 1 more VPCs in eu-central-1, and 5 of the account's 5 are in use",
+            "the plan needs 1 more NAT gateways in eu-central-1a, and 5 of the account's 5 are in use",
         ]
     );
     let one = network("10.0.0.0/16", &["a"]);
@@ -114,9 +124,9 @@ async fn needs_moto_quotas_are_held_against_what_the_account_has_and_the_plan_ma
         told(&findings(&aws, want).await)
     };
     assert_eq!(
-        with(Some(1), Some(1), &more).await,
+        with(Some(6), Some(6), &more).await,
         [
-            "the plan needs 1 more NAT gateways in eu-central-1a, and 1 of the account's 1 are in use"
+            "the plan needs 1 more NAT gateways in eu-central-1a, and 6 of the account's 6 are in use"
         ]
     );
 }
@@ -179,9 +189,13 @@ async fn a_look_that_is_denied_is_told_beside_what_others_find() {
             "UnauthorizedOperation",
             "You are not authorized to perform this operation.",
         )),
+        "DescribeAddresses" => {
+            let four = "<item><publicIp>203.0.113.1</publicIp></item>".repeat(4);
+            Some(call.result(&format!("<addressesSet>{four}</addressesSet>")))
+        }
         "DescribeAccountAttributes" => Some(call.result(
             "<accountAttributeSet><item><attributeName>vpc-max-elastic-ips</attributeName><attributeValueSet>\
-             <item><attributeValue>1</attributeValue></item></attributeValueSet></item></accountAttributeSet>",
+             <item><attributeValue>5</attributeValue></item></attributeValueSet></item></accountAttributeSet>",
         )),
         _ => None,
     })

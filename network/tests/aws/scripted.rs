@@ -28,6 +28,8 @@ pub(crate) async fn scripted(
                     Some(call.result(
                         "<Arn>arn:aws:iam::123456789012:user/ana</Arn><Account>123456789012</Account>",
                     ))
+                } else if call.is("ec2:DescribeTags") {
+                    Some(call.tagged())
                 } else {
                     call.action.starts_with("Describe").then(|| call.result(""))
                 }

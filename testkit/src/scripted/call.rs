@@ -76,22 +76,6 @@ impl Call {
         }
     }
 
-    /// Another action of the same service in its place, asked in JSON by the same caller.
-    #[must_use]
-    pub fn instead(&self, action: &str, body: &Value) -> Self {
-        let mut call = self.clone();
-        call.action = action.to_owned();
-        call.body = body.to_string();
-        let target = call.headers.get("x-amz-target").and_then(|target| {
-            let (prefix, _) = target.to_str().ok()?.rsplit_once('.')?;
-            format!("{prefix}.{action}").parse().ok()
-        });
-        if let Some(target) = target {
-            call.headers.insert("x-amz-target", target);
-        }
-        call
-    }
-
     /// Whether it is this action of this service: `call.is("ec2:CreateVpc")`.
     #[must_use]
     pub fn is(&self, action: &str) -> bool {
@@ -110,6 +94,15 @@ impl Call {
     #[must_use]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_default()
+    }
+
+    /// The answer to `DescribeTags` that something of a stack stands: without that, none of its kinds is listed.
+    #[must_use]
+    pub fn tagged(&self) -> Answer {
+        self.result(
+            "<tagSet><item><resourceId>vpc-0</resourceId><resourceType>vpc</resourceType>\
+             <key>landfall:stack</key><value>digipay</value></item></tagSet>",
+        )
     }
 
     /// How its service speaks.

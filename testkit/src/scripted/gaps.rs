@@ -1,13 +1,17 @@
 //! What AWS does and moto does not: answers that a script puts in moto's place.
 
+use std::collections::BTreeMap;
+
 use super::{Answer, Call, Upstream};
 
 /// Answers the calls that moto 5.2 cannot answer as AWS does; leaves the others to it.
 #[must_use]
 pub fn moto(call: &Call, upstream: &Upstream) -> Option<Answer> {
     match (call.service.as_str(), call.action.as_str()) {
+        ("ec2", "DescribeTags") => Some(tags_of_what_there_is(call, upstream)),
         ("elasticloadbalancing", "CreateLoadBalancer") => same_balancer(call, upstream),
         ("elasticloadbalancing", "CreateListener") => same_port(call, upstream),
+        ("autoscaling", "PutScalingPolicy") => Some(put_policy(call, upstream)),
         ("autoscaling", "StartInstanceRefresh") => Some(unless_refused(call, upstream, || {
             call.result(
                 "<InstanceRefreshId>08b91cf7-8fa6-48af-b6a6-d227f40f1b9b</InstanceRefreshId>",
@@ -26,6 +30,70 @@ pub fn unless_refused(call: &Call, upstream: &Upstream, answer: impl FnOnce() ->
     let refused = matches!(asked.status, 401 | 403) || asked.body.contains("AccessDenied");
     if refused { asked } else { answer() }
 }
+
+/// The tags of a resource end with it; moto keeps them.
+///
+/// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html#tag-basics>
+fn tags_of_what_there_is(call: &Call, upstream: &Upstream) -> Answer {
+    let told = upstream.ask(call);
+    let mut there: BTreeMap<&str, String> = BTreeMap::new();
+    let mut stands = |item: &str| {
+        let id = item.split_once("<resourceId>");
+        let id = id.and_then(|(_, rest)| Some(rest.split_once("</resourceId>")?.0));
+        let kind = id.and_then(|id| {
+            let kind = KINDS.iter().find(|(prefix, _)| id.starts_with(prefix))?;
+            Some((id, kind.1))
+        });
+        let Some((id, describe)) = kind else {
+            return true;
+        };
+        let shown = there.entry(describe).or_insert_with(|| {
+            let mut look = call.clone();
+            look.action = describe.to_owned();
+            look.body = format!("Action={describe}&Version=2016-11-15");
+            let shown = upstream.ask(&look);
+            match shown.status {
+                200 => shown.body,
+                // Who may not look is told what moto tells.
+                _ => told.body.clone(),
+            }
+        });
+        shown.contains(&format!(">{id}<"))
+    };
+    let Some((head, items)) = told.body.split_once("<item>") else {
+        return told;
+    };
+    let (items, tail) = items.rsplit_once("</item>").unwrap_or((items, ""));
+    let standing = items.split("<item>").filter(|item| stands(item));
+    let standing: Vec<String> = standing
+        .map(|item| {
+            format!(
+                "<item>{}</item>",
+                item.trim_end().trim_end_matches("</item>")
+            )
+        })
+        .collect();
+    Answer {
+        body: format!("{head}{}{tail}", standing.concat()),
+        ..told.clone()
+    }
+}
+
+/// How ids begin, and the call that shows what there is of a kind.
+const KINDS: [(&str, &str); 12] = [
+    ("vpc-", "DescribeVpcs"),
+    ("subnet-", "DescribeSubnets"),
+    ("igw-", "DescribeInternetGateways"),
+    ("eipalloc-", "DescribeAddresses"),
+    ("rtb-", "DescribeRouteTables"),
+    ("acl-", "DescribeNetworkAcls"),
+    ("sgr-", "DescribeSecurityGroupRules"),
+    ("sg-", "DescribeSecurityGroups"),
+    ("key-", "DescribeKeyPairs"),
+    ("lt-", "DescribeLaunchTemplates"),
+    ("vpce-", "DescribeVpcEndpoints"),
+    ("nat-", "DescribeNatGateways"),
+];
 
 /// A second call with the same settings gives the balancer that is there; moto makes another one.
 ///
@@ -67,6 +135,31 @@ fn same_port(call: &Call, upstream: &Upstream) -> Option<Answer> {
             "A listener already exists on this port",
         )
     })
+}
+
+/// A policy's ARN is told when it is put; moto tells it only when it is asked.
+///
+/// <https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_PutScalingPolicy.html>
+fn put_policy(call: &Call, upstream: &Upstream) -> Answer {
+    let put = upstream.ask(call);
+    if put.status != 200 {
+        return put;
+    }
+    let mut look = call.clone();
+    look.action = "DescribePolicies".to_owned();
+    look.body = serde_urlencoded::to_string([
+        ("Action", "DescribePolicies"),
+        ("Version", "2011-01-01"),
+        ("AutoScalingGroupName", call.field("AutoScalingGroupName")),
+        ("PolicyNames.member.1", call.field("PolicyName")),
+    ])
+    .unwrap_or_default();
+    let shown = upstream.ask(&look).body;
+    let arn = shown.split_once("<PolicyARN>");
+    match arn.and_then(|(_, rest)| rest.split_once("</PolicyARN>")) {
+        Some((arn, _)) => call.result(&format!("<PolicyARN>{arn}</PolicyARN>")),
+        None => put,
+    }
 }
 
 /// A refresh that has replaced every instance, of the group that is asked about.

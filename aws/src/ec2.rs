@@ -1,0 +1,131 @@
+//! What the crates that hold EC2's kinds find out together: a snapshot lists all kinds at once, and one answer does for
+//! all of them.
+
+use std::sync::Arc;
+
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::config::Builder;
+use aws_sdk_ec2::types::{Address, Filter, Vpc};
+use landfall_provider::{Result, StackName};
+
+use crate::call::during;
+use crate::flight::Flights;
+use crate::once::NotTwice;
+use crate::session::Aws;
+use crate::tags::OWNER_STACK;
+
+/// How the ids begin of what AWS shows for up to an hour after its end, tags and all, and of what ends with those: none
+/// of them says that a stack holds anything.
+///
+/// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/terminating-instances.html>,
+/// <https://docs.aws.amazon.com/vpc/latest/userguide/nat-gateway-working-with.html#nat-gateway-deleting>
+const SHOWN_AFTER_THE_END: [&str; 5] = ["i-", "nat-", "vpce-", "eni-", "vol-"];
+
+/// EC2's client, which repeats no call [blindly](NotTwice).
+#[must_use]
+pub fn client(aws: &Aws) -> Client {
+    aws.client(|config| {
+        let config = Builder::from(config).interceptor(NotTwice);
+        Client::from_conf(config.build())
+    })
+}
+
+/// A filter of a `Describe` call: any of these values.
+pub fn filter<'a>(name: &str, values: impl IntoIterator<Item = &'a str>) -> Filter {
+    let values = values.into_iter().map(str::to_owned).collect();
+    Filter::builder()
+        .name(name)
+        .set_values(Some(values))
+        .build()
+}
+
+/// The filter for what belongs to a stack.
+#[must_use]
+pub fn of_stack(stack: &StackName) -> Filter {
+    filter(&format!("tag:{OWNER_STACK}"), [stack.as_str()])
+}
+
+/// A stack's VPCs.
+///
+/// # Errors
+/// When the call fails, its permission missing above all.
+pub async fn vpcs(aws: &Aws, stack: &StackName) -> Result<Arc<Vec<Vpc>>> {
+    let flights = aws.client(|_| Arc::<Flights<Arc<Vec<Vpc>>>>::default());
+    let (client, own) = (client(aws), of_stack(stack));
+    flights
+        .join(&format!("ec2:DescribeVpcs {stack}"), move || async move {
+            client
+                .describe_vpcs()
+                .filters(own)
+                .into_paginator()
+                .items()
+                .send()
+                .try_collect()
+                .await
+                .map(Arc::new)
+                .map_err(during("ec2:DescribeVpcs"))
+        })
+        .await
+}
+
+/// A stack's Elastic IPs. The one call here that has no pages: an account has five addresses, or a few dozen.
+///
+/// # Errors
+/// When the call fails, its permission missing above all.
+pub async fn addresses(aws: &Aws, stack: &StackName) -> Result<Arc<Vec<Address>>> {
+    let flights = aws.client(|_| Arc::<Flights<Arc<Vec<Address>>>>::default());
+    let (client, own) = (client(aws), of_stack(stack));
+    flights
+        .join(
+            &format!("ec2:DescribeAddresses {stack}"),
+            move || async move {
+                let answer = client.describe_addresses().filters(own).send().await;
+                answer
+                    .map(|answer| Arc::new(answer.addresses.unwrap_or_default()))
+                    .map_err(during("ec2:DescribeAddresses"))
+            },
+        )
+        .await
+}
+
+/// Whether a stack certainly has nothing whose id begins so (`subnet-`), and no listing of it is needed: before the
+/// first deploy, and after the last destroy.
+///
+/// That is taken for certain only where neither a VPC nor the tags of anything that stands is shown. Both may show late
+/// what was just made; so where anything is shown, each kind is listed itself.
+///
+/// # Errors
+/// When a call fails, its permission missing above all.
+pub async fn has_none(aws: &Aws, stack: &StackName, prefix: &str) -> Result<bool> {
+    if !vpcs(aws, stack).await?.is_empty() {
+        return Ok(false);
+    }
+    let tagged = tagged(aws, stack).await?;
+    let stands = |id: &String| !SHOWN_AFTER_THE_END.iter().any(|it| id.starts_with(it));
+    Ok(!tagged.iter().any(|id| id.starts_with(prefix) || stands(id)))
+}
+
+/// The ids of all that carries the stack's tag.
+async fn tagged(aws: &Aws, stack: &StackName) -> Result<Arc<Vec<String>>> {
+    let flights = aws.client(|_| Arc::<Flights<Arc<Vec<String>>>>::default());
+    let client = client(aws);
+    let own = [
+        filter("key", [OWNER_STACK]),
+        filter("value", [stack.as_str()]),
+    ];
+    flights
+        .join(&format!("ec2:DescribeTags {stack}"), move || async move {
+            let tags: Vec<_> = client
+                .describe_tags()
+                .set_filters(Some(own.into()))
+                .into_paginator()
+                .items()
+                .send()
+                .try_collect()
+                .await
+                .map_err(during("ec2:DescribeTags"))?;
+            let ids = tags.into_iter().filter_map(|tag| tag.resource_id);
+            Ok(Arc::new(ids.collect()))
+        })
+        .await
+}
