@@ -2,6 +2,7 @@
 //! all of them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::config::Builder;
@@ -45,15 +46,18 @@ pub fn of_stack(stack: &StackName) -> Filter {
     filter(&format!("tag:{OWNER_STACK}"), [stack.as_str()])
 }
 
-/// A stack's VPCs.
+/// How long after an answer somebody may come who belongs to the same listing: a client takes some milliseconds to be made,
+/// and an emulator answers sooner.
+const SAME_LISTING: Duration = Duration::from_millis(250);
+
+/// A stack's VPCs, to be shared by those who list at once.
 ///
 /// # Errors
 /// When the call fails, its permission missing above all.
 pub async fn vpcs(aws: &Aws, stack: &StackName) -> Result<Arc<Vec<Vpc>>> {
-    let flights = aws.client(|_| Arc::<Flights<Arc<Vec<Vpc>>>>::default());
     let (client, own) = (client(aws), of_stack(stack));
-    flights
-        .join(&format!("ec2:DescribeVpcs {stack}"), move || async move {
+    listed_vpcs(aws)
+        .recent(stack.as_str(), SAME_LISTING, move || async move {
             client
                 .describe_vpcs()
                 .filters(own)
@@ -66,6 +70,15 @@ pub async fn vpcs(aws: &Aws, stack: &StackName) -> Result<Arc<Vec<Vpc>>> {
                 .map_err(during("ec2:DescribeVpcs"))
         })
         .await
+}
+
+/// What [`vpcs`] keeps for a moment is outdated: one was made or ended.
+pub fn vpcs_changed(aws: &Aws) {
+    listed_vpcs(aws).forget();
+}
+
+fn listed_vpcs(aws: &Aws) -> Arc<Flights<Arc<Vec<Vpc>>>> {
+    aws.client(|_| Arc::default())
 }
 
 /// A stack's Elastic IPs. The one call here that has no pages: an account has five addresses, or a few dozen.

@@ -4,7 +4,8 @@
 //! snapshot lists all kinds at once.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
@@ -13,12 +14,31 @@ use landfall_provider::Result;
 /// An answer on its way, for everybody who waits for it.
 type Flight<T> = Shared<BoxFuture<'static, Result<T>>>;
 
+/// A question that was asked.
+#[derive(Debug)]
+struct Asked<T: Clone> {
+    flight: Flight<T>,
+    /// When it was answered.
+    landed: Arc<OnceLock<Instant>>,
+}
+
+impl<T: Clone> Asked<T> {
+    /// Whether its answer is still to come, or came well and not longer ago than this.
+    fn holds(&self, within: Duration) -> bool {
+        match (self.flight.peek(), self.landed.get()) {
+            (None, _) => true,
+            (Some(Ok(_)), Some(at)) => at.elapsed() < within,
+            _ => false,
+        }
+    }
+}
+
 /// Questions that are being asked right now.
 ///
-/// Whoever joins gets an answer that may be as old as the question; nothing is kept after it came. That
-/// is right for a listing, which is about no exact moment, and wrong for a look at what was just changed.
+/// Whoever joins gets an answer that may be as old as the question. That is right for a listing, which is about no exact
+/// moment, and wrong for a look at what was just changed.
 #[derive(Debug)]
-pub struct Flights<T: Clone>(Mutex<HashMap<String, Flight<T>>>);
+pub struct Flights<T: Clone>(Mutex<HashMap<String, Asked<T>>>);
 
 impl<T: Clone> Default for Flights<T> {
     fn default() -> Self {
@@ -27,7 +47,7 @@ impl<T: Clone> Default for Flights<T> {
 }
 
 impl<T: Clone + Send + Sync + 'static> Flights<T> {
-    /// The answer to a question, asked unless somebody is asking it already.
+    /// The answer to a question, asked unless somebody is asking it already; nothing is kept after it came.
     ///
     /// # Errors
     /// What `ask` reports; everybody who waited gets it.
@@ -35,29 +55,58 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
     where
         F: Future<Output = Result<T>> + Send + 'static,
     {
+        let answer = self.recent(question, Duration::ZERO, ask).await;
+        self.asked()
+            .retain(|_, asked| asked.flight.peek().is_none());
+        answer
+    }
+
+    /// The answer to a question, asked unless somebody is asking it or it was answered so recently, and not
+    /// [forgotten](Self::forget) since. Among many who begin together, one may come after the answer.
+    ///
+    /// # Errors
+    /// What `ask` reports; everybody who waited gets it, and nobody later.
+    pub async fn recent<F>(
+        &self,
+        question: &str,
+        within: Duration,
+        ask: impl FnOnce() -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
         let flight = {
-            let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            match flights
-                .get(question)
-                .filter(|flight| flight.peek().is_none())
-            {
-                Some(flight) => flight.clone(),
+            let mut all = self.asked();
+            match all.get(question).filter(|asked| asked.holds(within)) {
+                Some(asked) => asked.flight.clone(),
                 None => {
-                    let flight = ask().boxed().shared();
-                    flights.insert(question.to_owned(), flight.clone());
+                    let (asking, landed) = (ask(), Arc::<OnceLock<Instant>>::default());
+                    let landing = Arc::clone(&landed);
+                    let flight = async move {
+                        let answer = asking.await;
+                        landing.get_or_init(Instant::now);
+                        answer
+                    };
+                    let flight = flight.boxed().shared();
+                    let asked = Asked {
+                        flight: flight.clone(),
+                        landed,
+                    };
+                    all.insert(question.to_owned(), asked);
                     flight
                 }
             }
         };
-        let answer = flight.clone().await;
-        let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if flights
-            .get(question)
-            .is_some_and(|other| other.ptr_eq(&flight))
-        {
-            flights.remove(question);
-        }
-        answer
+        flight.await
+    }
+
+    /// Forgets all answers: what they are about has been changed.
+    pub fn forget(&self) {
+        self.asked().clear();
+    }
+
+    fn asked(&self) -> MutexGuard<'_, HashMap<String, Asked<T>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -65,6 +114,8 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
 mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use landfall_provider::{Error, ErrorKind};
 
     use super::*;
 
@@ -84,5 +135,26 @@ mod tests {
         assert_eq!((a.unwrap(), b.unwrap()), (0, 0));
         assert_eq!(flights.join("lists", ask).await.unwrap(), 1);
         assert!(flights.0.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_comes_a_little_later_gets_the_same_answer_unless_it_was_forgotten_or_is_an_error()
+    {
+        let asked = AtomicUsize::new(0);
+        let flights = Flights::default();
+        let ask = || std::future::ready(Ok(asked.fetch_add(1, Ordering::Relaxed)));
+        let hour = Duration::from_secs(3600);
+        assert_eq!(flights.recent("lists", hour, ask).await.unwrap(), 0);
+        assert_eq!(flights.recent("lists", hour, ask).await.unwrap(), 0);
+        assert_eq!(
+            flights.recent("lists", Duration::ZERO, ask).await.unwrap(),
+            1
+        );
+        flights.forget();
+        assert_eq!(flights.recent("lists", hour, ask).await.unwrap(), 2);
+
+        let refused = || std::future::ready(Err(Error::new(ErrorKind::Throttled, "too many")));
+        assert!(flights.recent("others", hour, refused).await.is_err());
+        assert_eq!(flights.recent("others", hour, ask).await.unwrap(), 3);
     }
 }

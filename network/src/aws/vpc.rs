@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use aws_sdk_ec2::types::{AttributeBooleanValue, ResourceType, Tag, Vpc as Found, VpcState};
-use landfall_aws::ec2::vpcs;
+use landfall_aws::ec2::{vpcs, vpcs_changed};
 use landfall_aws::{Aws, during, until_visible};
 use landfall_provider::{
     Error, ErrorKind, Key, Live, Probe, Provider, Resource as _, Result, StackName, VpcId,
@@ -75,9 +75,9 @@ impl Provider<Vpc> for Aws {
             Some(live) => return Ok(live.id),
             None => make(self, stack, key, want).await?,
         };
-        finish(self, &id)
-            .await
-            .map_err(half_made(self, stack, key, &id))?;
+        let finished = finish(self, &id).await;
+        vpcs_changed(self);
+        finished.map_err(half_made(self, stack, key, &id))?;
         Ok(id)
     }
 
@@ -97,6 +97,7 @@ impl Provider<Vpc> for Aws {
             .send()
             .await
             .map_err(during("ec2:DeleteVpc"));
+        vpcs_changed(self);
         let outcome = outcome.map(|_| ());
         let outcome = interfaces::explain(self, "vpc-id", live.id.as_ref(), outcome).await;
         gone::<Vpc>(self, &live.id, outcome)
@@ -115,7 +116,9 @@ async fn make(aws: &Aws, stack: &StackName, key: &Key, want: &Vpc) -> Result<Vpc
         .send()
         .await
         .map_err(during("ec2:CreateVpc"))
-        .map_err(until_visible)?;
+        .map_err(until_visible);
+    vpcs_changed(aws);
+    let made = made?;
     let id = made.vpc.and_then(|vpc| vpc.vpc_id);
     Ok(given(id, "the new VPC's id")?.into())
 }
