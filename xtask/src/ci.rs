@@ -39,6 +39,7 @@ const STEPS: &[Step] = &[
         )
     }),
     ("each crate alone", each_alone),
+    ("each crate's tests alone", each_tested_alone),
     ("without AWS", || {
         // What is left out where the feature is on, which all other tests have.
         succeed(&mut cargo([
@@ -78,6 +79,29 @@ fn each_alone() -> Result<(), String> {
     for package in ALONE {
         succeed(cargo(["check", "--quiet", "--package"]).args(*package))?;
         succeed(cargo(["doc", "--quiet", "--no-deps", "--package"]).args(*package))?;
+    }
+    Ok(())
+}
+
+/// What may be imported alone, with everything of its own and with nothing that can be left out: the program's tests
+/// are the workspace's, and the other crates have nothing to leave out.
+const TESTED_ALONE: &[&[&str]] = &[
+    &["landfall-network"],
+    &["landfall-network", "--all-features"],
+    &["landfall-compute"],
+    &["landfall-compute", "--all-features"],
+    &["landfall-lb"],
+    &["landfall-lb", "--all-features"],
+    &["landfall-container"],
+    &["landfall-container", "--features=aws"],
+];
+
+fn each_tested_alone() -> Result<(), String> {
+    for package in TESTED_ALONE {
+        let selection = std::iter::once("--package").chain(package.iter().copied());
+        let selection: Vec<String> = selection.map(str::to_owned).collect();
+        println!("{}", package.join(" "));
+        test::selected(&selection, true)?;
     }
     Ok(())
 }

@@ -11,6 +11,11 @@ use crate::repo::{cargo, output_of, succeed};
 /// The whole workspace as the tests need it: the AWS provider is in it, and all crates are built once.
 pub(crate) const WITH_AWS: &str = "--features=landfall-cli/aws";
 
+/// Where nextest is told how many tests may run at once.
+const THREADS: &str = "NEXTEST_TEST_THREADS";
+/// How many tests for each processor: most of them wait for emulators, instances and deadlines.
+const AT_ONCE: usize = 2;
+
 /// What `cargo xtask test` takes.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -52,16 +57,23 @@ impl Options {
 /// # Errors
 /// When a test fails, or with `--all` when one cannot be run.
 pub(crate) fn run(options: &Options) -> Result<(), String> {
+    selected(&options.selection(), options.all)
+}
+
+/// Runs the tests of what this selects, in cargo's words; with `all`, every one of them.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn selected(selection: &[String], all: bool) -> Result<(), String> {
     let nextest = cargo(["nextest", "--version"])
         .stderr(std::process::Stdio::null())
         .stdout(std::process::Stdio::null())
         .status()
         .is_ok_and(|status| status.success());
-    let selection = options.selection();
     let tests = if nextest {
-        listed_by_nextest(&selection)?
+        listed_by_nextest(selection)?
     } else {
-        listed_by_cargo(&selection)?
+        listed_by_cargo(selection)?
     };
     if let Some(unknown) = tests.iter().find(|test| needs::is_unknown(&test.name)) {
         return Err(format!(
@@ -71,15 +83,15 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     }
     let missing = needs::missing(tests.iter().map(|test| test.name.as_str()));
     let left_out = LeftOut::of(&tests, &missing);
-    if options.all && !left_out.0.is_empty() {
+    if all && !left_out.0.is_empty() {
         eprint!("{}", left_out.report());
         return Err("--all demands every test, and this machine cannot run these".to_owned());
     }
 
     let outcome = if nextest {
-        with_nextest(&selection, &missing)
+        with_nextest(selection, &missing)
     } else {
-        with_cargo(&selection, &missing)
+        with_cargo(selection, &missing)
     };
     eprint!("{}", left_out.report());
     outcome
@@ -142,6 +154,10 @@ fn listed_by_cargo(selection: &[String]) -> Result<Vec<Test>, String> {
 fn with_nextest(selection: &[String], missing: &[Missing]) -> Result<(), String> {
     let mut tests = cargo(["nextest", "run", "--no-fail-fast"]);
     tests.args(selection);
+    if std::env::var_os(THREADS).is_none() {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        tests.env(THREADS, (AT_ONCE * processors).to_string());
+    }
     if !missing.is_empty() {
         let left_out: Vec<String> = missing
             .iter()
