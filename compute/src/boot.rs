@@ -113,10 +113,10 @@ pub fn booted(console: &[String]) -> Booted {
         if said.contains(" runs on port ") {
             return Booted::Runs;
         }
-        let given_up = ["the container failed: ", "the container does not start: "];
-        if given_up.iter().any(|start| said.starts_with(start))
-            || said.contains("failed, and there is no more time")
-        {
+        if let Some(why) = said.strip_prefix("gave up: ") {
+            return Booted::Failed(why.to_owned());
+        }
+        if said.starts_with("the container failed: ") {
             return Booted::Failed(said.trim_end_matches("; its last lines:").to_owned());
         }
     }

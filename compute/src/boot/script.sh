@@ -19,8 +19,9 @@ say() {
   printf 'landfall: %s\n' "$*"
 }
 
+# Whoever reads the console takes these words for the end.
 fail() {
-  say "$*"
+  say "gave up: $*"
   exit 1
 }
 

@@ -110,6 +110,12 @@ fn the_console_tells_how_far_a_boot_is() {
     );
     assert_eq!(
         told(&[
+            "cloud-init[2101]: landfall: gave up: reading the parameter /a failed: ParameterNotFound"
+        ]),
+        Booted::Failed("reading the parameter /a failed: ParameterNotFound".to_owned())
+    );
+    assert_eq!(
+        told(&[
             "[   31.4] cloud-init[2101]: landfall: the container failed: it ended with code 7; its last lines:",
             "[   31.4] cloud-init[2101]: landfall: | this runs on port 1",
         ]),
