@@ -1,14 +1,19 @@
 //! Private container engines for tests: Docker's daemon or Podman's API service, each in a temporary
 //! directory, with network and mount namespaces of its own, gone when it is dropped.
 //!
+//! Such an engine can also be taken down and up again with all that ran on it, as by a [reboot](PrivateEngine::reboot)
+//! of its machine.
+//!
 //! They see neither the machine's engines nor their images, and change neither its bridges nor its firewall.
 //! Needed are root, and of Debian 12 the packages `docker.io` or `podman`.
+
+mod remains;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -74,52 +79,60 @@ impl Program {
 
     /// Starts it and waits until it answers.
     ///
+    /// # Errors
+    ///
+    /// As [`start_with`](Self::start_with).
+    pub fn start(self) -> Result<PrivateEngine, Unavailable> {
+        self.start_with(&[])
+    }
+
+    /// Starts it with further options of its daemon, and waits until it answers.
+    ///
     /// The engine is told to stop when the calling thread ends, so that nothing is left behind if a test is
     /// killed: call this from the test's own thread.
     ///
     /// # Errors
     ///
     /// It is not installed, this user may not run it, or it does not come up within a minute.
-    pub fn start(self) -> Result<PrivateEngine, Unavailable> {
+    pub fn start_with(self, options: &[&str]) -> Result<PrivateEngine, Unavailable> {
         if let Some(reason) = self.missing() {
             return Err(reason);
         }
-        let failed = |problem: String, log: String| Unavailable::Failed {
-            program: self,
-            problem,
-            log,
-        };
+        let failed = |error: std::io::Error| self.failed(error.to_string(), String::new());
         // A short name: the path of a Unix socket has at most 107 bytes.
         let dir = tempfile::Builder::new()
             .prefix("lf-engine-")
             .tempdir()
-            .map_err(|error| failed(error.to_string(), String::new()))?;
-        let child = self
-            .spawn(dir.path())
-            .map_err(|error| failed(error.to_string(), String::new()))?;
+            .map_err(failed)?;
+        let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
+        let child = self.spawn(dir.path(), &options).map_err(failed)?;
         let mut engine = PrivateEngine {
             program: self,
+            options,
             child,
             dir,
         };
-        match engine.wait_until_it_answers() {
-            Ok(()) => Ok(engine),
-            Err(problem) => Err(failed(problem, engine.log())),
+        engine.wait_until_it_answers()?;
+        Ok(engine)
+    }
+
+    fn failed(self, problem: String, log: String) -> Unavailable {
+        Unavailable::Failed {
+            program: self,
+            problem,
+            log,
         }
     }
 
-    fn spawn(self, dir: &Path) -> std::io::Result<Child> {
+    fn spawn(self, dir: &Path, options: &[String]) -> std::io::Result<Child> {
         let path = |name: &str| dir.join(name);
-        let option = |option: &str, value: PathBuf| {
-            let mut text = OsString::from(option);
-            text.push(value);
-            text
-        };
-        // Without another configuration than this one, and without the machine's containerd, which would
-        // share images with its own Docker.
+        // Without another configuration than this one, and without what the machine's own engines, and those of
+        // other tests, have in memory: images, locks, containers' names and networks.
         std::fs::write(path("empty.json"), "{}")?;
+        std::fs::write(path("containers.conf"), CONTAINERS_CONF)?;
         let prepare = "mount --make-rprivate /; \
-             if [ -d /run/containerd ]; then mount -t tmpfs none /run/containerd; fi; exec \"$@\"";
+             for dir in /dev/shm /run/containerd /run/runc /run/crun /run/netns; do \
+             mkdir -p $dir; mount -t tmpfs none $dir; done; exec \"$@\"";
         let mut command = Command::new("setpriv");
         command.args([
             "--pdeathsig",
@@ -142,22 +155,25 @@ impl Program {
                     .arg(option("--exec-root=", path("exec")))
                     .arg(option("--pidfile=", path("pid")))
                     .arg(option("--config-file=", path("empty.json")))
-                    .arg("--iptables=false");
+                    .arg("--iptables=false")
+                    .args(options);
             }
             Self::Podman => {
                 command
-                    .arg(option("--root=", path("data")))
-                    .arg(option("--runroot=", path("run")))
-                    .arg(option("--tmpdir=", path("tmp")))
-                    .args(["--cgroup-manager=cgroupfs", "--events-backend=file"])
+                    .args(podman_options(dir))
                     .args(["system", "service", "--time=0"])
+                    .args(options)
                     .arg(socket);
             }
         }
-        let log = File::create(path("log"))?;
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(path("log"))?;
         command
             .env("HOME", dir)
             .env("XDG_RUNTIME_DIR", dir)
+            .env("CONTAINERS_CONF", path("containers.conf"))
             .env_remove("DOCKER_HOST")
             .env_remove("CONTAINER_HOST")
             .stdin(Stdio::null())
@@ -165,6 +181,36 @@ impl Program {
             .stderr(log)
             .spawn()
     }
+}
+
+/// Podman would raise these limits for each container, which not even root may do in a sandbox.
+const CONTAINERS_CONF: &str =
+    "[containers]\ndefault_ulimits = [\"nofile=1024:4096\", \"nproc=4096:4096\"]\n";
+
+/// Where a private Podman keeps what it has.
+fn podman_options(dir: &Path) -> Vec<OsString> {
+    vec![
+        option("--root=", dir.join("data")),
+        option("--runroot=", dir.join("run")),
+        option("--tmpdir=", dir.join("tmp")),
+        "--cgroup-manager=cgroupfs".into(),
+        "--events-backend=file".into(),
+    ]
+}
+
+fn option(option: &str, value: PathBuf) -> OsString {
+    let mut text = OsString::from(option);
+    text.push(value);
+    text
+}
+
+/// How a machine goes down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Down {
+    /// Its services are told to stop, and stop the containers.
+    InOrder,
+    /// Everything is dead at once.
+    PowerCut,
 }
 
 /// Why there is no engine.
@@ -220,6 +266,7 @@ impl std::error::Error for Unavailable {}
 #[derive(Debug)]
 pub struct PrivateEngine {
     program: Program,
+    options: Vec<String>,
     child: Child,
     dir: tempfile::TempDir,
 }
@@ -248,14 +295,42 @@ impl PrivateEngine {
         command
     }
 
+    /// Podman's own command line on what this engine has; of no use where it is Docker.
+    #[must_use]
+    pub fn podman(&self) -> Command {
+        let dir = self.dir.path();
+        let mut command = Command::new("nsenter");
+        command
+            .arg(format!("--net=/proc/{}/ns/net", self.child.id()))
+            .arg(format!("--mount=/proc/{}/ns/mnt", self.child.id()))
+            .arg("--")
+            .arg("podman")
+            .args(podman_options(dir))
+            .env("CONTAINERS_CONF", dir.join("containers.conf"));
+        command
+    }
+
     /// Brings the loopback of the engine's network namespace up.
     ///
     /// # Errors
     ///
     /// There is no busybox, or it failed.
     pub fn bring_up_loopback(&self) -> std::io::Result<()> {
+        self.ip(&["link", "set", "lo", "up"])
+    }
+
+    /// Gives the engine's network namespace a further address that is its own.
+    ///
+    /// # Errors
+    ///
+    /// There is no busybox, or it failed.
+    pub fn add_address(&self, address: Ipv4Addr) -> std::io::Result<()> {
+        self.ip(&["addr", "add", &format!("{address}/32"), "dev", "lo"])
+    }
+
+    fn ip(&self, args: &[&str]) -> std::io::Result<()> {
         let mut busybox = self.command_inside("/bin/busybox");
-        let done = busybox.args(["ip", "link", "set", "lo", "up"]).status()?;
+        let done = busybox.arg("ip").args(args).status()?;
         if done.success() {
             Ok(())
         } else {
@@ -263,17 +338,17 @@ impl PrivateEngine {
         }
     }
 
-    /// Listens on a free port of the loopback in the engine's network namespace.
+    /// Listens in the engine's network namespace, where nobody else has any port.
     ///
     /// # Errors
     ///
-    /// The namespace cannot be entered, or its loopback is down.
-    pub fn listen_inside(&self) -> std::io::Result<TcpListener> {
+    /// The namespace cannot be entered, or does not have the address.
+    pub fn listen_inside(&self, address: SocketAddr) -> std::io::Result<TcpListener> {
         let namespace = File::open(format!("/proc/{}/ns/net", self.child.id()))?;
         // A socket stays in the namespace that it was made in; the thread is gone at once.
         let bound = std::thread::spawn(move || {
             setns(namespace, CloneFlags::CLONE_NEWNET)?;
-            TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0))
+            TcpListener::bind(address)
         });
         bound
             .join()
@@ -287,6 +362,28 @@ impl PrivateEngine {
         let _ = self.child.wait();
     }
 
+    /// Takes the machine that it is on down and up again: whatever ran is dead, what was in memory is gone, and so
+    /// are the network and all that listened there. The disk is as it was.
+    ///
+    /// # Errors
+    ///
+    /// It does not come up within a minute.
+    pub fn reboot(&mut self, down: Down) -> Result<(), Unavailable> {
+        match down {
+            Down::InOrder => self.stop(),
+            Down::PowerCut => self.crash(),
+        }
+        remains::kill(self.dir.path());
+        // Of these Podman's two and the daemon's own are in /run on a machine.
+        let restarted = ["exec", "run", "tmp", "pid", "engine.sock"]
+            .into_iter()
+            .try_for_each(|name| forget(&self.dir.path().join(name)))
+            .and_then(|()| self.program.spawn(self.dir.path(), &self.options));
+        self.child =
+            restarted.map_err(|error| self.program.failed(error.to_string(), self.log()))?;
+        self.wait_until_it_answers()
+    }
+
     /// The last lines that it wrote.
     #[must_use]
     pub fn log(&self) -> String {
@@ -296,25 +393,26 @@ impl PrivateEngine {
         lines.into_iter().rev().collect::<Vec<_>>().join("\n")
     }
 
-    fn wait_until_it_answers(&mut self) -> Result<(), String> {
+    fn wait_until_it_answers(&mut self) -> Result<(), Unavailable> {
         let deadline = Instant::now() + START;
         loop {
             if let Ok(Some(status)) = self.child.try_wait() {
-                return Err(format!("it ended with {status}"));
+                let problem = format!("it ended with {status}");
+                return Err(self.program.failed(problem, self.log()));
             }
             match ping(&self.socket()) {
                 Ok(true) => return Ok(()),
                 _ if Instant::now() >= deadline => {
-                    return Err(format!("no answer within {} seconds", START.as_secs()));
+                    let problem = format!("no answer within {} seconds", START.as_secs());
+                    return Err(self.program.failed(problem, self.log()));
                 }
                 _ => std::thread::sleep(LOOK),
             }
         }
     }
-}
 
-impl Drop for PrivateEngine {
-    fn drop(&mut self) {
+    /// Tells it to stop, and kills it when it does not.
+    fn stop(&mut self) {
         let pid = i32::try_from(self.child.id()).map(Pid::from_raw);
         // A child that has been waited for must not be signalled: its number may be another's by now.
         if let (Ok(None), Ok(pid)) = (self.child.try_wait(), pid) {
@@ -323,31 +421,30 @@ impl Drop for PrivateEngine {
         let deadline = Instant::now() + STOP;
         while let Ok(None) = self.child.try_wait() {
             if Instant::now() >= deadline {
-                let _ = self.child.kill();
-                let _ = self.child.wait();
+                self.crash();
                 break;
             }
             std::thread::sleep(LOOK);
         }
-        if self.program == Program::Docker {
-            stop_leftovers(self.dir.path());
-        }
     }
 }
 
-/// Ends the containerd of a daemon that crashed, found by the directory in its command line.
-fn stop_leftovers(dir: &Path) {
-    let exec = dir.join("exec").into_os_string().into_encoded_bytes();
-    for process in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let pid = process
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok());
-        let command = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
-        let ours = command.windows(exec.len()).any(|part| part == exec);
-        if let (true, Some(pid)) = (ours, pid) {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-        }
+impl Drop for PrivateEngine {
+    fn drop(&mut self) {
+        self.stop();
+        remains::kill(self.dir.path());
+    }
+}
+
+/// Removes a file or a folder, if it is there.
+fn forget(path: &Path) -> std::io::Result<()> {
+    let removed = match path.is_dir() {
+        true => std::fs::remove_dir_all(path),
+        false => std::fs::remove_file(path),
+    };
+    match removed {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
     }
 }
 

@@ -33,8 +33,9 @@ impl Registry {
         );
         std::fs::write(dir.join("config.yml"), config)?;
         let child = engine
-            .command_inside("docker-registry")
-            .arg("serve")
+            .command_inside("setpriv")
+            // It ends with the calling thread, as the engine does, if a test is killed.
+            .args(["--pdeathsig", "KILL", "docker-registry", "serve"])
             .arg(dir.join("config.yml"))
             .stdout(Stdio::null())
             .stderr(File::create(dir.join("log"))?)

@@ -97,6 +97,21 @@ const NEEDS: &[Need] = &[
         root: false,
         maker: Some("testkit/moto/make.py"),
     },
+    // These need what `needs_docker_` and `needs_podman_` do, with which they begin, and more.
+    Need {
+        prefix: "needs_docker_and_moto_",
+        programs: &["python3"],
+        packages: "python3-venv",
+        root: false,
+        maker: Some("testkit/moto/make.py"),
+    },
+    Need {
+        prefix: "needs_podman_and_registry_",
+        programs: &["docker-registry", "curl"],
+        packages: "docker-registry curl",
+        root: false,
+        maker: None,
+    },
     Need {
         prefix: "needs_root_",
         programs: &[],

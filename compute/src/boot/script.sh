@@ -181,6 +181,8 @@ work=$(mktemp --directory /run/landfall-boot.XXXXXX)
 trap 'rm -rf "$work"' EXIT
 # cloud-init gives no home directory, and a password is not to stay on the disk.
 export DOCKER_CONFIG=$work/docker REGISTRY_AUTH_FILE=$work/auth.json
+# Podman takes a file that is not there for a mistake.
+printf '{}' >"$REGISTRY_AUTH_FILE"
 
 retry 'asking who this instance is' 60 metadata instance-id
 instance=$answer

@@ -1,0 +1,86 @@
+//! What the script comes to at the first boot, when it runs again, and when the container crashes.
+
+use std::process::Command;
+
+use landfall_provider::ImageId;
+use landfall_testkit::engines::Program;
+
+use crate::scene::{SECRETS, SERVICE, Scene, furnished, until, workload};
+
+fn answers_and_answers_again(program: Program) {
+    let scene = Scene::with(program, &[]);
+    let image = scene.publish(SERVICE);
+    let (workload, environment) = furnished(image);
+
+    let told = scene.boots(&workload);
+    assert!(
+        told.contains("Could not connect") && told.contains("trying again"),
+        "{told}"
+    );
+    scene.has_environment(&environment);
+    let script = std::fs::read_to_string(scene.path("user-data")).unwrap();
+    for text in [&told, &script] {
+        assert!(
+            !SECRETS.iter().any(|secret| text.contains(secret)),
+            "{text}"
+        );
+        assert!(!text.contains("ecr-token"), "{text}");
+    }
+
+    let first = scene.engine_says(&["inspect", "--format={{.Id}}", "landfall"]);
+    scene.boots(&workload);
+    let second = scene.engine_says(&["inspect", "--format={{.Id}}", "landfall"]);
+    assert_ne!(first, second);
+    assert_eq!(
+        scene
+            .engine_says(&["ps", "--all", "--quiet"])
+            .lines()
+            .count(),
+        1
+    );
+
+    let process = scene.process();
+    let killed = Command::new("kill")
+        .args(["-9", &process.to_string()])
+        .status();
+    assert!(killed.unwrap().success());
+    until("it answers after a crash", || {
+        scene.process() != process && scene.answer().as_deref() == Some("hello")
+    });
+}
+
+#[test]
+fn needs_docker_an_instance_answers_and_answers_again_after_a_second_run_and_after_a_crash() {
+    answers_and_answers_again(Program::Docker);
+}
+
+#[test]
+fn needs_podman_and_registry_an_instance_answers_and_answers_again() {
+    answers_and_answers_again(Program::Podman);
+}
+
+#[test]
+fn needs_docker_what_keeps_an_instance_from_running_is_on_its_console() {
+    let scene = Scene::new();
+    let image = scene.publish("echo no database; exit 3");
+    let (why, told) = scene.fails(&workload(image.clone()));
+    assert_eq!(why, "the container failed: it ended with code 3");
+    assert!(told.contains("landfall: | no database"), "{told}");
+
+    let mut secret = workload(image.clone());
+    let reference = "ssm:/digipay/none".parse().unwrap();
+    secret.secrets.insert("TOKEN".to_owned(), reference);
+    let (why, _) = scene.fails(&secret);
+    assert!(
+        why.contains("reading the parameter /digipay/none failed"),
+        "{why}"
+    );
+
+    let (name, _) = image.as_ref().split_once('@').unwrap();
+    let missing = format!("{name}@sha256:{}", "00".repeat(32));
+    let (why, _) = scene.fails(&workload(ImageId::from(missing)));
+    assert!(
+        why.contains("pulling") && why.contains("manifest unknown"),
+        "{why}"
+    );
+}
