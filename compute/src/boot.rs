@@ -6,7 +6,8 @@
 //! An instance without a workload has no user data. The script is for Amazon Linux 2023; any other Linux with
 //! cloud-init, bash, curl, the AWS CLI and Docker or Podman will do. The engine restarts the container by its own
 //! policy, rather than a systemd unit doing so around `docker run`: the policy comes back after a reboot as well, and
-//! is the same with every init system, in a test on an engine of its own as on an instance.
+//! is the same with every init system, in a test on an engine of its own as on an instance. With Podman a log group is
+//! not to be had.
 
 use std::fmt::Write as _;
 

@@ -190,8 +190,11 @@ retry 'asking where this instance is' 60 metadata placement/availability-zone
 zone=$answer
 logging=(--log-opt max-size=10m --log-opt max-file=3)
 if [ -n "$log_group" ]; then
+  # Otherwise the container would not start, and not be tried again, when CloudWatch Logs is out of reach as the
+  # instance boots, and would stand still when it is later. What does not fit into the buffer is lost there.
   logging=(--log-driver awslogs --log-opt "awslogs-region=$region" --log-opt "awslogs-group=$log_group"
-    --log-opt "awslogs-stream=$instance" --log-opt awslogs-create-group=true)
+    --log-opt "awslogs-stream=$instance" --log-opt awslogs-create-group=true
+    --log-opt mode=non-blocking --log-opt max-buffer-size=10m)
 fi
 start_engine
 pull

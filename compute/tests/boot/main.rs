@@ -1,5 +1,5 @@
 //! The very script that instances get, on a real engine: Debian's `docker-registry` stands for ECR, a few lines for
-//! the `aws` command, others for `dnf`, and a listener for the instance's metadata.
+//! the `aws` command, others for `dnf`, a listener for the instance's metadata, and moto for CloudWatch Logs.
 //!
 //! Not shown is what needs systemd: that the engine's unit is enabled, and so comes up with the machine. Here the
 //! engine is started by the test, as systemd would.
@@ -10,6 +10,7 @@
 )]
 
 mod installing;
+mod logs;
 mod metadata;
 mod reboot;
 mod runs;
