@@ -4,4 +4,6 @@
 
 mod bed;
 mod push;
+#[cfg(unix)]
+mod registry;
 mod repository;
