@@ -148,15 +148,15 @@ async fn a_port_without_an_engine_is_named() {
 }
 
 #[tokio::test]
-async fn an_engine_that_does_not_answer_costs_two_seconds() {
+async fn an_engine_that_does_not_answer_costs_five_seconds() {
     let (_dir, environment) = server(|_| None);
     let start = Instant::now();
     assert_eq!(
         problem(&environment).await,
-        "it does not answer within 2 seconds"
+        "it does not answer within 5 seconds"
     );
     assert!(
-        start.elapsed() < Duration::from_secs(4),
+        start.elapsed() < Duration::from_secs(10),
         "{:?}",
         start.elapsed()
     );

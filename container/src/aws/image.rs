@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
+use aws_sdk_ecr::types::builders::ImageIdentifierBuilder;
 use aws_sdk_ecr::types::{ImageDetail, ImageIdentifier};
 use futures::future::try_join_all;
 use landfall_aws::{Aws, during, if_there, known};
@@ -72,19 +73,9 @@ impl Provider<Image> for Aws {
         let Some((repository, digest)) = id.as_ref().split_once('@') else {
             return Ok(Probe::Absent);
         };
-        let wanted = ImageIdentifier::builder().image_digest(digest).build();
-        let answer = client(self)
-            .describe_images()
-            .repository_name(name(repository))
-            .image_ids(wanted)
-            .send()
-            .await
-            .map_err(during("ecr:DescribeImages"));
-        let found = if_there(answer)?.and_then(|answer| answer.image_details);
-        let digest = found
-            .unwrap_or_default()
-            .first()
-            .and_then(|detail| detail.image_digest()?.parse().ok());
+        let wanted = ImageIdentifier::builder().image_digest(digest);
+        let digest = digest_of(self, repository, wanted).await?;
+        let digest = digest.and_then(|digest| digest.parse().ok());
         Ok(digest.map_or(Probe::Absent, |digest| {
             Probe::Usable(ImageOutput { digest })
         }))
@@ -162,11 +153,20 @@ fn needed(doing: &str) -> &'static str {
 
 /// The digest of what has the tag of this image, and so is this image, whoever has pushed it.
 async fn tagged(aws: &Aws, repository: &str, image: &Image) -> Result<Option<String>> {
-    let wanted = ImageIdentifier::builder().image_tag(tag(image)).build();
+    let wanted = ImageIdentifier::builder().image_tag(tag(image));
+    digest_of(aws, repository, wanted).await
+}
+
+/// The digest of an image that is in a repository.
+async fn digest_of(
+    aws: &Aws,
+    repository: &str,
+    wanted: ImageIdentifierBuilder,
+) -> Result<Option<String>> {
     let answer = client(aws)
         .describe_images()
         .repository_name(name(repository))
-        .image_ids(wanted)
+        .image_ids(wanted.build())
         .send()
         .await
         .map_err(during("ecr:DescribeImages"));

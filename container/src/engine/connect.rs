@@ -8,15 +8,15 @@ use super::address::{self, Address, Environment};
 use super::{Engine, Kind, image, transport};
 use crate::{EngineAttempt, Error, Platform, Result};
 
-/// How long an engine may take to say what it is, in [`Engine::connect`].
-const ANSWER: Duration = Duration::from_secs(2);
+/// How long an engine may take to say what it is, in [`Engine::connect`]: Podman takes seconds for that on a busy machine.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// How long an engine may take to begin an answer to anything else, such as exporting an image.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 impl Engine {
     /// The first engine that answers, of the places that `environment` names or, when it names none, of the
-    /// usual ones. Waits at most two seconds for each.
+    /// usual ones. Waits at most five seconds for each.
     ///
     /// # Errors
     ///
@@ -39,7 +39,7 @@ impl Engine {
         })
     }
 
-    /// Asks the engine for a sign of life, and waits at most two seconds for it.
+    /// Asks the engine for a sign of life, and waits at most five seconds for it.
     ///
     /// # Errors
     ///
