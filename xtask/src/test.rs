@@ -57,23 +57,16 @@ impl Options {
 /// # Errors
 /// When a test fails, or with `--all` when one cannot be run.
 pub(crate) fn run(options: &Options) -> Result<(), String> {
-    selected(&options.selection(), options.all)
-}
-
-/// Runs the tests of what this selects, in cargo's words; with `all`, every one of them.
-///
-/// # Errors
-/// As [`run`].
-pub(crate) fn selected(selection: &[String], all: bool) -> Result<(), String> {
     let nextest = cargo(["nextest", "--version"])
         .stderr(std::process::Stdio::null())
         .stdout(std::process::Stdio::null())
         .status()
         .is_ok_and(|status| status.success());
+    let selection = options.selection();
     let tests = if nextest {
-        listed_by_nextest(selection)?
+        listed_by_nextest(&selection)?
     } else {
-        listed_by_cargo(selection)?
+        listed_by_cargo(&selection)?
     };
     if let Some(unknown) = tests.iter().find(|test| needs::is_unknown(&test.name)) {
         return Err(format!(
@@ -83,15 +76,15 @@ pub(crate) fn selected(selection: &[String], all: bool) -> Result<(), String> {
     }
     let missing = needs::missing(tests.iter().map(|test| test.name.as_str()));
     let left_out = LeftOut::of(&tests, &missing);
-    if all && !left_out.0.is_empty() {
+    if options.all && !left_out.0.is_empty() {
         eprint!("{}", left_out.report());
         return Err("--all demands every test, and this machine cannot run these".to_owned());
     }
 
     let outcome = if nextest {
-        with_nextest(selection, &missing)
+        with_nextest(&selection, &missing)
     } else {
-        with_cargo(selection, &missing)
+        with_cargo(&selection, &missing)
     };
     eprint!("{}", left_out.report());
     outcome
