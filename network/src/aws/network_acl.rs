@@ -385,7 +385,11 @@ async fn give(
                 unmoved.push(subnet);
                 continue;
             };
-            if is_fresh && (seat.acl == to || !from(&seat.acl)) {
+            if seat.acl == to || !from(&seat.acl) {
+                // Another one has it by now, or the note is outdated: a look decides.
+                if !is_fresh {
+                    unmoved.push(subnet);
+                }
                 continue;
             }
             match reassociate(aws, &seat.association, to).await {
