@@ -20,6 +20,8 @@ mod elsewhere;
 mod fabric;
 #[cfg(target_os = "linux")]
 mod frames;
+#[cfg(all(test, target_os = "linux"))]
+mod fuzz_tests;
 mod inside;
 #[cfg(target_os = "linux")]
 mod instance;

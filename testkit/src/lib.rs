@@ -7,6 +7,7 @@ pub mod crash;
 pub mod emulated;
 #[cfg(unix)]
 pub mod engines;
+pub mod fuzz;
 pub mod http;
 pub mod load;
 #[cfg(unix)]

@@ -11,6 +11,7 @@
 mod bench;
 mod ci;
 mod diff;
+mod fuzz;
 mod needs;
 mod repo;
 mod test;
@@ -96,6 +97,8 @@ enum Task {
     Ci,
     /// Compare what the trace says of drawn networks with what packets do in them
     Diff(diff::Options),
+    /// Mutate files, Dockerfiles, images, plans, frames and HTTP for as long as given
+    Fuzz(fuzz::Options),
     /// Measure
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -133,6 +136,7 @@ fn main() -> ExitCode {
         Task::Test(options) => test::run(&options),
         Task::Ci => ci::run(),
         Task::Diff(options) => diff::run(&options),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Bench(bench) => bench.run(),
     };
     match outcome {

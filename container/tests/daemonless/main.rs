@@ -10,6 +10,7 @@ mod check;
 mod choice;
 mod copy;
 mod errors;
+mod fuzz;
 mod identity;
 mod instructions;
 #[cfg(all(feature = "engine", target_os = "linux"))]

@@ -263,4 +263,6 @@ fn invalid(problem: &str) -> io::Error {
 }
 
 #[cfg(test)]
+mod fuzz_tests;
+#[cfg(test)]
 mod tests;

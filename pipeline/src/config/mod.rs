@@ -8,6 +8,8 @@ mod agreement_tests;
 mod collection;
 mod fault;
 mod file;
+#[cfg(test)]
+mod fuzz_tests;
 mod hints;
 mod key;
 mod mode;

@@ -7,6 +7,7 @@ mod before;
 mod crash;
 mod explain;
 mod fake;
+mod fuzz;
 mod health;
 mod lifecycle;
 mod lock;

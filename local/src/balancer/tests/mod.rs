@@ -2,6 +2,7 @@
 
 mod failures;
 mod forward;
+mod fuzz;
 mod health;
 mod requests;
 mod rules;
