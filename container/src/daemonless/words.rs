@@ -10,6 +10,13 @@ use std::str::Chars;
 /// Looks up a variable; `None` if it is not set.
 pub(super) type Lookup<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
+/// The longest text that a word may expand to, in bytes: the kernel hands no process a longer argument or variable
+/// (`MAX_ARG_STRLEN`).
+const MAX_EXPANDED: usize = 128 << 10;
+
+/// How deep `${NAME:-${NAME:-…}}` may be nested.
+const MAX_DEPTH: usize = 32;
+
 /// Expands one word or text: variables are replaced, quotes and escapes taken off.
 pub(super) fn expand(text: &str, escape: char, lookup: &Lookup<'_>) -> Result<String, String> {
     let mut lexer = Lexer {
@@ -17,6 +24,8 @@ pub(super) fn expand(text: &str, escape: char, lookup: &Lookup<'_>) -> Result<St
         escape,
         lookup,
         quotes: true,
+        most: MAX_EXPANDED,
+        depth: 0,
     };
     lexer.until(None)
 }
@@ -28,6 +37,8 @@ pub(super) fn expand_document(text: &str, lookup: &Lookup<'_>) -> Result<String,
         escape: '\\',
         lookup,
         quotes: false,
+        most: text.len() + MAX_EXPANDED,
+        depth: 0,
     };
     lexer.until(None)
 }
@@ -38,6 +49,10 @@ struct Lexer<'a> {
     lookup: &'a Lookup<'a>,
     /// Quotes group; in a here-document they do not.
     quotes: bool,
+    /// The longest result, in bytes.
+    most: usize,
+    /// How many modifiers are open.
+    depth: usize,
 }
 
 impl Lexer<'_> {
@@ -45,6 +60,7 @@ impl Lexer<'_> {
     fn until(&mut self, stop: Option<char>) -> Result<String, String> {
         let mut out = String::new();
         loop {
+            self.bounded(&out)?;
             let Some(c) = self.chars.next() else {
                 return match stop {
                     Some(stop) => Err(format!("a {stop} is missing")),
@@ -72,8 +88,19 @@ impl Lexer<'_> {
         }
     }
 
+    fn bounded(&self, out: &str) -> Result<(), String> {
+        match out.len() > self.most {
+            true => Err(format!(
+                "it expands to more than {} KiB, and no process can be given that",
+                self.most >> 10
+            )),
+            false => Ok(()),
+        }
+    }
+
     fn double_quoted(&mut self, out: &mut String) -> Result<(), String> {
         loop {
+            self.bounded(out)?;
             match self.chars.next() {
                 Some('"') => return Ok(()),
                 Some('$') => out.push_str(&self.variable()?),
@@ -134,7 +161,12 @@ impl Lexer<'_> {
                 "${{{name}{colon}{modifier}…}} is not known; there are ${{{name}:-default}}, ${{{name}:+other}} and ${{{name}:?message}}"
             ));
         }
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            return Err(format!("${{…}} is nested more than {MAX_DEPTH} deep"));
+        }
         let word = self.until(Some('}'))?;
+        self.depth -= 1;
         let value = value.filter(|value| !(colon && value.is_empty()));
         match (modifier, value) {
             ('-', value) => Ok(value.unwrap_or(word)),
@@ -369,5 +401,21 @@ mod tests {
         );
         assert_eq!(join_lines("a b  ", '\\'), "a b");
         assert_eq!(join_lines("a `\r\nb", '`'), "a b");
+    }
+
+    #[test]
+    fn expansion_is_bounded() {
+        let long = "x".repeat(100 << 10);
+        let lookup = |name: &str| (name == "X").then(|| long.clone());
+        assert_eq!(expand("$X", '\\', &lookup).as_deref(), Ok(long.as_str()));
+        for text in ["$X$X", "\"$X$X\"", "${NONE:-$X$X}", "${X}${X}"] {
+            let why = expand(text, '\\', &lookup).unwrap_err();
+            assert!(why.contains("more than 128 KiB"), "{text}: {why}");
+        }
+        let document = "$X".repeat(10_000);
+        assert!(expand_document(&document, &lookup).is_err());
+        let deep = "${N:-".repeat(100_000);
+        let why = expand(&deep, '\\', &lookup).unwrap_err();
+        assert!(why.contains("nested more than 32 deep"), "{why}");
     }
 }

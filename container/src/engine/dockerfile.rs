@@ -204,11 +204,17 @@ fn platform_variables(target: &Platform, build: &Platform) -> BTreeMap<String, S
     variables
 }
 
+/// The longest text that variables are replaced in, in bytes: no name of an image or platform is longer.
+const MAX_EXPANDED: usize = 4096;
+
 /// Replaces `$NAME`, `${NAME}`, `${NAME:-default}` and `${NAME:+other}`; `None` for anything beyond that.
 fn expand(text: &str, variables: &BTreeMap<String, String>) -> Option<String> {
     let mut result = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('$') {
+        if result.len() > MAX_EXPANDED {
+            return None;
+        }
         result.push_str(before);
         let word = |text: &str| {
             text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
