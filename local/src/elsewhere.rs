@@ -150,7 +150,7 @@ impl Chatter {
     ///
     /// # Errors
     /// Never: there is no such value.
-    pub async fn next(&mut self) -> io::Result<Option<Heard>> {
+    pub async fn next(&mut self) -> Result<Heard> {
         match *self {}
     }
 }
@@ -168,7 +168,7 @@ impl Dialled {
         self,
         _: mpsc::Receiver<Vec<u8>>,
         _: impl FnMut(&[u8]) -> io::Result<()>,
-    ) -> io::Result<()> {
+    ) -> Result<()> {
         match self {}
     }
 }

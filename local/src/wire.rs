@@ -19,7 +19,7 @@ use crate::secrets::Secrets;
 
 /// Raised whenever a message changes its meaning: a program and a cloud process of different builds
 /// must not misunderstand each other.
-pub(crate) const PROTOCOL: u32 = 7;
+pub(crate) const PROTOCOL: u32 = 8;
 
 /// A call with the version of the protocol that it is written in.
 #[derive(Debug, Serialize, Deserialize)]
@@ -96,7 +96,7 @@ pub(crate) enum Call {
     StopInstance { instance: InstanceId },
     /// Begins to start it again.
     StartInstance { instance: InstanceId },
-    /// The lines of an instance: first `null`, then each line as [`LogLine`](crate::LogLine) until there are no more.
+    /// The lines of an instance: `null`, then each line as [`LogLine`](crate::LogLine), and `null` when there are no more.
     Logs {
         instance: InstanceId,
         /// Only what was written at this time or later, in milliseconds since 1970.

@@ -10,22 +10,35 @@ use crate::cloud::Cloud;
 use crate::outcome::{Failure, Stage};
 use crate::run::Run;
 
+/// How long after a call failed because the provider has ended the loss of the lock may be noticed.
+const LOSS_IS_SEEN_WITHIN: Duration = Duration::from_millis(100);
+
 impl<P: Cloud + ?Sized> Run<'_, P> {
     /// Carries the flow out while no other run changes the stack. The lock is released even when the run is to end
     /// at once, because some locks outlive their process.
     ///
     /// # Errors
-    /// A [`Failure`] of [`Stage::Lock`] when the lock is not to be had, or the flow's own.
+    /// A [`Failure`] of [`Stage::Lock`] when the lock is not to be had, of [`Stage::Lost`] when it is lost meanwhile, or
+    /// the flow's own.
     pub(crate) async fn locked<T>(
         &self,
         doing: &str,
         flow: impl Future<Output = std::result::Result<T, Box<Failure>>>,
     ) -> std::result::Result<T, Box<Failure>> {
-        let guard = self.lock(doing).await?;
+        let mut guard = self.lock(doing).await?;
         let outcome = tokio::select! {
+            biased;
+            loss = guard.lost() => return Err(Failure::lost(loss)),
             outcome = flow => outcome,
             () = self.options.at_once.cancelled() => Err(Failure::ended_at_once()),
         };
+        // A call may fail before its lock is seen to be lost, and that is why it failed.
+        if let Err(failure) = &outcome
+            && failure.is_unanswered()
+            && let Ok(loss) = timeout(LOSS_IS_SEEN_WITHIN, guard.lost()).await
+        {
+            return Err(Failure::lost(loss));
+        }
         if let Err(error) = self.options.patience.answer(guard.release()).await {
             // What was done is done all the same; the next run hears who seems to hold the stack.
             self.notice(format!(

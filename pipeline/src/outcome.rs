@@ -4,7 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use landfall_lb::{HealthReason, TargetHealth};
-use landfall_provider::{Applied, Error, Key, Lost, ResourceName, StackName, Zone};
+use landfall_provider::{
+    Applied, Error, ErrorKind, Key, LockLoss, Lost, ResourceName, StackName, Zone,
+};
 use serde::Serialize;
 
 use crate::reach::Broken;
@@ -153,6 +155,29 @@ impl Failure {
         })
     }
 
+    /// A run whose provider has ended, or has stopped answering.
+    pub(crate) fn lost(loss: LockLoss) -> Box<Self> {
+        let (error, remains) = match loss {
+            LockLoss::Ended(error) => (error, Remains::EndedWithProvider),
+            LockLoss::Silent(error) => {
+                let why = "the provider does not answer".into();
+                (error, Remains::Unknown { why })
+            }
+        };
+        let message = error.to_string();
+        Box::new(Self {
+            remains,
+            ..*Self::of(Stage::Lost, &message, error)
+        })
+    }
+
+    /// Whether the provider has not answered.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        let mut errors = self.errors.iter();
+        errors.any(|error| error.kind() == ErrorKind::Unavailable)
+            || matches!(self.remains, Remains::Unknown { .. })
+    }
+
     /// A failure that one error tells in full.
     pub(crate) fn of(stage: Stage, doing: &str, error: Error) -> Box<Self> {
         Box::new(Self {
@@ -239,6 +264,8 @@ pub enum Stage {
     Apply,
     /// Everything is there, and the service does not become healthy.
     Health,
+    /// The provider has ended or stopped answering while it was waited for.
+    Lost,
     /// The stop token was cancelled.
     Interrupted,
 }
@@ -266,6 +293,8 @@ pub enum Remains {
         /// Which command goes on from here.
         next: String,
     },
+    /// Nothing: the provider has ended, and everything that it held has ended with it.
+    EndedWithProvider,
     /// Not known: they could not be listed. The next run finds out.
     Unknown {
         /// Why they could not be listed.

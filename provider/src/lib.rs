@@ -44,7 +44,7 @@ pub use ids::{
     SecurityGroupId, SecurityGroupRulesId, SubnetId, TargetGroupId, VpcId, kind,
 };
 pub use input::{Input, Reference};
-pub use lock::{Attempt, Holder, LockGuard, StackLock};
+pub use lock::{Attempt, Holder, LockGuard, LockLoss, StackLock};
 pub use loss::{Lost, losses};
 pub use name::{InvalidName, Key, Kind, Port, ResourceName, StackName, Zone};
 pub use place::Placed;

@@ -5,10 +5,11 @@ use std::future::Future;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::name::StackName;
 
 /// Who holds a lock: kept with it, and shown to whoever finds it taken.
@@ -56,7 +57,19 @@ impl fmt::Display for Holder {
 }
 
 /// A lock that is held until it is [released](Self::release) or this is dropped.
-pub struct LockGuard(Ending);
+pub struct LockGuard {
+    ending: Ending,
+    lost: BoxFuture<'static, LockLoss>,
+}
+
+/// Why a lock was lost while it was held: the run cannot go on.
+#[derive(Debug, Clone)]
+pub enum LockLoss {
+    /// The provider has ended, and everything that it held has ended with it.
+    Ended(Error),
+    /// The provider does not answer; what it holds may still be there.
+    Silent(Error),
+}
 
 enum Ending {
     Drop(#[expect(dead_code, reason = "held for its drop")] Box<dyn Send>),
@@ -66,13 +79,34 @@ enum Ending {
 impl LockGuard {
     /// A lock that ends when `held` is dropped, such as a connection.
     pub fn new(held: impl Send + 'static) -> Self {
-        Self(Ending::Drop(Box::new(held)))
+        Self::ending(Ending::Drop(Box::new(held)))
     }
 
     /// A lock that it takes a call to end. The call is made by [`release`](Self::release) and by nothing else:
     /// one that is dropped without it stays taken, until somebody [breaks](StackLock::break_lock) it.
     pub fn with_release(release: impl Future<Output = Result<()>> + Send + 'static) -> Self {
-        Self(Ending::Call(Box::pin(release)))
+        Self::ending(Ending::Call(Box::pin(release)))
+    }
+
+    fn ending(ending: Ending) -> Self {
+        Self {
+            ending,
+            lost: futures::future::pending().boxed(),
+        }
+    }
+
+    /// A lock that is lost when `lost` returns. What that future owns is dropped with the lock.
+    #[must_use]
+    pub fn lost_with(mut self, lost: impl Future<Output = LockLoss> + Send + 'static) -> Self {
+        self.lost = lost.boxed();
+        self
+    }
+
+    /// Returns when the lock is lost, at most once; never where a provider cannot tell.
+    pub async fn lost(&mut self) -> LockLoss {
+        let loss = (&mut self.lost).await;
+        self.lost = futures::future::pending().boxed();
+        loss
     }
 
     /// Ends the lock.
@@ -80,7 +114,7 @@ impl LockGuard {
     /// # Errors
     /// When the provider did not accept that; the lock may then still be taken.
     pub async fn release(self) -> Result<()> {
-        match self.0 {
+        match self.ending {
             Ending::Drop(_) => Ok(()),
             Ending::Call(release) => release.await,
         }

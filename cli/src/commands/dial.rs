@@ -7,7 +7,7 @@ use landfall_local::{Local, LocalOptions, Reached};
 
 use crate::args::Dial;
 use crate::problem::Problem;
-use crate::{exit, input, output};
+use crate::{exit, input, output, render};
 
 /// How long the other side may take to answer. What a security group does not let through never does.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -40,7 +40,11 @@ pub(crate) async fn dial(args: &Dial) -> Result<u8, Problem> {
             out.write_all(bytes).and_then(|()| out.flush())
         })
         .await;
-    // Whichever side went away: ssh says what that means.
-    drop(carried);
-    Ok(exit::DONE)
+    match carried {
+        Ok(()) => Ok(exit::DONE),
+        Err(error) => {
+            output::message(&format!("landfall: {}", render::error::error(&error)));
+            Ok(exit::FAILED)
+        }
+    }
 }

@@ -4,7 +4,6 @@ use std::io::Write;
 
 use landfall_local::{Chatter, Heard, Local, Steering};
 use landfall_pipeline::Host;
-use landfall_provider::{Error, ErrorKind};
 use serde::Serialize;
 
 use super::inside::Inside;
@@ -104,31 +103,26 @@ async fn hear(mut chatter: Chatter, host: &Host, json: bool) -> Result<u8, Probl
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     loop {
         let written = match chatter.next().await {
-            Ok(Some(Heard::Output(bytes))) if json => {
+            Ok(Heard::Output(bytes)) if json => {
                 stdout.extend(bytes);
                 continue;
             }
-            Ok(Some(Heard::Errors(bytes))) if json => {
+            Ok(Heard::Errors(bytes)) if json => {
                 stderr.extend(bytes);
                 continue;
             }
-            Ok(Some(Heard::Output(bytes))) => {
+            Ok(Heard::Output(bytes)) => {
                 let mut out = std::io::stdout().lock();
                 out.write_all(&bytes).and_then(|()| out.flush())
             }
-            Ok(Some(Heard::Errors(bytes))) => std::io::stderr().lock().write_all(&bytes),
-            Ok(Some(Heard::Exited(code))) => {
+            Ok(Heard::Errors(bytes)) => std::io::stderr().lock().write_all(&bytes),
+            Ok(Heard::Exited(code)) => {
                 if json {
                     tell(host, code, stdout, stderr);
                 }
                 return Ok(code);
             }
-            Ok(None) | Err(_) => {
-                return Err(Problem::Error(Error::new(
-                    ErrorKind::Unavailable,
-                    "the local cloud ended before the command did",
-                )));
-            }
+            Err(error) => return Err(error.into()),
         };
         // Whoever read the output has gone away; so does the command, when its streams close.
         if written.is_err() {

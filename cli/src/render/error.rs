@@ -218,6 +218,9 @@ fn remains(failure: &Failure) -> Vec<String> {
             lines.push(next.clone());
             lines
         }
+        Remains::EndedWithProvider => {
+            vec!["nothing is left of the stack".to_owned()]
+        }
         Remains::Unknown { why } => {
             let mut lines = undone(failure);
             lines.push(format!(

@@ -19,6 +19,8 @@ mod interruption;
 #[cfg(target_os = "linux")]
 mod load;
 #[cfg(target_os = "linux")]
+mod lost;
+#[cfg(target_os = "linux")]
 mod mistakes;
 #[cfg(target_os = "linux")]
 mod plan;

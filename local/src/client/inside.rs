@@ -16,22 +16,26 @@ use crate::wire::{Call, Entering};
 
 /// The lines of an instance, one after the other.
 #[derive(Debug)]
-pub struct Logs(Option<Connection>);
+pub struct Logs {
+    client: Local,
+    connection: Option<Connection>,
+}
 
 impl Logs {
     /// The next line; `None` when there are no more.
     ///
     /// # Errors
-    /// When the cloud says something that is no line.
+    /// When the cloud has ended or is stopped, or says something that is no line.
     pub async fn next(&mut self) -> Result<Option<LogLine>> {
-        let Some(connection) = &mut self.0 else {
+        let Some(connection) = &mut self.connection else {
             return Ok(None);
         };
         let mut line = String::new();
-        match connection.read_line(&mut line).await {
-            // The cloud has ended, and all instances with it.
-            Ok(0) | Err(_) => Ok(None),
-            Ok(_) => serde_json::from_str(&line).map(Some).map_err(|error| {
+        let read = connection.read_line(&mut line);
+        match self.client.unless_stopped(read).await? {
+            // The cloud says so when there is no more.
+            Ok(0) | Err(_) => Err(self.client.lost()),
+            Ok(_) => serde_json::from_str(&line).map_err(|error| {
                 Error::new(ErrorKind::Other, "a line of output is not understood").caused_by(error)
             }),
         }
@@ -83,47 +87,66 @@ impl Steering {
 
 /// What a command in an instance says.
 #[derive(Debug)]
-pub struct Chatter(FrameReader<ReadHalf<Connection>>);
+pub struct Chatter {
+    client: Local,
+    frames: FrameReader<ReadHalf<Connection>>,
+}
 
 impl Chatter {
-    /// What it says next; `None` when the connection has ended before the command has.
+    /// What it says next, until it has exited.
     ///
     /// # Errors
-    /// When the cloud says something that is not understood.
-    pub async fn next(&mut self) -> io::Result<Option<Heard>> {
+    /// When the cloud has ended or is stopped, or says something that is not understood.
+    pub async fn next(&mut self) -> Result<Heard> {
         loop {
-            return Ok(Some(match self.0.next().await? {
-                Some(Frame::Output(bytes)) => Heard::Output(bytes.into()),
-                Some(Frame::Errors(bytes)) => Heard::Errors(bytes.into()),
-                Some(Frame::Exited(code)) => Heard::Exited(code),
-                Some(_) => continue,
-                None => return Ok(None),
-            }));
+            let frame = self.client.unless_stopped(self.frames.next()).await?;
+            return Ok(match frame {
+                Ok(Some(Frame::Output(bytes))) => Heard::Output(bytes.into()),
+                Ok(Some(Frame::Errors(bytes))) => Heard::Errors(bytes.into()),
+                Ok(Some(Frame::Exited(code))) => Heard::Exited(code),
+                Ok(Some(_)) => continue,
+                Ok(None) | Err(_) if !self.client.listens().await => {
+                    return Err(self.client.lost());
+                }
+                Ok(None) => return Err(unfinished()),
+                Err(error) => return Err(unfinished().caused_by(error)),
+            });
         }
     }
 }
 
+fn unfinished() -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        "the connection to the command ended before the command did",
+    )
+}
+
 /// A connection into the cloud's network.
 #[derive(Debug)]
-pub struct Dialled(Connection);
+pub struct Dialled {
+    client: Local,
+    connection: Connection,
+}
 
 impl Dialled {
     /// Carries what comes in to the other side, and gives what comes from there to `take`, until that has said all.
     ///
     /// # Errors
-    /// When the connection is lost, or `take` failed.
+    /// When the cloud has ended or is stopped.
     pub async fn carry(
         self,
         mut input: mpsc::Receiver<Vec<u8>>,
         mut take: impl FnMut(&[u8]) -> io::Result<()>,
-    ) -> io::Result<()> {
-        let (mut reader, mut writer) = tokio::io::split(self.0);
+    ) -> Result<()> {
+        let Self { client, connection } = self;
+        let (mut reader, mut writer) = tokio::io::split(connection);
         let up = async {
             while let Some(bytes) = input.recv().await {
                 writer.write_all(&bytes).await?;
             }
             writer.shutdown().await?;
-            std::future::pending().await
+            std::future::pending::<io::Result<()>>().await
         };
         let down = async {
             let mut buffer = vec![0; CHUNK];
@@ -134,9 +157,17 @@ impl Dialled {
                 }
             }
         };
-        tokio::select! {
-            lost = up => lost,
-            said = down => said,
+        let both = async {
+            tokio::select! {
+                lost = up => lost,
+                said = down => said,
+            }
+        };
+        // Whichever side went away: ssh says what that means.
+        let _ = client.unless_stopped(both).await?;
+        match client.listens().await {
+            true => Ok(()),
+            false => Err(client.lost()),
         }
     }
 }
@@ -160,7 +191,10 @@ impl Local {
         let told: Option<(Reached, Connection)> = self.talk(call).await?;
         let (reached, connection) =
             told.ok_or_else(|| Error::new(ErrorKind::NotFound, "there is no local cloud"))?;
-        let dialled = (reached == Reached::Open).then_some(Dialled(connection));
+        let dialled = (reached == Reached::Open).then(|| Dialled {
+            client: self.clone(),
+            connection,
+        });
         Ok((reached, dialled))
     }
 
@@ -181,7 +215,10 @@ impl Local {
             follow,
         };
         let told: Option<((), _)> = self.talk(call).await?;
-        Ok(Logs(told.map(|((), connection)| connection)))
+        Ok(Logs {
+            client: self.clone(),
+            connection: told.map(|((), connection)| connection),
+        })
     }
 
     /// Runs a command in an instance, as its own command runs there: the same files, user and environment. `Err` in
@@ -209,7 +246,10 @@ impl Local {
                 let (reader, writer) = tokio::io::split(connection);
                 Ok((
                     Steering(FrameWriter::new(writer)),
-                    Chatter(FrameReader::new(reader)),
+                    Chatter {
+                        client: self.clone(),
+                        frames: FrameReader::new(reader),
+                    },
                 ))
             }
         })

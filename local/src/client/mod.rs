@@ -2,13 +2,14 @@
 
 mod image;
 mod inside;
+mod presence;
 mod secrets;
 mod single;
 mod verbs;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +31,9 @@ use crate::wire::{Answer, Call, Extras, PROTOCOL, Request};
 /// How often a call is begun anew when the cloud ended just as it was made.
 const TRIES: usize = 5;
 
+/// The pause before another attempt to connect to a cloud that has not accepted earlier connections yet.
+const CONNECT_AGAIN_AFTER: Duration = Duration::from_millis(20);
+
 /// How long a cloud that holds nothing may take to end.
 const ENDS_WITHIN: Duration = Duration::from_secs(10);
 
@@ -50,6 +54,8 @@ struct Inner {
     safe: secrets::Safe,
     /// How many locks are held: a cloud that ends meanwhile was not meant to.
     locks: AtomicUsize,
+    /// Whether the cloud's processes were stopped when they were last waited for.
+    stopped: AtomicBool,
 }
 
 impl Local {
@@ -77,6 +83,7 @@ impl Local {
             extras: Mutex::new(extras),
             safe,
             locks: AtomicUsize::new(0),
+            stopped: AtomicBool::new(false),
         })))
     }
 
@@ -153,16 +160,11 @@ impl Local {
             call,
         })?;
         for _ in 0..TRIES {
-            let Some(stream) = self.connect().await? else {
-                return if self.0.locks.load(Ordering::SeqCst) == 0 {
-                    Ok(None)
-                } else {
-                    Err(self.lost())
-                };
-            };
-            // One that was about to end has heard nothing; and every call can be made again.
-            if let Some(answer) = converse(stream, &request).await? {
-                return Ok(Some(answer));
+            match self.attempt(&request).await? {
+                Attempt::Answered(value, connection) => return Ok(Some((value, connection))),
+                Attempt::Ended => {}
+                Attempt::NoCloud if self.0.locks.load(Ordering::SeqCst) == 0 => return Ok(None),
+                Attempt::NoCloud => return Err(self.lost()),
             }
         }
         Err(self.keeps_ending())
@@ -175,32 +177,41 @@ impl Local {
             call,
         })?;
         for _ in 0..TRIES {
-            let stream = match self.connect().await? {
-                Some(stream) => stream,
+            match self.attempt(&request).await? {
+                Attempt::Answered(value, connection) => return Ok((value, connection)),
+                Attempt::Ended => {}
                 // A new cloud would know nothing of what the lock was taken for.
-                None if self.0.locks.load(Ordering::SeqCst) > 0 => return Err(self.lost()),
-                None => {
-                    self.start().await?;
-                    continue;
+                Attempt::NoCloud if self.0.locks.load(Ordering::SeqCst) > 0 => {
+                    return Err(self.lost());
                 }
-            };
-            if let Some(answer) = converse(stream, &request).await? {
-                return Ok(answer);
+                Attempt::NoCloud => self.start().await?,
             }
         }
         Err(self.keeps_ending())
     }
 
+    /// Makes a call once.
+    async fn attempt<T: DeserializeOwned>(&self, request: &[u8]) -> Result<Attempt<T>> {
+        let attempt = async {
+            let Some(stream) = self.connect().await? else {
+                return Ok(Attempt::NoCloud);
+            };
+            // One that was about to end has heard nothing; and every call can be made again.
+            Ok(match converse(stream, request).await? {
+                Some((value, connection)) => Attempt::Answered(value, connection),
+                None => Attempt::Ended,
+            })
+        };
+        self.unless_stopped(attempt).await?
+    }
+
     fn lost(&self) -> Error {
-        Error::new(
-            ErrorKind::Unavailable,
-            "the local cloud has ended, and with it everything that it held",
-        )
-        .left(Left::Nothing)
-        .hint(format_args!(
-            "the next deploy starts it anew; see {}",
-            self.log_file().display()
-        ))
+        Error::new(ErrorKind::Unavailable, "the local cloud has ended")
+            .left(Left::Nothing)
+            .hint(format_args!(
+                "`deploy` starts it again and makes the stack anew; {} may say why it ended",
+                self.log_file().display()
+            ))
     }
 
     fn keeps_ending(&self) -> Error {
@@ -214,24 +225,33 @@ impl Local {
 
     async fn connect(&self) -> Result<Option<UnixStream>> {
         let socket = socket(&self.0.dir);
-        match UnixStream::connect(&socket).await {
-            Ok(stream) => Ok(Some(stream)),
-            // Reset: it ended just now, with this connection not taken yet.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound
-                        | io::ErrorKind::ConnectionRefused
-                        | io::ErrorKind::ConnectionReset
-                ) =>
-            {
-                Ok(None)
+        loop {
+            match UnixStream::connect(&socket).await {
+                Ok(stream) => return Ok(Some(stream)),
+                // Reset: it ended just now, with this connection not taken yet.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::NotFound
+                            | io::ErrorKind::ConnectionRefused
+                            | io::ErrorKind::ConnectionReset
+                    ) =>
+                {
+                    return Ok(None);
+                }
+                // As many connections wait to be accepted as the kernel keeps.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    tokio::time::sleep(CONNECT_AGAIN_AFTER).await;
+                }
+                Err(error) => {
+                    let socket = socket.display();
+                    return Err(Error::new(
+                        ErrorKind::Unavailable,
+                        format_args!("the local cloud cannot be reached at {socket}"),
+                    )
+                    .caused_by(error));
+                }
             }
-            Err(error) => Err(Error::new(
-                ErrorKind::Unavailable,
-                format_args!("the local cloud cannot be reached at {}", socket.display()),
-            )
-            .caused_by(error)),
         }
     }
 
@@ -244,15 +264,21 @@ impl Local {
     }
 }
 
-/// A lock of a stack: held by the connection, counted by the client.
-struct HeldLock {
-    client: Local,
-    _connection: Connection,
+/// What came of making a call once.
+enum Attempt<T> {
+    /// The answer, and the connection on which it came.
+    Answered(T, Connection),
+    /// The cloud ended before it answered.
+    Ended,
+    NoCloud,
 }
+
+/// Counts a lock of a stack that the client holds; the cloud holds it as long as its connection is open.
+struct HeldLock(Local);
 
 impl Drop for HeldLock {
     fn drop(&mut self) {
-        self.client.0.locks.fetch_sub(1, Ordering::SeqCst);
+        self.0.0.locks.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -230,10 +230,9 @@ impl StackLock for Local {
             return Ok(Attempt::Busy(holder));
         }
         self.0.locks.fetch_add(1, Ordering::SeqCst);
-        Ok(Attempt::Taken(LockGuard::new(HeldLock {
-            client: self.clone(),
-            _connection: connection,
-        })))
+        let guard = LockGuard::new(HeldLock(self.clone()));
+        let lost = self.clone().lock_lost(connection);
+        Ok(Attempt::Taken(guard.lost_with(lost)))
     }
 
     async fn holder(&self, stack: &StackName) -> Result<Option<Holder>> {

@@ -19,6 +19,9 @@ pub(super) struct Tail {
     more: broadcast::Receiver<Line>,
 }
 
+/// What a client reads when there are no more lines. A connection that ends without it has lost its cloud.
+const END: &[u8] = b"null\n";
+
 /// The lines of an instance.
 ///
 /// # Errors
@@ -54,7 +57,7 @@ pub(super) async fn write(
     }
     out.write_all(&text).await?;
     if !follow {
-        return Ok(());
+        return out.write_all(END).await;
     }
     let mut changes = cloud.changed.subscribe();
     let mut heard = [0];
@@ -71,7 +74,7 @@ pub(super) async fn write(
         }
         out.write_all(&text).await?;
         if is_over {
-            return Ok(());
+            return out.write_all(END).await;
         }
         tokio::select! {
             line = more.recv() => {
@@ -79,7 +82,7 @@ pub(super) async fn write(
                 match line {
                     Ok(line) => push(&mut text, &line)?,
                     Err(RecvError::Lagged(missed)) => push(&mut text, &missed_lines(missed))?,
-                    Err(RecvError::Closed) => return Ok(()),
+                    Err(RecvError::Closed) => return out.write_all(END).await,
                 }
                 out.write_all(&text).await?;
             }

@@ -124,7 +124,7 @@ fn begin() -> Result<Option<(CloudContext, OwnedFd)>, String> {
     // dies. One that died before this call sent no message, so the next one ends this process.
     prctl::set_pdeathsig(Signal::SIGKILL)
         .map_err(|error| format!("ask to die with the outer process: {error}"))?;
-    let _ = prctl::set_name(c"landfall-cloud");
+    let _ = prctl::set_name(super::pids::NAME);
     let socket = io::stdin()
         .as_fd()
         .try_clone_to_owned()

@@ -2,17 +2,19 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr};
 
 use super::outer::{ERROR, HELLO, READY};
+use super::pids::Pids;
 use super::runtime_dir::{RuntimeDir, lock};
 use super::{Arguments, Error, HOOKED, ROLE_OUTER, ROLE_VAR, SELF};
 
@@ -195,12 +197,11 @@ pub fn clear(dir: &Path) -> Result<(), Error> {
 /// The cloud that answers on the socket of `dir` now.
 fn find(dir: &RuntimeDir) -> Result<Option<Cloud>, Error> {
     let socket = dir.socket();
-    match UnixStream::connect(&socket) {
-        Ok(_) => {
+    match connect(&socket) {
+        Ok(()) => {
             dir.check()?;
-            let pid = std::fs::read_to_string(dir.lock()).ok();
             Ok(Some(Cloud {
-                pid: pid.and_then(|text| text.trim().parse().ok()),
+                pid: Pids::read(&dir.lock()).outer(),
                 log: dir.log(),
                 socket,
                 started: false,
@@ -219,6 +220,22 @@ fn find(dir: &RuntimeDir) -> Result<Option<Cloud>, Error> {
             source,
         }),
     }
+}
+
+/// Whether somebody listens on a socket. Connections may wait there that nobody takes, as many as the kernel keeps.
+fn connect(path: &Path) -> io::Result<()> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = nix::sys::socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    match nix::sys::socket::connect(socket.as_raw_fd(), &UnixAddr::new(path)?) {
+        Ok(()) | Err(Errno::EAGAIN) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The processes of the cloud in `dir` that are stopped, if any is.
+pub(crate) fn stopped(dir: &Path) -> Option<Pids> {
+    let dir = RuntimeDir::new(dir.to_owned()).ok()?;
+    Pids::read(&dir.lock()).stopped()
 }
 
 /// Locks the directory against other callers that start a cloud.
@@ -272,7 +289,7 @@ fn follow(child: &mut Child, program: &Path, ready_within: Duration) -> Result<(
                 });
             }
             Ok(0) => return Err(not_hooked()),
-            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(Error::io("wait for the local cloud")(error.into())),
         }
         let mut buffer = [0; 4096];

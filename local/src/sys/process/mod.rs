@@ -13,6 +13,7 @@
 mod inner;
 mod launch;
 mod outer;
+mod pids;
 mod runtime_dir;
 pub(crate) mod userns;
 
@@ -24,7 +25,9 @@ use std::time::Duration;
 use crate::secrets::SECRET;
 
 pub use inner::{CloudContext, Outer};
+pub(crate) use launch::stopped;
 pub use launch::{Cloud, Launch, clear, running};
+pub(crate) use pids::Pids;
 pub use runtime_dir::default_dir;
 
 /// Says which part of the cloud this process was executed to be. It also stops a program that does

@@ -19,6 +19,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{ForkResult, Pid, dup2_stdout, fork, setsid};
 
+use super::pids::{self, Pids};
 use super::runtime_dir::{RuntimeDir, lock};
 use super::{Arguments, ROLE_INNER, SELF, log, userns};
 use crate::sys::fds;
@@ -75,7 +76,7 @@ impl Status {
             return Ok(None);
         }
         // Names are for people who look at the list of processes.
-        let _ = nix::sys::prctl::set_name(c"landfall-cloud");
+        let _ = nix::sys::prctl::set_name(pids::NAME);
         umask(Mode::from_bits_truncate(0o077));
         let mut pipe = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         dup2_stdout(OpenOptions::new().write(true).open("/dev/null")?)?;
@@ -165,6 +166,8 @@ impl Cloud {
             .stdout(Stdio::null())
             .spawn()
             .map_err(|error| format!("execute the inner process: {error}"))?;
+        Pids::write(&lock, Some(inner.id()))
+            .map_err(|error| format!("write {}: {error}", dir.lock().display()))?;
         // With this message the inner process knows that its parent is alive, see `inner`.
         fds::send(ours.as_fd(), b"start", &[listener.as_fd(), lock.as_fd()])
             .map_err(|error| format!("hand the socket to the inner process: {error}"))?;
@@ -330,14 +333,12 @@ fn take_lock(dir: &RuntimeDir) -> Result<File, String> {
         let _ = file.read_to_string(&mut pid);
         return Err(format!(
             "an earlier cloud (process {}) still holds {} after {} s; end that process",
-            pid.trim(),
+            pid.lines().next().unwrap_or("unknown"),
             path.display(),
             LOCK_WITHIN.as_secs()
         ));
     }
-    file.set_len(0)
-        .and_then(|()| writeln!(file, "{}", std::process::id()))
-        .map_err(doing)?;
+    Pids::write(&file, None).map_err(doing)?;
     Ok(file)
 }
 
