@@ -5,6 +5,8 @@
 //! makes and where; on other systems everything compiles and [`Local::open`] says that it needs Linux.
 
 #[cfg(target_os = "linux")]
+mod accept;
+#[cfg(target_os = "linux")]
 mod balancer;
 #[cfg(target_os = "linux")]
 mod client;

@@ -17,17 +17,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Pin;
-use super::node::is_exhaustion;
 use super::thread::PinnedThread;
+use crate::accept::AcceptErrors;
+use crate::sys::descriptors::Budget;
 
 /// How long a node may take to accept before the next one is tried.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a node that did not accept is tried last instead of in its turn.
 const SHUNNED: Duration = Duration::from_secs(10);
-/// The most connections of one forwarder at a time; more wait in the kernel's accept queue.
-const MAX_CONNECTIONS: usize = 4096;
-/// How long accepting pauses when the process is out of files or memory.
-pub(super) const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 const BUFFER: usize = 16 * 1024;
 
 /// The thread in the internet's namespace that carries all forwarded connections.
@@ -49,7 +46,10 @@ struct Shared {
     tasks: TaskTracker,
     /// Accept nothing new, and drop what is open.
     stop: CancellationToken,
+    /// More connections wait in the kernel's accept queue.
     room: Arc<Semaphore>,
+    /// The most connections of one port, so that one does not take the room of all.
+    most_of_one: usize,
 }
 
 /// One forwarded port; dropping it closes the port, and lets open connections go on.
@@ -95,10 +95,12 @@ impl Forwarder {
     /// # Errors
     /// When the thread cannot be made or `pin` fails.
     pub(crate) async fn start(name: &str, pin: Pin) -> io::Result<Self> {
+        let most = Budget::now().forwarded();
         let shared = Arc::new(Shared {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
-            room: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            room: Arc::new(Semaphore::new(most)),
+            most_of_one: most / 2,
         });
         let main = {
             let shared = Arc::clone(&shared);
@@ -166,12 +168,18 @@ fn lock(nodes: &Mutex<Nodes>) -> std::sync::MutexGuard<'_, Nodes> {
 }
 
 async fn accept(shared: &Arc<Shared>, listener: &TcpListener, nodes: &Arc<Mutex<Nodes>>) {
+    let mut errors = AcceptErrors::new("loopback port");
+    let of_this_port = Arc::new(Semaphore::new(shared.most_of_one));
     loop {
+        let Ok(place) = Arc::clone(&of_this_port).acquire_owned().await else {
+            return;
+        };
         let Ok(room) = Arc::clone(&shared.room).acquire_owned().await else {
             return;
         };
         match listener.accept().await {
             Ok((client, _)) => {
+                errors.passed();
                 let nodes = Arc::clone(nodes);
                 let stop = shared.stop.clone();
                 shared.tasks.spawn(async move {
@@ -179,12 +187,10 @@ async fn accept(shared: &Arc<Shared>, listener: &TcpListener, nodes: &Arc<Mutex<
                         () = carry(client, &nodes) => {}
                         () = stop.cancelled() => {}
                     }
-                    drop(room);
+                    drop((room, place));
                 });
             }
-            Err(error) if is_exhaustion(&error) => tokio::time::sleep(EXHAUSTED_PAUSE).await,
-            // About a connection that is gone already.
-            Err(_) => {}
+            Err(error) => errors.failed(&error).await,
         }
     }
 }

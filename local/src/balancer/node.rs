@@ -13,11 +13,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::forward::EXHAUSTED_PAUSE;
 use super::table::Shared;
 use super::thread::PinnedThread;
 use super::upstream::Pool;
 use super::{Error, Pin, client};
+use crate::accept::{EXHAUSTED_PAUSE, is_exhaustion};
 
 /// How often idle connections are looked through.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -220,13 +220,4 @@ async fn accept(worker: Arc<Worker>, listener: TcpListener, port: u16) {
             Err(_) => {}
         }
     }
-}
-
-/// Whether the process or the machine is out of files or memory.
-pub(super) fn is_exhaustion(error: &io::Error) -> bool {
-    use nix::errno::Errno;
-    let exhaustion = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM];
-    error
-        .raw_os_error()
-        .is_some_and(|errno| exhaustion.contains(&Errno::from_raw(errno)))
 }

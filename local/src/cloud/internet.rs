@@ -12,10 +12,12 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
 use super::INTERNET_HOST;
+use crate::accept::{AcceptErrors, Newcomers};
+use crate::sys::descriptors::Budget;
 use crate::sys::netns::Namespace;
 
-/// How long no connection is taken after the system had no file for one.
-const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+/// How long a caller may take for its request and its answer.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Answers every request to port 80 of the host with the address that it came from, as public services
 /// of this sort do.
@@ -24,11 +26,19 @@ pub(super) fn say_who_asks(internet: &Namespace) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
     tokio::spawn(async move {
+        let newcomers = Newcomers::new(Budget::now().internet());
+        let mut errors = AcceptErrors::new("the host on the internet");
         loop {
             match listener.accept().await {
-                Ok((stream, peer)) => drop(tokio::spawn(answer(TokioIo::new(stream), peer))),
-                // Out of files, most likely: others will close theirs.
-                Err(_) => tokio::time::sleep(EXHAUSTED_PAUSE).await,
+                Ok((stream, peer)) => {
+                    errors.passed();
+                    let newcomer = newcomers.enter();
+                    tokio::spawn(async move {
+                        let answer = answer(TokioIo::new(stream), peer);
+                        newcomer.within(ANSWERED_WITHIN, answer).await
+                    });
+                }
+                Err(error) => errors.failed(&error).await,
             }
         }
     });
@@ -41,6 +51,7 @@ async fn answer(stream: TokioIo<tokio::net::TcpStream>, peer: SocketAddr) {
     });
     // A caller that goes away early has its reasons.
     let _ = hyper::server::conn::http1::Builder::new()
+        .keep_alive(false)
         .serve_connection(stream, service)
         .await;
 }

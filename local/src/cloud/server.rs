@@ -14,16 +14,27 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::{Instant, timeout};
 
 use super::{
     Cloud, balance, dial, exec, guest, keeper, logs, publish, reach, rollout, scaling, single,
 };
+use crate::accept::{AcceptErrors, Newcomer, Newcomers};
+use crate::sys::descriptors::Budget;
 use crate::wire::{Answer, Call, PROTOCOL, Request};
 
 /// The longest call that is read: specs are small, and nobody is to fill the memory.
 const LONGEST_CALL: u64 = 4 << 20;
+
+/// How long a call waits for others to end while as many are served as may be.
+const ROOM_WITHIN: Duration = Duration::from_secs(3);
+
+/// The most connections on which no call has come yet; a further one takes the place of the oldest.
+const MOST_NEWCOMERS: usize = 256;
+
+/// How long a client may take for its call.
+const CALL_WITHIN: Duration = Duration::from_secs(10);
 
 /// A cloud that nobody has called by then ends.
 const FIRST_CALL_WITHIN: Duration = Duration::from_secs(10);
@@ -44,16 +55,29 @@ pub(super) async fn serve(
     // Whoever started it may have died since.
     let first_call = tokio::time::sleep(FIRST_CALL_WITHIN).fuse();
     tokio::pin!(first_call);
+    let most = Budget::now().control();
+    let room = Arc::new(Semaphore::new(most));
+    let newcomers = Newcomers::new((most / 2).min(MOST_NEWCOMERS));
+    let mut errors = AcceptErrors::new("control socket");
     cloud.outer.ready()?;
     loop {
         tokio::select! {
             accepted = listener.accept() => {
-                let (stream, _) = accepted?;
+                let stream = match accepted {
+                    Ok((stream, _)) => stream,
+                    Err(error) => {
+                        errors.failed(&error).await;
+                        continue;
+                    }
+                };
+                errors.passed();
                 connections.fetch_add(1, Ordering::SeqCst);
+                let newcomer = newcomers.enter();
+                let room = Arc::clone(&room);
                 let (cloud, connections) = (Arc::clone(&cloud), Arc::clone(&connections));
                 let (served, idle) = (Arc::clone(&served), Arc::clone(&idle));
                 tokio::spawn(async move {
-                    let heard = match converse(&cloud, stream).await {
+                    let heard = match converse(&cloud, stream, newcomer, &room).await {
                         Ok(heard) => heard,
                         Err(error) => {
                             let failed = format_args!("a client's connection failed: {error}");
@@ -85,13 +109,33 @@ pub(super) async fn serve(
 }
 
 /// Hears one call and answers it; false when there was none.
-async fn converse(cloud: &Arc<Cloud>, stream: UnixStream) -> io::Result<bool> {
+async fn converse(
+    cloud: &Arc<Cloud>,
+    stream: UnixStream,
+    newcomer: Newcomer,
+    room: &Semaphore,
+) -> io::Result<bool> {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader.take(LONGEST_CALL));
     let mut line = String::new();
-    if reader.read_line(&mut line).await? == 0 {
-        return Ok(false);
-    }
+    match newcomer
+        .within(CALL_WITHIN, reader.read_line(&mut line))
+        .await
+    {
+        // Nothing was said, in time or at all.
+        None | Some(Ok(0)) => return Ok(false),
+        Some(read) => read?,
+    };
+    drop(newcomer);
+    // Most calls take a moment; others stay as long as a command runs.
+    let Ok(_place) = timeout(ROOM_WITHIN, room.acquire()).await else {
+        let full =
+            "the local cloud serves as many clients at once as its limit of open files allows";
+        let refusal = Error::new(ErrorKind::Limit, full)
+            .hint("end some of the `logs -f`, `exec`, `ssh` and other commands that run");
+        answer(&mut writer, Err(refusal)).await?;
+        return Ok(true);
+    };
     let request: Request = match serde_json::from_str(&line) {
         Ok(request) => request,
         Err(error) => {

@@ -4,6 +4,7 @@
 //! and routes decide who gets there, and which [`Machine`] is behind it: whose key opens it, and what runs inside. All of
 //! them are served by one thread, beside that of the records.
 
+mod cut;
 pub(crate) mod files;
 mod host;
 mod session;
@@ -20,9 +21,13 @@ use russh::keys::{Algorithm, PrivateKey};
 use russh::server::Config;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use host::{Inside, Machine};
+
+use crate::accept::{AcceptErrors, Newcomers};
+use crate::sys::descriptors::Budget;
 
 /// Who logs in: the user that Amazon Linux has, and none other.
 pub(crate) const USER: &str = "ec2-user";
@@ -30,16 +35,21 @@ pub(crate) const USER: &str = "ec2-user";
 /// The port of SSH.
 pub(crate) const PORT: u16 = 22;
 
-/// How long no connection is taken after the system had no file for one.
-const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+/// How long a client may take until it has logged in.
+const LOGIN_WITHIN: Duration = Duration::from_secs(30);
 
-/// How long a client may take until it has logged in, and how often a silent one is asked whether it is still there.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How often a silent client is asked whether it is still there.
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(30);
+
+/// The most clients of one machine that have not logged in; a further one takes the place of the oldest.
+const MOST_NEWCOMERS: usize = 64;
 
 /// The thread that serves them all.
 #[derive(Debug)]
 pub(crate) struct Servers {
     runtime: Handle,
+    /// Room for connections to all of them.
+    room: Arc<Semaphore>,
     /// The thread ends with it.
     _alive: CancellationToken,
 }
@@ -61,6 +71,7 @@ impl Servers {
             .spawn(move || runtime.block_on(end.cancelled()))?;
         Ok(Self {
             runtime: handle,
+            room: Arc::new(Semaphore::new(Budget::now().ssh())),
             _alive: alive,
         })
     }
@@ -82,7 +93,7 @@ impl Servers {
             auth_rejection_time_initial: Some(Duration::ZERO),
             keys: vec![key],
             inactivity_timeout: None,
-            keepalive_interval: Some(PATIENCE),
+            keepalive_interval: Some(KEEPALIVE_EVERY),
             channel_buffer_size: 1024,
             nodelay: true,
             ..Config::default()
@@ -90,28 +101,37 @@ impl Servers {
         let stop = CancellationToken::new();
         let until = stop.clone();
         let machine = Arc::new(machine);
+        let room = Arc::clone(&self.room);
+        let newcomers = Newcomers::new(MOST_NEWCOMERS.min(Budget::now().ssh() / 4));
         self.runtime.spawn(async move {
             let Ok(listener) = TcpListener::from_std(listener) else {
                 return;
             };
+            let mut errors = AcceptErrors::new(format!("SSH server of {}", machine.name()));
             loop {
                 let accepted = tokio::select! {
                     accepted = listener.accept() => accepted,
                     () = until.cancelled() => return,
                 };
-                let Ok((stream, _)) = accepted else {
-                    // Out of files, most likely: others will close theirs.
-                    tokio::time::sleep(EXHAUSTED_PAUSE).await;
+                let stream = match accepted {
+                    Ok((stream, _)) => stream,
+                    Err(error) => {
+                        errors.failed(&error).await;
+                        continue;
+                    }
+                };
+                errors.passed();
+                let Ok(room) = Arc::clone(&room).try_acquire_owned() else {
+                    // Closed at once, as sshd does beyond its MaxStartups.
                     continue;
                 };
+                let newcomer = newcomers.enter();
                 let (config, machine) = (Arc::clone(&config), Arc::clone(&machine));
                 let until = until.clone();
                 tokio::spawn(async move {
                     let _ = stream.set_nodelay(true);
-                    tokio::select! {
-                        () = session::serve(config, stream, machine) => {}
-                        () = until.cancelled() => {}
-                    }
+                    session::serve(config, stream, machine, newcomer, &until).await;
+                    drop(room);
                 });
             }
         });

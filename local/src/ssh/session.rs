@@ -8,9 +8,12 @@ use russh::server::{
 };
 use russh::{Channel, ChannelId, ChannelMsg, ChannelOpenFailure, ChannelReadHalf, Pty, Sig};
 use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
 
-use super::Machine;
+use super::cut::UntilCut;
 use super::host::Inside;
+use super::{LOGIN_WITHIN, Machine};
+use crate::accept::Newcomer;
 use crate::instance::{self, Entered, Feed, Further, Handle};
 use crate::sys::sandbox::enter::Size;
 
@@ -21,15 +24,43 @@ const WAITING: usize = 64 << 20;
 /// What a command that cannot be executed ends with, as in shells.
 const NOT_FOUND: u32 = 127;
 
-/// Serves a client to its end.
-pub(super) async fn serve(config: Arc<Config>, stream: TcpStream, machine: Arc<Machine>) {
+/// Serves a client to its end: until it goes away, takes too long to log in, or the machine does.
+pub(super) async fn serve(
+    config: Arc<Config>,
+    stream: TcpStream,
+    machine: Arc<Machine>,
+    newcomer: Newcomer,
+    machine_ends: &CancellationToken,
+) {
+    let cut = machine_ends.child_token();
+    let _cut_at_the_end = cut.clone().drop_guard();
+    let logged_in = CancellationToken::new();
     let client = Client {
         machine,
         waiting: HashMap::new(),
+        logged_in: logged_in.clone(),
     };
-    // What goes wrong on a connection is the client's to tell: it is closed.
-    if let Ok(session) = russh::server::run_stream(config, stream, client).await {
-        drop(session.await);
+    let stream = UntilCut::new(stream, cut);
+    let session = async {
+        // What goes wrong on a connection is the client's to tell: it is closed.
+        if let Ok(session) = russh::server::run_stream(config, stream, client).await {
+            drop(session.await);
+        }
+    };
+    let given_up = async {
+        if newcomer
+            .within(LOGIN_WITHIN, logged_in.cancelled())
+            .await
+            .is_some()
+        {
+            drop(newcomer);
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = session => {}
+        () = given_up => {}
+        () = machine_ends.cancelled() => {}
     }
 }
 
@@ -38,6 +69,7 @@ struct Client {
     machine: Arc<Machine>,
     /// Channels that are open, and on which nothing has been started yet.
     waiting: HashMap<ChannelId, Waiting>,
+    logged_in: CancellationToken,
 }
 
 /// What is known of a command before it is asked for.
@@ -64,6 +96,11 @@ impl Handler for Client {
         key: VerifiedPublicKey<'_>,
     ) -> Result<Auth, Self::Error> {
         Ok(self.admit(user, key.public_key))
+    }
+
+    async fn auth_succeeded(&mut self, _: &mut Session) -> Result<(), Self::Error> {
+        self.logged_in.cancel();
+        Ok(())
     }
 
     async fn channel_open_session(

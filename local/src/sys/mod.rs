@@ -1,5 +1,6 @@
 //! the few places that call the kernel unsafely.
 
+pub(crate) mod descriptors;
 pub(crate) mod fds;
 pub(crate) mod netns;
 pub(crate) mod process;

@@ -13,14 +13,13 @@ use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::sethostname;
 
 use super::outer::MAX_MESSAGE;
 use super::runtime_dir::RuntimeDir;
 use super::{Arguments, CloudMain, log, userns};
-use crate::sys::fds;
+use crate::sys::{descriptors, fds};
 
 /// What the inner process works with.
 #[derive(Debug)]
@@ -159,6 +158,7 @@ fn begin() -> Result<Option<(CloudContext, OwnedFd)>, String> {
 
 /// Makes the namespaces and their file systems.
 fn prepare(scratch: &Path) -> Result<(), String> {
+    descriptors::raise()?;
     let doing = |what: &str| {
         let what = what.to_owned();
         move |error: Errno| userns::explain(&what, error)
@@ -202,8 +202,5 @@ fn prepare(scratch: &Path) -> Result<(), String> {
         scratch.display()
     )))?;
     sethostname(OsStr::new("landfall")).map_err(doing("set the host name"))?;
-    // A balancer holds two sockets for each request; the hard limit is the machine's word.
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(doing("read the file limit"))?;
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_err(doing("raise the file limit"))?;
     Ok(())
 }
