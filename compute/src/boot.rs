@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 
 use landfall_provider::{Error, ErrorKind, Result};
 
-use crate::Workload;
+use crate::{Limits, Workload};
 
 /// The most bytes of user data that EC2 takes, before it is encoded:
 /// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-add-user-data.html>.
@@ -62,6 +62,11 @@ pub fn user_data(region: &str, workload: &Workload) -> Result<String> {
     // Whatever looks like shell in a value is not meant so.
     script.push_str("# shellcheck disable=SC1003,SC2016\n");
     assign(&mut script, "environment", &list(environment));
+    assign(
+        &mut script,
+        "limits",
+        &list(flags(&workload.limits).into_iter()),
+    );
     let secrets = workload.secrets.iter().map(|(name, reference)| {
         let parts = [
             name.as_str(),
@@ -128,6 +133,18 @@ pub fn booted(console: &[String]) -> Booted {
 fn registry_region(image: &str) -> Option<&str> {
     let (_, rest) = image.split_once('/')?.0.split_once(".dkr.ecr.")?;
     Some(rest.split_once('.')?.0)
+}
+
+/// The engine's options for these limits. The disk is the instance's root volume, whose size the launch decides.
+///
+/// <https://docs.docker.com/engine/containers/resource_constraints/>
+fn flags(limits: &Limits) -> Vec<String> {
+    let memory = limits
+        .memory
+        .map(|size| format!("--memory {}", size.bytes()));
+    let cpu = limits.cpu.map(|share| format!("--cpus {share}"));
+    let processes = limits.processes.map(|most| format!("--pids-limit {most}"));
+    [memory, cpu, processes].into_iter().flatten().collect()
 }
 
 fn assign(script: &mut String, name: &str, value: &str) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use landfall_provider::{ImageId, Input, Port};
 use serde::{Deserialize, Serialize};
 
-use crate::{LogGroup, SecretReference};
+use crate::{Limits, LogGroup, SecretReference};
 
 /// A container that an instance starts when it boots, and its port.
 ///
@@ -23,4 +23,7 @@ pub struct Workload {
     pub secrets: BTreeMap<String, SecretReference>,
     /// Where the container's output goes besides the instance itself.
     pub logs: Option<LogGroup>,
+    /// How much of the instance the container may use.
+    #[serde(default, skip_serializing_if = "Limits::is_default")]
+    pub limits: Limits,
 }

@@ -53,6 +53,7 @@ pub(crate) fn add_workload(
         env: service.env.clone(),
         secrets: service.secrets.clone(),
         logs: service.log_group.clone(),
+        limits: service.limits(),
     };
     Ok((profile, workload))
 }

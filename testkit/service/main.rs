@@ -9,6 +9,8 @@
 //! - `/fetch/10.0.0.1:80`: asks that address for `/` and gives back what it said, or 502 with the reason.
 //! - `/exit`: answers, and exits with 4. `/slow/250`: answers after so many milliseconds. `/busy/250`: works for so
 //!   many milliseconds of a processor's time before it answers.
+//! - `/attack/memory`, `/attack/processes`, `/attack/disk`, `/attack/files`, `/attack/output`: answers, and takes as
+//!   much of it as it gets.
 
 use std::env::var;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -17,6 +19,9 @@ use std::time::Duration;
 
 fn main() {
     println!("service starting, args {:?}", std::env::args().skip(1).collect::<Vec<_>>());
+    if var("ATTACK").is_ok() {
+        attack("processes");
+    }
     if var("FAIL").is_ok_and(|how| how == "exit") {
         eprintln!("cannot find my database, giving up");
         std::process::exit(3);
@@ -72,6 +77,11 @@ fn answer(path: &str, peer: SocketAddr) -> (u16, String) {
                 std::thread::sleep(Duration::from_millis(millis.parse().unwrap_or(0)));
                 (200, "slow".to_owned())
             }
+            Some(("attack", what)) => {
+                let what = what.to_owned();
+                std::thread::spawn(move || attack(&what));
+                (200, "attacking".to_owned())
+            }
             Some(("busy", millis)) => {
                 work(Duration::from_millis(millis.parse().unwrap_or(0)));
                 (200, "busy".to_owned())
@@ -107,4 +117,20 @@ fn fetch(address: &str) -> Result<String, String> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).map_err(said)?;
     Ok(answer.split_once("\r\n\r\n").map_or(answer.clone(), |(_, body)| body.trim().to_owned()))
+}
+
+/// Takes as much as it gets, for ever.
+fn attack(what: &str) -> ! {
+    let mut memory: Vec<Vec<u8>> = Vec::new();
+    let mut disk = std::fs::File::create("/tmp/attack").ok();
+    for number in 0_u64.. {
+        match what {
+            "memory" => memory.push(vec![1; 1 << 20]),
+            "processes" => drop(std::process::Command::new("/service").env("ATTACK", what).spawn()),
+            "disk" => drop(disk.as_mut().map(|file| file.write_all(&[1; 1 << 16]))),
+            "files" => drop(std::fs::File::create(format!("/tmp/{number}"))),
+            _ => println!("{number}"),
+        }
+    }
+    unreachable!("the numbers last for ever")
 }

@@ -62,7 +62,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::time::{Duration, SystemTime};
 
-    use landfall_compute::{LaunchTemplate, ReleaseNote, Workload};
+    use landfall_compute::{LaunchTemplate, Limits, ReleaseNote, Workload};
     use landfall_provider::{ImageId, Input, Port};
 
     use super::*;
@@ -82,6 +82,7 @@ mod tests {
                     env: BTreeMap::new(),
                     secrets: BTreeMap::new(),
                     logs: None,
+                    limits: Limits::default(),
                 },
             },
             made: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000)),

@@ -28,8 +28,17 @@ use crate::{Instance, InstanceOutput, Workload};
 
 /// The disk that Amazon Linux starts from.
 pub(super) const ROOT_DEVICE: &str = "/dev/xvda";
-/// How large it is, in GiB: the system takes less than 3, images and their containers have the rest.
-pub(super) const ROOM: i32 = 16;
+/// How large it is at least, in GiB: the system takes less than 3, images and their containers have the rest.
+const ROOM: i32 = 16;
+/// What it has beside the room that a container may take, in GiB.
+const ROOM_BESIDE_DISK: u64 = 8;
+
+/// The size of the root volume in GiB, with room for what the container may write.
+pub(super) fn volume_size(workload: Option<&Workload>) -> i32 {
+    let disk = workload.and_then(|workload| workload.limits.disk);
+    let wanted = disk.map_or(0, |disk| disk.bytes().div_ceil(1 << 30) + ROOM_BESIDE_DISK);
+    i32::try_from(wanted).unwrap_or(i32::MAX).max(ROOM)
+}
 /// Answers of the metadata service reach the instance and nothing behind it: the instance itself logs in to the
 /// registry and reads the secrets, and a container has no business there.
 ///
@@ -198,7 +207,7 @@ async fn run(aws: &Aws, owner: &Owner, want: &Instance, token: String) -> Result
     let disk = EbsBlockDevice::builder()
         .encrypted(true)
         .volume_type(VolumeType::Gp3)
-        .volume_size(ROOM)
+        .volume_size(volume_size(want.workload.as_ref()))
         .delete_on_termination(true)
         .build();
     let tagged = [

@@ -21,7 +21,7 @@ use landfall_provider::{
 };
 
 use super::image::image_for;
-use super::instance::{HOP_LIMIT, ROOM, ROOT_DEVICE};
+use super::instance::{HOP_LIMIT, ROOT_DEVICE, volume_size};
 use super::{as_text, ec2, ec2_tags, of_stack, owner_of, releases, user_data, workload_of};
 use crate::{LaunchTemplate, LaunchTemplateOutput};
 
@@ -287,7 +287,7 @@ async fn data(
     let disk = LaunchTemplateEbsBlockDeviceRequest::builder()
         .encrypted(true)
         .volume_type(VolumeType::Gp3)
-        .volume_size(ROOM)
+        .volume_size(volume_size(Some(&want.workload)))
         .delete_on_termination(true)
         .build();
     let tagged = [

@@ -28,7 +28,7 @@ use landfall_aws::ec2::{filter, of_stack};
 use landfall_aws::{Aws, OWNER_NAME, Owner, until_visible};
 use landfall_provider::{Error, ErrorKind, ImageId, Input, Port, Resource, Result};
 
-use crate::{Workload, boot};
+use crate::{Limits, Workload, boot};
 
 /// A spec as text, to make tokens and names from.
 fn as_text<R: Resource>(spec: &R) -> Result<String> {
@@ -77,6 +77,7 @@ fn workload_of(user_data: Option<&str>) -> Workload {
             env: BTreeMap::new(),
             secrets: BTreeMap::new(),
             logs: None,
+            limits: Limits::default(),
         })
 }
 

@@ -7,6 +7,7 @@ use landfall_provider::{ImageId, Input, Port};
 use proptest::prelude::*;
 
 use super::*;
+use crate::{ByteSize, CpuShare};
 
 fn workload() -> Workload {
     let image = format!(
@@ -31,6 +32,12 @@ fn workload() -> Workload {
             ),
         ]),
         logs: Some("/digipay/web".parse().unwrap()),
+        limits: Limits {
+            memory: Some(ByteSize::mib(512)),
+            cpu: CpuShare::from_thousandths(500),
+            processes: Some(256),
+            disk: Some(ByteSize::mib(2048)),
+        },
     }
 }
 

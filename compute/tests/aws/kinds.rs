@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use landfall_compute::{
     AutoscalingGroup, ComputeProvider, Instance, InstanceProfile, InstanceState, KeyPair,
-    LaunchTemplate, Metric, ScalingPolicy, Workload,
+    LaunchTemplate, Limits, Metric, ScalingPolicy, Workload,
 };
 use landfall_provider::{
     AutoscalingGroupId, ErrorKind, ImageId, Input, InstanceId, LaunchTemplateId, Port, Probe,
@@ -25,6 +25,7 @@ fn workload(log: &str) -> Workload {
         env: BTreeMap::from([("LOG".to_owned(), log.to_owned())]),
         secrets: BTreeMap::from([("TOKEN".to_owned(), "ssm:/digipay/token".parse().unwrap())]),
         logs: Some("/digipay/web".parse().unwrap()),
+        limits: Limits::default(),
     }
 }
 
@@ -91,6 +92,7 @@ async fn needs_moto_an_instance_profile() {
             "secretsmanager:digipay/db".parse().unwrap(),
         ],
         logs: Some("/digipay/web".parse().unwrap()),
+        limits: Limits::default(),
         ..wish.clone()
     };
     let id = conform(&bed.aws, &wish, Some(&changed)).await;

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use landfall_compute::Workload;
 use landfall_compute::boot::{self, Booted, booted};
+use landfall_compute::{Limits, Workload};
 use landfall_provider::{ImageId, Input, Port};
 use landfall_testkit::engines::{Down, PrivateEngine, Program};
 use landfall_testkit::registry::{self, Registry};
@@ -338,6 +338,7 @@ pub(crate) fn workload(image: ImageId) -> Workload {
         env: BTreeMap::new(),
         secrets: BTreeMap::new(),
         logs: None,
+        limits: Limits::default(),
     }
 }
 

@@ -21,7 +21,7 @@ use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
-use landfall_compute::{AutoscalingGroup, LaunchTemplate, Workload};
+use landfall_compute::{AutoscalingGroup, LaunchTemplate, Limits, Workload};
 use landfall_container::{BuildRequest, BuilderChoice, Image, Platform, Recipe, Repository};
 use landfall_lb::{
     Action, HealthCheck, LbProvider, Listener, LoadBalancer, TargetGroup, TargetState,
@@ -132,6 +132,7 @@ fn wanted(name: StackName) -> Result<Stack, Box<dyn Error>> {
                 env: BTreeMap::new(),
                 secrets: BTreeMap::new(),
                 logs: None,
+                limits: Limits::default(),
             },
         },
     );

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use landfall_compute::{AutoscalingGroup, Instance, LaunchTemplate, Workload};
+use landfall_compute::{AutoscalingGroup, Instance, LaunchTemplate, Limits, Workload};
 use landfall_container::{BuildRequest, BuilderChoice, Image, Platform, Recipe, Repository};
 use landfall_lb::{
     Action, HealthCheck, LbProvider, Listener, LoadBalancer, TargetGroup, TargetHealth, TargetState,
@@ -113,6 +113,7 @@ impl Bed {
                 env: BTreeMap::new(),
                 secrets: BTreeMap::new(),
                 logs: None,
+                limits: Limits::default(),
             },
         };
         let template = stack.add("web", template);
@@ -176,6 +177,7 @@ impl Bed {
                     env: BTreeMap::new(),
                     secrets: BTreeMap::new(),
                     logs: None,
+                    limits: Limits::default(),
                 }),
             };
             stack.add("nginx", proxy);

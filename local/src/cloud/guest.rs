@@ -128,7 +128,7 @@ pub(super) fn run(cloud: &Arc<Cloud>, id: InstanceId) {
     tokio::spawn(async move {
         let how = match boot(&cloud, &id).await {
             Ok(None) => return,
-            Ok(Some(running)) => running.wait().await.to_string(),
+            Ok(Some(running)) => running.how().await,
             Err(error) => format!("did not start: {}", with_causes(&error)),
         };
         ended(&cloud, &id, &how);
@@ -206,6 +206,8 @@ pub(super) async fn boot(
         // There is no name server in this cloud.
         resolv_conf: String::new(),
         scratch: cloud.scratch.clone(),
+        limits: workload.limits,
+        limiter: Arc::clone(&cloud.limiter),
     };
     let descriptor = namespace
         .as_fd()

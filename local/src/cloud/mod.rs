@@ -43,6 +43,7 @@ use tokio::sync::watch;
 
 use crate::balancer::Forwarder;
 use crate::fabric::Fabric;
+use crate::instance::Limiter;
 use crate::ssh::Servers;
 use crate::sys::process::{CloudContext, Outer};
 use state::State;
@@ -60,6 +61,8 @@ pub(crate) struct Cloud {
     /// Lets people log in.
     ssh: Servers,
     scratch: PathBuf,
+    /// Makes instances keep to their limits.
+    limiter: Arc<Limiter>,
     /// Moves on with every change, for those who wait for one.
     changed: watch::Sender<u64>,
 }
@@ -103,6 +106,7 @@ pub(crate) fn main(
             ssh: Servers::start()?,
             outer: context.outer,
             scratch: context.scratch,
+            limiter: Arc::new(Limiter::new(&context.dir)),
             changed: watch::Sender::new(0),
         });
         server::serve(cloud, context.listener).await?;

@@ -38,7 +38,7 @@ pub(super) fn supervise(cloud: &Arc<Cloud>, id: InstanceId) {
             let began = Instant::now();
             let how = match guest::boot(&cloud, &id).await {
                 Ok(None) => return,
-                Ok(Some(running)) => running.wait().await.to_string(),
+                Ok(Some(running)) => running.how().await,
                 Err(error) => format!("did not start: {}", guest::with_causes(&error)),
             };
             guest::forget_running(&cloud, &id);

@@ -14,6 +14,7 @@ use tokio::process::Child;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::limits::Confined;
 use super::run::START_WITHIN;
 use super::{Error, Exit, Running};
 use crate::sys::fds;
@@ -127,7 +128,8 @@ pub(crate) async fn enter(running: &Running, further: Further) -> Result<Entered
         .pidfd()
         .try_clone()
         .map_err(failed("open its first process"))?;
-    let launched = tokio::task::spawn_blocking(move || launch(&errand, &instance)).await;
+    let confined = running.confined().clone();
+    let launched = tokio::task::spawn_blocking(move || launch(&errand, &instance, &confined)).await;
     let launched = launched
         .unwrap_or_else(|panic| Err(io::Error::other(panic)))
         .map_err(failed("enter it"))?;
@@ -184,7 +186,11 @@ pub(crate) async fn enter(running: &Running, further: Further) -> Result<Entered
 }
 
 /// Executes this program to enter the instance, and gives it what it needs; or else why it could not.
-fn launch(errand: &Errand, instance: &OwnedFd) -> io::Result<Result<Launched, String>> {
+fn launch(
+    errand: &Errand,
+    instance: &OwnedFd,
+    confined: &Confined,
+) -> io::Result<Result<Launched, String>> {
     let (mut ours, theirs) = UnixStream::pair()?;
     ours.set_write_timeout(Some(START_WITHIN))?;
     ours.set_read_timeout(Some(START_WITHIN))?;
@@ -207,6 +213,10 @@ fn launch(errand: &Errand, instance: &OwnedFd) -> io::Result<Result<Launched, St
         .stderr(stream());
     // Not killed when it is dropped: it ends the command first when its socket closes.
     let mut child = tokio::process::Command::from(command).spawn()?;
+    if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
+        // It waits for what it is to do, and under its limits it starts.
+        confined.join(pid)?;
+    }
     let mut line = serde_json::to_vec(errand)?;
     line.push(b'\n');
     if on_pipes {

@@ -5,9 +5,11 @@
 //! `sys::sandbox`, inside the new process.
 
 mod carry;
+mod census;
 mod config;
 mod enter;
 mod layer;
+mod limits;
 mod listening;
 mod output;
 mod run;
@@ -21,6 +23,7 @@ use std::time::Duration;
 pub(crate) use carry::{Feed, pump, shell_code};
 pub use config::Config;
 pub(crate) use enter::{Entered, Further, Handle, enter};
+pub use limits::Limiter;
 pub use listening::{Listening, instead, listening};
 pub use output::{Line, Output, Stream};
 pub use run::{Exit, Running, Spec, start};

@@ -3,13 +3,24 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::sync::broadcast;
+use tokio::time::Instant;
 
 /// The longest line, in bytes; a longer one is cut into several.
 const MAX_LINE: usize = 16 * 1024;
+/// The most lines that are kept: empty ones have no bytes, and take memory all the same.
+const MAX_LINES: usize = 4096;
+/// The output that an instance may write in a second, in bytes; a line counts as 64 bytes more than it has. What
+/// writes more waits until the cloud reads on, so that it takes no time from other instances.
+const RATE: u64 = 4 << 20;
+/// What an instance may write at once, after it has been silent for a while.
+const BURST: u64 = 2 * RATE;
+const LINE_COST: u64 = 64;
+/// How often the log says that an instance writes too much.
+const NOTICE_PERIOD: Duration = Duration::from_secs(10);
 /// How many lines a listener may be behind before it misses some.
 const BEHIND: usize = 1024;
 
@@ -41,6 +52,47 @@ pub struct Output {
     capacity: usize,
     kept: Mutex<Kept>,
     listeners: broadcast::Sender<Line>,
+    volume: Mutex<Volume>,
+}
+
+/// How much of its rate an instance has used: a bucket that leaks.
+#[derive(Debug)]
+struct Volume {
+    level: u64,
+    at: Instant,
+    noticed: Option<Instant>,
+}
+
+impl Volume {
+    fn new(now: Instant) -> Self {
+        Self {
+            level: 0,
+            at: now,
+            noticed: None,
+        }
+    }
+
+    /// Adds so many bytes; gives how long the writer has to wait, and whether the log is to say so.
+    fn add(&mut self, bytes: u64, now: Instant) -> Option<(Duration, bool)> {
+        let passed = now.saturating_duration_since(self.at);
+        let passed = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
+        self.level = self
+            .level
+            .saturating_sub(passed.saturating_mul(RATE / 1000));
+        // What is left of a millisecond counts with the next line.
+        self.at += Duration::from_millis(passed);
+        self.level += bytes;
+        let excess = self.level.checked_sub(BURST).filter(|excess| *excess > 0)?;
+        let is_news = self
+            .noticed
+            .is_none_or(|noticed| now.saturating_duration_since(noticed) >= NOTICE_PERIOD);
+        if is_news {
+            self.noticed = Some(now);
+        }
+        // Not for each line alone: a timer has milliseconds.
+        let wait = Duration::from_millis(excess / (RATE / 1000) + 1);
+        (is_news || wait > Duration::from_millis(10)).then_some((wait, is_news))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -56,6 +108,7 @@ impl Output {
             capacity,
             kept: Mutex::default(),
             listeners: broadcast::Sender::new(BEHIND),
+            volume: Mutex::new(Volume::new(Instant::now())),
         }
     }
 
@@ -89,7 +142,7 @@ impl Output {
         let mut kept = self.kept();
         kept.bytes += line.text.len();
         kept.lines.push_back(line.clone());
-        while kept.bytes > self.capacity {
+        while kept.bytes > self.capacity || kept.lines.len() > MAX_LINES {
             let Some(oldest) = kept.lines.pop_front() else {
                 break;
             };
@@ -97,6 +150,32 @@ impl Output {
         }
         // Sent under the lock, so that listeners see the order that is kept. Nobody may listen.
         let _ = self.listeners.send(line);
+    }
+
+    /// Adds a line of the cloud's own.
+    pub(super) fn note(&self, text: String) {
+        self.push(Line {
+            at: SystemTime::now(),
+            stream: Stream::Stderr,
+            text,
+        });
+    }
+
+    /// Waits as long as an instance that has written so much has to.
+    async fn pace(&self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX) + LINE_COST;
+        let over = {
+            let mut volume = self.volume.lock().unwrap_or_else(PoisonError::into_inner);
+            volume.add(bytes, Instant::now())
+        };
+        let Some((wait, is_news)) = over else { return };
+        if is_news {
+            self.note(format!(
+                "landfall: the instance writes more than {} MiB a second (limit of its output): it waits until that is read",
+                RATE >> 20
+            ));
+        }
+        tokio::time::sleep(wait).await;
     }
 
     /// Takes in all that `source` says, line by line, until it ends.
@@ -115,7 +194,9 @@ impl Output {
                 stream,
                 text,
             });
+            let length = line.len();
             line.clear();
+            length
         };
         loop {
             let buffer = source.fill_buf().await?;
@@ -131,7 +212,7 @@ impl Output {
             line.extend_from_slice(&buffer[..taken]);
             source.consume(taken + usize::from(end.is_some()));
             if end.is_some() || line.len() == MAX_LINE {
-                push(&mut line);
+                self.pace(push(&mut line)).await;
             }
         }
     }
@@ -165,6 +246,40 @@ mod tests {
             taken(&output, b"aaaa\nbbbb\ncccc\n").await,
             ["bbbb", "cccc"]
         );
+    }
+
+    #[tokio::test]
+    async fn empty_lines_are_bounded_too() {
+        let output = Output::new(1000);
+        let lines = taken(&output, &[b'\n'; 2 * MAX_LINES]).await;
+        assert_eq!(lines.len(), MAX_LINES);
+    }
+
+    #[test]
+    fn a_writer_waits_for_what_it_writes_too_much() {
+        let now = Instant::now();
+        let mut volume = Volume::new(now);
+        assert_eq!(volume.add(BURST, now), None);
+        let second = Duration::from_secs(1);
+        let (wait, is_news) = volume.add(RATE, now).unwrap();
+        assert!(
+            is_news && wait >= second && wait < second * 11 / 10,
+            "{wait:?}"
+        );
+        let (_, is_news) = volume.add(RATE, now + second).unwrap();
+        assert!(!is_news, "once in a while is enough");
+        // What was silent for long enough may write a burst again.
+        assert_eq!(volume.add(BURST, now + 10 * second), None);
+        let (_, is_news) = volume.add(RATE, now + 10 * second).unwrap();
+        assert!(is_news);
+        // A line now and then costs nothing.
+        let mut volume = Volume::new(now);
+        for number in 0..10_000 {
+            assert_eq!(
+                volume.add(1000, now + number * Duration::from_millis(1)),
+                None
+            );
+        }
     }
 
     #[tokio::test]

@@ -6,9 +6,10 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use landfall_compute::Limits;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rustix::process::PidfdFlags;
@@ -18,6 +19,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::limits::{Confined, Guard, Limiter};
 use super::output::{Output, Stream};
 use super::spawn::{Scratch, spawn};
 use super::{Config, Error};
@@ -48,6 +50,10 @@ pub struct Spec {
     pub resolv_conf: String,
     /// A folder on the cloud's scratch file system, where the instance gets one of its own.
     pub scratch: PathBuf,
+    /// How much it may use.
+    pub limits: Limits,
+    /// What makes it keep to that.
+    pub limiter: Arc<Limiter>,
 }
 
 /// How an instance's command ended.
@@ -81,7 +87,10 @@ pub struct Running {
     stop_signal: Signal,
     signals: mpsc::UnboundedSender<Signal>,
     exit: watch::Receiver<Option<Exit>>,
+    /// How it ended, in words, from the same moment on.
+    how: Arc<OnceLock<String>>,
     output: Arc<Output>,
+    confined: Confined,
     /// Its first process, whatever its number comes to mean.
     pidfd: OwnedFd,
     /// What its command was started with, for those that are to be run beside it.
@@ -102,6 +111,11 @@ impl Running {
     /// Its first process, held open.
     pub(crate) fn pidfd(&self) -> &OwnedFd {
         &self.pidfd
+    }
+
+    /// Its limits, for what is to be run beside its command.
+    pub(super) fn confined(&self) -> &Confined {
+        &self.confined
     }
 
     /// What its command was started with.
@@ -134,6 +148,13 @@ impl Running {
         }
     }
 
+    /// Waits as [`wait`](Self::wait) does, and says how it ended: the limit that it exceeded, or its exit.
+    pub async fn how(&self) -> String {
+        let exit = self.wait().await;
+        let how = self.how.get().cloned();
+        how.unwrap_or_else(|| exit.to_string())
+    }
+
     /// Sends the image's stop signal; kills it if it has not ended after `grace`. Waits for its end.
     pub async fn stop(&self, grace: Duration) -> Exit {
         // Each send fails only when it has ended already.
@@ -154,13 +175,15 @@ impl Running {
 pub async fn start(spec: &Spec, netns: OwnedFd, output: Arc<Output>) -> Result<Running, Error> {
     let id = spec.id.clone();
     let stop_signal = check(spec)?;
-    let scratch = Scratch::create(spec)?;
-    let order = order(spec, scratch.0.clone());
+    let mut notes = Vec::new();
+    let confined = spec.limiter.confine(&spec.id, &spec.limits, &mut notes);
+    let scratch = Scratch::create(spec, &confined)?;
+    let order = order(spec, scratch.0.clone(), &confined);
     let doing = |doing: &str| {
         let (id, doing) = (id.clone(), doing.to_owned());
         move |source| Error::Process { id, doing, source }
     };
-    let (mut child, control) = spawn(order.clone(), netns)
+    let (mut child, control, confined) = spawn(order.clone(), netns, confined)
         .await
         .map_err(doing("execute its first process"))?;
     // Not reaped before the watcher below does, so the number stays its own.
@@ -187,8 +210,8 @@ pub async fn start(spec: &Spec, netns: OwnedFd, output: Arc<Output>) -> Result<R
             id: id.clone(),
             after: START_WITHIN,
         })?;
-    let notes = match first {
-        Some(Report::Started { notes }) => notes,
+    match first {
+        Some(Report::Started { notes: more }) => notes.extend(more),
         other => {
             drop(child.wait().await);
             let reason = match other {
@@ -197,15 +220,19 @@ pub async fn start(spec: &Spec, netns: OwnedFd, output: Arc<Output>) -> Result<R
             };
             return Err(Error::Sandbox { id, reason });
         }
-    };
+    }
     let (signals, wanted) = mpsc::unbounded_channel();
     let (exited, exit) = watch::channel(None);
+    let how = Arc::new(OnceLock::new());
     let watcher = Watcher {
         child,
         pid,
         reports,
         readers,
+        guard: Guard::new(confined.clone(), pid, scratch.0.clone()),
         scratch,
+        output: Arc::clone(&output),
+        how: Arc::clone(&how),
     };
     tokio::spawn(watcher.watch(wanted, exited));
     Ok(Running {
@@ -215,7 +242,9 @@ pub async fn start(spec: &Spec, netns: OwnedFd, output: Arc<Output>) -> Result<R
         stop_signal,
         signals,
         exit,
+        how,
         output,
+        confined,
         pidfd,
         order,
     })
@@ -249,7 +278,7 @@ fn check(spec: &Spec) -> Result<Signal, Error> {
     })
 }
 
-fn order(spec: &Spec, scratch: PathBuf) -> Order {
+fn order(spec: &Spec, scratch: PathBuf, confined: &Confined) -> Order {
     let mut env = spec.config.env.clone();
     env.extend(spec.env.clone());
     Order {
@@ -262,6 +291,7 @@ fn order(spec: &Spec, scratch: PathBuf) -> Order {
         hostname: spec.hostname.clone(),
         hosts: spec.hosts.clone(),
         resolv_conf: spec.resolv_conf.clone(),
+        processes: confined.limits.processes,
     }
 }
 
@@ -315,7 +345,10 @@ struct Watcher {
     pid: i32,
     reports: Reports,
     readers: Vec<Reader>,
+    guard: Guard,
     scratch: Scratch,
+    output: Arc<Output>,
+    how: Arc<OnceLock<String>>,
 }
 
 impl Watcher {
@@ -324,8 +357,17 @@ impl Watcher {
         mut wanted: mpsc::UnboundedReceiver<Signal>,
         exited: watch::Sender<Option<Exit>>,
     ) {
+        // The limit that it exceeded.
+        let mut exceeded = None;
         loop {
             tokio::select! {
+                reason = self.guard.exceeded(), if exceeded.is_none() => {
+                    exceeded = Some(reason);
+                    // Not reaped yet, so the number is still its own.
+                    if let Err(error) = kill(Pid::from_raw(self.pid), Signal::SIGKILL) {
+                        log(format_args!("kill process {}: {error}", self.pid));
+                    }
+                }
                 ended = self.child.wait() => {
                     if let Err(error) = ended {
                         log(format_args!("wait for process {}: {error}", self.pid));
@@ -354,9 +396,19 @@ impl Watcher {
             _ => Exit::Signal(Signal::SIGKILL as i32),
         };
         drain(self.readers).await;
-        let scratch = self.scratch;
-        // Removing many files takes a while.
-        drop(tokio::task::spawn_blocking(move || drop(scratch)).await);
+        let how = exceeded.unwrap_or_else(|| self.guard.explain(exit.to_string()));
+        if how != exit.to_string() {
+            self.output.note(format!("landfall: the instance {how}"));
+        }
+        // It ends once.
+        let _ = self.how.set(how);
+        let (scratch, guard) = (self.scratch, self.guard);
+        // Removing many files takes a while, and so may the last process.
+        let gone = tokio::task::spawn_blocking(move || {
+            drop(scratch);
+            guard.remove();
+        });
+        drop(gone.await);
         // Nobody may wait.
         exited.send_replace(Some(exit));
     }
@@ -380,6 +432,8 @@ mod tests {
             hosts: String::new(),
             resolv_conf: String::new(),
             scratch: PathBuf::new(),
+            limits: Limits::default(),
+            limiter: Arc::new(Limiter::unlimited()),
         }
     }
 

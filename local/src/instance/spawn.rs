@@ -12,6 +12,7 @@ use nix::sched::{CloneFlags, unshare};
 use tokio::process::Child;
 use tokio::sync::oneshot;
 
+use super::limits::{Confined, unmount_disk};
 use super::run::START_WITHIN;
 use super::{Error, Spec};
 use crate::sys::fds;
@@ -19,7 +20,13 @@ use crate::sys::process::{ROLE_INSTANCE, ROLE_VAR, SELF, log};
 use crate::sys::sandbox::Order;
 
 /// Executes this program as process 1 of a new pid namespace and gives it its order.
-pub(super) async fn spawn(order: Order, netns: OwnedFd) -> io::Result<(Child, UnixStream)> {
+///
+/// The limits hold before that process does anything.
+pub(super) async fn spawn(
+    order: Order,
+    netns: OwnedFd,
+    mut confined: Confined,
+) -> io::Result<(Child, UnixStream, Confined)> {
     let runtime = tokio::runtime::Handle::current();
     let (done, result) = oneshot::channel();
     // A thread of its own: which pid namespace children are made in is a property of the thread
@@ -44,11 +51,14 @@ pub(super) async fn spawn(order: Order, netns: OwnedFd) -> io::Result<(Child, Un
                 let child = tokio::process::Command::from(command)
                     .kill_on_drop(true)
                     .spawn()?;
+                if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
+                    confined.admit(pid);
+                }
                 fds::send(ours.as_fd(), b"\n", &[netns.as_fd()])?;
                 let mut line = serde_json::to_vec(&order)?;
                 line.push(b'\n');
                 ours.write_all(&line)?;
-                Ok((child, ours))
+                Ok((child, ours, confined))
             })();
             // A caller that was dropped meanwhile wants it killed, which dropping the child does.
             drop(done.send(spawned));
@@ -64,10 +74,21 @@ pub(super) struct Scratch(pub(super) PathBuf);
 
 impl Scratch {
     /// Creates it; its name is the instance's.
-    pub(super) fn create(spec: &Spec) -> Result<Self, Error> {
+    pub(super) fn create(spec: &Spec, confined: &Confined) -> Result<Self, Error> {
         let path = spec.scratch.join(&spec.id);
         match std::fs::DirBuilder::new().mode(0o700).create(&path) {
-            Ok(()) => Ok(Self(path)),
+            Ok(()) => {
+                // Removed with this, whatever comes next.
+                let scratch = Self(path);
+                confined
+                    .mount_disk(&scratch.0)
+                    .map_err(|error| Error::Process {
+                        id: spec.id.clone(),
+                        doing: format!("mount its file system on {}", scratch.0.display()),
+                        source: error.into(),
+                    })?;
+                Ok(scratch)
+            }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(Error::Exists {
                 id: spec.id.clone(),
                 path,
@@ -83,6 +104,8 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
+        // One that was not mounted has nothing to unmount.
+        let _ = unmount_disk(&self.0);
         if let Err(error) = remove(&self.0) {
             log(format_args!("remove {}: {error}", self.0.display()));
         }

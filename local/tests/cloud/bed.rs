@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use landfall_compute::{
-    AutoscalingGroup, ComputeProvider, GroupInstance, Instance, LaunchTemplate, Release, Workload,
+    AutoscalingGroup, ComputeProvider, GroupInstance, Instance, LaunchTemplate, Limits, Release,
+    Workload,
 };
 use landfall_container::{BuildRequest, BuilderChoice, Image, Platform, Recipe, Repository};
 use landfall_lb::{
@@ -36,6 +37,7 @@ pub(crate) struct Bed {
 pub(crate) struct Shape {
     pub(crate) name: &'static str,
     pub(crate) env: BTreeMap<String, String>,
+    pub(crate) limits: Limits,
     pub(crate) desired: u32,
     pub(crate) zones: usize,
     /// Who may log in to a bastion; there is none without.
@@ -51,6 +53,7 @@ impl Shape {
         Self {
             name,
             env: BTreeMap::new(),
+            limits: Limits::default(),
             desired: 2,
             zones: 2,
             bastion: None,
@@ -74,7 +77,7 @@ impl Bed {
             .unwrap();
         let local = Local::open(LocalOptions {
             dir: Some(dir.path().join("run")),
-            program: Some(PathBuf::from(env!("CARGO_BIN_EXE_landfall-cloud"))),
+            program: Some(program()),
             image_store: Some(dir.path().join("images")),
             ..LocalOptions::default()
         })
@@ -160,6 +163,7 @@ impl Bed {
                     env: shape.env.clone(),
                     secrets: BTreeMap::new(),
                     logs: None,
+                    limits: shape.limits,
                 },
             },
         );
@@ -219,8 +223,7 @@ impl Bed {
 
     fn image(&self, repository: Input<RepositoryId>) -> Image {
         let context = self.dir.path().join("context");
-        landfall_testkit::service::context(&context, Path::new(env!("CARGO_TARGET_TMPDIR")))
-            .unwrap();
+        landfall_testkit::service::context(&context, &service_cache()).unwrap();
         let request = BuildRequest::new(context);
         Image {
             repository,
@@ -366,6 +369,25 @@ impl Bed {
             landfall_provider::Probe::Usable(output) => output.clone(),
             other => panic!("{key} is {other:?}"),
         }
+    }
+}
+
+/// Where a test that is run as another user has copies of what it needs.
+pub(crate) const COPIES: &str = "LANDFALL_TEST_COPIES";
+
+/// The program that becomes the cloud.
+pub(crate) fn program() -> PathBuf {
+    match std::env::var_os(COPIES) {
+        Some(copies) => Path::new(&copies).join("landfall-cloud"),
+        None => PathBuf::from(env!("CARGO_BIN_EXE_landfall-cloud")),
+    }
+}
+
+/// Where the service is compiled, once for all tests.
+pub(crate) fn service_cache() -> PathBuf {
+    match std::env::var_os(COPIES) {
+        Some(copies) => PathBuf::from(copies),
+        None => PathBuf::from(env!("CARGO_TARGET_TMPDIR")),
     }
 }
 

@@ -10,6 +10,7 @@ mod balancers;
 mod bed;
 mod endings;
 mod listeners;
+mod neighbours;
 mod network;
 mod rollouts;
 mod service;

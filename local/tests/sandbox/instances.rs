@@ -137,7 +137,7 @@ fn stop(machine: &Machine, id: &str, words: &[&str], grace: u64) -> (Exit, Vec<S
     // Ready once it has said so.
     let began = Instant::now();
     match machine.ask(&Request::Stop(id.to_owned(), grace)) {
-        Reply::Ended { exit, output } => (exit, output, began.elapsed()),
+        Reply::Ended { exit, output, .. } => (exit, output, began.elapsed()),
         other => panic!("{other:?}"),
     }
 }
@@ -159,7 +159,8 @@ fn stopping() {
         reply,
         Reply::Ended {
             exit: Exit::Signal(9),
-            output: vec!["deaf".to_owned()]
+            output: vec!["deaf".to_owned()],
+            how: "killed by SIGKILL".to_owned(),
         }
     );
     assert!(began.elapsed() >= Duration::from_millis(400));
@@ -172,7 +173,8 @@ fn stopping() {
         reply,
         Reply::Ended {
             exit: Exit::Code(7),
-            output
+            output,
+            how: "exited with code 7".to_owned(),
         }
     );
 }

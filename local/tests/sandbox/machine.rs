@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use landfall_compute::Limits;
 use landfall_local::testing::instance::Exit;
 use landfall_local::testing::process::{Cloud, Launch};
 use nix::sys::signal::{Signal, kill};
@@ -76,6 +77,7 @@ impl Machine {
             argv,
             user: None,
             env: BTreeMap::new(),
+            limits: Limits::default(),
         }
     }
 
@@ -90,7 +92,7 @@ impl Machine {
 
     pub(crate) fn wait(&self, id: &str) -> (Exit, Vec<String>) {
         match self.ask(&Request::Wait(id.to_owned())) {
-            Reply::Ended { exit, output } => (exit, output),
+            Reply::Ended { exit, output, .. } => (exit, output),
             other => panic!("{other:?}"),
         }
     }
@@ -127,7 +129,12 @@ impl Drop for Machine {
     fn drop(&mut self) {
         // Only the process that is still this cloud's: its lock names it, and it holds its socket.
         if UnixStream::connect(&self.cloud.socket).is_ok() {
-            let _ = kill(Pid::from_raw(self.outer()), Signal::SIGKILL);
+            // The outer process tidies up behind the inner one.
+            let inner = processes()
+                .into_iter()
+                .find(|(_, process)| process.parent == self.outer());
+            let pid = inner.map_or(self.outer(), |(pid, _)| pid);
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
     }
 }

@@ -17,6 +17,8 @@ mod instances;
 #[cfg(target_os = "linux")]
 mod lifecycle;
 #[cfg(target_os = "linux")]
+mod limits;
+#[cfg(target_os = "linux")]
 mod machine;
 #[cfg(target_os = "linux")]
 mod stub;
@@ -36,7 +38,7 @@ mod linux {
 
     use libtest_mimic::{Arguments, Failed, Trial};
 
-    use crate::{instances, lifecycle, stub};
+    use crate::{instances, lifecycle, limits, stub};
 
     /// A user that no machine has, for what root tries as an ordinary user.
     const ORDINARY: u32 = 61_234;
@@ -46,7 +48,8 @@ mod linux {
         lifecycle::enter_forbidden();
         let root = nix::unistd::geteuid().is_root();
         let mut trials = Vec::new();
-        for (name, case) in instances::CASES.iter().chain(lifecycle::CASES) {
+        let cases = instances::CASES.iter().chain(lifecycle::CASES);
+        for (name, case) in cases.chain(limits::CASES) {
             let ordinary = format!("ordinary_user::{name}");
             if root {
                 trials.push(Trial::test(format!("root::{name}"), move || run(*case)));

@@ -8,11 +8,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -83,6 +85,67 @@ static void listen_on(int port) {
     result("listen", failed);
 }
 
+/* Attacks on whoever runs beside it. */
+
+static void fork_bomb(void) {
+    for (;;) fork();
+}
+
+/* Takes memory and uses it, in steps; the word says of which kind. */
+static void eat(const char *kind) {
+    const size_t step = 4 << 20;
+    for (;;) {
+        int flags = MAP_ANONYMOUS | (strcmp(kind, "shared") ? MAP_PRIVATE : MAP_SHARED);
+        char *memory = mmap(NULL, step, PROT_READ | PROT_WRITE, flags, -1, 0);
+        if (memory == MAP_FAILED) continue;
+        memset(memory, 1, step);
+    }
+}
+
+/* As a server does that has children: what they share is not theirs twice. */
+static void share(int mib, int children) {
+    char *memory = mmap(NULL, (size_t)mib << 20, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_PRIVATE, -1, 0);
+    memset(memory, 1, (size_t)mib << 20);
+    for (int i = 0; i < children; i++) if (!fork()) for (;;) pause();
+}
+
+/* Writes until the disk is full, and says what the kernel said. */
+static void fill(const char *path) {
+    static char block[1 << 16];
+    int fd = open(path, O_WRONLY | O_CREAT, 0600);
+    while (fd >= 0 && write(fd, block, sizeof block) > 0) {}
+    printf("fill: %s\n", strerrorname_np(errno));
+}
+
+static void many_files(const char *dir) {
+    char path[256];
+    for (long number = 0;; number++) {
+        snprintf(path, sizeof path, "%s/%ld", dir, number);
+        int fd = open(path, O_WRONLY | O_CREAT, 0600);
+        if (fd < 0) break;
+        close(fd);
+    }
+    printf("many-files: %s\n", strerrorname_np(errno));
+}
+
+static void spam(const char *line) {
+    setvbuf(stdout, NULL, _IOFBF, 1 << 16);
+    for (;;) puts(line);
+}
+
+static long ms(clockid_t clock) {
+    struct timespec time;
+    clock_gettime(clock, &time);
+    return time.tv_sec * 1000 + time.tv_nsec / 1000000;
+}
+
+/* Is busy for so long, and says how much of a processor it had. */
+static void spin(long wanted) {
+    long start = ms(CLOCK_MONOTONIC);
+    while (ms(CLOCK_MONOTONIC) < start + wanted) {}
+    printf("used %ld ms\n", ms(CLOCK_PROCESS_CPUTIME_ID));
+}
+
 int main(int argc, char **argv) {
     setvbuf(stdout, NULL, _IOLBF, 0);
     for (int i = 1; i < argc; i++) {
@@ -111,7 +174,14 @@ int main(int argc, char **argv) {
                 if (!fork()) usleep(50000);
                 _exit(0);
             }
-        } else if (!strcmp(word, "wait")) for (;;) pause();
+        } else if (!strcmp(word, "fork-bomb")) fork_bomb();
+        else if (!strcmp(word, "eat")) eat(argv[++i]);
+        else if (!strcmp(word, "share")) share(atoi(argv[i + 1]), atoi(argv[i + 2])), i += 2;
+        else if (!strcmp(word, "fill")) fill(argv[++i]);
+        else if (!strcmp(word, "many-files")) many_files(argv[++i]);
+        else if (!strcmp(word, "spam")) spam(argv[++i]);
+        else if (!strcmp(word, "spin")) spin(atoi(argv[++i]));
+        else if (!strcmp(word, "wait")) for (;;) pause();
         else if (!strcmp(word, "pause")) usleep(1000 * atoi(argv[++i]));
         else return 99;
     }

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use landfall_local::testing::instance::{self, Config, Exit, Output, Running, Spec};
+use landfall_compute::Limits;
+use landfall_local::testing::instance::{self, Config, Exit, Limiter, Output, Running, Spec};
 use landfall_local::testing::process::{CloudContext, Launch, Outer};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -46,12 +47,19 @@ pub(crate) struct Start {
     pub argv: Vec<String>,
     pub user: Option<String>,
     pub env: BTreeMap<String, String>,
+    pub limits: Limits,
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Reply {
-    Started { notes: Vec<String> },
-    Ended { exit: Exit, output: Vec<String> },
+    Started {
+        notes: Vec<String>,
+    },
+    Ended {
+        exit: Exit,
+        output: Vec<String>,
+        how: String,
+    },
     Bound(String),
     List(Vec<String>),
     Done,
@@ -77,6 +85,7 @@ pub(crate) fn main(context: CloudContext) -> Result<()> {
 struct Stub {
     outer: Outer,
     scratch: PathBuf,
+    limiter: Arc<Limiter>,
     instances: Mutex<BTreeMap<String, Arc<Running>>>,
 }
 
@@ -85,6 +94,7 @@ async fn serve(context: CloudContext) -> Result<()> {
     let stub = Arc::new(Stub {
         outer: context.outer.clone(),
         scratch: context.scratch,
+        limiter: Arc::new(Limiter::new(&context.dir)),
         instances: Mutex::default(),
     });
     let mut terminate = signal(SignalKind::terminate())?;
@@ -135,12 +145,12 @@ impl Stub {
             Request::Wait(id) => {
                 let running = self.instance(&id);
                 let exit = running.wait().await;
-                Ok(ended(exit, &running))
+                Ok(ended(exit, &running).await)
             }
             Request::Stop(id, grace) => {
                 let running = self.instance(&id);
                 let exit = running.stop(Duration::from_millis(grace)).await;
-                Ok(ended(exit, &running))
+                Ok(ended(exit, &running).await)
             }
             Request::Drop(id) => {
                 self.instances.lock().unwrap().remove(&id);
@@ -193,19 +203,22 @@ impl Stub {
             hosts: "127.0.0.1 localhost\n10.0.1.5 web-1\n".to_owned(),
             resolv_conf: "nameserver 10.0.0.2\n".to_owned(),
             scratch: self.scratch.clone(),
+            limits: start.limits,
+            limiter: Arc::clone(&self.limiter),
         };
         Ok(instance::start(&spec, network()?, Arc::new(Output::new(64 * 1024))).await?)
     }
 }
 
-fn ended(exit: Exit, running: &Running) -> Reply {
+async fn ended(exit: Exit, running: &Running) -> Reply {
     let output = running
         .output()
         .tail(1000)
         .into_iter()
         .map(|line| line.text)
         .collect();
-    Reply::Ended { exit, output }
+    let how = running.how().await;
+    Reply::Ended { exit, output, how }
 }
 
 /// A network namespace with nothing in it.

@@ -12,6 +12,7 @@ mod file;
 mod fuzz_tests;
 mod hints;
 mod key;
+mod limits;
 mod mode;
 mod overlay;
 #[cfg(test)]
@@ -32,7 +33,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use ipnet::Ipv4Net;
-use landfall_compute::{LogGroup, PublicKey, SecretReference};
+use landfall_compute::{ByteSize, CpuShare, Limits, LogGroup, PublicKey, SecretReference};
 use landfall_container::{BuilderChoice, Platform};
 use landfall_network::NatMode;
 use landfall_provider::{Port, ResourceName, StackName};
@@ -169,6 +170,14 @@ table! {
         pub secrets: BTreeMap<String, SecretReference> = Default(BTreeMap::new()),
         /// The CloudWatch log group that the container's output goes to; made if there is none, and never ended.
         pub log_group: Option<LogGroup> = Default(None),
+        /// The most memory that the container's processes may have together, such as `512 MiB`; what takes more ends the instance.
+        pub memory: Option<ByteSize> = Default(None),
+        /// The most processor time that the container's processes may use together, in processors: `0.5` is half of one.
+        pub cpu: Option<CpuShare> = Default(None),
+        /// The most processes and threads that the container may have.
+        pub processes: Option<u32> = Default(None) in 16..=1_000_000,
+        /// The most room that the files written by the container may take, such as `2 GiB`.
+        pub disk: Option<ByteSize> = Default(None),
         /// For how many seconds an instance that leaves may finish what it has begun.
         pub deregistration_delay: u32 = Default(30) in 0..=3600,
     }
@@ -290,6 +299,16 @@ impl Service {
         Self {
             port,
             ..Self::blank()
+        }
+    }
+
+    /// How much of its instance the container may use.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            memory: self.memory,
+            cpu: self.cpu,
+            processes: self.processes,
+            disk: self.disk,
         }
     }
 }

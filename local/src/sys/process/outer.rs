@@ -22,7 +22,8 @@ use nix::unistd::{ForkResult, Pid, dup2_stdout, fork, setsid};
 use super::pids::{self, Pids};
 use super::runtime_dir::{RuntimeDir, lock};
 use super::{Arguments, ROLE_INNER, SELF, log, userns};
-use crate::sys::fds;
+use crate::sys::cgroup::Groups;
+use crate::sys::{fds, oom};
 
 /// The longest message between the two processes, in bytes.
 pub(super) const MAX_MESSAGE: usize = 4096;
@@ -157,6 +158,7 @@ impl Cloud {
         if userns::needed() {
             userns::enter()?;
         }
+        oom::protect();
         // Only children enter a new pid namespace; the first becomes its process 1.
         unshare(CloneFlags::CLONE_NEWPID)
             .map_err(|error| userns::explain("create a pid namespace", error))?;
@@ -190,6 +192,8 @@ impl Cloud {
             }
         };
         self.dir.clear();
+        // With the inner process all others of the cloud have gone, so that nothing is in their groups.
+        Groups::new(self.dir.path()).remove();
         let how = match ended {
             Ok(status) => status.to_string(),
             Err(error) => error.to_string(),

@@ -25,7 +25,9 @@ use rustix::pty::OpenptFlags;
 use rustix::termios::Winsize;
 use serde::{Deserialize, Serialize};
 
-use super::{Order, Report, exec, identity, limits, privileges, report, take_control};
+use super::{
+    Order, Report, exec, identity, limit_processes, limits, privileges, report, take_control,
+};
 use crate::sys::fds;
 use crate::sys::process::userns::explain;
 
@@ -207,6 +209,7 @@ fn become_command(errand: &Errand, streams: Option<OwnedFd>) -> Result<Ready, St
         .map_err(|error| format!("use {} as working folder: {error}", cwd.display()))?;
     limits().map_err(doing("set resource limits"))?;
     privileges::give_up(&identity)?;
+    limit_processes(order.processes).map_err(doing("limit processes"))?;
     if errand.does == Does::Files {
         return Ok(Ready::Files);
     }

@@ -53,6 +53,8 @@ pub(crate) struct Order {
     /// The texts of `/etc/hosts` and `/etc/resolv.conf`.
     pub(crate) hosts: String,
     pub(crate) resolv_conf: String,
+    /// The most processes and threads that it may have.
+    pub(crate) processes: u64,
 }
 
 /// What the first process tells the cloud.
@@ -164,6 +166,7 @@ fn start(order: &Order, notes: Vec<String>) -> Result<(Pid, Vec<String>), String
         .map_err(|error| format!("use {} as working folder: {error}", cwd.display()))?;
     limits().map_err(|error| explain("set resource limits", error))?;
     privileges::give_up(&identity)?;
+    limit_processes(order.processes).map_err(|error| explain("limit processes", error))?;
     let command = exec::Command::new(order, &identity)?;
     // From here on every signal waits for `follow`.
     SigSet::all()
@@ -201,6 +204,18 @@ fn limits() -> nix::Result<()> {
     setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
     // A core file would fill the cloud's memory.
     setrlimit(Resource::RLIMIT_CORE, 0, 0)
+}
+
+/// Limits the processes of an ordinary user's instance. The kernel counts them for each user namespace (since 5.14),
+/// and the instance has just got one of its own; root's instances have the control group only, since their users
+/// are the machine's.
+fn limit_processes(most: u64) -> nix::Result<()> {
+    if !super::process::userns::single_user() {
+        return Ok(());
+    }
+    let (_, hard) = getrlimit(Resource::RLIMIT_NPROC)?;
+    let most = hard.min(most);
+    setrlimit(Resource::RLIMIT_NPROC, most, most)
 }
 
 /// Gives the command the signals as a new process expects them.

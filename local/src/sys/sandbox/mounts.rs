@@ -152,7 +152,7 @@ fn devices(root: &Rooted) -> Result<(), String> {
         "dev",
         "tmpfs",
         MsFlags::MS_NOSUID | MsFlags::MS_STRICTATIME,
-        "mode=755,size=64k",
+        "mode=755,size=64k,nr_inodes=256",
     )?;
     let io = |what: String| move |error: io::Error| format!("{what}: {error}");
     let dev = root
@@ -182,7 +182,7 @@ fn devices(root: &Rooted) -> Result<(), String> {
         "dev/shm",
         "tmpfs",
         quiet | MsFlags::MS_NODEV,
-        "mode=1777,size=64m",
+        "mode=1777,size=64m,nr_inodes=4096",
     )?;
     // Group 5 is tty everywhere; an ordinary user's namespace has no such group.
     let group = if single_user() { "" } else { ",gid=5" };
