@@ -71,6 +71,18 @@ pub enum Error {
         problem: String,
     },
 
+    /// The image store itself is damaged, not an image in it.
+    #[error(
+        "the image store {} is damaged: {problem}; remove this directory: images are built or pulled again when they are needed",
+        root.display()
+    )]
+    DamagedStore {
+        /// The store's directory.
+        root: PathBuf,
+        /// What is damaged.
+        problem: String,
+    },
+
     /// The image says neither `ENTRYPOINT` nor `CMD`, so nothing can be started from it.
     #[error(
         "the image {image} has neither ENTRYPOINT nor CMD, so there is nothing to start; \

@@ -7,6 +7,7 @@
 //! its holder dies, however it dies.
 
 mod archive;
+mod blob;
 mod ingest;
 mod select;
 
@@ -15,11 +16,12 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use oci_spec::image::{Arch, Descriptor, ImageIndex, ImageManifest, MediaType, Os};
+use oci_spec::image::{Arch, Descriptor, ImageIndex, ImageManifest, Os};
 use serde::{Deserialize, Serialize};
 
 pub use ingest::{BlobWriter, Ingest};
 
+pub(crate) use blob::{blob_path, check_layout, open_regular, read_described, read_index};
 pub(crate) use ingest::sha256;
 #[cfg(feature = "registry")]
 pub(crate) use select::is_index;
@@ -108,7 +110,30 @@ impl Store {
             store.replace(&marker, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         }
         check_layout(&store.root)?;
+        store.sweep();
         Ok(store)
+    }
+
+    /// Removes what a process that died has left in `incoming`. While somebody adds an image, its files stay: the next
+    /// call finds what is left. A file that cannot be removed costs space and nothing else, so no error is given.
+    fn sweep(&self) {
+        let is_empty = fs::read_dir(self.incoming()).is_ok_and(|mut files| files.next().is_none());
+        if is_empty {
+            return;
+        }
+        let Ok(lock) = self.open_lock("ingest.lock") else {
+            return;
+        };
+        if lock.try_lock().is_err() {
+            return;
+        }
+        for file in fs::read_dir(self.incoming())
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let _ = fs::remove_file(file.path());
+        }
     }
 
     /// The directory.
@@ -302,18 +327,29 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// It is not here or not a manifest.
+    /// It is not here, its contents have another digest, or it is not a manifest.
     pub fn manifest(&self, digest: &Digest) -> Result<ImageManifest> {
-        read_json(&self.blob_path(digest))
+        self.json(digest)
     }
 
     /// The configuration with `digest`.
     ///
     /// # Errors
     ///
-    /// It is not here or not a configuration.
+    /// It is not here, its contents have another digest, or it is not a configuration.
     pub fn config(&self, digest: &Digest) -> Result<ImageConfig> {
-        read_json(&self.blob_path(digest))
+        self.json(digest)
+    }
+
+    fn json<T: serde::de::DeserializeOwned>(&self, digest: &Digest) -> Result<T> {
+        let bytes = blob::read_blob(&self.root, digest)?;
+        serde_json::from_slice(&bytes).map_err(|error| Error::invalid(digest, error))
+    }
+
+    /// Whether there is a file of the announced size. Its contents are checked by whoever unpacks or sends it.
+    fn holds(&self, blob: &Descriptor) -> bool {
+        fs::symlink_metadata(self.blob_path(blob.digest()))
+            .is_ok_and(|file| file.is_file() && file.len() == blob.size())
     }
 
     fn blobs(&self) -> PathBuf {
@@ -336,7 +372,13 @@ impl Store {
     }
 
     fn index(&self) -> Result<ImageIndex> {
-        read_index(&self.root)
+        read_index(&self.root).map_err(|error| match error {
+            Error::InvalidImage { problem, .. } => Error::DamagedStore {
+                root: self.root.clone(),
+                problem: format!("its index.json cannot be read: {problem}"),
+            },
+            other => other,
+        })
     }
 
     /// Changes the index under its lock. The lock is held for a read and a write of one small file.
@@ -372,10 +414,7 @@ impl Store {
     /// The entry `item` with its image, if the image is whole.
     fn image(&self, item: &Descriptor) -> Option<StoredImage> {
         let manifest = self.manifest(item.digest()).ok()?;
-        let whole = |blob: &Descriptor| {
-            fs::metadata(self.blob_path(blob.digest()))
-                .is_ok_and(|metadata| metadata.len() == blob.size())
-        };
+        let whole = |blob: &Descriptor| self.holds(blob);
         if !whole(manifest.config()) || !manifest.layers().iter().all(whole) {
             return None;
         }
@@ -398,47 +437,6 @@ impl Layer {
             size: descriptor.size(),
         }
     }
-}
-
-/// Where a blob is in the layout `root`.
-pub(crate) fn blob_path(root: &Path, digest: &Digest) -> PathBuf {
-    root.join("blobs")
-        .join(digest.algorithm().as_ref())
-        .join(digest.digest())
-}
-
-/// Reads a layout's index; one without images if the file is not there yet.
-pub(crate) fn read_index(root: &Path) -> Result<ImageIndex> {
-    let path = root.join("index.json");
-    if path.exists() {
-        return read_json(&path);
-    }
-    let mut index = ImageIndex::default();
-    index
-        .set_schema_version(2)
-        .set_media_type(Some(MediaType::ImageIndex));
-    Ok(index)
-}
-
-/// Errors unless `root` is an OCI layout of version 1.
-pub(crate) fn check_layout(root: &Path) -> Result<()> {
-    let layout: oci_spec::image::OciLayout = read_json(&root.join("oci-layout"))?;
-    if layout.image_layout_version().starts_with("1.") {
-        return Ok(());
-    }
-    Err(Error::invalid(
-        root.display(),
-        format!(
-            "it is an OCI layout of version {}, and only version 1 is known",
-            layout.image_layout_version()
-        ),
-    ))
-}
-
-/// Reads one JSON file of a layout.
-pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
-    let bytes = fs::read(path).map_err(Error::io("read", path))?;
-    serde_json::from_slice(&bytes).map_err(|error| Error::invalid(path.display(), error))
 }
 
 /// The entry that a descriptor's annotations say.

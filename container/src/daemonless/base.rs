@@ -82,7 +82,7 @@ fn of_layout(
 ) -> Result<BaseImage> {
     let (path, wanted) = split_reference(text);
     let root = context.join(path);
-    if !root.join("oci-layout").is_file() {
+    if !root.join("oci-layout").exists() {
         return Err(Error::invalid(
             root.display(),
             "it has no file `oci-layout`, so it is no OCI image layout",
@@ -100,21 +100,17 @@ fn of_layout(
         })
         .cloned()
         .collect();
-    let read = |digest: &Digest| {
-        let path = store::blob_path(&root, digest);
-        std::fs::read(&path).map_err(Error::io("read", &path))
-    };
+    let read = |blob: &Descriptor| store::read_described(&root, blob);
     let manifest = store::select(&candidates, platform, &read)?.ok_or_else(|| {
         Error::invalid(
             root.display(),
             format!("it holds no image {wanted}for {platform}"),
         )
     })?;
-    let config = read(manifest.config().digest())?;
+    let config = read(manifest.config())?;
     let mut layers = Vec::new();
     for layer in oci_layers(&manifest)? {
-        let path = store::blob_path(&root, layer.digest());
-        let file = std::fs::File::open(&path).map_err(Error::io("read", &path))?;
+        let file = store::open_regular(&store::blob_path(&root, layer.digest()))?;
         layers.push(ingest.add_checked(&layer, file)?);
     }
     image(&config, layers, &root.display().to_string())

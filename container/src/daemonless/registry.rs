@@ -41,8 +41,7 @@ pub(super) async fn pull(
 
     let manifest = pull.manifest(platform).await?;
     let config = pull.blob(manifest.config(), ingest).await?;
-    let config = std::fs::read(store.blob_path(config.digest()))
-        .map_err(Error::io("read", store.blob_path(config.digest())))?;
+    let config = crate::store::read_described(store.root(), &config)?;
     let layers = oci_layers(&manifest)?;
     // All futures at once, so that the stream holds no closure: a boxed future has to be `Send` by itself.
     let pulls: Vec<_> = layers

@@ -7,13 +7,13 @@ use std::path::Path;
 
 use oci_spec::image::{Descriptor, DescriptorBuilder, ImageIndex, MediaType};
 use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
 
-use super::ingest::{Ingest, sha256};
+use super::blob::{check_digest, check_size, read_small};
+use super::ingest::Ingest;
 use super::select::{fits, select};
 use super::{Entry, Store, StoredImage};
 use crate::config::ImageConfig;
-use crate::context::{HashWriter, copy};
+use crate::context::copy;
 use crate::ignore::clean;
 use crate::request::Platform;
 use crate::{Digest, Error, Result};
@@ -25,6 +25,9 @@ struct DockerImage {
     config: String,
     layers: Vec<String>,
 }
+
+/// The most entries of an archive: an image has some 130 blobs at most, and an archive may hold several images.
+const MAX_ENTRIES: usize = 100_000;
 
 /// The files of an archive, outside memory, by their cleaned names.
 struct Unpacked {
@@ -61,13 +64,13 @@ fn import_layout(
     entry: &Entry,
 ) -> Result<StoredImage> {
     let index: ImageIndex = unpacked.json("index.json")?;
-    let found = select(index.manifests(), platform, &|digest| {
-        unpacked.blob_bytes(digest)
+    let found = select(index.manifests(), platform, &|blob| {
+        unpacked.blob_bytes(blob)
     })?;
     let manifest = found.ok_or_else(|| {
         Error::invalid("the archive", format!("it holds no image for {platform}"))
     })?;
-    let config = unpacked.blob_bytes(manifest.config().digest())?;
+    let config = unpacked.blob_bytes(manifest.config())?;
     let mut layers = Vec::new();
     for layer in manifest.layers() {
         let name = blob_name(layer.digest());
@@ -153,6 +156,10 @@ fn layer_type(file: &mut File) -> std::io::Result<MediaType> {
     })
 }
 
+fn lacking(name: &str) -> Error {
+    Error::invalid("the archive", format!("it mentions {name} but lacks it"))
+}
+
 fn blob_name(digest: &Digest) -> String {
     format!("blobs/{}/{}", digest.algorithm(), digest.digest())
 }
@@ -170,8 +177,14 @@ impl Unpacked {
             links: BTreeMap::new(),
         };
         let mut archive = tar::Archive::new(archive);
-        for item in archive.entries().map_err(broken)? {
+        for (number, item) in archive.entries().map_err(broken)?.enumerate() {
             let mut item = item.map_err(broken)?;
+            if number >= MAX_ENTRIES {
+                return Err(Error::invalid(
+                    "the archive",
+                    format!("it has more than {MAX_ENTRIES} entries, and no image has"),
+                ));
+            }
             let name = clean(&String::from_utf8_lossy(&item.path_bytes()));
             match item.header().entry_type() {
                 tar::EntryType::Regular | tar::EntryType::Continuous => {
@@ -214,18 +227,13 @@ impl Unpacked {
     }
 
     fn open(&self, name: &str) -> Result<File> {
-        let path = self.find(name).ok_or_else(|| {
-            Error::invalid("the archive", format!("it mentions {name} but lacks it"))
-        })?;
+        let path = self.find(name).ok_or_else(|| lacking(name))?;
         File::open(path).map_err(Error::io("read", path))
     }
 
     fn bytes(&self, name: &str) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        self.open(name)?
-            .read_to_end(&mut bytes)
-            .map_err(Error::io("read", Path::new(name)))?;
-        Ok(bytes)
+        let path = self.find(name).ok_or_else(|| lacking(name))?;
+        read_small(path)
     }
 
     fn json<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<T> {
@@ -233,19 +241,11 @@ impl Unpacked {
             .map_err(|error| Error::invalid(format!("{name} of the archive"), error))
     }
 
-    /// A small blob, checked against its digest.
-    fn blob_bytes(&self, digest: &Digest) -> Result<Vec<u8>> {
-        let bytes = self.bytes(&blob_name(digest))?;
-        let mut hash = Sha256::new();
-        copy(&mut bytes.as_slice(), &mut HashWriter(&mut hash))
-            .map_err(Error::io("hash", Path::new(digest.as_ref())))?;
-        let found = sha256(hash)?;
-        if found != *digest {
-            return Err(Error::invalid(
-                digest,
-                format!("its contents have another digest, {found}"),
-            ));
-        }
+    /// A small blob, checked against its descriptor.
+    fn blob_bytes(&self, blob: &Descriptor) -> Result<Vec<u8>> {
+        let bytes = self.bytes(&blob_name(blob.digest()))?;
+        check_digest(&bytes, blob.digest())?;
+        check_size(bytes.len() as u64, blob)?;
         Ok(bytes)
     }
 }

@@ -7,6 +7,7 @@ use oci_spec::image::{Descriptor, DescriptorBuilder, ImageManifestBuilder, Media
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
+use super::blob::check_size;
 use super::{Entry, Store, StoredImage, make_readable, oci_platform, upsert};
 use crate::config::{self, ImageConfig};
 use crate::context::{copy, hex};
@@ -66,9 +67,11 @@ impl Ingest {
     ///
     /// # Errors
     ///
-    /// The reader fails, the digest is another, or the store cannot be written.
-    pub fn add_checked(&self, expected: &Descriptor, mut from: impl Read) -> Result<Descriptor> {
+    /// The reader fails or gives another number of bytes, the digest is another, or the store cannot be written.
+    pub fn add_checked(&self, expected: &Descriptor, from: impl Read) -> Result<Descriptor> {
         let mut blob = self.blob()?;
+        // One byte more than announced is enough to know that there are too many.
+        let mut from = from.take(expected.size().saturating_add(1));
         copy(&mut from, &mut blob).map_err(Error::io("write a blob in", &self.store.root))?;
         blob.finish_as(expected)
     }
@@ -76,8 +79,7 @@ impl Ingest {
     /// Whether the store has this blob already.
     #[must_use]
     pub fn has(&self, blob: &Descriptor) -> bool {
-        std::fs::metadata(self.store.blob_path(blob.digest()))
-            .is_ok_and(|file| file.len() == blob.size())
+        self.store.holds(blob)
     }
 
     /// Writes the configuration and the manifest, and enters the image as `entry`.
@@ -174,6 +176,15 @@ impl BlobWriter {
     ///
     /// It is another one, or the file cannot be written or renamed.
     pub fn finish_as(mut self, expected: &Descriptor) -> Result<Descriptor> {
+        if self.size > expected.size() {
+            return Err(Error::invalid(
+                expected.digest(),
+                format!(
+                    "it is larger than the {} bytes that its descriptor announces",
+                    expected.size()
+                ),
+            ));
+        }
         let digest = sha256(std::mem::take(&mut self.hash))?;
         if digest != *expected.digest() {
             return Err(Error::invalid(
@@ -181,6 +192,7 @@ impl BlobWriter {
                 format!("its contents have another digest, {digest}; it was damaged on its way"),
             ));
         }
+        check_size(self.size, expected)?;
         self.keep(expected.media_type().clone(), digest)
     }
 

@@ -5,10 +5,10 @@ use serde::de::DeserializeOwned;
 
 use crate::config::ImageConfig;
 use crate::request::Platform;
-use crate::{Digest, Error, Result};
+use crate::{Error, Result};
 
-/// Reads a blob of whatever the index is in.
-type Read<'a> = dyn Fn(&Digest) -> Result<Vec<u8>> + 'a;
+/// Reads a blob of whatever the index is in, checked against its descriptor.
+type Read<'a> = dyn Fn(&Descriptor) -> Result<Vec<u8>> + 'a;
 
 /// The first image for `platform` among `candidates`, or in an index that they mention.
 pub(crate) fn select(
@@ -29,16 +29,17 @@ fn nested(
         if is_index(item.media_type()) {
             // An engine nests one deep; anything much deeper is made to do harm.
             if depth < 4 {
-                let index: ImageIndex = json(read, item.digest())?;
+                let index: ImageIndex = json(read, item)?;
                 if let Some(manifest) = nested(index.manifests(), platform, read, depth + 1)? {
                     return Ok(Some(manifest));
                 }
             }
             continue;
         }
-        let manifest: ImageManifest = json(read, item.digest())?;
+        let manifest: ImageManifest = json(read, item)?;
+        let config = read(manifest.config())?;
         // BuildKit puts attestations beside images; their configuration is none.
-        let config: Result<ImageConfig> = json(read, manifest.config().digest());
+        let config = serde_json::from_slice::<ImageConfig>(&config);
         if config.is_ok_and(|config| fits(platform, &config.platform())) {
             return Ok(Some(manifest));
         }
@@ -61,6 +62,6 @@ pub(crate) fn fits(want: &Platform, have: &Platform) -> bool {
     want.os == have.os && want.arch == have.arch && variants
 }
 
-fn json<T: DeserializeOwned>(read: &Read<'_>, digest: &Digest) -> Result<T> {
-    serde_json::from_slice(&read(digest)?).map_err(|error| Error::invalid(digest, error))
+fn json<T: DeserializeOwned>(read: &Read<'_>, blob: &Descriptor) -> Result<T> {
+    serde_json::from_slice(&read(blob)?).map_err(|error| Error::invalid(blob.digest(), error))
 }

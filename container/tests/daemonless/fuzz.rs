@@ -6,8 +6,8 @@ use std::path::Path;
 use landfall_container::daemonless::Daemonless;
 use landfall_container::{Builder as _, Entry, Platform, Store};
 use landfall_testkit::fuzz::Fuzz;
-use sha2::{Digest as _, Sha256};
 
+use crate::layout::{Layout, config_of, descriptor, layer};
 use crate::support::Lab;
 
 #[test]
@@ -43,84 +43,6 @@ fn dockerfiles() {
             assert!(!error.to_string().is_empty());
         }
     });
-}
-
-/// The members of an OCI layout that a case changes; the digests of the others follow.
-#[derive(Clone)]
-struct Layout {
-    layer: Vec<u8>,
-    config: Option<Vec<u8>>,
-    manifest: Option<Vec<u8>>,
-    index: Option<Vec<u8>>,
-}
-
-fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
-}
-
-fn descriptor(media_type: &str, bytes: &[u8]) -> String {
-    let (digest, size) = (digest(bytes), bytes.len());
-    format!(
-        r#"{{"mediaType":"application/vnd.oci.image.{media_type}","digest":"sha256:{digest}","size":{size}}}"#
-    )
-}
-
-fn config_of(layer: &[u8]) -> Vec<u8> {
-    format!(
-        r#"{{"architecture":"amd64","os":"linux","config":{{"Cmd":["/app"],"Env":["A=b"]}},"rootfs":{{"type":"layers","diff_ids":["sha256:{}"]}}}}"#,
-        digest(layer)
-    )
-    .into_bytes()
-}
-
-impl Layout {
-    fn archive(&self) -> Vec<u8> {
-        let config = self
-            .config
-            .clone()
-            .unwrap_or_else(|| config_of(&self.layer));
-        let manifest = self.manifest.clone().unwrap_or_else(|| {
-            let (config, layer) = (descriptor("config.v1+json", &config), descriptor("layer.v1.tar", &self.layer));
-            format!(r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{config},"layers":[{layer}]}}"#)
-                .into_bytes()
-        });
-        let index = self.index.clone().unwrap_or_else(|| {
-            format!(
-                r#"{{"schemaVersion":2,"manifests":[{}]}}"#,
-                descriptor("manifest.v1+json", &manifest)
-            )
-            .into_bytes()
-        });
-        let mut archive = tar::Builder::new(Vec::new());
-        let mut add = |name: String, bytes: &[u8]| {
-            let mut header = tar::Header::new_gnu();
-            header.set_size(bytes.len() as u64);
-            header.set_mode(0o644);
-            archive.append_data(&mut header, name, bytes).unwrap();
-        };
-        add(
-            "oci-layout".to_owned(),
-            br#"{"imageLayoutVersion":"1.0.0"}"#,
-        );
-        add("index.json".to_owned(), &index);
-        for blob in [&manifest, &config, &self.layer] {
-            add(format!("blobs/sha256/{}", digest(blob)), blob);
-        }
-        archive.into_inner().unwrap()
-    }
-}
-
-fn layer() -> Vec<u8> {
-    let mut tar = tar::Builder::new(Vec::new());
-    let mut header = tar::Header::new_gnu();
-    header.set_size(7);
-    header.set_mode(0o755);
-    tar.append_data(&mut header, "app", &b"program"[..])
-        .unwrap();
-    tar.into_inner().unwrap()
 }
 
 /// Imports an archive into an empty store. A refused one leaves no entry and no unfinished blob.

@@ -11,8 +11,10 @@ mod choice;
 mod copy;
 mod errors;
 mod fuzz;
+mod hostile_layouts;
 mod identity;
 mod instructions;
+mod layout;
 #[cfg(all(feature = "engine", target_os = "linux"))]
 mod parity;
 #[cfg(feature = "registry")]

@@ -23,9 +23,49 @@ const WHITEOUT: &[u8] = b".wh.";
 /// What marks a folder as emptied by a layer.
 const OPAQUE: &[u8] = b".wh..wh..opq";
 
+/// How much an image may unpack to. A layer of a few megabytes can be compressed from terabytes of zeros.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// The bytes in all layers together, unpacked, with what later layers replace.
+    pub(super) bytes: u64,
+    /// The entries in all layers together.
+    pub(super) entries: u64,
+}
+
+impl Limits {
+    /// 16 GiB and a million entries, and never more than nine tenths of what the disk of `folder` has free.
+    pub(super) fn on(folder: &Path) -> io::Result<Self> {
+        let disk = nix::sys::statvfs::statvfs(folder)?;
+        let free = disk.blocks_available().saturating_mul(disk.fragment_size());
+        Ok(Self {
+            bytes: (16 << 30).min(free / 10 * 9),
+            entries: 1_000_000,
+        })
+    }
+}
+
+/// A reader that fails once more comes than is allowed.
+struct Limited<'a, R> {
+    source: R,
+    left: &'a mut u64,
+    limit: u64,
+}
+
+impl<R: Read> Read for Limited<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.source.read(buffer)?;
+        let left = self.left.checked_sub(length as u64);
+        *self.left = left.ok_or_else(|| too_large(self.limit))?;
+        Ok(length)
+    }
+}
+
 /// The files of an image while its layers are applied.
 pub(super) struct Tree {
     root: Rooted,
+    limits: Limits,
+    /// What is left of the limits.
+    left: Limits,
     /// What folders are to be in the end. Until then their owner can write to all of them.
     folders: BTreeMap<PathBuf, Attributes>,
 }
@@ -78,10 +118,12 @@ impl Attributes {
 
 impl Tree {
     /// Starts in an empty folder.
-    pub(super) fn new(root: &Path) -> io::Result<Self> {
+    pub(super) fn new(root: &Path, limits: Limits) -> io::Result<Self> {
         fs::set_permissions(root, fs::Permissions::from_mode(0o755))?;
         Ok(Self {
             root: Rooted::open(root)?,
+            limits,
+            left: limits,
             folders: BTreeMap::new(),
         })
     }
@@ -102,13 +144,30 @@ impl Tree {
     fn archive(&mut self, source: impl Read) -> io::Result<()> {
         // What this layer itself made: its own whiteouts mean only what is below.
         let mut fresh = BTreeSet::new();
+        let (limits, before) = (self.limits, self.left.bytes);
+        let mut left = before;
+        let source = Limited {
+            source,
+            left: &mut left,
+            limit: limits.bytes,
+        };
         for entry in Archive::new(source).entries()? {
             let mut entry = entry?;
+            self.left.entries = self.left.entries.checked_sub(1).ok_or_else(|| {
+                invalid(&format!("the image has more than {} files", limits.entries))
+            })?;
             let path = entry.path()?.into_owned();
             self.entry(&mut entry, &path, &mut fresh).map_err(|error| {
                 io::Error::new(error.kind(), format!("{}: {error}", path.display()))
             })?;
         }
+        self.take(before - left)
+    }
+
+    /// Counts bytes that the image takes.
+    fn take(&mut self, bytes: u64) -> io::Result<()> {
+        let left = self.left.bytes.checked_sub(bytes);
+        self.left.bytes = left.ok_or_else(|| too_large(self.limits.bytes))?;
         Ok(())
     }
 
@@ -159,6 +218,10 @@ impl Tree {
                 self.folders.insert(path.clone(), attributes);
             }
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
+                if kind == EntryType::GNUSparse {
+                    // Its holes are not in the archive, and are written to the disk all the same.
+                    self.take(entry.size())?;
+                }
                 let mut file = File::options()
                     .write(true)
                     .create_new(true)
@@ -256,6 +319,13 @@ fn set_folder(at: &Path, attributes: &Attributes) -> io::Result<()> {
             })?;
     }
     Ok(())
+}
+
+fn too_large(limit: u64) -> io::Error {
+    invalid(&format!(
+        "the image unpacks to more than {} MiB, the limit on this disk",
+        limit >> 20
+    ))
 }
 
 fn invalid(problem: &str) -> io::Error {

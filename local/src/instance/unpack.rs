@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use oci_spec::image::{ImageConfiguration, ImageManifest};
 use sha2::{Digest, Sha256};
 
-use super::layer::Tree;
+use super::layer::{Limits, Tree};
 use super::{Config, Error};
 
 /// The largest manifest or configuration that is read, in bytes: the limit that registries have.
@@ -111,8 +111,9 @@ impl Unpacking<'_> {
             .map_err(|error| self.bad(format!("its manifest: {error}")))?;
         let files = new.join(FILES);
         fs::create_dir_all(&files).map_err(self.doing(format!("create {}", files.display())))?;
-        let mut tree =
-            Tree::new(&files).map_err(self.doing(format!("open {}", files.display())))?;
+        let mut tree = Limits::on(&files)
+            .and_then(|limits| Tree::new(&files, limits))
+            .map_err(self.doing(format!("open {}", files.display())))?;
         for layer in manifest.layers() {
             let digest = layer.digest().to_string();
             let doing = |source| self.doing(format!("layer {digest}"))(source);

@@ -6,7 +6,7 @@ use std::path::Path;
 use landfall_testkit::fuzz::Fuzz;
 use tar::{Builder, EntryType, Header};
 
-use super::Tree;
+use super::{Limits, Tree};
 
 fn entry(tar: &mut Builder<Vec<u8>>, kind: EntryType, name: &str, link: &str, content: &[u8]) {
     let mut header = Header::new_gnu();
@@ -89,7 +89,11 @@ fn layers() {
         fs::create_dir(&root).unwrap();
         fs::create_dir(&beside).unwrap();
         for archive in [input.to_vec(), resealed(input)] {
-            let mut tree = Tree::new(&root).unwrap();
+            let limits = Limits {
+                bytes: 1 << 20,
+                entries: 1000,
+            };
+            let mut tree = Tree::new(&root, limits).unwrap();
             let _ = tree.apply(&mut archive.as_slice());
         }
         assert_eq!(names(base.path()), ["beside", "root"]);

@@ -50,7 +50,8 @@ impl Case {
     fn new() -> Self {
         let base = tempfile::tempdir().unwrap();
         fs::create_dir(base.path().join("root")).unwrap();
-        let tree = Tree::new(&base.path().join("root")).unwrap();
+        let root = base.path().join("root");
+        let tree = Tree::new(&root, Limits::on(&root).unwrap()).unwrap();
         Self { base, tree }
     }
 
@@ -271,4 +272,91 @@ fn a_refusal_names_the_entry() {
     // Neither gzip nor tar.
     let error = case.tree.apply(&mut [b'x'; 1024].as_slice()).unwrap_err();
     assert!(!error.to_string().is_empty());
+}
+
+mod limits {
+    use std::io::Write as _;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn apply(limits: Limits, layers: &[Vec<u8>]) -> String {
+        let base = tempfile::tempdir().unwrap();
+        let mut tree = Tree::new(base.path(), limits).unwrap();
+        for layer in layers {
+            if let Err(error) = tree.apply(&mut layer.as_slice()) {
+                return error.to_string();
+            }
+        }
+        "applied".to_owned()
+    }
+
+    fn zeros(size: usize) -> Vec<u8> {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+        gzip.write_all(&layer(&[Plain("zeros", &"\0".repeat(size), 0o644)]))
+            .unwrap();
+        gzip.finish().unwrap()
+    }
+
+    #[test]
+    fn compressed_zeros_end_at_the_limit() {
+        let limits = Limits {
+            bytes: 4 * MIB,
+            entries: 10,
+        };
+        let bomb = zeros(8 << 20);
+        assert!(bomb.len() < 20_000, "{} bytes", bomb.len());
+        let limit = "the image unpacks to more than 4 MiB, the limit on this disk";
+        assert_eq!(apply(limits, &[bomb]), format!("zeros: {limit}"));
+        // All layers count together.
+        let layers = vec![zeros(3 << 20); 2];
+        assert_eq!(apply(limits, &layers[..1]), "applied");
+        assert_eq!(apply(limits, &layers), format!("zeros: {limit}"));
+    }
+
+    #[test]
+    fn holes_of_sparse_files_count() {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::GNUSparse);
+        header.set_path("sparse").unwrap();
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_size(512);
+        let gnu = header.as_gnu_mut().unwrap();
+        gnu.set_real_size(1 << 32);
+        let offset = format!("{:011o}", (1_u64 << 32) - 512);
+        gnu.sparse[0].offset[..11].copy_from_slice(offset.as_bytes());
+        gnu.sparse[0].numbytes[..11].copy_from_slice(b"00000001000");
+        header.set_cksum();
+        let mut tar = Builder::new(Vec::new());
+        tar.append(&header, [1; 512].as_slice()).unwrap();
+        let limits = Limits {
+            bytes: 4 * MIB,
+            entries: 10,
+        };
+        assert_eq!(
+            apply(limits, &[tar.into_inner().unwrap()]),
+            "sparse: the image unpacks to more than 4 MiB, the limit on this disk"
+        );
+    }
+
+    #[test]
+    fn entries_are_counted_over_all_layers() {
+        let limits = Limits {
+            bytes: 4 * MIB,
+            entries: 3,
+        };
+        let two = layer(&[Folder("a", 0o755), Folder("b", 0o755)]);
+        assert_eq!(apply(limits, std::slice::from_ref(&two)), "applied");
+        assert_eq!(
+            apply(limits, &[two.clone(), two]),
+            "the image has more than 3 files"
+        );
+    }
 }
