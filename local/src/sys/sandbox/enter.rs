@@ -28,8 +28,8 @@ use rustix::termios::Winsize;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Order, Report, enter_folder, exec, hide, identity, limit_processes, limits, privileges, report,
-    take_control,
+    Order, Report, enter_folder, exec, hide, identity, keyring, limit_processes, limits,
+    privileges, report, seccomp, take_control,
 };
 use crate::sys::fds;
 use crate::sys::process::userns::{explain, single_user};
@@ -228,8 +228,10 @@ fn become_command(
     let identity = identity::resolve(&order.user, Path::new("/"))?;
     enter_folder(&order.cwd)?;
     limits().map_err(doing("set resource limits"))?;
+    keyring::renew().map_err(doing("make a session keyring"))?;
     privileges::give_up(&identity, Some(instance.as_fd()), single_user)?;
     limit_processes(order.processes).map_err(doing("limit processes"))?;
+    seccomp::restrict()?;
     if errand.does == Does::Files {
         return Ok(Ready::Files);
     }

@@ -17,10 +17,12 @@ mod elf;
 pub(crate) mod enter;
 mod exec;
 mod identity;
+mod keyring;
 mod mounts;
 mod privileges;
 pub(crate) mod program;
 mod reaper;
+mod seccomp;
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Write};
@@ -191,8 +193,10 @@ fn ready(order: &Order) -> Result<exec::Command, String> {
         .map_err(|error| format!("create the working folder {}: {error}", order.cwd.display()))?;
     enter_folder(&order.cwd)?;
     limits().map_err(|error| explain("set resource limits", error))?;
+    keyring::renew().map_err(|error| explain("make a session keyring", error))?;
     privileges::give_up(&identity, None, single_user())?;
     limit_processes(order.processes).map_err(|error| explain("limit processes", error))?;
+    seccomp::restrict()?;
     exec::Command::new(order, &identity)
 }
 
