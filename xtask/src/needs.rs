@@ -62,6 +62,13 @@ const NEEDS: &[Need] = &[
         maker: None,
     },
     Need {
+        prefix: "needs_nginx_",
+        programs: &["nginx"],
+        packages: "nginx-light",
+        root: false,
+        maker: None,
+    },
+    Need {
         prefix: "needs_busybox_",
         programs: &["busybox"],
         packages: "busybox-static",

@@ -43,9 +43,8 @@ impl Body for RequestBody {
         let frame = Pin::new(&mut self.incoming).poll_frame(cx);
         match &frame {
             Poll::Pending => self.client.set_wants_body(true),
-            Poll::Ready(None) => self.client.body_done(),
-            Poll::Ready(Some(_)) if self.incoming.is_end_stream() => self.client.body_done(),
-            Poll::Ready(Some(_)) => self.client.set_wants_body(false),
+            Poll::Ready(Some(Err(_))) => self.client.set_body_failed(),
+            Poll::Ready(_) => self.client.set_wants_body(false),
         }
         frame
     }

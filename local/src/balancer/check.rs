@@ -18,10 +18,11 @@ use hyper::body::Bytes;
 use hyper::header::{CONNECTION, HOST, USER_AGENT};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::config::HealthCheckConfig;
 use super::health::Outcome;
+use crate::accept::{EXHAUSTED_PAUSE, is_exhaustion};
 
 /// The first pause between two checks of a target that has not been seen up yet.
 const FIRST_RETRY: Duration = Duration::from_millis(20);
@@ -57,20 +58,41 @@ pub(super) async fn run(addr: SocketAddr, config: HealthCheckConfig, observer: i
     }
 }
 
-/// Sends one check.
+/// Sends one check. A process that is out of files learns nothing about its targets, and asks again.
 pub(super) async fn once(addr: SocketAddr, config: &HealthCheckConfig) -> Outcome {
-    match timeout(config.timeout, status(addr, &config.path)).await {
-        Err(_) => Outcome::Timeout,
-        Ok(Err(why)) => Outcome::Failed(why),
-        Ok(Ok(code)) if config.matcher.matches(code) => Outcome::Pass,
-        Ok(Ok(code)) => Outcome::Mismatch(code),
+    loop {
+        return match timeout(config.timeout, status(addr, &config.path)).await {
+            Err(_) => Outcome::Timeout,
+            Ok(Err(NoStatus::Exhausted)) => {
+                sleep(EXHAUSTED_PAUSE).await;
+                continue;
+            }
+            Ok(Err(NoStatus::Failed(why))) => Outcome::Failed(why),
+            Ok(Ok(code)) if config.matcher.matches(code) => Outcome::Pass,
+            Ok(Ok(code)) => Outcome::Mismatch(code),
+        };
     }
 }
 
-async fn status(addr: SocketAddr, path: &str) -> Result<u16, String> {
-    let stream = TcpStream::connect(addr)
-        .await
-        .map_err(|error| format!("no connection to {addr}: {error}"))?;
+/// Why a check has no status code.
+enum NoStatus {
+    /// This process is out of files or memory.
+    Exhausted,
+    /// The target or the way to it failed.
+    Failed(String),
+}
+
+impl From<String> for NoStatus {
+    fn from(why: String) -> Self {
+        Self::Failed(why)
+    }
+}
+
+async fn status(addr: SocketAddr, path: &str) -> Result<u16, NoStatus> {
+    let stream = match TcpStream::connect(addr).await {
+        Err(error) if is_exhaustion(&error) => return Err(NoStatus::Exhausted),
+        connected => connected.map_err(|error| format!("no connection to {addr}: {error}"))?,
+    };
     let no_answer = |error: hyper::Error| format!("no HTTP response from {addr}: {error}");
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
@@ -90,7 +112,7 @@ async fn status(addr: SocketAddr, path: &str) -> Result<u16, String> {
         tokio::select! {
             biased;
             response = &mut response => {
-                return response.map(|response| response.status().as_u16()).map_err(no_answer);
+                return Ok(response.map_err(no_answer)?.status().as_u16());
             }
             _ = &mut connection, if open => open = false,
         }

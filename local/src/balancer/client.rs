@@ -1,120 +1,227 @@
 //! One client connection: HTTP/1 with keep-alive and pipelining, idle timeout, orderly end.
+//!
+//! The HTTP parser and its buffers exist only while there is a request: a connection waits for its first head, and
+//! after a pause for the next one, with its socket alone.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
+use hyper::body::Body;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
+use super::head::{MAX_FIELDS, MAX_HEAD};
 use super::headers::Forwarded;
-use super::io::{Io, Meter, Phase};
+use super::intake::Intake;
+use super::io::{Meter, Phase};
+use super::linger;
 use super::node::Worker;
 use super::proxy::Front;
-use super::respond;
+use super::room::Seat;
 use super::upstream::MAX_BUFFER;
 
-/// "Entire request header" in the quotas of Application Load Balancers; more is a 431.
-const MAX_REQUEST_HEAD: usize = 64 * 1024;
+/// How many of the four looks per idle timeout a quiet connection keeps its parser for.
+const QUIET_LOOKS_WITH_PARSER: u32 = 1;
 
 /// How a connection came to its end.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
     /// Closed by either side, or handed over to a tunnel.
     Over,
-    /// Quiet for the idle timeout.
+    /// Quiet for the idle timeout, or pushed out by newer ones.
     Idle,
-    /// The node is stopped and does not wait any longer.
-    Aborted,
+    /// The node is stopped.
+    Stopped,
+    /// Quiet enough to wait without a parser.
+    Parked,
+}
+
+/// Ends a connection for reasons other than its requests.
+struct Watch<'a> {
+    worker: &'a Worker,
+    meter: &'a Meter,
+    /// Looks four times per idle timeout, instead of being set anew for every request.
+    timer: Pin<Box<Sleep>>,
+    quarter: Duration,
+    quiet: u32,
+    stopped: bool,
+    /// The state of the node that was seen last. The tokens are asked once, which leaves them this task's waker, and
+    /// again when the state has changed: asking them takes a lock.
+    seen: Option<u8>,
+}
+
+impl Watch<'_> {
+    /// Ready when the connection has to end, or has been quiet for another quarter of the idle timeout.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut stopping: Pin<&mut impl Future<Output = ()>>,
+        mut aborting: Pin<&mut impl Future<Output = ()>>,
+    ) -> Poll<Signal> {
+        if self.meter.is_evicted() {
+            return Poll::Ready(Signal::End(End::Idle));
+        }
+        let state = self.worker.state();
+        if self.seen != Some(state) {
+            self.seen = Some(state);
+            self.meter.set_waker(cx.waker());
+            if aborting.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Signal::End(End::Stopped));
+            }
+            if !self.stopped && stopping.as_mut().poll(cx).is_ready() {
+                self.stopped = true;
+                return Poll::Ready(Signal::Stop);
+            }
+        }
+        while self.timer.as_mut().poll(cx).is_ready() {
+            // While a target is asked, its own timer decides, and answers with 504 or 408.
+            let busy = self.meter.take_progress() || self.meter.phase() == Phase::Answer;
+            self.quiet = if busy { 0 } else { self.quiet + 1 };
+            if self.quiet == 4 {
+                return Poll::Ready(Signal::End(End::Idle));
+            }
+            self.timer.as_mut().reset(Instant::now() + self.quarter);
+            if self.quiet >= QUIET_LOOKS_WITH_PARSER {
+                return Poll::Ready(Signal::Quiet);
+            }
+        }
+        Poll::Pending
+    }
+}
+
+enum Signal {
+    End(End),
+    /// Finish the request in flight, and take no other one.
+    Stop,
+    Quiet,
 }
 
 /// Serves a client until either side closes.
-pub(super) async fn serve(worker: Arc<Worker>, stream: TcpStream, peer: SocketAddr, port: u16) {
-    let meter = Arc::new(Meter::default());
+pub(super) async fn serve(
+    worker: Arc<Worker>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    port: u16,
+    meter: Arc<Meter>,
+    seat: Seat,
+) {
     let front = Arc::new(Front {
         worker: Arc::clone(&worker),
         meter: Arc::clone(&meter),
         forwarded: Forwarded::new(peer.ip(), port),
+        seat: Arc::new(seat),
     });
-    // What this connection saw last of the routing table.
-    let listener = RefCell::new((u64::MAX, None));
-    let service = service_fn(move |request| {
-        let mut known = listener.borrow_mut();
-        let version = front.worker.shared.version();
-        if known.0 != version {
-            *known = (
-                version,
-                front.worker.shared.table().listeners.get(&port).cloned(),
-            );
-        }
-        let reply = Arc::clone(&front).serve(known.1.clone(), request);
-        async move { Ok::<_, Infallible>(reply.await) }
-    });
-    let mut connection = http1::Builder::new()
-        .max_buf_size(MAX_BUFFER)
-        .max_header_size(MAX_REQUEST_HEAD)
-        .header_read_timeout(None)
-        .serve_connection(
-            TokioIo::new(Io::client(stream, Arc::clone(&meter))),
-            service,
-        )
-        .with_upgrades();
-
-    // Looks four times per idle timeout, instead of being set anew for every request.
-    let quarter = worker.shared.attributes.idle_timeout / 4;
-    let mut quiet = 0;
-    let mut timer = pin!(tokio::time::sleep(quarter));
+    let attributes = &worker.shared.attributes;
+    let quarter = attributes.idle_timeout / 4;
+    let mut watch = Watch {
+        worker: &worker,
+        meter: &meter,
+        timer: Box::pin(tokio::time::sleep(quarter)),
+        quarter,
+        quiet: 0,
+        stopped: false,
+        seen: None,
+    };
     let mut stopping = pin!(worker.stop.cancelled());
     let mut aborting = pin!(worker.abort.cancelled());
-    // The tokens are asked once, which leaves them this task's waker, and again when the node's
-    // state has changed: asking them takes a lock.
-    let mut asked = None;
-    let mut stopped = false;
-    let end = std::future::poll_fn(|cx| {
-        if Pin::new(&mut connection).poll(cx).is_ready() {
-            // An error here is the client's: it broke off, or sent what hyper answered with 400.
-            return Poll::Ready(End::Over);
-        }
-        while timer.as_mut().poll(cx).is_ready() {
-            // While a target is asked, its own timer decides, and answers with 504 or 408.
-            let busy = meter.take_progress() || meter.phase() == Phase::Answer;
-            quiet = if busy { 0 } else { quiet + 1 };
-            if quiet == 4 {
-                return Poll::Ready(End::Idle);
+    let head_timeout = attributes.head_timeout.min(attributes.idle_timeout);
+    let mut intake = Intake::new(stream, Arc::clone(&meter), head_timeout);
+    let end = loop {
+        let end = poll_fn(|cx| {
+            loop {
+                match intake.poll_request(cx) {
+                    Poll::Ready(Ok(true)) => return Poll::Ready(None),
+                    Poll::Ready(_) => return Poll::Ready(Some(End::Over)),
+                    Poll::Pending => {}
+                }
+                match watch.poll(cx, stopping.as_mut(), aborting.as_mut()) {
+                    Poll::Ready(Signal::Quiet) => {}
+                    Poll::Ready(Signal::Stop) => return Poll::Ready(Some(End::Stopped)),
+                    Poll::Ready(Signal::End(end)) => return Poll::Ready(Some(end)),
+                    Poll::Pending => return Poll::Pending,
+                }
             }
-            timer.as_mut().reset(Instant::now() + quarter);
+        })
+        .await;
+        if let Some(end) = end {
+            break end;
         }
-        let state = worker.state();
-        if asked != Some(state) {
-            asked = Some(state);
-            if aborting.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(End::Aborted);
+
+        // What this connection saw last of the routing table.
+        let known = RefCell::new((u64::MAX, None));
+        let front = Arc::clone(&front);
+        let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+            let fault = front.meter.begin(&request.body().size_hint());
+            let mut known = known.borrow_mut();
+            let version = front.worker.shared.version();
+            if known.0 != version {
+                let table = front.worker.shared.table();
+                *known = (version, table.listeners.get(&port).cloned());
             }
-            if !stopped && stopping.as_mut().poll(cx).is_ready() {
-                stopped = true;
-                Pin::new(&mut connection).graceful_shutdown();
-                cx.waker().wake_by_ref();
+            let reply = Arc::clone(&front).serve(known.1.clone(), request, fault);
+            async move { Ok::<_, Infallible>(reply.await) }
+        });
+        let mut connection = http1::Builder::new()
+            .max_buf_size(MAX_BUFFER)
+            .max_header_size(MAX_HEAD + MAX_HEAD)
+            .max_headers(MAX_FIELDS)
+            .header_read_timeout(None)
+            .serve_connection(TokioIo::new(intake), service)
+            .with_upgrades();
+        let end = poll_fn(|cx| {
+            loop {
+                if Pin::new(&mut connection).poll(cx).is_ready() {
+                    // An error here is the client's: it broke off.
+                    return Poll::Ready(End::Over);
+                }
+                match watch.poll(cx, stopping.as_mut(), aborting.as_mut()) {
+                    Poll::Ready(Signal::End(end)) => return Poll::Ready(end),
+                    Poll::Ready(Signal::Stop) => Pin::new(&mut connection).graceful_shutdown(),
+                    Poll::Ready(Signal::Quiet)
+                        if meter.phase() == Phase::Request && !meter.is_unflushed() =>
+                    {
+                        return Poll::Ready(End::Parked);
+                    }
+                    Poll::Ready(Signal::Quiet) => {}
+                    Poll::Pending => return Poll::Pending,
+                }
             }
+        })
+        .await;
+        // A tunnel has taken the stream.
+        let Some(parts) = connection.into_parts() else {
+            return;
+        };
+        intake = parts.io.into_inner();
+        if end != End::Parked || watch.stopped || !parts.read_buf.is_empty() || !intake.park() {
+            break if end == End::Parked { End::Idle } else { end };
         }
-        Poll::Pending
-    })
-    .await;
-    if matches!(end, End::Idle)
-        && meter.phase() == Phase::Request
-        && meter.has_partial_head()
-        && let Some(mut stream) = connection
-            .into_parts()
-            .map(|parts| parts.io.into_inner().into_stream())
-    {
-        // Tried once: a client too slow to ask is not waited for again.
-        let _ = stream.try_write(respond::REQUEST_TIMEOUT);
-        let _ = stream.shutdown().await;
+        worker.room.release();
+    };
+    if meter.is_evicted() {
+        // At once: a client that is in no hurry need not agree to it.
+        let _ = intake.into_stream().set_zero_linger();
+    } else if end == End::Over {
+        meter.set_phase(Phase::Request);
+        let unfinished = intake.is_unfinished();
+        let lingering = linger::close(intake.into_stream(), unfinished);
+        let mut lingering = pin!(lingering);
+        poll_fn(|cx| {
+            if lingering.as_mut().poll(cx).is_ready() || meter.is_evicted() {
+                return Poll::Ready(());
+            }
+            meter.set_waker(cx.waker());
+            aborting.as_mut().poll(cx)
+        })
+        .await;
     }
 }

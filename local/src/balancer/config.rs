@@ -15,6 +15,11 @@ pub(crate) struct Attributes {
     /// How long a connection, on either side, may stay without a byte in either direction.
     /// AWS: `idle_timeout.timeout_seconds`, default 60 s.
     pub(crate) idle_timeout: Duration,
+    /// How long the head of a request may take from its first byte to its last. AWS has only the idle timeout, which
+    /// a byte now and then renews; 10 s is what Envoy's documentation advises at the edge.
+    pub(crate) head_timeout: Duration,
+    /// The balancer's DNS name, which stands in for the Host of HTTP/1.0 requests without one, as on AWS.
+    pub(crate) dns_name: String,
     /// How long a target may take to accept a connection. Fixed at 10 s on AWS.
     pub(crate) connect_timeout: Duration,
     /// Whether headers whose names are not made of letters, digits and hyphens are left out of
@@ -29,6 +34,8 @@ impl Default for Attributes {
     fn default() -> Self {
         Self {
             idle_timeout: Duration::from_secs(60),
+            head_timeout: Duration::from_secs(10),
+            dns_name: "localhost".into(),
             connect_timeout: Duration::from_secs(10),
             drop_invalid_header_fields: true,
             max_connections: 4096,

@@ -5,26 +5,33 @@
 //! accept from sockets that listen in the host's, and connect from where it stands: whatever the
 //! security groups, NACLs and routes forbid to the internet does not answer on loopback either.
 
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Pin;
+use super::io::{Meter, Phase};
+use super::room::Room;
 use super::thread::PinnedThread;
-use crate::accept::AcceptErrors;
+use crate::accept::{AcceptErrors, is_exhaustion};
 use crate::sys::descriptors::Budget;
 
 /// How long a node may take to accept before the next one is tried.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a node that did not accept is tried last instead of in its turn.
 const SHUNNED: Duration = Duration::from_secs(10);
+/// How long a client may keep its side open after the node has closed its own, which waits as long for the client.
+const HALF_CLOSED: Duration = Duration::from_secs(35);
 const BUFFER: usize = 16 * 1024;
 
 /// The thread in the internet's namespace that carries all forwarded connections.
@@ -46,10 +53,8 @@ struct Shared {
     tasks: TaskTracker,
     /// Accept nothing new, and drop what is open.
     stop: CancellationToken,
-    /// More connections wait in the kernel's accept queue.
-    room: Arc<Semaphore>,
-    /// The most connections of one port, so that one does not take the room of all.
-    most_of_one: usize,
+    /// All ports together; more connections wait in the kernel's accept queue.
+    room: Arc<Room>,
 }
 
 /// One forwarded port; dropping it closes the port, and lets open connections go on.
@@ -95,12 +100,10 @@ impl Forwarder {
     /// # Errors
     /// When the thread cannot be made or `pin` fails.
     pub(crate) async fn start(name: &str, pin: Pin) -> io::Result<Self> {
-        let most = Budget::now().forwarded();
         let shared = Arc::new(Shared {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
-            room: Arc::new(Semaphore::new(most)),
-            most_of_one: most / 2,
+            room: Room::new(Budget::now().forwarded()),
         });
         let main = {
             let shared = Arc::clone(&shared);
@@ -169,25 +172,21 @@ fn lock(nodes: &Mutex<Nodes>) -> std::sync::MutexGuard<'_, Nodes> {
 
 async fn accept(shared: &Arc<Shared>, listener: &TcpListener, nodes: &Arc<Mutex<Nodes>>) {
     let mut errors = AcceptErrors::new("loopback port");
-    let of_this_port = Arc::new(Semaphore::new(shared.most_of_one));
+    let share = shared.room.share();
     loop {
-        let Ok(place) = Arc::clone(&of_this_port).acquire_owned().await else {
-            return;
-        };
-        let Ok(room) = Arc::clone(&shared.room).acquire_owned().await else {
-            return;
-        };
         match listener.accept().await {
             Ok((client, _)) => {
                 errors.passed();
                 let nodes = Arc::clone(nodes);
                 let stop = shared.stop.clone();
+                let meter = Arc::<Meter>::default();
+                let seat = share.seat(&meter).await;
                 shared.tasks.spawn(async move {
                     tokio::select! {
-                        () = carry(client, &nodes) => {}
+                        () = carry(client, &nodes, &meter) => {}
                         () = stop.cancelled() => {}
                     }
-                    drop((room, place));
+                    drop(seat);
                 });
             }
             Err(error) => errors.failed(&error).await,
@@ -195,11 +194,14 @@ async fn accept(shared: &Arc<Shared>, listener: &TcpListener, nodes: &Arc<Mutex<
     }
 }
 
-async fn carry(mut client: TcpStream, nodes: &Mutex<Nodes>) {
+async fn carry(mut client: TcpStream, nodes: &Mutex<Nodes>, meter: &Meter) {
     let order = lock(nodes).next();
     for addr in order {
         let connected = timeout(CONNECT_TIMEOUT, TcpStream::connect(addr)).await;
-        lock(nodes).note(addr, matches!(connected, Ok(Ok(_))));
+        // Out of files, nothing is known about the node.
+        if !matches!(&connected, Ok(Err(error)) if is_exhaustion(error)) {
+            lock(nodes).note(addr, matches!(connected, Ok(Ok(_))));
+        }
         let Ok(Ok(mut node)) = connected else {
             continue;
         };
@@ -207,10 +209,18 @@ async fn carry(mut client: TcpStream, nodes: &Mutex<Nodes>) {
         // connection that is gone already.
         let _ = client.set_nodelay(true);
         let _ = node.set_nodelay(true);
-        // Passes an end of input on as one, so a half-closed connection stays half open.
-        let copied =
-            tokio::io::copy_bidirectional_with_sizes(&mut client, &mut node, BUFFER, BUFFER);
-        if copied.await.is_err() {
+        let copied = {
+            let mut copying = pin!(copy(&mut client, &mut node, meter));
+            poll_fn(|cx| {
+                meter.set_waker(cx.waker());
+                match meter.is_evicted() {
+                    true => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
+                    false => copying.as_mut().poll(cx),
+                }
+            })
+            .await
+        };
+        if copied.is_err() {
             // One side was reset, so the other one is too.
             let _ = client.set_zero_linger();
             let _ = node.set_zero_linger();
@@ -219,4 +229,40 @@ async fn carry(mut client: TcpStream, nodes: &Mutex<Nodes>) {
     }
     // Nobody answers: the client sees a reset, as from a host that refuses.
     let _ = client.set_zero_linger();
+}
+
+/// Copies both ways and passes an end of input on as one, so a half-closed connection stays half open; after the
+/// node's end only for a while.
+async fn copy(client: &mut TcpStream, node: &mut TcpStream, meter: &Meter) -> io::Result<()> {
+    let (client_read, client_write) = client.split();
+    let (node_read, node_write) = node.split();
+    let mut up = pin!(one_way(client_read, node_write, || {}));
+    // From the node's first byte on this is no longer a connection without a whole request.
+    let mut down = pin!(one_way(node_read, client_write, || meter.set_phase(Phase::Body)));
+    tokio::select! {
+        result = &mut up => {
+            result?;
+            down.await
+        }
+        result = &mut down => {
+            result?;
+            timeout(HALF_CLOSED, up).await.map_err(|_| io::ErrorKind::TimedOut)?
+        }
+    }
+}
+
+async fn one_way(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    mut moved: impl FnMut(),
+) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let n = from.read(&mut buffer).await?;
+        if n == 0 {
+            return to.shutdown().await;
+        }
+        moved();
+        to.write_all(&buffer[..n]).await?;
+    }
 }

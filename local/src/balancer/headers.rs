@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hyper::header::{
-    CONNECTION, EXPECT, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, EXPECT, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
+    UPGRADE,
 };
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -63,6 +64,23 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
         }
     }
     upgrade.filter(|_| wants_upgrade)
+}
+
+/// How the end of a target's response is found (RFC 9112 §6.3): `Transfer-Encoding` decides, and a `Content-Length`
+/// beside it is dropped. `false` for a coding other than `chunked`, which nobody behind this could undo.
+pub(super) fn settle_framing(headers: &mut HeaderMap) -> bool {
+    if !headers.contains_key(TRANSFER_ENCODING) {
+        return true;
+    }
+    headers.remove(CONTENT_LENGTH);
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let chunked = codings.next().is_some_and(|coding| {
+        coding
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"chunked")
+    });
+    chunked && codings.next().is_none()
 }
 
 /// Takes out the fields that only HTTP/2 upgrades and interim responses use: the balancer speaks

@@ -1,18 +1,17 @@
-//! A TCP stream that reports progress, and watches client requests for conflicting framing.
-//!
-//! hyper follows RFC 9112 §6.3: of `Transfer-Encoding` and `Content-Length` it keeps the first and
-//! forgets the second, so a target never sees both. Two different lengths of one message are still
-//! a sign of request smuggling, and by the time hyper hands a request over, the sign is gone.
-//! [`HeadScan`] sees the raw lines of a head as they are read.
+//! What a connection is doing, and the stream to a target that reports it.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
-use std::task::{Context, Poll, ready};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll, Waker, ready};
 
+use futures::task::AtomicWaker;
+use hyper::body::SizeHint;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+
+use super::fault::Fault;
 
 /// What a connection is doing, shared between its stream and whoever watches it.
 ///
@@ -20,18 +19,30 @@ use tokio::net::TcpStream;
 #[derive(Default)]
 pub(super) struct Meter {
     progress: AtomicBool,
-    /// Bytes of a request head have come, but not all of them.
-    partial_head: AtomicBool,
-    /// What is read next is a request head (and not a body).
-    expect_head: AtomicBool,
-    framing: AtomicU8,
     phase: AtomicU8,
     /// Somebody wants more of the request's body, and the client has not sent it.
     wants_body: AtomicBool,
+    /// The request's body ended early or was malformed.
+    body_failed: AtomicBool,
+    /// Bytes were written and not flushed yet.
+    unflushed: AtomicBool,
+    /// The protocol has changed: bytes have no framing any more.
+    tunnel: AtomicBool,
+    /// The fault that the stand-in for the next request stands for.
+    fault: AtomicU8,
+    /// The length of the body of the request that was parsed last; see [`BodyLength`].
+    body_length: AtomicU64,
+    /// Bytes that came from a target before the head of its final response was whole.
+    received: AtomicU64,
+    /// Bytes have been written since this was asked last.
+    wrote: AtomicBool,
+    /// The client has sent a whole request.
+    served: AtomicBool,
+    /// Newer connections need the room of this one.
+    evicted: AtomicBool,
+    /// Wakes the task of the connection when it is evicted.
+    waker: AtomicWaker,
 }
-
-const CONTENT_LENGTH: u8 = 1;
-const TRANSFER_ENCODING: u8 = 2;
 
 /// What a client connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +56,25 @@ pub(super) enum Phase {
     Body = 2,
 }
 
+/// How the end of a request's body is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BodyLength {
+    /// After this many bytes.
+    Sized(u64),
+    /// By its last chunk.
+    Chunked,
+}
+
+/// How [`Meter::body_length`] says that it is not known; lengths are stored with 2 added.
+const UNKNOWN: u64 = 0;
+const CHUNKED: u64 = 1;
+
 impl Meter {
+    /// Bytes went one way or the other.
+    pub(super) fn moved(&self) {
+        self.progress.store(true, Relaxed);
+    }
+
     /// Whether bytes went either way since the last call.
     pub(super) fn take_progress(&self) -> bool {
         self.progress.load(Relaxed) && self.progress.swap(false, Relaxed)
@@ -63,21 +92,37 @@ impl Meter {
         self.phase.store(phase as u8, Relaxed);
     }
 
-    pub(super) fn has_partial_head(&self) -> bool {
-        self.partial_head.load(Relaxed)
+    /// A request was parsed, and its body has this size. Returns what is wrong with it.
+    pub(super) fn begin(&self, size: &SizeHint) -> Option<Fault> {
+        self.set_phase(Phase::Answer);
+        self.served.store(true, Relaxed);
+        let length = size
+            .exact()
+            .map_or(CHUNKED, |length| length.saturating_add(2));
+        self.body_length.store(length, Relaxed);
+        match self.fault.load(Relaxed) {
+            0 => None,
+            number => Fault::of(number),
+        }
     }
 
-    /// A request head is complete. Returns whether it had both kinds of framing.
-    pub(super) fn head_done(&self, has_body: bool) -> bool {
-        self.partial_head.store(false, Relaxed);
-        self.expect_head.store(!has_body, Relaxed);
-        self.framing.swap(0, Relaxed) == CONTENT_LENGTH | TRANSFER_ENCODING
+    pub(super) fn set_fault(&self, fault: Fault) {
+        self.fault.store(fault as u8, Relaxed);
     }
 
-    /// The request's body has been read to its end.
-    pub(super) fn body_done(&self) {
-        self.expect_head.store(true, Relaxed);
-        self.wants_body.store(false, Relaxed);
+    /// The length of the body of the request that was parsed last, until it is taken.
+    pub(super) fn body_length(&self) -> Option<BodyLength> {
+        match self.body_length.load(Relaxed) {
+            UNKNOWN => None,
+            CHUNKED => Some(BodyLength::Chunked),
+            length => Some(BodyLength::Sized(length - 2)),
+        }
+    }
+
+    pub(super) fn take_body_length(&self) -> Option<BodyLength> {
+        let length = self.body_length();
+        self.body_length.store(UNKNOWN, Relaxed);
+        length
     }
 
     pub(super) fn set_wants_body(&self, wants: bool) {
@@ -87,86 +132,99 @@ impl Meter {
     pub(super) fn wants_body(&self) -> bool {
         self.wants_body.load(Relaxed)
     }
-}
 
-/// Looks at the beginnings of the lines of a request head.
-///
-/// A head that was pipelined into the same read as the body before it is not seen; hyper's own
-/// choice then stands.
-#[derive(Default)]
-struct HeadScan {
-    start: [u8; 18],
-    len: usize,
-    /// The request line has gone by, so an empty line ends the head.
-    in_head: bool,
-}
+    pub(super) fn set_body_failed(&self) {
+        self.body_failed.store(true, Relaxed);
+    }
 
-impl HeadScan {
-    fn feed(&mut self, mut bytes: &[u8], meter: &Meter) {
-        while !bytes.is_empty() {
-            let newline = bytes.iter().position(|&b| b == b'\n');
-            let line = &bytes[..newline.unwrap_or(bytes.len())];
-            let room = self.start.len().saturating_sub(self.len).min(line.len());
-            self.start[self.len..self.len + room].copy_from_slice(&line[..room]);
-            self.len += room;
-            let Some(newline) = newline else { return };
-            bytes = &bytes[newline + 1..];
-            let start = &self.start[..self.len];
-            if start.is_empty() || start == b"\r" {
-                if self.in_head {
-                    *self = Self::default();
-                    meter.expect_head.store(false, Relaxed);
-                    return;
-                }
-            } else {
-                self.in_head = true;
-                let seen = match start.first() {
-                    Some(b'c' | b'C') if is(start, b"content-length:") => CONTENT_LENGTH,
-                    Some(b't' | b'T') if is(start, b"transfer-encoding:") => TRANSFER_ENCODING,
-                    _ => 0,
-                };
-                if seen != 0 {
-                    meter.framing.fetch_or(seen, Relaxed);
-                }
-            }
-            self.len = 0;
-        }
+    pub(super) fn body_failed(&self) -> bool {
+        self.body_failed.load(Relaxed)
+    }
+
+    pub(super) fn set_unflushed(&self, unflushed: bool) {
+        self.unflushed.store(unflushed, Relaxed);
+    }
+
+    pub(super) fn is_unflushed(&self) -> bool {
+        self.unflushed.load(Relaxed)
+    }
+
+    pub(super) fn set_tunnel(&self) {
+        self.tunnel.store(true, Relaxed);
+    }
+
+    pub(super) fn is_tunnel(&self) -> bool {
+        self.tunnel.load(Relaxed)
+    }
+
+    /// How many bytes have come since the last call of [`Meter::reset_received`].
+    pub(super) fn received(&self) -> u64 {
+        self.received.load(Relaxed)
+    }
+
+    pub(super) fn reset_received(&self) {
+        self.received.store(0, Relaxed);
+    }
+
+    /// Ends the connection as soon as its task runs.
+    pub(super) fn evict(&self) {
+        self.evicted.store(true, Relaxed);
+        self.waker.wake();
+    }
+
+    /// Whether a whole request has come, faulty or not.
+    pub(super) fn has_served(&self) -> bool {
+        self.served.load(Relaxed)
+    }
+
+    pub(super) fn is_evicted(&self) -> bool {
+        self.evicted.load(Relaxed)
+    }
+
+    pub(super) fn set_waker(&self, waker: &Waker) {
+        self.waker.register(waker);
+    }
+
+    /// Whether bytes were written since the last call.
+    pub(super) fn take_wrote(&self) -> bool {
+        self.wrote.swap(false, Relaxed)
     }
 }
 
-fn is(line: &[u8], name: &[u8]) -> bool {
-    line.len() >= name.len() && line[..name.len()].eq_ignore_ascii_case(name)
-}
-
-/// A TCP stream with a [`Meter`].
+/// The TCP stream to a target, with a [`Meter`].
+///
+/// A target may answer and close while the request is still being sent (RFC 9112 §9.5). A write that fails
+/// therefore ends nothing: what is written from then on is dropped, and reading tells how it ended.
 pub(super) struct Io {
     stream: TcpStream,
     meter: Arc<Meter>,
-    scan: Option<HeadScan>,
+    write_failed: bool,
 }
 
 impl Io {
-    /// The side where requests come in.
-    pub(super) fn client(stream: TcpStream, meter: Arc<Meter>) -> Self {
-        meter.expect_head.store(true, Relaxed);
+    pub(super) fn new(stream: TcpStream, meter: Arc<Meter>) -> Self {
         Self {
             stream,
             meter,
-            scan: Some(HeadScan::default()),
+            write_failed: false,
         }
     }
 
-    /// The side where requests go out.
-    pub(super) fn upstream(stream: TcpStream, meter: Arc<Meter>) -> Self {
-        Self {
-            stream,
-            meter,
-            scan: None,
+    fn written(&mut self, result: io::Result<usize>, wanted: usize) -> io::Result<usize> {
+        match result {
+            Ok(n) => {
+                self.meter.moved();
+                self.meter.wrote.store(true, Relaxed);
+                Ok(n)
+            }
+            Err(error) => match error.kind() {
+                io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => {
+                    self.write_failed = true;
+                    Ok(wanted)
+                }
+                _ => Err(error),
+            },
         }
-    }
-
-    pub(super) fn into_stream(self) -> TcpStream {
-        self.stream
     }
 }
 
@@ -179,15 +237,10 @@ impl AsyncRead for Io {
         let this = &mut *self;
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
-        let new = &buf.filled()[before..];
-        if !new.is_empty() {
-            this.meter.progress.store(true, Relaxed);
-            if let Some(scan) = &mut this.scan
-                && this.meter.expect_head.load(Relaxed)
-            {
-                this.meter.partial_head.store(true, Relaxed);
-                scan.feed(new, &this.meter);
-            }
+        let new = buf.filled().len() - before;
+        if new != 0 {
+            this.meter.moved();
+            this.meter.received.fetch_add(new as u64, Relaxed);
         }
         Poll::Ready(Ok(()))
     }
@@ -199,9 +252,11 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let n = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
-        self.meter.progress.store(true, Relaxed);
-        Poll::Ready(Ok(n))
+        if self.write_failed {
+            return Poll::Ready(Ok(buf.len()));
+        }
+        let result = ready!(Pin::new(&mut self.stream).poll_write(cx, buf));
+        Poll::Ready(self.written(result, buf.len()))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -217,9 +272,12 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let n = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs))?;
-        self.meter.progress.store(true, Relaxed);
-        Poll::Ready(Ok(n))
+        let wanted = bufs.iter().map(|buf| buf.len()).sum();
+        if self.write_failed {
+            return Poll::Ready(Ok(wanted));
+        }
+        let result = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs));
+        Poll::Ready(self.written(result, wanted))
     }
 
     fn is_write_vectored(&self) -> bool {

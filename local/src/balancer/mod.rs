@@ -13,16 +13,22 @@
 
 mod body;
 mod check;
+mod chunks;
 mod client;
 mod config;
+mod fault;
 mod forward;
+mod head;
 mod headers;
 mod health;
+mod intake;
 mod io;
+mod linger;
 mod node;
 mod proxy;
 mod registry;
 mod respond;
+mod room;
 mod rules;
 mod table;
 #[cfg(test)]

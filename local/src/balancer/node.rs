@@ -8,11 +8,13 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::io::Meter;
+use super::room::Room;
 use super::table::Shared;
 use super::thread::PinnedThread;
 use super::upstream::Pool;
@@ -21,6 +23,8 @@ use crate::accept::{EXHAUSTED_PAUSE, is_exhaustion};
 
 /// How often idle connections are looked through.
 const SWEEP: Duration = Duration::from_secs(5);
+/// After how many connections without their buffers since the last sweep freed memory goes back to the system.
+const TRIM_AFTER: usize = 256;
 /// The kernel's accept queue of each listening socket.
 const BACKLOG: u32 = 1024;
 
@@ -34,7 +38,7 @@ pub(super) struct Worker {
     pub(super) stop: CancellationToken,
     /// Drop what is still in flight.
     pub(super) abort: CancellationToken,
-    room: Arc<Semaphore>,
+    pub(super) room: Arc<Room>,
     state: AtomicU8,
 }
 
@@ -111,7 +115,7 @@ async fn run(shared: Arc<Shared>, bind: Ipv4Addr, mut inbox: mpsc::UnboundedRece
     let sweeps = shared.attributes.idle_timeout.as_nanos() / SWEEP.as_nanos();
     let idle_sweeps = u32::try_from(sweeps).unwrap_or(u32::MAX);
     let worker = Arc::new(Worker {
-        room: Arc::new(Semaphore::new(shared.attributes.max_connections)),
+        room: Room::new(shared.attributes.max_connections),
         shared,
         pool: Pool::new(idle_sweeps),
         tasks: TaskTracker::new(),
@@ -139,7 +143,12 @@ async fn run(shared: Arc<Shared>, bind: Ipv4Addr, mut inbox: mpsc::UnboundedRece
             Ok(()) = changed.changed() => {
                 worker.pool.sweep(&worker.shared.table(), false);
             }
-            _ = sweep.tick() => worker.pool.sweep(&worker.shared.table(), true),
+            _ = sweep.tick() => {
+                worker.pool.sweep(&worker.shared.table(), true);
+                if worker.room.take_released() >= TRIM_AFTER {
+                    crate::sys::memory::release_free_memory();
+                }
+            }
         }
     }
     for accepting in listening.into_values() {
@@ -198,19 +207,18 @@ fn bound(bind: Ipv4Addr, port: u16) -> io::Result<TcpListener> {
 }
 
 async fn accept(worker: Arc<Worker>, listener: TcpListener, port: u16) {
+    let share = worker.room.share();
     loop {
-        let Ok(room) = Arc::clone(&worker.room).acquire_owned().await else {
-            return;
-        };
         match listener.accept().await {
             Ok((stream, peer)) => {
                 // Without it small responses may wait for the client's acknowledgement.
                 let _ = stream.set_nodelay(true);
-                let connection = client::serve(Arc::clone(&worker), stream, peer, port);
-                worker.tasks.spawn(async move {
-                    connection.await;
-                    drop(room);
-                });
+                let meter = Arc::<Meter>::default();
+                let seat = share.seat(&meter).await;
+                let serving = Arc::clone(&worker);
+                worker
+                    .tasks
+                    .spawn(client::serve(serving, stream, peer, port, meter, seat));
             }
             // Out of files or memory: accepting again at once would only spin. Any other error is
             // about a connection that is gone already.

@@ -3,27 +3,30 @@
 use std::io;
 use std::sync::Arc;
 
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 use hyper::header::{HOST, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 
 use super::body::{RequestBody, ResponseBody, Streaming};
+use super::fault::Fault;
+use super::head::is_host;
 use super::headers::{self, Forwarded};
 use super::io::{Meter, Phase};
 use super::node::Worker;
 use super::respond;
-use super::table::{Destination, Group, InFlight, Listener};
+use super::room::Seat;
+use super::table::{Group, InFlight, Listener};
 use super::tunnel;
 use super::upstream::{Failure, Upstream};
-
-/// "Request line" and "Single header" in the quotas of Application Load Balancers.
-const MAX_LINE: usize = 16 * 1024;
+use crate::accept::is_exhaustion;
 
 /// A client connection as its requests see it.
 pub(super) struct Front {
     pub(super) worker: Arc<Worker>,
     pub(super) meter: Arc<Meter>,
     pub(super) forwarded: Forwarded,
+    /// The connection's place; a tunnel keeps it.
+    pub(super) seat: Arc<Seat>,
 }
 
 type Reply = Response<ResponseBody>;
@@ -37,8 +40,12 @@ impl Front {
         self: Arc<Self>,
         listener: Option<Arc<Listener>>,
         request: Request<Incoming>,
+        fault: Option<Fault>,
     ) -> Reply {
-        let reply = self.answer(listener, request).await;
+        let reply = match fault {
+            Some(fault) => respond::error_and_close(fault.status(), fault.reason()),
+            None => self.answer(listener, request).await,
+        };
         self.meter.set_phase(match reply.body() {
             ResponseBody::Own(_) => Phase::Request,
             ResponseBody::Stream(_) => Phase::Body,
@@ -51,9 +58,8 @@ impl Front {
         listener: Option<Arc<Listener>>,
         mut request: Request<Incoming>,
     ) -> Reply {
-        self.meter.set_phase(Phase::Answer);
-        let ambiguous = self.meter.head_done(!request.body().is_end_stream());
-        if let Err(refusal) = check(&mut request, ambiguous) {
+        let dns_name = &self.worker.shared.attributes.dns_name;
+        if let Err(refusal) = check(&mut request, dns_name) {
             return *refusal;
         }
         let Some(listener) = listener else {
@@ -77,8 +83,10 @@ impl Front {
         group: &Arc<Group>,
         mut request: Request<Incoming>,
     ) -> Reply {
+        // RFC 9110 §7.8: a server ignores an Upgrade that comes in an HTTP/1.0 request.
+        let may_upgrade = request.version() == Version::HTTP_11;
         let upgrade = headers::strip_hop_by_hop(request.headers_mut())
-            .filter(|protocol| !protocol.as_bytes().eq_ignore_ascii_case(b"h2c"));
+            .filter(|protocol| may_upgrade && !protocol.as_bytes().eq_ignore_ascii_case(b"h2c"));
         headers::strip_request_only(request.headers_mut());
         if self.worker.shared.attributes.drop_invalid_header_fields {
             headers::drop_invalid(request.headers_mut());
@@ -95,6 +103,12 @@ impl Front {
             Ok(sent) => sent,
             Err(refusal) => return *refusal,
         };
+        if !headers::settle_framing(response.headers_mut()) {
+            return respond::error(
+                StatusCode::BAD_GATEWAY,
+                "the target's response has a Transfer-Encoding other than chunked",
+            );
+        }
         let protocol = headers::strip_hop_by_hop(response.headers_mut());
         *response.version_mut() = Version::HTTP_11;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -148,7 +162,7 @@ impl Front {
                 match upstream.exchange(request, &self.meter).await {
                     Ok(response) => return Ok((response, upstream, in_flight)),
                     Err(Failure::Unsent(unsent)) => request = *unsent,
-                    Err(failure) => return Err(failed(target, &failure)),
+                    Err(failure) => return Err(failed(&self.meter, &failure)),
                 }
             }
             let connected = Upstream::connect(
@@ -166,78 +180,62 @@ impl Front {
                     attempts -= 1;
                     continue;
                 }
-                Err(error) => return Err(unconnected(target, &error)),
+                Err(error) => return Err(unconnected(&error)),
             };
             return match upstream.exchange(request, &self.meter).await {
                 Ok(response) => Ok((response, upstream, in_flight)),
-                Err(failure) => Err(failed(target, &failure)),
+                Err(failure) => Err(failed(&self.meter, &failure)),
             };
         }
     }
 }
 
-/// Refuses what no target should see, and brings the rest into the form that targets expect.
-fn check(request: &mut Request<Incoming>, ambiguous: bool) -> Result<(), Refusal> {
+/// Refuses what no target should see, and brings the rest into the form that targets expect. What the bytes of the
+/// head alone tell, [`super::head::scan`] has refused already.
+fn check(request: &mut Request<Incoming>, dns_name: &str) -> Result<(), Refusal> {
     let refuse = |status, why| Err(Box::new(respond::error_and_close(status, why)));
-    if ambiguous {
-        return refuse(
-            StatusCode::BAD_REQUEST,
-            "the request has both Content-Length and Transfer-Encoding",
-        );
-    }
+    let bad = |why| refuse(StatusCode::BAD_REQUEST, why);
     if matches!(*request.method(), Method::TRACE | Method::CONNECT) {
         return refuse(
             StatusCode::METHOD_NOT_ALLOWED,
             "load balancers do not support the methods TRACE and CONNECT",
         );
     }
-    let line = request
-        .uri()
-        .path_and_query()
-        .map_or(0, |path| path.as_str().len());
-    if line > MAX_LINE {
-        return refuse(
-            StatusCode::URI_TOO_LONG,
-            "the request line is longer than 16 KiB",
-        );
-    }
-    if request
-        .headers()
-        .values()
-        .any(|value| value.len() > MAX_LINE)
-    {
-        return refuse(StatusCode::BAD_REQUEST, "a header is longer than 16 KiB");
-    }
     let mut hosts = request.headers().get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
-        (_, Some(_)) => {
-            return refuse(
-                StatusCode::BAD_REQUEST,
-                "the request has more than one Host header",
+        (_, Some(_)) => return bad("the request has more than one Host header"),
+        (Some(host), None) if !is_host(host.as_bytes()) => {
+            return bad(
+                "the request's Host header is not a host name or address, with or without a port",
             );
         }
         (None, None) if request.version() == Version::HTTP_11 => {
-            return refuse(StatusCode::BAD_REQUEST, "the request has no Host header");
+            return bad("the request has no Host header");
         }
-        _ => {}
+        (None, None) => {
+            // What the target gets is HTTP/1.1, which has a Host.
+            if let Ok(host) = HeaderValue::try_from(dns_name) {
+                request.headers_mut().insert(HOST, host);
+            }
+        }
+        (Some(_), None) => {}
     }
     // RFC 9112 §3.2.2: in the absolute form, the address and not the Host header says the host.
     if let Some(authority) = request.uri().authority() {
-        let Ok(host) = HeaderValue::try_from(authority.as_str()) else {
-            return refuse(
-                StatusCode::BAD_REQUEST,
-                "the request's address has no valid host",
+        if !is_host(authority.as_str().as_bytes()) {
+            return bad(
+                "the host in the request's target is not a host name or address, with or without a port",
             );
+        }
+        let Ok(host) = HeaderValue::try_from(authority.as_str()) else {
+            return bad("the request's target has no valid host");
         };
         let path = request
             .uri()
             .path_and_query()
             .map_or("/", |path| path.as_str());
         let Ok(uri) = path.parse::<Uri>() else {
-            return refuse(
-                StatusCode::BAD_REQUEST,
-                "the request's address has no valid path",
-            );
+            return bad("the request's target has no valid path");
         };
         request.headers_mut().insert(HOST, host);
         *request.uri_mut() = uri;
@@ -255,33 +253,58 @@ fn no_targets(group: &Group) -> Refusal {
     ))
 }
 
-fn unconnected(target: &Destination, error: &io::Error) -> Refusal {
-    let status = match error.kind() {
-        io::ErrorKind::TimedOut => StatusCode::GATEWAY_TIMEOUT,
-        _ => StatusCode::BAD_GATEWAY,
+/// The page names no address: it goes to clients outside of the network.
+fn unconnected(error: &io::Error) -> Refusal {
+    if is_exhaustion(error) {
+        return Box::new(respond::error(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the balancer has no file descriptors or memory left for a connection to a target",
+        ));
+    }
+    let (status, why) = match error.kind() {
+        io::ErrorKind::TimedOut => (
+            StatusCode::GATEWAY_TIMEOUT,
+            "the target did not accept a connection in time",
+        ),
+        io::ErrorKind::ConnectionRefused => (
+            StatusCode::BAD_GATEWAY,
+            "the target refused the connection: Connection refused",
+        ),
+        _ => (
+            StatusCode::BAD_GATEWAY,
+            "no connection to the target could be made",
+        ),
     };
-    let why = format!("no connection to the target at {}: {error}", target.addr);
-    Box::new(respond::error(status, &why))
+    Box::new(respond::error(status, why))
 }
 
-fn failed(target: &Destination, failure: &Failure) -> Refusal {
-    let addr = target.addr;
+fn failed(client: &Meter, failure: &Failure) -> Refusal {
+    if client.body_failed() {
+        return Box::new(respond::error_and_close(
+            StatusCode::BAD_REQUEST,
+            "the request's body ended early or is not framed as its head says",
+        ));
+    }
     Box::new(match failure {
         Failure::TimedOut => respond::error(
             StatusCode::GATEWAY_TIMEOUT,
-            &format!("the target at {addr} did not respond before the idle timeout"),
+            "the target did not respond before the idle timeout",
         ),
         Failure::ClientStalled => respond::error_and_close(
             StatusCode::REQUEST_TIMEOUT,
             "the request's body did not come before the idle timeout",
         ),
+        Failure::Interim => respond::error(
+            StatusCode::BAD_GATEWAY,
+            "the target sent interim responses (1xx) and no final one",
+        ),
         Failure::Broken(Some(error)) => respond::error(
             StatusCode::BAD_GATEWAY,
-            &format!("the target at {addr} gave no valid response: {error}"),
+            &format!("the target gave no valid response: {error}"),
         ),
         Failure::Broken(None) | Failure::Unsent(_) => respond::error(
             StatusCode::BAD_GATEWAY,
-            &format!("the target at {addr} closed the connection without a response"),
+            "the target closed the connection without a response",
         ),
     })
 }

@@ -32,10 +32,6 @@ pub(super) fn error_and_close(status: StatusCode, why: &str) -> Response<Respons
     response
 }
 
-/// A whole response as bytes, for a client whose request never became one.
-pub(super) const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\n\
-    server: landfall-lb\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-
 fn own(status: StatusCode, media: HeaderValue, body: Bytes) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::Own(Some(body)));
     *response.status_mut() = status;

@@ -24,10 +24,12 @@ pub(super) fn start(
 ) {
     let target = hyper::upgrade::on(response);
     let meter = Arc::clone(&front.meter);
+    meter.set_tunnel();
+    let seat = Arc::clone(&front.seat);
     let idle = front.worker.shared.attributes.idle_timeout;
     let stop = front.worker.abort.clone();
     front.worker.tasks.spawn(async move {
-        let _in_flight = in_flight;
+        let _held = (in_flight, seat);
         let (Ok(client), Ok(target)) = tokio::join!(client, target) else {
             return;
         };

@@ -21,6 +21,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use super::body::RequestBody;
+use super::head::MAX_FIELDS;
 use super::io::{Io, Meter};
 use super::table::{Destination, Table};
 
@@ -32,6 +33,10 @@ type Driver = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
 const MAX_RESPONSE_HEAD: usize = 32 * 1024;
 /// The most idle connections that a node keeps to one target.
 const MAX_IDLE: usize = 256;
+/// How many bytes a target may send before its final response: interim responses (1xx) and one head.
+const MAX_BEFORE_RESPONSE: u64 = 128 * 1024;
+/// For how many idle timeouts in a row those bytes keep a request waiting.
+const MAX_INTERIM_PERIODS: u32 = 2;
 /// How much of a message one connection buffers at most.
 pub(super) const MAX_BUFFER: usize = 64 * 1024;
 
@@ -56,6 +61,8 @@ pub(super) enum Failure {
     TimedOut,
     /// The same, because the client does not send its body.
     ClientStalled,
+    /// The target sends interim responses (1xx) without an end.
+    Interim,
     /// The target closed, reset, or answered something that is not HTTP.
     Broken(Option<hyper::Error>),
 }
@@ -78,7 +85,8 @@ impl Upstream {
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(MAX_BUFFER)
             .max_header_size(MAX_RESPONSE_HEAD)
-            .handshake(TokioIo::new(Io::upstream(stream, Arc::clone(&meter))))
+            .max_headers(MAX_FIELDS)
+            .handshake(TokioIo::new(Io::new(stream, Arc::clone(&meter))))
             .await
             .map_err(io::Error::other)?;
         Ok(Self {
@@ -130,6 +138,28 @@ impl Upstream {
         Poll::Pending
     }
 
+    /// As [`Self::poll_idle`], but bytes that only come from the target, and are no final response, do not keep it
+    /// waiting for ever.
+    fn poll_response_idle(&mut self, cx: &mut Context<'_>, interim: &mut u32) -> Poll<()> {
+        while self.timer.as_mut().poll(cx).is_ready() {
+            if !self.meter.take_progress() {
+                return Poll::Ready(());
+            }
+            *interim = if self.meter.take_wrote() {
+                0
+            } else {
+                *interim + 1
+            };
+            if *interim > MAX_INTERIM_PERIODS {
+                return Poll::Ready(());
+            }
+            self.timer
+                .as_mut()
+                .reset(Instant::now() + self.idle_timeout);
+        }
+        Poll::Pending
+    }
+
     /// Sends a request and waits for the head of its response.
     pub(super) async fn exchange(
         &mut self,
@@ -145,12 +175,15 @@ impl Upstream {
             self.sender.try_send_request(request)
         ));
         let mut sent = false;
+        let mut interim = 0;
+        self.meter.reset_received();
         std::future::poll_fn(|cx| {
             let mut error = self.drive(cx);
             if !sent {
                 // The request's own head is no sign of life.
                 sent = true;
                 self.meter.take_progress();
+                self.meter.take_wrote();
             }
             match response
                 .as_mut()
@@ -162,10 +195,14 @@ impl Upstream {
                     None => Failure::Broken(Some(refused.into_error())),
                 })),
                 Poll::Pending if self.done => Poll::Ready(Err(Failure::Broken(error.take()))),
-                Poll::Pending => self.poll_idle(cx).map(|()| {
-                    Err(match client.wants_body() {
-                        true => Failure::ClientStalled,
-                        false => Failure::TimedOut,
+                Poll::Pending if self.meter.received() > MAX_BEFORE_RESPONSE => {
+                    Poll::Ready(Err(Failure::Interim))
+                }
+                Poll::Pending => self.poll_response_idle(cx, &mut interim).map(|()| {
+                    Err(match (self.meter.received(), client.wants_body()) {
+                        (1.., _) if interim > MAX_INTERIM_PERIODS => Failure::Interim,
+                        (_, true) => Failure::ClientStalled,
+                        (_, false) => Failure::TimedOut,
                     })
                 }),
             }

@@ -11,6 +11,7 @@ use landfall_provider::{
 };
 
 use super::group::Health;
+use super::kinds::load_balancer::dns_name;
 use super::machine::Phase;
 use super::state::State;
 use super::table::find;
@@ -42,6 +43,7 @@ pub(super) async fn start(cloud: &Arc<Cloud>, id: &LoadBalancerId) -> Result<()>
         let entry = find::<LoadBalancer>(&inner.state, id)?;
         let attributes = Attributes {
             idle_timeout: Duration::from_secs(entry.spec.idle_timeout.into()),
+            dns_name: dns_name(entry),
             ..Attributes::default()
         };
         let running = Running {

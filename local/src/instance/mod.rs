@@ -7,7 +7,6 @@
 mod carry;
 mod census;
 mod config;
-mod disposition;
 mod enter;
 mod layer;
 mod limits;
@@ -21,10 +20,9 @@ mod usage;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use crate::sys::sandbox::enter::Size;
 pub(crate) use carry::{Feed, pump, shell_code};
 pub use config::Config;
-pub use enter::{Entered, Further, Handle, enter};
+pub(crate) use enter::{Entered, Further, Handle, enter};
 pub use limits::Limiter;
 pub use listening::{Listening, instead, listening};
 pub use output::{Line, Output, Stream};

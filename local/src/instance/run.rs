@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::ExitStatus;
 use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -21,7 +19,6 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::disposition;
 use super::limits::{Confined, Guard, Limiter};
 use super::output::{Output, Stream};
 use super::spawn::{Scratch, spawn};
@@ -57,8 +54,6 @@ pub struct Spec {
     pub limits: Limits,
     /// What makes it keep to that.
     pub limiter: Arc<Limiter>,
-    /// Whether process 1 is a reaper, and the command its child. The command itself otherwise.
-    pub init: bool,
 }
 
 /// How an instance's command ended.
@@ -69,15 +64,6 @@ pub enum Exit {
     Code(i32),
     /// By a signal of this number.
     Signal(i32),
-}
-
-impl Exit {
-    fn new(status: ExitStatus) -> Self {
-        match (status.code(), status.signal()) {
-            (Some(code), _) => Self::Code(code),
-            (None, signal) => Self::Signal(signal.unwrap_or(Signal::SIGKILL as i32)),
-        }
-    }
 }
 
 impl fmt::Display for Exit {
@@ -170,16 +156,11 @@ impl Running {
     }
 
     /// Sends the image's stop signal; kills it if it has not ended after `grace`. Waits for its end.
-    ///
-    /// The kernel drops a signal to a process 1 that has no handler for it. Waiting would change nothing then, so
-    /// such an instance is killed at once.
     pub async fn stop(&self, grace: Duration) -> Exit {
-        if !disposition::is_dropped(self.pid, self.stop_signal) {
-            // Each send fails only when it has ended already.
-            let _ = self.signals.send(self.stop_signal);
-            if let Ok(exit) = timeout(grace, self.wait()).await {
-                return exit;
-            }
+        // Each send fails only when it has ended already.
+        let _ = self.signals.send(self.stop_signal);
+        if let Ok(exit) = timeout(grace, self.wait()).await {
+            return exit;
         }
         let _ = self.signals.send(Signal::SIGKILL);
         self.wait().await
@@ -223,19 +204,19 @@ pub async fn start(spec: &Spec, netns: OwnedFd, output: Arc<Output>) -> Result<R
     let mut reports = BufReader::new(control).lines();
 
     // Dropping the child on an error kills it.
-    let first = timeout(START_WITHIN, executed(&mut reports))
+    let first = timeout(START_WITHIN, next(&mut reports))
         .await
         .map_err(|_| Error::Timeout {
             id: id.clone(),
             after: START_WITHIN,
         })?;
     match first {
-        Ok(more) => notes.extend(more),
-        Err(reason) => {
+        Some(Report::Started { notes: more }) => notes.extend(more),
+        other => {
             drop(child.wait().await);
-            let reason = match reason {
-                Some(reason) => reason,
-                None => last_words(readers, &output).await,
+            let reason = match other {
+                Some(Report::Failed { reason }) => reason,
+                _ => last_words(readers, &output).await,
             };
             return Err(Error::Sandbox { id, reason });
         }
@@ -246,6 +227,7 @@ pub async fn start(spec: &Spec, netns: OwnedFd, output: Arc<Output>) -> Result<R
     let watcher = Watcher {
         child,
         pid,
+        reports,
         readers,
         guard: Guard::new(confined.clone(), pid, scratch.0.clone()),
         scratch,
@@ -310,25 +292,16 @@ fn order(spec: &Spec, scratch: PathBuf, confined: &Confined) -> Order {
         hosts: spec.hosts.clone(),
         resolv_conf: spec.resolv_conf.clone(),
         processes: confined.limits.processes,
-        init: spec.init,
     }
 }
 
 type Reports = Lines<BufReader<tokio::net::UnixStream>>;
 type Reader = JoinHandle<io::Result<()>>;
 
-/// Waits until the command is executed, and returns the notes; or else the reason, if there was time to give one.
-async fn executed(reports: &mut Reports) -> Result<Vec<String>, Option<String>> {
-    let mut started = None;
-    // The execution closes the socket, and so does the end of the process.
-    while let Ok(Some(line)) = reports.next_line().await {
-        match serde_json::from_str(&line) {
-            Ok(Report::Started { notes }) => started = Some(notes),
-            Ok(Report::Failed { reason }) => return Err(Some(reason)),
-            _ => {}
-        }
-    }
-    started.ok_or(None)
+/// The next report, or `None` when the first process is gone.
+async fn next(reports: &mut Reports) -> Option<Report> {
+    let line = reports.next_line().await.ok()??;
+    serde_json::from_str(&line).ok()
 }
 
 fn readers(child: &mut Child, output: &Arc<Output>) -> Vec<Reader> {
@@ -370,6 +343,7 @@ async fn last_words(readers: Vec<Reader>, output: &Output) -> String {
 struct Watcher {
     child: Child,
     pid: i32,
+    reports: Reports,
     readers: Vec<Reader>,
     guard: Guard,
     scratch: Scratch,
@@ -385,7 +359,7 @@ impl Watcher {
     ) {
         // The limit that it exceeded.
         let mut exceeded = None;
-        let ended = loop {
+        loop {
             tokio::select! {
                 reason = self.guard.exceeded(), if exceeded.is_none() => {
                     exceeded = Some(reason);
@@ -394,7 +368,12 @@ impl Watcher {
                         log(format_args!("kill process {}: {error}", self.pid));
                     }
                 }
-                ended = self.child.wait() => break ended,
+                ended = self.child.wait() => {
+                    if let Err(error) = ended {
+                        log(format_args!("wait for process {}: {error}", self.pid));
+                    }
+                    break;
+                }
                 signal = wanted.recv() => {
                     // No handle is left: nobody can want it to live.
                     let gone = signal.is_none();
@@ -404,17 +383,17 @@ impl Watcher {
                         log(format_args!("send {signal} to process {}: {error}", self.pid));
                     }
                     if gone {
-                        break self.child.wait().await;
+                        drop(self.child.wait().await);
+                        break;
                     }
                 }
             }
-        };
-        let exit = match ended {
-            Ok(status) => Exit::new(status),
-            Err(error) => {
-                log(format_args!("wait for process {}: {error}", self.pid));
-                Exit::Signal(Signal::SIGKILL as i32)
-            }
+        }
+        let exit = match next(&mut self.reports).await {
+            Some(Report::Exited { code }) => Exit::Code(code),
+            Some(Report::Killed { signal }) => Exit::Signal(signal),
+            // The first process itself was killed, and the kernel killed all others.
+            _ => Exit::Signal(Signal::SIGKILL as i32),
         };
         drain(self.readers).await;
         let how = exceeded.unwrap_or_else(|| self.guard.explain(exit.to_string()));
@@ -455,7 +434,6 @@ mod tests {
             scratch: PathBuf::new(),
             limits: Limits::default(),
             limiter: Arc::new(Limiter::unlimited()),
-            init: false,
         }
     }
 

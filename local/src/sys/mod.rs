@@ -3,6 +3,7 @@
 pub(crate) mod cgroup;
 pub(crate) mod descriptors;
 pub(crate) mod fds;
+pub(crate) mod memory;
 pub(crate) mod netns;
 pub(crate) mod oom;
 pub(crate) mod process;

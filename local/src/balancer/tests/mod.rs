@@ -1,5 +1,8 @@
 //! The balancer on loopback: every test has an address of its own, so ports never collide.
 
+mod abuse;
+mod bodies;
+mod corpus;
 mod failures;
 mod forward;
 mod fuzz;

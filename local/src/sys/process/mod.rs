@@ -41,8 +41,7 @@ pub(crate) const ROLE_INSTANCE: &str = "instance";
 /// The role of whoever runs a further command in an instance.
 pub(crate) const ROLE_ENTER: &str = "enter";
 
-/// How this program executes itself again, whatever has become of its file since. Never for what enters an instance:
-/// see `sandbox::program`.
+/// How this program executes itself again, whatever has become of its file since.
 pub(crate) const SELF: &str = "/proc/self/exe";
 
 /// Whether this process called [`hook`].

@@ -1,0 +1,136 @@
+//! Where a chunked request body ends (RFC 9112 §7.1), for keeping the next request out of the same read.
+
+/// How far a chunked body has been read.
+#[derive(Debug, Default)]
+pub(super) struct Chunks {
+    state: State,
+    /// What is left of the current chunk's data.
+    left: u64,
+    /// The digits of the current chunk's size.
+    digits: u8,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Size,
+    Extension,
+    SizeEnd,
+    Data,
+    DataCr,
+    DataLf,
+    /// At the beginning of a line of the trailer section.
+    Line,
+    InLine,
+    InLineEnd,
+    LastLf,
+    End,
+}
+
+/// The body is not chunked as it says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Malformed;
+
+impl Chunks {
+    /// Takes bytes of the body. Returns how many belong to it; fewer than given when it has ended.
+    ///
+    /// # Errors
+    /// When the bytes are not a chunked body.
+    pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
+        let mut at = 0;
+        while at < bytes.len() {
+            if self.state == State::Data {
+                let step = usize::try_from(self.left)
+                    .unwrap_or(usize::MAX)
+                    .min(bytes.len() - at);
+                at += step;
+                self.left -= step as u64;
+                if self.left == 0 {
+                    self.state = State::DataCr;
+                }
+                continue;
+            }
+            if self.state == State::End {
+                break;
+            }
+            self.state = self.step(bytes[at])?;
+            at += 1;
+        }
+        Ok(at)
+    }
+
+    /// Whether the last byte of the body has come.
+    pub(super) fn is_end(&self) -> bool {
+        self.state == State::End
+    }
+
+    fn step(&mut self, b: u8) -> Result<State, Malformed> {
+        Ok(match (self.state, b) {
+            (State::Size, _) if b.is_ascii_hexdigit() && self.digits < 16 => {
+                let digit = char::from(b).to_digit(16).ok_or(Malformed)?;
+                self.left = (self.left << 4) | u64::from(digit);
+                self.digits += 1;
+                State::Size
+            }
+            (State::Size, b'\r') if self.digits > 0 => State::SizeEnd,
+            (State::Size, b';' | b' ' | b'\t') if self.digits > 0 => State::Extension,
+            (State::Extension, b'\r') => State::SizeEnd,
+            (State::Extension, b'\n') => return Err(Malformed),
+            (State::Extension, _) => State::Extension,
+            (State::SizeEnd, b'\n') => {
+                self.digits = 0;
+                match self.left {
+                    0 => State::Line,
+                    _ => State::Data,
+                }
+            }
+            (State::DataCr, b'\r') => State::DataLf,
+            (State::DataLf, b'\n') => State::Size,
+            (State::Line, b'\r') => State::LastLf,
+            (State::LastLf, b'\n') => State::End,
+            (State::Line | State::InLine, b'\n') => return Err(Malformed),
+            (State::InLine, b'\r') => State::InLineEnd,
+            (State::InLineEnd, b'\n') => State::Line,
+            (State::Line | State::InLine, _) => State::InLine,
+            _ => return Err(Malformed),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_ends_where_it_ends_however_it_is_cut() {
+        let body = b"3;x=y\r\nabc\r\n0A\r\n0123456789\r\n0\r\nt: 1\r\n\r\nGET";
+        for cut in 0..body.len() {
+            let mut chunks = Chunks::default();
+            let first = chunks.feed(&body[..cut]).unwrap();
+            let second = chunks.feed(&body[first..]).unwrap();
+            assert!(chunks.is_end(), "{cut}");
+            assert_eq!(first + second, body.len() - 3, "{cut}");
+        }
+    }
+
+    #[test]
+    fn malformed_bodies() {
+        for bad in [
+            "x",
+            "\r\n",
+            "3\nabc",
+            "3\r\nabcd",
+            "3\r\nabc\n",
+            "11111111111111111",
+            "3;a\nb",
+            "0\r\n\n",
+            "-1\r\n",
+        ] {
+            assert_eq!(
+                Chunks::default().feed(bad.as_bytes()),
+                Err(Malformed),
+                "{bad:?}"
+            );
+        }
+    }
+}
