@@ -94,6 +94,11 @@ impl Ignore {
         Ok(Self { rules })
     }
 
+    /// The patterns of `--exclude`, each written as a line of an ignore file.
+    pub(crate) fn of_patterns(patterns: &[String]) -> Result<Self, String> {
+        Self::parse(&patterns.join("\n")).map_err(|(_, problem)| problem)
+    }
+
     /// Whether `path` is left out, given what covers the directory that it is in; also gives what covers
     /// `path`, for what is below it. `path` is relative to the context, with `/` between its parts.
     #[must_use]

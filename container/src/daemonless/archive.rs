@@ -1,10 +1,9 @@
-//! `ADD archive.tar.gz /dir/`: local tar archives are unpacked.
+//! `ADD archive.tar.gz /dir/`: local tar archives are unpacked, whatever compresses them.
 
 use std::fs::File;
 use std::io::{self, Read};
 
-use flate2::read::MultiGzDecoder;
-
+use super::decompress::Format;
 use super::fault::Fault;
 use super::layer::{Contents, inside, node};
 use super::tree::{Content, Tree};
@@ -17,35 +16,21 @@ const BLOCK: usize = 512;
 /// The archive's files as a tree, or `None` if `content` is no archive: then it is copied like any file.
 pub(super) fn unpack(content: &Content, contents: &mut Contents) -> Result<Option<Tree>, Fault> {
     contents.fetch(std::iter::once(content))?;
-    let start = start(contents.open(content)?)?;
-    match start.as_slice() {
-        [0x1f, 0x8b, ..] => {
-            // Not everything in gzip is an archive, and not everything that starts like gzip is gzip.
-            match self::start(MultiGzDecoder::new(contents.open(content)?)) {
-                Ok(start) if is_tar(&start) => {}
-                _ => return Ok(None),
-            }
-            let spool = contents.spool().to_owned();
-            read(MultiGzDecoder::new(contents.open(content)?), &spool).map(Some)
-        }
-        [b'B', b'Z', b'h', ..] => Err(unknown("bzip2")),
-        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Err(unknown("xz")),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Err(unknown("zstd")),
-        start if is_tar(start) => {
-            let spool = contents.spool().to_owned();
-            read(contents.open(content)?, &spool).map(Some)
+    let first = start(contents.open(content)?)?;
+    let spool = contents.spool().to_owned();
+    if is_tar(&first) {
+        return read(contents.open(content)?, &spool).map(Some);
+    }
+    let Some(format) = Format::of(&first) else {
+        return Ok(None);
+    };
+    // Not everything that is compressed is an archive, and not everything that starts like it is compressed.
+    match start(format.reader(contents.open(content)?)) {
+        Ok(first) if is_tar(&first) => {
+            read(format.reader(contents.open(content)?), &spool).map(Some)
         }
         _ => Ok(None),
     }
-}
-
-fn unknown(name: &str) -> Fault {
-    Fault::hint(
-        format!(
-            "ADD would unpack this {name} file, and the daemonless builder unpacks tar and tar.gz only"
-        ),
-        "COPY the file if it should stay packed; repack it with gzip, or build with a container engine, if not",
-    )
 }
 
 /// The first block, or less if there is no more.

@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use parse_dockerfile::Span;
-
 use super::dockerfile::Source;
+use super::form::Argument;
 use super::words;
 use crate::request::Platform;
 use crate::{DockerfileError, Result};
@@ -12,9 +11,9 @@ use crate::{DockerfileError, Result};
 /// The variables of one scope: those before the first `FROM`, or those of one stage.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Scope {
-    /// `ARG`s: known to the Dockerfile, not to the container.
-    args: BTreeMap<String, Option<String>>,
-    /// `ENV`s, in the order they were set; they win over `ARG`s.
+    /// What a name means now: the last `ARG` or `ENV` that gave it a value.
+    variables: BTreeMap<String, String>,
+    /// `ENV`s, in the order they were set.
     env: Vec<(String, String)>,
 }
 
@@ -30,8 +29,14 @@ pub(super) struct Given {
 }
 
 impl Given {
-    pub(super) fn new(build: &BTreeMap<String, String>, target: &Platform) -> Self {
+    pub(super) fn new(
+        build: &BTreeMap<String, String>,
+        target: &Platform,
+        stage: Option<&str>,
+    ) -> Self {
         let mut automatic = BTreeMap::new();
+        let stage = stage.unwrap_or("default").to_owned();
+        automatic.insert("TARGETSTAGE".to_owned(), stage);
         for (kind, platform) in [("BUILD", &Platform::host()), ("TARGET", target)] {
             automatic.insert(format!("{kind}PLATFORM"), platform.to_string());
             automatic.insert(format!("{kind}OS"), platform.os.clone());
@@ -71,67 +76,59 @@ impl Scope {
     pub(super) fn global(
         source: &Source,
         escape: char,
-        lines: &[(String, Span)],
+        lines: &[(Vec<Argument>, usize)],
         given: &mut Given,
     ) -> Result<Self> {
         let mut scope = Self::default();
         for (name, value) in &given.automatic.clone() {
             let value = given.value(name).unwrap_or_else(|| value.clone());
-            scope.args.insert(name.clone(), Some(value));
+            scope.variables.insert(name.clone(), value);
         }
-        for (text, span) in lines {
+        for (arguments, line) in lines {
             let global = scope.clone();
             scope
-                .declare(text, escape, given, &global)
-                .map_err(|problem| source.error(span, problem))?;
+                .declare(arguments, escape, given, &global)
+                .map_err(|problem| source.error(*line, problem))?;
         }
         Ok(scope)
     }
 
-    /// The scope of a stage built on an image with the environment `env`.
-    pub(super) fn stage(env: &[String]) -> Self {
-        let env = env.iter().map(|pair| {
+    /// The scope of a stage built on an image with the environment `env`, whose own stage, if it is one, ended
+    /// with `variables`.
+    pub(super) fn stage(env: &[String], variables: BTreeMap<String, String>) -> Self {
+        let mut scope = Self::default();
+        for pair in env {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (name.to_owned(), value.to_owned())
-        });
-        Self {
-            args: BTreeMap::new(),
-            env: env.collect(),
+            scope.set_env(name, value);
         }
+        scope.variables.extend(variables);
+        scope
     }
 
     /// Takes up an `ARG` line. A build argument wins over the line's own default, that over a global `ARG`.
     pub(super) fn declare(
         &mut self,
-        text: &str,
+        arguments: &[Argument],
         escape: char,
         given: &mut Given,
         global: &Self,
     ) -> Result<(), String> {
-        let mut declared = Vec::new();
-        for word in words::split(text, escape) {
-            let (name, default) = match word.split_once('=') {
-                Some((name, default)) => (name, Some(self.expand(default, escape)?)),
-                None => (word.as_str(), None),
+        for Argument { name, default } in arguments {
+            let value = match (given.value(name), default) {
+                (Some(value), _) => Some(value),
+                (None, Some(default)) => Some(self.expand(default, escape)?),
+                (None, None) => global.variables.get(name).cloned(),
             };
-            let name = self.expand(name, escape)?;
-            if name.is_empty() || name.contains(char::is_whitespace) {
-                return Err(format!(
-                    "{word} names no argument; write ARG NAME or ARG NAME=default"
-                ));
+            if let Some(value) = value {
+                self.variables.insert(name.clone(), value);
             }
-            let value = given
-                .value(&name)
-                .or(default)
-                .or_else(|| global.args.get(&name).cloned().flatten());
-            declared.push((name, value));
         }
-        self.args.extend(declared);
         Ok(())
     }
 
     /// Sets a variable of the container's environment.
     pub(super) fn set_env(&mut self, name: &str, value: &str) {
+        self.variables.insert(name.to_owned(), value.to_owned());
         match self.env.iter_mut().find(|(known, _)| known == name) {
             Some((_, old)) => value.clone_into(old),
             None => self.env.push((name.to_owned(), value.to_owned())),
@@ -162,18 +159,18 @@ impl Scope {
         text: &str,
         escape: char,
         source: &Source,
-        span: &Span,
+        line: usize,
     ) -> Result<String, DockerfileError> {
         self.expand(text, escape)
-            .map_err(|problem| source.error(span, problem))
+            .map_err(|problem| source.error(line, problem))
+    }
+
+    /// What each name means now.
+    pub(super) fn into_variables(self) -> BTreeMap<String, String> {
+        self.variables
     }
 
     fn get(&self, name: &str) -> Option<String> {
-        let env = self
-            .env
-            .iter()
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value.clone());
-        env.or_else(|| self.args.get(name).cloned().flatten())
+        self.variables.get(name).cloned()
     }
 }

@@ -2,14 +2,12 @@
 
 use std::path::Path;
 
-use oci_spec::image::{Descriptor, ImageManifest, MediaType};
-use parse_dockerfile::Span;
-
 use super::dockerfile::Source;
 use crate::config::ImageConfig;
 use crate::request::{BuildRequest, Platform};
 use crate::store::{self, Ingest, Store};
 use crate::{Digest, Error, Result};
+use oci_spec::image::{Descriptor, ImageManifest, MediaType};
 
 /// An image whose layers are in the store.
 #[derive(Clone, Debug)]
@@ -58,7 +56,7 @@ pub(super) async fn find(
 }
 
 /// Checks what only an engine can build upon.
-pub(super) fn check(base: &BaseImage, name: &str, source: &Source, from: &Span) -> Result<()> {
+pub(super) fn check(base: &BaseImage, name: &str, source: &Source, from: usize) -> Result<()> {
     if base.config.config.on_build.is_empty() {
         return Ok(());
     }

@@ -5,9 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use parse_dockerfile::{Instruction, Source as CopySource};
-
-use super::dockerfile::{Dockerfile, Source, span};
+use super::dockerfile::{Dockerfile, Source};
+use super::form::{Instruction, Kind, Source as CopySource};
 use super::layer::Contents;
 use super::plan::{self, Base, From};
 use super::stage::{Image, Runner, Shared};
@@ -70,8 +69,8 @@ pub(super) fn check(source: &Source, request: &BuildRequest) -> Result<()> {
                 }
             };
             let touches_files = matches!(
-                instruction,
-                Instruction::Copy(_) | Instruction::Add(_) | Instruction::Workdir(_)
+                instruction.kind,
+                Kind::Copy(_) | Kind::Add(_) | Kind::Workdir(_)
             );
             if whole || !touches_files {
                 runner.run(instruction, from)?;
@@ -87,7 +86,7 @@ pub(super) fn check(source: &Source, request: &BuildRequest) -> Result<()> {
     };
     match done.get(&last) {
         Some(known) if known.image.config.command("").is_err() => {
-            let from = &dockerfile.stages[last].from;
+            let from = dockerfile.stages[last].from;
             Err(source.no_command(from).into())
         }
         _ => Ok(()),
@@ -97,23 +96,22 @@ pub(super) fn check(source: &Source, request: &BuildRequest) -> Result<()> {
 /// Whether what an instruction copies from the context is there, as far as its line tells that without variables.
 fn check_sources(
     dockerfile: &Dockerfile<'_>,
-    instruction: &Instruction<'_>,
+    instruction: &Instruction,
     context: &Tree,
 ) -> Result<()> {
-    let (flags, sources) = match instruction {
-        Instruction::Copy(copy) => (&copy.options, &copy.src),
-        Instruction::Add(add) => (&add.options, &add.src),
-        _ => return Ok(()),
+    let (Kind::Copy(transfer) | Kind::Add(transfer)) = &instruction.kind else {
+        return Ok(());
     };
-    if flags.iter().any(|flag| flag.name.value == "from") {
+    let elsewhere = |name: &str| ["from", "parents"].contains(&name);
+    if instruction.flags.iter().any(|flag| elsewhere(&flag.name)) {
         return Ok(());
     }
-    for source in sources {
+    for source in &transfer.sources {
         if let CopySource::Path(path) = source
-            && is_plain(&path.value, dockerfile.escape)
+            && is_plain(path, dockerfile.escape)
         {
-            copy::check_source(context, &path.value)
-                .map_err(|fault| fault.at(dockerfile.source, &span(instruction)))?;
+            copy::check_source(context, path)
+                .map_err(|fault| fault.at(dockerfile.source, instruction.line))?;
         }
     }
     Ok(())

@@ -12,10 +12,11 @@ use std::collections::BTreeSet;
 use super::archive;
 use super::fault::Fault;
 use super::layer::Contents;
+use super::mode::Mode;
 use super::tree::{Kind, Node, Tree};
 use super::users::Owner;
 use crate::glob::{Dialect, Glob};
-use crate::ignore::clean;
+use crate::ignore::{Ignore, clean};
 
 /// What a `COPY` or `ADD` says, with everything expanded.
 #[derive(Debug)]
@@ -27,9 +28,13 @@ pub(super) struct Copy {
     /// Owner of everything that is copied; their own if not given, which is 0:0 for what is in the context.
     pub(super) owner: Option<Owner>,
     /// Mode of every file and directory that is copied; their own if not given.
-    pub(super) mode: Option<u32>,
+    pub(super) mode: Option<Mode>,
     /// Unpack sources that are tar archives.
     pub(super) unpack: bool,
+    /// `--parents`: keep the directories that a source is in.
+    pub(super) parents: bool,
+    /// `--exclude`: what below a source directory is left out.
+    pub(super) exclude: Ignore,
 }
 
 /// One source.
@@ -39,14 +44,6 @@ pub(super) enum Input {
     Path(String),
     /// A here-document, already a node, and its name.
     Document { name: String, node: Node },
-}
-
-impl Input {
-    fn name(&self) -> &str {
-        match self {
-            Self::Path(name) | Self::Document { name, .. } => name,
-        }
-    }
 }
 
 /// A source that was found.
@@ -73,6 +70,7 @@ pub(super) fn copy(
     let mut found = Vec::new();
     for source in &copy.sources {
         match source {
+            Input::Path(pattern) if copy.parents => work.with_parents(from, pattern)?,
             Input::Path(pattern) => found.extend(find(from, pattern)?),
             Input::Document { name, node } => found.push(Found {
                 from: None,
@@ -81,14 +79,7 @@ pub(super) fn copy(
             }),
         }
     }
-    if found.is_empty() {
-        let names: Vec<&str> = copy.sources.iter().map(Input::name).collect();
-        return Err(Fault::problem(format!(
-            "nothing matches {}",
-            names.join(", ")
-        )));
-    }
-    let several = found.len() > 1;
+    let several = found.len() > 1 || copy.sources.len() > 1;
     for Found {
         from: place,
         name,
@@ -103,10 +94,13 @@ pub(super) fn copy(
             _ => None,
         };
         match (&node.kind, unpacked) {
-            (_, Some(unpacked)) => work.contents(&unpacked, "", true)?,
-            (Kind::Directory, _) => work.contents(from, &place.unwrap_or_default(), false)?,
+            (_, Some(unpacked)) => work.unpacked(&unpacked)?,
+            (Kind::Directory, _) => {
+                let root = place.unwrap_or_default();
+                work.contents(from, &root, |path| !copy.exclude.excludes(path))?;
+            }
             (Kind::Symlink { .. }, _) => return Err(missing(&name)),
-            (Kind::File { .. } | Kind::Special, _) => work.file(&name, node, several)?,
+            (Kind::File { .. } | Kind::Special { .. }, _) => work.file(&name, node, several)?,
         }
     }
     Ok(work.changed)
@@ -200,33 +194,110 @@ impl Work<'_> {
         };
         let dir = path.rsplit_once('/').map_or("", |(dir, _)| dir).to_owned();
         self.directories(&dir)?;
-        self.put(path, node, false)
+        self.put(path, node)
     }
 
-    /// Copies what is below the directory `root` of `from` into the destination; `as_is` leaves owners and
-    /// modes alone, as Docker does with what an archive holds.
-    fn contents(&mut self, from: &Tree, root: &str, as_is: bool) -> Result<(), Fault> {
+    /// Copies what is below the directory `root` of `from`, as far as `included` says so, into the destination.
+    fn contents(
+        &mut self,
+        from: &Tree,
+        root: &str,
+        included: impl Fn(&str) -> bool,
+    ) -> Result<(), Fault> {
         let destination = self.to.resolve(&self.copy.destination, true)?;
         self.directories(&destination)?;
         let skip = if root.is_empty() { 0 } else { root.len() + 1 };
         for (path, node) in from.below(root) {
-            let path = join(&destination, &path[skip..]);
+            let relative = &path[skip..];
+            if !included(relative) {
+                continue;
+            }
+            // The directories that it is in may themselves be left out, and are needed all the same.
+            for (end, _) in relative.match_indices('/') {
+                let to = join(&destination, &relative[..end]);
+                if self.to.get(&to).is_none() {
+                    let node = from.get(&path[..skip + end]);
+                    self.put(to, node.unwrap_or_else(Node::directory))?;
+                }
+            }
+            self.put(join(&destination, relative), node.clone())?;
+        }
+        Ok(())
+    }
+
+    /// Copies what matches `source` into the destination, below the directories that it is in; those before a
+    /// `/./` are left out.
+    fn with_parents(&mut self, from: &Tree, source: &str) -> Result<(), Fault> {
+        let (base, pattern) = source.split_once("/./").unwrap_or(("", source));
+        let cleaned = clean(&format!("/{pattern}"));
+        let pattern = cleaned.trim_start_matches('/');
+        let everything = pattern.is_empty();
+        let wanted = Ignore::of_patterns(&[pattern.to_owned()])?;
+        let exclude = &self.copy.exclude;
+        for base in find(from, base)? {
+            let Some(root) = base.from.filter(|_| base.node.is_directory()) else {
+                return Err(missing(source));
+            };
+            if !has_pattern(source) && !everything && from.get(&join(&root, pattern)).is_none() {
+                return Err(missing(source));
+            }
+            self.contents(from, &root, |path| {
+                (everything || wanted.excludes(path)) && !exclude.excludes(path)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Copies what an archive holds into the destination. Its entries replace whatever is there, and keep
+    /// their modes.
+    fn unpacked(&mut self, archive: &Tree) -> Result<(), Fault> {
+        let destination = self.to.resolve(&self.copy.destination, true)?;
+        let owner = self.copy.owner.unwrap_or_default();
+        let parent = Node {
+            uid: owner.uid,
+            gid: owner.gid,
+            ..Node::directory()
+        };
+        let made = self.to.make_directories(&destination, &parent)?;
+        self.changed.extend(made);
+        for (path, node) in archive.below("") {
+            let path = join(&destination, path);
             // An archive need not list the directories that its files are in.
             let dir = path.rsplit_once('/').map_or("", |(dir, _)| dir).to_owned();
-            self.directories(&dir)?;
-            self.put(path, node.clone(), as_is)?;
+            let made = self.to.make_directories(&dir, &Node::directory())?;
+            self.changed.extend(made);
+            if self
+                .to
+                .get(&path)
+                .is_some_and(|old| old.is_directory() && !node.is_directory())
+            {
+                self.to.remove_below(&path);
+            }
+            let mut node = node.clone();
+            if let Some(owner) = self.copy.owner {
+                (node.uid, node.gid) = (owner.uid, owner.gid);
+            }
+            self.to.put(&path, node);
+            self.changed.insert(path);
         }
         Ok(())
     }
 
     fn directories(&mut self, path: &str) -> Result<(), Fault> {
         let owner = self.copy.owner.unwrap_or_default();
-        let made = self.to.make_directories(path, owner.uid, owner.gid)?;
+        let mode = self.copy.mode.as_ref().and_then(Mode::of_new_directory);
+        let node = Node {
+            uid: owner.uid,
+            gid: owner.gid,
+            mode: mode.unwrap_or(0o755),
+            ..Node::directory()
+        };
+        let made = self.to.make_directories(path, &node)?;
         self.changed.extend(made);
         Ok(())
     }
 
-    fn put(&mut self, path: String, mut node: Node, as_is: bool) -> Result<(), Fault> {
+    fn put(&mut self, path: String, mut node: Node) -> Result<(), Fault> {
         match self.to.get(&path) {
             Some(old) if old.is_directory() && node.is_directory() => {}
             Some(old) if old.is_directory() => {
@@ -241,18 +312,13 @@ impl Work<'_> {
             }
             _ => {}
         }
-        if node.kind == Kind::Special {
-            return Err(Fault::problem(format!(
-                "/{path} would be a device or a pipe, and those cannot be copied"
-            )));
-        }
-        if let Some(owner) = self.copy.owner.filter(|_| !as_is) {
+        if let Some(owner) = self.copy.owner {
             (node.uid, node.gid) = (owner.uid, owner.gid);
         }
-        if let Some(mode) = self.copy.mode.filter(|_| !as_is)
+        if let Some(mode) = &self.copy.mode
             && !matches!(node.kind, Kind::Symlink { .. })
         {
-            node.mode = mode;
+            node.mode = mode.apply(node.mode, node.is_directory());
         }
         let changes = !node.is_directory() || self.to.get(&path).as_ref() != Some(&node);
         self.to.put(&path, node);

@@ -1,7 +1,5 @@
 //! What goes wrong inside one instruction, before it is known which line that was.
 
-use parse_dockerfile::Span;
-
 use super::dockerfile::Source;
 use crate::Error;
 
@@ -32,17 +30,17 @@ impl Fault {
         }
     }
 
-    /// The error at the instruction at `span`.
-    pub(super) fn at(self, source: &Source, span: &Span) -> Error {
+    /// The error at the instruction that starts at `line`.
+    pub(super) fn at(self, source: &Source, line: usize) -> Error {
         match self {
             Self::Problem {
                 problem,
                 hint: None,
-            } => source.error(span, problem).into(),
+            } => source.error(line, problem).into(),
             Self::Problem {
                 problem,
                 hint: Some(hint),
-            } => source.error_with_hint(span, problem, hint).into(),
+            } => source.error_with_hint(line, problem, hint).into(),
             Self::Other(error) => error,
         }
     }

@@ -120,7 +120,14 @@ pub(super) fn node<R: Read>(
             let target = inside(&String::from_utf8_lossy(&target));
             return Ok(target.and_then(|target| tree.get(&target)));
         }
-        tar::EntryType::Char | tar::EntryType::Block | tar::EntryType::Fifo => Kind::Special,
+        entry @ (tar::EntryType::Char | tar::EntryType::Block | tar::EntryType::Fifo) => {
+            let number = |number: io::Result<Option<u32>>| number.ok().flatten().unwrap_or(0);
+            Kind::Special {
+                entry: entry.as_byte(),
+                major: number(header.device_major()),
+                minor: number(header.device_minor()),
+            }
+        }
         _ => return Ok(None),
     };
     Ok(Some(Node {
@@ -324,8 +331,17 @@ fn append<W: Write>(
                 ))),
             }
         }
-        // The copier refuses these, so a layer of our own has none.
-        Kind::Special => Err(io::Error::other("a device or pipe cannot be copied")),
+        Kind::Special {
+            entry,
+            major,
+            minor,
+        } => {
+            header.set_entry_type(tar::EntryType::new(*entry));
+            header
+                .set_device_major(*major)
+                .and_then(|()| header.set_device_minor(*minor))
+                .and_then(|()| tar.append_data(&mut header, path, io::empty()))
+        }
     };
     result.map_err(Error::io("add to a layer", Path::new(path)))
 }

@@ -13,9 +13,14 @@ mod args;
 mod base;
 mod check;
 mod copy;
+mod decompress;
 mod dockerfile;
 mod fault;
+mod form;
 mod layer;
+mod mode;
+mod parser;
+mod pattern;
 mod plan;
 #[cfg(feature = "registry")]
 mod registry;
@@ -126,7 +131,7 @@ async fn fetch(
             if let Base::Image(name) = step.base {
                 wanted.push((
                     (name, step.platform),
-                    Some(dockerfile.stages[step.stage].from.clone()),
+                    Some(dockerfile.stages[step.stage].from),
                 ));
             }
         }
@@ -140,7 +145,7 @@ async fn fetch(
         }
         // Only a base's ONBUILD instructions are carried out, not those of an image that is copied from.
         if let (Some(from), Some(image)) = (from, images.get(&key)) {
-            base::check(image, &key.0, source, &from)?;
+            base::check(image, &key.0, source, from)?;
         }
     }
     Ok(images)
@@ -152,7 +157,12 @@ fn prepare<'a>(
     request: &BuildRequest,
 ) -> Result<(Dockerfile<'a>, Plan, Given, Scope)> {
     let dockerfile = Dockerfile::parse(source)?;
-    let mut given = Given::new(&request.args, &request.platform);
+    let last = dockerfile
+        .stages
+        .last()
+        .and_then(|stage| stage.name.clone());
+    let target = request.target.clone().or(last);
+    let mut given = Given::new(&request.args, &request.platform, target.as_deref());
     let global = Scope::global(
         source,
         dockerfile.escape,
@@ -209,7 +219,7 @@ fn assemble(
         let count = stage.instructions.len() + 1;
         say(format!(
             "[{name} 1/{count}] {}",
-            source.line_text(&stage.from)
+            source.line_text(stage.from)
         ));
         let base = match &step.base {
             Base::Scratch => Image::scratch(&step.platform),
@@ -224,16 +234,16 @@ fn assemble(
                     config: base.config.clone(),
                     layers: base.layers.clone(),
                     tree,
+                    variables: BTreeMap::new(),
                 }
             }
         };
         let mut runner = Runner::new(&shared, &mut contents, &mut given, base);
         for (number, instruction) in stage.instructions.iter().enumerate() {
-            let at = dockerfile::span(instruction);
             say(format!(
                 "[{name} {}/{count}] {}",
                 number + 2,
-                source.line_text(&at)
+                source.line_text(instruction.line)
             ));
             let from = match plan::copy_source(&dockerfile, step.stage, instruction)? {
                 Some(From::Stage(number)) => Some(&built(&done, number)?.tree),

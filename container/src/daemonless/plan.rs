@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use parse_dockerfile::{Flag, Instruction};
-
 use super::args::Scope;
-use super::dockerfile::{Dockerfile, span};
+use super::dockerfile::Dockerfile;
+use super::form::{Instruction, Kind};
 use crate::request::Platform;
 use crate::{Error, Result};
 
@@ -99,7 +98,7 @@ fn stage_named(dockerfile: &Dockerfile<'_>, name: &str) -> Result<usize> {
             [] => "no stage has a name; give one with FROM … AS name".to_owned(),
             names => format!("its stages are {}", names.join(", ")),
         };
-        let last = &dockerfile.stages[stages - 1].from;
+        let last = dockerfile.stages[stages - 1].from;
         dockerfile
             .source
             .error_with_hint(
@@ -114,28 +113,28 @@ fn stage_named(dockerfile: &Dockerfile<'_>, name: &str) -> Result<usize> {
 fn step(
     dockerfile: &Dockerfile<'_>,
     number: usize,
-    platform: &Platform,
+    request_platform: &Platform,
     global: &Scope,
 ) -> Result<Step> {
     let stage = &dockerfile.stages[number];
     let source = dockerfile.source;
-    let image = global.expand_at(&stage.image, dockerfile.escape, source, &stage.from)?;
+    let image = global.expand_at(&stage.image, dockerfile.escape, source, stage.from)?;
     if image.is_empty() {
         return Err(source
             .error_with_hint(
-                &stage.from,
+                stage.from,
                 format!("{} is empty, so there is no image to build on", stage.image),
                 "give the ARG before FROM a default, or pass it as a build argument",
             )
             .into());
     }
     let platform = match &stage.platform {
-        None => platform.clone(),
+        None => request_platform.clone(),
         Some(text) => {
-            let text = global.expand_at(text, dockerfile.escape, source, &stage.from)?;
+            let text = global.expand_at(text, dockerfile.escape, source, stage.from)?;
             text.parse()
                 .map_err(|error: crate::request::PlatformError| {
-                    source.error(&stage.from, error.to_string())
+                    source.error(stage.from, error.to_string())
                 })?
         }
     };
@@ -146,8 +145,13 @@ fn step(
     };
     Ok(Step {
         stage: number,
+        // Nothing is for no platform in particular.
+        platform: if base == Base::Scratch {
+            request_platform.clone()
+        } else {
+            platform
+        },
         base,
-        platform,
     })
 }
 
@@ -155,64 +159,77 @@ fn step(
 pub(super) fn copy_source(
     dockerfile: &Dockerfile<'_>,
     number: usize,
-    instruction: &Instruction<'_>,
+    instruction: &Instruction,
 ) -> Result<Option<From>> {
-    let Instruction::Copy(copy) = instruction else {
+    let Kind::Copy(_) = instruction.kind else {
         return Ok(None);
     };
-    let is_from = |flag: &&Flag<'_>| flag.name.value == "from";
-    let Some(value) = copy
-        .options
+    let Some(value) = instruction
+        .flags
         .iter()
-        .find(is_from)
-        .and_then(|flag| flag.value.as_ref())
+        .find(|flag| flag.name == "from")
+        .and_then(|flag| flag.value.as_deref())
     else {
         return Ok(None);
     };
-    let value = &*value.value;
-    let source = dockerfile.source;
+    let refused = |problem: String, hint: &str| {
+        dockerfile
+            .source
+            .error_with_hint(instruction.line, problem, hint)
+            .into()
+    };
     if value.contains('$') {
-        return Err(source
-            .error_with_hint(
-                &copy.copy.span,
-                "--from takes no variables",
-                "name a stage with FROM ${…} AS name, and copy from that",
-            )
-            .into());
+        return Err(refused(
+            "--from takes no variables".to_owned(),
+            "name a stage with FROM ${…} AS name, and copy from that",
+        ));
     }
     if let Some(stage) = dockerfile.named(value, number) {
         return Ok(Some(From::Stage(stage)));
     }
+    if let Some(own_or_later) = dockerfile.named(value, dockerfile.stages.len()) {
+        return Err(refused(
+            if own_or_later == number {
+                format!("the stage \"{value}\" cannot copy from itself")
+            } else {
+                format!(
+                    "the stage \"{value}\" comes later, and a stage can copy from earlier ones only"
+                )
+            },
+            "put the stage that is copied from first; to copy from an image of that name, write its tag too, such as \
+             name:latest",
+        ));
+    }
     match value.parse::<usize>() {
         Ok(stage) if stage < number => Ok(Some(From::Stage(stage))),
-        Ok(_) => Err(source
+        Ok(_) => Err(dockerfile
+            .source
             .error(
-                &copy.copy.span,
+                instruction.line,
                 format!("there is no earlier stage with the number {value}"),
             )
             .into()),
-        Err(_) if value.is_empty() => {
-            Err(source.error(&copy.copy.span, "--from names nothing").into())
-        }
+        // As with no flag at all.
+        Err(_) if value.is_empty() => Ok(None),
         Err(_) => Ok(Some(From::Image(value.to_owned()))),
     }
 }
 
 /// Refuses what cannot be done without an engine, before anything else is done.
-fn refuse(dockerfile: &Dockerfile<'_>, instruction: &Instruction<'_>) -> Result<()> {
+fn refuse(dockerfile: &Dockerfile<'_>, instruction: &Instruction) -> Result<()> {
     let refused = |problem: &str, hint: &str| -> Error {
         dockerfile
             .source
-            .error_with_hint(&span(instruction), problem, hint)
+            .error_with_hint(instruction.line, problem, hint)
             .into()
     };
-    match instruction {
-        Instruction::Run(_) => Err(refused(
+    match &instruction.kind {
+        Kind::Run => Err(refused(
             "RUN needs a container engine, and none is used: the daemonless builder executes nothing",
             "install and start Docker (Debian: apt-get install docker.io) or Podman (apt-get install podman, then \
              systemctl --user start podman.socket), or build the program before the image and COPY it",
         )),
-        Instruction::Onbuild(_) => Err(refused(
+        Kind::Onbuild => Err(refused(
             "ONBUILD needs a container engine: the daemonless builder leaves nothing for later builds",
             "put the instruction into the Dockerfiles that build upon this image",
         )),

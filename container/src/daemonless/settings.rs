@@ -1,100 +1,66 @@
 //! The instructions that change an image's configuration and none of its files.
 
-use parse_dockerfile::{Command, Flag, HealthcheckArguments, HealthcheckInstruction};
-
 use super::fault::Fault;
-use super::words;
+use super::form::Command;
+use super::parser::Flag;
 use crate::config::Healthcheck;
 
 /// What shell-form instructions are given to unless `SHELL` says otherwise.
 const SHELL: [&str; 2] = ["/bin/sh", "-c"];
 
 /// A `CMD` or `ENTRYPOINT` as the list that the configuration holds.
-pub(super) fn command(
-    command: &Command<'_>,
-    shell: Option<&Vec<String>>,
-    escape: char,
-) -> Vec<String> {
+pub(super) fn command(command: &Command, shell: Option<&Vec<String>>) -> Vec<String> {
     match command {
-        Command::Exec(words) => words
-            .value
-            .iter()
-            .map(|word| word.value.clone().into_owned())
-            .collect(),
+        Command::Exec(words) => words.clone(),
         Command::Shell(text) => {
             let mut list = shell
                 .cloned()
                 .unwrap_or_else(|| SHELL.map(str::to_owned).to_vec());
-            list.push(words::join_lines(text.value, escape));
+            list.push(text.clone());
             list
         }
-        // The enum may grow in the parser.
-        _ => Vec::new(),
     }
 }
 
 /// A `HEALTHCHECK`.
-pub(super) fn healthcheck(
-    instruction: &HealthcheckInstruction<'_>,
-    escape: char,
-) -> Result<Healthcheck, Fault> {
-    let mut healthcheck = Healthcheck::default();
-    for flag in &instruction.options {
-        let value = flag_value(flag)?;
-        match &*flag.name.value {
-            "interval" => healthcheck.interval = duration(&value)?,
-            "timeout" => healthcheck.timeout = duration(&value)?,
-            "start-period" => healthcheck.start_period = duration(&value)?,
-            "start-interval" => healthcheck.start_interval = duration(&value)?,
-            "retries" => {
-                healthcheck.retries = value.parse().map_err(|_| {
-                    format!("--retries={value} is not a number of attempts, such as 3")
-                })?;
-            }
-            name => {
-                return Err(Fault::hint(
-                    format!("there is no flag --{name} here"),
-                    "known: --interval, --timeout, --start-period, --start-interval, --retries",
-                ));
-            }
-        }
-    }
-    healthcheck.test = match &instruction.arguments {
-        HealthcheckArguments::Cmd {
-            arguments: Command::Exec(words),
-            ..
-        } => std::iter::once("CMD".to_owned())
-            .chain(
-                words
-                    .value
-                    .iter()
-                    .map(|word| word.value.clone().into_owned()),
-            )
-            .collect(),
-        HealthcheckArguments::Cmd {
-            arguments: Command::Shell(text),
-            ..
-        } => {
-            let text = words::join_lines(text.value, escape);
-            if text.is_empty() {
-                return Err(Fault::problem("HEALTHCHECK CMD names no command"));
-            }
-            vec!["CMD-SHELL".to_owned(), text]
-        }
-        _ => vec!["NONE".to_owned()],
+pub(super) fn healthcheck(flags: &[Flag], command: Option<&Command>) -> Result<Healthcheck, Fault> {
+    let Some(command) = command else {
+        return Ok(Healthcheck {
+            test: vec!["NONE".to_owned()],
+            ..Healthcheck::default()
+        });
     };
-    Ok(healthcheck)
-}
-
-/// The value of a flag that has to have one.
-pub(super) fn flag_value(flag: &Flag<'_>) -> Result<String, Fault> {
-    match &flag.value {
-        Some(value) => Ok(value.value.clone().into_owned()),
-        None => Err(Fault::problem(format!(
-            "--{} needs a value",
-            flag.name.value
-        ))),
+    let mut healthcheck = Healthcheck {
+        test: match command {
+            Command::Exec(words) => std::iter::once("CMD".to_owned())
+                .chain(words.iter().cloned())
+                .collect(),
+            Command::Shell(text) => vec!["CMD-SHELL".to_owned(), text.clone()],
+        },
+        ..Healthcheck::default()
+    };
+    for flag in flags {
+        let value = flag.value.as_deref().unwrap_or_default();
+        // An empty value is none.
+        if value.is_empty() {
+            continue;
+        }
+        match flag.name.as_str() {
+            "interval" => healthcheck.interval = duration(value)?,
+            "timeout" => healthcheck.timeout = duration(value)?,
+            "start-period" => healthcheck.start_period = duration(value)?,
+            "start-interval" => healthcheck.start_interval = duration(value)?,
+            _ => {
+                healthcheck.retries = value
+                    .parse::<u32>()
+                    .map_err(|_| {
+                        format!("--retries={value} is not a number of attempts, such as 3")
+                    })?
+                    .into();
+            }
+        }
     }
+    Ok(healthcheck)
 }
 
 /// A duration as Go writes it, `1m30s`, in nanoseconds. Zero means "as the engine likes"; Docker allows
@@ -155,7 +121,18 @@ pub(super) fn ports(word: &str) -> Result<Vec<String>, Fault> {
             "\"{word}\" is not a port; write a number from 1 to 65535, or 80/udp, or 8000-8010"
         ))
     };
-    let (range, protocol) = word.split_once('/').unwrap_or((word, "tcp"));
+    // A host's port, and its address, say nothing about an image; they are read and forgotten.
+    let container = match word.rsplit_once(':') {
+        Some((host, container)) => {
+            let host_port = host.rsplit(':').next().unwrap_or_default();
+            if !host_port.chars().all(|c| c.is_ascii_digit() || c == '-') {
+                return Err(bad());
+            }
+            container
+        }
+        None => word,
+    };
+    let (range, protocol) = container.split_once('/').unwrap_or((container, "tcp"));
     let protocol = protocol.to_lowercase();
     if !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
         return Err(Fault::problem(format!(
@@ -185,15 +162,15 @@ pub(super) fn signal(text: &str) -> Result<(), Fault> {
     let name = text.to_uppercase();
     let name = name.strip_prefix("SIG").unwrap_or(&name);
     let real_time = |name: &str| {
-        let offset = |prefix: &str, sign: char| match name.strip_prefix(prefix) {
+        let offset = |prefix: &str, sign: char, most: u8| match name.strip_prefix(prefix) {
             Some("") => true,
             Some(rest) => rest
                 .strip_prefix(sign)
                 .and_then(|n| n.parse::<u8>().ok())
-                .is_some_and(|n| (1..=15).contains(&n)),
+                .is_some_and(|n| (1..=most).contains(&n)),
             None => false,
         };
-        offset("RTMIN", '+') || offset("RTMAX", '-')
+        offset("RTMIN", '+', 15) || offset("RTMAX", '-', 14)
     };
     let number = text
         .parse::<u8>()
@@ -204,16 +181,6 @@ pub(super) fn signal(text: &str) -> Result<(), Fault> {
     Err(Fault::problem(format!(
         "\"{text}\" is not a signal; write a name such as SIGTERM or a number from 1 to 64"
     )))
-}
-
-/// The mode of a `--chmod`: octal digits.
-pub(super) fn mode(text: &str) -> Result<u32, Fault> {
-    match u32::from_str_radix(text, 8) {
-        Ok(mode) if mode <= 0o7777 && text.bytes().all(|b| b.is_ascii_digit()) => Ok(mode),
-        _ => Err(Fault::problem(format!(
-            "\"{text}\" is not a mode in octal digits, such as 0755"
-        ))),
-    }
 }
 
 #[cfg(test)]
@@ -256,11 +223,12 @@ mod tests {
     fn ports_are_numbers_and_ranges() {
         assert_eq!(ports("80").unwrap(), ["80/tcp"]);
         assert_eq!(ports("53/UDP").unwrap(), ["53/udp"]);
+        assert_eq!(ports("127.0.0.1:8080:80").unwrap(), ["80/tcp"]);
         assert_eq!(
             ports("8000-8002/tcp").unwrap(),
             ["8000/tcp", "8001/tcp", "8002/tcp"]
         );
-        for word in ["", "0", "70000", "http", "9-8", "80:80"] {
+        for word in ["", "0", "70000", "http", "9-8", "x:80", "80:"] {
             assert_eq!(
                 problem(ports(word)),
                 format!(
@@ -275,20 +243,12 @@ mod tests {
     }
 
     #[test]
-    fn signals_and_modes_are_checked() {
+    fn signals_are_checked() {
         for text in ["SIGTERM", "term", "9", "SIGRTMIN+3", "RTMAX-1"] {
             signal(text).unwrap();
         }
         for text in ["SIGNOPE", "0", "65", "", "RTMIN+", "SIGRTMIN-1"] {
             assert!(problem(signal(text)).contains("is not a signal"), "{text}");
-        }
-        assert_eq!(mode("0755").unwrap(), 0o755);
-        assert_eq!(mode("4755").unwrap(), 0o4755);
-        for text in ["u+x", "0888", "77777", "", "+755"] {
-            assert_eq!(
-                problem(mode(text)),
-                format!("\"{text}\" is not a mode in octal digits, such as 0755")
-            );
         }
     }
 }

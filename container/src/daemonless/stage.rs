@@ -1,24 +1,27 @@
 //! Carrying out one stage, instruction by instruction.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use oci_spec::image::Descriptor;
-use parse_dockerfile::{Flag, Instruction, JsonOrStringArray, Source as CopySource};
 
 use super::args::{Given, Scope};
 use super::copy::{self, Copy, Input};
-use super::dockerfile::{Dockerfile, span, unknown_flag};
+use super::dockerfile::Dockerfile;
 use super::fault::Fault;
+use super::form::{Instruction, Kind as Form, Source, Transfer};
 use super::layer::{self, Contents};
+use super::mode::Mode;
 use super::settings;
 use super::tree::{Content, Kind, Node, Tree};
 use super::users::{self, Owner};
-use super::words;
 use crate::Result;
 use crate::config::{Empty, History, ImageConfig};
-use crate::ignore::clean;
+use crate::ignore::{Ignore, clean};
 use crate::request::Platform;
 use crate::store::Ingest;
+
+/// Where Linux looks for programs, as BuildKit sets it where a base image does not.
+const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// An image in the making.
 #[derive(Clone, Debug)]
@@ -27,15 +30,20 @@ pub(super) struct Image {
     /// In the store already, lowest first.
     pub(super) layers: Vec<Descriptor>,
     pub(super) tree: Tree,
+    /// What the names of its stage meant in the end: stages upon it know them, its containers do not.
+    pub(super) variables: BTreeMap<String, String>,
 }
 
 impl Image {
     /// `FROM scratch`.
     pub(super) fn scratch(platform: &Platform) -> Self {
+        let mut config = ImageConfig::scratch(platform);
+        config.config.working_dir = "/".to_owned();
         Self {
-            config: ImageConfig::scratch(platform),
+            config,
             layers: Vec::new(),
             tree: Tree::default(),
+            variables: BTreeMap::new(),
         }
     }
 }
@@ -69,9 +77,13 @@ impl<'a, 'd, 's> Runner<'a, 'd, 's> {
         shared: &'a Shared<'a, 'd>,
         contents: &'s mut Contents,
         given: &'s mut Given,
-        base: Image,
+        mut base: Image,
     ) -> Self {
-        let scope = Scope::stage(&base.config.config.env);
+        let env = &mut base.config.config.env;
+        if base.config.os == "linux" && !env.iter().any(|pair| pair.starts_with("PATH=")) {
+            env.push(PATH.to_owned());
+        }
+        let scope = Scope::stage(env, std::mem::take(&mut base.variables));
         Self {
             shared,
             contents,
@@ -85,18 +97,23 @@ impl<'a, 'd, 's> Runner<'a, 'd, 's> {
     /// The image as it stands.
     pub(super) fn finish(mut self) -> Image {
         self.image.config.created = Some(self.shared.created.to_owned());
+        self.image.variables = self.scope.into_variables();
         self.image
     }
 
     /// Carries out `instruction`; a `COPY --from` copies from `from`.
-    pub(super) fn run(&mut self, instruction: &Instruction<'_>, from: Option<&Tree>) -> Result<()> {
-        let at = span(instruction);
+    pub(super) fn run(&mut self, instruction: &Instruction, from: Option<&Tree>) -> Result<()> {
         let layers = self.image.layers.len();
         self.apply(instruction, from)
-            .map_err(|fault| fault.at(self.shared.dockerfile.source, &at))?;
+            .map_err(|fault| fault.at(self.shared.dockerfile.source, instruction.line))?;
         self.image.config.history.push(History {
             created: Some(self.shared.created.to_owned()),
-            created_by: self.shared.dockerfile.source.line_text(&at).to_owned(),
+            created_by: self
+                .shared
+                .dockerfile
+                .source
+                .line_text(instruction.line)
+                .to_owned(),
             comment: "landfall daemonless".to_owned(),
             empty_layer: self.image.layers.len() == layers,
             ..History::default()
@@ -104,38 +121,30 @@ impl<'a, 'd, 's> Runner<'a, 'd, 's> {
         Ok(())
     }
 
-    fn apply(&mut self, instruction: &Instruction<'_>, from: Option<&Tree>) -> Result<(), Fault> {
+    fn apply(&mut self, instruction: &Instruction, from: Option<&Tree>) -> Result<(), Fault> {
         let escape = self.shared.dockerfile.escape;
-        match instruction {
-            Instruction::Arg(arg) => {
+        match &instruction.kind {
+            Form::Arg(arguments) => {
                 self.scope
-                    .declare(&arg.arguments.value, escape, self.given, self.shared.global)?;
+                    .declare(arguments, escape, self.given, self.shared.global)?;
             }
-            Instruction::Env(env) => {
+            Form::Env(pairs) => {
                 // One line's values do not see each other.
-                let pairs = self.pairs(&env.arguments.value)?;
+                let pairs = self.pairs(pairs)?;
                 pairs
                     .iter()
                     .for_each(|(name, value)| self.scope.set_env(name, value));
                 self.config().env = self.scope.env();
             }
-            Instruction::Label(label) => {
-                let pairs = self.pairs(&label.arguments.value)?;
+            Form::Label(pairs) => {
+                let pairs = self.pairs(pairs)?;
                 self.config().labels.extend(pairs);
             }
-            Instruction::Workdir(workdir) => self.workdir(&workdir.arguments.value)?,
-            Instruction::User(user) => {
-                let user = self.expand(&user.arguments.value)?;
-                if user.is_empty() || user.contains(char::is_whitespace) {
-                    return Err(Fault::problem(format!(
-                        "\"{user}\" is not a user; write user or user:group"
-                    )));
-                }
-                self.config().user = user;
-            }
-            Instruction::Expose(expose) => {
-                for word in &expose.arguments {
-                    for word in self.expand(&word.value)?.split_whitespace() {
+            Form::Workdir(path) => self.workdir(path)?,
+            Form::User(user) => self.config().user = self.expand(user)?,
+            Form::Expose(words) => {
+                for word in words {
+                    for word in self.expand(word)?.split_whitespace() {
                         let ports = settings::ports(word)?;
                         self.config()
                             .exposed_ports
@@ -143,73 +152,46 @@ impl<'a, 'd, 's> Runner<'a, 'd, 's> {
                     }
                 }
             }
-            Instruction::Volume(volume) => {
-                let list = match &volume.arguments {
-                    JsonOrStringArray::Json(words) => &words.value[..],
-                    JsonOrStringArray::String(words) => &words[..],
-                };
-                for word in list {
-                    let path = self.expand(&word.value)?;
+            Form::Volume(words) => {
+                for word in words {
+                    let path = self.expand(word)?;
                     if path.trim().is_empty() {
                         return Err(Fault::problem("VOLUME names an empty path"));
                     }
                     self.config().volumes.insert(path, Empty {});
                 }
             }
-            Instruction::Stopsignal(signal) => {
-                let signal = self.expand(&signal.arguments.value)?;
+            Form::Stopsignal(signal) => {
+                let signal = self.expand(signal)?;
                 settings::signal(&signal)?;
                 self.config().stop_signal = signal;
             }
-            Instruction::Shell(shell) => {
-                self.config().shell = Some(
-                    shell
-                        .arguments
-                        .iter()
-                        .map(|word| word.value.clone().into_owned())
-                        .collect(),
-                );
-            }
-            Instruction::Entrypoint(entrypoint) => {
-                let command =
-                    settings::command(&entrypoint.arguments, self.config().shell.as_ref(), escape);
-                self.config().entrypoint = Some(command);
+            Form::Shell(words) => self.config().shell = Some(words.clone()),
+            Form::Entrypoint(command) => {
+                let shell = self.config().shell.clone();
+                self.config().entrypoint = command
+                    .as_ref()
+                    .map(|command| settings::command(command, shell.as_ref()));
                 if !self.has_cmd {
                     self.config().cmd = None;
                 }
             }
-            Instruction::Cmd(cmd) => {
-                let command =
-                    settings::command(&cmd.arguments, self.config().shell.as_ref(), escape);
-                self.config().cmd = Some(command);
+            Form::Cmd(command) => {
+                let command = settings::command(command, self.config().shell.as_ref());
+                // An empty list takes the base's away.
+                self.config().cmd = Some(command).filter(|list| !list.is_empty());
                 self.has_cmd = true;
             }
-            Instruction::Healthcheck(healthcheck) => {
-                self.config().healthcheck = Some(settings::healthcheck(healthcheck, escape)?);
+            Form::Healthcheck(command) => {
+                self.config().healthcheck =
+                    Some(settings::healthcheck(&instruction.flags, command.as_ref())?);
             }
-            Instruction::Maintainer(maintainer) => {
-                self.image.config.author = maintainer.name.value.clone().into_owned();
-            }
-            Instruction::Copy(copy) => {
-                let flags = self.flags(
-                    &copy.options,
-                    &["chown", "chmod", "from", "link"],
-                    instruction,
-                )?;
-                self.copy(&flags, &copy.src, &copy.dest.value, from, false)?;
-            }
-            Instruction::Add(add) => {
-                let flags = self.flags(&add.options, &["chown", "chmod", "link"], instruction)?;
-                self.copy(&flags, &add.src, &add.dest.value, None, true)?;
-            }
+            Form::Maintainer(name) => self.image.config.author.clone_from(name),
+            Form::Copy(transfer) => self.copy(instruction, transfer, from, false)?,
+            Form::Add(transfer) => self.copy(instruction, transfer, None, true)?,
             // The plan has refused these, or they start a stage.
-            Instruction::Run(_) | Instruction::Onbuild(_) | Instruction::From(_) => {
+            Form::Run | Form::Onbuild | Form::From { .. } => {
                 return Err(Fault::problem("this instruction cannot stand here"));
-            }
-            _ => {
-                return Err(Fault::problem(
-                    "the daemonless builder does not know this instruction",
-                ));
             }
         }
         Ok(())
@@ -224,8 +206,7 @@ impl<'a, 'd, 's> Runner<'a, 'd, 's> {
     }
 
     /// The pairs of an `ENV` or `LABEL`, expanded.
-    fn pairs(&self, text: &str) -> Result<Vec<(String, String)>, Fault> {
-        let pairs = words::pairs(text, self.shared.dockerfile.escape)?;
+    fn pairs(&self, pairs: &[(String, String)]) -> Result<Vec<(String, String)>, Fault> {
         pairs
             .iter()
             .map(|(name, value)| Ok((self.expand(name)?, self.expand(value)?)))
@@ -250,11 +231,7 @@ impl<'a, 'd, 's> Runner<'a, 'd, 's> {
 
     /// `WORKDIR` makes the directory, owned by the user that is set.
     fn workdir(&mut self, text: &str) -> Result<(), Fault> {
-        let path = self.expand(text)?;
-        if path.trim().is_empty() {
-            return Err(Fault::problem("WORKDIR names an empty path"));
-        }
-        let path = self.absolute(&path);
+        let path = self.absolute(&self.expand(text)?);
         let path = if path == "/" {
             path
         } else {
@@ -276,89 +253,63 @@ impl<'a, 'd, 's> Runner<'a, 'd, 's> {
         } else {
             users::owner(&user, &self.image.tree, self.contents)?
         };
-        let made = self
-            .image
-            .tree
-            .make_directories(&resolved, owner.uid, owner.gid)?;
+        let node = Node {
+            uid: owner.uid,
+            gid: owner.gid,
+            ..Node::directory()
+        };
+        let made = self.image.tree.make_directories(&resolved, &node)?;
         self.layer(&made.into_iter().collect())
-    }
-
-    /// The flags of an instruction by name; only `known` ones.
-    fn flags(
-        &self,
-        flags: &[Flag<'_>],
-        known: &[&str],
-        at: &Instruction<'_>,
-    ) -> Result<Vec<(String, String)>, Fault> {
-        let source = self.shared.dockerfile.source;
-        let mut list = Vec::new();
-        for flag in flags {
-            let name = &*flag.name.value;
-            if ["parents", "exclude", "checksum", "keep-git-dir", "unpack"].contains(&name) {
-                return Err(Fault::hint(
-                    format!("the daemonless builder does not know --{name}"),
-                    "build with a container engine, or leave the flag out",
-                ));
-            }
-            match &flag.value {
-                _ if !known.contains(&name) => {
-                    return Err(
-                        crate::Error::from(unknown_flag(source, flag, &span(at), known)).into(),
-                    );
-                }
-                Some(value) if matches!(name, "chown" | "chmod") => {
-                    list.push((name.to_owned(), self.expand(&value.value)?))
-                }
-                Some(value) => list.push((name.to_owned(), value.value.clone().into_owned())),
-                // Every layer is independent of what lies below it, which is all that --link asks for.
-                None if name == "link" => {}
-                None => {
-                    return Err(
-                        crate::Error::from(unknown_flag(source, flag, &span(at), known)).into(),
-                    );
-                }
-            }
-        }
-        Ok(list)
     }
 
     fn copy(
         &mut self,
-        flags: &[(String, String)],
-        sources: &[CopySource<'_>],
-        destination: &str,
+        instruction: &Instruction,
+        transfer: &Transfer,
         from: Option<&Tree>,
         add: bool,
     ) -> Result<(), Fault> {
-        let flag = |name: &str| {
-            flags
-                .iter()
-                .rfind(|(known, _)| known == name)
-                .map(|(_, value)| value.as_str())
-        };
-        let owner = match flag("chown") {
+        let mut flags = Flags::default();
+        for flag in &instruction.flags {
+            let value = || self.expand(flag.value.as_deref().unwrap_or_default());
+            let on = flag
+                .value
+                .as_deref()
+                .is_none_or(|value| value.eq_ignore_ascii_case("true"));
+            match flag.name.as_str() {
+                "chown" => flags.owner = Some(value()?).filter(|value| !value.is_empty()),
+                "chmod" => flags.mode = Some(value()?).filter(|value| !value.is_empty()),
+                "parents" => flags.parents = on,
+                "exclude" => flags.exclude.push(flag.value.clone().unwrap_or_default()),
+                "unpack" => flags.unpack = Some(on),
+                "checksum" => {
+                    return Err(Fault::problem("--checksum is for sources that are fetched"));
+                }
+                // Every layer is independent of what lies below it, which is all that --link asks for.
+                _ => {}
+            }
+        }
+        let owner = match &flags.owner {
             Some(text) => Some(users::owner(text, &self.image.tree, self.contents)?),
             None => None,
         };
-        let mode = flag("chmod").map(settings::mode).transpose()?;
-        let mut inputs = Vec::new();
-        for source in sources {
-            inputs.push(self.input(source, add)?);
+        let mode = flags.mode.as_deref().map(Mode::parse).transpose()?;
+        let mut sources = Vec::new();
+        for source in &transfer.sources {
+            sources.push(self.input(source, add)?);
         }
-        let destination = self.expand(destination)?;
+        // Here-documents come last, in whatever order the sources are written.
+        sources.sort_by_key(|source| matches!(source, Input::Document { .. }));
+        let destination = self.expand(&transfer.destination)?;
         let copy = Copy {
-            sources: inputs,
+            sources,
             destination: self.absolute(&destination),
             owner,
             mode,
-            unpack: add,
+            unpack: flags.unpack.unwrap_or(add),
+            parents: flags.parents,
+            exclude: Ignore::of_patterns(&flags.exclude)?,
         };
-        if copy.sources.len() > 1 && !copy.destination.ends_with('/') {
-            return Err(Fault::hint(
-                format!("several sources do not fit into the one file {destination}"),
-                format!("end it with a /: {destination}/"),
-            ));
-        }
         let changed = copy::copy(
             &copy,
             from.unwrap_or(self.shared.context),
@@ -368,26 +319,21 @@ impl<'a, 'd, 's> Runner<'a, 'd, 's> {
         self.layer(&changed)
     }
 
-    fn input(&self, source: &CopySource<'_>, add: bool) -> Result<Input, Fault> {
+    fn input(&self, source: &Source, add: bool) -> Result<Input, Fault> {
         match source {
-            CopySource::HereDoc(document) => {
+            Source::Document(document) => {
                 let text = if document.expand {
-                    self.scope.expand_document(&document.value)?
+                    self.scope.expand_document(&document.text)?
                 } else {
-                    document.value.clone().into_owned()
+                    document.text.clone()
                 };
                 let size = text.len() as u64;
                 let kind = Kind::File {
                     content: Content::Bytes(text.into_bytes()),
                     size,
                 };
-                let name = self
-                    .shared
-                    .dockerfile
-                    .source
-                    .here_document_name(&document.span);
                 Ok(Input::Document {
-                    name,
+                    name: document.name.clone(),
                     node: Node {
                         kind,
                         mode: 0o644,
@@ -396,9 +342,9 @@ impl<'a, 'd, 's> Runner<'a, 'd, 's> {
                     },
                 })
             }
-            CopySource::Path(path) => {
-                let path = self.expand(&path.value)?;
-                let remote = ["http://", "https://", "git://", "git@"]
+            Source::Path(path) => {
+                let path = self.expand(path)?;
+                let remote = ["http://", "https://", "git://", "git@", "ssh://"]
                     .iter()
                     .any(|scheme| path.starts_with(scheme));
                 if remote && add {
@@ -409,16 +355,16 @@ impl<'a, 'd, 's> Runner<'a, 'd, 's> {
                         "download it before the build and COPY it, or build with a container engine",
                     ));
                 }
-                if path.is_empty() {
-                    return Err(Fault::problem(
-                        "a source is empty once its variables are replaced",
+                if remote {
+                    return Err(Fault::hint(
+                        format!(
+                            "{path} is not a file of the build context, and COPY takes nothing else"
+                        ),
+                        "download it before the build",
                     ));
                 }
                 Ok(Input::Path(path))
             }
-            _ => Err(Fault::problem(
-                "the daemonless builder does not know this kind of source",
-            )),
         }
     }
 
@@ -438,4 +384,14 @@ impl<'a, 'd, 's> Runner<'a, 'd, 's> {
         self.image.config.rootfs.diff_ids.push(written.diff_id);
         Ok(())
     }
+}
+
+/// The flags of a `COPY` or `ADD`, expanded where they may hold variables.
+#[derive(Debug, Default)]
+struct Flags {
+    owner: Option<String>,
+    mode: Option<String>,
+    parents: bool,
+    exclude: Vec<String>,
+    unpack: Option<bool>,
 }

@@ -40,8 +40,14 @@ pub(super) enum Kind {
     Symlink {
         target: String,
     },
-    /// A device or a pipe in a base image. It is there, and that is all a build needs to know.
-    Special,
+    /// A device or a named pipe, out of a base image or an archive.
+    Special {
+        /// Its type, as a tar archive writes it.
+        entry: u8,
+        /// The device's number; 0 for a pipe.
+        major: u32,
+        minor: u32,
+    },
 }
 
 /// Where a file's bytes are.
@@ -191,13 +197,12 @@ impl Tree {
         Ok(done.join("/"))
     }
 
-    /// Makes the directory `path` and those above it where they are missing, owned by `uid:gid`. `path` must
-    /// be resolved. Gives the directories it made.
+    /// Makes the directory `path` and those above it where they are missing, each like `node`. `path` must be
+    /// resolved. Gives the directories it made.
     pub(super) fn make_directories(
         &mut self,
         path: &str,
-        uid: u64,
-        gid: u64,
+        node: &Node,
     ) -> Result<Vec<String>, String> {
         let mut made = Vec::new();
         let ends = path
@@ -209,14 +214,7 @@ impl Tree {
                 Some(node) if node.is_directory() => {}
                 Some(_) => return Err(format!("/{dir} is not a directory")),
                 None => {
-                    self.put(
-                        dir,
-                        Node {
-                            uid,
-                            gid,
-                            ..Node::directory()
-                        },
-                    );
+                    self.put(dir, node.clone());
                     made.push(dir.to_owned());
                 }
             }
@@ -308,21 +306,25 @@ mod tests {
     #[test]
     fn directories_are_made_where_they_are_missing() {
         let mut tree = tree(&[("a", "/dir"), ("f", "")]);
+        let node = Node {
+            uid: 7,
+            ..Node::directory()
+        };
         assert_eq!(
-            tree.make_directories("a/b/c", 7, 8).unwrap(),
+            tree.make_directories("a/b/c", &node).unwrap(),
             ["a/b", "a/b/c"]
         );
         assert_eq!(tree.get("a/b").unwrap().uid, 7);
         assert_eq!(
-            tree.make_directories("a/b/c", 0, 0).unwrap(),
+            tree.make_directories("a/b/c", &node).unwrap(),
             Vec::<String>::new()
         );
         assert_eq!(
-            tree.make_directories("f/x", 0, 0),
+            tree.make_directories("f/x", &node),
             Err("/f is not a directory".to_owned())
         );
         assert_eq!(
-            tree.make_directories("", 0, 0).unwrap(),
+            tree.make_directories("", &node).unwrap(),
             Vec::<String>::new()
         );
     }

@@ -13,13 +13,15 @@ pub(super) struct Owner {
 
 /// Reads `user[:group]`, each a number or a name of the image's `/etc/passwd` and `/etc/group`.
 ///
-/// A lone number is both; a lone name brings the group it has in `/etc/passwd`.
+/// A lone number is both; a lone name brings the group it has in `/etc/passwd`; no user, or no
+/// group after the colon, is root's.
 pub(super) fn owner(text: &str, tree: &Tree, contents: &mut Contents) -> Result<Owner, Fault> {
     let (user, group) = match text.split_once(':') {
         Some((user, group)) => (user, Some(group)),
         None => (text, None),
     };
     let uid = match user.parse::<u32>() {
+        Err(_) if user.is_empty() => Some(Owner::default()),
         Ok(uid) => Some(Owner {
             uid: uid.into(),
             gid: uid.into(),
@@ -36,6 +38,7 @@ pub(super) fn owner(text: &str, tree: &Tree, contents: &mut Contents) -> Result<
     };
     if let Some(group) = group {
         let gid = match group.parse::<u32>() {
+            Err(_) if group.is_empty() => Some(0),
             Ok(gid) => Some(gid.into()),
             Err(_) => entry(contents.read(tree, "etc/group")?, group, |fields| {
                 number(fields.get(2)?)

@@ -1,11 +1,18 @@
 //! The words of a Dockerfile: quoting, escapes, variables, and `name=value` lists.
 //!
 //! The rules are those of the Dockerfile reference ("Environment replacement") and of `BuildKit`'s lexer
-//! where the reference is silent. The parser crate joins continued lines and keeps everything else as it
-//! stands in the file; this takes it from there.
+//! where the reference is silent. The parser joins continued lines and keeps everything else as it stands in
+//! the file; this takes it from there.
 
 use std::iter::Peekable;
 use std::str::Chars;
+
+use super::pattern::Pattern;
+
+/// What separates words where quotes mean nothing.
+pub(super) fn is_blank(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\r' | '\u{b}' | '\u{c}')
+}
 
 /// Looks up a variable; `None` if it is not set.
 pub(super) type Lookup<'a> = dyn Fn(&str) -> Option<String> + 'a;
@@ -27,7 +34,7 @@ pub(super) fn expand(text: &str, escape: char, lookup: &Lookup<'_>) -> Result<St
         most: MAX_EXPANDED,
         depth: 0,
     };
-    lexer.until(None)
+    lexer.until(None, false)
 }
 
 /// Expands a here-document, where quotes are ordinary characters.
@@ -40,7 +47,7 @@ pub(super) fn expand_document(text: &str, lookup: &Lookup<'_>) -> Result<String,
         most: text.len() + MAX_EXPANDED,
         depth: 0,
     };
-    lexer.until(None)
+    lexer.until(None, false)
 }
 
 struct Lexer<'a> {
@@ -56,8 +63,8 @@ struct Lexer<'a> {
 }
 
 impl Lexer<'_> {
-    /// Reads up to `stop`, which is taken, or to the end if there is none.
-    fn until(&mut self, stop: Option<char>) -> Result<String, String> {
+    /// Reads up to `stop`, which is taken, or to the end if there is none. In a pattern, escapes are kept.
+    fn until(&mut self, stop: Option<char>, pattern: bool) -> Result<String, String> {
         let mut out = String::new();
         loop {
             self.bounded(&out)?;
@@ -78,16 +85,18 @@ impl Lexer<'_> {
                 },
                 '"' if self.quotes => self.double_quoted(&mut out)?,
                 '$' => out.push_str(&self.variable()?),
-                c if c == self.escape && !self.quotes => match self.chars.peek() {
-                    Some('$' | '\\') => out.extend(self.chars.next()),
-                    _ => out.push(c),
-                },
-                c if c == self.escape => out.extend(self.chars.next()),
+                c if c == self.escape => {
+                    if pattern {
+                        out.push(c);
+                    }
+                    out.extend(self.chars.next());
+                }
                 c => out.push(c),
             }
         }
     }
 
+    /// Refuses a text that has become too long.
     fn bounded(&self, out: &str) -> Result<(), String> {
         match out.len() > self.most {
             true => Err(format!(
@@ -138,6 +147,8 @@ impl Lexer<'_> {
         let colon = match self.chars.next() {
             Some('}') => return Ok(value.unwrap_or_default()),
             Some(':') => true,
+            Some(trim @ ('#' | '%')) => return self.trimmed(value, trim),
+            Some('/') => return self.replaced(value),
             Some(other) => return self.modified(&name, value, other, false),
             None => return Err(format!("${{{name} lacks its }}")),
         };
@@ -158,15 +169,11 @@ impl Lexer<'_> {
         if !matches!(modifier, '-' | '+' | '?') {
             let colon = if colon { ":" } else { "" };
             return Err(format!(
-                "${{{name}{colon}{modifier}…}} is not known; there are ${{{name}:-default}}, ${{{name}:+other}} and ${{{name}:?message}}"
+                "${{{name}{colon}{modifier}…}} is not known; there are ${{{name}:-default}}, ${{{name}:+other}}, \
+                 ${{{name}:?message}}, ${{{name}#prefix}}, ${{{name}%suffix}} and ${{{name}/old/new}}"
             ));
         }
-        self.depth += 1;
-        if self.depth > MAX_DEPTH {
-            return Err(format!("${{…}} is nested more than {MAX_DEPTH} deep"));
-        }
-        let word = self.until(Some('}'))?;
-        self.depth -= 1;
+        let word = self.nested('}', false)?;
         let value = value.filter(|value| !(colon && value.is_empty()));
         match (modifier, value) {
             ('-', value) => Ok(value.unwrap_or(word)),
@@ -175,6 +182,46 @@ impl Lexer<'_> {
             (_, None) if word.is_empty() => Err(format!("{name} has to be set")),
             (_, None) => Err(format!("{name}: {word}")),
         }
+    }
+
+    /// Reads a part of a `${…}` up to `stop`.
+    fn nested(&mut self, stop: char, pattern: bool) -> Result<String, String> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            return Err(format!("${{…}} is nested more than {MAX_DEPTH} deep"));
+        }
+        let word = self.until(Some(stop), pattern)?;
+        self.depth -= 1;
+        Ok(word)
+    }
+
+    /// `${name#pattern}` and `${name%pattern}`, with the sign twice for the longest match.
+    fn trimmed(&mut self, value: Option<String>, sign: char) -> Result<String, String> {
+        let word = self.nested('}', true)?;
+        let (word, longest) = match word.strip_prefix(sign) {
+            Some(rest) => (rest, true),
+            None => (word.as_str(), false),
+        };
+        let pattern = Pattern::parse(word)?;
+        let value = value.unwrap_or_default();
+        pattern.check(&value)?;
+        Ok(if sign == '#' {
+            pattern.trim_prefix(&value, longest)
+        } else {
+            pattern.trim_suffix(&value, longest)
+        })
+    }
+
+    /// `${name/pattern/replacement}`, with the first `/` twice for every match.
+    fn replaced(&mut self, value: Option<String>) -> Result<String, String> {
+        let all = self.chars.next_if_eq(&'/').is_some();
+        let pattern = Pattern::parse(&self.nested('/', true)?)?;
+        let replacement = self.nested('}', true)?;
+        let value = value.unwrap_or_default();
+        pattern.check(&value)?;
+        let replaced = pattern.replace(&value, &replacement, all, self.most);
+        self.bounded(&replaced)?;
+        Ok(replaced)
     }
 
     /// A variable's name: letters, digits and `_`, or one of the shell's special parameters, which a build
@@ -189,10 +236,7 @@ impl Lexer<'_> {
             }
             Some('@' | '*' | '#' | '?' | '-' | '$' | '!') => name.extend(self.chars.next()),
             _ => {
-                while let Some(c) = self
-                    .chars
-                    .next_if(|c| c.is_ascii_alphanumeric() || *c == '_')
-                {
+                while let Some(c) = self.chars.next_if(|c| c.is_alphanumeric() || *c == '_') {
                     name.push(c);
                 }
             }
@@ -238,11 +282,12 @@ pub(super) fn pairs(text: &str, escape: char) -> Result<Vec<(String, String)>, S
         return Err("a name is missing".to_owned());
     };
     if !first.contains('=') {
-        let rest = text.trim_start()[first.len()..].trim();
-        if rest.is_empty() {
+        // The old form takes the name up to the first space, quotes or not.
+        let (name, value) = text.split_once(is_blank).unwrap_or((text, ""));
+        if value.trim().is_empty() {
             return Err(format!("{first} has no value; write {first}=value"));
         }
-        return Ok(vec![(first.clone(), rest.to_owned())]);
+        return Ok(vec![(name.to_owned(), value.trim_start().to_owned())]);
     }
     words
         .iter()
@@ -254,26 +299,6 @@ pub(super) fn pairs(text: &str, escape: char) -> Result<Vec<(String, String)>, S
             )),
         })
         .collect()
-}
-
-/// The text of a shell-form instruction as one line: continued lines joined, comments between them out.
-pub(super) fn join_lines(text: &str, escape: char) -> String {
-    let mut out = String::new();
-    let mut continued = false;
-    for line in text.lines() {
-        let trimmed = line.trim();
-        if continued && (trimmed.starts_with('#') || trimmed.is_empty()) {
-            continue;
-        }
-        let line = if continued { line } else { line.trim_start() };
-        let end = line.trim_end();
-        match end.strip_suffix(escape) {
-            Some(start) => out.push_str(start),
-            None => out.push_str(end),
-        }
-        continued = true;
-    }
-    out
 }
 
 #[cfg(test)]
@@ -318,6 +343,14 @@ mod tests {
             ("${NONE:-\"a b\"}", "a b"),
             ("${A:?must}", "alpha"),
             ("$SPACE", "a b"),
+            ("${A#al}", "pha"),
+            ("${A%ha}", "alp"),
+            ("${A##*a}", ""),
+            ("${A%%p*}", "al"),
+            ("${A/a/o}", "olpha"),
+            ("${A//a/$SPACE}", "a blpha b"),
+            ("${A//a/}", "lph"),
+            ("${NONE#x}", ""),
             ("$", "$"),
             ("a$/b", "a$/b"),
             ("$1$?", ""),
@@ -341,13 +374,11 @@ mod tests {
             ("${}", "a ${…} names no variable"),
             ("${:-x}", "a ${…} names no variable"),
             (
-                "${A%x}",
-                "${A%…} is not known; there are ${A:-default}, ${A:+other} and ${A:?message}",
-            ),
-            (
                 "${A:=x}",
-                "${A:=…} is not known; there are ${A:-default}, ${A:+other} and ${A:?message}",
+                "${A:=…} is not known; there are ${A:-default}, ${A:+other}, ${A:?message}, ${A#prefix}, ${A%suffix} and ${A/old/new}",
             ),
+            ("${A/x}", "a / is missing"),
+            ("${A#\\x}", "the pattern \\x escapes what needs no escape"),
             ("${NONE:?give a version}", "NONE: give a version"),
             ("${NONE?}", "NONE has to be set"),
         ] {
@@ -360,7 +391,7 @@ mod tests {
         let text = "say \"$A\" it's \\$A \\n ${NONE:-x}\n";
         assert_eq!(
             expand_document(text, &lookup).unwrap(),
-            "say \"alpha\" it's $A \\n x\n"
+            "say \"alpha\" it's $A n x\n"
         );
     }
 
@@ -391,16 +422,6 @@ mod tests {
             pairs("=1", '\\').unwrap_err(),
             "=1 names nothing before its ="
         );
-    }
-
-    #[test]
-    fn continued_lines_are_joined() {
-        assert_eq!(
-            join_lines("a \\\n  b \\\n# comment\n\n  c", '\\'),
-            "a   b   c"
-        );
-        assert_eq!(join_lines("a b  ", '\\'), "a b");
-        assert_eq!(join_lines("a `\r\nb", '`'), "a b");
     }
 
     #[test]

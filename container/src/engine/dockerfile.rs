@@ -64,10 +64,17 @@ pub(super) fn bases(text: &str, request: &BuildRequest, engine: &Platform) -> Ve
         let stage = &stages[index];
         let platform = stage_platform(stage.from, &variables).unwrap_or_else(|| target.clone());
         let from = expand(&stage.from.image.value, &variables);
-        for name in from.into_iter().chain(sources(stage)) {
+        let copied: Vec<String> = sources(stage);
+        for (name, is_copied) in from
+            .into_iter()
+            .map(|name| (name, false))
+            .chain(copied.into_iter().map(|name| (name, true)))
+        {
             match named(&stages, &name, index) {
                 Some(other) => todo.push(other),
-                None if name.eq_ignore_ascii_case("scratch") => {}
+                None if name.is_empty() || name.eq_ignore_ascii_case("scratch") => {}
+                // The stage itself, a later one, or one that is not there: the engine has the better error.
+                None if is_copied && names_a_stage(&stages, &name) => {}
                 None => {
                     found.insert(Base {
                         reference: name,
@@ -150,6 +157,11 @@ fn named(stages: &[Stage<'_, '_>], name: &str, before: usize) -> Option<usize> {
     by_name.or_else(|| name.parse().ok().filter(|index| *index < before))
 }
 
+/// Whether a copy from `name` can only mean a stage: it is a number, nothing, or the name of one.
+fn names_a_stage(stages: &[Stage<'_, '_>], name: &str) -> bool {
+    name.parse::<usize>().is_ok() || name.is_empty() || named(stages, name, stages.len()).is_some()
+}
+
 /// The number of the stage that is built.
 fn target_stage(stages: &[Stage<'_, '_>], request: &BuildRequest) -> Option<usize> {
     match &request.target {
@@ -185,7 +197,8 @@ fn sources(stage: &Stage<'_, '_>) -> Vec<String> {
 
 fn flag(flags: &[Flag<'_>], name: &str) -> Option<String> {
     let flag = flags.iter().find(|flag| flag.name.value == name)?;
-    flag.value.as_ref().map(|value| value.value.to_string())
+    let value = flag.value.as_ref()?;
+    Some(value.value.trim_matches(['"', '\'']).to_owned())
 }
 
 /// The variables that BuildKit defines before the first stage.

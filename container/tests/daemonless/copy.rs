@@ -144,7 +144,7 @@ async fn owner_and_mode_are_set() {
     assert_eq!(
         files("COPY --chown=7:8 --chmod=640 dir /x").await,
         [
-            "x/ 755 7:8",
+            "x/ 640 7:8",
             "x/link 777 7:8 -> one",
             "x/one 640 7:8 1",
             "x/sub/ 640 7:8",
@@ -236,8 +236,8 @@ async fn add_unpacks_archives_and_copy_does_not() {
     assert_eq!(image.what("owned/"), "755 1:2");
     assert_eq!(
         image.what("owned/top/file"),
-        "600 5:5 T",
-        "an archive's own owners stay"
+        "600 1:2 T",
+        "--chown counts for what an archive holds too"
     );
     assert_eq!(image.what("f"), "644 0:0 x");
     assert!(

@@ -55,7 +55,12 @@ async fn every_fault_points_at_its_line() {
     // (Dockerfile, line, problem, hint)
     let table: &[(&str, usize, &str, Option<&str>)] = &[
         ("", 1, "expected at least one FROM instruction", None),
-        ("COPY a /\nFROM scratch", 1, "expected FROM", None),
+        (
+            "COPY a /\nFROM scratch",
+            1,
+            "an instruction before the first FROM",
+            None,
+        ),
         (
             "FROM scratch\nCPOY a /",
             2,
@@ -66,12 +71,6 @@ async fn every_fault_points_at_its_line() {
             "FROM scratch\nCOPY a",
             2,
             "COPY instruction requires at least two arguments",
-            None,
-        ),
-        (
-            "FROM scratch AS a\nFROM scratch AS a",
-            2,
-            "duplicate stage name 'a'",
             None,
         ),
         (
@@ -103,12 +102,6 @@ async fn every_fault_points_at_its_line() {
             2,
             "\"../gone\" is not there",
             Some("a leading .. is taken off: nothing outside the build context can be copied"),
-        ),
-        (
-            "FROM scratch\nCOPY *.none /",
-            2,
-            "nothing matches *.none",
-            None,
         ),
         (
             "FROM scratch\nCOPY a[ /",
@@ -165,28 +158,22 @@ async fn every_fault_points_at_its_line() {
             Some("a number needs no such file"),
         ),
         (
-            "FROM scratch\nCOPY --chmod=u+x f /",
+            "FROM scratch\nCOPY --chmod=u+q f /",
             2,
-            "\"u+x\" is not a mode in octal digits, such as 0755",
+            "\"u+q\" is not a mode, such as 0755 or u=rwX,go=rX",
             None,
         ),
         (
             "FROM scratch\nCOPY --chwon=1 f /",
             2,
-            "there is no flag --chwon here",
-            Some("known: --chown, --chmod, --from, --link"),
+            "there is no flag --chwon here; known: --chown, --chmod, --from, --link, --parents, --exclude",
+            None,
         ),
         (
             "FROM scratch\nCOPY --chown f /",
             2,
             "--chown needs a value",
-            Some("known: --chown, --chmod, --from, --link"),
-        ),
-        (
-            "FROM scratch\nCOPY --parents f /",
-            2,
-            "the daemonless builder does not know --parents",
-            Some("build with a container engine, or leave the flag out"),
+            None,
         ),
         (
             "FROM scratch\nCOPY --from=0 f /",
@@ -213,17 +200,9 @@ async fn every_fault_points_at_its_line() {
             Some("download it before the build and COPY it, or build with a container engine"),
         ),
         (
-            "FROM scratch\nADD a.tar.xz /",
-            2,
-            "ADD would unpack this xz file, and the daemonless builder unpacks tar and tar.gz only",
-            Some(
-                "COPY the file if it should stay packed; repack it with gzip, or build with a container engine, if not",
-            ),
-        ),
-        (
             "FROM scratch\nCOPY <<EOF /x\nnever ends\n",
-            4,
-            "expected end of here-document (EOF), but reached eof",
+            2,
+            "the here-document EOF has no end: no line is EOF alone",
             None,
         ),
         (
@@ -259,18 +238,6 @@ async fn every_fault_points_at_its_line() {
             None,
         ),
         (
-            "FROM scratch\nUSER a b",
-            2,
-            "\"a b\" is not a user; write user or user:group",
-            None,
-        ),
-        (
-            "FROM scratch\nWORKDIR $NONE",
-            2,
-            "WORKDIR names an empty path",
-            None,
-        ),
-        (
             "FROM scratch\nVOLUME [\"\"]",
             2,
             "VOLUME names an empty path",
@@ -282,7 +249,20 @@ async fn every_fault_points_at_its_line() {
             "\"5\" is not a duration such as 30s, 1m30s or 500ms",
             None,
         ),
-        ("FROM scratch\nSHELL bash", 2, "expected JSON array", None),
+        (
+            "FROM scratch\nSHELL bash",
+            2,
+            "SHELL takes a JSON list only, such as [\"/bin/sh\", \"-c\"]",
+            None,
+        ),
+        (
+            "FROM scratch AS a\nCOPY --from=b f /\nFROM scratch AS b\nCOPY f /\nFROM a",
+            2,
+            "the stage \"b\" comes later, and a stage can copy from earlier ones only",
+            Some(
+                "put the stage that is copied from first; to copy from an image of that name, write its tag too, such as name:latest",
+            ),
+        ),
         (
             "FROM scratch\nONBUILD COPY . /",
             2,
@@ -304,8 +284,8 @@ async fn every_fault_points_at_its_line() {
         (
             "FROM --pull scratch",
             1,
-            "there is no flag --pull here",
-            Some("known: --platform"),
+            "there is no flag --pull here; known: --platform",
+            None,
         ),
         (
             "FROM scratch\nENV A=1\rLABEL b=c",

@@ -9,6 +9,7 @@
 mod check;
 mod choice;
 mod copy;
+mod corpus;
 mod errors;
 mod fuzz;
 mod hostile_layouts;
@@ -16,7 +17,7 @@ mod identity;
 mod instructions;
 mod layout;
 #[cfg(all(feature = "engine", target_os = "linux"))]
-mod parity;
+mod oracle;
 #[cfg(feature = "registry")]
 mod registry;
 mod stages;

@@ -4,7 +4,7 @@ use std::fs;
 
 use landfall_container::{Entry, Platform};
 
-use crate::support::{Lab, archive, gzip, shuffled};
+use crate::support::{Lab, PATH, archive, gzip, shuffled};
 
 #[tokio::test]
 async fn stages_copy_from_each_other_by_name_and_number() {
@@ -22,7 +22,7 @@ async fn stages_copy_from_each_other_by_name_and_number() {
         "only the last stage is the image"
     );
     assert_eq!(image.what("name"), "600 5:5 F", "mode and owner come along");
-    assert_eq!(image.config.config.env, Vec::<String>::new());
+    assert_eq!(image.config.config.env, [PATH]);
     assert_eq!(image.layers.len(), 3);
 }
 
@@ -36,7 +36,7 @@ async fn a_stage_builds_upon_another() {
     let image = lab.build().await;
     assert_eq!(image.layers.len(), 2);
     assert_eq!(image.config.rootfs.diff_ids.len(), 2);
-    assert_eq!(image.config.config.env, ["A=1", "B=1"]);
+    assert_eq!(image.config.config.env, [PATH, "A=1", "B=1"]);
     assert_eq!(image.config.config.cmd.unwrap(), ["x"]);
 }
 

@@ -12,6 +12,9 @@ use landfall_container::daemonless::Daemonless;
 use landfall_container::{BuildRequest, Builder as _, Built, Error, ImageConfig, Store};
 use tempfile::TempDir;
 
+/// The variable that every image has unless it says otherwise.
+pub(crate) const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// A place to build in.
 pub(crate) struct Lab {
     dir: TempDir,
@@ -76,6 +79,7 @@ impl Lab {
     }
 
     pub(crate) fn link(self, name: &str, target: &str) -> Self {
+        fs::create_dir_all(self.path(name).parent().unwrap()).unwrap();
         symlink(target, self.path(name)).unwrap();
         self
     }
@@ -225,6 +229,10 @@ pub(crate) fn archive(files: &[(&str, &str, u32, u64)]) -> Vec<u8> {
         if let Some(target) = contents.strip_prefix("-> ") {
             header.set_entry_type(tar::EntryType::Symlink);
             tar.append_link(&mut header, name, target).unwrap();
+        } else if *contents == "|" {
+            header.set_entry_type(tar::EntryType::Fifo);
+            tar.append_data(&mut header, name, std::io::empty())
+                .unwrap();
         } else if name.ends_with('/') {
             header.set_entry_type(tar::EntryType::Directory);
             tar.append_data(&mut header, name, std::io::empty())
