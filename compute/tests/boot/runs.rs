@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use landfall_compute::{ByteSize, CpuShare, Limits};
 use landfall_provider::ImageId;
 use landfall_testkit::engines::Program;
 
@@ -57,6 +58,26 @@ fn needs_docker_an_instance_answers_and_answers_again_after_a_second_run_and_aft
 #[test]
 fn needs_podman_and_registry_an_instance_answers_and_answers_again() {
     answers_and_answers_again(Program::Podman);
+}
+
+/// The limits reach the container, as its engine says.
+#[test]
+fn needs_docker_limits_are_the_containers() {
+    let scene = Scene::new();
+    let mut limited = workload(scene.publish(SERVICE));
+    limited.limits = Limits {
+        memory: Some(ByteSize::mib(64)),
+        cpu: CpuShare::from_thousandths(500),
+        processes: Some(50),
+        disk: Some(ByteSize::mib(4096)),
+    };
+    scene.boots(&limited);
+    let format =
+        "--format={{.HostConfig.Memory}} {{.HostConfig.NanoCpus}} {{.HostConfig.PidsLimit}}";
+    assert_eq!(
+        scene.engine_says(&["inspect", format, "landfall"]),
+        "67108864 500000000 50"
+    );
 }
 
 #[test]

@@ -114,6 +114,15 @@ fn an_instance_type() {
 }
 
 #[test]
+fn limits() {
+    check_edit(
+        "limits",
+        "instance = \"t3.micro\"",
+        "instance = \"t3.micro\"\nmemory = \"512 MiB\"\ncpu = 0.5\nprocesses = 200\ndisk = \"4 GiB\"",
+    );
+}
+
+#[test]
 fn a_third_zone() {
     check_edit("zones", "zones   = 2", "zones   = 3");
 }

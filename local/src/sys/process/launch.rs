@@ -45,19 +45,19 @@ pub struct Launch {
     pub dir: PathBuf,
     /// The program to execute; this one if `None`. It has to call [`hook`](super::hook).
     pub program: Option<PathBuf>,
-    /// The most memory, in bytes, that instances' files may take together.
+    /// The most memory, in bytes, that the cloud's own folders may take. Instances' files have file systems of their own.
     pub scratch_bytes: u64,
     /// How long the cloud may take until it serves.
     pub ready_within: Duration,
 }
 
 impl Launch {
-    /// This program's cloud in `dir`: 1 GiB for files, 20 seconds to start.
+    /// This program's cloud in `dir`: 16 MiB for folders, 20 seconds to start.
     pub fn new(dir: PathBuf) -> Self {
         Self {
             dir,
             program: None,
-            scratch_bytes: 1 << 30,
+            scratch_bytes: 16 << 20,
             ready_within: Duration::from_secs(20),
         }
     }

@@ -57,6 +57,22 @@ pub(crate) fn initial() -> bool {
         .is_ok_and(|map| map.split_whitespace().eq(["0", "0", "4294967295"]))
 }
 
+/// Whether this kernel counts the processes of a user namespace for themselves. Before 5.14 it counts all of the user's
+/// on the machine, and a desktop has more than an instance may have.
+pub(crate) fn counts_processes() -> bool {
+    fs::read_to_string("/proc/sys/kernel/osrelease").is_ok_and(|release| counts_since(&release))
+}
+
+fn counts_since(release: &str) -> bool {
+    let mut numbers = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (5, 14),
+        _ => false,
+    }
+}
+
 /// What `doing` failed of, with the reason and the remedy that this machine's settings suggest.
 pub(crate) fn explain(doing: &str, error: Errno) -> String {
     let setting = |name: &str| {
@@ -112,6 +128,19 @@ fn advice(error: Errno, root: bool, setting: &dyn Fn(&str) -> Option<u64>) -> St
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn kernels_that_count_processes_per_namespace() {
+        for (release, expected) in [
+            ("6.18.44-fc", true),
+            ("5.14.0-70.el9", true),
+            ("5.13.0-52-generic", false),
+            ("4.19.0", false),
+            ("", false),
+        ] {
+            assert_eq!(counts_since(release), expected, "{release}");
+        }
+    }
 
     #[test]
     fn the_setting_that_forbids_is_named_with_its_remedy() {

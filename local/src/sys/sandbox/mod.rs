@@ -210,7 +210,7 @@ fn limits() -> nix::Result<()> {
 /// and the instance has just got one of its own; root's instances have the control group only, since their users
 /// are the machine's.
 fn limit_processes(most: u64) -> nix::Result<()> {
-    if !super::process::userns::single_user() {
+    if !super::process::userns::single_user() || !super::process::userns::counts_processes() {
         return Ok(());
     }
     let (_, hard) = getrlimit(Resource::RLIMIT_NPROC)?;
