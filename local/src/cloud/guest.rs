@@ -208,6 +208,7 @@ pub(super) async fn boot(
         scratch: cloud.scratch.clone(),
         limits: workload.limits,
         limiter: Arc::clone(&cloud.limiter),
+        init: false,
     };
     let descriptor = namespace
         .as_fd()

@@ -18,20 +18,22 @@ use super::limits::Confined;
 use super::run::START_WITHIN;
 use super::{Error, Exit, Running};
 use crate::sys::fds;
-use crate::sys::process::{ROLE_ENTER, ROLE_VAR, SELF, log};
-use crate::sys::sandbox::Report;
+use crate::sys::process::{ROLE_ENTER, ROLE_VAR, log};
 use crate::sys::sandbox::enter::{Does, Errand, Size};
+use crate::sys::sandbox::{Report, program};
 
 /// What is to be run in an instance beside its own command.
 #[derive(Clone, Debug)]
-pub(crate) enum Further {
+pub enum Further {
     /// A command, on a terminal of this size or on pipes.
     Command {
+        /// The program and its arguments.
         argv: Vec<String>,
         /// The command in place of it where the image does not have its program.
         otherwise: Option<Vec<String>>,
         /// Environment beyond the instance's own.
         env: BTreeMap<String, String>,
+        /// The size of its terminal, if it has one.
         terminal: Option<Size>,
     },
     /// A server of the instance's files, which speaks SFTP on its pipes.
@@ -40,18 +42,20 @@ pub(crate) enum Further {
 
 /// A command that runs in an instance beside its own. When this is dropped it is hung up on.
 #[derive(Debug)]
-pub(crate) struct Entered {
+pub struct Entered {
     /// Where the command reads from; dropping it ends what it reads, unless it has a terminal.
-    pub(crate) input: Option<pipe::Sender>,
+    pub input: Option<pipe::Sender>,
     /// What it writes; on a terminal, all that it writes.
-    pub(crate) output: pipe::Receiver,
-    pub(crate) errors: Option<pipe::Receiver>,
-    pub(crate) handle: Handle,
+    pub output: pipe::Receiver,
+    /// What it writes to standard error; nothing on a terminal.
+    pub errors: Option<pipe::Receiver>,
+    /// What steers it.
+    pub handle: Handle,
 }
 
 /// What steers a command.
 #[derive(Debug)]
-pub(crate) struct Handle {
+pub struct Handle {
     control: OwnedWriteHalf,
     terminal: Option<File>,
     exit: watch::Receiver<Option<Exit>>,
@@ -59,20 +63,20 @@ pub(crate) struct Handle {
 
 impl Handle {
     /// Sends a signal to the command and what it has started.
-    pub(crate) fn signal(&self, number: u8) {
+    pub fn signal(&self, number: u8) {
         // It may have ended.
         let _ = self.control.try_write(&[number]);
     }
 
     /// Tells its terminal, if it has one, how large it is now.
-    pub(crate) fn resize(&self, size: Size) {
+    pub fn resize(&self, size: Size) {
         if let Some(terminal) = &self.terminal {
             let _ = rustix::termios::tcsetwinsize(terminal, size.window());
         }
     }
 
     /// Waits for its end.
-    pub(crate) fn wait(&self) -> impl Future<Output = Exit> + Send + 'static {
+    pub fn wait(&self) -> impl Future<Output = Exit> + Send + 'static {
         let mut exit = self.exit.clone();
         async move {
             match exit.wait_for(Option::is_some).await.map(|exit| *exit) {
@@ -98,7 +102,7 @@ struct Launched {
 ///
 /// # Errors
 /// [`Error::Sandbox`] when the command cannot be executed, with the reason in terms of the image.
-pub(crate) async fn enter(running: &Running, further: Further) -> Result<Entered, Error> {
+pub async fn enter(running: &Running, further: Further) -> Result<Entered, Error> {
     let id = running.id().to_owned();
     let failed = |doing: &str| {
         let (id, doing) = (id.clone(), doing.to_owned());
@@ -185,7 +189,7 @@ pub(crate) async fn enter(running: &Running, further: Further) -> Result<Entered
     })
 }
 
-/// Executes this program to enter the instance, and gives it what it needs; or else why it could not.
+/// Executes the copy of this program to enter the instance, and gives it what it needs; or else why it could not.
 fn launch(
     errand: &Errand,
     instance: &OwnedFd,
@@ -202,7 +206,7 @@ fn launch(
             Stdio::null()
         }
     };
-    let mut command = std::process::Command::new(SELF);
+    let mut command = std::process::Command::new(program::path()?);
     command
         .arg0("landfall-enter")
         .env_clear()

@@ -7,6 +7,7 @@
 mod carry;
 mod census;
 mod config;
+mod disposition;
 mod enter;
 mod layer;
 mod limits;
@@ -20,9 +21,10 @@ mod usage;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use crate::sys::sandbox::enter::Size;
 pub(crate) use carry::{Feed, pump, shell_code};
 pub use config::Config;
-pub(crate) use enter::{Entered, Further, Handle, enter};
+pub use enter::{Entered, Further, Handle, enter};
 pub use limits::Limiter;
 pub use listening::{Listening, instead, listening};
 pub use output::{Line, Output, Stream};

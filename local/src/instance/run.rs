@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
+use std::process::ExitStatus;
 use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -19,6 +21,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::disposition;
 use super::limits::{Confined, Guard, Limiter};
 use super::output::{Output, Stream};
 use super::spawn::{Scratch, spawn};
@@ -54,6 +57,8 @@ pub struct Spec {
     pub limits: Limits,
     /// What makes it keep to that.
     pub limiter: Arc<Limiter>,
+    /// Whether process 1 is a reaper, and the command its child. The command itself otherwise.
+    pub init: bool,
 }
 
 /// How an instance's command ended.
@@ -64,6 +69,15 @@ pub enum Exit {
     Code(i32),
     /// By a signal of this number.
     Signal(i32),
+}
+
+impl Exit {
+    fn new(status: ExitStatus) -> Self {
+        match (status.code(), status.signal()) {
+            (Some(code), _) => Self::Code(code),
+            (None, signal) => Self::Signal(signal.unwrap_or(Signal::SIGKILL as i32)),
+        }
+    }
 }
 
 impl fmt::Display for Exit {
@@ -156,11 +170,16 @@ impl Running {
     }
 
     /// Sends the image's stop signal; kills it if it has not ended after `grace`. Waits for its end.
+    ///
+    /// The kernel drops a signal to a process 1 that has no handler for it. Waiting would change nothing then, so
+    /// such an instance is killed at once.
     pub async fn stop(&self, grace: Duration) -> Exit {
-        // Each send fails only when it has ended already.
-        let _ = self.signals.send(self.stop_signal);
-        if let Ok(exit) = timeout(grace, self.wait()).await {
-            return exit;
+        if !disposition::is_dropped(self.pid, self.stop_signal) {
+            // Each send fails only when it has ended already.
+            let _ = self.signals.send(self.stop_signal);
+            if let Ok(exit) = timeout(grace, self.wait()).await {
+                return exit;
+            }
         }
         let _ = self.signals.send(Signal::SIGKILL);
         self.wait().await
@@ -204,19 +223,19 @@ pub async fn start(spec: &Spec, netns: OwnedFd, output: Arc<Output>) -> Result<R
     let mut reports = BufReader::new(control).lines();
 
     // Dropping the child on an error kills it.
-    let first = timeout(START_WITHIN, next(&mut reports))
+    let first = timeout(START_WITHIN, executed(&mut reports))
         .await
         .map_err(|_| Error::Timeout {
             id: id.clone(),
             after: START_WITHIN,
         })?;
     match first {
-        Some(Report::Started { notes: more }) => notes.extend(more),
-        other => {
+        Ok(more) => notes.extend(more),
+        Err(reason) => {
             drop(child.wait().await);
-            let reason = match other {
-                Some(Report::Failed { reason }) => reason,
-                _ => last_words(readers, &output).await,
+            let reason = match reason {
+                Some(reason) => reason,
+                None => last_words(readers, &output).await,
             };
             return Err(Error::Sandbox { id, reason });
         }
@@ -227,7 +246,6 @@ pub async fn start(spec: &Spec, netns: OwnedFd, output: Arc<Output>) -> Result<R
     let watcher = Watcher {
         child,
         pid,
-        reports,
         readers,
         guard: Guard::new(confined.clone(), pid, scratch.0.clone()),
         scratch,
@@ -292,16 +310,25 @@ fn order(spec: &Spec, scratch: PathBuf, confined: &Confined) -> Order {
         hosts: spec.hosts.clone(),
         resolv_conf: spec.resolv_conf.clone(),
         processes: confined.limits.processes,
+        init: spec.init,
     }
 }
 
 type Reports = Lines<BufReader<tokio::net::UnixStream>>;
 type Reader = JoinHandle<io::Result<()>>;
 
-/// The next report, or `None` when the first process is gone.
-async fn next(reports: &mut Reports) -> Option<Report> {
-    let line = reports.next_line().await.ok()??;
-    serde_json::from_str(&line).ok()
+/// Waits until the command is executed, and returns the notes; or else the reason, if there was time to give one.
+async fn executed(reports: &mut Reports) -> Result<Vec<String>, Option<String>> {
+    let mut started = None;
+    // The execution closes the socket, and so does the end of the process.
+    while let Ok(Some(line)) = reports.next_line().await {
+        match serde_json::from_str(&line) {
+            Ok(Report::Started { notes }) => started = Some(notes),
+            Ok(Report::Failed { reason }) => return Err(Some(reason)),
+            _ => {}
+        }
+    }
+    started.ok_or(None)
 }
 
 fn readers(child: &mut Child, output: &Arc<Output>) -> Vec<Reader> {
@@ -343,7 +370,6 @@ async fn last_words(readers: Vec<Reader>, output: &Output) -> String {
 struct Watcher {
     child: Child,
     pid: i32,
-    reports: Reports,
     readers: Vec<Reader>,
     guard: Guard,
     scratch: Scratch,
@@ -359,7 +385,7 @@ impl Watcher {
     ) {
         // The limit that it exceeded.
         let mut exceeded = None;
-        loop {
+        let ended = loop {
             tokio::select! {
                 reason = self.guard.exceeded(), if exceeded.is_none() => {
                     exceeded = Some(reason);
@@ -368,12 +394,7 @@ impl Watcher {
                         log(format_args!("kill process {}: {error}", self.pid));
                     }
                 }
-                ended = self.child.wait() => {
-                    if let Err(error) = ended {
-                        log(format_args!("wait for process {}: {error}", self.pid));
-                    }
-                    break;
-                }
+                ended = self.child.wait() => break ended,
                 signal = wanted.recv() => {
                     // No handle is left: nobody can want it to live.
                     let gone = signal.is_none();
@@ -383,17 +404,17 @@ impl Watcher {
                         log(format_args!("send {signal} to process {}: {error}", self.pid));
                     }
                     if gone {
-                        drop(self.child.wait().await);
-                        break;
+                        break self.child.wait().await;
                     }
                 }
             }
-        }
-        let exit = match next(&mut self.reports).await {
-            Some(Report::Exited { code }) => Exit::Code(code),
-            Some(Report::Killed { signal }) => Exit::Signal(signal),
-            // The first process itself was killed, and the kernel killed all others.
-            _ => Exit::Signal(Signal::SIGKILL as i32),
+        };
+        let exit = match ended {
+            Ok(status) => Exit::new(status),
+            Err(error) => {
+                log(format_args!("wait for process {}: {error}", self.pid));
+                Exit::Signal(Signal::SIGKILL as i32)
+            }
         };
         drain(self.readers).await;
         let how = exceeded.unwrap_or_else(|| self.guard.explain(exit.to_string()));
@@ -434,6 +455,7 @@ mod tests {
             scratch: PathBuf::new(),
             limits: Limits::default(),
             limiter: Arc::new(Limiter::unlimited()),
+            init: false,
         }
     }
 

@@ -16,10 +16,10 @@ use super::limits::{Confined, unmount_disk};
 use super::run::START_WITHIN;
 use super::{Error, Spec};
 use crate::sys::fds;
-use crate::sys::process::{ROLE_INSTANCE, ROLE_VAR, SELF, log};
-use crate::sys::sandbox::Order;
+use crate::sys::process::{ROLE_INSTANCE, ROLE_VAR, log};
+use crate::sys::sandbox::{Order, program};
 
-/// Executes this program as process 1 of a new pid namespace and gives it its order.
+/// Executes the copy of this program as process 1 of a new pid namespace and gives it its order.
 ///
 /// The limits hold before that process does anything.
 pub(super) async fn spawn(
@@ -39,7 +39,7 @@ pub(super) async fn spawn(
                 unshare(CloneFlags::CLONE_NEWPID)?;
                 let (mut ours, theirs) = UnixStream::pair()?;
                 ours.set_write_timeout(Some(START_WITHIN))?;
-                let mut command = std::process::Command::new(SELF);
+                let mut command = std::process::Command::new(program::path()?);
                 command
                     .arg0("landfall-instance")
                     .env_clear()

@@ -1,7 +1,7 @@
 //! Open files sent between processes over Unix sockets.
 #![expect(
     unsafe_code,
-    reason = "file descriptors received as numbers have to be given an owner"
+    reason = "file descriptors are numbers here: received ones get an owner, ranges are closed"
 )]
 
 use std::io::{self, IoSlice, IoSliceMut};
@@ -9,6 +9,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::cmsg_space;
 use nix::errno::Errno;
+use nix::libc;
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
     sendmsg, socketpair,
@@ -106,6 +107,27 @@ pub(crate) fn close_inherited() -> io::Result<()> {
     for fd in open {
         // The listing's own descriptor is closed by now.
         let _ = nix::unistd::close(fd);
+    }
+    Ok(())
+}
+
+/// Closes every open file except standard input, output and error and those of `kept`.
+///
+/// Only for a process that is about to become another one: whatever owned one of these files must not be used again.
+pub(crate) fn close_all_but(kept: &[BorrowedFd<'_>]) -> nix::Result<()> {
+    let mut kept: Vec<u32> = kept
+        .iter()
+        .map(|fd| fd.as_raw_fd().unsigned_abs())
+        .collect();
+    kept.sort_unstable();
+    let mut first = 3;
+    for end in kept.into_iter().chain([u32::MAX]) {
+        if first < end {
+            // SAFETY: no memory is passed. By this function's contract nobody uses the files any more.
+            let result = unsafe { libc::syscall(libc::SYS_close_range, first, end - 1, 0) };
+            Errno::result(result)?;
+        }
+        first = first.max(end.saturating_add(1));
     }
     Ok(())
 }

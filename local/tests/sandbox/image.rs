@@ -14,6 +14,9 @@ pub(crate) struct Layout {
     pub manifest: String,
 }
 
+/// The mode of a symbolic link; the bytes are where it leads.
+pub(crate) const LINK: u32 = 0o120_777;
+
 /// A file of an image, and its mode.
 pub(crate) type File<'a> = (&'a str, &'a [u8], u32);
 
@@ -23,6 +26,17 @@ pub(crate) fn build(base: &Path, files: &[File<'_>], config: Value) -> Layout {
     let mut tar = tar::Builder::new(Vec::new());
     for (path, bytes, mode) in [("probe", probe.as_slice(), 0o755)].iter().chain(files) {
         let mut header = tar::Header::new_gnu();
+        if *mode == LINK {
+            header.set_entry_type(tar::EntryType::Symlink);
+            header.set_size(0);
+            header.set_mode(0o777);
+            header.set_mtime(1_000_000_000);
+            header.set_uid(0);
+            header.set_gid(0);
+            let target = std::str::from_utf8(bytes).unwrap();
+            tar.append_link(&mut header, path, target).unwrap();
+            continue;
+        }
         header.set_size(bytes.len() as u64);
         header.set_mode(*mode);
         header.set_mtime(1_000_000_000);
@@ -71,7 +85,12 @@ fn probe(base: &Path) -> Vec<u8> {
 
 /// Compiles the test program.
 pub(crate) fn compile(target: &Path, flags: &[&str]) -> Vec<u8> {
-    let source = base_file("probe.c", include_str!("probe.c"), target);
+    compile_source("probe.c", include_str!("probe.c"), target, flags)
+}
+
+/// Compiles a program out of this source.
+pub(crate) fn compile_source(name: &str, text: &str, target: &Path, flags: &[&str]) -> Vec<u8> {
+    let source = base_file(name, text, target);
     let output = Command::new("cc")
         .args(["-O1", "-D_GNU_SOURCE", "-w", "-o"])
         .arg(target)

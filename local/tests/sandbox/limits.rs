@@ -46,10 +46,10 @@ fn attack(words: &[&str]) -> (String, Vec<String>) {
     let Reply::Ended { how, output, .. } = reply else {
         panic!("{reply:?}");
     };
-    // It is still there, and ends as it is told to.
+    // It is still there. It has no handler for its stop signal, so it is killed at once.
     let stop = Request::Stop("neighbour".to_owned(), 10_000);
     match machine.ask(&stop) {
-        Reply::Ended { exit, .. } => assert_eq!(exit, Exit::Signal(15)),
+        Reply::Ended { exit, .. } => assert_eq!(exit, Exit::Signal(9)),
         other => panic!("{other:?}"),
     }
     assert_eq!(machine.ask(&Request::Scratch), Reply::List(vec![]));

@@ -78,6 +78,7 @@ impl Machine {
             user: None,
             env: BTreeMap::new(),
             limits: Limits::default(),
+            init: false,
         }
     }
 
@@ -88,6 +89,35 @@ impl Machine {
     /// Starts an instance that has to start, and has to need no workaround on this machine.
     pub(crate) fn started(&self, order: Start) {
         assert_eq!(self.start(order), Reply::Started { notes: vec![] });
+    }
+
+    /// Waits until an instance has said this line.
+    pub(crate) fn said(&self, id: &str, line: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let Reply::List(lines) = self.ask(&Request::Output(id.to_owned())) else {
+                panic!("{id} has no output");
+            };
+            if lines.iter().any(|it| it == line) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "no {line:?} in {lines:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Runs a further command in an instance to its end.
+    pub(crate) fn exec(&self, id: &str, argv: &[&str]) -> Reply {
+        let argv = argv.iter().map(|&word| word.to_owned()).collect();
+        self.ask(&Request::Exec(id.to_owned(), argv))
+    }
+
+    /// The output of the probe run beside an instance's command.
+    pub(crate) fn exec_output(&self, id: &str, words: &[&str]) -> Vec<String> {
+        match self.exec(id, &[&["/probe"], words].concat()) {
+            Reply::Ended { output, .. } => output,
+            other => panic!("{other:?}"),
+        }
     }
 
     pub(crate) fn wait(&self, id: &str) -> (Exit, Vec<String>) {

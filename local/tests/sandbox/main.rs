@@ -11,6 +11,8 @@
 )]
 
 #[cfg(target_os = "linux")]
+mod hostile;
+#[cfg(target_os = "linux")]
 mod image;
 #[cfg(target_os = "linux")]
 mod instances;
@@ -20,6 +22,8 @@ mod lifecycle;
 mod limits;
 #[cfg(target_os = "linux")]
 mod machine;
+#[cfg(target_os = "linux")]
+mod process_one;
 #[cfg(target_os = "linux")]
 mod stub;
 
@@ -38,7 +42,7 @@ mod linux {
 
     use libtest_mimic::{Arguments, Failed, Trial};
 
-    use crate::{instances, lifecycle, limits, stub};
+    use crate::{hostile, instances, lifecycle, limits, process_one, stub};
 
     /// A user that no machine has, for what root tries as an ordinary user.
     const ORDINARY: u32 = 61_234;
@@ -48,8 +52,14 @@ mod linux {
         lifecycle::enter_forbidden();
         let root = nix::unistd::geteuid().is_root();
         let mut trials = Vec::new();
-        let cases = instances::CASES.iter().chain(lifecycle::CASES);
-        for (name, case) in cases.chain(limits::CASES) {
+        let cases = [
+            instances::CASES,
+            process_one::CASES,
+            hostile::CASES,
+            limits::CASES,
+            lifecycle::CASES,
+        ];
+        for (name, case) in cases.into_iter().flatten() {
             let ordinary = format!("ordinary_user::{name}");
             if root {
                 trials.push(Trial::test(format!("root::{name}"), move || run(*case)));

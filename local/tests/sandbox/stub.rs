@@ -8,10 +8,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use landfall_compute::Limits;
-use landfall_local::testing::instance::{self, Config, Exit, Limiter, Output, Running, Spec};
+use landfall_local::testing::instance::{
+    self, Config, Entered, Exit, Further, Limiter, Output, Running, Spec,
+};
 use landfall_local::testing::process::{CloudContext, Launch, Outer};
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -35,6 +37,12 @@ pub(crate) enum Request {
     Launch(PathBuf),
     /// Lists the folder of the instances' own files.
     Scratch,
+    /// What an instance has said so far.
+    Output(String),
+    /// Runs a further command in an instance to its end.
+    Exec(String, Vec<String>),
+    /// Starts a file server in an instance, which goes on until the instance is dropped.
+    Files(String),
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -48,6 +56,7 @@ pub(crate) struct Start {
     pub user: Option<String>,
     pub env: BTreeMap<String, String>,
     pub limits: Limits,
+    pub init: bool,
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -87,6 +96,7 @@ struct Stub {
     scratch: PathBuf,
     limiter: Arc<Limiter>,
     instances: Mutex<BTreeMap<String, Arc<Running>>>,
+    file_servers: Mutex<BTreeMap<String, Entered>>,
 }
 
 async fn serve(context: CloudContext) -> Result<()> {
@@ -96,6 +106,7 @@ async fn serve(context: CloudContext) -> Result<()> {
         scratch: context.scratch,
         limiter: Arc::new(Limiter::new(&context.dir)),
         instances: Mutex::default(),
+        file_servers: Mutex::default(),
     });
     let mut terminate = signal(SignalKind::terminate())?;
     context.outer.ready()?;
@@ -153,6 +164,7 @@ impl Stub {
                 Ok(ended(exit, &running).await)
             }
             Request::Drop(id) => {
+                self.file_servers.lock().unwrap().remove(&id);
                 self.instances.lock().unwrap().remove(&id);
                 Ok(Reply::Done)
             }
@@ -167,6 +179,13 @@ impl Stub {
             }
             Request::Launch(dir) => {
                 tokio::task::spawn_blocking(|| Launch::new(dir).connect_or_start()).await??;
+                Ok(Reply::Done)
+            }
+            Request::Output(id) => Ok(Reply::List(output(&self.instance(&id)))),
+            Request::Exec(id, argv) => exec(&self.instance(&id), argv).await,
+            Request::Files(id) => {
+                let server = instance::enter(&self.instance(&id), Further::Files).await?;
+                self.file_servers.lock().unwrap().insert(id, server);
                 Ok(Reply::Done)
             }
             Request::Scratch => {
@@ -205,20 +224,50 @@ impl Stub {
             scratch: self.scratch.clone(),
             limits: start.limits,
             limiter: Arc::clone(&self.limiter),
+            init: start.init,
         };
         Ok(instance::start(&spec, network()?, Arc::new(Output::new(64 * 1024))).await?)
     }
 }
 
+async fn exec(running: &Running, argv: Vec<String>) -> Result<Reply> {
+    let further = Further::Command {
+        argv,
+        otherwise: None,
+        env: BTreeMap::new(),
+        terminal: None,
+    };
+    let Entered {
+        input,
+        mut output,
+        errors,
+        handle,
+    } = instance::enter(running, further).await?;
+    drop(input);
+    let mut text = String::new();
+    output.read_to_string(&mut text).await?;
+    if let Some(mut errors) = errors {
+        errors.read_to_string(&mut text).await?;
+    }
+    let exit = handle.wait().await;
+    Ok(Reply::Ended {
+        exit,
+        output: text.lines().map(str::to_owned).collect(),
+        how: exit.to_string(),
+    })
+}
+
 async fn ended(exit: Exit, running: &Running) -> Reply {
-    let output = running
-        .output()
-        .tail(1000)
-        .into_iter()
-        .map(|line| line.text)
-        .collect();
-    let how = running.how().await;
-    Reply::Ended { exit, output, how }
+    Reply::Ended {
+        exit,
+        output: output(running),
+        how: running.how().await,
+    }
+}
+
+fn output(running: &Running) -> Vec<String> {
+    let lines = running.output().tail(1000).into_iter();
+    lines.map(|line| line.text).collect()
 }
 
 /// A network namespace with nothing in it.

@@ -19,6 +19,7 @@ use nix::unistd::sethostname;
 use super::outer::MAX_MESSAGE;
 use super::runtime_dir::RuntimeDir;
 use super::{Arguments, CloudMain, log, userns};
+use crate::sys::sandbox::program;
 use crate::sys::{descriptors, fds};
 
 /// What the inner process works with.
@@ -189,6 +190,7 @@ fn prepare(scratch: &Path) -> Result<(), String> {
         None::<&str>,
     )
     .map_err(doing("mount /proc"))?;
+    program::copy(scratch)?;
     let bytes = Arguments::read()?.scratch_bytes;
     mount(
         Some("landfall"),

@@ -41,7 +41,8 @@ pub(crate) const ROLE_INSTANCE: &str = "instance";
 /// The role of whoever runs a further command in an instance.
 pub(crate) const ROLE_ENTER: &str = "enter";
 
-/// How this program executes itself again, whatever has become of its file since.
+/// How this program executes itself again, whatever has become of its file since. Never for what enters an instance:
+/// see `sandbox::program`.
 pub(crate) const SELF: &str = "/proc/self/exe";
 
 /// Whether this process called [`hook`].

@@ -9,11 +9,13 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
 
 use nix::errno::Errno;
+use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
@@ -26,10 +28,11 @@ use rustix::termios::Winsize;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Order, Report, exec, identity, limit_processes, limits, privileges, report, take_control,
+    Order, Report, enter_folder, exec, hide, identity, keyring, limit_processes, limits,
+    privileges, report, seccomp, take_control,
 };
 use crate::sys::fds;
-use crate::sys::process::userns::explain;
+use crate::sys::process::userns::{explain, single_user};
 
 /// How long a command that was hung up on may take to end, in milliseconds.
 const HANG_UP_MS: u16 = 2_000;
@@ -57,9 +60,11 @@ pub(crate) enum Does {
 
 /// The size of a terminal, in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Size {
-    pub(crate) columns: u16,
-    pub(crate) rows: u16,
+pub struct Size {
+    /// Its width.
+    pub columns: u16,
+    /// Its height.
+    pub rows: u16,
 }
 
 impl Size {
@@ -75,7 +80,7 @@ impl Size {
 
 /// Becomes the parent of a further command; returns when that one has ended.
 pub(crate) fn run() -> ExitCode {
-    let mut control = match take_control() {
+    let mut control = match hide().and_then(|()| take_control()) {
         Ok(control) => control,
         Err(error) => {
             crate::sys::process::log(format_args!("enter an instance: {error}"));
@@ -118,6 +123,9 @@ fn start(
 ) -> Result<Pid, String> {
     let instance = files.remove(0);
     let doing = |what: &'static str| move |error: Errno| explain(what, error);
+    // Before anything that the instance may have changed is in this process's sight.
+    let single_user = single_user();
+    let null = File::open("/dev/null").map_err(|error| format!("open /dev/null: {error}"))?;
     setns(
         &instance,
         CloneFlags::CLONE_NEWNS
@@ -140,7 +148,7 @@ fn start(
     match unsafe { fork() }.map_err(doing("fork"))? {
         ForkResult::Child => {
             let streams = terminal.or_else(|| files.pop());
-            let reason = match become_command(errand, streams) {
+            let reason = match become_command(errand, streams, &instance, single_user, &say) {
                 Ok(Ready::Command(command)) => command.execute(),
                 Ok(Ready::Files) => {
                     drop(say);
@@ -154,11 +162,8 @@ fn start(
         ForkResult::Parent { child } => {
             drop(say);
             // Whoever reads the command's output waits for its end.
-            File::open("/dev/null")
-                .and_then(|null| {
-                    dup2_stdout(&null)?;
-                    Ok(dup2_stderr(&null)?)
-                })
+            dup2_stdout(&null)
+                .and_then(|()| dup2_stderr(&null))
                 .map_err(|error| format!("let go of the command's output: {error}"))?;
             let mut reason = String::new();
             said.read_to_string(&mut reason)
@@ -175,7 +180,16 @@ fn start(
 /// Makes a terminal in the instance, hands its other side to the cloud, and gives the command's.
 fn terminal(control: &UnixStream, size: Size) -> io::Result<OwnedFd> {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-    let theirs = rustix::pty::openpt(flags)?;
+    // Not by /dev/ptmx, in whose place the instance may have put what it likes; this one cannot be replaced.
+    let theirs = File::options()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NOCTTY | libc::O_NOFOLLOW)
+        .open("/dev/pts/ptmx")?;
+    if theirs.metadata()?.rdev() != libc::makedev(5, 2) {
+        return Err(io::Error::other("/dev/pts/ptmx makes no terminals"));
+    }
+    let theirs = OwnedFd::from(theirs);
     rustix::pty::unlockpt(&theirs)?;
     let ours = rustix::pty::ioctl_tiocgptpeer(&theirs, flags)?;
     rustix::termios::tcsetwinsize(&ours, size.window())?;
@@ -189,7 +203,13 @@ enum Ready {
 }
 
 /// Makes the new process what the instance's own command is: its user, its powers, its place.
-fn become_command(errand: &Errand, streams: Option<OwnedFd>) -> Result<Ready, String> {
+fn become_command(
+    errand: &Errand,
+    streams: Option<OwnedFd>,
+    instance: &OwnedFd,
+    single_user: bool,
+    say: &impl AsFd,
+) -> Result<Ready, String> {
     let order = &errand.order;
     let doing = |what: &'static str| move |error: Errno| explain(what, error);
     setsid().map_err(doing("begin a session"))?;
@@ -203,13 +223,15 @@ fn become_command(errand: &Errand, streams: Option<OwnedFd>) -> Result<Ready, St
             dup2_stderr(&streams).map_err(doing("take standard error"))?;
         }
     }
+    // The control socket above all, which only the parent needs.
+    fds::close_all_but(&[instance.as_fd(), say.as_fd()]).map_err(doing("close files"))?;
     let identity = identity::resolve(&order.user, Path::new("/"))?;
-    let cwd = &order.cwd;
-    std::env::set_current_dir(cwd)
-        .map_err(|error| format!("use {} as working folder: {error}", cwd.display()))?;
+    enter_folder(&order.cwd)?;
     limits().map_err(doing("set resource limits"))?;
-    privileges::give_up(&identity)?;
+    keyring::renew().map_err(doing("make a session keyring"))?;
+    privileges::give_up(&identity, Some(instance.as_fd()), single_user)?;
     limit_processes(order.processes).map_err(doing("limit processes"))?;
+    seccomp::restrict()?;
     if errand.does == Does::Files {
         return Ok(Ready::Files);
     }

@@ -1,20 +1,31 @@
-//! The first process of an instance: builds the sandbox around itself, runs the image's command in it,
-//! and stays as its process 1 (signals passed on, orphans reaped).
+//! The first process of an instance: builds the sandbox around itself and then becomes the image's command.
 //!
-//! The cloud executes this program again in a new pid namespace, with a socket as standard input.
-//! Over it come the order ([`Order`], one line of JSON) and the network namespace, and back go
-//! [`Report`]s, one line of JSON each.
-#![expect(unsafe_code, reason = "the image's command is started by fork(2)")]
+//! The cloud executes a copy of this program ([`program`]) in a new pid namespace, with a socket as standard input.
+//! Over it come the order ([`Order`], one line of JSON) and the network namespace. Back goes
+//! [`Report::Started`], one line of JSON, right before the command is executed; the execution closes the socket, and
+//! a [`Report::Failed`] comes first if it fails. From then on the command is process 1 and the cloud its parent. With
+//! [`Order::init`] this process stays process 1 and the command is its child ([`reaper`]).
+//!
+//! **Invariant:** a process that has joined a namespace of an instance cannot be looked into from there ([`hide`]).
+#![expect(
+    unsafe_code,
+    reason = "fork(2), keyctl(2) and signal(2) have no safe form"
+)]
 
 mod copy;
+mod elf;
 pub(crate) mod enter;
 mod exec;
 mod identity;
+mod keyring;
 mod mounts;
 mod privileges;
+pub(crate) mod program;
+mod reaper;
+mod seccomp;
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -24,14 +35,13 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::{SigHandler, SigSet, Signal, kill, signal};
+use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::sys::stat::{Mode, umask};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, fork, sethostname, setsid};
+use nix::unistd::{sethostname, setsid};
 use serde::{Deserialize, Serialize};
 
 use super::fds;
-use super::process::userns::explain;
+use super::process::userns::{explain, single_user};
 
 /// The most open files an instance may have, unless the machine allows less.
 const MAX_FILES: u64 = 65_536;
@@ -55,14 +65,16 @@ pub(crate) struct Order {
     pub(crate) resolv_conf: String,
     /// The most processes and threads that it may have.
     pub(crate) processes: u64,
+    /// Whether process 1 is a reaper and the command its child.
+    pub(crate) init: bool,
 }
 
-/// What the first process tells the cloud.
+/// What a process that enters an instance tells the cloud.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Report {
-    /// The command runs; each note says what the machine made weaker than it should be.
+    /// The command is executed next; each note says what the machine made weaker than it should be.
     Started { notes: Vec<String> },
-    /// The command was not started.
+    /// The command was not executed.
     Failed { reason: String },
     /// The command ended by itself.
     Exited { code: i32 },
@@ -70,27 +82,48 @@ pub(crate) enum Report {
     Killed { signal: i32 },
 }
 
-/// Becomes the first process of an instance; returns when its command has ended.
+/// Becomes the first process of an instance; returns only when the command was not executed.
 pub(super) fn run() -> ExitCode {
-    let mut control = match take_control() {
+    let mut control = match hide().and_then(|()| take_control()) {
         Ok(control) => control,
         Err(error) => {
             super::process::log(format_args!("instance: take the control socket: {error}"));
             return ExitCode::FAILURE;
         }
     };
-    let last = match prepare(&mut control).and_then(|(order, notes)| start(&order, notes)) {
-        Ok((child, notes)) => match report(&mut control, &Report::Started { notes }) {
-            Ok(()) => follow(child),
-            // The cloud is gone, and the kernel is about to end this process.
-            Err(_) => return ExitCode::FAILURE,
-        },
-        Err(reason) => Report::Failed { reason },
+    let reason = match prepare(&mut control)
+        .and_then(|(order, notes)| Ok((ready(&order)?, order.init, notes)))
+    {
+        Ok((command, init, notes)) => {
+            if report(&mut control, &Report::Started { notes }).is_err() {
+                // The cloud is gone, and the kernel is about to end this process.
+                return ExitCode::FAILURE;
+            }
+            if init {
+                match reaper::run(command, control) {
+                    Ok(code) => std::process::exit(code),
+                    Err(reason) => {
+                        super::process::log(format_args!("instance: {reason}"));
+                        return ExitCode::FAILURE;
+                    }
+                }
+            }
+            match reset_signals() {
+                Ok(()) => command.execute(),
+                Err(error) => explain("reset signals", error),
+            }
+        }
+        Err(reason) => reason,
     };
-    match report(&mut control, &last) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
-    }
+    // The cloud may be gone.
+    let _ = report(&mut control, &Report::Failed { reason });
+    ExitCode::FAILURE
+}
+
+/// Closes this process to others: its memory, its open files and its program's file, through `/proc` and ptrace(2).
+/// Ends with the execution of another program.
+fn hide() -> io::Result<()> {
+    Ok(prctl::set_dumpable(false)?)
 }
 
 fn report(control: &mut UnixStream, report: &Report) -> io::Result<()> {
@@ -138,11 +171,7 @@ fn receive(control: &mut UnixStream) -> io::Result<(Order, OwnedFd)> {
 
 /// Lets every user of the instance bind ports below 1024 and send pings, as Docker does.
 fn network_settings() -> Vec<String> {
-    let everyone = if super::process::userns::single_user() {
-        "0 0"
-    } else {
-        "0 2147483647"
-    };
+    let everyone = if single_user() { "0 0" } else { "0 2147483647" };
     [
         ("ip_unprivileged_port_start", "0"),
         ("ping_group_range", everyone),
@@ -157,45 +186,30 @@ fn network_settings() -> Vec<String> {
     .collect()
 }
 
-/// Gives up all powers and starts the command; returns once it is executed.
-fn start(order: &Order, notes: Vec<String>) -> Result<(Pid, Vec<String>), String> {
+/// Gives up all powers, and finds the command.
+fn ready(order: &Order) -> Result<exec::Command, String> {
     let identity = identity::resolve(&order.user, Path::new("/"))?;
-    let cwd = &order.cwd;
-    std::fs::create_dir_all(cwd)
-        .and_then(|()| std::env::set_current_dir(cwd))
-        .map_err(|error| format!("use {} as working folder: {error}", cwd.display()))?;
+    std::fs::create_dir_all(&order.cwd)
+        .map_err(|error| format!("create the working folder {}: {error}", order.cwd.display()))?;
+    enter_folder(&order.cwd)?;
     limits().map_err(|error| explain("set resource limits", error))?;
-    privileges::give_up(&identity)?;
+    keyring::renew().map_err(|error| explain("make a session keyring", error))?;
+    privileges::give_up(&identity, None, single_user())?;
     limit_processes(order.processes).map_err(|error| explain("limit processes", error))?;
-    let command = exec::Command::new(order, &identity)?;
-    // From here on every signal waits for `follow`.
-    SigSet::all()
-        .thread_block()
-        .map_err(|error| explain("block signals", error))?;
-    // Closed on exec, so it ends without a word if the command is executed.
-    let (mut said, mut say) = io::pipe().map_err(|error| format!("create a pipe: {error}"))?;
-    // SAFETY: this process has one thread, so the copy is whole and may go on as any program.
-    match unsafe { fork() }.map_err(|error| explain("fork", error))? {
-        ForkResult::Child => {
-            let reason = match reset_signals() {
-                Ok(()) => command.execute(),
-                Err(error) => explain("reset signals", error),
-            };
-            let _ = say.write_all(reason.as_bytes());
-            std::process::exit(127)
-        }
-        ForkResult::Parent { child } => {
-            drop(say);
-            let mut reason = String::new();
-            said.read_to_string(&mut reason)
-                .map_err(|error| format!("listen to the command: {error}"))?;
-            if reason.is_empty() {
-                Ok((child, notes))
-            } else {
-                Err(reason)
-            }
-        }
-    }
+    seccomp::restrict()?;
+    exec::Command::new(order, &identity)
+}
+
+/// Makes `path` the working folder, unless it leads out of the instance through an open file (CVE-2024-21626).
+fn enter_folder(path: &Path) -> Result<(), String> {
+    std::env::set_current_dir(path)
+        .and_then(|()| {
+            let inside = std::env::current_dir()?.is_absolute();
+            inside
+                .then_some(())
+                .ok_or_else(|| io::Error::other("it is outside of the instance"))
+        })
+        .map_err(|error| format!("use {} as working folder: {error}", path.display()))
 }
 
 fn limits() -> nix::Result<()> {
@@ -224,41 +238,4 @@ fn reset_signals() -> nix::Result<()> {
     // program it starts, and that would be inherited.
     unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }?;
     SigSet::empty().thread_set_mask()
-}
-
-/// Does what process 1 must, until the command ends: passes signals on and reaps orphans.
-fn follow(command: Pid) -> Report {
-    let all = SigSet::all();
-    loop {
-        match all.wait() {
-            Ok(Signal::SIGCHLD) => {
-                if let Some(report) = reap(command) {
-                    return report;
-                }
-            }
-            // It may have just ended.
-            Ok(signal) => drop(kill(command, signal)),
-            // A signal without a name (a real-time one) is for nobody.
-            Err(_) => {}
-        }
-    }
-}
-
-/// Reaps every process that has ended; tells if the command is one of them.
-fn reap(command: Pid) -> Option<Report> {
-    let mut report = None;
-    loop {
-        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(pid, code)) if pid == command => {
-                report = Some(Report::Exited { code });
-            }
-            Ok(WaitStatus::Signaled(pid, signal, _)) if pid == command => {
-                report = Some(Report::Killed {
-                    signal: signal as i32,
-                });
-            }
-            Ok(WaitStatus::StillAlive) | Err(_) => return report,
-            Ok(_) => {}
-        }
-    }
 }

@@ -6,15 +6,25 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::pivot_root;
 
 use super::{Order, copy};
 use crate::sys::process::userns::{explain, initial, single_user};
 use crate::sys::rooted::{Rooted, through};
 
-/// Devices without state or danger, as in Docker's `/dev`.
-const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+/// Devices without state or danger, as in Docker's `/dev`, with their numbers.
+const DEVICES: [(&str, u64, u64); 6] = [
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
+];
 
 /// What Docker hides of `/proc` and `/sys` (moby: oci/defaults.go): the machine's own secrets and switches.
 const HIDDEN: [&str; 12] = [
@@ -49,8 +59,9 @@ pub(super) fn enter(order: &Order) -> Result<Vec<String>, String> {
         .map_err(|error| explain("make the mounts private", error))?;
     let mut notes = Vec::new();
     let root = root(order, &mut notes)?;
-    system(&root, &mut notes)?;
+    // Before `/proc` and `/sys` are there for a link in `/etc` to lead to.
     files(&root, order)?;
+    system(&root, &mut notes)?;
     pivot(&root)?;
     protect()?;
     Ok(notes)
@@ -129,6 +140,17 @@ fn mount_at(
 
 /// `/proc`, `/sys`, `/dev` and `/tmp`.
 fn system(root: &Rooted, notes: &mut Vec<String>) -> Result<(), String> {
+    for name in ["proc", "sys", "dev"] {
+        // What is hidden at such a path would not be, once the instance has bent the link (CVE-2019-19921).
+        let is_link = root
+            .parent(Path::new(name))
+            .is_ok_and(|(_dir, entry)| fs::symlink_metadata(entry).is_ok_and(|it| it.is_symlink()));
+        if is_link {
+            return Err(format!(
+                "/{name} of the image is a symbolic link; it has to be a folder, or missing"
+            ));
+        }
+    }
     let safe = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount_at(root, "proc", "proc", safe, "")?;
     if let Err(reason) = mount_at(root, "sys", "sysfs", safe | MsFlags::MS_RDONLY, "") {
@@ -159,14 +181,21 @@ fn devices(root: &Rooted) -> Result<(), String> {
         .dir(Path::new("dev"))
         .map_err(io("open /dev".to_owned()))?;
     let dev = through(dev.as_fd());
-    for name in DEVICES {
-        let (source, target) = (Path::new("/dev").join(name), dev.join(name));
-        if !source.exists() {
-            continue;
+    for (name, major, minor) in DEVICES {
+        let target = dev.join(name);
+        // Its own: what the instance's root does to a node is seen nowhere else.
+        match mknod(
+            &target,
+            SFlag::S_IFCHR,
+            Mode::empty(),
+            makedev(major, minor),
+        ) {
+            Ok(()) => fs::set_permissions(&target, PermissionsExt::from_mode(0o666))
+                .map_err(io(format!("open /dev/{name} to all")))?,
+            // In a user namespace nobody makes nodes.
+            Err(Errno::EPERM) => borrow_device(name, &target)?,
+            Err(error) => return Err(explain(&format!("create /dev/{name}"), error)),
         }
-        create(&target, b"").map_err(io(format!("create /dev/{name}")))?;
-        mount(Some(&source), &target, NONE, MsFlags::MS_BIND, NONE)
-            .map_err(|error| explain(&format!("mount /dev/{name}"), error))?;
     }
     for (link, target) in [
         ("fd", "/proc/self/fd"),
@@ -193,6 +222,29 @@ fn devices(root: &Rooted) -> Result<(), String> {
         quiet,
         &format!("newinstance,ptmxmode=0666,mode=0620{group}"),
     )
+}
+
+/// Mounts the machine's own node read-only: the device works as before, its mode and owner stay as they are.
+fn borrow_device(name: &str, target: &Path) -> Result<(), String> {
+    let source = Path::new("/dev").join(name);
+    if !source.exists() {
+        return Ok(());
+    }
+    let doing = |error| explain(&format!("mount /dev/{name}"), error);
+    create(target, b"").map_err(|error| format!("create /dev/{name}: {error}"))?;
+    mount(Some(&source), target, NONE, MsFlags::MS_BIND, NONE).map_err(doing)?;
+    // What the machine forbids on its `/dev` cannot be allowed here, and has to be said again.
+    let kept = statvfs(target).map_err(doing)?.flags();
+    let kept = [
+        (FsFlags::ST_NOSUID, MsFlags::MS_NOSUID),
+        (FsFlags::ST_NODEV, MsFlags::MS_NODEV),
+        (FsFlags::ST_NOEXEC, MsFlags::MS_NOEXEC),
+    ]
+    .into_iter()
+    .filter(|(flag, _)| kept.contains(*flag))
+    .fold(MsFlags::empty(), |flags, (_, flag)| flags | flag);
+    let again = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | kept;
+    mount(NONE, target, NONE, again, NONE).map_err(doing)
 }
 
 /// The files in `/etc` that belong to the machine, not to the image.

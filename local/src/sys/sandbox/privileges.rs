@@ -1,10 +1,10 @@
 //! Becoming the image's user, with no more powers than a service needs.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::prctl;
 use nix::unistd::{Gid, Uid, fchown, getegid, geteuid, setgroups, setresgid, setresuid};
 use rustix::thread::{
@@ -13,7 +13,7 @@ use rustix::thread::{
 };
 
 use super::identity::Identity;
-use crate::sys::process::userns::{explain, map, single_user};
+use crate::sys::process::userns::{explain, map};
 
 /// What an image's root may do: Docker's default set (moby: oci/caps/defaults.go) without MKNOD
 /// (no cgroup limits the devices here), NET_RAW (packets go through the fabric's rules as an
@@ -29,17 +29,14 @@ const KEPT: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::SETUID)
     .union(CapabilitySet::SYS_CHROOT);
 
-/// Makes this process the image's user, for good.
-pub(super) fn give_up(identity: &Identity) -> Result<(), String> {
-    if single_user() {
-        // The cloud's namespace has one user; a namespace below gives that one the wanted number,
-        // and powers over nothing that the cloud made.
-        let (user, group) = (geteuid().as_raw(), getegid().as_raw());
-        unshare(CloneFlags::CLONE_NEWUSER)
-            .map_err(|error| explain("create the instance's user namespace", error))?;
-        map((identity.uid, user), (identity.gid, group))?;
-        bound()?;
-    } else {
+/// Makes this process the image's user, for good. With `instance`, a process of an instance that runs, it becomes that
+/// one's user where there is only one to be.
+pub(super) fn give_up(
+    identity: &Identity,
+    instance: Option<BorrowedFd<'_>>,
+    single_user: bool,
+) -> Result<(), String> {
+    if !single_user {
         bound()?;
         become_user(identity).map_err(|error| {
             explain(
@@ -47,17 +44,26 @@ pub(super) fn give_up(identity: &Identity) -> Result<(), String> {
                 error,
             )
         })?;
+    } else if let Some(instance) = instance {
+        setns(instance, CloneFlags::CLONE_NEWUSER)
+            .map_err(|error| explain("enter the instance's user namespace", error))?;
+        bound()?;
+    } else {
+        // The cloud's namespace has one user; a namespace below gives that one the wanted number,
+        // and powers over nothing that the cloud made.
+        let (user, group) = (geteuid().as_raw(), getegid().as_raw());
+        unshare(CloneFlags::CLONE_NEWUSER)
+            .map_err(|error| explain("create the instance's user namespace", error))?;
+        map((identity.uid, user), (identity.gid, group))?;
+        bound()?;
     }
-    let kept = if identity.uid == 0 {
+    let kept = if geteuid().is_root() {
         KEPT
     } else {
         CapabilitySet::empty()
     };
     limit(kept).map_err(|error| format!("drop capabilities: {error}"))?;
-    prctl::set_no_new_privs().map_err(|error| explain("forbid new privileges", error))?;
-    // Through /proc/1/exe of a process that can be looked into, an image's root could open this
-    // program's file on the machine.
-    prctl::set_dumpable(false).map_err(|error| explain("hide process 1", error))
+    prctl::set_no_new_privs().map_err(|error| explain("forbid new privileges", error))
 }
 
 fn become_user(identity: &Identity) -> nix::Result<()> {

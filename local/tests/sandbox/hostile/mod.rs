@@ -1,0 +1,19 @@
+//! Images that attack the machine: what each tries, and that it fails.
+
+mod program;
+
+pub(crate) const CASES: &[(&str, fn())] = &[
+    ("hostile::program_is_not_executed", program::not_executed),
+    (
+        "hostile::program_is_not_executed_by_exec",
+        program::not_executed_by_exec,
+    ),
+    (
+        "hostile::program_is_not_caught_in_a_race",
+        program::not_caught,
+    ),
+    (
+        "hostile::file_server_is_closed",
+        program::file_server_is_closed,
+    ),
+];
