@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: longer runs of the tests that mutate inputs.
+//! `cargo xtask fuzz` and `cargo xtask soak`: longer runs of tests that are short in CI.
 
 use std::time::Duration;
 
@@ -18,6 +18,14 @@ pub(crate) struct Options {
     /// Only tests whose name contains this text, such as `layouts`
     #[arg(value_name = "NAME", default_value = "fuzz")]
     name: String,
+}
+
+/// What `cargo xtask soak` takes.
+#[derive(Debug, Args)]
+pub(crate) struct SoakOptions {
+    /// How long it lasts, in minutes
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=1440))]
+    minutes: u64,
 }
 
 /// The crates that read something from outside.
@@ -49,4 +57,14 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
             .env("LANDFALL_FUZZ_SECONDS", length.to_string())
             .env("LANDFALL_FUZZ_SEED", seed.to_string()),
     )
+}
+
+/// Runs a service under load beside a hostile stack for the given time and prints what became of its requests.
+///
+/// # Errors
+/// When a request failed, or a release or a scaling did.
+pub(crate) fn soak(options: &SoakOptions) -> Result<(), String> {
+    let mut test = cargo(["test", "--quiet", "--package=landfall-cli", "--test=suite"]);
+    test.args(["--", "soak::", "--nocapture"]);
+    succeed(test.env("LANDFALL_SOAK_MINUTES", options.minutes.to_string()))
 }

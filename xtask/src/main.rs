@@ -99,6 +99,8 @@ enum Task {
     Diff(diff::Options),
     /// Mutate files, Dockerfiles, images, plans, frames and HTTP for as long as given
     Fuzz(fuzz::Options),
+    /// Release and scale a service under load, beside slow clients and a hostile stack
+    Soak(fuzz::SoakOptions),
     /// Measure
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -137,6 +139,7 @@ fn main() -> ExitCode {
         Task::Ci => ci::run(),
         Task::Diff(options) => diff::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
+        Task::Soak(options) => fuzz::soak(&options),
         Task::Bench(bench) => bench.run(),
     };
     match outcome {

@@ -37,6 +37,8 @@ mod services;
 #[cfg(target_os = "linux")]
 mod single;
 #[cfg(target_os = "linux")]
+mod soak;
+#[cfg(target_os = "linux")]
 #[path = "../common/strike.rs"]
 mod strike;
 mod support;

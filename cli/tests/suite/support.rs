@@ -270,8 +270,16 @@ impl Drop for Project {
         if self.processes().is_empty() {
             return;
         }
-        let stacks = std::fs::read_to_string(self.path("project/landfall.toml"));
-        for line in stacks.unwrap_or_default().lines() {
+        let files = std::fs::read_dir(self.path("project"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let files = files.map(|file| file.path());
+        let stacks: String = files
+            .filter(|file| file.extension().is_some_and(|end| end == "toml"))
+            .filter_map(|file| std::fs::read_to_string(file).ok())
+            .collect();
+        for line in stacks.lines() {
             if let Some(name) = line.strip_prefix("stack = \"") {
                 let name = name.trim_end_matches('"');
                 let _ = self
