@@ -105,7 +105,7 @@ impl Problem {
             Self::Config(errors) => Line {
                 message: match errors.faults.as_slice() {
                     [fault] => fault.message.clone(),
-                    faults => format!("{} faults in {}", faults.len(), errors.file),
+                    _ => format!("{} faults in {}", errors.count(), errors.file),
                 },
                 file: Some(&errors.file),
                 faults: &errors.faults,

@@ -69,7 +69,7 @@ impl Context {
             return Err(Error::ContextMissing { path: root.clone() });
         }
         let dockerfile = request.dockerfile_path();
-        if !dockerfile.is_file() {
+        if !dockerfile.exists() {
             return Err(Error::DockerfileMissing { path: dockerfile });
         }
         let ignore_file = Ignore::find(root, &dockerfile);

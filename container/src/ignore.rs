@@ -8,8 +8,13 @@
 
 use std::path::{Path, PathBuf};
 
+use landfall_provider::read_text;
+
 use crate::glob::{Dialect, Glob};
 use crate::{Error, Result};
+
+/// The longest ignore file that is read, in bytes.
+const MOST_BYTES: u64 = 1 << 20;
 
 /// The parsed lines of an ignore file.
 #[derive(Clone, Debug, Default)]
@@ -37,7 +42,7 @@ impl Ignore {
         beside.push(".dockerignore");
         [PathBuf::from(beside), context.join(".dockerignore")]
             .into_iter()
-            .find(|path| path.is_file())
+            .find(|path| path.exists())
     }
 
     /// Reads and parses `file`.
@@ -46,7 +51,7 @@ impl Ignore {
     ///
     /// The file cannot be read, or a line of it is no pattern.
     pub fn read(file: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(file).map_err(Error::io("read", file))?;
+        let text = read_text(file, MOST_BYTES).map_err(Error::io("read", file))?;
         Self::parse(&text).map_err(|(line, problem)| Error::Ignore {
             file: file.to_owned(),
             line,

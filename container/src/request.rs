@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use landfall_provider::read_text;
 use serde::{Deserialize, Serialize};
 
 use crate::context::{Context, ContextHash, Hasher};
@@ -90,8 +91,11 @@ impl BuildRequest {
     }
 }
 
+/// The longest Dockerfile that is read, in bytes.
+const MOST_BYTES: u64 = 4 << 20;
+
 fn read_dockerfile(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).map_err(|source| match source.kind() {
+    read_text(path, MOST_BYTES).map_err(|source| match source.kind() {
         std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
             Error::DockerfileMissing {
                 path: path.to_owned(),

@@ -31,6 +31,7 @@ pub mod rfc3339;
 mod schema;
 mod snapshot;
 mod stack;
+mod text_file;
 
 pub use apply::{Applied, ApplyOptions, Pace, Settled, apply};
 pub use catalog::Catalog;
@@ -55,3 +56,4 @@ pub use resource::{Change, FieldChange, Gate, Loss, Resource, Retention};
 pub use schema::{KindFacts, Mention, Schema};
 pub use snapshot::{Found, Snapshot};
 pub use stack::{Handle, NameTaken, Stack, Wish};
+pub use text_file::read_text;

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use landfall_pipeline::{Changes, Planned, Review, Reviewed, SavedPlan};
-use landfall_provider::{Lost, StackName};
+use landfall_provider::{Lost, StackName, read_text};
 use serde::Serialize;
 use tempfile::NamedTempFile;
 
@@ -92,9 +92,12 @@ fn private(file: &Path, text: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// The longest saved plan that is read, in bytes.
+const MOST_BYTES: u64 = 64 << 20;
+
 /// Reads a plan that was kept.
 pub(super) fn read(file: &Path) -> Result<SavedPlan, Problem> {
-    let text = std::fs::read_to_string(file).map_err(|error| {
+    let text = read_text(file, MOST_BYTES).map_err(|error| {
         Problem::usage(
             format!("the plan {} cannot be read: {error}", file.display()),
             Some("`plan --out FILE` makes one"),

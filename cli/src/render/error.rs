@@ -25,10 +25,10 @@ pub(crate) fn error(error: &Error) -> String {
 pub(crate) fn config(errors: &ConfigErrors) -> String {
     let mut lines = Vec::new();
     for fault in &errors.faults {
-        let source = errors.source_text.lines().nth(fault.line.saturating_sub(1));
+        let source = errors.line_of(fault);
         let place = match source {
-            Some(_) => format!("{}:{}:{}", errors.file, fault.line, fault.column),
-            None => errors.file.clone(),
+            None if errors.source_text.is_empty() => errors.file.clone(),
+            _ => format!("{}:{}:{}", errors.file, fault.line, fault.column),
         };
         lines.push(format!(
             "{}: {} {}",
@@ -64,7 +64,10 @@ pub(crate) fn config(errors: &ConfigErrors) -> String {
             lines.extend(self::hint(hint, ""));
         }
     }
-    let faults = count(errors.faults.len(), "fault");
+    if errors.more > 0 {
+        lines.push(format!("and {} more", errors.more));
+    }
+    let faults = count(errors.count(), "fault");
     lines.push(format!("{faults} in {}; nothing was changed", errors.file));
     joined(lines)
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use landfall_compute::PublicKey;
+use landfall_provider::read_text;
 
 use super::folder;
 use crate::problem::Problem;
@@ -14,6 +15,9 @@ const USUAL: [&str; 2] = [".ssh/id_ed25519.pub", ".ssh/id_rsa.pub"];
 
 /// What the key that Landfall makes is called, in its folder.
 const OWN: &str = "ssh/id_ed25519";
+
+/// The longest file of a public key that is read, in bytes.
+const MOST_BYTES: u64 = 64 << 10;
 
 /// A key of the operator's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +65,7 @@ pub(crate) fn own() -> Option<Key> {
 
 /// The key of a `.pub` file whose private key stands beside it.
 pub(crate) fn of_file(file: &Path) -> Option<Key> {
-    let public = PublicKey::new(&std::fs::read_to_string(file).ok()?).ok()?;
+    let public = PublicKey::new(&read_text(file, MOST_BYTES).ok()?).ok()?;
     let private = file.with_extension("");
     private.is_file().then_some(Key {
         public,

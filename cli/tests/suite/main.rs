@@ -17,6 +17,8 @@ mod exhaustion;
 #[cfg(target_os = "linux")]
 mod explain;
 #[cfg(target_os = "linux")]
+mod hostile_files;
+#[cfg(target_os = "linux")]
 mod interruption;
 #[cfg(target_os = "linux")]
 mod load;

@@ -7,19 +7,21 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Display;
-use std::fs::File;
-use std::io::{ErrorKind as Io, Read};
+use std::io::ErrorKind as Io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use landfall_compute::{SecretReference, Workload};
-use landfall_provider::{Error, ErrorKind};
+use landfall_provider::{Error, ErrorKind, read_text};
 use serde_json::Value;
 
 use crate::secrets::{SECRET, Secrets};
 
 /// Names the file.
 const FILE: &str = "LANDFALL_SECRETS";
+
+/// The longest file of secrets that is read, in bytes.
+const MOST_BYTES: u64 = 1 << 20;
 
 /// Where values are looked for.
 #[derive(Debug, Clone)]
@@ -163,12 +165,11 @@ fn read(path: &Path) -> Result<BTreeMap<SecretReference, String>, Error> {
         let message = format_args!("the secrets in {} cannot be read", path.display());
         Error::new(ErrorKind::Denied, message).caused_by(error)
     };
-    let mut file = match File::open(path) {
-        Ok(file) => file,
+    let facts = match std::fs::metadata(path) {
+        Ok(facts) => facts,
         Err(error) if error.kind() == Io::NotFound => return Ok(BTreeMap::new()),
         Err(error) => return Err(failed(error)),
     };
-    let facts = file.metadata().map_err(failed)?;
     let shared = facts.mode() & 0o077;
     if facts.is_file() && shared != 0 {
         let message = format_args!(
@@ -179,8 +180,7 @@ fn read(path: &Path) -> Result<BTreeMap<SecretReference, String>, Error> {
         let hint = format_args!("chmod 600 '{}'", path.display());
         return Err(Error::new(ErrorKind::Denied, message).hint(hint));
     }
-    let mut text = String::new();
-    file.read_to_string(&mut text).map_err(failed)?;
+    let text = read_text(path, MOST_BYTES).map_err(failed)?;
     parse(&text).map_err(|(line, why)| invalid(format_args!("{}:{line}: {why}", path.display())))
 }
 

@@ -87,10 +87,29 @@ impl Fault {
             span: start..end,
             line: before.matches('\n').count() + 1,
             column: before[line_start..].chars().count() + 1,
-            message,
-            hint,
+            message: shortened(message),
+            hint: hint.map(shortened),
         }
     }
+}
+
+/// The longest message, in bytes: one that quotes what stands there may be as long as the file.
+const LONGEST_MESSAGE: usize = 600;
+
+/// How many faults are told of one file, the first ones: nobody reads more at once.
+pub(crate) const MOST_FAULTS: usize = 20;
+
+/// The longest line of a file that is quoted, in bytes.
+const LONGEST_QUOTED: usize = 400;
+
+/// A message without its middle, if it is too long: what is quoted stands there.
+fn shortened(message: String) -> String {
+    if message.len() <= LONGEST_MESSAGE {
+        return message;
+    }
+    let start = message.floor_char_boundary(LONGEST_MESSAGE / 2);
+    let end = message.ceil_char_boundary(message.len() - LONGEST_MESSAGE / 2);
+    format!("{}…{}", &message[..start], &message[end..])
 }
 
 /// Everything that is wrong with one file, in the order of its lines.
@@ -100,8 +119,10 @@ pub struct ConfigErrors {
     pub file: String,
     /// Its text; empty when it could not be read.
     pub source_text: String,
-    /// What is wrong with it: at least one fault.
+    /// What is wrong with it: at least one fault, and the first twenty of many.
     pub faults: Vec<Fault>,
+    /// How many faults there are beyond these.
+    pub more: usize,
 }
 
 impl ConfigErrors {
@@ -111,6 +132,7 @@ impl ConfigErrors {
             file: file.to_owned(),
             source_text: String::new(),
             faults: vec![Fault::at("", 0..0, message, Some(hint.to_owned()))],
+            more: 0,
         }
     }
 }
@@ -126,13 +148,31 @@ impl fmt::Display for ConfigErrors {
             }
             self.show(fault, f)?;
         }
-        Ok(())
+        match self.more {
+            0 => Ok(()),
+            more => write!(f, "\n\nand {more} more"),
+        }
     }
 }
 
 impl ConfigErrors {
+    /// How many faults there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.faults.len() + self.more
+    }
+
+    /// The line that a fault is in, unless it is too long to be quoted.
+    #[must_use]
+    pub fn line_of(&self, fault: &Fault) -> Option<&str> {
+        let before = self.source_text.get(..fault.span.start)?;
+        let start = before.rfind('\n').map_or(0, |at| at + 1);
+        let line = self.source_text[start..].lines().next()?;
+        (line.len() <= LONGEST_QUOTED).then_some(line)
+    }
+
     fn show(&self, fault: &Fault, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(line) = self.source_text.lines().nth(fault.line - 1) else {
+        let Some(line) = self.line_of(fault) else {
             write!(f, "{}: {}", self.file, fault.message)?;
             return hint(fault, f);
         };

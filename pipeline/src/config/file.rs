@@ -2,15 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use landfall_provider::StackName;
+use landfall_provider::{StackName, read_text};
 use toml_span::value::{Table, ValueInner};
 use toml_span::{ErrorKind, Span, Value};
 
-use super::fault::{ConfigErrors, Fault, Problem};
+use super::fault::{ConfigErrors, Fault, MOST_FAULTS, Problem};
 use super::reading::Reading;
 use super::setting::{Field, Setting};
 use super::{Config, ImageSource, overlay};
 use crate::region::Region;
+
+/// The longest file that is read, in bytes.
+const MOST_BYTES: u64 = 2 << 20;
 
 impl Config {
     /// Reads a file and the public key, and looks whether the build contexts and Dockerfiles that it names are there.
@@ -79,12 +82,17 @@ fn directory_of(path: &Path) -> PathBuf {
 
 /// The text of a file, and its directory as an absolute path.
 fn read(path: &Path, file: &str) -> Result<(String, PathBuf), ConfigErrors> {
-    let source = std::fs::read_to_string(path).map_err(|error| {
+    let source = read_text(path, MOST_BYTES).map_err(|error| {
         let hint = match error.kind() {
             std::io::ErrorKind::NotFound => {
                 "make one; the smallest is\n\n  stack = \"my-app\"\n\n  [service.web]\n  port = 8000"
             }
             std::io::ErrorKind::InvalidData => "it has to be UTF-8 text",
+            std::io::ErrorKind::FileTooLarge => "a file that says what to deploy has some kilobytes",
+            std::io::ErrorKind::IsADirectory | std::io::ErrorKind::InvalidInput => {
+                "name the file itself with --config"
+            }
+            std::io::ErrorKind::TimedOut => "see what is to write to it",
             _ => "see that it can be read",
         };
         ConfigErrors::unreadable(file, format!("cannot read it: {error}"), hint)
@@ -165,6 +173,7 @@ impl<'a> Document<'a> {
             file: file.to_owned(),
             source_text: source.to_owned(),
             faults: vec![syntax(source, &error)],
+            more: 0,
         })?;
         Ok(Self { source, file, root })
     }
@@ -188,7 +197,9 @@ impl<'a> Document<'a> {
             // The reader takes a document apart, so each environment has one of its own.
             let mut root = Self::new(self.source, self.file)?.root;
             let (_, reading) = read_root(&mut root, Some(other), &directory, false);
-            for mut fault in self.errors(reading).faults {
+            let others = self.errors(reading);
+            errors.more = errors.more.max(others.more);
+            for mut fault in others.faults {
                 let is_same =
                     |known: &Fault| known.span == fault.span && fault.message == known.message;
                 if !errors.faults.iter().any(is_same) {
@@ -198,6 +209,8 @@ impl<'a> Document<'a> {
             }
         }
         errors.faults.sort_by_key(|fault| fault.span.start);
+        errors.more += errors.faults.len().saturating_sub(MOST_FAULTS);
+        errors.faults.truncate(MOST_FAULTS);
         match config {
             Some(config) if errors.faults.is_empty() => Ok(config),
             _ => Err(errors),
@@ -252,10 +265,15 @@ impl<'a> Document<'a> {
         let fault = |(span, problem): (Span, Problem)| {
             Fault::at(self.source, span.into(), problem.message, problem.hint)
         };
+        let unknown = reading.more;
+        let problems = reading.into_problems();
+        let more = unknown + problems.len().saturating_sub(MOST_FAULTS);
+        let shown = problems.into_iter().take(MOST_FAULTS);
         ConfigErrors {
             file: self.file.to_owned(),
             source_text: self.source.to_owned(),
-            faults: reading.into_problems().into_iter().map(fault).collect(),
+            faults: shown.map(fault).collect(),
+            more,
         }
     }
 }

@@ -10,6 +10,9 @@ use super::schema::json_schema;
 /// From this likeness on, one word may well be a slip for the other: 0 is nothing alike, 1 the same.
 const ALIKE: f64 = 0.6;
 
+/// Words longer than this are like no other.
+const LONGEST_WORD: usize = 100;
+
 /// What other tools call the same thing.
 const OTHER_NAMES: &[(&str, &str)] = &[
     ("name", "stack"),
@@ -166,6 +169,10 @@ pub(crate) fn for_name(name: &str, known: &[String]) -> String {
 }
 
 fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>, alike: f64) -> Option<&'a str> {
+    // No key is so long, and the comparison takes as long as both words together are squared.
+    if word.len() > LONGEST_WORD {
+        return None;
+    }
     known
         .map(|one| {
             let alike = strsim::normalized_damerau_levenshtein(word, one);

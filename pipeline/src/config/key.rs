@@ -3,12 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use landfall_compute::PublicKey;
+use landfall_provider::read_text;
 
 use super::Bastion;
 use super::fault::Problem;
 
 /// Where a key is looked for that nobody has named, relative to the home directory.
 const USUAL: [&str; 2] = [".ssh/id_ed25519.pub", ".ssh/id_rsa.pub"];
+
+/// The longest file of a public key that is read, in bytes.
+const MOST_BYTES: u64 = 64 << 10;
 
 impl Bastion {
     /// Reads the public key. A key that is named has to be there; of the usual ones, the first good one is taken.
@@ -21,7 +25,7 @@ impl Bastion {
         let Some(key) = &self.key else {
             let usual = USUAL.iter().filter_map(|file| Some(home?.join(file)));
             self.public_key = usual
-                .filter_map(|file| std::fs::read_to_string(file).ok())
+                .filter_map(|file| read_text(&file, MOST_BYTES).ok())
                 .find_map(|text| PublicKey::new(&text).ok());
             return None;
         };
@@ -35,7 +39,7 @@ impl Bastion {
             }
             (Err(_), _) => directory.join(key).components().collect::<PathBuf>(),
         };
-        let text = match std::fs::read_to_string(&path) {
+        let text = match read_text(&path, MOST_BYTES) {
             Ok(text) => text,
             Err(error) => {
                 return Some(

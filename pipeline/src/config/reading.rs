@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use toml_span::value::{Table, ValueInner};
 use toml_span::{Span, Value};
 
-use super::fault::Problem;
+use super::fault::{MOST_FAULTS, Problem};
 use super::hints;
+
+/// How many characters of an unknown key are quoted.
+const LONGEST_KEY: usize = 80;
 
 /// What has been found out about a document so far.
 #[derive(Debug, Default)]
@@ -21,6 +24,8 @@ pub(crate) struct Reading {
     misplaced: Vec<String>,
     /// Keys that have to be there and are not.
     missing: Vec<Problem>,
+    /// How many unknown keys there are beyond those that are told.
+    pub(super) more: usize,
 }
 
 impl Reading {
@@ -165,13 +170,20 @@ impl Reading {
 
     /// Notes every key that is still in the table as unknown, with the nearest of the known ones.
     pub(crate) fn refuse_unknown(&mut self, table: Table<'_>, at: &str, known: &[String]) {
-        for (key, _) in table {
-            let place = in_table(at);
-            let message = format!("unknown key `{}` {place}", key.name);
+        let place = in_table(at);
+        let mut keys: Vec<_> = table.into_keys().collect();
+        keys.sort_by_key(|key| key.span.start);
+        for (index, key) in keys.into_iter().enumerate() {
+            // More are not told, and a hint takes a look at every key of the schema.
+            if index >= MOST_FAULTS {
+                self.more += 1;
+                continue;
+            }
+            let message = format!("unknown key `{}` {place}", shortened(&key.name));
             let (hint, meant) = hints::for_unknown(&key.name, at, known);
             self.misplaced.extend(meant);
-            let path = join(at, &key.name);
-            self.fault(key.span, Problem::new(path, message).hint(hint));
+            let problem = Problem::new(join(at, &key.name), message);
+            self.fault(key.span, problem.hint(hint));
         }
     }
 
@@ -181,6 +193,14 @@ impl Reading {
         let key = at.rsplit('.').next().unwrap_or(at);
         let problem = Problem::new(at, format_args!("there is no `{key}` {place}"));
         self.missing.push(problem.hint(hints::for_missing(at)));
+    }
+}
+
+/// A key as it is quoted: of a long one the beginning.
+fn shortened(key: &str) -> String {
+    match key.char_indices().nth(LONGEST_KEY) {
+        Some((at, _)) => format!("{}…", &key[..at]),
+        None => key.to_owned(),
     }
 }
 

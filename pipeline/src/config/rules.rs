@@ -309,7 +309,8 @@ impl ImageSource {
             );
         }
         let dockerfile = context.join(&self.dockerfile);
-        (!dockerfile.is_file()).then(|| {
+        // What is there and no file is told by whoever reads it.
+        (!dockerfile.exists()).then(|| {
             Problem::new(
                 place,
                 format_args!("there is no Dockerfile at {}", dockerfile.display()),

@@ -1,0 +1,120 @@
+//! Reading a file that a user names: of a bounded size, in a bounded time, whatever it turns out to be.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// How long what comes through a pipe may take to end.
+const PIPED_WITHIN: Duration = Duration::from_secs(1);
+
+/// Reads a file as UTF-8 text. A pipe, such as `<(command)` in a shell, is read like a file; its writer has
+/// one second.
+///
+/// # Errors
+/// When it is no file or pipe, has more than `most` bytes, is no UTF-8 text, nothing comes through the pipe in time, or
+/// the system refuses.
+pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
+    let kind = std::fs::metadata(path)?.file_type();
+    if kind.is_dir() {
+        return Err(io::Error::new(
+            io::ErrorKind::IsADirectory,
+            "it is a directory, not a file",
+        ));
+    }
+    let bytes = match kind.is_file() {
+        true => bounded(File::open(path)?, most)?,
+        false if is_pipe(kind) => piped(path, most)?,
+        false => {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "it is a device or a socket, not a file",
+            ));
+        }
+    };
+    String::from_utf8(bytes)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
+}
+
+fn bounded(file: File, most: u64) -> io::Result<Vec<u8>> {
+    let too_large = |size: Option<u64>| {
+        let (most, unit) = match most {
+            most if most < 1 << 20 => (most >> 10, "KiB"),
+            most => (most >> 20, "MiB"),
+        };
+        let has = size.map_or_else(String::new, |size| format!("it has {size} bytes, "));
+        let text = format!("{has}and at most {most} {unit} are read");
+        io::Error::new(io::ErrorKind::FileTooLarge, text)
+    };
+    let facts = file.metadata()?;
+    if facts.is_file() && facts.len() > most {
+        return Err(too_large(Some(facts.len())));
+    }
+    let mut bytes = Vec::new();
+    file.take(most + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > most {
+        true => Err(too_large(None)),
+        false => Ok(bytes),
+    }
+}
+
+/// Reads beside this thread: to open a pipe and to read it may both take for ever.
+fn piped(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let (read, reading) = mpsc::channel();
+    let path = path.to_owned();
+    std::thread::spawn(move || {
+        // Nobody waits any more when this is not taken.
+        let _ = read.send(File::open(path).and_then(|file| bounded(file, most)));
+    });
+    reading.recv_timeout(PIPED_WITHIN).unwrap_or_else(|_| {
+        let text = format!(
+            "it is a pipe, and its writer has not ended within {} s",
+            PIPED_WITHIN.as_secs()
+        );
+        Err(io::Error::new(io::ErrorKind::TimedOut, text))
+    })
+}
+
+#[cfg(unix)]
+fn is_pipe(kind: std::fs::FileType) -> bool {
+    std::os::unix::fs::FileTypeExt::is_fifo(&kind)
+}
+
+#[cfg(not(unix))]
+fn is_pipe(_: std::fs::FileType) -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_up_to_the_bound_is_read() {
+        let dir = std::env::temp_dir().join(format!("landfall-text-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let file = dir.join("file");
+        std::fs::write(&file, "x".repeat(2048)).unwrap();
+        assert_eq!(read_text(&file, 2048).unwrap().len(), 2048);
+        let error = read_text(&file, 2047).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+        assert_eq!(
+            error.to_string(),
+            "it has 2048 bytes, and at most 1 KiB are read"
+        );
+        std::fs::write(&file, [0xff]).unwrap();
+        let kind = |path: &Path| read_text(path, 9).unwrap_err().kind();
+        assert_eq!(kind(&file), io::ErrorKind::InvalidData);
+        assert_eq!(kind(&dir), io::ErrorKind::IsADirectory);
+        assert_eq!(kind(&dir.join("none")), io::ErrorKind::NotFound);
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn devices_are_refused() {
+        let error = read_text(Path::new("/dev/zero"), 9).unwrap_err();
+        assert_eq!(error.to_string(), "it is a device or a socket, not a file");
+    }
+}
