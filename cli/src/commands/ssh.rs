@@ -263,9 +263,14 @@ async fn command(
         }
     }
     let prepared = prepare(inside, &keys, identity).await?;
-    // The user's own settings come after: what is said here first holds.
+    // The user's own settings come after: what is said here first holds. Variables to send are the exception, since all
+    // of them add up; so they are taken back in the end, but for the language.
+    let own = folder::home().map_or_else(
+        || "~/.ssh/config".to_owned(),
+        |home| quoted(&home.join(".ssh/config")),
+    );
     let config = format!(
-        "{}\nHost *\nInclude ~/.ssh/config\nInclude /etc/ssh/ssh_config\n",
+        "{}\nHost *\nInclude {own}\nInclude /etc/ssh/ssh_config\nHost *\n  SendEnv -*\n  SendEnv LANG LC_*\n",
         prepared.config
     );
     let file = prepared.folder.join(format!("config-{}", host.id));
@@ -277,6 +282,8 @@ async fn command(
     })?;
     let mut command = Command::new("ssh");
     command.arg("-F").arg(&file);
+    // Those of the user's own configuration too.
+    command.args(["-o", "ClearAllForwardings=yes"]);
     if asked.terminal {
         command.arg("-t");
     }

@@ -11,6 +11,43 @@ use landfall_provider::InstanceId;
 /// Who logs in at Amazon Linux, and at the local provider.
 const USER: &str = "ec2-user";
 
+/// What holds for every connection, whatever the user's own configuration says: ssh takes the first value of an option.
+const SETTINGS: &[(&str, &str)] = &[
+    // An older ssh does not have all of these, and then needs none of those that it does not have.
+    ("IgnoreUnknown", "*"),
+    // The host is the one that the provider named.
+    ("Port", "22"),
+    ("GlobalKnownHostsFile", "none"),
+    ("KnownHostsCommand", "none"),
+    ("StrictHostKeyChecking", "yes"),
+    ("VerifyHostKeyDNS", "no"),
+    ("NoHostAuthenticationForLocalhost", "no"),
+    ("CheckHostIP", "no"),
+    ("UpdateHostKeys", "no"),
+    ("CanonicalizeHostname", "no"),
+    ("ProxyUseFdpass", "no"),
+    // A shared connection may lead to another stack's instance with the same private address.
+    ("ControlMaster", "no"),
+    ("ControlPath", "none"),
+    ("ControlPersist", "no"),
+    // Nothing of this machine can be used from the instance.
+    ("ForwardAgent", "no"),
+    ("ForwardX11", "no"),
+    ("ForwardX11Trusted", "no"),
+    ("Tunnel", "no"),
+    ("GSSAPIAuthentication", "no"),
+    ("GSSAPIDelegateCredentials", "no"),
+    ("HostbasedAuthentication", "no"),
+    ("PreferredAuthentications", "publickey"),
+    // What is run is what the caller asked for.
+    ("PermitLocalCommand", "no"),
+    ("RemoteCommand", "none"),
+    ("RequestTTY", "auto"),
+    ("SessionType", "default"),
+    ("StdinNull", "no"),
+    ("ForkAfterAuthentication", "no"),
+];
+
 /// What ssh is told of a stack.
 #[derive(Debug)]
 pub(crate) struct Way<'a> {
@@ -77,9 +114,9 @@ impl Way<'_> {
                 quoted(&self.known_hosts),
             ),
         );
-        text.push_str(
-            "  GlobalKnownHostsFile none\n  StrictHostKeyChecking yes\n  CheckHostIP no\n  UpdateHostKeys no\n",
-        );
+        for (option, value) in SETTINGS {
+            push(&mut text, format_args!("  {option} {value}\n"));
+        }
         text
     }
 
@@ -173,10 +210,34 @@ mod tests {
           IdentityFile "/home/ana/.ssh/id_ed25519"
           IdentitiesOnly yes
           UserKnownHostsFile "/home/ana/100%% mine/known_hosts"
+          IgnoreUnknown *
+          Port 22
           GlobalKnownHostsFile none
+          KnownHostsCommand none
           StrictHostKeyChecking yes
+          VerifyHostKeyDNS no
+          NoHostAuthenticationForLocalhost no
           CheckHostIP no
           UpdateHostKeys no
+          CanonicalizeHostname no
+          ProxyUseFdpass no
+          ControlMaster no
+          ControlPath none
+          ControlPersist no
+          ForwardAgent no
+          ForwardX11 no
+          ForwardX11Trusted no
+          Tunnel no
+          GSSAPIAuthentication no
+          GSSAPIDelegateCredentials no
+          HostbasedAuthentication no
+          PreferredAuthentications publickey
+          PermitLocalCommand no
+          RemoteCommand none
+          RequestTTY auto
+          SessionType default
+          StdinNull no
+          ForkAfterAuthentication no
         "#);
         let lines: Vec<String> = way.known_hosts().lines().map(str::to_owned).collect();
         assert_eq!(lines.len(), 2);

@@ -19,6 +19,8 @@ mod explain;
 #[cfg(target_os = "linux")]
 mod hostile_files;
 #[cfg(target_os = "linux")]
+mod hostile_ssh;
+#[cfg(target_os = "linux")]
 mod interruption;
 #[cfg(target_os = "linux")]
 mod load;
