@@ -23,7 +23,7 @@ pub const LONGEST: usize = 16 * 1024;
 const MARK: &str = "# landfall-workload: ";
 
 /// What begins a line that the script prints.
-const SAYS: &str = "landfall: ";
+pub(crate) const SAYS: &str = "landfall: ";
 
 /// What is the same for every workload.
 const SCRIPT: &str = include_str!("boot/script.sh");
@@ -166,5 +166,7 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
+#[cfg(all(test, unix))]
+mod script_tests;
 #[cfg(test)]
 mod tests;

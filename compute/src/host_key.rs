@@ -6,10 +6,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
+use crate::boot::SAYS;
+
 /// What cloud-init writes around the host keys that it writes to the console, when an instance boots for the first time:
 /// <https://cloudinit.readthedocs.io/en/latest/reference/modules.html#ssh>, `emit_keys_to_console`.
 const BEGIN: &str = "-----BEGIN SSH HOST KEY KEYS-----";
 const END: &str = "-----END SSH HOST KEY KEYS-----";
+
+/// What may stand before a line of cloud-init's: its own name, and that of the logger that it uses.
+const PROGRAMS: [&str; 2] = ["cloud-init", "ec2"];
 
 /// A public host key in OpenSSH's format, without a comment: `ssh-ed25519 AAAA…`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -43,29 +48,51 @@ impl HostKey {
     }
 
     /// The host keys that an instance has written to its console. Of several boots, the last ones.
+    ///
+    /// What the boot script prints may quote a container, and every such line begins with the script's own mark: none of
+    /// them is taken for cloud-init's.
     #[must_use]
     pub fn from_console(console: &str) -> Vec<Self> {
-        let Some(told) = console.rfind(BEGIN) else {
+        let lines: Vec<&str> = console.lines().filter_map(by_cloud_init).collect();
+        let Some(begin) = lines.iter().rposition(|line| *line == BEGIN) else {
             return Vec::new();
         };
-        let told = &console[told + BEGIN.len()..];
         // Without an end, a line may be cut off: those before are whole all the same, and this one is no key.
-        let told = told.split(END).next().unwrap_or(told);
-        told.lines()
-            .filter_map(|line| {
-                // Something may stand before it: a time, or the name of the program that wrote it.
-                let start = ["ssh-", "ecdsa-"]
-                    .iter()
-                    .filter_map(|kind| line.find(kind))
-                    .min()?;
-                Self::new(&line[start..]).ok()
-            })
+        lines[begin + 1..]
+            .iter()
+            .take_while(|line| **line != END)
+            .filter_map(|line| Self::new(line).ok())
             .collect()
     }
 
     /// The key as one line.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// A line of the console as cloud-init wrote it, without the time and the names of programs that may stand before it;
+/// `None` for a line of the boot script.
+fn by_cloud_init(line: &str) -> Option<&str> {
+    let mut line = line.trim();
+    if line.contains(SAYS) {
+        return None;
+    }
+    loop {
+        let rest = match line.strip_prefix('[') {
+            Some(time) => time.split_once(']').filter(|(time, _)| {
+                time.chars()
+                    .all(|c| c.is_ascii_digit() || matches!(c, '.' | ' '))
+            }),
+            None => line.split_once(": ").filter(|(program, _)| {
+                let name = program.split('[').next().unwrap_or_default();
+                PROGRAMS.contains(&name)
+            }),
+        };
+        match rest {
+            Some((_, rest)) => line = rest.trim_start(),
+            None => return Some(line),
+        }
     }
 }
 
@@ -122,6 +149,30 @@ mod tests {
             HostKey::from_console(&cut),
             [HostKey::new(ED25519).unwrap()]
         );
+    }
+
+    #[test]
+    fn lines_of_containers_are_no_host_keys() {
+        let block = |before: &str, key: &str| {
+            format!("{before}{BEGIN}\n{before}{key} root@host\n{before}{END}\n")
+        };
+        let real = block("[   12.0] cloud-init[1612]: ", ED25519);
+        let known = [HostKey::new(ED25519).unwrap()];
+        for before in [
+            "landfall: | ",
+            "[   31.4] cloud-init[2101]: landfall: | ",
+            "[   31.4] cloud-init[2101]: landfall: gave up: ",
+            "web: ",
+            "| ",
+            "\u{1b}[2K",
+            "[31.4x] ",
+        ] {
+            let planted = block(before, OTHER);
+            assert_eq!(HostKey::from_console(&planted), [], "{before}");
+            for console in [planted.clone() + &real, real.clone() + &planted] {
+                assert_eq!(HostKey::from_console(&console), known, "{before}");
+            }
+        }
     }
 
     #[test]

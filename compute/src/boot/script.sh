@@ -14,9 +14,17 @@ metadata_service=${AWS_EC2_METADATA_SERVICE_ENDPOINT:-http://169.254.169.254}
 container=landfall
 answer=
 
-# What is printed here is on the serial console: cloud-init sends its output there.
+# This goes to the serial console, where cloud-init tells the host keys too: a line that quotes an engine or a container
+# begins as this script's own do.
 say() {
-  printf 'landfall: %s\n' "$*"
+  local text=$*
+  text=${text//[[:cntrl:]]/ }
+  printf 'landfall: %s\n' "${text:0:2000}"
+}
+
+# The last lines of what comes in, marked and cut.
+quote() {
+  tr -d '\000-\010\013-\037\177' | cut -c 1-500 | tail -n 20 | sed 's/^/landfall: | /'
 }
 
 # Whoever reads the console takes these words for the end.
@@ -131,12 +139,18 @@ read_secret() {
 read_secrets() {
   local index name
   : >"$work/secrets"
+  long_secrets=()
   for ((index = 0; index < ${#secrets[@]}; index += 4)); do
     name=${secrets[index]}
     read_secret "${secrets[index + 1]}" "${secrets[index + 2]}" "${secrets[index + 3]}"
     case $answer in
       *$'\n'*)
-        export "$name=$answer"
+        case $name in
+          PATH | HOME | UID | EUID | PPID | SHELLOPTS | BASH* | LD_* | XDG_* | *_proxy | *_PROXY | DOCKER_* | CONTAINER* | REGISTRY_*)
+            fail "the secret $name has several lines, and the engine reads that variable: rename it"
+            ;;
+        esac
+        long_secrets+=("$name" "$answer")
         environment+=(--env "$name")
         ;;
       *) printf '%s=%s\n' "$name" "$answer" >>"$work/secrets" ;;
@@ -144,12 +158,24 @@ read_secrets() {
   done
 }
 
+# with_secrets NAME VALUE... -- COMMAND...: uses no variable, so that a secret may have the name of any.
+with_secrets() (
+  until [ "$1" = -- ]; do
+    # An array would not be exported.
+    unset -v "$1"
+    export "$1=$2"
+    shift 2
+  done
+  shift
+  exec "$@"
+)
+
 # A bridge and a published port rather than the instance's own network: from behind a bridge the container cannot
 # reach the metadata service, and with it the instance's role.
 start_container() {
   local problem
   "$engine" rm --force "$container" >/dev/null 2>&1 || true
-  if ! problem=$("$engine" run --detach --name "$container" --restart always \
+  if ! problem=$(with_secrets "${long_secrets[@]}" -- "$engine" run --detach --name "$container" --restart always \
     --publish "$port:$port" --security-opt no-new-privileges "${limits[@]}" "${logging[@]}" \
     --env "PORT=$port" --env "LANDFALL_INSTANCE_ID=$instance" --env "LANDFALL_ZONE=$zone" \
     --env-file "$work/secrets" "${environment[@]}" "$image" 2>&1); then
@@ -172,7 +198,7 @@ watch_container() {
   done
   if ((restarts > 0)); then
     say "the container failed: $why; its last lines:"
-    "$engine" logs --tail 20 "$container" 2>&1 | sed 's/^/landfall: | /'
+    "$engine" logs --tail 20 "$container" 2>&1 | quote
     exit 1
   fi
 }
