@@ -1,9 +1,12 @@
 //! The build context: the files a build may use, their identity, and their archive.
 //!
-//! Identity and archive are a pure function of names, kinds, the executable bit, contents and link targets.
-//! Times, owners and the other mode bits are properties of a checkout, not of a source tree, so they are
-//! left out of both: files are 0644 or 0755, directories 0755, owner 0:0, time 0, as in a fresh clone made
-//! anywhere. (An engine given a directory by its own client keeps odd modes such as 0600; use `--chmod`.)
+//! The archive keeps the modes of files and directories, as Docker's own client does; owners are 0:0 and times 0.
+//!
+//! The identity has names, kinds, contents, link targets, and of the modes what no umask changes: whether a file
+//! is executable, and the set-id and sticky bits. The other bits differ between two clones of one repository, and
+//! both clones have to have one identity.
+//!
+//! Some files are never part of an image and are left out by default, see [`crate::left_out`].
 
 use std::fmt;
 use std::fs::{self, File};
@@ -15,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::ignore::{Covered, Ignore};
+use crate::left_out::LeftOut;
 use crate::{BuildRequest, Error, Result};
 
 /// A directory and what of it belongs to a build.
@@ -24,6 +28,7 @@ pub struct Context {
     dockerfile: PathBuf,
     ignore_file: Option<PathBuf>,
     entries: Vec<ContextEntry>,
+    left_out: Vec<String>,
 }
 
 /// One file, directory or symbolic link of a context.
@@ -33,6 +38,9 @@ pub struct ContextEntry {
     pub path: String,
     /// What it is.
     pub kind: EntryKind,
+    /// Permission bits, with set-id and sticky: those of the file. 0777 for links; 0755 where the file system knows
+    /// no such bits, as Docker has it.
+    pub mode: u32,
 }
 
 /// What a context entry is. Sockets, pipes and devices are no source files and belong to no context.
@@ -78,8 +86,19 @@ impl Context {
             .map(Ignore::read)
             .transpose()?
             .unwrap_or_default();
-        let mut entries = Vec::new();
-        walk(root, "", &ignore, &Covered::default(), &mut entries)?;
+        let mut walk = Walk {
+            ignore: &ignore,
+            by_default: LeftOut::of(request),
+            entries: Vec::new(),
+            left_out: Vec::new(),
+        };
+        walk.directory(root, "", false, &Covered::default())?;
+        let Walk {
+            mut entries,
+            mut left_out,
+            ..
+        } = walk;
+        left_out.sort();
         // Byte order of the whole path: the same on every machine, and a directory before its contents.
         entries.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(Self {
@@ -87,6 +106,7 @@ impl Context {
             dockerfile,
             ignore_file,
             entries,
+            left_out,
         })
     }
 
@@ -102,15 +122,24 @@ impl Context {
         &self.entries
     }
 
+    /// What is left out by default and not taken back by the ignore file, ordered by path: nothing below a
+    /// directory that is left out whole.
+    #[must_use]
+    pub fn left_out(&self) -> &[String] {
+        &self.left_out
+    }
+
     /// A hash of the entries and the files' contents.
     ///
     /// # Errors
     ///
     /// A file cannot be read.
     pub fn hash(&self) -> Result<ContextHash> {
-        let mut hasher = Hasher::new("landfall context 1");
+        let mut hasher = Hasher::new("landfall context 2");
         for entry in &self.entries {
             hasher.field("path", entry.path.as_bytes());
+            // Set-id and sticky: never the work of a umask, so two clones agree.
+            hasher.field("special", &[(entry.mode >> 9) as u8 & 0o7]);
             match &entry.kind {
                 EntryKind::Directory => hasher.field("directory", b""),
                 EntryKind::Symlink { target } => hasher.field("symlink", target.as_bytes()),
@@ -144,39 +173,35 @@ impl Context {
     ///
     /// A file cannot be read or changed its size meanwhile, or `out` cannot be written.
     pub fn write_tar(&self, out: impl Write) -> Result<()> {
-        let mut files: Vec<(String, PathBuf, EntryKind)> = self
+        let mut files: Vec<(PathBuf, ContextEntry)> = self
             .entries
             .iter()
-            .map(|entry| {
-                (
-                    entry.path.clone(),
-                    self.root.join(&entry.path),
-                    entry.kind.clone(),
-                )
-            })
+            .map(|entry| (self.root.join(&entry.path), entry.clone()))
             .collect();
         let extra = [
             Some((self.dockerfile_name(), &self.dockerfile)),
             self.ignore_in_tar(),
         ];
         for (name, path) in extra.into_iter().flatten() {
-            if !files.iter().any(|(known, ..)| *known == name) {
+            if !files.iter().any(|(_, known)| known.path == name) {
                 let size = fs::metadata(path).map_err(Error::io("read", path))?.len();
-                files.push((
-                    name,
-                    path.clone(),
-                    EntryKind::File {
-                        executable: false,
-                        size,
-                    },
-                ));
+                let kind = EntryKind::File {
+                    executable: false,
+                    size,
+                };
+                let entry = ContextEntry {
+                    path: name,
+                    kind,
+                    mode: 0o644,
+                };
+                files.push((path.clone(), entry));
             }
         }
-        files.sort_by(|a, b| a.0.cmp(&b.0));
+        files.sort_by(|a, b| a.1.path.cmp(&b.1.path));
 
         let mut tar = tar::Builder::new(out);
-        for (name, path, kind) in &files {
-            append(&mut tar, name, path, kind).map_err(Error::io("archive", path))?;
+        for (path, entry) in &files {
+            append(&mut tar, path, entry).map_err(Error::io("archive", path))?;
         }
         tar.finish().map_err(Error::io("archive", &self.root))
     }
@@ -198,76 +223,102 @@ impl Context {
     }
 }
 
-/// Adds what belongs to the context in `dir` to `entries`; tells whether anything did.
-fn walk(
-    root: &Path,
-    dir: &str,
-    ignore: &Ignore,
-    covered: &Covered,
-    entries: &mut Vec<ContextEntry>,
-) -> Result<bool> {
-    let path = root.join(dir);
-    let before = entries.len();
-    for item in fs::read_dir(&path).map_err(Error::io("list", &path))? {
-        let item = item.map_err(Error::io("list", &path))?;
-        let name = item.file_name();
-        let relative = if dir.is_empty() {
-            name.to_string_lossy().into_owned()
-        } else {
-            format!("{dir}/{}", name.to_string_lossy())
-        };
-        let (excluded, covered) = ignore.check(&relative, covered);
-        let kind = item
-            .file_type()
-            .map_err(Error::io("inspect", item.path()))?;
-        if kind.is_dir() {
-            if excluded && !ignore.keeps_below(&relative) {
-                continue;
-            }
-            let kept_below = walk(root, &relative, ignore, &covered, entries)?;
-            if excluded && !kept_below {
-                continue;
-            }
-        } else if excluded || !(kind.is_file() || kind.is_symlink()) {
-            continue;
-        }
-        if name.to_str().is_none() {
-            return Err(Error::Io {
-                doing: "use the file name, which is not UTF-8, of",
-                path: item.path(),
-                source: io::Error::from(io::ErrorKind::InvalidData),
-            });
-        }
-        entries.push(ContextEntry {
-            path: relative,
-            kind: kind_of(&item.path())?,
-        });
-    }
-    Ok(entries.len() > before)
+/// A walk through a context.
+struct Walk<'a> {
+    ignore: &'a Ignore,
+    by_default: LeftOut,
+    entries: Vec<ContextEntry>,
+    left_out: Vec<String>,
 }
 
-/// What is at `path`, a link not followed.
-pub(crate) fn kind_of(path: &Path) -> Result<EntryKind> {
+impl Walk<'_> {
+    /// Adds what belongs to the context in the directory `path`, which is `dir` in the context; tells whether
+    /// anything did. `inside` says that the directory is left out by default.
+    fn directory(
+        &mut self,
+        path: &Path,
+        dir: &str,
+        inside: bool,
+        covered: &Covered,
+    ) -> Result<bool> {
+        let before = self.entries.len();
+        for item in fs::read_dir(path).map_err(Error::io("list", path))? {
+            let item = item.map_err(Error::io("list", path))?;
+            let name = item.file_name();
+            // Rules see a name that is not UTF-8 with U+FFFD in it, which `*` and `?` match.
+            let relative = if dir.is_empty() {
+                name.to_string_lossy().into_owned()
+            } else {
+                format!("{dir}/{}", name.to_string_lossy())
+            };
+            let path = item.path();
+            let kind = item.file_type().map_err(Error::io("inspect", &path))?;
+            let by_default = inside || self.by_default.covers(&name, &path, kind);
+            let (excluded, covered) = self.ignore.check_from(by_default, &relative, covered);
+            if excluded && by_default && !inside {
+                self.left_out.push(relative.clone());
+            }
+            if kind.is_dir() {
+                if excluded && !self.ignore.keeps_below(&relative) {
+                    continue;
+                }
+                let kept_below = self.directory(&path, &relative, by_default, &covered)?;
+                if excluded && !kept_below {
+                    continue;
+                }
+            } else if excluded || !(kind.is_file() || kind.is_symlink()) {
+                continue;
+            }
+            if name.to_str().is_none() {
+                return Err(Error::NotUtf8 {
+                    what: "the file name",
+                    path,
+                });
+            }
+            self.entries.push(entry(&path, relative)?);
+        }
+        Ok(self.entries.len() > before)
+    }
+}
+
+/// The entry for what is at `path`, a link not followed.
+fn entry(path: &Path, name: String) -> Result<ContextEntry> {
     let metadata = fs::symlink_metadata(path).map_err(Error::io("inspect", path))?;
-    if metadata.is_symlink() {
+    let (kind, mode) = if metadata.is_symlink() {
         let target = fs::read_link(path).map_err(Error::io("read the link", path))?;
         let target = target
             .into_os_string()
             .into_string()
-            .map_err(|_| Error::Io {
-                doing: "use the link target, which is not UTF-8, of",
+            .map_err(|_| Error::NotUtf8 {
+                what: "the target of the link",
                 path: path.to_owned(),
-                source: io::Error::from(io::ErrorKind::InvalidData),
             })?;
-        return Ok(EntryKind::Symlink { target });
-    }
-    if metadata.is_dir() {
-        return Ok(EntryKind::Directory);
-    }
-    Ok(EntryKind::File {
-        executable: is_executable(&metadata),
-        size: metadata.len(),
+        (EntryKind::Symlink { target }, 0o777)
+    } else if metadata.is_dir() {
+        (EntryKind::Directory, mode_of(&metadata))
+    } else {
+        let kind = EntryKind::File {
+            executable: is_executable(&metadata),
+            size: metadata.len(),
+        };
+        (kind, mode_of(&metadata))
+    };
+    Ok(ContextEntry {
+        path: name,
+        kind,
+        mode,
     })
+}
+
+#[cfg(unix)]
+fn mode_of(metadata: &fs::Metadata) -> u32 {
+    use std::os::unix::fs::PermissionsExt as _;
+    metadata.permissions().mode() & 0o7777
+}
+
+#[cfg(not(unix))]
+fn mode_of(_: &fs::Metadata) -> u32 {
+    0o755
 }
 
 #[cfg(unix)]
@@ -283,29 +334,27 @@ fn is_executable(_: &fs::Metadata) -> bool {
 
 fn append<W: Write>(
     tar: &mut tar::Builder<W>,
-    name: &str,
     path: &Path,
-    kind: &EntryKind,
+    entry: &ContextEntry,
 ) -> io::Result<()> {
+    let name = &entry.path;
     let mut header = tar::Header::new_gnu();
     header.set_mtime(0);
     header.set_uid(0);
     header.set_gid(0);
     header.set_size(0);
-    match kind {
+    header.set_mode(entry.mode);
+    match &entry.kind {
         EntryKind::Directory => {
             header.set_entry_type(tar::EntryType::Directory);
-            header.set_mode(0o755);
             tar.append_data(&mut header, format!("{name}/"), io::empty())
         }
         EntryKind::Symlink { target } => {
             header.set_entry_type(tar::EntryType::Symlink);
-            header.set_mode(0o777);
             tar.append_link(&mut header, name, target)
         }
-        EntryKind::File { executable, size } => {
+        EntryKind::File { size, .. } => {
             header.set_entry_type(tar::EntryType::Regular);
-            header.set_mode(if *executable { 0o755 } else { 0o644 });
             header.set_size(*size);
             let mut content = File::open(path)?.take(*size);
             tar.append_data(&mut header, name, &mut content)?;

@@ -53,6 +53,19 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// A name in the build context is not UTF-8, and images are written with names that are.
+    #[error(
+        "{what} {} is not UTF-8, so the file cannot be part of an image; \
+         rename it, or leave it out with a line in .dockerignore (`*` and `?` match the bytes that are not UTF-8)",
+        path.display()
+    )]
+    NotUtf8 {
+        /// What is not UTF-8: the file's name, or the target of a link.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
+
     /// A build argument has a value that cannot be used.
     #[error("the build argument {name} cannot be used: {problem}")]
     Argument {

@@ -108,7 +108,17 @@ impl Ignore {
     /// `path`, for what is below it. `path` is relative to the context, with `/` between its parts.
     #[must_use]
     pub fn check(&self, path: &str, parent: &Covered) -> (bool, Covered) {
-        let mut excluded = false;
+        self.check_from(false, path, parent)
+    }
+
+    /// [`Ignore::check`] for a path that is left out already if `excluded`, unless a line takes it back.
+    #[must_use]
+    pub(crate) fn check_from(
+        &self,
+        mut excluded: bool,
+        path: &str,
+        parent: &Covered,
+    ) -> (bool, Covered) {
         let mut covered = Vec::with_capacity(self.rules.len());
         for (index, rule) in self.rules.iter().enumerate() {
             let covers = parent.0.get(index).copied().unwrap_or(false) || rule.glob.matches(path);

@@ -38,6 +38,9 @@ pub struct Recipe {
     pub args: BTreeMap<String, String>,
     /// The stage to stop at; the last one if not given.
     pub target: Option<String>,
+    /// The file that describes the deployment: [`BuildRequest::config_file`].
+    #[serde(default)]
+    pub config_file: Option<PathBuf>,
     /// Who builds it.
     pub builder: BuilderChoice,
 }
@@ -59,6 +62,7 @@ impl Image {
             args: self.recipe.args.clone(),
             target: self.recipe.target.clone(),
             platform: self.platform.clone(),
+            config_file: self.recipe.config_file.clone(),
             credentials: BTreeMap::new(),
         }
     }

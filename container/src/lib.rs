@@ -24,6 +24,7 @@ mod error;
 mod glob;
 pub mod ignore;
 mod image;
+pub mod left_out;
 #[cfg(feature = "registry")]
 mod registry;
 mod repository;

@@ -24,6 +24,9 @@ pub struct BuildRequest {
     pub target: Option<String>,
     /// What the image has to run on.
     pub platform: Platform,
+    /// The file that describes the deployment (`landfall.toml`), wherever it is: left out of the context, unless
+    /// the ignore file takes it back.
+    pub config_file: Option<PathBuf>,
     /// Credentials by registry host (`registry.example.com:5000`). They do not decide what is built, so
     /// they are not part of [`BuildRequest::identity`].
     pub credentials: BTreeMap<String, RegistryCredentials>,
@@ -39,6 +42,7 @@ impl BuildRequest {
             args: BTreeMap::new(),
             target: None,
             platform: Platform::host(),
+            config_file: None,
             credentials: BTreeMap::new(),
         }
     }
@@ -59,9 +63,10 @@ impl BuildRequest {
     }
 
     /// What decides whether an image has to be built again: a hash over the context (without what
-    /// `.dockerignore` leaves out), the Dockerfile (always), build arguments, target and platform.
+    /// `.dockerignore` and [`crate::left_out`] leave out), the Dockerfile (always), build arguments, target and platform.
     ///
-    /// Modification times, owners and the order of the directory walk have no influence.
+    /// Modification times, owners, the mode bits that a umask decides and the order of the directory walk have no
+    /// influence.
     ///
     /// # Errors
     ///

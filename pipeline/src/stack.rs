@@ -367,6 +367,7 @@ impl Config {
             args: image.args.clone(),
             target: image.target.clone(),
             platform: image.platform.clone().unwrap_or_else(Platform::host),
+            config_file: self.file.clone(),
             credentials: BTreeMap::new(),
         }
     }

@@ -32,6 +32,7 @@ pub(crate) fn add_workload(
             dockerfile: request.dockerfile,
             args: request.args,
             target: request.target,
+            config_file: request.config_file,
             builder: service.image.builder,
         },
     };

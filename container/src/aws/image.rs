@@ -213,6 +213,7 @@ fn live(
                 dockerfile: PathBuf::new(),
                 args: BTreeMap::new(),
                 target: None,
+                config_file: None,
                 builder: BuilderChoice::Auto,
             },
         },
@@ -237,6 +238,7 @@ mod tests {
                     dockerfile: PathBuf::new(),
                     args: BTreeMap::new(),
                     target: None,
+                    config_file: None,
                     builder: BuilderChoice::Auto,
                 },
             };

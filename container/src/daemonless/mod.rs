@@ -46,7 +46,7 @@ use crate::builder::{Builder, Built, Output, run_blocking};
 use crate::context::Context;
 use crate::request::{BuildRequest, Platform};
 use crate::store::{Entry, Ingest, Store};
-use crate::{Error, Result};
+use crate::{Error, Result, left_out};
 
 /// The builder that needs no engine.
 #[derive(Clone, Copy, Debug, Default)]
@@ -72,6 +72,7 @@ impl Builder for Daemonless {
 
         // The rest is file work; its messages come back through a channel.
         let (lines, mut incoming) = tokio::sync::mpsc::unbounded_channel::<String>();
+        let asked = request.clone();
         let (request, store) = (request.clone(), store.clone());
         let work =
             run_blocking(move || assemble(&source, &request, &store, &ingest, &images, &lines));
@@ -84,7 +85,7 @@ impl Builder for Daemonless {
                     while let Ok(line) = incoming.try_recv() {
                         output(&line);
                     }
-                    return result;
+                    return result.map_err(|error| left_out::explain(error, &asked));
                 }
             }
         }
@@ -92,7 +93,11 @@ impl Builder for Daemonless {
 
     async fn check(&self, request: &BuildRequest) -> Result<()> {
         let request = request.clone();
-        run_blocking(move || check::check(&read(&request)?, &request)).await
+        run_blocking(move || {
+            check::check(&read(&request)?, &request)
+                .map_err(|error| left_out::explain(error, &request))
+        })
+        .await
     }
 
     fn name(&self) -> &'static str {

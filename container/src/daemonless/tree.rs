@@ -81,30 +81,21 @@ impl Tree {
     pub(super) fn of_context(context: &Context) -> Self {
         let mut tree = Self::default();
         for entry in context.entries() {
-            let (kind, mode) = match &entry.kind {
-                EntryKind::Directory => (Kind::Directory, 0o755),
-                EntryKind::Symlink { target } => (
-                    Kind::Symlink {
-                        target: target.clone(),
-                    },
-                    0o777,
-                ),
-                EntryKind::File { executable, size } => {
-                    let content = Content::File(context.root().join(&entry.path));
-                    (
-                        Kind::File {
-                            content,
-                            size: *size,
-                        },
-                        if *executable { 0o755 } else { 0o644 },
-                    )
-                }
+            let kind = match &entry.kind {
+                EntryKind::Directory => Kind::Directory,
+                EntryKind::Symlink { target } => Kind::Symlink {
+                    target: target.clone(),
+                },
+                EntryKind::File { size, .. } => Kind::File {
+                    content: Content::File(context.root().join(&entry.path)),
+                    size: *size,
+                },
             };
             tree.nodes.insert(
                 entry.path.clone(),
                 Node {
                     kind,
-                    mode,
+                    mode: entry.mode,
                     uid: 0,
                     gid: 0,
                 },

@@ -38,7 +38,7 @@ pub use address::{Address, AddressError, Environment};
 use crate::builder::{Output, run_blocking};
 use crate::{
     BuildRequest, Builder, Built, Context, DockerfileError, Error, FailedStep, Platform, Result,
-    Store,
+    Store, left_out,
 };
 use connect::chain;
 use credentials::Credentials;
@@ -289,11 +289,12 @@ impl Builder for Engine {
                         .map(|line| (request.dockerfile_path(), line)),
                     text: step.text,
                 });
-                return Err(Error::BuildFailed {
+                let failed = Error::BuildFailed {
                     step,
                     message,
                     output,
-                });
+                };
+                return Err(left_out::explain(failed, request));
             }
         };
         let stored = self

@@ -139,6 +139,7 @@ fn image(dir: &TempDir) -> Image {
             dockerfile: PathBuf::from("Dockerfile"),
             args: BTreeMap::new(),
             target: None,
+            config_file: None,
             builder: BuilderChoice::Daemonless,
         },
     }

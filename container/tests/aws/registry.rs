@@ -102,6 +102,7 @@ impl Scene {
                 dockerfile: PathBuf::from("Dockerfile"),
                 args: BTreeMap::new(),
                 target: None,
+                config_file: None,
                 builder,
             },
         }

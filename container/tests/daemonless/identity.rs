@@ -10,7 +10,7 @@ use landfall_container::{
 };
 use proptest::prelude::*;
 
-use crate::support::{Lab, shuffled};
+use crate::support::{Lab, copy_modes, shuffled};
 
 const DOCKERFILE: &str = "FROM scratch\nWORKDIR /srv\nCOPY . .\nENTRYPOINT [\"/srv/app\"]\n";
 
@@ -36,6 +36,24 @@ async fn the_same_context_is_the_same_image_wherever_and_whenever() {
         ..lab.request.clone()
     };
     let store = Store::open(elsewhere.path().join("store")).unwrap();
+    let again = landfall_container::Builder::build(&Daemonless, &request, &store, &|_| {})
+        .await
+        .unwrap();
+    assert_eq!(
+        again.source, first.built.source,
+        "the identity has no umask"
+    );
+    assert_ne!(
+        again.manifest_digest, first.built.manifest_digest,
+        "the image has the modes"
+    );
+    let same = elsewhere.path().join("same modes");
+    shuffled(&lab.request.context, &same);
+    copy_modes(&lab.request.context, &same);
+    let request = BuildRequest {
+        context: same,
+        ..lab.request.clone()
+    };
     let again = landfall_container::Builder::build(&Daemonless, &request, &store, &|_| {})
         .await
         .unwrap();
@@ -192,6 +210,7 @@ fn the_archive_for_an_engine_is_the_context_and_is_always_the_same() {
 
     let elsewhere = tempfile::tempdir().unwrap();
     shuffled(&lab.request.context, elsewhere.path());
+    copy_modes(&lab.request.context, elsewhere.path());
     let request = BuildRequest {
         context: elsewhere.path().to_owned(),
         ..lab.request.clone()

@@ -8,6 +8,7 @@
 
 mod check;
 mod choice;
+mod context;
 mod copy;
 mod corpus;
 mod errors;

@@ -256,7 +256,7 @@ pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     packed
 }
 
-/// Copies a context the other way round, with other times and modes that say the same.
+/// Copies a context the other way round, with other times and the modes of a umask of 077.
 pub(crate) fn shuffled(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     let mut items: Vec<_> = fs::read_dir(from).unwrap().map(Result::unwrap).collect();
@@ -274,13 +274,27 @@ pub(crate) fn shuffled(from: &Path, to: &Path) {
             let executable = item.metadata().unwrap().permissions().mode() & 0o111 != 0;
             fs::set_permissions(
                 &target,
-                fs::Permissions::from_mode(if executable { 0o500 } else { 0o600 }),
+                fs::Permissions::from_mode(if executable { 0o700 } else { 0o600 }),
             )
             .unwrap();
             File::open(&target)
                 .unwrap()
                 .set_modified(SystemTime::now() - Duration::from_secs(86_400 * 365))
                 .unwrap();
+        }
+    }
+}
+
+/// Gives everything in `to` the mode that it has in `from`.
+pub(crate) fn copy_modes(from: &Path, to: &Path) {
+    for item in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(item.file_name());
+        let metadata = item.metadata().unwrap();
+        if metadata.is_dir() {
+            copy_modes(&item.path(), &target);
+        }
+        if !metadata.is_symlink() {
+            fs::set_permissions(&target, metadata.permissions()).unwrap();
         }
     }
 }

@@ -204,6 +204,7 @@ fn image(repository: Input<RepositoryId>) -> Result<Image, Box<dyn Error>> {
             dockerfile: request.dockerfile,
             args: BTreeMap::new(),
             target: None,
+            config_file: request.config_file,
             builder: BuilderChoice::Auto,
         },
     })

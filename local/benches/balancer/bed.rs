@@ -208,6 +208,7 @@ impl Bed {
                 dockerfile: request.dockerfile,
                 args: BTreeMap::new(),
                 target: None,
+                config_file: request.config_file,
                 builder: BuilderChoice::Daemonless,
             },
         };

@@ -144,6 +144,7 @@ fn live(stack: &StackName, image: &StoredImage) -> Option<Live<Image>> {
                 dockerfile: PathBuf::new(),
                 args: BTreeMap::new(),
                 target: None,
+                config_file: None,
                 builder: BuilderChoice::Auto,
             },
         },

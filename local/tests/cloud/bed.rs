@@ -234,6 +234,7 @@ impl Bed {
                 dockerfile: request.dockerfile,
                 args: BTreeMap::new(),
                 target: None,
+                config_file: request.config_file,
                 builder: BuilderChoice::Daemonless,
             },
         }

@@ -33,7 +33,10 @@ impl Config {
     pub fn load_for(path: &Path, environment: Option<&str>) -> Result<Self, ConfigErrors> {
         let file = path.display().to_string();
         let (source, directory) = read(path, &file)?;
-        Document::new(&source, &file)?.config(environment, directory, true)
+        let in_use = path.file_name().map(|name| directory.join(name));
+        let mut config = Document::new(&source, &file)?.config(environment, directory, true)?;
+        config.file = in_use;
+        Ok(config)
     }
 
     /// Reads the text of a file, and looks at no other. Relative paths start in the directory of `file`.

@@ -84,7 +84,9 @@ table! {
     }
     beside {
         /// Where relative paths start and `before` commands run: the file's directory.
-        pub directory: PathBuf = PathBuf::from(".")
+        pub directory: PathBuf = PathBuf::from("."),
+        /// The file itself, if there is one: never part of an image.
+        pub file: Option<PathBuf> = None
     }
 }
 

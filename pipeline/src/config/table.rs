@@ -4,7 +4,7 @@
 ///
 /// Every field is a key, in kebab case. `Needed(…)` is one that has to be there; the value in the brackets
 /// stands in for it while the rest of a faulty file is looked at. `Default(…)` may be left out. A number's
-/// range follows behind `in`; a field `beside` them is no key. From this one declaration come the struct, the reader, the schema and the check;
+/// range follows behind `in`; fields `beside` them are no keys. From this one declaration come the struct, the reader, the schema and the check;
 /// what one key's type cannot say, the table's `Rules` do.
 macro_rules! table {
     (
@@ -16,21 +16,23 @@ macro_rules! table {
             )+
         }
         $(beside {
-            $(#[doc = $beside_doc:literal])*
-            pub $beside:ident: $beside_type:ty = $beside_value:expr
+            $(
+                $(#[doc = $beside_doc:literal])*
+                pub $beside:ident: $beside_type:ty = $beside_value:expr
+            ),+
         })?
     ) => {
         $(#[doc = $doc])*
         #[derive(Debug, Clone, PartialEq)]
         pub struct $table {
             $($(#[doc = $field_doc])* pub $field: $type,)+
-            $($(#[doc = $beside_doc])* pub $beside: $beside_type,)?
+            $($($(#[doc = $beside_doc])* pub $beside: $beside_type,)+)?
         }
 
         impl $table {
             /// Every key with its default, and a stand-in for each that is needed.
             fn blank() -> Self {
-                Self { $($field: $value,)+ $($beside: $beside_value,)? }
+                Self { $($field: $value,)+ $($($beside: $beside_value,)+)? }
             }
 
             fn in_the_file(field: &str) -> String {

@@ -32,6 +32,16 @@ fn resealed(text: &str) -> Option<String> {
     )
 }
 
+/// A plan that lies in the build context must not change what the plan is about.
+#[test]
+fn saved_plan_is_known_by_its_start() {
+    let file = saved();
+    assert!(landfall_container::left_out::is_saved_plan(
+        &file.as_bytes()[..256]
+    ));
+    assert!(!landfall_container::left_out::is_saved_plan(b"{}"));
+}
+
 #[test]
 fn saved_plans() {
     let file = saved();
