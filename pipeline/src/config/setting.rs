@@ -309,7 +309,15 @@ impl Setting for LogGroup {
 
 impl Setting for Platform {
     fn read(value: &mut Value<'_>, field: &Field, reading: &mut Reading) -> Option<Self> {
-        parsed(value, field, reading, "a platform in quotes", |_| None)
+        let platform: Self = parsed(value, field, reading, "a platform in quotes", |_| None)?;
+        if platform.os == "linux" {
+            return Some(platform);
+        }
+        let problem = format!("\"{platform}\" cannot run: instances run Linux");
+        let mut problem = Problem::new(&field.at, problem);
+        problem.hint = Some(format!("write \"linux/{}\"", platform.arch));
+        reading.fault(value.span, problem);
+        None
     }
 
     fn schema(_: &Field, _: &mut SchemaGenerator) -> Schema {
