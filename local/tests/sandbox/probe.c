@@ -202,6 +202,7 @@ int main(int argc, char **argv) {
         else if (!strcmp(word, "open")) i++, result(argv[i], open(argv[i], O_RDWR) < 0);
         else if (!strcmp(word, "mknod")) result("mknod", mknod("/tmp/disk", S_IFBLK | 0600, 0x801));
         else if (!strcmp(word, "raw")) result("raw", socket(AF_INET, SOCK_RAW, 1) < 0);
+        else if (!strcmp(word, "chmod")) i++, result(argv[i], chmod(argv[i], 0604));
         else if (!strcmp(word, "chown")) result("chown", chown("/tmp", 77, 77));
         else if (!strcmp(word, "setuid")) result("setuid", setuid(atoi(argv[++i])));
         else if (!strcmp(word, "trap")) signal(SIGTERM, on_term);

@@ -1,5 +1,6 @@
 //! Images that attack the machine: what each tries, and that it fails.
 
+mod machine;
 mod program;
 
 pub(crate) const CASES: &[(&str, fn())] = &[
@@ -16,4 +17,11 @@ pub(crate) const CASES: &[(&str, fn())] = &[
         "hostile::file_server_is_closed",
         program::file_server_is_closed,
     ),
+    ("hostile::calls_are_answered_one_by_one", machine::calls),
+    ("hostile::devices_are_its_own", machine::devices),
+    (
+        "hostile::system_folders_are_no_links",
+        machine::system_links,
+    ),
+    ("hostile::working_folder_is_inside", machine::working_folder),
 ];
