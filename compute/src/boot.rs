@@ -67,6 +67,8 @@ pub fn user_data(region: &str, workload: &Workload) -> Result<String> {
         "limits",
         &list(flags(&workload.limits).into_iter()),
     );
+    let init = workload.init.then(|| "--init".to_owned());
+    assign(&mut script, "init", &list(init.into_iter()));
     let secrets = workload.secrets.iter().map(|(name, reference)| {
         let parts = [
             name.as_str(),

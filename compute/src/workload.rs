@@ -26,4 +26,7 @@ pub struct Workload {
     /// How much of the instance the container may use.
     #[serde(default, skip_serializing_if = "Limits::is_default")]
     pub limits: Limits,
+    /// Whether process 1 of the container is a reaper, and what the image runs its child.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub init: bool,
 }

@@ -55,6 +55,7 @@ pub(crate) fn add_workload(
         secrets: service.secrets.clone(),
         logs: service.log_group.clone(),
         limits: service.limits(),
+        init: service.init,
     };
     Ok((profile, workload))
 }

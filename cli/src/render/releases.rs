@@ -83,6 +83,7 @@ mod tests {
                     secrets: BTreeMap::new(),
                     logs: None,
                     limits: Limits::default(),
+                    init: false,
                 },
             },
             made: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000)),

@@ -78,6 +78,7 @@ fn workload_of(user_data: Option<&str>) -> Workload {
             secrets: BTreeMap::new(),
             logs: None,
             limits: Limits::default(),
+            init: false,
         })
 }
 

@@ -176,7 +176,7 @@ start_container() {
   local problem
   "$engine" rm --force "$container" >/dev/null 2>&1 || true
   if ! problem=$(with_secrets "${long_secrets[@]}" -- "$engine" run --detach --name "$container" --restart always \
-    --publish "$port:$port" --security-opt no-new-privileges "${limits[@]}" "${logging[@]}" \
+    --publish "$port:$port" --security-opt no-new-privileges "${limits[@]}" "${init[@]}" "${logging[@]}" \
     --env "PORT=$port" --env "LANDFALL_INSTANCE_ID=$instance" --env "LANDFALL_ZONE=$zone" \
     --env-file "$work/secrets" "${environment[@]}" "$image" 2>&1); then
     fail "the container does not start: $problem"

@@ -38,6 +38,7 @@ pub(super) fn workload() -> Workload {
             processes: Some(256),
             disk: Some(ByteSize::mib(2048)),
         },
+        init: true,
     }
 }
 

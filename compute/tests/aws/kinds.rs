@@ -26,6 +26,7 @@ fn workload(log: &str) -> Workload {
         secrets: BTreeMap::from([("TOKEN".to_owned(), "ssm:/digipay/token".parse().unwrap())]),
         logs: Some("/digipay/web".parse().unwrap()),
         limits: Limits::default(),
+        init: false,
     }
 }
 
@@ -93,6 +94,7 @@ async fn needs_moto_an_instance_profile() {
         ],
         logs: Some("/digipay/web".parse().unwrap()),
         limits: Limits::default(),
+        init: false,
         ..wish.clone()
     };
     let id = conform(&bed.aws, &wish, Some(&changed)).await;

@@ -339,6 +339,7 @@ pub(crate) fn workload(image: ImageId) -> Workload {
         secrets: BTreeMap::new(),
         logs: None,
         limits: Limits::default(),
+        init: false,
     }
 }
 

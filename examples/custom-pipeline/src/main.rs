@@ -133,6 +133,7 @@ fn wanted(name: StackName) -> Result<Stack, Box<dyn Error>> {
                 secrets: BTreeMap::new(),
                 logs: None,
                 limits: Limits::default(),
+                init: false,
             },
         },
     );

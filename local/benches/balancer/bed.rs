@@ -114,6 +114,7 @@ impl Bed {
                 secrets: BTreeMap::new(),
                 logs: None,
                 limits: Limits::default(),
+                init: false,
             },
         };
         let template = stack.add("web", template);
@@ -178,6 +179,7 @@ impl Bed {
                     secrets: BTreeMap::new(),
                     logs: None,
                     limits: Limits::default(),
+                    init: false,
                 }),
             };
             stack.add("nginx", proxy);

@@ -208,7 +208,7 @@ pub(super) async fn boot(
         scratch: cloud.scratch.clone(),
         limits: workload.limits,
         limiter: Arc::clone(&cloud.limiter),
-        init: false,
+        init: workload.init,
     };
     let descriptor = namespace
         .as_fd()

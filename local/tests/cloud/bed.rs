@@ -164,6 +164,7 @@ impl Bed {
                     secrets: BTreeMap::new(),
                     logs: None,
                     limits: shape.limits,
+                    init: false,
                 },
             },
         );

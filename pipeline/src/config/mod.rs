@@ -180,6 +180,8 @@ table! {
         pub processes: Option<u32> = Default(None) in 16..=1_000_000,
         /// The most room that the files written by the container may take, such as `2 GiB`.
         pub disk: Option<ByteSize> = Default(None),
+        /// Whether process 1 of the container is a reaper that passes signals on, as with `docker run --init`.
+        pub init: bool = Default(false),
         /// For how many seconds an instance that leaves may finish what it has begun.
         pub deregistration_delay: u32 = Default(30) in 0..=3600,
     }
