@@ -2,11 +2,6 @@
 //!
 //! A test run ends once every attack had its turn; `cargo xtask soak --minutes 10` goes on for longer, by [`MINUTES`].
 
-#![expect(
-    clippy::print_stdout,
-    reason = "figures for whoever reads the test's output"
-)]
-
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
 use std::sync::Arc;
