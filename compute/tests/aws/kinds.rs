@@ -93,8 +93,6 @@ async fn needs_moto_an_instance_profile() {
             "secretsmanager:digipay/db".parse().unwrap(),
         ],
         logs: Some("/digipay/web".parse().unwrap()),
-        limits: Limits::default(),
-        init: false,
         ..wish.clone()
     };
     let id = conform(&bed.aws, &wish, Some(&changed)).await;
