@@ -22,9 +22,9 @@ say() {
   printf 'landfall: %s\n' "${text:0:2000}"
 }
 
-# The last lines of what comes in, marked and cut.
+# What comes in, marked and cut.
 quote() {
-  tr -d '\000-\010\013-\037\177' | cut -c 1-500 | tail -n 20 | sed 's/^/landfall: | /'
+  tr -d '\000-\010\013-\037\177' | sed -E 's/^(.{500}).*/\1/; s/^/landfall: | /'
 }
 
 # Whoever reads the console takes these words for the end.
