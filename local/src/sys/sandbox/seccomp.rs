@@ -30,7 +30,7 @@ const ALLOWED: &[c_long] = &[
     SYS_io_destroy, SYS_io_getevents, SYS_io_setup, SYS_io_submit, SYS_ioctl, SYS_memfd_create, SYS_pipe2,
     SYS_ppoll, SYS_pread64, SYS_preadv, SYS_preadv2, SYS_pselect6, SYS_pwrite64, SYS_pwritev, SYS_pwritev2,
     SYS_read, SYS_readahead, SYS_readv, SYS_sendfile, SYS_signalfd4, SYS_splice, SYS_tee, SYS_timerfd_create,
-    SYS_timerfd_gettime, SYS_timerfd_settime, SYS_vmsplice, SYS_write, SYS_writev,
+    SYS_timerfd_gettime, SYS_timerfd_settime, SYS_vmsplice, SYS_write, SYS_writev, IO_PGETEVENTS,
     // The network.
     SYS_accept, SYS_accept4, SYS_bind, SYS_connect, SYS_getpeername, SYS_getsockname, SYS_getsockopt, SYS_listen,
     SYS_recvfrom, SYS_recvmmsg, SYS_recvmsg, SYS_sendmmsg, SYS_sendmsg, SYS_sendto, SYS_setsockopt, SYS_shutdown,
@@ -64,6 +64,13 @@ const ALLOWED: &[c_long] = &[
     SYS_msgget, SYS_msgrcv, SYS_msgsnd, SYS_semctl, SYS_semget, SYS_semop, SYS_semtimedop, SYS_shmat, SYS_shmctl,
     SYS_shmdt, SYS_shmget,
 ];
+
+/// Waits for asynchronous input and output, as io_getevents does; the C library's headers do not name it everywhere.
+const IO_PGETEVENTS: c_long = if cfg!(target_arch = "x86_64") {
+    333
+} else {
+    292
+};
 
 /// Calls that x86-64 alone has still.
 #[cfg(target_arch = "x86_64")]
