@@ -6,8 +6,8 @@ use nix::sys::signal::Signal;
 /// Whether the kernel drops `signal` when the cloud sends it to process 1 of an instance: it is neither handled nor
 /// ignored nor blocked there, so its default action would follow, and no default action reaches a process 1. SIGKILL
 /// and SIGSTOP do when they come from outside. See pid_namespaces(7).
-pub(super) fn is_dropped(pid: i32, signal: Signal) -> bool {
-    if matches!(signal, Signal::SIGKILL | Signal::SIGSTOP) {
+pub(super) fn is_dropped(pid: i32, signal: i32) -> bool {
+    if [Signal::SIGKILL as i32, Signal::SIGSTOP as i32].contains(&signal) {
         return false;
     }
     // While a process waits for signals, its masks show none of those as blocked.
@@ -29,8 +29,8 @@ fn waits_for_signals(pid: i32) -> bool {
 }
 
 /// Whether the masks of `/proc/PID/status` leave the signal to its default action.
-fn has_default(status: &str, signal: Signal) -> bool {
-    let bit = 1_u64 << (signal as u32 - 1);
+fn has_default(status: &str, signal: i32) -> bool {
+    let bit = 1_u64 << (signal - 1);
     ["SigBlk:", "SigIgn:", "SigCgt:"].into_iter().all(|name| {
         let mask = status.lines().find_map(|line| line.strip_prefix(name));
         let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
@@ -48,15 +48,21 @@ mod tests {
             format!("Name:\tx\nSigBlk:\t{blocked}\nSigIgn:\t{ignored}\nSigCgt:\t{caught}\n")
         };
         let (none, term) = ("0000000000000000", "0000000000004000");
-        assert!(has_default(&status(none, none, none), Signal::SIGTERM));
-        assert!(has_default(&status(none, none, term), Signal::SIGINT));
+        assert!(has_default(
+            &status(none, none, none),
+            Signal::SIGTERM as i32
+        ));
+        assert!(has_default(
+            &status(none, none, term),
+            Signal::SIGINT as i32
+        ));
         for status in [
             status(term, none, none),
             status(none, term, none),
             status(none, none, term),
             String::new(),
         ] {
-            assert!(!has_default(&status, Signal::SIGTERM), "{status}");
+            assert!(!has_default(&status, Signal::SIGTERM as i32), "{status}");
         }
     }
 }

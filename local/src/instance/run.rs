@@ -7,7 +7,6 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::ExitStatus;
-use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -28,6 +27,7 @@ use super::spawn::{Scratch, spawn};
 use super::{Config, Error};
 use crate::sys::process::log;
 use crate::sys::sandbox::{Order, Report};
+use crate::sys::signal;
 
 /// How long the sandbox may take to build. It takes milliseconds, unless files have to be copied.
 pub(super) const START_WITHIN: Duration = Duration::from_secs(60);
@@ -98,8 +98,8 @@ pub struct Running {
     id: String,
     pid: i32,
     notes: Vec<String>,
-    stop_signal: Signal,
-    signals: mpsc::UnboundedSender<Signal>,
+    stop_signal: i32,
+    signals: mpsc::UnboundedSender<i32>,
     exit: watch::Receiver<Option<Exit>>,
     /// How it ended, in words, from the same moment on.
     how: Arc<OnceLock<String>>,
@@ -181,7 +181,7 @@ impl Running {
                 return exit;
             }
         }
-        let _ = self.signals.send(Signal::SIGKILL);
+        let _ = self.signals.send(Signal::SIGKILL as i32);
         self.wait().await
     }
 }
@@ -269,7 +269,7 @@ pub async fn start(spec: &Spec, netns: OwnedFd, output: Arc<Output>) -> Result<R
 }
 
 /// Checks what the kernel would not, and finds the stop signal.
-fn check(spec: &Spec) -> Result<Signal, Error> {
+fn check(spec: &Spec) -> Result<i32, Error> {
     let invalid = |problem: String| Error::Invalid {
         id: spec.id.clone(),
         problem,
@@ -284,14 +284,9 @@ fn check(spec: &Spec) -> Result<Signal, Error> {
         ));
     }
     let name = &spec.config.stop_signal;
-    let signal = match name.parse::<i32>() {
-        Ok(number) => Signal::try_from(number),
-        Err(_) if name.starts_with("SIG") => Signal::from_str(name),
-        Err(_) => Signal::from_str(&format!("SIG{name}")),
-    };
-    signal.map_err(|_| {
+    signal::number(name).ok_or_else(|| {
         invalid(format!(
-            "the image's STOPSIGNAL {name:?} is no signal that can be sent here"
+            "the image's STOPSIGNAL {name:?} is neither the name nor the number of a signal"
         ))
     })
 }
@@ -380,7 +375,7 @@ struct Watcher {
 impl Watcher {
     async fn watch(
         mut self,
-        mut wanted: mpsc::UnboundedReceiver<Signal>,
+        mut wanted: mpsc::UnboundedReceiver<i32>,
         exited: watch::Sender<Option<Exit>>,
     ) {
         // The limit that it exceeded.
@@ -398,10 +393,10 @@ impl Watcher {
                 signal = wanted.recv() => {
                     // No handle is left: nobody can want it to live.
                     let gone = signal.is_none();
-                    let signal = signal.unwrap_or(Signal::SIGKILL);
+                    let signal = signal.unwrap_or(Signal::SIGKILL as i32);
                     // Not reaped yet, so the number is still its own.
-                    if let Err(error) = kill(Pid::from_raw(self.pid), signal) {
-                        log(format_args!("send {signal} to process {}: {error}", self.pid));
+                    if let Err(error) = signal::send(self.pid, signal) {
+                        log(format_args!("send signal {signal} to process {}: {error}", self.pid));
                     }
                     if gone {
                         break self.child.wait().await;
@@ -461,11 +456,7 @@ mod tests {
 
     #[test]
     fn stop_signals_have_names_and_numbers() {
-        for (text, signal) in [
-            ("SIGTERM", Signal::SIGTERM),
-            ("QUIT", Signal::SIGQUIT),
-            ("2", Signal::SIGINT),
-        ] {
+        for (text, signal) in [("SIGTERM", 15), ("sigquit", 3), ("SIGRTMIN+3", 37)] {
             assert_eq!(check(&spec("i-1", &["/app"], text)).unwrap(), signal);
         }
         assert!(check(&spec("i-1", &["/app"], "SIGNONE")).is_err());

@@ -9,3 +9,4 @@ pub(crate) mod oom;
 pub(crate) mod process;
 pub(crate) mod rooted;
 pub(crate) mod sandbox;
+pub(crate) mod signal;

@@ -206,6 +206,7 @@ int main(int argc, char **argv) {
         else if (!strcmp(word, "chown")) result("chown", chown("/tmp", 77, 77));
         else if (!strcmp(word, "setuid")) result("setuid", setuid(atoi(argv[++i])));
         else if (!strcmp(word, "trap")) signal(SIGTERM, on_term);
+        else if (!strcmp(word, "trap-number")) signal(atoi(argv[++i]), on_term);
         else if (!strcmp(word, "ignore")) signal(SIGTERM, SIG_IGN);
         else if (!strcmp(word, "sigwait")) wait_for_term();
         else if (!strcmp(word, "hunt")) hunt();

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use landfall_local::testing::instance::Exit;
+use serde_json::json;
 
 use crate::instances::has;
 use crate::machine::Machine;
@@ -13,6 +14,7 @@ pub(crate) const CASES: &[(&str, fn())] = &[
     ("process_one::output_is_open_by_path", output_by_path),
     ("process_one::own_signals_are_dropped", own_signals),
     ("process_one::stop_without_handler_is_fast", fast_stop),
+    ("stop_signal::is_the_images_own", stop_signal),
     ("init::command_is_a_child", child),
     ("init::orphans_are_reaped", orphans),
     ("init::ends_are_passed_on", ends),
@@ -89,6 +91,23 @@ fn fast_stop() {
     assert_eq!(timed_stop(&machine, "waiting").0, Exit::Code(8));
 }
 
+/// By any name that Docker takes, and with a reaper before the command as well.
+fn stop_signal() {
+    for (name, number) in [("sigquit", "3"), ("SIGRTMIN+3", "37")] {
+        let machine = Machine::with(&[], json!({"StopSignal": name}));
+        for init in [false, true] {
+            let id = format!("init-{init}");
+            machine.started(Start {
+                init,
+                ..machine.order(&id, &["trap-number", number, "say", "ready", "wait"])
+            });
+            machine.said(&id, "ready");
+            let exit = timed_stop(&machine, &id).0;
+            assert_eq!(exit, Exit::Code(7), "{name}, init: {init}");
+        }
+    }
+}
+
 fn with_init(machine: &Machine, id: &str, words: &[&str]) {
     machine.started(Start {
         init: true,
@@ -123,6 +142,7 @@ fn ends() {
     // As a shell has it: process 1 itself ends by no signal of its own.
     assert_eq!(run(&["raise", "6"]).0, Exit::Code(128 + 6));
     assert_eq!(run(&["raise", "15"]).0, Exit::Code(128 + 15));
+    assert_eq!(run(&["raise", "37"]).0, Exit::Code(128 + 37));
 }
 
 fn stop() {

@@ -20,9 +20,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::{Mode, umask};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, fork, setsid};
-use rustix::process::PidfdFlags;
+use rustix::process::{PidfdFlags, WaitOptions, waitpid};
 use rustix::pty::OpenptFlags;
 use rustix::termios::Winsize;
 use serde::{Deserialize, Serialize};
@@ -171,7 +170,7 @@ fn start(
             if reason.is_empty() {
                 return Ok(child);
             }
-            let _ = waitpid(child, None);
+            let _ = nix::sys::wait::waitpid(child, None);
             Err(reason)
         }
     }
@@ -300,29 +299,31 @@ fn follow(control: &mut UnixStream, child: Pid) -> Report {
 
 /// How it ended, after it was sent a last signal perhaps.
 fn ended(child: Pid, last: Option<Signal>) -> Report {
-    if let Some(signal) = last
-        && matches!(
-            waitpid(child, Some(WaitPidFlag::WNOHANG)),
-            Ok(WaitStatus::StillAlive)
-        )
-    {
+    let wait = |options| {
+        let pid = rustix::process::Pid::from_raw(child.as_raw());
+        match waitpid(pid, options) {
+            Ok(None) => None,
+            Ok(Some((_, status))) => match (status.exit_status(), status.terminating_signal()) {
+                (Some(code), _) => Some(Report::Exited { code }),
+                (None, Some(signal)) => Some(Report::Killed { signal }),
+                (None, None) => None,
+            },
+            Err(rustix::io::Errno::INTR) => None,
+            // Nobody's child any more, and nobody listens.
+            Err(_) => Some(Report::Killed {
+                signal: Signal::SIGHUP as i32,
+            }),
+        }
+    };
+    if let Some(signal) = last {
+        if let Some(report) = wait(WaitOptions::NOHANG) {
+            return report;
+        }
         let _ = kill(Pid::from_raw(-child.as_raw()), signal);
     }
     loop {
-        match waitpid(child, None) {
-            Ok(WaitStatus::Exited(_, code)) => return Report::Exited { code },
-            Ok(WaitStatus::Signaled(_, signal, _)) => {
-                return Report::Killed {
-                    signal: signal as i32,
-                };
-            }
-            Ok(_) | Err(Errno::EINTR) => {}
-            // Reaped above: nobody listens any more.
-            Err(_) => {
-                return Report::Killed {
-                    signal: Signal::SIGHUP as i32,
-                };
-            }
+        if let Some(report) = wait(WaitOptions::empty()) {
+            return report;
         }
     }
 }

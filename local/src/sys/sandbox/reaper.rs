@@ -3,13 +3,14 @@
 use std::os::unix::net::UnixStream;
 
 use nix::sys::prctl;
-use nix::sys::signal::{SigSet, Signal, kill};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{ForkResult, Pid, fork};
+use rustix::process::{WaitOptions, wait};
 
 use super::exec::Command;
 use super::{Report, report, reset_signals};
 use crate::sys::process::userns::explain;
+use crate::sys::signal;
 
 /// Runs the command as a child to its end. Returns the code to end with: the command's own, or 128 and the number of
 /// the signal that ended it, since process 1 cannot end by a signal of its own.
@@ -42,17 +43,15 @@ pub(super) fn run(command: Command, mut control: UnixStream) -> Result<i32, Stri
 }
 
 fn follow(command: Pid) -> i32 {
-    let all = SigSet::all();
     loop {
-        match all.wait() {
-            Ok(Signal::SIGCHLD) => {
+        match signal::wait() {
+            Ok(number) if number == Signal::SIGCHLD as i32 => {
                 if let Some(code) = reap(command) {
                     return code;
                 }
             }
             // It may have just ended.
-            Ok(signal) => drop(kill(command, signal)),
-            // A signal without a name (a real-time one) is for nobody.
+            Ok(number) => drop(signal::send(command.as_raw(), number)),
             Err(_) => {}
         }
     }
@@ -61,14 +60,11 @@ fn follow(command: Pid) -> i32 {
 /// Reaps every process that has ended; tells if the command is one of them.
 fn reap(command: Pid) -> Option<i32> {
     let mut code = None;
-    loop {
-        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(pid, number)) if pid == command => code = Some(number),
-            Ok(WaitStatus::Signaled(pid, signal, _)) if pid == command => {
-                code = Some(128 + signal as i32);
-            }
-            Ok(WaitStatus::StillAlive) | Err(_) => return code,
-            Ok(_) => {}
+    while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+        if pid.as_raw_nonzero().get() == command.as_raw() {
+            let signal = status.terminating_signal();
+            code = status.exit_status().or(signal.map(|signal| 128 + signal));
         }
     }
+    code
 }
