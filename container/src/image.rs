@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use landfall_provider::{
-    Catalog, ImageId, Input, Kind, Provider, Reference, RepositoryId, Resource, Retention, kind,
+    Catalog, ImageId, Input, Key, Kind, Provider, Reference, RepositoryId, Resource, Result,
+    Retention, StackName, kind,
 };
 use serde::{Deserialize, Serialize};
 
@@ -79,6 +81,29 @@ impl Resource for Image {
 
     fn references(&mut self) -> Vec<&mut dyn Reference> {
         vec![&mut self.repository]
+    }
+}
+
+/// Images whose digest is known before a plan is made.
+///
+/// Only the digest says whether another build context is another image. The build is a matter of this machine: until
+/// [`create`](Provider::create), the provider holds what it held.
+#[async_trait]
+pub trait PrebuildImage: Provider<Image> {
+    /// Builds the image on this machine, unless its store has it, and returns the digest. The provider does not change.
+    ///
+    /// # Errors
+    /// When no builder is available, or the build fails.
+    async fn prebuild(&self, key: &Key, want: &Image) -> Result<Digest>;
+
+    /// Records that `want.source` builds to an image that the provider holds already.
+    ///
+    /// # Errors
+    /// When the provider refuses the record.
+    async fn record_source(&self, stack: &StackName, key: &Key, want: &Image) -> Result<()> {
+        Provider::<Image>::create(self, stack, key, want)
+            .await
+            .map(drop)
     }
 }
 

@@ -36,7 +36,7 @@ pub use builder::{Builder, BuilderChoice, Built, build};
 pub use config::ImageConfig;
 pub use context::{Context, ContextHash};
 pub use error::{DockerfileError, EngineAttempt, Error, FailedStep, Result};
-pub use image::{ContainerProvider, Image, ImageOutput, Recipe, kinds};
+pub use image::{ContainerProvider, Image, ImageOutput, PrebuildImage, Recipe, kinds};
 /// The digest of a blob, a configuration or a manifest: `sha256:…`.
 pub use oci_spec::image::Digest;
 pub use repository::Repository;

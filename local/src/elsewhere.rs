@@ -12,6 +12,7 @@ use landfall_compute::{
     ComputeProvider, GroupCapacity, GroupInstance, HostKey, Release, ReleaseNote, Scaling,
     SingleProvider, Standing,
 };
+use landfall_container::{Digest, Image, PrebuildImage};
 use landfall_lb::{LbProvider, TargetHealth};
 use landfall_provider::{
     Attempt, AutoscalingGroupId, Error, ErrorKind, Holder, InstanceId, Key, LaunchTemplateId, Live,
@@ -170,6 +171,13 @@ impl Dialled {
         _: impl FnMut(&[u8]) -> io::Result<()>,
     ) -> Result<()> {
         match self {}
+    }
+}
+
+#[async_trait]
+impl PrebuildImage for Local {
+    async fn prebuild(&self, _: &Key, _: &Image) -> Result<Digest> {
+        match *self {}
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a provider must be for a whole stack to be deployed to it.
 
 use landfall_compute::{ComputeProvider, SingleProvider};
-use landfall_container::ContainerProvider;
+use landfall_container::{ContainerProvider, PrebuildImage};
 use landfall_lb::LbProvider;
 use landfall_network::NetworkProvider;
 use landfall_provider::{Catalog, Placed, Preflight, StackLock};
@@ -13,6 +13,7 @@ pub trait Cloud:
     + SingleProvider
     + LbProvider
     + ContainerProvider
+    + PrebuildImage
     + StackLock
     + Preflight
     + Placed
@@ -25,6 +26,7 @@ impl<P> Cloud for P where
         + SingleProvider
         + LbProvider
         + ContainerProvider
+        + PrebuildImage
         + StackLock
         + Preflight
         + Placed

@@ -81,6 +81,7 @@ async fn while_locked<P: Cloud + ?Sized>(
         snapshot: planned.live,
     };
     let (applied, answers) = deploy.carry_out().await?;
+    run.record_sources(&planned.same_images).await;
     match deploy.deployed(&applied, answers, started.elapsed()) {
         Ok(deployed) => Ok(deployed),
         Err(failure) => Err(deploy.give_up(failure).await),

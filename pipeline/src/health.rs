@@ -73,12 +73,12 @@ impl Before {
     ///
     /// The provider does not tell a template's version, only that each change makes one more.
     pub(crate) fn of(instances: &[GroupInstance], changes: bool) -> Self {
-        let newest = instances
-            .iter()
-            .map(|instance| instance.template_version)
-            .max();
+        let version = match changes {
+            true => instances.iter().map(version).max().map(|newest| newest + 1),
+            false => newest_alive(instances),
+        };
         Self {
-            version: newest.map_or(0, |newest| newest + u32::from(changes)),
+            version: version.unwrap_or_default(),
             failed: instances
                 .iter()
                 .filter(|instance| failed(instance))
@@ -152,13 +152,25 @@ fn is_alive(instance: &GroupInstance) -> bool {
     )
 }
 
-/// The version that counts.
-fn current(before: &Before, look: &Look) -> u32 {
-    let newest = look
-        .instances
-        .iter()
-        .map(|instance| instance.template_version)
-        .max();
+fn version(instance: &GroupInstance) -> u32 {
+    instance.template_version
+}
+
+/// The newest version that an instance still runs; if none runs, the newest of those that have ended.
+///
+/// The instances of a release that was given up are listed for a while. They say nothing about the one that serves.
+fn newest_alive(instances: &[GroupInstance]) -> Option<u32> {
+    let alive = instances.iter().filter(|instance| is_alive(instance));
+    let newest = alive.map(version).max();
+    newest.or_else(|| instances.iter().map(version).max())
+}
+
+/// The version that counts. In a rollout, instances of it may all have ended.
+fn current(watched: &Watched<'_>, before: &Before, look: &Look) -> u32 {
+    let newest = match watched.rollout {
+        Some(_) => look.instances.iter().map(version).max(),
+        None => newest_alive(&look.instances),
+    };
     newest.unwrap_or_default().max(before.version)
 }
 
@@ -177,7 +189,7 @@ fn healthy(look: &Look, version: u32) -> usize {
 }
 
 fn verdict(watched: &Watched<'_>, before: &Before, look: &Look) -> Verdict {
-    let current = current(before, look);
+    let current = current(watched, before, look);
     let healthy = healthy(look, current);
     let old = look
         .instances
@@ -403,7 +415,7 @@ const GOES_ON: &str = "the new version goes on taking over by itself, and goes b
 /// Whether the new version serves, and only old instances have not ended yet.
 fn has_taken_over(watched: &Watched<'_>, before: Option<&Before>, look: &Look) -> bool {
     let before = before.cloned().unwrap_or_default();
-    let current = current(&before, look);
+    let current = current(watched, &before, look);
     healthy(look, current) >= desired(watched.service, look)
 }
 

@@ -18,7 +18,9 @@ mod lock;
 mod lockout;
 mod outcome;
 mod own;
+mod pending;
 mod plan;
+mod prebuild;
 mod protect;
 mod reach;
 mod region;
@@ -47,6 +49,7 @@ pub use consent::{Consent, Question};
 pub use deploy::deploy;
 pub use destroy::destroy;
 pub use outcome::{Changes, Deployed, Destroyed, Failure, Remains, Sick, Stage, WentBack};
+pub use pending::PendingRollout;
 pub use plan::{Planned, plan};
 pub use reach::{
     Answer, Broken, Change, Connections, Explanation, Overview, Proof, Query, QueryError,

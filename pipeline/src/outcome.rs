@@ -252,6 +252,8 @@ pub enum Stage {
     Reachability,
     /// The provider says that the plan cannot be carried out.
     Preflight,
+    /// An image cannot be built, and nothing was changed yet.
+    Build,
     /// The stack is protected.
     Protected,
     /// Nobody said yes to what would be lost.

@@ -6,9 +6,11 @@ use crate::cloud::Cloud;
 use crate::config::Config;
 use crate::lockout::lockouts;
 use crate::outcome::{Failure, Stage};
+use crate::prebuild::{SameImage, with_held};
 use crate::review::Review;
 use crate::run::{Options, Run};
 use crate::saved::SavedPlan;
+use crate::stack::Sources;
 
 /// What has been planned, from what, and what stands against it.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub struct Planned {
     pub review: Review,
     /// What the provider has against it: with any of these, a deploy would refuse to begin.
     pub findings: Vec<Error>,
+    /// Images that the stack holds already, under what they have been built from now.
+    pub(crate) same_images: Vec<SameImage>,
     pub(crate) wanted: Stack,
     pub(crate) live: Snapshot,
     pub(crate) place: String,
@@ -49,10 +53,11 @@ impl Planned {
 /// What would be done, without doing it; nothing of the provider's is changed.
 ///
 /// The `before` commands run unless the options leave them out, because what they build decides what an image is
-/// made from.
+/// made from. Images that would replace others are built on this machine, because only their digests decide whether
+/// there is a new release.
 ///
 /// # Errors
-/// A [`Failure`] up to [`Stage::Preflight`].
+/// A [`Failure`] up to [`Stage::Build`].
 pub async fn plan<P: Cloud + ?Sized>(
     cloud: &P,
     config: &Config,
@@ -69,28 +74,49 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
     pub(crate) async fn prepare(&self, config: &Config) -> Result<Planned, Box<Failure>> {
         let (live, sources, place) =
             futures::try_join!(self.first_look(), self.sources(config), self.place())?;
-        let wanted = crate::stack::stack(config, &sources)
-            .map_err(|error| Failure::new(Stage::Plan, error))?;
-        let plan = self.plan(&wanted, &live)?;
+        let (mut wanted, mut plan) = self.planned(config, &sources, &live)?;
+        let findings = if plan.is_empty() {
+            Vec::new()
+        } else {
+            self.preflight(&plan).await?
+        };
+        let mut same_images = Vec::new();
+        if findings.is_empty() {
+            same_images = self.same_images(&plan, &live).await?;
+            if !same_images.is_empty() {
+                let sources = with_held(sources, &same_images);
+                (wanted, plan) = self.planned(config, &sources, &live)?;
+            }
+        }
         for net in lockouts(&plan) {
             let text = format!(
                 "{net} may connect to the bastion no longer: neither the file nor --my-address names it"
             );
             self.options.apply.events.emit(Event::Notice { text });
         }
-        let findings = if plan.is_empty() {
-            Vec::new()
-        } else {
-            self.preflight(&plan).await?
-        };
+        let mut review = Review::of(&plan, self.catalog.schema());
+        review.rollouts = self.pending_rollouts(&plan).await?;
         Ok(Planned {
-            review: Review::of(&plan, self.catalog.schema()),
+            review,
             plan,
             findings,
+            same_images,
             wanted,
             live,
             place,
         })
+    }
+
+    fn planned(
+        &self,
+        config: &Config,
+        sources: &Sources,
+        live: &Snapshot,
+    ) -> Result<(Stack, Plan), Box<Failure>> {
+        let wanted = crate::stack::stack(config, sources)
+            .map_err(|error| Failure::new(Stage::Plan, error))?;
+        let plan = self.plan(&wanted, live)?;
+        Ok((wanted, plan))
     }
 
     async fn preflight(&self, plan: &Plan) -> Result<Vec<Error>, Box<Failure>> {

@@ -1,5 +1,7 @@
 //! `explain`: tell whether a connection comes about, and what stops it.
 
+use std::net::Ipv4Addr;
+
 use landfall_network::reach::Topology;
 use landfall_pipeline::{
     Config, Explanation, Overview, Query, QueryError, live_topology, overview, planned_topology,
@@ -8,7 +10,7 @@ use landfall_provider::StackName;
 use serde::Serialize;
 
 use super::{Session, config};
-use crate::args::Explain;
+use crate::args::{Explain, ProviderName};
 use crate::problem::Problem;
 use crate::{exit, output, render};
 
@@ -20,6 +22,23 @@ struct Line<'a> {
     /// Whether it is about what there is, or about what the file describes.
     live: bool,
     explanation: &'a Explanation,
+    /// What the rules allow and this provider's network does not have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'static str>,
+}
+
+/// The local provider forwards no packet beyond its own network.
+const SIMULATED_INTERNET: &str = "this is about the rules: the internet of the local provider is simulated, and beside \
+                                  what stacks publish only 203.0.113.250:80 answers there; packets to any other \
+                                  address or port get no connection";
+
+/// That a connection which the rules allow does not come to be on this machine.
+fn note(args: &Explain, query: &Query, explanation: &Explanation) -> Option<&'static str> {
+    let is_outside = |address: Ipv4Addr| !address.is_private();
+    let to_outside = query.to == "internet" || query.to.parse().is_ok_and(is_outside);
+    let answers = query.to == "203.0.113.250" && explanation.port.get() == 80;
+    let is_local = matches!(args.common.provider, ProviderName::Local);
+    (is_local && to_outside && explanation.reachable && !answers).then_some(SIMULATED_INTERNET)
 }
 
 /// The last line of JSON of who can reach what.
@@ -51,15 +70,20 @@ fn one(args: &Explain, config: &Config, topology: &Topology, query: &Query) -> R
     draw(args, || {
         render::path::picture(&explanation, config.stack.as_str())
     })?;
+    let note = note(args, query, &explanation);
     if args.common.json {
         output::json_line(&Line {
             result: "explain",
             stack: &config.stack,
             live: args.live,
             explanation: &explanation,
+            note,
         });
     } else {
         output::result(&render::reach::explanation(&explanation));
+        if let Some(note) = note {
+            output::result(&format!("note: {note}\n"));
+        }
     }
     Ok(match explanation.reachable {
         true => exit::DONE,

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use landfall_pipeline::{Changes, Planned, Review, Reviewed, SavedPlan};
+use landfall_pipeline::{Changes, PendingRollout, Planned, Review, Reviewed, SavedPlan};
 use landfall_provider::{Lost, StackName, read_text};
 use serde::Serialize;
 use tempfile::NamedTempFile;
@@ -21,6 +21,7 @@ pub(crate) struct Line<'a> {
     changes: Changes,
     losses: &'a [Lost],
     resources: &'a [Reviewed],
+    rollouts: &'a [PendingRollout],
 }
 
 impl<'a> Line<'a> {
@@ -31,6 +32,7 @@ impl<'a> Line<'a> {
             changes: Changes::of(review),
             losses: &review.losses,
             resources: &review.resources,
+            rollouts: &review.rollouts,
         }
     }
 }

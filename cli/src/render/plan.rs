@@ -1,7 +1,8 @@
 //! A plan as a diff that people read.
 
 use anstyle::Style;
-use landfall_pipeline::{Because, Changes, Does, Leaf, Review, Reviewed};
+use landfall_compute::ReleaseState;
+use landfall_pipeline::{Because, Changes, Does, Leaf, PendingRollout, Review, Reviewed};
 use landfall_provider::Lost;
 use serde_json::Value;
 
@@ -36,6 +37,10 @@ pub(crate) fn render(review: &Review) -> String {
         lines.extend(losses);
         lines.push(String::new());
     }
+    if !review.rollouts.is_empty() {
+        lines.extend(review.rollouts.iter().map(rollout));
+        lines.push(String::new());
+    }
     lines.push(count_line(review));
     lines.join("\n") + "\n"
 }
@@ -61,6 +66,32 @@ pub(crate) fn losses(losses: &[Lost]) -> Vec<String> {
     lines
 }
 
+/// A release that exists and is brought to the instances.
+fn rollout(rollout: &PendingRollout) -> String {
+    let PendingRollout {
+        service,
+        from,
+        to,
+        state,
+    } = rollout;
+    let (what, why) = match state {
+        ReleaseState::Failed(why) => (
+            format!("release {to} of {service} is tried again"),
+            format!("it failed: {}", tame(why)),
+        ),
+        ReleaseState::Rolling => (
+            format!("release {to} of {service} goes on taking over"),
+            "its rollout is under way".to_owned(),
+        ),
+        ReleaseState::Waiting | ReleaseState::Current | ReleaseState::Superseded => (
+            format!("release {to} of {service} takes over"),
+            "no instance was brought to it yet".to_owned(),
+        ),
+    };
+    let serves = format!("release {from} serves; {why}");
+    format!("{} {what}  {}", paint(CHANGED, "  ~"), paint(DIM, serves))
+}
+
 /// The last line: what the plan comes to.
 pub(crate) fn count_line(review: &Review) -> String {
     let changes = Changes::of(review);
@@ -72,6 +103,7 @@ pub(crate) fn count_line(review: &Review) -> String {
         );
     }
     let parts: Vec<String> = [
+        (review.rollouts.len(), "to roll out", CHANGED),
         (changes.create.len(), "to create", GOOD),
         (changes.update.len(), "to change", CHANGED),
         (changes.replace.len(), "to replace", BAD),

@@ -33,6 +33,8 @@ mod plan;
 #[cfg(target_os = "linux")]
 mod releases;
 #[cfg(target_os = "linux")]
+mod same_image;
+#[cfg(target_os = "linux")]
 mod scale;
 #[cfg(target_os = "linux")]
 mod secrets;

@@ -17,7 +17,9 @@ use super::login::login;
 use super::repository::{Own, of_stack};
 use super::{client, name, workshop};
 use crate::registry::{Refusal, push, refusal};
-use crate::{BuilderChoice, ContextHash, Digest, Image, ImageOutput, Platform, Recipe};
+use crate::{
+    BuilderChoice, ContextHash, Digest, Image, ImageOutput, Platform, PrebuildImage, Recipe,
+};
 
 #[async_trait]
 impl Provider<Image> for Aws {
@@ -95,6 +97,14 @@ impl Provider<Image> for Aws {
             .map_err(during("ecr:BatchDeleteImage"));
         if_there(deleted)?;
         Ok(())
+    }
+}
+
+#[async_trait]
+impl PrebuildImage for Aws {
+    async fn prebuild(&self, key: &Key, want: &Image) -> Result<Digest> {
+        let built = workshop(self)?.make(key, want, key.name.as_str()).await?;
+        Ok(built.manifest_digest)
     }
 }
 
@@ -189,36 +199,43 @@ async fn images(aws: &Aws, own: &Own) -> Result<Vec<Live<Image>>> {
     let listed = if_there(listed)?.unwrap_or_default();
     Ok(listed
         .iter()
-        .filter_map(|detail| live(detail, &own.id, &own.name))
+        .flat_map(|detail| live(detail, &own.id, &own.name))
         .collect())
 }
 
-fn live(
-    detail: &ImageDetail,
-    repository: &RepositoryId,
-    name: &ResourceName,
-) -> Option<Live<Image>> {
-    let digest: Digest = detail.image_digest()?.parse().ok()?;
-    let (source, platform) = detail.image_tags().iter().find_map(|tag| read_tag(tag))?;
-    Some(Live {
-        id: ImageId::from(format!("{repository}@{digest}")),
-        name: name.clone(),
-        spec: Image {
-            repository: Input::Known(repository.clone()),
-            source,
-            platform,
-            // How it was made is not kept, and not compared.
-            recipe: Recipe {
-                context: PathBuf::new(),
-                dockerfile: PathBuf::new(),
-                args: BTreeMap::new(),
-                target: None,
-                config_file: None,
-                builder: BuilderChoice::Auto,
+/// The image once for each source that it was built from: an image has a tag for each.
+fn live(detail: &ImageDetail, repository: &RepositoryId, name: &ResourceName) -> Vec<Live<Image>> {
+    let digest: Option<Digest> = detail.image_digest().and_then(|text| text.parse().ok());
+    let Some(digest) = digest else {
+        return Vec::new();
+    };
+    // ECR gives tags no order, and a saved plan compares what is listed.
+    let mut tags: Vec<&String> = detail.image_tags().iter().collect();
+    tags.sort();
+    tags.into_iter()
+        .filter_map(|tag| read_tag(tag))
+        .map(|(source, platform)| Live {
+            id: ImageId::from(format!("{repository}@{digest}")),
+            name: name.clone(),
+            spec: Image {
+                repository: Input::Known(repository.clone()),
+                source,
+                platform,
+                // How it was made is not kept, and not compared.
+                recipe: Recipe {
+                    context: PathBuf::new(),
+                    dockerfile: PathBuf::new(),
+                    args: BTreeMap::new(),
+                    target: None,
+                    config_file: None,
+                    builder: BuilderChoice::Auto,
+                },
             },
-        },
-        state: Probe::Usable(ImageOutput { digest }),
-    })
+            state: Probe::Usable(ImageOutput {
+                digest: digest.clone(),
+            }),
+        })
+        .collect()
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 use landfall_container::{
-    self as container, BuilderChoice, Entry, Image, ImageOutput, Recipe, Repository, StoredImage,
+    self as container, BuilderChoice, Digest, Entry, Image, ImageOutput, PrebuildImage, Recipe,
+    Repository, StoredImage,
 };
 use landfall_provider::{
     Error, ErrorKind, ImageId, Input, Key, Live, Probe, Provider, RepositoryId, ResourceName,
@@ -74,6 +75,14 @@ impl Provider<Image> for Local {
             .remove(unwanted)
             .map_err(|error| failed("the image was not removed from the store", error))?;
         Ok(())
+    }
+}
+
+#[async_trait]
+impl PrebuildImage for Local {
+    async fn prebuild(&self, key: &Key, want: &Image) -> Result<Digest> {
+        let built = self.0.workshop.make(key, want, key.name.as_str()).await?;
+        Ok(built.manifest_digest)
     }
 }
 

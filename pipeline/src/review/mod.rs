@@ -13,6 +13,8 @@ use landfall_provider::{
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::pending::PendingRollout;
+
 pub(crate) use self::fields::leaves;
 pub(crate) use self::secrets::concealed;
 
@@ -27,6 +29,10 @@ pub struct Review {
     pub unchanged: usize,
     /// What nobody can bring back once the plan has been carried out.
     pub losses: Vec<Lost>,
+    /// Releases that exist already and are brought to the instances: a failed one is tried again, an interrupted one
+    /// goes on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rollouts: Vec<PendingRollout>,
 }
 
 /// What happens to one resource.
@@ -119,12 +125,13 @@ impl Review {
             resources,
             unchanged,
             losses: losses(plan, schema),
+            rollouts: Vec::new(),
         }
     }
 
     /// Whether carrying the plan out would change nothing.
     pub fn is_empty(&self) -> bool {
-        self.resources.is_empty()
+        self.resources.is_empty() && self.rollouts.is_empty()
     }
 }
 

@@ -10,6 +10,7 @@ use landfall_compute::{
     AutoscalingGroup, ComputeProvider, GroupCapacity, GroupInstance, HostKey, InstanceState,
     Release, ReleaseNote, Scaling, SingleProvider, Standing,
 };
+use landfall_container::{Digest, Image, PrebuildImage};
 use landfall_lb::{HealthReason, LbProvider, TargetHealth, TargetState};
 use landfall_pipeline::{Config, Options};
 use landfall_provider::{
@@ -57,6 +58,12 @@ pub(crate) struct Fake {
     pub(crate) rollouts: Arc<Mutex<Rollouts>>,
     /// How many instances groups were scaled to.
     pub(crate) scaled: Mutex<BTreeMap<AutoscalingGroupId, u32>>,
+    /// The digest that every build context is built to; without one, each has its own.
+    pub(crate) builds_to: Mutex<Option<Digest>>,
+    /// Whether builds fail.
+    pub(crate) build_fails: Mutex<bool>,
+    /// The sources that were recorded for an image that there was already.
+    pub(crate) recorded: Mutex<Vec<Image>>,
     locked: Arc<Mutex<Option<Holder>>>,
     pub(crate) findings: Mutex<Vec<Error>>,
     pub(crate) place: Mutex<String>,
@@ -108,6 +115,9 @@ impl Fake {
             looks: Mutex::default(),
             rollouts: Arc::default(),
             scaled: Mutex::default(),
+            builds_to: Mutex::default(),
+            build_fails: Mutex::default(),
+            recorded: Mutex::default(),
             locked: Arc::default(),
             findings: Mutex::default(),
             place: Mutex::new("a simulation".to_owned()),
@@ -148,10 +158,20 @@ impl Fake {
         seen
     }
 
-    /// The same, of a launch template with the version that the script gives it.
+    /// The same, of a launch template with the version that the script gives it, and of a group with the version that
+    /// it was brought to.
     fn of_its_version<R: Resource>(&self, probe: Probe<R::Output>) -> Probe<R::Output> {
-        match (probe, self.rollouts.lock().unwrap().newest) {
-            (Probe::Usable(_), Some(version)) if R::KIND == kind::LAUNCH_TEMPLATE => {
+        let rollouts = self.rollouts.lock().unwrap();
+        let is_done = rollouts.course.is_empty() && rollouts.taken_back.is_empty();
+        let version = if R::KIND == kind::LAUNCH_TEMPLATE {
+            rollouts.newest
+        } else if R::KIND == kind::AUTOSCALING_GROUP && is_done {
+            rollouts.asked.last().copied()
+        } else {
+            None
+        };
+        match (probe, version) {
+            (Probe::Usable(_), Some(version)) => {
                 Probe::Usable(R::Output::deserialize(json!({ "version": version })).unwrap())
             }
             (probe, _) => probe,
@@ -217,6 +237,22 @@ impl<R: Resource> Provider<R> for Fake {
 
     async fn delete(&self, live: &Live<R>) -> Result<()> {
         self.sim.delete(live).await
+    }
+}
+
+#[async_trait]
+impl PrebuildImage for Fake {
+    async fn prebuild(&self, _: &Key, want: &Image) -> Result<Digest> {
+        if *self.build_fails.lock().unwrap() {
+            return Err(Error::new(ErrorKind::Other, "the image was not built"));
+        }
+        let builds_to = self.builds_to.lock().unwrap().clone();
+        Ok(builds_to.unwrap_or_else(|| format!("sha256:{}", want.source).parse().unwrap()))
+    }
+
+    async fn record_source(&self, _: &StackName, _: &Key, want: &Image) -> Result<()> {
+        self.recorded.lock().unwrap().push(want.clone());
+        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 #[cfg(unix)]
+mod after_failure;
 mod before;
 mod crash;
 mod explain;
@@ -15,6 +16,7 @@ mod rollback;
 mod rollout;
 #[path = "../../benches/deploy/run.rs"]
 mod run;
+mod same_image;
 mod scale;
 mod shortest;
 mod silence;

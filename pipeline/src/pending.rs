@@ -1,0 +1,93 @@
+//! Rollouts that a deploy begins although no resource changes: the newest release of a service is not the one that
+//! serves, because it failed or its deploy was interrupted.
+
+use landfall_compute::{AutoscalingGroupOutput, LaunchTemplateOutput, ReleaseState};
+use landfall_provider::{
+    Action, AutoscalingGroupId, Found, Key, Kind, LaunchTemplateId, Plan, Probe, ResourceName, kind,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::cloud::Cloud;
+use crate::outcome::{Failure, Stage};
+use crate::run::Run;
+
+/// A release that exists and that a deploy brings to the instances of its service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PendingRollout {
+    /// The service.
+    pub service: ResourceName,
+    /// The release that serves.
+    pub from: u32,
+    /// The release that the instances are brought to.
+    pub to: u32,
+    /// What became of that release so far.
+    pub state: ReleaseState,
+}
+
+impl<P: Cloud + ?Sized> Run<'_, P> {
+    /// The rollouts that a deploy of this plan begins or goes on with, of releases that exist already.
+    pub(crate) async fn pending_rollouts(
+        &self,
+        plan: &Plan,
+    ) -> Result<Vec<PendingRollout>, Box<Failure>> {
+        let mut pending = Vec::new();
+        for (service, template, group) in kept_services(plan) {
+            let versions = (
+                output::<LaunchTemplateOutput>(template).map(|output| output.version),
+                output::<AutoscalingGroupOutput>(group).map(|output| output.version),
+            );
+            let (Some(to), Some(from)) = versions else {
+                continue;
+            };
+            if to == from {
+                continue;
+            }
+            let doing = format!("cannot find out what {service} has run");
+            let (template, group) = (
+                LaunchTemplateId::from(template.id.clone()),
+                AutoscalingGroupId::from(group.id.clone()),
+            );
+            let releases = self.cloud.releases(&template, &group);
+            let releases = self.ask(Stage::Look, &doing, releases).await?;
+            let newest = releases.into_iter().find(|release| release.version == to);
+            pending.push(PendingRollout {
+                service: service.clone(),
+                from,
+                to,
+                state: newest.map_or(ReleaseState::Waiting, |release| release.state),
+            });
+        }
+        Ok(pending)
+    }
+}
+
+/// The services whose template stays as it is, with template and group. A changed template is a new release, and the
+/// plan shows it.
+fn kept_services(plan: &Plan) -> Vec<(&ResourceName, &Found, &Found)> {
+    let kept = |of: Kind, name: &ResourceName| {
+        let key = Key::new(of, name.clone());
+        let step = plan.steps.iter().find(|step| step.key == key)?;
+        match &step.action {
+            Action::Keep { live } | Action::Update { live, .. } => Some(live),
+            Action::Create { .. } | Action::Delete { .. } => None,
+        }
+    };
+    let templates = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::Keep { live } if step.key.kind == kind::LAUNCH_TEMPLATE => {
+            Some((&step.key.name, live))
+        }
+        _ => None,
+    });
+    let services = templates.filter_map(|(name, template)| {
+        Some((name, template, kept(kind::AUTOSCALING_GROUP, name)?))
+    });
+    services.collect()
+}
+
+fn output<T: DeserializeOwned>(found: &Found) -> Option<T> {
+    match &found.state {
+        Probe::Usable(output) => T::deserialize(output).ok(),
+        _ => None,
+    }
+}

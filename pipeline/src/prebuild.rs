@@ -1,0 +1,141 @@
+//! Builds before the plan: only the digest of an image says whether another build context is another release.
+
+use futures::future::try_join_all;
+use landfall_container::{Digest, Image, ImageOutput};
+use landfall_provider::{Action, Event, Found, Key, Plan, Probe, Reason, Snapshot, Step, kind};
+use serde::Deserialize as _;
+
+use crate::cloud::Cloud;
+use crate::outcome::{Failure, Stage};
+use crate::run::Run;
+use crate::stack::Sources;
+
+/// An image that the stack holds already, and that another build context has been built to as well.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct SameImage {
+    key: Key,
+    /// The image as it is wanted, in the repository that holds it.
+    want: Image,
+    /// The image as the provider lists it.
+    held: Image,
+    /// Whether the provider knows the wanted source.
+    recorded: bool,
+}
+
+impl<P: Cloud + ?Sized> Run<'_, P> {
+    /// Builds each image that would replace one that the stack holds, and returns those whose digest is held already.
+    ///
+    /// Images of a stack that has none are built while the rest of it is made: there is nothing to compare them with.
+    pub(crate) async fn same_images(
+        &self,
+        plan: &Plan,
+        live: &Snapshot,
+    ) -> Result<Vec<SameImage>, Box<Failure>> {
+        let rebuilt = plan.steps.iter().filter_map(rebuilt);
+        let building = rebuilt.map(|(key, want)| self.same_image(key, want, live));
+        let mut same: Vec<SameImage> = tokio::select! {
+            biased;
+            built = try_join_all(building) => built?.into_iter().flatten().collect(),
+            () = self.options.apply.stop.cancelled() => return Err(Failure::interrupted()),
+        };
+        same.extend(plan.steps.iter().filter_map(|step| kept(step, live)));
+        Ok(same)
+    }
+
+    async fn same_image(
+        &self,
+        key: &Key,
+        want: Image,
+        live: &Snapshot,
+    ) -> Result<Option<SameImage>, Box<Failure>> {
+        let digest = self.cloud.prebuild(key, &want).await.map_err(|error| {
+            let message = "the image cannot be built, and there is no plan without it";
+            Failure::of(Stage::Build, message, error.doing("building", key))
+        })?;
+        Ok(held(live, key, &digest, &want).map(|held| SameImage {
+            key: key.clone(),
+            want: Image {
+                repository: held.repository.clone(),
+                ..want
+            },
+            held,
+            recorded: false,
+        }))
+    }
+
+    /// Has the provider remember what else its images are built from, so that the next plan need not build them.
+    pub(crate) async fn record_sources(&self, same: &[SameImage]) {
+        for SameImage { key, want, .. } in same.iter().filter(|image| !image.recorded) {
+            let recording = self.cloud.record_source(self.stack, key, want);
+            if let Err(error) = self.options.patience.answer(recording).await {
+                let text = format!(
+                    "{key} is unchanged, and that was not recorded: the next plan builds it again ({error})"
+                );
+                self.options.apply.events.emit(Event::Notice { text });
+            }
+        }
+    }
+}
+
+/// The sources by which the stack holds these images.
+pub(crate) fn with_held(mut sources: Sources, same: &[SameImage]) -> Sources {
+    for image in same {
+        sources.insert(image.key.name.clone(), image.held.source.clone());
+    }
+    sources
+}
+
+/// The image with this digest that the stack holds. Of several sources, the first: saved plans compare it.
+fn held(live: &Snapshot, key: &Key, digest: &Digest, want: &Image) -> Option<Image> {
+    let found = live.found().iter().filter(|found| &found.key == key);
+    let of_digest = found.filter(|found| digest_of(found).as_ref() == Some(digest));
+    let images = of_digest.filter_map(image);
+    images
+        .filter(|image| image.platform == want.platform)
+        .min_by(|one, other| one.source.cmp(&other.source))
+}
+
+/// An image that stays, where the stack holds it under another source too.
+fn kept(step: &Step, live: &Snapshot) -> Option<SameImage> {
+    let Action::Keep { live: found } = &step.action else {
+        return None;
+    };
+    if step.key.kind != kind::IMAGE {
+        return None;
+    }
+    let want = image(found)?;
+    let held = held(live, &step.key, &digest_of(found)?, &want)?;
+    (held.source != want.source).then(|| SameImage {
+        key: step.key.clone(),
+        want,
+        held,
+        recorded: true,
+    })
+}
+
+/// The image of a step that makes a new one for its source alone.
+fn rebuilt(step: &Step) -> Option<(&Key, Image)> {
+    let Action::Create {
+        want,
+        because: Some(Reason::Replaced(fields)),
+    } = &step.action
+    else {
+        return None;
+    };
+    let for_source = fields.iter().all(|field| field.field == "source");
+    if step.key.kind != kind::IMAGE || !for_source {
+        return None;
+    }
+    Some((&step.key, Image::deserialize(want).ok()?))
+}
+
+fn image(found: &Found) -> Option<Image> {
+    Image::deserialize(&found.spec).ok()
+}
+
+fn digest_of(found: &Found) -> Option<Digest> {
+    match &found.state {
+        Probe::Usable(output) => Some(ImageOutput::deserialize(output).ok()?.digest),
+        _ => None,
+    }
+}
