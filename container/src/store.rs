@@ -132,7 +132,7 @@ impl Store {
             .flatten()
             .flatten()
         {
-            let _ = fs::remove_file(file.path());
+            let _ = remove_any(&file);
         }
     }
 
@@ -315,12 +315,32 @@ impl Store {
                     continue;
                 }
                 let size = file.metadata().map_or(0, |metadata| metadata.len());
-                fs::remove_file(file.path()).map_err(Error::io("remove", file.path()))?;
+                remove_any(&file).map_err(Error::io("remove", file.path()))?;
                 collected.blobs += 1;
                 collected.bytes += size;
             }
         }
         Ok(collected)
+    }
+
+    /// Removes the blob with `digest` if its contents have another digest, and says whether it did. After that, no
+    /// image that mentions it is whole, so the next build makes it again. Does nothing while somebody adds an image,
+    /// who may count on the blob.
+    ///
+    /// # Errors
+    ///
+    /// The store's lock cannot be opened, or the blob cannot be read or removed.
+    pub fn discard_damaged(&self, digest: &Digest) -> Result<bool> {
+        let lock = self.open_lock("ingest.lock")?;
+        if lock.try_lock().is_err() {
+            return Ok(false);
+        }
+        let path = self.blob_path(digest);
+        if !blob::is_damaged(&path, digest)? {
+            return Ok(false);
+        }
+        fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+        Ok(true)
     }
 
     /// The manifest with `digest`.
@@ -474,6 +494,15 @@ fn upsert(
     descriptors.retain(|item| entry_of(item) != *entry);
     descriptors.push(descriptor.clone());
     descriptor
+}
+
+/// Removes a file, or a directory with all that is in it.
+fn remove_any(entry: &fs::DirEntry) -> std::io::Result<()> {
+    if entry.file_type()?.is_dir() {
+        fs::remove_dir_all(entry.path())
+    } else {
+        fs::remove_file(entry.path())
+    }
 }
 
 /// A platform as oci-spec writes it.

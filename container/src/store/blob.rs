@@ -11,6 +11,7 @@ use oci_spec::image::{Descriptor, ImageIndex, MediaType};
 use sha2::{Digest as _, Sha256};
 
 use super::ingest::sha256;
+use crate::context::{HashWriter, copy};
 use crate::{Digest, Error, Result};
 
 /// The largest index, manifest or configuration that is read, in bytes: the limit that registries have for manifests
@@ -89,6 +90,13 @@ pub(crate) fn check_digest(bytes: &[u8], digest: &Digest) -> Result<()> {
         digest,
         format!("its contents have another digest, {found}"),
     ))
+}
+
+/// Whether the contents of a blob have another digest than its name says.
+pub(crate) fn is_damaged(path: &Path, digest: &Digest) -> Result<bool> {
+    let mut hash = Sha256::new();
+    copy(&mut open_regular(path)?, &mut HashWriter(&mut hash)).map_err(Error::io("read", path))?;
+    Ok(sha256(hash)? != *digest)
 }
 
 /// Fails unless a blob has the size that its descriptor announces.

@@ -237,6 +237,9 @@ fn leftovers_are_swept() {
     let (lab, ..) = lab();
     let left = lab.store.root().join("incoming/.tmpleft");
     fs::write(&left, "half a blob").unwrap();
+    let folder = lab.store.root().join("incoming/folder");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("file"), "").unwrap();
     {
         // As long as somebody adds an image, its files stay.
         let _ingest = lab.store.ingest().unwrap();
@@ -245,4 +248,43 @@ fn leftovers_are_swept() {
     }
     Store::open(lab.store.root()).unwrap();
     assert!(!left.exists());
+    assert!(!folder.exists());
+}
+
+#[test]
+fn directories_do_not_stop_a_collection() {
+    let (lab, ..) = lab();
+    for parent in ["incoming", "blobs/sha256"] {
+        let folder = lab.store.root().join(parent).join("folder/inner");
+        fs::create_dir_all(&folder).unwrap();
+    }
+    assert_eq!(lab.store.collect().unwrap().blobs, 2);
+    for parent in ["incoming", "blobs/sha256"] {
+        assert!(!lab.store.root().join(parent).join("folder").exists());
+    }
+}
+
+#[tokio::test]
+async fn damaged_blob_is_discarded_and_built_again() {
+    let (lab, ..) = lab();
+    let built = lab.try_build().await.unwrap();
+    let find = || lab.store.find_digest(&built.manifest_digest).unwrap();
+    let digest = find().unwrap().layers[0].digest.clone();
+    assert!(!lab.store.discard_damaged(&digest).unwrap());
+    let blob = lab.store.blob_path(&digest);
+    let mut bytes = fs::read(&blob).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&blob, &bytes).unwrap();
+    // Its size is right, so the store takes it for whole.
+    assert!(find().is_some());
+    {
+        let _ingest = lab.store.ingest().unwrap();
+        assert!(!lab.store.discard_damaged(&digest).unwrap());
+    }
+    assert!(lab.store.discard_damaged(&digest).unwrap());
+    assert!(find().is_none());
+    lab.try_build().await.unwrap();
+    assert!(find().is_some());
+    assert!(!lab.store.discard_damaged(&digest).unwrap());
 }

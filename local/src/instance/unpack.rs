@@ -2,9 +2,12 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use oci_spec::image::{ImageConfiguration, ImageManifest};
+use landfall_container::Store;
+use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
+use oci_spec::image::{Descriptor, ImageConfiguration, ImageManifest};
 use sha2::{Digest, Sha256};
 
 use super::layer::{Limits, Tree};
@@ -37,7 +40,7 @@ pub struct Image {
 /// # Errors
 ///
 /// A damaged or unsupported image, or a full or unwritable disk. Then nothing can be seen of it, and
-/// the next call starts anew.
+/// the next call starts anew. A damaged blob is removed from the layout, so that the next build makes it again.
 pub fn unpack(layout: &Path, manifest: &str, images: &Path) -> Result<Image, Error> {
     Unpacking {
         layout,
@@ -59,13 +62,10 @@ impl Unpacking<'_> {
             return Ok(image);
         }
         fs::create_dir_all(images).map_err(self.doing(format!("create {}", images.display())))?;
-        let lock = images.join(format!("{name}.lock"));
-        let lock = File::options()
-            .create(true)
-            .append(true)
-            .open(&lock)
+        sweep(images);
+        let lock = open_lock(images, name)
             .and_then(|file| file.lock().map(|()| file))
-            .map_err(self.doing(format!("lock {}", lock.display())))?;
+            .map_err(self.doing(format!("lock {name}.lock in {}", images.display())))?;
         if let Some(image) = self.read(&done)? {
             return Ok(image);
         }
@@ -107,7 +107,7 @@ impl Unpacking<'_> {
 
     /// Unpacks into the folder `new`.
     fn fill(&self, new: &Path) -> Result<(), Error> {
-        let manifest = ImageManifest::from_reader(self.json(self.image)?.as_slice())
+        let manifest = ImageManifest::from_reader(self.json(self.image, None)?.as_slice())
             .map_err(|error| self.bad(format!("its manifest: {error}")))?;
         let files = new.join(FILES);
         fs::create_dir_all(&files).map_err(self.doing(format!("create {}", files.display())))?;
@@ -115,35 +115,81 @@ impl Unpacking<'_> {
             .and_then(|limits| Tree::new(&files, limits))
             .map_err(self.doing(format!("open {}", files.display())))?;
         for layer in manifest.layers() {
-            let digest = layer.digest().to_string();
-            let doing = |source| self.doing(format!("layer {digest}"))(source);
-            let mut blob = Hashed::new(self.open(&digest)?);
-            tree.apply(&mut blob).map_err(doing)?;
-            // An archive may end before its file does.
-            io::copy(&mut blob, &mut io::sink()).map_err(doing)?;
-            self.verify(&digest, blob.hash)?;
+            self.layer(&mut tree, layer)
+                .map_err(|error| self.discard(layer.digest().as_ref(), error))?;
         }
         tree.finish()
             .map_err(self.doing("set the modes of folders".to_owned()))?;
-        let config = self.json(manifest.config().digest().as_ref())?;
+        let config = manifest.config();
+        let config = self.json(config.digest().as_ref(), Some(config.size()))?;
         fs::write(new.join(CONFIG), config)
             .map_err(self.doing("write its configuration".to_owned()))
     }
 
-    /// A small blob, verified.
-    fn json(&self, digest: &str) -> Result<Vec<u8>, Error> {
-        let mut bytes = Vec::new();
-        self.open(digest)?
-            .take(MAX_JSON)
-            .read_to_end(&mut bytes)
-            .map_err(self.doing(format!("read blob {digest}")))?;
-        self.verify(digest, Sha256::new_with_prefix(&bytes))?;
-        Ok(bytes)
+    /// Applies one layer, verified.
+    fn layer(&self, tree: &mut Tree, layer: &Descriptor) -> Result<(), Error> {
+        let digest = layer.digest().as_ref();
+        let doing = |source| self.doing(format!("layer {digest}"))(source);
+        let mut blob = Hashed::new(self.open(digest, Some(layer.size()))?);
+        tree.apply(&mut blob).map_err(doing)?;
+        // An archive may end before its file does.
+        io::copy(&mut blob, &mut io::sink()).map_err(doing)?;
+        self.verify(digest, blob.hash)
     }
 
-    fn open(&self, digest: &str) -> Result<File, Error> {
+    /// A small blob, verified.
+    fn json(&self, digest: &str, size: Option<u64>) -> Result<Vec<u8>, Error> {
+        let read = || {
+            let mut bytes = Vec::new();
+            self.open(digest, size)?
+                .take(MAX_JSON)
+                .read_to_end(&mut bytes)
+                .map_err(self.doing(format!("read blob {digest}")))?;
+            self.verify(digest, Sha256::new_with_prefix(&bytes))?;
+            Ok(bytes)
+        };
+        read().map_err(|error| self.discard(digest, error))
+    }
+
+    /// Opens a blob: a regular file of the announced size, and nothing that could hang or never end.
+    fn open(&self, digest: &str, size: Option<u64>) -> Result<File, Error> {
         let path = self.layout.join("blobs/sha256").join(self.hex(digest)?);
-        File::open(&path).map_err(self.doing(format!("open {}", path.display())))
+        let doing = |source| self.doing(format!("open {}", path.display()))(source);
+        let file = File::options()
+            .read(true)
+            .custom_flags(O_NONBLOCK | O_NOFOLLOW)
+            .open(&path)
+            .map_err(doing)?;
+        let found = file.metadata().map_err(doing)?;
+        if !found.is_file() {
+            return Err(self.bad(format!(
+                "{} is no regular file; remove it, and deploy again",
+                path.display()
+            )));
+        }
+        match size {
+            Some(size) if size != found.len() => Err(self.bad(format!(
+                "blob {digest} has {} bytes, and its descriptor announces {size}; deploy again",
+                found.len()
+            ))),
+            _ => Ok(file),
+        }
+    }
+
+    /// Removes the blob with which `error` came, if it is damaged: the store takes a blob of the right size for
+    /// whole, and would not build it again.
+    fn discard(&self, digest: &str, error: Error) -> Error {
+        let removed = digest.parse().is_ok_and(|digest| {
+            Store::open(self.layout)
+                .is_ok_and(|store| store.discard_damaged(&digest).is_ok_and(|it| it))
+        });
+        if removed {
+            self.bad(format!(
+                "blob {digest} was damaged, and is removed; deploy again, which builds the image again"
+            ))
+        } else {
+            error
+        }
     }
 
     fn verify(&self, digest: &str, hash: Sha256) -> Result<(), Error> {
@@ -157,7 +203,7 @@ impl Unpacking<'_> {
             Ok(())
         } else {
             Err(self.bad(format!(
-                "blob {digest} is damaged, its hash is sha256:{hex}; build the image again"
+                "blob {digest} is damaged, its hash is sha256:{hex}; deploy again"
             )))
         }
     }
@@ -190,6 +236,30 @@ impl Unpacking<'_> {
             source,
         }
     }
+}
+
+/// Removes what killed processes left of any image. Who holds an image's lock is at work on it; what cannot be
+/// removed costs space and nothing else.
+fn sweep(images: &Path) {
+    for entry in fs::read_dir(images).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some(image) = name.to_str().and_then(|name| name.strip_suffix(".new")) else {
+            continue;
+        };
+        if let Ok(lock) = open_lock(images, image)
+            && lock.try_lock().is_ok()
+        {
+            let _ = remove(&entry.path());
+        }
+    }
+}
+
+/// Opens the file whose lock decides who unpacks `image`.
+fn open_lock(images: &Path, image: &str) -> io::Result<File> {
+    File::options()
+        .create(true)
+        .append(true)
+        .open(images.join(format!("{image}.lock")))
 }
 
 /// Removes a folder that may not exist, and in which an image may have forbidden it.

@@ -40,9 +40,11 @@ impl Layout {
         it.manifest = it.put(
             format!(
                 r#"{{"schemaVersion": 2,
-                    "config": {{"mediaType": "{kind}.config.v1+json", "digest": "{config}", "size": 1}},
-                    "layers": [{{"mediaType": "{kind}.layer.v1.tar+gzip", "digest": "{}", "size": 1}}]}}"#,
-                it.layer
+                    "config": {{"mediaType": "{kind}.config.v1+json", "digest": "{config}", "size": {}}},
+                    "layers": [{{"mediaType": "{kind}.layer.v1.tar+gzip", "digest": "{}", "size": {}}}]}}"#,
+                fs::metadata(it.blob(&config)).unwrap().len(),
+                it.layer,
+                fs::metadata(it.blob(&it.layer)).unwrap().len(),
             )
             .as_bytes(),
         );
@@ -116,8 +118,16 @@ fn what_a_killed_one_left_is_replaced() {
     let left = layout.base.path().join(format!("images/{hex}.new/rootfs"));
     fs::create_dir_all(&left).unwrap();
     fs::write(left.join("partial"), "").unwrap();
+    // Others were at work on other images: one was killed, one goes on.
+    let images = layout.base.path().join("images");
+    fs::create_dir_all(images.join("killed.new/rootfs")).unwrap();
+    fs::create_dir_all(images.join("busy.new/rootfs")).unwrap();
+    let busy = open_lock(&images, "busy").unwrap();
+    busy.lock().unwrap();
     let image = layout.unpack().unwrap();
     assert!(!image.rootfs.join("partial").exists());
+    assert!(!images.join("killed.new").exists());
+    assert!(images.join("busy.new/rootfs").exists());
 }
 
 #[test]
@@ -125,14 +135,54 @@ fn a_damaged_blob_is_refused_and_leaves_nothing() {
     let layout = Layout::new();
     let blob = layout.blob(&layout.layer);
     let mut bytes = fs::read(&blob).unwrap();
-    // After the end of the archive, where only the hash can tell.
-    bytes.push(0);
+    let last = bytes.len() - 1;
+    // The checksum of gzip, behind the archive.
+    bytes[last] ^= 1;
     fs::write(&blob, bytes).unwrap();
-    let error = layout.unpack().unwrap_err();
-    let text = error.to_string();
+    let text = layout.unpack().unwrap_err().to_string();
     assert!(text.contains(&layout.layer), "{text}");
+    assert!(text.contains("deploy again"), "{text}");
     let hex = layout.manifest.trim_start_matches("sha256:");
     assert_eq!(layout.images(), [format!("{hex}.lock")]);
+    // Now the store builds it again.
+    assert!(!blob.exists());
+    // A whole blob stays, whatever else is wrong.
+    assert!(layout.blob(&layout.manifest).exists());
+}
+
+#[test]
+fn blob_of_another_size_is_refused() {
+    let layout = Layout::new();
+    let blob = layout.blob(&layout.layer);
+    let mut bytes = fs::read(&blob).unwrap();
+    bytes.push(0);
+    fs::write(&blob, bytes).unwrap();
+    let text = layout.unpack().unwrap_err().to_string();
+    assert!(text.contains(&layout.layer), "{text}");
+    assert!(!blob.exists());
+}
+
+#[test]
+fn blobs_are_regular_files() {
+    for which in ["layer", "manifest"] {
+        for what in ["fifo", "link", "folder"] {
+            let layout = Layout::new();
+            let blob = layout.blob(if which == "layer" {
+                &layout.layer
+            } else {
+                &layout.manifest
+            });
+            fs::remove_file(&blob).unwrap();
+            match what {
+                "fifo" => nix::unistd::mkfifo(&blob, nix::sys::stat::Mode::S_IRWXU).unwrap(),
+                "link" => std::os::unix::fs::symlink("/dev/zero", &blob).unwrap(),
+                _ => fs::create_dir(&blob).unwrap(),
+            }
+            let text = layout.unpack().unwrap_err().to_string();
+            let name = blob.file_name().unwrap().to_str().unwrap();
+            assert!(text.contains(name), "{which} {what}: {text}");
+        }
+    }
 }
 
 #[test]
