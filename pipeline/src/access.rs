@@ -26,6 +26,8 @@ pub struct Access {
     pub stack: StackName,
     /// The bastion, if there is one.
     pub bastion: Option<Host>,
+    /// Whether its service is one instance by itself, in `mode = "single"`, which has no bastion.
+    pub is_single: bool,
     /// The instances of each service: those that are there, numbered, and then those that ended by themselves.
     pub services: BTreeMap<ResourceName, Vec<Host>>,
 }
@@ -136,11 +138,13 @@ pub async fn access<P: Cloud + ?Sized>(cloud: &P, stack: &StackName) -> Result<O
         .map(|(group, instances)| (group.name.clone(), numbered(&group.name, instances)))
         .collect();
     let mut bastion = None;
+    let mut is_single = false;
     for single in singles {
         let host = single_host(&single);
         if single.name.as_str() == BASTION {
             bastion = Some(host);
         } else {
+            is_single = true;
             let name = format!("{}/1", single.name);
             services
                 .entry(single.name)
@@ -151,6 +155,7 @@ pub async fn access<P: Cloud + ?Sized>(cloud: &P, stack: &StackName) -> Result<O
     Ok(Some(Access {
         stack: stack.clone(),
         bastion,
+        is_single,
         services,
     }))
 }
@@ -252,6 +257,7 @@ mod tests {
         Access {
             stack: "shop".parse().unwrap(),
             bastion: None,
+            is_single: false,
             services: BTreeMap::from([(web.clone(), numbered(&web, instances))]),
         }
     }

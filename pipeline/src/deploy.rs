@@ -244,20 +244,21 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
             .filter(|key| key.kind == kind::AUTOSCALING_GROUP)
             .map(|key| &key.name)
             .collect();
-        let sick = self.sick_group(&groups, before).await;
+        let sick = self.sick_group(&groups, before, late.is_some()).await;
         let failed = applied.failed.len();
         let mut message = format!("{failed} of {} failed", count(steps, "step"));
         if !applied.not_started.is_empty() {
             message.push_str(&format!(", {} not started", applied.not_started.len()));
         }
-        let failure = match sick {
-            Some(mut failure) if late.is_none() => {
-                failure.message = format!("the service {} does not come up", groups[0]);
-                failure
-            }
-            Some(failure) => failure,
-            None => Failure::new(Stage::Apply, message),
+        let Some(failure) = sick else {
+            return Failure::new(Stage::Apply, message).undone(applied);
         };
+        let shown = Key::new(kind::AUTOSCALING_GROUP, groups[0].clone());
+        let mut applied = applied;
+        if !failure.targets.is_empty() {
+            // The group's error repeats what its instances show.
+            applied.failed.retain(|(key, _)| *key != shown);
+        }
         failure.undone(applied)
     }
 
@@ -266,13 +267,14 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
         &self,
         groups: &[&ResourceName],
         before: Option<&Vec<(ResourceName, Before)>>,
+        is_late: bool,
     ) -> Option<Box<Failure>> {
         let name = groups.first()?;
         // Groups that failed have not settled: what the provider holds has their ids.
         let now = self.run.look().await.ok()?;
         let watched = self.watched(before, |key| now.get(key).map(|found| found.id.clone()));
         let watched = watched.iter().find(|watched| watched.name == *name)?;
-        Some(health::diagnose_late(self.run.cloud, watched).await)
+        Some(health::diagnose_group(self.run.cloud, watched, is_late).await)
     }
 
     /// Undoes a first deploy, or says what is there.
@@ -282,6 +284,7 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
         }
         let was_first = self.run.bound(&self.snapshot).is_empty();
         if was_first && !self.run.options.keep_failed && !self.run.is_stopped() {
+            self.run.options.on_failure.announce(&mut failure);
             match self.undo().await {
                 Ok(cleared) if self.run.bound(&cleared.after).is_empty() => {
                     failure.on_its_way.clear();

@@ -19,9 +19,11 @@ use crate::config::Service;
 use crate::outcome::{Failure, Stage, millis};
 
 mod back;
+mod cause;
 mod diagnosis;
 
-pub(crate) use diagnosis::diagnose_late;
+pub(crate) use cause::Cause;
+pub(crate) use diagnosis::diagnose_group;
 use diagnosis::{diagnose, sick};
 
 /// So many instances of one version that ended by themselves, and none that is healthy: it will not get better.
@@ -348,22 +350,20 @@ async fn one<P: Cloud + ?Sized>(
                 match (rolled, verdict) {
                     (Rolled::GivenUp(why), _) => {
                         rolling = Rolling::GivenUp;
-                        let message = format!(
-                            "the new version of the service {} was given up: {why}",
+                        let what = format!(
+                            "the new version of the service {} was given up",
                             watched.name
                         );
-                        break diagnose(cloud, watched, &last, message).await;
+                        break diagnose(cloud, watched, &last, &what, &why).await;
                     }
                     (Rolled::Done, Verdict::Healthy) => {
                         told.done(start);
                         return Ok(last.targets);
                     }
                     (_, Verdict::Hopeless(ended)) => {
-                        let message = format!(
-                            "the service {} does not stay up: {ended} instances ended by themselves, and none became healthy",
-                            watched.name
-                        );
-                        break diagnose(cloud, watched, &last, message).await;
+                        let what = format!("the service {} does not stay up", watched.name);
+                        let why = format!("{ended} instances ended, and none became healthy");
+                        break diagnose(cloud, watched, &last, &what, &why).await;
                     }
                     (Rolled::NotYet(why), Verdict::Healthy | Verdict::NotYet(_))
                     | (Rolled::Done, Verdict::NotYet(why)) => why,
@@ -380,7 +380,7 @@ async fn one<P: Cloud + ?Sized>(
                 Some(longer) if has_taken_over(watched, before.as_ref(), &last) => {
                     deadline += longer;
                 }
-                _ => break diagnose(cloud, watched, &last, late(watched, &why)).await,
+                _ => break diagnose(cloud, watched, &last, &late(watched), &why).await,
             }
         }
         told.waiting(why);
@@ -511,10 +511,10 @@ async fn rolled<P: Cloud + ?Sized>(
     })
 }
 
-/// That its time is up, and how far it had come.
-fn late(watched: &Watched<'_>, why: &str) -> String {
+/// That its time is up.
+fn late(watched: &Watched<'_>) -> String {
     format!(
-        "the service {} did not become healthy within {} s: {why}",
+        "the service {} did not become healthy within {} s",
         watched.name, watched.service.health.deadline
     )
 }

@@ -5,6 +5,7 @@
 //! what happens through the events of their [`Options`], give plain data back, and print nothing.
 
 mod access;
+mod announce;
 mod answer;
 mod before;
 mod cloud;
@@ -37,6 +38,7 @@ mod status;
 mod workload;
 
 pub use access::{Access, Host, NoSuchHost, access, host_keys};
+pub use announce::OnFailure;
 pub use answer::Patience;
 pub use cloud::{Cloud, catalog};
 pub use config::{

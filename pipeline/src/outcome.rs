@@ -117,6 +117,9 @@ pub struct Failure {
     pub hint: Option<String>,
     /// What the stack holds now.
     pub remains: Remains,
+    /// How many of its errors a listener was given while the run went on; `None` if it was given nothing.
+    #[serde(skip)]
+    pub told: Option<usize>,
 }
 
 impl Failure {
@@ -134,6 +137,7 @@ impl Failure {
             not_started: Vec::new(),
             hint: None,
             remains: Remains::Unchanged,
+            told: None,
         })
     }
 
@@ -330,8 +334,10 @@ pub struct Sick {
     pub reason: Option<HealthReason>,
     /// What was seen: `status 404 instead of 200`, `exited with code 1`.
     pub seen: Option<String>,
-    /// What is most likely behind it.
-    pub likely: Option<String>,
+    /// The cause in one clause; the failure's message ends with that of the first.
+    pub cause: Option<String>,
+    /// What to do about it.
+    pub advice: Option<String>,
 }
 
 /// Whole milliseconds, for results.

@@ -9,6 +9,7 @@ use landfall_provider::{
 };
 use tokio_util::sync::CancellationToken;
 
+use crate::announce::OnFailure;
 use crate::answer::Patience;
 use crate::before;
 use crate::cloud::{Cloud, catalog};
@@ -34,6 +35,8 @@ pub struct Options {
     pub patience: Patience,
     /// For how long another run on the stack is waited for; not at all if not given.
     pub wait: Option<Duration>,
+    /// Hears of a failure before the run cleans up after it.
+    pub on_failure: OnFailure,
     /// Who says yes before something is lost for good.
     pub consent: Consent,
     /// The plan that a deploy carries out; it refuses if there is another one to be made by now.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use landfall_lb::{TargetHealth, TargetState};
-use landfall_pipeline::{Deployed, Stage};
+use landfall_pipeline::{Deployed, OnFailure, Stage};
 use serde::Serialize;
 use tokio::time::timeout;
 
@@ -40,6 +40,10 @@ pub(crate) async fn deploy(args: &Deploy) -> Result<(), Problem> {
     session.options.accept_unreachable = args.accept_unreachable;
     session.options.saved = args.plan.as_deref().map(read).transpose()?;
     session.changing(&args.changing);
+    if !session.json {
+        let progress = session.progress.clone();
+        session.options.on_failure = OnFailure::call(move |failure| progress.failing(failure));
+    }
     let cloud = session.place.cloud();
     let deployed = landfall_pipeline::deploy(cloud, &config, &session.options).await;
     session.progress.finish();

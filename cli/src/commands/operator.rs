@@ -4,7 +4,7 @@
 //! both find the same.
 
 use landfall_compute::{KeyPair, PublicKey};
-use landfall_pipeline::Config;
+use landfall_pipeline::{Config, Mode};
 use landfall_provider::{Event, Live, Provider, Resource as _, StackName};
 
 use super::Session;
@@ -25,6 +25,10 @@ pub(super) async fn settle(
     let Some(bastion) = &mut config.network.bastion else {
         return match my_address {
             None => Ok(()),
+            Some(_) if config.mode == Mode::Single => Err(Problem::usage(
+                "a single instance has no bastion that --my-address could be let in to",
+                Some("the addresses that may connect to its port are `allow` in [single]"),
+            )),
             Some(_) => Err(Problem::usage(
                 "there is no bastion that --my-address could be let in to",
                 Some("add [network.bastion] to landfall.toml"),

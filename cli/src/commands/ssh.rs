@@ -104,6 +104,12 @@ fn bastion(inside: &Inside) -> Result<&Host, Problem> {
             format!("the bastion of {stack} is not there"),
             Some("`deploy` makes it anew"),
         )),
+        None if inside.access.is_single => Err(Problem::usage(
+            format!("{stack} is a single instance, which has no bastion to log in through"),
+            Some(
+                "`landfall exec` runs a command in its container, `landfall logs` shows its output",
+            ),
+        )),
         None => Err(Problem::Usage {
             message: format!("{stack} has no bastion, through which its instances are reached"),
             hint: Some(format!(

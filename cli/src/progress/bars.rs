@@ -69,6 +69,10 @@ impl Bars {
         self.shared.write(line);
     }
 
+    pub(crate) fn undo(&self) {
+        self.shared.state().board.undo();
+    }
+
     /// Takes all bars away; none is drawn any more.
     pub(crate) fn finish(&self) {
         let ticker = self

@@ -25,6 +25,8 @@ pub(crate) struct Running {
 /// Everything that is under way.
 #[derive(Debug, Default)]
 pub(crate) struct Board {
+    /// Whether what is deleted is worth no line: it is what a failed run has made.
+    undoing: bool,
     running: BTreeMap<Key, Running>,
 }
 
@@ -65,6 +67,9 @@ impl Board {
                 took_ms,
             } => {
                 self.running.remove(key);
+                if self.undoing && *verb == Verb::Delete {
+                    return None;
+                }
                 let took = duration(Duration::from_millis(*took_ms));
                 let (style, done) = match verb {
                     Verb::Create => (GOOD, "created"),
@@ -78,16 +83,18 @@ impl Board {
                     paint(DIM, took)
                 ))
             }
-            Event::Failed { key, verb, error } => {
+            // The reason is told once, by the error that the command ends with.
+            Event::Failed { key, verb, .. } => {
                 self.running.remove(key);
-                Some(format!(
-                    "{}  {verb} {key}: {}",
-                    paint(BAD, "failed"),
-                    tame(error)
-                ))
+                Some(format!("{}  {verb} {key}", paint(BAD, "failed")))
             }
             Event::Notice { text } => Some(paint(CHANGED, tame(text))),
         }
+    }
+
+    /// From now on, what is deleted is what the failed run has made.
+    pub(crate) fn undo(&mut self) {
+        self.undoing = true;
     }
 
     /// The lines about what has been under way for so long that silence would worry.
@@ -166,10 +173,7 @@ mod tests {
             error: "the provider did not answer".into(),
         };
         let line = board.event(&failed, now).unwrap();
-        assert_eq!(
-            plain(line),
-            "failed  deleting nat-gateway/a: the provider did not answer"
-        );
+        assert_eq!(plain(line), "failed  deleting nat-gateway/a");
         assert!(board.running().is_empty());
     }
 
@@ -212,6 +216,19 @@ mod tests {
         );
         assert!(board.tick(at(30)).is_empty());
         assert_eq!(board.tick(at(34)).len(), 1);
+    }
+
+    #[test]
+    fn what_a_failed_run_made_is_deleted_without_a_line_each() {
+        let mut board = Board::default();
+        board.undo();
+        let gone = Event::Done {
+            key: key("vpc/main"),
+            verb: Verb::Delete,
+            id: "vpc-1".into(),
+            took_ms: 5,
+        };
+        assert_eq!(board.event(&gone, Instant::now()), None);
     }
 
     #[test]

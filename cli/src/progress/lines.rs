@@ -58,6 +58,10 @@ impl Lines {
         (self.shared.write)(line);
     }
 
+    pub(crate) fn undo(&self) {
+        self.shared.board().undo();
+    }
+
     /// Writes no more of its own accord.
     pub(crate) fn finish(&self) {
         let ticker = self

@@ -10,12 +10,14 @@ use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 
 use indicatif::ProgressDrawTarget;
+use landfall_pipeline::Failure;
 use landfall_provider::{Event, Events};
 
 pub(crate) use self::screen::Screen;
 
 use self::bars::Bars;
 use self::lines::Lines;
+use crate::render;
 
 /// Where events go.
 #[derive(Clone)]
@@ -63,6 +65,17 @@ impl Progress {
         match self {
             Self::Bars(bars) => bars.say(line),
             Self::Lines(lines) => lines.say(line),
+            Self::Json => {}
+        }
+    }
+
+    /// Tells a failure before what the run has made is deleted again.
+    pub(crate) fn failing(&self, failure: &Failure) {
+        self.say(&render::error::announced(failure));
+        self.say("deleting what this first deploy of the stack has made");
+        match self {
+            Self::Bars(bars) => bars.undo(),
+            Self::Lines(lines) => lines.undo(),
             Self::Json => {}
         }
     }

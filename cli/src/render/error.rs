@@ -16,9 +16,15 @@ pub(crate) fn message(text: &str, hint: Option<&str>) -> String {
 
 /// What an error of a provider has to say.
 pub(crate) fn error(error: &Error) -> String {
+    joined(error_lines(error))
+}
+
+fn error_lines(error: &Error) -> Vec<String> {
     let mut lines = headline(&error.to_string());
-    lines.extend(behind(error, "  "));
-    joined(lines)
+    lines.extend(evidence(error, "  "));
+    lines.extend(left(error, "  "));
+    lines.extend(advice(error, "  "));
+    lines
 }
 
 /// All that is wrong with a file, each with its place.
@@ -73,15 +79,45 @@ pub(crate) fn config(errors: &ConfigErrors) -> String {
 }
 
 /// What a deploy, plan or destroy failed of, and how things stand now.
+///
+/// Of one that was announced already, only what has come since.
 pub(crate) fn failure(failure: &Failure) -> String {
+    let mut lines = match failure.told {
+        None => reason(failure),
+        Some(told) => {
+            let later = failure.errors.iter().skip(told);
+            later.flat_map(error_lines).collect()
+        }
+    };
+    lines.extend(remains(failure));
+    joined(lines)
+}
+
+/// A failure as it is announced before the run cleans up.
+pub(crate) fn announced(failure: &Failure) -> String {
+    reason(failure).join("\n")
+}
+
+/// The reason, the evidence, and what to do about it.
+fn reason(failure: &Failure) -> Vec<String> {
     let mut lines = headline(&failure.message);
+    // What is left is told once, at the end, for the run as a whole.
+    let is_known = matches!(
+        failure.remains,
+        Remains::Unchanged | Remains::RolledBack { .. } | Remains::WentBack { .. }
+    );
     for error in &failure.errors {
         let mut text = error.to_string();
         if text == failure.message {
             text.clear();
         }
         lines.extend(text.lines().map(|line| format!("  {}", tame(line))));
-        lines.extend(behind(error, "    "));
+        lines.extend(evidence(error, "    "));
+        match error.left_behind() {
+            Left::Unknown if !is_known => lines.push(left_unknown("    ")),
+            _ => {}
+        }
+        lines.extend(advice(error, "    "));
     }
     lines.extend(sick(&failure.targets));
     if !failure.output.is_empty() {
@@ -96,11 +132,13 @@ pub(crate) fn failure(failure: &Failure) -> String {
     );
     lines.extend(super::reach::broken(&failure.broken));
     lines.extend(super::plan::losses(&failure.losses));
+    for text in advised(&failure.targets) {
+        lines.extend(hint(&tame(text), ""));
+    }
     if let Some(hint) = &failure.hint {
         lines.extend(self::hint(hint, ""));
     }
-    lines.extend(remains(failure));
-    joined(lines)
+    lines
 }
 
 fn headline(text: &str) -> Vec<String> {
@@ -114,8 +152,8 @@ fn headline(text: &str) -> Vec<String> {
     lines
 }
 
-/// Causes, quoted lines, what is left and what to do: all that stands behind an error's one line.
-fn behind(error: &Error, indent: &str) -> Vec<String> {
+/// Causes and quoted lines: what stands behind an error's one line.
+fn evidence(error: &Error, indent: &str) -> Vec<String> {
     let mut lines = Vec::new();
     for cause in causes(error) {
         let mut cause = cause.lines();
@@ -124,18 +162,28 @@ fn behind(error: &Error, indent: &str) -> Vec<String> {
         lines.extend(cause.map(|line| format!("{indent}         {}", tame(line))));
     }
     lines.extend(quoted(error.detail_lines(), indent));
-    match error.left_behind() {
-        Left::Nothing => {}
-        Left::Resource(id) => lines.push(format!("{indent}{} {id}", paint(DIM, "left behind:"))),
-        Left::Unknown => lines.push(format!(
-            "{indent}{} not known; the next run finds out",
-            paint(DIM, "left behind:")
-        )),
-    }
-    if let Some(hint) = error.hint_text() {
-        lines.extend(self::hint(hint, indent));
-    }
     lines
+}
+
+/// What an error's own resource leaves behind, where nothing else tells it.
+fn left(error: &Error, indent: &str) -> Option<String> {
+    match error.left_behind() {
+        Left::Nothing => None,
+        Left::Resource(id) => Some(format!("{indent}{} {id}", paint(DIM, "left behind:"))),
+        Left::Unknown => Some(left_unknown(indent)),
+    }
+}
+
+fn left_unknown(indent: &str) -> String {
+    format!(
+        "{indent}{} not known; the next run finds out",
+        paint(DIM, "left behind:")
+    )
+}
+
+fn advice(error: &Error, indent: &str) -> Vec<String> {
+    let text = error.hint_text();
+    text.map(|text| hint(text, indent)).unwrap_or_default()
 }
 
 /// The chain behind an error. An error that repeats its source in its own text is told once.
@@ -171,14 +219,23 @@ fn hint(text: &str, indent: &str) -> Vec<String> {
         .collect()
 }
 
-/// A line for each instance that keeps its service from being healthy.
+/// So many instances are listed; more would only repeat them.
+const LISTED: usize = 6;
+
+/// A line for each instance that keeps its service from being healthy. A cause that all of them share is in the
+/// headline already.
 fn sick(targets: &[Sick]) -> Vec<String> {
+    let first = targets.first().and_then(|sick| sick.cause.as_ref());
+    let is_shared = first.is_some() && targets.iter().all(|sick| sick.cause.as_ref() == first);
     let mut table = Table::default();
-    for sick in targets {
+    for sick in targets.iter().take(LISTED) {
         let reason = sick
             .reason
             .map_or(String::new(), |reason| reason.to_string());
-        let seen = sick.seen.as_deref().map(tame).unwrap_or_default();
+        let what = match is_shared {
+            true => None,
+            false => sick.cause.as_deref().or(sick.seen.as_deref()),
+        };
         table.row(
             "  ",
             [
@@ -187,19 +244,26 @@ fn sick(targets: &[Sick]) -> Vec<String> {
                 (DIM, or_dash(sick.zone.as_ref())),
                 (BAD, sick.state.clone()),
                 (CHANGED, reason),
-                (anstyle::Style::new(), seen),
+                (anstyle::Style::new(), what.map(tame).unwrap_or_default()),
             ],
         );
     }
     let mut lines = table.lines();
-    let mut told: Vec<&str> = Vec::new();
-    for likely in targets.iter().filter_map(|sick| sick.likely.as_deref()) {
-        if !told.contains(&likely) {
-            told.push(likely);
-            lines.push(format!("  {} {}", paint(DIM, "likely:"), tame(likely)));
-        }
+    if let more @ 1.. = targets.len().saturating_sub(LISTED) {
+        lines.push(format!("  and {}", count(more, "more instance")));
     }
     lines
+}
+
+/// What to do, each advice once.
+fn advised(targets: &[Sick]) -> Vec<&str> {
+    let mut told: Vec<&str> = Vec::new();
+    for advice in targets.iter().filter_map(|sick| sick.advice.as_deref()) {
+        if !told.contains(&advice) {
+            told.push(advice);
+        }
+    }
+    told
 }
 
 /// How things stand after a failure.

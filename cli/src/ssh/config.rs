@@ -175,6 +175,7 @@ mod tests {
         ];
         let access = Access {
             stack: "shop".parse().unwrap(),
+            is_single: false,
             bastion: Some(host("bastion", "i-0", 9, InstanceState::Running)),
             services: BTreeMap::from([("web".parse().unwrap(), web)]),
         };

@@ -11,6 +11,8 @@ mod command_line;
 #[cfg(target_os = "linux")]
 mod deploy;
 #[cfg(target_os = "linux")]
+mod diagnosis;
+#[cfg(target_os = "linux")]
 mod engines;
 #[cfg(target_os = "linux")]
 mod exhaustion;

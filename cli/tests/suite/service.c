@@ -4,6 +4,9 @@
  *   MODE=sick      every path answers 503
  *   MODE=exit      says why and ends with code 7
  *   MODE=deaf      runs and does not listen
+ *   MODE=loopback  listens on 127.0.0.1 only
+ *   MODE=elsewhere listens on port 3000
+ *   STATUS="400 X" the status line of every answer
  *
  * GET /end ends it with code 3.
  */
@@ -44,6 +47,10 @@ int main(void) {
     setsockopt(listening, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
     struct sockaddr_in here = {.sin_family = AF_INET,
                                .sin_port = htons((unsigned short)atoi(set("PORT", "0")))};
+    if (!strcmp(mode, "loopback"))
+        here.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (!strcmp(mode, "elsewhere"))
+        here.sin_port = htons(3000);
     if (bind(listening, (struct sockaddr *)&here, sizeof here) || listen(listening, 64)) {
         perror("listen");
         return 1;
@@ -54,7 +61,7 @@ int main(void) {
              set("LANDFALL_ZONE", "?"), set("GREETING", "hello"));
     snprintf(answer, sizeof answer,
              "HTTP/1.1 %s\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s",
-             sick ? "503 Service Unavailable" : "200 OK", strlen(body), body);
+             set("STATUS", sick ? "503 Service Unavailable" : "200 OK"), strlen(body), body);
     for (;;) {
         int client = accept(listening, NULL, NULL);
         if (client < 0)

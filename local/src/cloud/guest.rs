@@ -129,7 +129,7 @@ pub(super) fn run(cloud: &Arc<Cloud>, id: InstanceId) {
         let how = match boot(&cloud, &id).await {
             Ok(None) => return,
             Ok(Some(running)) => running.how().await,
-            Err(error) => format!("did not start: {}", with_causes(&error)),
+            Err(error) => not_started(&id, &error),
         };
         ended(&cloud, &id, &how);
     });
@@ -375,8 +375,13 @@ pub(super) fn host_keys(inner: &Inner, id: &InstanceId) -> Result<Vec<HostKey>> 
 
 /// Where the service in an instance listens, if that is not the port that it is asked on.
 pub(super) fn listens_elsewhere(inner: &Inner, id: &InstanceId, port: u16) -> Option<String> {
-    let running = inner.guests.get(id)?.running.as_ref()?;
-    instance::instead(&instance::listening(running.pid())?, port)
+    let guest = inner.guests.get(id)?;
+    let mut listening = instance::listening(guest.running.as_ref()?.pid())?;
+    if guest.door.is_some() {
+        // The SSH server of this provider is no part of the service.
+        listening.open.remove(&ssh::PORT);
+    }
+    instance::instead(&listening, port)
 }
 
 /// What ran in an instance has ended.
@@ -400,6 +405,16 @@ pub(super) fn last_output(inner: &Inner, id: &InstanceId, lines: usize) -> Resul
         .into_iter()
         .map(|line| line.text)
         .collect())
+}
+
+/// That an instance did not start, for readers who know which one it is.
+pub(super) fn not_started(id: &InstanceId, error: &instance::Error) -> String {
+    let why = with_causes(error);
+    let doing = format!("start instance {id}: ");
+    format!(
+        "did not start: {}",
+        why.strip_prefix(&doing).unwrap_or(&why)
+    )
 }
 
 pub(super) fn with_causes(error: &dyn std::error::Error) -> String {

@@ -39,7 +39,7 @@ pub(super) fn supervise(cloud: &Arc<Cloud>, id: InstanceId) {
             let how = match guest::boot(&cloud, &id).await {
                 Ok(None) => return,
                 Ok(Some(running)) => running.how().await,
-                Err(error) => format!("did not start: {}", guest::with_causes(&error)),
+                Err(error) => guest::not_started(&id, &error),
             };
             guest::forget_running(&cloud, &id);
             times = if began.elapsed() > STEADY {

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{Look, Rollout, SHORTEST_PAUSE, Watched, is_alive};
 use crate::answer::Patience;
 use crate::cloud::Cloud;
-use crate::outcome::{Failure, Remains, Sick, WentBack, millis};
+use crate::outcome::{Failure, Remains, WentBack, millis};
 
 /// Takes a rollout back and waits until the version before serves alone; the failure tells what came of that.
 ///
@@ -58,21 +58,12 @@ pub(super) async fn go_back<P: Cloud + ?Sized>(
     failure
 }
 
-/// The failure with what was seen of its first instance, for whoever reads it later.
+/// The failure with the reason code of its first instance, for whoever reads it later.
 fn in_short(failure: &Failure) -> String {
     let message = &failure.message;
-    match failure.targets.first() {
-        Some(Sick {
-            reason: Some(reason),
-            seen: Some(seen),
-            ..
-        }) => {
-            format!("{message}; {reason}: {seen}")
-        }
-        Some(Sick {
-            seen: Some(seen), ..
-        }) => format!("{message}; {seen}"),
-        _ => message.clone(),
+    match failure.targets.first().and_then(|sick| sick.reason) {
+        Some(reason) => format!("{message}; {reason}"),
+        None => message.clone(),
     }
 }
 

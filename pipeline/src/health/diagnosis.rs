@@ -3,23 +3,28 @@
 use std::collections::BTreeSet;
 
 use landfall_compute::InstanceState;
-use landfall_lb::{HealthReason, TargetState};
+use landfall_lb::TargetState;
 use landfall_provider::InstanceId;
 
-use super::{Look, Verdict, Watched, late, verdict};
+use super::cause::Cause;
+use super::{Look, Verdict, Watched, current, desired, healthy, late, verdict};
 use crate::answer::Patience;
 use crate::cloud::Cloud;
-use crate::config::{Health, Service};
 use crate::outcome::{Failure, Sick, Stage};
 
 /// How many of its last lines an instance is quoted with.
 const QUOTED: usize = 20;
 
-/// A look at a service whose time is up, and what it shows.
-pub(crate) async fn diagnose_late<P: Cloud + ?Sized>(
+/// A look at a service whose autoscaling group failed, or is not done by its deadline, and what it shows.
+pub(crate) async fn diagnose_group<P: Cloud + ?Sized>(
     cloud: &P,
     watched: &Watched<'_>,
+    is_late: bool,
 ) -> Box<Failure> {
+    let what = match is_late {
+        true => late(watched),
+        false => format!("the service {} does not come up", watched.name),
+    };
     match Look::at(cloud, watched).await {
         Ok(look) => {
             let before = watched.before.clone().unwrap_or_default();
@@ -29,24 +34,36 @@ pub(crate) async fn diagnose_late<P: Cloud + ?Sized>(
                     "its autoscaling group is not done".to_owned()
                 }
             };
-            diagnose(cloud, watched, &look, late(watched, &why)).await
+            diagnose(cloud, watched, &look, &what, &why).await
         }
         Err(error) => {
-            let message = late(watched, "how it is cannot be found out");
+            let message = format!("{what}: its state cannot be found out");
             Failure::of(Stage::Health, &message, error)
         }
     }
 }
 
-/// Tells who is not healthy, what is likely behind it, and what they wrote last.
+/// Says why a service is not healthy: the cause if one was seen, and otherwise what is known, which is `why`.
 pub(crate) async fn diagnose<P: Cloud + ?Sized>(
     cloud: &P,
     watched: &Watched<'_>,
     look: &Look,
-    message: String,
+    what: &str,
+    why: &str,
 ) -> Box<Failure> {
+    let targets = sick(watched, look);
+    let cause = targets.iter().find_map(|sick| sick.cause.as_deref());
+    let message = match cause {
+        Some(cause) => {
+            let before = watched.before.clone().unwrap_or_default();
+            let healthy = healthy(look, current(&before, look));
+            let desired = desired(watched.service, look);
+            format!("{what}: {cause} ({healthy} of {desired} targets are healthy)")
+        }
+        None => format!("{what}: {why}"),
+    };
     let mut failure = Failure::new(Stage::Health, message);
-    failure.targets = sick(watched, look);
+    failure.targets = targets;
     for sick in &failure.targets {
         let id = InstanceId::from(sick.id.clone());
         // Why the service is not healthy is told already; without its output that is less, and still true.
@@ -57,6 +74,9 @@ pub(crate) async fn diagnose<P: Cloud + ?Sized>(
             break;
         }
     }
+    if failure.output.is_empty() && failure.targets.iter().any(ended_silently) {
+        failure.hint = Some(SILENT.to_owned());
+    }
     if failure.targets.is_empty() && look.instances.is_empty() {
         failure.hint = Some(
             "no instance was launched in time; see what the provider says of the autoscaling group"
@@ -65,6 +85,19 @@ pub(crate) async fn diagnose<P: Cloud + ?Sized>(
     }
     failure
 }
+
+/// What to do where a container ended and wrote nothing.
+const SILENT: &str =
+    "the container wrote nothing before it ended: let it write its errors to standard error";
+
+/// Whether its container ran, ended, and no advice is known yet.
+fn ended_silently(sick: &Sick) -> bool {
+    let never_started = |how: &String| how.starts_with("did not start");
+    sick.state == FAILED && sick.advice.is_none() && !sick.seen.as_ref().is_some_and(never_started)
+}
+
+/// The state of an instance whose container ended by itself.
+const FAILED: &str = "failed";
 
 /// The instances that are not healthy: those that ended by themselves first, since they tell the most.
 pub(super) fn sick(watched: &Watched<'_>, look: &Look) -> Vec<Sick> {
@@ -78,121 +111,49 @@ pub(super) fn sick(watched: &Watched<'_>, look: &Look) -> Vec<Sick> {
         .instances
         .iter()
         .filter_map(|instance| match &instance.state {
-            InstanceState::Failed(how) if !known.contains(&instance.id) => Some(Sick {
-                service: service.clone(),
-                id: instance.id.to_string(),
-                zone: Some(instance.zone.clone()),
-                state: "failed".to_owned(),
-                reason: None,
-                seen: Some(how.clone()),
-                likely: Some("the service ended by itself; its last output says why".to_owned()),
-            }),
+            InstanceState::Failed(how) if !known.contains(&instance.id) => {
+                let Cause { text, advice } = Cause::ended(how);
+                Some(Sick {
+                    service: service.clone(),
+                    id: instance.id.to_string(),
+                    zone: Some(instance.zone.clone()),
+                    state: FAILED.to_owned(),
+                    reason: None,
+                    seen: Some(how.clone()),
+                    cause: Some(text),
+                    advice,
+                })
+            }
             _ => None,
         });
+    // What else is not healthy beside those that ended waits for their successors, and has no cause of its own.
+    let ended: Vec<Sick> = ended.collect();
+    let is_told = !ended.is_empty();
     let unhealthy = look
         .targets
         .iter()
-        .filter(|target| target.state != TargetState::Healthy)
+        .filter(|target| target.state != TargetState::Healthy && !is_told)
         // In a rollout, those that drain make room for others.
         .filter(|target| target.state != TargetState::Draining || watched.rollout.is_none());
-    let unhealthy = unhealthy.map(|target| Sick {
-        service: service.clone(),
-        id: target.id.clone(),
-        zone: target.zone.clone(),
-        state: target.state.to_string(),
-        reason: target.reason,
-        seen: target.description.clone(),
-        likely: target
-            .reason
-            .and_then(|reason| likely(reason, target.description.as_deref(), watched.service)),
+    let unhealthy = unhealthy.map(|target| {
+        let seen = target.description.as_deref();
+        let cause = Cause::of_target(target.reason, seen, watched.name, watched.service);
+        let (cause, advice) = cause.map(|it| (it.text, it.advice)).unzip();
+        Sick {
+            service: service.clone(),
+            id: target.id.clone(),
+            zone: target.zone.clone(),
+            state: target.state.to_string(),
+            reason: target.reason,
+            seen: target.description.clone(),
+            cause,
+            advice: advice.flatten(),
+        }
     });
     let mut told = BTreeSet::new();
     ended
+        .into_iter()
         .chain(unhealthy)
         .filter(|sick| told.insert(sick.id.clone()))
         .collect()
-}
-
-/// What is most often behind a reason, in the words of the file.
-fn likely(reason: HealthReason, seen: Option<&str>, service: &Service) -> Option<String> {
-    let (port, health) = (service.port, &service.health);
-    Some(match reason {
-        HealthReason::Timeout => format!(
-            "nothing answers on port {port} within {} s: the service is too slow or hangs, or a security group is in the way",
-            health.timeout
-        ),
-        HealthReason::FailedHealthChecks => format!(
-            "nothing speaks HTTP on port {port}: the service listens on another port (it is told the right one in PORT), \
-             or only on 127.0.0.1 instead of 0.0.0.0"
-        ),
-        HealthReason::ResponseCodeMismatch => mismatch(seen.and_then(status), health),
-        HealthReason::RegistrationInProgress | HealthReason::InitialHealthChecking => {
-            "it was still being started or checked: a longer `deadline` may be all it needs"
-                .to_owned()
-        }
-        HealthReason::InvalidState => "the instance does not run".to_owned(),
-        HealthReason::NotInUse => "no listener leads to its target group".to_owned(),
-        HealthReason::InternalError => "the balancer has an error of its own: try again".to_owned(),
-        HealthReason::NotRegistered | HealthReason::DeregistrationInProgress => return None,
-    })
-}
-
-/// What a health check that is answered with another status points to.
-fn mismatch(status: Option<u16>, health: &Health) -> String {
-    let Health { path, matcher, .. } = health;
-    match status {
-        Some(status @ 500..) => format!(
-            "GET {path} fails inside the service with status {status}: what it wrote last may say why"
-        ),
-        Some(404) => {
-            format!("there is no {path} (status 404): see `path` in the service's `health`")
-        }
-        Some(status @ (401 | 403)) => format!(
-            "GET {path} is not allowed (status {status}): health checks bring no credentials, so `path` in the \
-             service's `health` has to do without"
-        ),
-        Some(status @ 300..=399) => format!(
-            "GET {path} leads elsewhere (status {status}): see `path` in the service's `health`, or let `matcher` take it"
-        ),
-        _ => format!(
-            "GET {path} does not answer with {matcher}: see `path` and `matcher` in the service's `health`"
-        ),
-    }
-}
-
-/// The first status that a description names: `Health checks failed with these codes: [500]`.
-fn status(seen: &str) -> Option<u16> {
-    let mut numbers = seen.split(|c: char| !c.is_ascii_digit());
-    numbers.find_map(|number| {
-        number
-            .parse()
-            .ok()
-            .filter(|status| (100..600).contains(status))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_status_points_to_its_own_mistake() {
-        let service = Service::new(landfall_provider::Port::new(8000).unwrap());
-        let told = |status: u16| {
-            let seen = format!("Health checks failed with these codes: [{status}]");
-            likely(HealthReason::ResponseCodeMismatch, Some(&seen), &service).unwrap()
-        };
-        for (status, part) in [
-            (500, "fails inside the service with status 500"),
-            (503, "fails inside the service with status 503"),
-            (404, "there is no / (status 404)"),
-            (401, "health checks bring no credentials"),
-            (302, "leads elsewhere (status 302)"),
-            (204, "does not answer with 200"),
-        ] {
-            assert!(told(status).contains(part), "{status}: {}", told(status));
-        }
-        let unseen = likely(HealthReason::ResponseCodeMismatch, None, &service).unwrap();
-        assert!(unseen.contains("does not answer with 200"), "{unseen}");
-    }
 }

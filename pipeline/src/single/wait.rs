@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::ask::{self, Answer};
 use crate::cloud::Cloud;
 use crate::config::{Config, Service};
+use crate::health::Cause;
 use crate::outcome::{Failure, Sick, Stage, millis};
 
 /// A container that has ended so many times in a row will not get better.
@@ -154,8 +155,8 @@ struct Look {
     silences: u32,
     /// Whether this run has started it.
     started: bool,
-    /// Whether the service has answered, though not as it should.
-    answered: bool,
+    /// What came of asking it last.
+    last: Option<Answer>,
 }
 
 impl Look {
@@ -207,7 +208,7 @@ impl Look {
         if answer != Answer::Silence {
             self.silences = 0;
         }
-        self.answered = matches!(answer, Answer::Status(_));
+        self.last = Some(answer.clone());
         match answer {
             Answer::Status(status) if ask::is_good(&health.matcher, status) => Seen::Answers,
             Answer::Status(status) => {
@@ -288,18 +289,24 @@ async fn diagnose<P: Cloud + ?Sized>(
     standing: &Standing,
     message: String,
 ) -> Box<Failure> {
-    let port = watched.service.port;
-    let likely = match &standing.state {
-        StandingState::Failing { .. } => Some("its last lines say more".to_owned()),
-        StandingState::Booting => {
-            Some("it is still installing or starting its container".to_owned())
-        }
-        StandingState::Up if look.answered => {
-            Some("its health path is another one, or what it needs is not there".to_owned())
-        }
-        StandingState::Up => Some(format!(
-            "it listens on another port than {port}, or on 127.0.0.1 only, or is slow to start"
+    let Watched { name, service, .. } = watched;
+    let port = service.port;
+    let advice = match (&standing.state, &look.last) {
+        (StandingState::Booting, _) => Some(format!(
+            "it is still installing or starting its container: a longer `deadline` in [service.{name}.health] may be \
+             all it needs"
         )),
+        (StandingState::Up, Some(Answer::Status(status))) => {
+            Cause::of_status(*status, name, service).advice
+        }
+        (StandingState::Up, Some(Answer::Refused)) => Cause::of_refusal(name, service).advice,
+        (StandingState::Up, Some(Answer::Broken(_))) => Some(format!(
+            "the service has to speak HTTP/1.1 on port {port}, without TLS"
+        )),
+        (StandingState::Up, Some(Answer::Silence)) => Some(format!(
+            "the service hangs or is slower than `timeout` in [service.{name}.health]"
+        )),
+        (StandingState::Failing { how, .. }, _) => Cause::ended(how).advice,
         _ => None,
     };
     let mut failure = Failure::new(Stage::Health, message);
@@ -313,7 +320,8 @@ async fn diagnose<P: Cloud + ?Sized>(
             StandingState::Failing { how, times } => Some(format!("{how}, {times} times in a row")),
             _ => None,
         },
-        likely,
+        cause: None,
+        advice,
     }];
     failure.output = cloud
         .last_output(watched.id, QUOTED)

@@ -38,6 +38,7 @@ fn failed(stage: Stage, message: &str, remains: Remains) -> Failure {
         not_started: Vec::new(),
         hint: None,
         remains,
+        told: None,
     }
 }
 
@@ -156,29 +157,28 @@ fn a_service_that_is_not_healthy_shows_its_targets_and_its_last_words() {
         state: "unhealthy".into(),
         reason: Some(HealthReason::ResponseCodeMismatch),
         seen: Some("status 404 instead of 200".into()),
-        likely: Some("the health path is not served".into()),
+        cause: Some("status 404 instead of 200".into()),
+        advice: Some("let `path` name a page that the service has".into()),
     };
     let shown = failure(&Failure {
         targets: vec![sick("i-01", "local-1a"), sick("i-0234", "local-1b")],
         output: vec!["listening on 8000".into(), "GET /healthz 404".into()],
-        hint: Some("look at health.path".into()),
         ..failed(
             Stage::Health,
-            "web did not become healthy within 20 s",
+            "web did not become healthy within 20 s: status 404 instead of 200",
             Remains::RolledBack {
                 deleted: vec![key("vpc/main")],
             },
         )
     });
     insta::assert_snapshot!(plain(&shown), @r"
-    error: web did not become healthy within 20 s
-      web  i-01    local-1a  unhealthy  Target.ResponseCodeMismatch  status 404 instead of 200
-      web  i-0234  local-1b  unhealthy  Target.ResponseCodeMismatch  status 404 instead of 200
-      likely: the health path is not served
+    error: web did not become healthy within 20 s: status 404 instead of 200
+      web  i-01    local-1a  unhealthy  Target.ResponseCodeMismatch
+      web  i-0234  local-1b  unhealthy  Target.ResponseCodeMismatch
       its last output:
       │ listening on 8000
       │ GET /healthz 404
-    hint: look at health.path
+    hint: let `path` name a page that the service has
     nothing is left: it was the stack's first deploy, and what it had made (1 resource) was ended again
     ");
 }

@@ -73,7 +73,9 @@ pub(super) fn loader(path: &Path) -> Option<Loader> {
     if let Some(line) = head[..length].strip_prefix(b"#!") {
         let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let line = String::from_utf8_lossy(line);
-        return Some(Loader::Script(line.split_whitespace().next()?.to_owned()));
+        // As the kernel does: a carriage return is no space to it.
+        let name = line.split([' ', '\t']).find(|word| !word.is_empty())?;
+        return Some(Loader::Script(name.to_owned()));
     }
     let segments = segments(&file)?;
     let interpreter = segments.iter().find(|it| it.kind == PT_INTERP)?;
@@ -124,6 +126,20 @@ mod tests {
             }
             assert_eq!(machine(&own), Some(std::env::consts::ARCH));
         }
+    }
+
+    #[test]
+    fn carriage_return_belongs_to_the_interpreter() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("script");
+        let named = |line: &str| {
+            std::fs::write(&path, line).unwrap();
+            loader(&path)
+        };
+        let script = |name: &str| Some(Loader::Script(name.to_owned()));
+        assert_eq!(named("#!/bin/sh\r\necho\r\n"), script("/bin/sh\r"));
+        assert_eq!(named("#! \t/bin/sh -e\n"), script("/bin/sh"));
+        assert_eq!(named("#!\n/bin/sh\n"), None);
     }
 
     #[test]

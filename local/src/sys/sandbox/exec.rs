@@ -127,9 +127,17 @@ fn explain(path: &Path, error: Errno) -> String {
                  --target x86_64-unknown-linux-musl, or -C target-feature=+crt-static), or use \
                  a base image with that library"
             ),
-            Some(Loader::Script(loader)) => {
-                format!("the file is there, but not the interpreter of its first line, {loader}")
-            }
+            Some(Loader::Script(loader)) => match loader.strip_suffix('\r') {
+                Some(loader) => format!(
+                    "its lines end with CRLF, so its first line names the interpreter \"{loader}\\r\": \
+                     save the file with LF line ends"
+                ),
+                None => {
+                    format!(
+                        "the file is there, but not the interpreter of its first line, {loader}"
+                    )
+                }
+            },
             None => "the file is there, but not the loader that it needs".to_owned(),
         },
         Errno::ENOEXEC => match machine(path) {
