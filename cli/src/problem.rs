@@ -1,7 +1,7 @@
 //! Why a command did not do what it was asked for: shown to people, written as JSON, and an exit code.
 
 use landfall_pipeline::{Broken, ConfigErrors, Failure, Fault, Remains, Sick, Stage};
-use landfall_provider::{Error, Key, Lost, StackName};
+use landfall_provider::{Error, ErrorKind, Key, Lost, StackName};
 use serde::Serialize;
 
 use crate::render::error as render;
@@ -43,17 +43,10 @@ impl Problem {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Usage { .. } | Self::Config(_) => exit::USAGE,
-            Self::Failure(failure) => match failure.stage {
-                Stage::Interrupted => exit::INTERRUPTED,
-                Stage::Plan
-                | Stage::Reachability
-                | Stage::Protected
-                | Stage::Consent
-                | Stage::Scale
-                | Stage::Stale => exit::USAGE,
-                _ => exit::FAILED,
-            },
-            Self::Missing { .. } | Self::Error(_) => exit::FAILED,
+            Self::Failure(failure) if failure.stage == Stage::Interrupted => exit::INTERRUPTED,
+            Self::Failure(failure) if is_refused(failure) => exit::USAGE,
+            Self::Error(error) if error.kind() == ErrorKind::Invalid => exit::USAGE,
+            Self::Failure(_) | Self::Missing { .. } | Self::Error(_) => exit::FAILED,
         }
     }
 
@@ -141,6 +134,27 @@ impl Problem {
     }
 }
 
+/// Whether nothing was changed and repeating it is of no use: what was asked for has to be changed first. Where
+/// there are errors their kinds decide, and not where they came from.
+fn is_refused(failure: &Failure) -> bool {
+    if failure.remains != Remains::Unchanged {
+        return false;
+    }
+    let mut errors = failure.errors.iter();
+    match failure.stage {
+        Stage::Lock | Stage::Before | Stage::Health | Stage::Interrupted | Stage::Lost => false,
+        _ if !failure.errors.is_empty() => errors.all(|it| it.kind() == ErrorKind::Invalid),
+        Stage::Plan
+        | Stage::Preflight
+        | Stage::Reachability
+        | Stage::Protected
+        | Stage::Consent
+        | Stage::Scale
+        | Stage::Stale => true,
+        Stage::Sources | Stage::Look | Stage::Apply => false,
+    }
+}
+
 const MAKE_IT: &str = "`deploy` makes it";
 
 fn missing(stack: &StackName) -> String {
@@ -214,7 +228,6 @@ impl From<Error> for Problem {
 #[cfg(test)]
 mod tests {
     use landfall_pipeline::Config;
-    use landfall_provider::ErrorKind;
 
     use super::*;
 

@@ -1,6 +1,7 @@
 //! Where images are made on this machine: the store that keeps them, and who is told what the builders print.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use landfall_provider::{Error, ErrorKind, Event, Events, Key, ResourceName, Result};
 
@@ -99,13 +100,19 @@ impl Workshop {
                 Err(error) => Err(unusable("the image cannot be run", error)),
             };
         }
-        // Which builder it is and why, the build itself will say.
-        let builder = want.recipe.builder.choose(&|_| {}).await;
+        // Which builder it is and why, the build itself will say; an error says it now.
+        let said: Mutex<Vec<String>> = Mutex::default();
+        let note = |line: &str| {
+            let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+            said.push(line.to_owned());
+        };
+        let builder = want.recipe.builder.choose(&note).await;
         let builder = builder.map_err(|error| unusable("no builder is at hand", error))?;
-        builder
-            .check(&want.request())
-            .await
-            .map_err(|error| unusable("the image cannot be built", error))
+        let checked = builder.check(&want.request()).await;
+        checked.map_err(|error| {
+            let said = said.into_inner().unwrap_or_else(PoisonError::into_inner);
+            unusable("the image cannot be built", error).details(said)
+        })
     }
 }
 

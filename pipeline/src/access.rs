@@ -188,6 +188,17 @@ async fn instances<P: Cloud + ?Sized>(
     }
 }
 
+/// What people call an instance of a service, if it is there.
+pub(crate) fn name_of(
+    service: &ResourceName,
+    instances: &[GroupInstance],
+    id: &InstanceId,
+) -> Option<String> {
+    let hosts = numbered(service, instances.to_vec());
+    let host = hosts.into_iter().find(|host| host.id == *id)?;
+    host.is_there().then_some(host.name)
+}
+
 /// Numbers from 1 for those that are there, by zone and id, as `explain` has them.
 fn numbered(service: &ResourceName, mut instances: Vec<GroupInstance>) -> Vec<Host> {
     instances.sort_by(|a, b| (&a.zone, &a.id).cmp(&(&b.zone, &b.id)));

@@ -89,6 +89,8 @@ pub(crate) fn check(config: &Config, problems: &mut Vec<Problem>) {
                 format_args!("{first} and {second} have no route, and only one service takes what no route takes"),
             )
             .and(at(first))
+            .and(format!("{}.route", at(second)))
+            .and(format!("{}.route", at(first)))
             .hint("give one of them a route, such as `route = \"/api/*\"` or `route = \"api.example.com\"`"),
         ),
         _ => {}

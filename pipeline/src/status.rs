@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
+use crate::access::name_of;
 use crate::cloud::{Cloud, catalog};
 use crate::health::place;
 use crate::single::{self, SingleStatus};
@@ -123,6 +124,8 @@ pub struct TargetStatus {
     pub health: TargetHealth,
     /// The version of the launch template that it was made from, if it is an instance of one of the stack's groups.
     pub version: Option<u32>,
+    /// The name by which `ssh`, `exec` and `logs` know it, such as `web/2`, while it is there.
+    pub name: Option<String>,
 }
 
 /// One row for each target: what is said of it stands beside its version.
@@ -137,7 +140,7 @@ impl Serialize for TargetStatus {
             description,
             since,
         } = &self.health;
-        let mut row = serializer.serialize_struct("TargetStatus", 8)?;
+        let mut row = serializer.serialize_struct("TargetStatus", 9)?;
         row.serialize_field("id", id)?;
         row.serialize_field("address", address)?;
         row.serialize_field("zone", zone)?;
@@ -146,6 +149,7 @@ impl Serialize for TargetStatus {
         row.serialize_field("description", description)?;
         row.serialize_field("since", &since.map(Since))?;
         row.serialize_field("version", &self.version)?;
+        row.serialize_field("name", &self.name)?;
         row.end()
     }
 }
@@ -269,6 +273,7 @@ fn tell(target: &mut TargetStatus, groups: &[GroupStatus], port: Option<Port>) {
         let mut own = group.instances.iter();
         if let Some(instance) = own.find(|instance| instance.id.as_ref() == target.health.id) {
             target.version = Some(instance.template_version);
+            target.name = name_of(&group.name, &group.instances, &instance.id);
         }
     }
 }
@@ -340,6 +345,7 @@ async fn target_group<P: Cloud + ?Sized>(
             .map(|health| TargetStatus {
                 health,
                 version: None,
+                name: None,
             })
             .collect(),
     })

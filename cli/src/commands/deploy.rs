@@ -119,6 +119,12 @@ fn summary(deployed: &Deployed) -> String {
         paint(STRONG, &deployed.stack)
     )];
     lines.extend(table.lines());
+    if let Some(numeric) = render::without_name(&deployed.url) {
+        lines.push(format!(
+            "  curl and browsers resolve names under .localhost; {} works everywhere",
+            paint(STRONG, numeric)
+        ));
+    }
     lines.join("\n") + "\n"
 }
 
@@ -164,6 +170,7 @@ mod tests {
         insta::assert_snapshot!(plain(&deployed), @r"
         digipay: 1 created, 1.4 s
           i-01  local-1a  10.0.0.4:8000  healthy
+          curl and browsers resolve names under .localhost; http://127.0.0.1:20747/ works everywhere
         ");
         deployed.changes.create.clear();
         deployed.duration_ms = 90;

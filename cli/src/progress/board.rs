@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use landfall_provider::{Event, Key, Verb};
 
-use crate::render::{BAD, CHANGED, DIM, GOOD, duration, paint, tame};
+use crate::render::{BAD, CHANGED, DIM, GOOD, duration, paint, short, tame};
 
 /// How long a wait lasts before it is worth a line, and how long until the next one about it.
 const WORTH_TELLING: Duration = Duration::from_secs(2);
@@ -78,8 +78,9 @@ impl Board {
                     Verb::Delete => (CHANGED, "deleted"),
                 };
                 Some(format!(
-                    "{}  {key}  {id}  {}",
+                    "{}  {key}  {}  {}",
                     paint(style, done),
+                    short(id),
                     paint(DIM, took)
                 ))
             }

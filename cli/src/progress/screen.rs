@@ -5,6 +5,14 @@ use std::io::IsTerminal;
 use anstream::{AutoStream, ColorChoice};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+/// The text with every line cut to the width of the terminal, since a wrapped line is not drawn over in full.
+fn fitted(text: &str, width: usize) -> String {
+    let lines = text
+        .lines()
+        .map(|line| console::truncate_str(line, width, "…"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 /// Where the text goes.
 pub(crate) enum Screen {
     /// Always at the same place, and so at any time.
@@ -36,10 +44,13 @@ impl Screen {
         match self {
             Self::Terminal(bar) => {
                 let plain = AutoStream::choice(&std::io::stdout()) == ColorChoice::Never;
-                let text = text.trim_end();
+                let text = fitted(
+                    text.trim_end(),
+                    usize::from(console::Term::stdout().size().1),
+                );
                 bar.set_message(match plain {
-                    true => anstream::adapter::strip_str(text).to_string(),
-                    false => text.to_owned(),
+                    true => anstream::adapter::strip_str(&text).to_string(),
+                    false => text,
                 });
             }
             Self::Stream { wrote } => {
@@ -55,5 +66,20 @@ impl Screen {
         if let Self::Terminal(bar) = self {
             bar.abandon();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_cut_to_the_width() {
+        let text = format!("short\n\x1b[1m{}\x1b[0m", "w".repeat(100));
+        let fitted = fitted(&text, 80);
+        let plain = anstream::adapter::strip_str(&fitted).to_string();
+        let widths: Vec<usize> = plain.lines().map(|line| line.chars().count()).collect();
+        assert_eq!(widths, [5, 80]);
+        assert!(plain.ends_with('…'));
     }
 }

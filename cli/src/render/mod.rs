@@ -53,6 +53,26 @@ pub(crate) fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{s}")
 }
 
+/// The same address without a name under `.localhost`, which browsers and curl resolve and most libraries do not.
+pub(crate) fn without_name(url: &str) -> Option<String> {
+    let rest = url.strip_prefix("http://")?;
+    let (authority, path) = rest.split_once('/')?;
+    let (host, port) = authority.rsplit_once(':')?;
+    host.ends_with(".localhost")
+        .then(|| format!("http://127.0.0.1:{port}/{path}"))
+}
+
+/// An id as progress shows it: of a digest, the first characters tell images apart, and a line stays below 80 columns.
+pub(crate) fn short(id: &str) -> String {
+    const KEPT: usize = 12;
+    match id.split_once("@sha256:") {
+        Some((name, digest)) if digest.len() > KEPT && digest.is_char_boundary(KEPT) => {
+            format!("{name}@sha256:{}", &digest[..KEPT])
+        }
+        _ => id.to_owned(),
+    }
+}
+
 /// What is there, or a dash.
 pub(crate) fn or_dash(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
@@ -86,6 +106,24 @@ mod tests {
         ] {
             assert_eq!(duration(Duration::from_millis(ms)), text);
         }
+    }
+
+    #[test]
+    fn an_address_for_programs_that_do_not_resolve_localhost() {
+        let numeric = without_name("http://shop.localhost:22857/");
+        assert_eq!(numeric.as_deref(), Some("http://127.0.0.1:22857/"));
+        assert_eq!(without_name("http://shop.elb.amazonaws.com/"), None);
+        assert_eq!(without_name("http://203.0.113.9:8000/"), None);
+    }
+
+    #[test]
+    fn a_digest_is_shown_by_its_first_characters() {
+        let digest = "a".repeat(64);
+        assert_eq!(
+            short(&format!("shop/web@sha256:{digest}")),
+            "shop/web@sha256:aaaaaaaaaaaa"
+        );
+        assert_eq!(short("vpc-01"), "vpc-01");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use landfall_pipeline::{
     GroupStatus, ListenerStatus, RuleAction, RuleStatus, SingleStatus, Status, TargetGroupStatus,
 };
 
-use super::{BAD, CHANGED, DIM, GOOD, STRONG, Table, count, or_dash, paint, tame};
+use super::{BAD, CHANGED, DIM, GOOD, STRONG, Table, count, or_dash, paint, tame, without_name};
 
 /// The stack as a tree, with a line for each thing that is not as it should be. What is told of the past is told as
 /// seen from this moment.
@@ -66,6 +66,9 @@ fn add_listener(table: &mut Table, listener: &ListenerStatus, now: SystemTime) {
         listener.port,
         paint(STRONG, url)
     ));
+    if let Some(numeric) = listener.url.as_deref().and_then(without_name) {
+        table.heading(format!("   also {numeric}"));
+    }
     for (index, rule) in listener.rules.iter().enumerate() {
         let (branch, below) = branch(index, listener.rules.len());
         let requests = condition(rule);
@@ -113,6 +116,7 @@ fn add_targets(table: &mut Table, indent: &str, group: &TargetGroupStatus, now: 
     }
     for (index, target) in group.targets.iter().enumerate() {
         let (branch, _) = branch(index, group.targets.len());
+        let name = target.name.clone().unwrap_or_default();
         let version = target.version.map(|version| format!("v{version}"));
         let target = &target.health;
         let since = target.since.map(|since| format!("for {}", age(since, now)));
@@ -128,6 +132,7 @@ fn add_targets(table: &mut Table, indent: &str, group: &TargetGroupStatus, now: 
         table.row(
             format!("{indent}{branch}"),
             [
+                (STRONG, name),
                 (Style::new(), target.id.clone()),
                 (DIM, or_dash(target.zone.as_ref())),
                 (Style::new(), or_dash(target.address)),
@@ -197,6 +202,7 @@ fn add_group(table: &mut Table, group: &GroupStatus, now: SystemTime) {
                 (Style::new(), instance.id.to_string()),
                 (DIM, instance.zone.to_string()),
                 (Style::new(), instance.private_address.to_string()),
+                (DIM, format!("v{}", instance.template_version)),
                 (style, state.to_owned()),
                 (DIM, why),
             ],
@@ -302,6 +308,7 @@ mod tests {
         TargetStatus {
             health,
             version: Some(2),
+            name: Some("web/1".into()),
         }
     }
 
@@ -355,12 +362,13 @@ mod tests {
         digipay  not healthy  36 resources
         load balancer main  digipay.localhost
         listener http :80  http://digipay.localhost:20747/
+           also http://127.0.0.1:20747/
         ├─ 10: path /api/* → target group web :8000
-        │  ├─ i-01    local-1a  10.0.0.4:8000  v2  healthy    for 3 min
-        │  └─ i-0234  local-1b  10.0.0.4:8000  v2  unhealthy  for 12 s   Target.Timeout  no answer within 5 s
+        │  ├─ web/1  i-01    local-1a  10.0.0.4:8000  v2  healthy    for 3 min
+        │  └─ web/1  i-0234  local-1b  10.0.0.4:8000  v2  unhealthy  for 12 s   Target.Timeout  no answer within 5 s
         └─ default → target group web :8000
-           ├─ i-01    local-1a  10.0.0.4:8000  v2  healthy    for 3 min
-           └─ i-0234  local-1b  10.0.0.4:8000  v2  unhealthy  for 12 s   Target.Timeout  no answer within 5 s
+           ├─ web/1  i-01    local-1a  10.0.0.4:8000  v2  healthy    for 3 min
+           └─ web/1  i-0234  local-1b  10.0.0.4:8000  v2  unhealthy  for 12 s   Target.Timeout  no answer within 5 s
         ");
     }
 
@@ -420,11 +428,12 @@ mod tests {
         digipay  not healthy  36 resources
         load balancer main  digipay.localhost
         listener http :80  http://digipay.localhost:20747/
+           also http://127.0.0.1:20747/
         └─ default → target group web :8000
            └─ no targets
         autoscaling group web  1 failed, 1 running  desired 3 (2 in the file), min 1, max 4
           last scaled 40 s ago: from 2 to 3: asked for
-          i-01           local-1a  10.0.0.4  failed  exited with code 1
+          i-01           local-1a  10.0.0.4  v1  failed  exited with code 1
         not usable
           nat-gateway/a  pending
         ");

@@ -167,6 +167,46 @@ fn a_connection_that_must_not_come_about_is_refused_with_what_lets_it_through() 
     ]);
 }
 
+/// A wrong type is the only fault: nothing else is said of the same key.
+#[track_caller]
+fn only_fault(text: &str, message: &str, hint: &str) {
+    let ran = Project::new(text).landfall(&["plan"]).ended_with(2);
+    let lines: Vec<&str> = ran.stderr.lines().collect();
+    assert!(lines[0].ends_with(message), "{ran:#?}");
+    assert_eq!(lines[3], format!("hint: {hint}"), "{ran:#?}");
+    assert_eq!(lines[4], "1 fault in landfall.toml; nothing was changed");
+}
+
+#[test]
+fn a_wrong_type_is_one_fault() {
+    let text = "stack = \"shop\"\n[service.web]\nport = 8000\nroute = 5\n[service.api]\nport = 1\n";
+    only_fault(
+        text,
+        "error: `route` is a number here, not text in quotes",
+        "write \"5\" in quotes",
+    );
+    only_fault(
+        &file("", "scale = 3", ""),
+        "error: `scale` is a number here, not a table",
+        "write scale = { desired = 3 }",
+    );
+    only_fault(
+        &file("", "image = \"nginx:latest\"", ""),
+        "error: `image` is text here, not a table",
+        "an image is built from a Dockerfile: write the line `FROM nginx:latest` into the file Dockerfile, and leave \
+         `image` out",
+    );
+}
+
+#[test]
+fn a_health_path_that_is_an_address() {
+    only_fault(
+        &file("", "health = { path = \"http://x/up\" }", ""),
+        "error: the path `http://x/up` does not start with a slash",
+        "the balancer asks every instance for this path itself: path = \"/up\"",
+    );
+}
+
 #[test]
 fn several_faults_are_told_at_once() {
     let project = Project::new("stack = \"Shop\"\n[service.web]\nport = 0\n[network]\nzones = 9\n");
@@ -180,13 +220,18 @@ fn several_faults_are_told_at_once() {
 
 #[track_caller]
 fn fails(project: &Project, stage: &str, parts: &[&str]) {
-    let ran = project.landfall(&["deploy"]).ended_with(1).saying(parts);
+    // What is refused before anything was changed has to be put right in the project.
+    let code = if stage == "preflight" { 2 } else { 1 };
+    let ran = project.landfall(&["deploy"]).ended_with(code).saying(parts);
     assert_eq!(ran.stdout, "", "{ran:#?}");
     if stage == "preflight" {
         assert!(ran.stderr.contains("nothing was changed"), "{ran:#?}");
         assert!(!ran.stderr.contains("created "), "{ran:#?}");
     }
-    let line = project.landfall(&["deploy", "--json"]).ended_with(1).json();
+    let line = project
+        .landfall(&["deploy", "--json"])
+        .ended_with(code)
+        .json();
     assert_eq!(line["result"], "error", "{line:#}");
     assert_eq!(line["stage"], stage, "{line:#}");
     project.nothing_is_left();
@@ -218,7 +263,12 @@ fn a_step_that_runs_needs_an_engine_and_its_line_is_named() {
     fails(
         &project,
         "preflight",
-        &["creating image/web", "Dockerfile:3", "RUN", "engine"],
+        &[
+            "creating image/web",
+            "Dockerfile:3",
+            "RUN",
+            "none answers at unix:///nonexistent/docker.sock",
+        ],
     );
 }
 

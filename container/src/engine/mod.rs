@@ -297,6 +297,7 @@ impl Builder for Engine {
                 return Err(left_out::explain(failed, request));
             }
         };
+        output("taking the image from the engine into the image store");
         let stored = self
             .export(name.unwrap_or(&id), request, &source, store)
             .await;

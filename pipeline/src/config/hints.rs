@@ -109,6 +109,34 @@ pub(crate) fn for_missing(at: &str) -> String {
     }
 }
 
+/// The hint for a text where a table is expected, if the text says which of the table's keys was meant.
+pub(crate) fn for_text_as_table(key: &str, text: &str) -> Option<String> {
+    match key {
+        "health" if text.starts_with('/') => {
+            Some(format!("write health = {{ path = \"{text}\" }}"))
+        }
+        "image" if text.starts_with(['.', '/']) => {
+            Some(format!("write image = {{ context = \"{text}\" }}"))
+        }
+        "image" => Some(format!(
+            "an image is built from a Dockerfile: write the line `FROM {text}` into the file Dockerfile, and leave \
+             `image` out"
+        )),
+        _ => None,
+    }
+}
+
+/// The hint for a path that does not start with a slash; of a whole address, its path is taken.
+pub(crate) fn for_path(text: &str) -> String {
+    match text.split_once("://") {
+        Some((_, rest)) => {
+            let path = rest.find('/').map_or("/", |at| &rest[at..]);
+            format!("the balancer asks every instance for this path itself: path = \"{path}\"")
+        }
+        None => format!("path = \"/{text}\""),
+    }
+}
+
 /// The hint for what is no IPv4 block.
 pub(crate) fn for_cidr(text: &str) -> String {
     if text.parse::<Ipv4Addr>().is_ok() {

@@ -61,7 +61,10 @@ impl Reading {
             .cloned()
             .collect();
         for problem in problems {
-            let follows = problem.at.iter().any(|at| faulty.contains(at));
+            let follows = problem
+                .at
+                .iter()
+                .any(|at| faulty.iter().any(|fault| is_within(at, fault)));
             if !follows && !self.is_misplaced(&problem) {
                 self.problems.push((self.span_of(&problem.at), problem));
             }
@@ -161,7 +164,16 @@ impl Reading {
             }
             other => {
                 let key = at.rsplit('.').next().unwrap_or(at);
-                let hint = format!("write {key} = {{ … }} or, in a line of its own, [{at}]");
+                let hint = match &other {
+                    ValueInner::String(text) => hints::for_text_as_table(key, text),
+                    ValueInner::Integer(number) if key == "scale" => {
+                        Some(format!("write scale = {{ desired = {number} }}"))
+                    }
+                    _ => None,
+                };
+                let hint = hint.unwrap_or_else(|| {
+                    format!("write {key} = {{ … }} or, in a line of its own, [{at}]")
+                });
                 self.unfit(value.span, at, what, &other, Some(hint));
                 None
             }
@@ -211,6 +223,12 @@ fn in_table(at: &str) -> String {
         None if at.is_empty() => "at the top of the file".to_owned(),
         None => format!("in [{at}]"),
     }
+}
+
+/// Whether a key is another one, or stands somewhere below it.
+fn is_within(key: &str, table: &str) -> bool {
+    key.strip_prefix(table)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
 /// The path of a key inside a table.

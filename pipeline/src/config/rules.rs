@@ -7,6 +7,7 @@ use landfall_network::reach::is_public;
 use landfall_network::{LayoutError, layout};
 
 use super::fault::Problem;
+use super::hints;
 use super::reading::join;
 use super::{
     Bastion, Config, Health, ImageSource, LoadBalancer, Local, Mode, Network, Scale, Service,
@@ -329,7 +330,7 @@ impl Rules for Health {
                     &path,
                     format_args!("the path `{}` does not start with a slash", self.path),
                 )
-                .hint(format_args!("path = \"/{}\"", self.path)),
+                .hint(hints::for_path(&self.path)),
             );
         } else if self.path.len() > 1024 || !self.path.bytes().all(|b| b.is_ascii_graphic()) {
             problems.push(

@@ -126,7 +126,8 @@ async fn a_release_that_does_not_become_healthy_in_time_is_told_and_taken_back()
     assert_eq!(failure.stage, Stage::Health);
     assert_eq!(
         failure.message,
-        "the service web did not become healthy within 300 s: 0 of 2 are healthy"
+        "the service web did not become healthy within 300 s: GET / answers with status 500 instead of 200 \
+         (0 of 2 targets are healthy)"
     );
     let ids: Vec<&str> = failure
         .targets

@@ -134,10 +134,9 @@ async fn instances_that_do_not_become_healthy_are_a_failure_that_says_why() {
         .await
         .unwrap_err();
     assert_eq!(failure.stage, Stage::Health);
-    assert!(
-        failure.message.contains("within 300 s: 2 of 3 targets"),
-        "{}",
-        failure.message
+    assert_eq!(
+        failure.message,
+        "the service web did not become healthy within 300 s: exited with code 3 (2 of 3 targets are healthy)"
     );
 }
 
