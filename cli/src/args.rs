@@ -9,6 +9,8 @@ use landfall_provider::{ResourceName, StackName};
 use crate::my_address::MyAddress;
 
 mod access;
+#[cfg(test)]
+mod documented;
 mod scale;
 
 pub(crate) use access::{Dial, Exec, Logs, Ssh, SshConfig};

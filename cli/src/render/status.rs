@@ -231,6 +231,9 @@ fn add_single(table: &mut Table, instance: &SingleStatus) {
         instance.port,
         paint(STRONG, url)
     ));
+    if let Some(numeric) = standing.url.as_deref().and_then(without_name) {
+        table.heading(format!("   also {numeric}"));
+    }
     let (style, why) = match &standing.state {
         StandingState::Up => (GOOD, String::new()),
         StandingState::Failing { how, times } => (BAD, format!("{how}, {times} times in a row")),

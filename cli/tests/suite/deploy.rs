@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::strike::signal;
-use crate::support::{Project, Ran, get};
+use crate::support::{Project, Ran, get, get_as};
 
 // A stack's loopback port follows from its name, so each test has a name of its own.
 const SHOP: &str =
@@ -44,6 +44,16 @@ fn from_source_to_an_address_and_back_to_nothing() {
         zones.contains(&"local-1a") && zones.contains(&"local-1b"),
         "{seen:?}"
     );
+
+    // The address without a name is printed, and the port serves whatever name a client calls it by.
+    let port = url.trim_end_matches('/').rsplit_once(':').unwrap().1;
+    let numeric = format!("127.0.0.1:{port}");
+    let printed = format!("http://{numeric}/ works everywhere");
+    assert!(deployed.stderr.contains(&printed), "{deployed:#?}");
+    for host in [numeric.as_str(), "another.example"] {
+        let answer = get_as(url, host, "/", Duration::from_secs(20));
+        assert_eq!(answer.unwrap().0, 200, "{host}");
+    }
 
     let status = project.landfall(&["status"]).ended_with(0).stdout;
     for part in [

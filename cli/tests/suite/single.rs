@@ -61,10 +61,12 @@ fn the_address_is_the_same_after_stop_and_start() {
     let address = first["standing"]["public_address"].as_str().unwrap();
     assert!(address.starts_with("203.0.113."), "{first:#}");
     let status = project.landfall(&["status"]).ended_with(0).stdout;
+    let numeric = url.replace("one.localhost", "127.0.0.1");
     for part in [
         "one  healthy",
         "instance web :8000",
         url.as_str(),
+        numeric.as_str(),
         address,
         "running",
     ] {
