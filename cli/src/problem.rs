@@ -151,7 +151,7 @@ fn is_refused(failure: &Failure) -> bool {
         | Stage::Consent
         | Stage::Scale
         | Stage::Stale => true,
-        Stage::Sources | Stage::Look | Stage::Apply => false,
+        Stage::Sources | Stage::Look | Stage::Build | Stage::Apply => false,
     }
 }
 

@@ -56,7 +56,7 @@ pub(crate) async fn diagnose<P: Cloud + ?Sized>(
     let message = match cause {
         Some(cause) => {
             let before = watched.before.clone().unwrap_or_default();
-            let healthy = healthy(look, current(&before, look));
+            let healthy = healthy(look, current(watched, &before, look));
             let desired = desired(watched.service, look);
             format!("{what}: {cause} ({healthy} of {desired} targets are healthy)")
         }
