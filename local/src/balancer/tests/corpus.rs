@@ -72,7 +72,12 @@ async fn target() -> Upstream {
                     .keep_alive(false)
                     .serve_connection(
                         TokioIo::new(stream),
-                        service_fn(|request| async { Ok::<_, Infallible>(echo(request).await) }),
+                        service_fn(|request: Request<Incoming>| async {
+                            let (parts, body) = request.into_parts();
+                            // An answer before the end of a body would be the client's, whatever follows.
+                            let body = body.collect().await?;
+                            Ok::<_, hyper::Error>(echo(Request::from_parts(parts, body)).await)
+                        }),
                     )
                     .await;
             }

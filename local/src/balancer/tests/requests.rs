@@ -55,7 +55,7 @@ async fn connections_are_kept_on_both_sides() {
 }
 
 /// Answers with the request as it came.
-pub(super) async fn echo(request: Request<Incoming>) -> Response<Full<Bytes>> {
+pub(super) async fn echo<B>(request: Request<B>) -> Response<Full<Bytes>> {
     let mut text = format!(
         "{} {} {:?}\n",
         request.method(),
