@@ -109,7 +109,7 @@ async fn needs_emulators_a_profile_says_who_where_and_by_which_endpoints() {
     assert!(ran.stderr.contains(" in eu-north-1, as "), "{}", ran.stderr);
 
     let missing = command(&["plan", "--profile", "sandpit"]).output();
-    let ran = Ran::from(missing.unwrap()).ended_with(1);
+    let ran = Ran::from(missing.unwrap()).ended_with(2);
     eprintln!("{}", ran.stderr);
     assert!(ran.stderr.contains("sandpit"), "{}", ran.stderr);
 }

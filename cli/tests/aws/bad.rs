@@ -127,7 +127,7 @@ async fn needs_emulators_a_region_that_does_not_exist_is_named() {
 async fn needs_emulators_zones_that_the_region_lacks_are_found_before_anything_is_made() {
     let file = EXAMPLE.replace("zones   = 2", "zones   = 4");
     let account = Account::new(&file).await;
-    let (text, json) = refused(&account, 1, &[], &[]);
+    let (text, json) = refused(&account, 2, &[], &[]);
     says(
         &text,
         &[
@@ -190,7 +190,7 @@ async fn needs_emulators_a_call_is_tried_as_often_as_was_said_and_not_more_often
 #[tokio::test]
 async fn needs_emulators_another_account_than_the_files_is_refused() {
     let account = Account::new(&format!("account = \"999999999999\"\n{EXAMPLE}")).await;
-    let (text, _) = refused(&account, 1, &[], &[]);
+    let (text, _) = refused(&account, 2, &[], &[]);
     says(&text, &["999999999999", "123456789012", "--profile"]);
     let calls = account.calls();
     let asked: Vec<&String> = calls.keys().collect();
@@ -330,7 +330,7 @@ async fn needs_emulators_what_cannot_run_is_found_before_anything_is_made() {
     let service = "instance = \"t3.micro\"";
     let arm = format!("{service}\nimage = {{ platform = \"linux/arm64\" }}");
     let account = Account::new(&EXAMPLE.replace(service, &arm)).await;
-    let (text, json) = refused(&account, 1, &[], &[]);
+    let (text, json) = refused(&account, 2, &[], &[]);
     says(
         &text,
         &[
@@ -345,7 +345,7 @@ async fn needs_emulators_what_cannot_run_is_found_before_anything_is_made() {
 
     let rare = EXAMPLE.replace("t3.micro", "p5.48xlarge");
     account.write("landfall.toml", &rare);
-    let (text, _) = refused(&account, 1, &[], &[]);
+    let (text, _) = refused(&account, 2, &[], &[]);
     says(&text, &["p5.48xlarge", "nothing was changed"]);
     nothing_was_written(&account);
     nothing_is_there(&account).await;

@@ -147,7 +147,7 @@ async fn needs_emulators_a_type_that_one_of_three_zones_lacks_is_told_with_the_z
 {
     let three = EXAMPLE.replace("zones   = 2", "zones   = 3");
     let account = Account::scripted(&three, |call, _| offerings(call)).await;
-    let refused = account.landfall(&["deploy"]).ended_with(1);
+    let refused = account.landfall(&["deploy"]).ended_with(2);
     says(
         &refused,
         &[
@@ -156,7 +156,7 @@ async fn needs_emulators_a_type_that_one_of_three_zones_lacks_is_told_with_the_z
             "nothing was changed",
         ],
     );
-    let last = account.landfall(&["deploy", "--json"]).ended_with(1).json();
+    let last = account.landfall(&["deploy", "--json"]).ended_with(2).json();
     assert_eq!(last["stage"], "preflight", "{last:#}");
     assert_eq!(last["remains"]["what"], "unchanged", "{last:#}");
     assert!(

@@ -132,7 +132,8 @@ fn refused(ran: &Ran) -> BTreeSet<String> {
         let is_about = ["creating", "updating", "deleting", "listing"].contains(&verb)
             || named.contains("parameter/landfall/digipay/lock")
             || last["stage"] == "preflight"
-            || last["message"] == "cannot find out whether web is healthy";
+            || last["message"] == "cannot find out whether web is healthy"
+            || last["message"] == "cannot find out what web has run";
         assert!(is_about, "{last:#}");
         actions.insert(action.to_owned());
     }

@@ -150,7 +150,7 @@ fn in_the_container(project: Project) {
         "bin\ndev\netc\nproc\nservice\nsys\ntmp\n"
     );
     assert_eq!(sh("/bin/busybox id -u").stdout, "0\n");
-    assert_eq!(sh("cat /proc/1/comm").stdout, "landfall-init\n");
+    assert_eq!(sh("cat /proc/1/comm").stdout, "service\n");
     let powers = sh("grep CapEff /proc/self/status").stdout;
     let service = sh(
         "for p in /proc/[0-9]*; do grep -q '^Name:.service' $p/status && grep CapEff $p/status; done",
