@@ -31,7 +31,11 @@ pub(super) async fn find(
     if let Some(layout) = layout {
         return of_layout(layout, platform, &request.context, ingest);
     }
-    if let Some(image) = store.find_named(name)?
+    let stored = match (store.find_named(name)?, digest_of(name)) {
+        (None, Some(digest)) => store.find_digest(&digest)?,
+        (named, _) => named,
+    };
+    if let Some(image) = stored
         && store::fits(platform, &image.platform)
     {
         let manifest = store.manifest(&image.manifest_digest)?;
@@ -152,6 +156,11 @@ pub(super) fn oci_layers(manifest: &ImageManifest) -> Result<Vec<Descriptor>> {
         Ok(layer)
     };
     manifest.layers().iter().map(translate).collect()
+}
+
+/// The digest of `name@sha256:…`, which means the same image wherever it is.
+fn digest_of(name: &str) -> Option<Digest> {
+    name.rsplit_once('@')?.1.parse().ok()
 }
 
 /// Which image of a layout is meant.

@@ -154,6 +154,18 @@ async fn a_name_in_the_store_is_a_base() {
 }
 
 #[tokio::test]
+async fn a_digest_in_the_store_is_a_base() {
+    let (base, digest) = layout("digi/base:1").await;
+    for name in ["digi/base", "digi/base:1"] {
+        let mut lab = Lab::with(&format!("FROM {name}@{digest}\nCMD [\"tool\"]\n"));
+        lab.store = base.store.clone();
+        let image = lab.build().await;
+        assert_eq!(image.layers.len(), 2, "{name}");
+        assert_eq!(image.config.command("x").unwrap(), ["tool"]);
+    }
+}
+
+#[tokio::test]
 async fn a_base_that_is_not_there_says_what_was_looked_for() {
     let lab = Lab::with("FROM oci:nothing\n");
     assert_eq!(
