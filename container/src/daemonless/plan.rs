@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::args::Scope;
 use super::dockerfile::Dockerfile;
 use super::form::{Instruction, Kind};
-use crate::request::Platform;
+use crate::request::{Platform, PlatformError};
 use crate::{Error, Result};
 
 /// The stages to build, in order; the last one is the image.
@@ -132,10 +132,19 @@ fn step(
         None => request_platform.clone(),
         Some(text) => {
             let text = global.expand_at(text, dockerfile.escape, source, stage.from)?;
-            text.parse()
-                .map_err(|error: crate::request::PlatformError| {
-                    source.error(stage.from, error.to_string())
-                })?
+            let platform: Platform = text
+                .parse()
+                .map_err(|error: PlatformError| source.error(stage.from, error.to_string()))?;
+            if platform.os != "linux" {
+                return Err(source
+                    .error_with_hint(
+                        stage.from,
+                        format!("\"{platform}\" cannot run: instances run Linux"),
+                        format!("write --platform=linux/{}", platform.arch),
+                    )
+                    .into());
+            }
+            platform
         }
     };
     let base = match dockerfile.named(&image, number) {

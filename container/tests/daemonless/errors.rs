@@ -282,6 +282,18 @@ async fn every_fault_points_at_its_line() {
             None,
         ),
         (
+            "FROM --platform=windows/amd64 mcr.example/nanoserver",
+            1,
+            "\"windows/amd64\" cannot run: instances run Linux",
+            Some("write --platform=linux/amd64"),
+        ),
+        (
+            "ARG OS=windows\nFROM --platform=$OS/arm64 scratch",
+            2,
+            "\"windows/arm64\" cannot run: instances run Linux",
+            Some("write --platform=linux/arm64"),
+        ),
+        (
             "FROM --pull scratch",
             1,
             "there is no flag --pull here; known: --platform",
