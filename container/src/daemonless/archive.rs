@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 
+use super::budget::Budget;
 use super::decompress::Format;
 use super::fault::Fault;
 use super::layer::{Contents, inside, node};
@@ -18,8 +19,9 @@ pub(super) fn unpack(content: &Content, contents: &mut Contents) -> Result<Optio
     contents.fetch(std::iter::once(content))?;
     let first = start(contents.open(content)?)?;
     let spool = contents.spool().to_owned();
+    let budget = Budget::new("it");
     if is_tar(&first) {
-        return read(contents.open(content)?, &spool).map(Some);
+        return read(contents.open(content)?, &spool, &budget).map(Some);
     }
     let Some(format) = Format::of(&first) else {
         return Ok(None);
@@ -27,7 +29,7 @@ pub(super) fn unpack(content: &Content, contents: &mut Contents) -> Result<Optio
     // Not everything that is compressed is an archive, and not everything that starts like it is compressed.
     match start(format.reader(contents.open(content)?)) {
         Ok(first) if is_tar(&first) => {
-            read(format.reader(contents.open(content)?), &spool).map(Some)
+            read(format.reader(contents.open(content)?), &spool, &budget).map(Some)
         }
         _ => Ok(None),
     }
@@ -63,13 +65,19 @@ fn is_tar(block: &[u8]) -> bool {
     header.cksum().is_ok_and(|stored| stored == sum) && block[0] != 0
 }
 
-fn read(archive: impl Read, spool: &std::path::Path) -> Result<Tree, Fault> {
+/// The files of `archive`, with their contents in `spool`.
+pub(super) fn read(
+    archive: impl Read,
+    spool: &std::path::Path,
+    budget: &Budget,
+) -> Result<Tree, Fault> {
     let broken =
         |error: io::Error| Fault::problem(format!("the archive cannot be unpacked: {error}"));
     let mut tree = Tree::default();
-    let mut archive = tar::Archive::new(archive);
+    let mut archive = tar::Archive::new(budget.reader(archive));
     for entry in archive.entries().map_err(broken)? {
         let mut entry = entry.map_err(broken)?;
+        budget.entry(&entry).map_err(broken)?;
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let path = inside(&name)
             .ok_or_else(|| format!("the archive holds {name}, which leads out of it"))?;

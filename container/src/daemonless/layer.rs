@@ -11,6 +11,7 @@ use oci_spec::image::{Descriptor, MediaType};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
+use super::budget::Budget;
 use super::tree::{Content, Kind, Node, Tree};
 use crate::context::{HashWriter, copy};
 use crate::ignore::clean;
@@ -40,18 +41,24 @@ pub(super) fn open(store: &Store, layer: &Descriptor) -> Result<Box<dyn Read>> {
 
 /// Lays the layer over `tree`: its files replace what is there, its whiteouts take away.
 ///
-/// Rules: OCI image specification, "Image Layer Filesystem Changeset".
-pub(super) fn apply(store: &Store, layer: &Descriptor, tree: &mut Tree) -> Result<()> {
+/// Rules: OCI image specification, "Image Layer Filesystem Changeset". The layers of one image share a budget.
+pub(super) fn apply(
+    store: &Store,
+    layer: &Descriptor,
+    tree: &mut Tree,
+    budget: &Budget,
+) -> Result<()> {
     let broken = |source| Error::Io {
         doing: "read the layer",
         path: store.blob_path(layer.digest()),
         source,
     };
-    let mut archive = tar::Archive::new(open(store, layer)?);
+    let mut archive = tar::Archive::new(budget.reader(open(store, layer)?));
     // What this layer brings; whiteouts only reach what lies below it.
     let mut own = BTreeSet::new();
     for (number, entry) in archive.entries().map_err(broken)?.enumerate() {
         let entry = entry.map_err(broken)?;
+        budget.entry(&entry).map_err(broken)?;
         let Some(path) = inside(&String::from_utf8_lossy(&entry.path_bytes())) else {
             continue;
         };
@@ -178,7 +185,8 @@ impl Contents {
             .insert(layer.digest().to_string(), (store.clone(), layer.clone()));
     }
 
-    /// Unpacks those of `contents` that are in layers, with one pass over each layer.
+    /// Unpacks those of `contents` that are in layers, with one pass over each layer. [`apply`] has read these
+    /// layers before, within a budget.
     pub(super) fn fetch<'c>(&mut self, contents: impl Iterator<Item = &'c Content>) -> Result<()> {
         let mut wanted: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
         for content in contents {

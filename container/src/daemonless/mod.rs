@@ -11,6 +11,7 @@
 mod archive;
 mod args;
 mod base;
+mod budget;
 mod check;
 mod copy;
 mod decompress;
@@ -290,8 +291,9 @@ fn built(done: &BTreeMap<usize, Image>, stage: usize) -> Result<&Image> {
 /// What the files of an image are, and where their contents are.
 fn tree_of(image: &BaseImage, store: &Store, contents: &mut Contents) -> Result<Tree> {
     let mut tree = Tree::default();
+    let budget = budget::Budget::new("the image");
     for layer in &image.layers {
-        layer::apply(store, layer, &mut tree)?;
+        layer::apply(store, layer, &mut tree, &budget)?;
         contents.add_layer(store, layer);
     }
     Ok(tree)

@@ -2,7 +2,7 @@
 
 use landfall_container::{BuildRequest, Error};
 
-use crate::support::{Lab, archive};
+use crate::support::{Lab, archive, gzip};
 
 #[tokio::test]
 async fn run_names_its_line_and_what_to_do() {
@@ -364,6 +364,22 @@ async fn an_archive_that_leads_out_is_refused() {
     assert_eq!(
         lab.fail().await,
         "Dockerfile:2: the archive holds ../evil, which leads out of it\n  2 | ADD evil.tar /"
+    );
+}
+
+#[tokio::test]
+async fn an_archive_that_unpacks_to_too_much_is_refused() {
+    let mut header = tar::Header::new_gnu();
+    header.set_path("zeros").unwrap();
+    header.set_mode(0o644);
+    header.set_size(17 << 30);
+    header.set_cksum();
+    let lab = Lab::with("FROM scratch\nADD zeros.tar.gz /\n")
+        .file("zeros.tar.gz", gzip(header.as_bytes()));
+    assert_eq!(
+        lab.fail().await,
+        "Dockerfile:2: the archive cannot be unpacked: it unpacks to more than 16384 MiB, the limit\n  \
+         2 | ADD zeros.tar.gz /"
     );
 }
 
