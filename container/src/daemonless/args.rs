@@ -8,6 +8,9 @@ use super::words;
 use crate::request::Platform;
 use crate::{DockerfileError, Result};
 
+/// How large the variables of a stage may be together, in bytes: the kernel hands no process more than a few MiB.
+const MAX_VARIABLES: usize = 1 << 20;
+
 /// The variables of one scope: those before the first `FROM`, or those of one stage.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Scope {
@@ -123,7 +126,22 @@ impl Scope {
                 self.variables.insert(name.clone(), value);
             }
         }
-        Ok(())
+        self.bounded()
+    }
+
+    /// Refuses variables that have become too large together.
+    pub(super) fn bounded(&self) -> Result<(), String> {
+        let size: usize = self
+            .variables
+            .iter()
+            .map(|(name, value)| name.len() + value.len())
+            .sum();
+        match size > MAX_VARIABLES {
+            true => Err(
+                "the variables of ENV and ARG are larger than 1 MiB together, the limit".to_owned(),
+            ),
+            false => Ok(()),
+        }
     }
 
     /// Sets a variable of the container's environment.

@@ -134,6 +134,7 @@ impl<'a, 'd, 's> Runner<'a, 'd, 's> {
                 pairs
                     .iter()
                     .for_each(|(name, value)| self.scope.set_env(name, value));
+                self.scope.bounded()?;
                 self.config().env = self.scope.env();
             }
             Form::Label(pairs) => {

@@ -384,6 +384,29 @@ async fn an_archive_that_unpacks_to_too_much_is_refused() {
 }
 
 #[tokio::test]
+async fn variables_are_bounded_together() {
+    for instruction in ["ENV", "ARG"] {
+        let long = "x".repeat(100 << 10);
+        let dockerfile = |count: usize| {
+            let lines: String = (0..count)
+                .map(|number| format!("{instruction} A{number}=$X\n"))
+                .collect();
+            format!("FROM scratch\nARG X={long}\n{lines}")
+        };
+        let lab = Lab::with(&dockerfile(9));
+        lab.build().await;
+        let lab = Lab::with(&dockerfile(12));
+        assert_eq!(
+            lab.fail().await,
+            format!(
+                "Dockerfile:12: the variables of ENV and ARG are larger than 1 MiB together, the limit\n  \
+                 12 | {instruction} A9=$X"
+            )
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_bad_ignore_file_names_its_line() {
     let lab = Lab::with("FROM scratch\n").file(".dockerignore", "ok\n!\n");
     assert_eq!(
