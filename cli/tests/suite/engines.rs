@@ -47,7 +47,7 @@ fn built_and_deployed(program: Program, stack: &str, buildkit: &str) {
         "Dockerfile",
         "FROM scratch\nCOPY busybox /bin/sh\nRUN echo x > /x\n",
     );
-    let refused = landfall(&["deploy"]).ended_with(1).saying(&[
+    let refused = landfall(&["deploy"]).ended_with(2).saying(&[
         "Dockerfile:1",
         "ENTRYPOINT",
         "nothing was changed",

@@ -71,7 +71,7 @@ fn dockerfile_that_is_no_file() {
     let project = Project::new(FILE);
     for (kind, why) in KINDS {
         replace(&project.directory().join("Dockerfile"), kind);
-        refused(&project, &["plan"], 1, &[why]);
+        refused(&project, &["plan"], 2, &[why]);
     }
     project.nothing_is_left();
 }
@@ -81,7 +81,7 @@ fn dockerignore_that_is_no_file() {
     let project = Project::new(FILE);
     for (kind, why) in KINDS {
         replace(&project.directory().join(".dockerignore"), kind);
-        refused(&project, &["plan"], 1, &[why]);
+        refused(&project, &["plan"], 2, &[why]);
     }
 }
 
@@ -160,6 +160,6 @@ fn doubled_variables_end_at_their_bound() {
     let dockerfile = format!("FROM scratch\nENV X=xx\n{doublings}ENTRYPOINT [\"/nothing\"]\n");
     project.write("Dockerfile", &dockerfile);
     let parts = ["expands to more than 128 KiB", "Dockerfile:"];
-    refused(&project, &["deploy"], 1, &parts);
+    refused(&project, &["deploy"], 2, &parts);
     project.nothing_is_left();
 }

@@ -188,8 +188,13 @@ fn a_cloud_that_is_stopped_hangs_no_run() {
             "{:?}",
             sent.elapsed()
         );
-        ran.ended_with(130)
-            .saying(&["interrupted before anything was changed"]);
+        // The signal may come after the program has noticed by itself.
+        match ran.code {
+            Some(1) => ran.saying(&["the local cloud does not answer: its processes"]),
+            _ => ran
+                .ended_with(130)
+                .saying(&["interrupted before anything was changed"]),
+        };
     }
 
     // Nobody sends a signal.

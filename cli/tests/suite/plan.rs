@@ -339,7 +339,7 @@ fn what_the_provider_has_against_a_plan_is_in_the_plan() {
     let project = Project::with_service(&https);
     let ran = project
         .landfall(&["plan", "--out", "review.plan"])
-        .ended_with(1);
+        .ended_with(2);
     assert!(ran.stdout.contains("+ launch-template/web"), "{ran:#?}");
     ran.saying(&[
         "the plan cannot be carried out",

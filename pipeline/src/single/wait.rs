@@ -300,8 +300,9 @@ async fn diagnose<P: Cloud + ?Sized>(
             Cause::of_status(*status, name, service).advice
         }
         (StandingState::Up, Some(Answer::Refused)) => Cause::of_refusal(name, service).advice,
+        // A forwarder on the way ends the connection too where nobody listens behind it.
         (StandingState::Up, Some(Answer::Broken(_))) => Some(format!(
-            "the service has to speak HTTP/1.1 on port {port}, without TLS"
+            "it listens on another port than {port} or on 127.0.0.1 only, or does not speak HTTP/1.1 there without TLS"
         )),
         (StandingState::Up, Some(Answer::Silence)) => Some(format!(
             "the service hangs or is slower than `timeout` in [service.{name}.health]"
