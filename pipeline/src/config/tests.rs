@@ -142,6 +142,23 @@ fn values_of_the_wrong_type() {
 }
 
 #[test]
+fn a_wrong_type_is_one_fault_only() {
+    for (route, kind) in [
+        ("['/api/*']", "a list"),
+        ("5", "a number"),
+        ("{ path = '/api/*' }", "a table"),
+    ] {
+        let errors = refused(&format!(
+            "{GOOD}[service.api]\nport = 9000\nroute = {route}\n"
+        ));
+        let fault = format!("landfall.toml:6:9: `route` is {kind} here, not text in quotes\n");
+        assert!(errors.starts_with(&fault), "{errors}");
+        // No second fault says that two services have no route.
+        assert_eq!(errors.matches("landfall.toml:").count(), 1, "{errors}");
+    }
+}
+
+#[test]
 fn values_that_cannot_be() {
     insta::assert_snapshot!(table(&[
         ("port 0", "stack = 'a'\n[service.web]\nport = 0\n"),
