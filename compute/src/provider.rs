@@ -123,6 +123,13 @@ pub struct GroupInstance {
     pub state: InstanceState,
     /// The version of the launch template that it was made from, from 1.
     pub template_version: u32,
+    /// When it ended by itself, if it did and the provider says so: AWS does not.
+    #[serde(
+        default,
+        with = "landfall_provider::rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub ended: Option<SystemTime>,
 }
 
 /// How far an instance is.

@@ -254,6 +254,7 @@ mod tests {
             private_address: Ipv4Addr::new(10, 0, 0, 4),
             state,
             template_version: 1,
+            ended: None,
         }
     }
 

@@ -196,6 +196,9 @@ fn add_group(table: &mut Table, group: &GroupStatus, now: SystemTime) {
             InstanceState::Failed(why) => tame(why),
             _ => String::new(),
         };
+        let ended = instance
+            .ended
+            .map(|ended| format!("{} ago", age(ended, now)));
         table.row(
             "  ",
             [
@@ -204,6 +207,7 @@ fn add_group(table: &mut Table, group: &GroupStatus, now: SystemTime) {
                 (Style::new(), instance.private_address.to_string()),
                 (DIM, format!("v{}", instance.template_version)),
                 (style, state.to_owned()),
+                (DIM, ended.unwrap_or_default()),
                 (DIM, why),
             ],
         );
@@ -417,6 +421,10 @@ mod tests {
                 id: format!("i-0{index}").into(),
                 zone: Zone::new("local-1a").unwrap(),
                 private_address: "10.0.0.4".parse().unwrap(),
+                ended: match &state {
+                    InstanceState::Failed(_) => ago(1_260),
+                    _ => None,
+                },
                 state,
                 template_version: 1,
             })
@@ -436,7 +444,7 @@ mod tests {
            └─ no targets
         autoscaling group web  1 failed, 1 running  desired 3 (2 in the file), min 1, max 4
           last scaled 40 s ago: from 2 to 3: asked for
-          i-01           local-1a  10.0.0.4  v1  failed  exited with code 1
+          i-01           local-1a  10.0.0.4  v1  failed  21 min ago  exited with code 1
         not usable
           nat-gateway/a  pending
         ");

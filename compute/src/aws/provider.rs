@@ -56,6 +56,7 @@ impl ComputeProvider for Aws {
                         .unwrap_or(Ipv4Addr::UNSPECIFIED),
                     state: state(instance, is_leaving)?,
                     template_version: version.unwrap_or_default(),
+                    ended: None,
                 })
             })
             .collect();

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use landfall_compute::{HostKey, Instance, KeyPair, PublicKey};
 use landfall_network::Subnet;
@@ -89,6 +89,7 @@ pub(super) fn start_single(cloud: &Arc<Cloud>, id: &InstanceId) -> Result<()> {
             template_version: 1,
             phase: Phase::Booting,
             launched: Instant::now(),
+            ended: None,
             was_healthy: false,
         };
         let runs_container = machine.workload.is_some();
@@ -304,6 +305,7 @@ fn ended(cloud: &Cloud, id: &InstanceId, how: &str) {
             return Ok(());
         }
         machine.phase = Phase::Ended(how.to_owned());
+        machine.ended = Some(SystemTime::now());
         machine.was_healthy |= was_healthy;
         let machine = machine.clone();
         keeper::note_end(state, &machine, how);

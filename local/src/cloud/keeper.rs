@@ -249,6 +249,7 @@ fn launch(cloud: &Arc<Cloud>, group: &AutoscalingGroupId, subnet: &SubnetId) -> 
             template_version: version,
             phase: Phase::Booting,
             launched: Instant::now(),
+            ended: None,
             was_healthy: false,
         };
         let id = InstanceId::from(state.unique(Instance::PREFIX));

@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use landfall_compute::{GroupInstance, InstanceState, PublicKey, Workload};
 use landfall_provider::{
@@ -32,6 +33,8 @@ pub(crate) struct Machine {
     pub(crate) template_version: u32,
     pub(crate) phase: Phase,
     pub(crate) launched: Instant,
+    /// When it ended by itself, if it did.
+    pub(crate) ended: Option<SystemTime>,
     /// Whether it has taken requests: its end is then not a failure to start.
     pub(crate) was_healthy: bool,
 }
@@ -91,6 +94,7 @@ impl Machine {
                 Phase::Ended(why) => InstanceState::Failed(why.clone()),
             },
             template_version: self.template_version,
+            ended: self.ended,
         }
     }
 }

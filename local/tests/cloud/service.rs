@@ -72,7 +72,7 @@ async fn an_instance_whose_process_ends_is_replaced_while_the_other_serves() {
         let ended = |state: &InstanceState| matches!(state, InstanceState::Failed(_));
         instances
             .iter()
-            .any(|one| one.id.as_ref() == killed && ended(&one.state))
+            .any(|one| one.id.as_ref() == killed && ended(&one.state) && one.ended.is_some())
             .then_some(())
     })
     .await;

@@ -311,6 +311,7 @@ impl ComputeProvider for Fake {
                     How::Healthy | How::Sick(..) => InstanceState::Running,
                 },
                 template_version: seen.version,
+                ended: None,
             });
         Ok(instances.collect())
     }

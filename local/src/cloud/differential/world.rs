@@ -254,6 +254,7 @@ impl World {
             template_version: 0,
             phase: Phase::Running,
             launched: Instant::now(),
+            ended: None,
             was_healthy: true,
         };
         state.machines.insert(id.clone(), machine);
