@@ -442,6 +442,7 @@ mod tests {
         let mut config = Config::load(Path::new(path)).unwrap();
         // Where the checkout is and what it is built on is not the stack's.
         config.directory = PathBuf::from("/checkout");
+        config.file = Some(PathBuf::from("/checkout/landfall.toml"));
         let web = config.service.get_mut(&name("web")).unwrap();
         web.image.platform = Some("linux/amd64".parse().unwrap());
         insta::assert_snapshot!(text(&stack(&config, &sources()).unwrap()));

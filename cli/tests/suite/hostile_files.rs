@@ -118,6 +118,26 @@ fn secrets_that_are_no_file() {
 }
 
 #[test]
+fn more_services_or_environments_than_a_file_has() {
+    let project = Project::new(FILE);
+    for (table, keys) in [
+        ("service.s", "port = 80\nbogus = 1"),
+        ("env.e", "protect = true"),
+    ] {
+        let tables: String = (0..20_000)
+            .map(|n| format!("[{table}{n}]\n{keys}\n"))
+            .collect();
+        project.write("landfall.toml", &format!("stack = \"many\"\n{tables}"));
+        refused(
+            &project,
+            &["plan"],
+            2,
+            &["there are 20000 tables", "a file has at most 100"],
+        );
+    }
+}
+
+#[test]
 fn many_faults_are_counted_and_the_first_told() {
     let many: String = (0..100_000).map(|n| format!("key{n} = {n}\n")).collect();
     let project = Project::new(&format!("{many}{FILE}"));

@@ -2,6 +2,11 @@
 //!
 //! The cases and their results are the files in `corpus/`; docs/decisions/0043 says how to read and renew them.
 
+#![cfg_attr(
+    not(all(feature = "engine", target_os = "linux")),
+    expect(dead_code, reason = "only what asks an engine renews the results")
+)]
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;

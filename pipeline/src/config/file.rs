@@ -163,6 +163,27 @@ fn read_root(
     (Some(config), reading)
 }
 
+/// The most services, and the most environments, of a file.
+///
+/// An application load balancer of AWS has at most 100 target groups. Each environment is checked by reading the whole
+/// file again, so that many of them take long.
+const MOST_NAMES: usize = 100;
+
+/// The first table of names that has too many, before each of them is read.
+fn too_many(root: &Value<'_>) -> Option<(Span, Problem)> {
+    let tables = root.as_table()?.iter();
+    tables
+        .filter(|(key, _)| matches!(key.name.as_ref(), "service" | "env"))
+        .find_map(|(key, value)| {
+            let number = value.as_table()?.len();
+            let message = format!(
+                "there are {number} tables [{}.…], and a file has at most {MOST_NAMES}",
+                key.name
+            );
+            (number > MOST_NAMES).then(|| (key.span, Problem::new(key.name.clone(), message)))
+        })
+}
+
 /// A text that is TOML.
 struct Document<'a> {
     source: &'a str,
@@ -223,8 +244,13 @@ impl<'a> Document<'a> {
     /// The environments that there are.
     ///
     /// # Errors
-    /// When the one that is asked for is not among them.
+    /// When the one that is asked for is not among them, or a table of names has too many.
     fn environments(&self, wanted: Option<&str>) -> Result<Vec<String>, ConfigErrors> {
+        if let Some((span, problem)) = too_many(&self.root) {
+            let mut reading = Reading::default();
+            reading.fault(span, problem);
+            return Err(self.errors(reading));
+        }
         let names = overlay::names(&self.root);
         match wanted.filter(|wanted| !names.iter().any(|name| name == wanted)) {
             None => Ok(names),
