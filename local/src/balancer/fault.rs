@@ -19,9 +19,10 @@ pub(super) enum Fault {
     FieldName,
     FieldValue,
     SlowHead,
+    ChunkedTwice,
 }
 
-const ALL: [Fault; 13] = [
+const ALL: [Fault; 14] = [
     Fault::BareLineFeed,
     Fault::TwoFramings,
     Fault::LongLine,
@@ -35,6 +36,7 @@ const ALL: [Fault; 13] = [
     Fault::FieldName,
     Fault::FieldValue,
     Fault::SlowHead,
+    Fault::ChunkedTwice,
 ];
 
 impl Fault {
@@ -74,6 +76,7 @@ impl Fault {
             }
             Self::FieldValue => "the value of a header field has a control character",
             Self::SlowHead => "the request's head did not come in time",
+            Self::ChunkedTwice => "the request's Transfer-Encoding names chunked more than once",
         }
     }
 }

@@ -43,7 +43,7 @@ pub(super) fn scan(bytes: &[u8]) -> Head {
 fn try_scan(bytes: &[u8]) -> Result<Head, Fault> {
     let mut at = 0;
     let mut encode = None;
-    let (mut fields, mut length, mut coding) = (0, false, false);
+    let (mut fields, mut length, mut coding, mut chunked) = (0, false, false, 0);
     let mut in_head = false;
     loop {
         let rest = &bytes[at..];
@@ -84,7 +84,14 @@ fn try_scan(bytes: &[u8]) -> Result<Head, Fault> {
         }
         match field(line)? {
             name if name.eq_ignore_ascii_case(b"content-length") => length = true,
-            name if name.eq_ignore_ascii_case(b"transfer-encoding") => coding = true,
+            name if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                coding = true;
+                chunked += count_chunked(&line[name.len() + 1..]);
+                // RFC 9112 §6.1: a sender applies the chunked coding at most once.
+                if chunked > 1 {
+                    return Err(Fault::ChunkedTwice);
+                }
+            }
             _ => {}
         }
     }
@@ -140,6 +147,15 @@ fn field(line: &[u8]) -> Result<&[u8], Fault> {
     }
 }
 
+/// How often a Transfer-Encoding field names the chunked coding, whatever parameters it gives it.
+fn count_chunked(value: &[u8]) -> usize {
+    let is_chunked = |coding: &&[u8]| {
+        let name = coding.split(|&b| b == b';').next().unwrap_or_default();
+        name.trim_ascii().eq_ignore_ascii_case(b"chunked")
+    };
+    value.split(|&b| b == b',').filter(is_chunked).count()
+}
+
 fn is_control(b: u8) -> bool {
     (b < b' ' && b != b'\t') || b == 0x7f
 }
@@ -177,7 +193,11 @@ pub(super) fn is_host(value: &[u8]) -> bool {
         [b'[', inner @ .., b']'] => !inner.is_empty() && inner.iter().all(literal),
         _ => host.iter().all(name),
     };
-    valid && port.len() <= 5 && port.iter().all(u8::is_ascii_digit)
+    // Digits alone: the number's own parser takes a sign as well.
+    let port = port.is_empty()
+        || port.iter().all(u8::is_ascii_digit)
+            && std::str::from_utf8(port).is_ok_and(|port| port.parse::<u16>().is_ok());
+    valid && port
 }
 
 #[cfg(test)]
@@ -219,6 +239,7 @@ mod tests {
             "a",
             "a.b:80",
             "a_b",
+            "a:65535",
             "127.0.0.1:",
             "[::1]:8080",
             "[::1]",
@@ -227,7 +248,8 @@ mod tests {
             assert!(is_host(good.as_bytes()), "{good}");
         }
         for bad in [
-            "a b", "a@b", "a/b", "a:b", "a:1:2", "::1", "[]", "[::1", "a:123456", "a?b", "a\\b",
+            "a b", "a@b", "a/b", "a:b", "a:1:2", "::1", "[]", "[::1", "a:123456", "a:65536",
+            "a:99999", "a:+80", "a?b", "a\\b",
         ] {
             assert!(!is_host(bad.as_bytes()), "{bad}");
         }
