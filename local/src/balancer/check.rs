@@ -10,7 +10,10 @@
 //! checks can find it healthy but do not count as failures. From then on the interval alone says
 //! when.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http_body_util::Empty;
@@ -22,6 +25,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::config::HealthCheckConfig;
 use super::health::Outcome;
+use super::io::{Io, Meter};
 use crate::accept::{EXHAUSTED_PAUSE, is_exhaustion};
 
 /// The first pause between two checks of a target that has not been seen up yet.
@@ -94,7 +98,10 @@ async fn status(addr: SocketAddr, path: &str) -> Result<u16, NoStatus> {
         connected => connected.map_err(|error| format!("no connection to {addr}: {error}"))?,
     };
     let no_answer = |error: hyper::Error| format!("no HTTP response from {addr}: {error}");
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+    let meter = Arc::new(Meter::default());
+    meter.await_response();
+    let stream = TokioIo::new(Io::new(stream, Arc::clone(&meter)));
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(stream)
         .await
         .map_err(no_answer)?;
     let request = hyper::Request::get(path)
@@ -115,6 +122,14 @@ async fn status(addr: SocketAddr, path: &str) -> Result<u16, NoStatus> {
                 return Ok(response.map_err(no_answer)?.status().as_u16());
             }
             _ = &mut connection, if open => open = false,
+            // The stream has woken this task when it stopped reading.
+            () = poll_fn(|_| match meter.is_over() {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }) => {
+                let why = format!("no HTTP response from {addr}: interim responses (1xx) and no final one");
+                return Err(why.into());
+            }
         }
     }
 }

@@ -8,10 +8,16 @@ use std::task::{Context, Poll, Waker, ready};
 
 use futures::task::AtomicWaker;
 use hyper::body::SizeHint;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::fault::Fault;
+
+/// How many bytes a target may send before its final response: interim responses (1xx) and one head.
+const MAX_BEFORE_RESPONSE: u64 = 128 * 1024;
+/// How many of those bytes are read before other tasks have their turn. The parser goes through all interim responses
+/// that it gets, and reads on; the runtime's own budget counts reads and not what they cost.
+const TURN: u64 = 16 * 1024;
 
 /// What a connection is doing, shared between its stream and whoever watches it.
 ///
@@ -34,6 +40,10 @@ pub(super) struct Meter {
     body_length: AtomicU64,
     /// Bytes that came from a target before the head of its final response was whole.
     received: AtomicU64,
+    /// A target's final response has not begun.
+    awaits_response: AtomicBool,
+    /// How many bytes have come since other tasks had their turn.
+    turn: AtomicU64,
     /// Bytes have been written since this was asked last.
     wrote: AtomicBool,
     /// The client has sent a whole request.
@@ -157,13 +167,26 @@ impl Meter {
         self.tunnel.load(Relaxed)
     }
 
-    /// How many bytes have come since the last call of [`Meter::reset_received`].
+    /// How many bytes have come since the last call of [`Meter::await_response`].
     pub(super) fn received(&self) -> u64 {
         self.received.load(Relaxed)
     }
 
-    pub(super) fn reset_received(&self) {
+    /// A request goes out now, and its response is awaited.
+    pub(super) fn await_response(&self) {
         self.received.store(0, Relaxed);
+        self.turn.store(0, Relaxed);
+        self.awaits_response.store(true, Relaxed);
+    }
+
+    /// The final response is here: no limit holds for what follows.
+    pub(super) fn end_await(&self) {
+        self.awaits_response.store(false, Relaxed);
+    }
+
+    /// Whether more came than may come before a final response.
+    pub(super) fn is_over(&self) -> bool {
+        self.received() > MAX_BEFORE_RESPONSE
     }
 
     /// Ends the connection as soon as its task runs.
@@ -236,11 +259,24 @@ impl AsyncRead for Io {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let before = buf.filled().len();
-        ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
-        let new = buf.filled().len() - before;
+        let meter = &this.meter;
+        if meter.awaits_response.load(Relaxed) {
+            let left = TURN.saturating_sub(meter.turn.load(Relaxed));
+            if left == 0 || meter.is_over() {
+                // Not an error: the final response may be among what was read. Whoever drives this looks.
+                meter.turn.store(0, Relaxed);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            ready!(Pin::new(&mut (&mut this.stream).take(left)).poll_read(cx, buf))?;
+        } else {
+            ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        }
+        let new = (buf.filled().len() - before) as u64;
         if new != 0 {
-            this.meter.moved();
-            this.meter.received.fetch_add(new as u64, Relaxed);
+            meter.moved();
+            meter.received.fetch_add(new, Relaxed);
+            meter.turn.fetch_add(new, Relaxed);
         }
         Poll::Ready(Ok(()))
     }

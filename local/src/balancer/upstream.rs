@@ -33,9 +33,7 @@ type Driver = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
 const MAX_RESPONSE_HEAD: usize = 32 * 1024;
 /// The most idle connections that a node keeps to one target.
 const MAX_IDLE: usize = 256;
-/// How many bytes a target may send before its final response: interim responses (1xx) and one head.
-const MAX_BEFORE_RESPONSE: u64 = 128 * 1024;
-/// For how many idle timeouts in a row those bytes keep a request waiting.
+/// For how many idle timeouts in a row interim responses (1xx) keep a request waiting.
 const MAX_INTERIM_PERIODS: u32 = 2;
 /// How much of a message one connection buffers at most.
 pub(super) const MAX_BUFFER: usize = 64 * 1024;
@@ -176,7 +174,7 @@ impl Upstream {
         ));
         let mut sent = false;
         let mut interim = 0;
-        self.meter.reset_received();
+        self.meter.await_response();
         std::future::poll_fn(|cx| {
             let mut error = self.drive(cx);
             if !sent {
@@ -189,15 +187,16 @@ impl Upstream {
                 .as_mut()
                 .poll(&mut Context::from_waker(Waker::noop()))
             {
-                Poll::Ready(Ok(response)) => Poll::Ready(Ok(response)),
+                Poll::Ready(Ok(response)) => {
+                    self.meter.end_await();
+                    Poll::Ready(Ok(response))
+                }
                 Poll::Ready(Err(mut refused)) => Poll::Ready(Err(match refused.take_message() {
                     Some(request) => Failure::Unsent(Box::new(request)),
                     None => Failure::Broken(Some(refused.into_error())),
                 })),
                 Poll::Pending if self.done => Poll::Ready(Err(Failure::Broken(error.take()))),
-                Poll::Pending if self.meter.received() > MAX_BEFORE_RESPONSE => {
-                    Poll::Ready(Err(Failure::Interim))
-                }
+                Poll::Pending if self.meter.is_over() => Poll::Ready(Err(Failure::Interim)),
                 Poll::Pending => self.poll_response_idle(cx, &mut interim).map(|()| {
                     Err(match (self.meter.received(), client.wants_body()) {
                         (1.., _) if interim > MAX_INTERIM_PERIODS => Failure::Interim,

@@ -129,6 +129,59 @@ async fn endless_interim_responses_end() {
     }
 }
 
+/// Sends interim responses as fast as they are taken.
+async fn flood(mut stream: TcpStream) {
+    let heads = b"HTTP/1.1 103 Early Hints\r\n\r\n".repeat(4_000);
+    while stream.write_all(&heads).await.is_ok() {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn interim_floods_stop_nobody_else() {
+    let server = Upstream::healthy_but(|mut stream, head| async move {
+        if head.starts_with(b"GET /fast ") {
+            return flood(stream).await;
+        }
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok";
+        let _ = stream.write_all(answer).await;
+    })
+    .await;
+    let lb = Lb::to(&[&server]).await;
+    let floods: Vec<_> = (0..4)
+        .map(|_| {
+            let addr = lb.addr;
+            tokio::spawn(async move { Client::connect(addr).await.get("/fast").await })
+        })
+        .collect();
+    let mut beside = 0;
+    while beside < 20 || !floods.iter().all(JoinHandle::is_finished) {
+        assert_eq!(lb.get("/").await.body, "ok");
+        beside += 1;
+    }
+    for flood in floods {
+        let reply = flood.await.unwrap();
+        assert_eq!(reply.status, 502, "{}", reply.body);
+        assert!(reply.body.contains("interim"), "{}", reply.body);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_check_ends_an_interim_flood() {
+    let server = Upstream::raw(|mut stream| async move {
+        // What comes before the request would end the check for another reason.
+        let _ = stream.read(&mut [0; 4096]).await;
+        flood(stream).await;
+    })
+    .await;
+    let config = HealthCheckConfig {
+        timeout: DEADLINE,
+        ..quick_checks()
+    };
+    match check::once(server.addr, &config).await {
+        crate::balancer::health::Outcome::Failed(why) => assert!(why.contains("interim"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+}
+
 #[tokio::test]
 async fn error_pages_name_no_addresses() {
     let broken = Upstream::healthy_but(|mut stream, _| async move {
