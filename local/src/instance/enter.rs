@@ -19,8 +19,9 @@ use super::run::START_WITHIN;
 use super::{Error, Exit, Running};
 use crate::sys::fds;
 use crate::sys::process::{ROLE_ENTER, ROLE_VAR, log};
+use crate::sys::sandbox::Report;
 use crate::sys::sandbox::enter::{Does, Errand, Size};
-use crate::sys::sandbox::{Report, program};
+use crate::sys::sandbox::program::Program;
 
 /// What is to be run in an instance beside its own command.
 #[derive(Clone, Debug)]
@@ -206,7 +207,8 @@ fn launch(
             Stdio::null()
         }
     };
-    let mut command = std::process::Command::new(program::path()?);
+    let program = Program::mount()?;
+    let mut command = std::process::Command::new(program.path());
     command
         .arg0("landfall-enter")
         .env_clear()
@@ -225,7 +227,7 @@ fn launch(
     line.push(b'\n');
     if on_pipes {
         let (reader, writer) = io::pipe()?;
-        let files: [BorrowedFd<'_>; 2] = [instance.as_fd(), reader.as_fd()];
+        let files: [BorrowedFd<'_>; 3] = [instance.as_fd(), program.as_fd(), reader.as_fd()];
         fds::send(ours.as_fd(), b"\n", &files)?;
         ours.write_all(&line)?;
         let gone = || io::Error::other("its process has no pipes");
@@ -244,7 +246,7 @@ fn launch(
             terminal: None,
         }));
     }
-    fds::send(ours.as_fd(), b"\n", &[instance.as_fd()])?;
+    fds::send(ours.as_fd(), b"\n", &[instance.as_fd(), program.as_fd()])?;
     ours.write_all(&line)?;
     let mut first = [0];
     let (length, mut files) = fds::receive(ours.as_fd(), &mut first)?;

@@ -17,7 +17,8 @@ use super::run::START_WITHIN;
 use super::{Error, Spec};
 use crate::sys::fds;
 use crate::sys::process::{ROLE_INSTANCE, ROLE_VAR, log};
-use crate::sys::sandbox::{Order, program};
+use crate::sys::sandbox::Order;
+use crate::sys::sandbox::program::Program;
 
 /// Executes the copy of this program as process 1 of a new pid namespace and gives it its order.
 ///
@@ -39,7 +40,8 @@ pub(super) async fn spawn(
                 unshare(CloneFlags::CLONE_NEWPID)?;
                 let (mut ours, theirs) = UnixStream::pair()?;
                 ours.set_write_timeout(Some(START_WITHIN))?;
-                let mut command = std::process::Command::new(program::path()?);
+                let program = Program::mount()?;
+                let mut command = std::process::Command::new(program.path());
                 command
                     .arg0("landfall-instance")
                     .env_clear()
@@ -54,7 +56,7 @@ pub(super) async fn spawn(
                 if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
                     confined.admit(pid);
                 }
-                fds::send(ours.as_fd(), b"\n", &[netns.as_fd()])?;
+                fds::send(ours.as_fd(), b"\n", &[netns.as_fd(), program.as_fd()])?;
                 let mut line = serde_json::to_vec(&order)?;
                 line.push(b'\n');
                 ours.write_all(&line)?;

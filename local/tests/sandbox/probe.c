@@ -185,6 +185,18 @@ static void hunt(void) {
     }
 }
 
+/* Lets /target lead to the program that follows the link and to this one by turns, until it is asked to stop. */
+static void swap(void) {
+    signal(SIGTERM, on_term);
+    puts("swapping");
+    for (;;) {
+        symlink("/proc/self/exe", "/bad");
+        rename("/bad", "/target");
+        symlink("/probe", "/good");
+        rename("/good", "/target");
+    }
+}
+
 int main(int argc, char **argv) {
     setvbuf(stdout, NULL, _IOLBF, 0);
     for (int i = 1; i < argc; i++) {
@@ -210,6 +222,7 @@ int main(int argc, char **argv) {
         else if (!strcmp(word, "ignore")) signal(SIGTERM, SIG_IGN);
         else if (!strcmp(word, "sigwait")) wait_for_term();
         else if (!strcmp(word, "hunt")) hunt();
+        else if (!strcmp(word, "swap")) swap();
         else if (!strcmp(word, "raise")) raise(atoi(argv[++i]));
         else if (!strcmp(word, "crash")) *(volatile int *)0 = 0;
         else if (!strcmp(word, "exit")) return atoi(argv[++i]);

@@ -1,7 +1,7 @@
 //! A further command in an instance that runs: enters its namespaces, and runs with its user and powers.
 //!
 //! The cloud executes this program again with a socket as standard input. Over it come the instance's first process
-//! (as a pidfd) and the command's standard input unless it is to have a terminal, and then an [`Errand`], one line of
+//! (as a pidfd), this program's mount and the command's standard input unless it is to have a terminal, and then an [`Errand`], one line of
 //! JSON. Back go the terminal's other side, if there is one, and [`Report`]s, one line of JSON each. What the cloud
 //! sends later are numbers of signals, a byte each; when it closes the socket, the command is hung up on.
 #![expect(unsafe_code, reason = "the command is started by fork(2)")]
@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Order, Report, enter_folder, exec, hide, identity, keyring, limit_processes, limits,
-    privileges, report, seccomp, take_control,
+    privileges, program, report, seccomp, take_control,
 };
 use crate::sys::fds;
 use crate::sys::process::userns::{explain, single_user};
@@ -106,7 +106,7 @@ pub(crate) fn run() -> ExitCode {
 fn receive(control: &mut UnixStream) -> io::Result<(Errand, Vec<OwnedFd>)> {
     // The files come with the first byte, which is no part of the errand.
     let (length, files) = fds::receive(control.as_fd(), &mut [0])?;
-    if length != 1 || files.is_empty() {
+    if length != 1 || files.len() < 2 {
         return Err(io::Error::other("the cloud closed the socket"));
     }
     let mut line = String::new();
@@ -121,6 +121,8 @@ fn start(
     mut files: Vec<OwnedFd>,
 ) -> Result<Pid, String> {
     let instance = files.remove(0);
+    // Before anything of the instance is near.
+    program::lock(&files.remove(0))?;
     let doing = |what: &'static str| move |error: Errno| explain(what, error);
     // Before anything that the instance may have changed is in this process's sight.
     let single_user = single_user();

@@ -14,6 +14,8 @@ use super::{Order, program};
 /// What Docker gives an image that sets no `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+const OWN: &str = "it leads to Landfall's own program, which runs in no instance";
+
 /// A command ready to be executed.
 pub(super) struct Command {
     name: String,
@@ -42,11 +44,7 @@ impl Command {
         let path = find(&name, &env["PATH"])?;
         match program::is_own(Path::new(&path)) {
             Ok(false) => {}
-            Ok(true) => {
-                return Err(format!(
-                    "exec {name:?}: it leads to Landfall's own program, which runs in no instance"
-                ));
-            }
+            Ok(true) => return Err(format!("exec {name:?}: {OWN}")),
             Err(error) => return Err(format!("exec {name:?}: look at this program: {error}")),
         }
         let c = |text: String| {
@@ -150,6 +148,8 @@ fn explain(path: &Path, error: Errno) -> String {
                 "{desc}: it is neither a program for Linux nor a script that starts with \"#!\""
             ),
         },
+        // It was put there after the look at this command, and the kernel refused it.
+        Errno::EACCES if program::is_own(path).is_ok_and(|own| own) => OWN.to_owned(),
         Errno::EACCES => match std::fs::metadata(path) {
             Ok(it) if it.is_dir() => "it is a folder".to_owned(),
             Ok(it) if it.permissions().mode() & 0o111 == 0 => {

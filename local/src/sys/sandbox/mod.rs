@@ -1,7 +1,7 @@
 //! The first process of an instance: builds the sandbox around itself and then becomes the image's command.
 //!
 //! The cloud executes a copy of this program ([`program`]) in a new pid namespace, with a socket as standard input.
-//! Over it come the order ([`Order`], one line of JSON) and the network namespace. Back goes
+//! Over it come the order ([`Order`], one line of JSON), the network namespace and this program's mount. Back goes
 //! [`Report::Started`], one line of JSON, right before the command is executed; the execution closes the socket, and
 //! a [`Report::Failed`] comes first if it fails. From then on the command is process 1 and the cloud its parent. With
 //! [`Order::init`] this process stays process 1 and the command is its child ([`reaper`]).
@@ -142,7 +142,10 @@ fn take_control() -> io::Result<UnixStream> {
 
 /// Reads the order and makes this process the inside of the sandbox, still with all its powers.
 fn prepare(control: &mut UnixStream) -> Result<(Order, Vec<String>), String> {
-    let (order, netns) = receive(control).map_err(|error| format!("read the order: {error}"))?;
+    let (order, netns, program) =
+        receive(control).map_err(|error| format!("read the order: {error}"))?;
+    program::lock(&program)?;
+    drop(program);
     let doing = |what: &'static str| move |error: Errno| explain(what, error);
     setsid().map_err(doing("leave the cloud's session"))?;
     let _ = prctl::set_name(c"landfall-init");
@@ -159,14 +162,14 @@ fn prepare(control: &mut UnixStream) -> Result<(Order, Vec<String>), String> {
     Ok((order, notes))
 }
 
-fn receive(control: &mut UnixStream) -> io::Result<(Order, OwnedFd)> {
-    // The file comes with the first byte, which is no part of the order.
-    let (length, mut files) = fds::receive(control.as_fd(), &mut [0])?;
-    let netns = files.pop().filter(|_| length == 1);
-    let netns = netns.ok_or_else(|| io::Error::other("the cloud closed the socket"))?;
+fn receive(control: &mut UnixStream) -> io::Result<(Order, OwnedFd, OwnedFd)> {
+    // The files come with the first byte, which is no part of the order.
+    let (length, files) = fds::receive(control.as_fd(), &mut [0])?;
+    let files = <[OwnedFd; 2]>::try_from(files).ok().filter(|_| length == 1);
+    let [netns, program] = files.ok_or_else(|| io::Error::other("the cloud closed the socket"))?;
     let mut line = String::new();
     BufReader::new(control).read_line(&mut line)?;
-    Ok((serde_json::from_str(&line)?, netns))
+    Ok((serde_json::from_str(&line)?, netns, program))
 }
 
 /// Lets every user of the instance bind ports below 1024 and send pings, as Docker does.

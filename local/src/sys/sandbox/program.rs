@@ -2,16 +2,25 @@
 //!
 //! A process in an instance may reach the file of a program that runs beside it, as CVE-2019-5736 did with runc's. What
 //! enters an instance therefore never runs from the machine's own file: the cloud copies that file once, when it
-//! starts, into a memory file system that is read-only from then on and mounted nowhere.
+//! starts, into a memory file system that is read-only from then on and that no instance sees.
+//!
+//! Each process that enters has a mount of the copy to itself ([`Program`]), and forbids execution on it before it
+//! joins anything of the instance ([`lock`]). From then on the kernel refuses the copy whichever way the image's
+//! command leads there: `/proc/self/exe`, a link, an interpreter; also one that was put there after [`is_own`] looked.
+#![expect(
+    unsafe_code,
+    reason = "open_tree(2) and mount_setattr(2) have no safe form here"
+)]
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use nix::errno::Errno;
+use nix::libc;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use super::elf;
@@ -19,9 +28,12 @@ use crate::sys::process::SELF;
 use crate::sys::process::userns::explain;
 use crate::sys::rooted::through;
 
+const EMPTY_PATH: libc::c_uint = libc::AT_EMPTY_PATH.unsigned_abs();
+
 static COPY: OnceLock<OwnedFd> = OnceLock::new();
 
-/// Makes the copy. `at` is a folder to mount over for a moment, in a mount namespace of the cloud's own.
+/// Makes the copy. `at` is a folder to mount over, in a mount namespace of the cloud's own: the cloud mounts another
+/// file system over this one, and instances have another root.
 pub(crate) fn copy(at: &Path) -> Result<(), String> {
     let file = seal(at)?;
     // A second call would bring the same.
@@ -29,15 +41,64 @@ pub(crate) fn copy(at: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// A path by which this process executes the copy.
-///
-/// # Errors
-///
-/// This process has not made it.
-pub(crate) fn path() -> io::Result<PathBuf> {
-    let copy = COPY.get();
-    let copy = copy.ok_or_else(|| io::Error::other("there is no copy of this program"))?;
-    Ok(through(copy.as_fd()))
+/// The copy, for one process that executes it and [locks](lock) it then.
+pub(crate) struct Program(OwnedFd);
+
+impl Program {
+    /// Mounts the copy once more, at no place.
+    ///
+    /// # Errors
+    ///
+    /// This process has not made it, or the kernel refuses.
+    pub(crate) fn mount() -> io::Result<Self> {
+        let copy = COPY.get();
+        let copy = copy.ok_or_else(|| io::Error::other("there is no copy of this program"))?;
+        let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | EMPTY_PATH;
+        // SAFETY: the descriptor is open, the path is a string that ends with zero, and the kernel keeps neither.
+        let mounted =
+            unsafe { libc::syscall(libc::SYS_open_tree, copy.as_raw_fd(), c"".as_ptr(), flags) };
+        let mounted = Errno::result(mounted)
+            .map_err(|error| io::Error::other(explain("mount the copy of this program", error)))?;
+        let mounted = RawFd::try_from(mounted).map_err(io::Error::other)?;
+        // SAFETY: the kernel has just made this descriptor, and nobody else owns it.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(mounted) }))
+    }
+
+    /// A path by which this process executes it.
+    pub(crate) fn path(&self) -> PathBuf {
+        through(self.0.as_fd())
+    }
+}
+
+/// What the process that executes it needs to [`lock`] it.
+impl AsFd for Program {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Forbids the execution of this process's program by way of `program`, the mount that it was executed from.
+pub(super) fn lock(program: &OwnedFd) -> Result<(), String> {
+    let attributes = libc::mount_attr {
+        attr_set: libc::MOUNT_ATTR_NOEXEC,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: 0,
+    };
+    // SAFETY: the descriptor is open; the path ends with zero, the attributes are as long as said, and the kernel
+    // keeps none of them.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            program.as_raw_fd(),
+            c"".as_ptr(),
+            EMPTY_PATH,
+            &raw const attributes,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    let locked = Errno::result(result).map(drop);
+    locked.map_err(|error| explain("forbid the execution of this program", error))
 }
 
 fn seal(at: &Path) -> Result<OwnedFd, String> {
@@ -70,7 +131,10 @@ fn seal(at: &Path) -> Result<OwnedFd, String> {
         mount(None::<&str>, at, None::<&str>, flags, None::<&str>)?;
         File::open(&path)
     })();
-    umount2(at, MntFlags::MNT_DETACH).map_err(failed)?;
+    if copied.is_err() {
+        umount2(at, MntFlags::MNT_DETACH).map_err(failed)?;
+    }
+    // It stays mounted: the kernel copies only mounts that are somewhere.
     Ok(copied.map_err(io("copy this program"))?.into())
 }
 

@@ -13,6 +13,7 @@ pub(crate) const CASES: &[(&str, fn())] = &[
         "hostile::program_is_not_caught_in_a_race",
         program::not_caught,
     ),
+    ("hostile::program_is_not_swapped_in", program::not_swapped),
     (
         "hostile::file_server_is_closed",
         program::file_server_is_closed,

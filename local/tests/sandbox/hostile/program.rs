@@ -144,6 +144,27 @@ pub(super) fn not_caught() {
     assert_eq!(own_file(), before);
 }
 
+/// A path that changes between the look at it and its execution leads to no more than one that does not.
+pub(super) fn not_swapped() {
+    let machine = machine();
+    machine.started(machine.order("swap", &["swap"]));
+    machine.said("swap", "swapping");
+    let (mut good, mut refused) = (0, 0);
+    for _ in 0..2 * EXECS {
+        match machine.exec("swap", &["/target", "exit", "5"]) {
+            Reply::Ended {
+                exit: Exit::Code(5),
+                ..
+            } => good += 1,
+            Reply::Error(text) if text.contains(REFUSED) => refused += 1,
+            // Between the refusal and its explanation the path has changed again.
+            Reply::Error(text) if text.contains("Permission denied") => refused += 1,
+            other => panic!("after {good} and {refused} refused: {other:?}"),
+        }
+    }
+    assert!(good > 0 && refused > 0, "{good}, {refused} refused");
+}
+
 /// The program that stays in the sandbox is a copy that nobody can change, and the image cannot open it.
 pub(super) fn file_server_is_closed() {
     let before = own_file();
