@@ -77,6 +77,10 @@ impl Place for Here {
     fn takes_a_deploy_after_half_a_destroy(&self) -> bool {
         true
     }
+
+    fn knows_versions(&self) -> bool {
+        true
+    }
 }
 
 #[test]
