@@ -320,3 +320,40 @@ impl AsyncWrite for Io {
         self.stream.is_write_vectored()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn awaited_responses_are_read_in_turns_up_to_the_limit() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await;
+        let (mut target, _) = listener.accept().await.unwrap();
+        let flood =
+            tokio::spawn(async move { while target.write_all(&[0; 65536]).await.is_ok() {} });
+        let meter = Arc::new(Meter::default());
+        meter.await_response();
+        let mut io = Io::new(stream.unwrap(), Arc::clone(&meter));
+        while !meter.is_over() {
+            let read = std::future::poll_fn(|cx| {
+                let before = meter.received();
+                let mut bytes = [0; 4096];
+                while Pin::new(&mut io)
+                    .poll_read(cx, &mut ReadBuf::new(&mut bytes))
+                    .is_ready()
+                {}
+                match meter.received() - before {
+                    0 => Poll::Pending,
+                    read => Poll::Ready(read),
+                }
+            });
+            let read = read.await;
+            assert!(read <= TURN, "{read}");
+        }
+        assert!(meter.received() <= MAX_BEFORE_RESPONSE + TURN);
+        flood.abort();
+    }
+}
