@@ -23,8 +23,8 @@ pub fn findings(looks: impl IntoIterator<Item = Result<Vec<Error>>>) -> Vec<Erro
     for look in looks {
         let found = look.unwrap_or_else(|error| vec![error]);
         for one in found {
-            let told = one.to_string();
-            if findings.iter().all(|other| other.to_string() != told) {
+            let reported = one.to_string();
+            if findings.iter().all(|other| other.to_string() != reported) {
                 findings.push(one);
             }
         }
@@ -49,7 +49,7 @@ mod tests {
     #[test]
     fn a_look_that_failed_hides_no_finding_and_is_told_once() {
         let error = |why: &str| Error::new(ErrorKind::Denied, why);
-        let told: Vec<String> = findings([
+        let reported: Vec<String> = findings([
             Ok(vec![error("no zone eu-central-1d")]),
             Err(error("ec2:DescribeVpcs was denied")),
             Err(error("ec2:DescribeVpcs was denied")),
@@ -59,7 +59,7 @@ mod tests {
         .map(ToString::to_string)
         .collect();
         assert_eq!(
-            told,
+            reported,
             [
                 "no zone eu-central-1d",
                 "ec2:DescribeVpcs was denied",

@@ -10,9 +10,9 @@ use aws_sdk_ec2::types::{Address, Filter, Vpc};
 use landfall_provider::{Result, StackName};
 
 use crate::call::during;
-use crate::flight::Flights;
-use crate::once::NotTwice;
+use crate::retry_guard::NonIdempotentRetryGuard;
 use crate::session::Aws;
+use crate::singleflight::Singleflight;
 use crate::tags::OWNER_STACK;
 
 /// How the ids begin of what AWS shows for up to an hour after its end, tags and all, and of what ends with those: none
@@ -22,11 +22,11 @@ use crate::tags::OWNER_STACK;
 /// <https://docs.aws.amazon.com/vpc/latest/userguide/nat-gateway-working-with.html#nat-gateway-deleting>
 const SHOWN_AFTER_THE_END: [&str; 5] = ["i-", "nat-", "vpce-", "eni-", "vol-"];
 
-/// EC2's client, which repeats no call [blindly](NotTwice).
+/// EC2's client, which repeats no call [blindly](NonIdempotentRetryGuard).
 #[must_use]
 pub fn client(aws: &Aws) -> Client {
     aws.client(|config| {
-        let config = Builder::from(config).interceptor(NotTwice);
+        let config = Builder::from(config).interceptor(NonIdempotentRetryGuard);
         Client::from_conf(config.build())
     })
 }
@@ -77,7 +77,7 @@ pub fn vpcs_changed(aws: &Aws) {
     listed_vpcs(aws).forget();
 }
 
-fn listed_vpcs(aws: &Aws) -> Arc<Flights<Arc<Vec<Vpc>>>> {
+fn listed_vpcs(aws: &Aws) -> Arc<Singleflight<Arc<Vec<Vpc>>>> {
     aws.client(|_| Arc::default())
 }
 
@@ -86,9 +86,9 @@ fn listed_vpcs(aws: &Aws) -> Arc<Flights<Arc<Vec<Vpc>>>> {
 /// # Errors
 /// When the call fails, its permission missing above all.
 pub async fn addresses(aws: &Aws, stack: &StackName) -> Result<Arc<Vec<Address>>> {
-    let flights = aws.client(|_| Arc::<Flights<Arc<Vec<Address>>>>::default());
+    let singleflight = aws.client(|_| Arc::<Singleflight<Arc<Vec<Address>>>>::default());
     let (client, own) = (client(aws), of_stack(stack));
-    flights
+    singleflight
         .join(
             &format!("ec2:DescribeAddresses {stack}"),
             move || async move {
@@ -120,13 +120,13 @@ pub async fn has_none(aws: &Aws, stack: &StackName, prefix: &str) -> Result<bool
 
 /// The ids of all that carries the stack's tag.
 async fn tagged(aws: &Aws, stack: &StackName) -> Result<Arc<Vec<String>>> {
-    let flights = aws.client(|_| Arc::<Flights<Arc<Vec<String>>>>::default());
+    let singleflight = aws.client(|_| Arc::<Singleflight<Arc<Vec<String>>>>::default());
     let client = client(aws);
     let own = [
         filter("key", [OWNER_STACK]),
         filter("value", [stack.as_str()]),
     ];
-    flights
+    singleflight
         .join(&format!("ec2:DescribeTags {stack}"), move || async move {
             let tags: Vec<_> = client
                 .describe_tags()

@@ -16,27 +16,27 @@ mod checks;
 mod code;
 #[cfg(feature = "ec2")]
 pub mod ec2;
-mod flight;
 mod inputs;
 #[cfg(feature = "lock")]
 mod lock;
 mod memory;
 mod name;
-mod once;
 mod outcome;
 mod quotas;
+mod retry_guard;
 mod session;
+mod singleflight;
 mod tags;
 
 pub use call::during;
 pub use checks::{Check, findings};
-pub use flight::Flights;
 pub use inputs::{all_known, input, known};
 pub use name::{short_name, short_prefix, token};
-pub use once::NotTwice;
 pub use outcome::{created_or_found, if_there, lacks, unless, until_visible};
 pub use quotas::Quotas;
 #[cfg(feature = "quotas")]
 pub use quotas::ServiceQuotas;
+pub use retry_guard::NonIdempotentRetryGuard;
 pub use session::{Aws, AwsOptions, Identity, Keys};
+pub use singleflight::Singleflight;
 pub use tags::{OWNER_NAME, OWNER_STACK, Owner};

@@ -13,7 +13,7 @@ use aws_sdk_sts::config::{Credentials, ProvideCredentials};
 use aws_smithy_http_client::tls;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_types::service_config::ServiceConfigKey;
-use landfall_provider::{Error, ErrorKind, Placed, Result};
+use landfall_provider::{Error, ErrorKind, ProviderIdentity, Result};
 
 use crate::call::during;
 use crate::checks::Check;
@@ -199,8 +199,8 @@ impl Aws {
 }
 
 #[async_trait]
-impl Placed for Aws {
-    async fn place(&self) -> Result<String> {
+impl ProviderIdentity for Aws {
+    async fn provider_identity(&self) -> Result<String> {
         let account = &self.0.identity.account;
         Ok(format!("aws, account {account}, {}", self.0.region))
     }

@@ -274,7 +274,7 @@ Examples:
   landfall explain --live internet lb || exit   for a script: the exit code is the answer
 
 Exit codes:
-  0    reachable (with --all: told)
+  0    reachable (with --all: reported)
   1    not reachable, or not all of it; or it failed, as when there is no such stack
   2    the command line or landfall.toml is wrong";
 
@@ -500,7 +500,7 @@ pub(crate) enum ProviderName {
 
 #[cfg(test)]
 mod tests {
-    use super::scale::Wish;
+    use super::scale::ScaleTarget;
     use super::*;
 
     #[test]
@@ -523,10 +523,10 @@ mod tests {
 
     #[test]
     fn a_wish_is_a_service_and_a_number() {
-        let wish: Wish = "web=3".parse().unwrap();
-        assert_eq!((wish.service.as_str(), wish.instances), ("web", 3));
+        let target: ScaleTarget = "web=3".parse().unwrap();
+        assert_eq!((target.service.as_str(), target.instances), ("web", 3));
         for bad in ["web", "web=", "web=three", "web=-1", "=3", "We b=3"] {
-            assert!(bad.parse::<Wish>().is_err(), "{bad}");
+            assert!(bad.parse::<ScaleTarget>().is_err(), "{bad}");
         }
         assert!(Cli::try_parse_from(["landfall", "scale"]).is_err());
     }

@@ -1,15 +1,15 @@
 //! The `landfall` program as a library, so that `cargo xtask` in a checkout has the same commands.
 
 mod args;
+mod cli_error;
 mod commands;
 mod exit;
 mod input;
 mod my_address;
 mod output;
-mod place;
-mod problem;
 mod progress;
 mod render;
+mod selected_provider;
 mod ssh;
 mod stop;
 mod terminal;
@@ -56,7 +56,7 @@ fn unparsed(args: &[OsString], error: &clap::Error) -> u8 {
             Some((message, rest)) => (message, Some(rest)),
             None => (message, None),
         };
-        problem::Problem::usage(message, hint).tell("", true, usage);
+        cli_error::CliError::usage(message, hint).tell("", true, usage);
         return usage;
     }
     // A stream that is closed has nobody to tell.

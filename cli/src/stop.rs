@@ -24,7 +24,7 @@ pub(crate) struct Stop {
 ///
 /// # Errors
 /// When the operating system does not let the program wait for signals.
-pub(crate) fn on_signal(told: impl FnOnce() + Send + 'static) -> io::Result<Stop> {
+pub(crate) fn on_signal(reported: impl FnOnce() + Send + 'static) -> io::Result<Stop> {
     let gently = CancellationToken::new();
     let at_once = CancellationToken::new();
     let stop = Stop {
@@ -35,7 +35,7 @@ pub(crate) fn on_signal(told: impl FnOnce() + Send + 'static) -> io::Result<Stop
     tokio::spawn(async move {
         signals.next().await;
         gently.cancel();
-        told();
+        reported();
         signals.next().await;
         at_once.cancel();
         // Whichever it was that came first.

@@ -58,7 +58,7 @@ pub(crate) struct Raw;
 
 #[cfg(not(unix))]
 impl Raw {
-    /// Does nothing.
+    /// ChangeKind nothing.
     ///
     /// # Errors
     /// Never.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use landfall_provider::{
-    AutoscalingGroupId, Gate, Input, Kind, LaunchTemplateId, Loss, Reference, Resource, SubnetId,
-    TargetGroupId, kind,
+    AutoscalingGroupId, DataLoss, Gate, Input, Kind, LaunchTemplateId, Reference, Resource,
+    SubnetId, TargetGroupId, kind,
 };
 use serde::{Deserialize, Serialize};
 
@@ -43,17 +43,17 @@ impl Resource for AutoscalingGroup {
     const UNORDERED: &'static [&'static str] = &["subnets", "target_groups"];
     // A scaling policy can be put on a group that has no instances yet.
     const GATE: Gate = Gate::Exists;
-    const DEADLINE: Duration = Duration::from_secs(900);
+    const CREATE_TIMEOUT: Duration = Duration::from_secs(900);
     // Its instances finish what they are at first, for which a target group may give them an hour.
-    const ENDS_WITHIN: Duration = Duration::from_secs(3600 + 900);
-    const LOSS: Loss = Loss::Words("its instances, which answer requests");
-    const USUALLY: Duration = Duration::from_secs(40);
+    const DELETE_TIMEOUT: Duration = Duration::from_secs(3600 + 900);
+    const DATA_LOSS: DataLoss = DataLoss::Words("its instances, which answer requests");
+    const TYPICAL_CREATE_TIME: Duration = Duration::from_secs(40);
     type Id = AutoscalingGroupId;
     type Output = AutoscalingGroupOutput;
 
     /// A group whose subnets and target groups are all others is to stand in another VPC, and its instances cannot
     /// follow it there.
-    fn is_another(have: &Self, want: &Self) -> bool {
+    fn requires_replacement(have: &Self, want: &Self) -> bool {
         let shares_subnet = have.subnets.iter().any(|id| want.subnets.contains(id));
         let targets = &have.target_groups;
         let shares_targets = targets.iter().any(|id| want.target_groups.contains(id));

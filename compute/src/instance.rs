@@ -4,8 +4,8 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use landfall_provider::{
-    AllocationId, Claim, Input, InstanceId, InstanceProfileId, KeyPairId, Kind, Loss, Reference,
-    Resource, SecurityGroupId, SubnetId, kind,
+    AllocationId, Claim, DataLoss, Input, InstanceId, InstanceProfileId, KeyPairId, Kind,
+    Reference, Resource, SecurityGroupId, SubnetId, kind,
 };
 use serde::{Deserialize, Serialize};
 
@@ -45,9 +45,9 @@ impl Resource for Instance {
         &["subnet", "groups", "instance_type", "key", "workload"];
     const UNORDERED: &'static [&'static str] = &["groups"];
     const AFTER: &'static [Kind] = &[kind::INTERNET_GATEWAY];
-    const DEADLINE: Duration = Duration::from_secs(300);
-    const LOSS: Loss = Loss::Words("what is on its disk");
-    const USUALLY: Duration = Duration::from_secs(12);
+    const CREATE_TIMEOUT: Duration = Duration::from_secs(300);
+    const DATA_LOSS: DataLoss = DataLoss::Words("what is on its disk");
+    const TYPICAL_CREATE_TIME: Duration = Duration::from_secs(12);
     type Id = InstanceId;
     type Output = InstanceOutput;
 
@@ -57,10 +57,10 @@ impl Resource for Instance {
     }
 
     /// One that runs a container is made anew from its image; what matters is kept elsewhere, as with those of groups.
-    fn loss(&self) -> Loss {
+    fn loss(&self) -> DataLoss {
         match self.workload {
-            Some(_) => Loss::Nothing,
-            None => Self::LOSS,
+            Some(_) => DataLoss::Nothing,
+            None => Self::DATA_LOSS,
         }
     }
 

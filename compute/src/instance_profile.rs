@@ -39,7 +39,7 @@ impl Resource for InstanceProfile {
 
 /// Where a policy is to hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place<'a> {
+pub struct PolicyScope<'a> {
     /// The partition: `aws`, `aws-cn`, `aws-us-gov`.
     pub partition: &'a str,
     /// The region.
@@ -61,8 +61,8 @@ impl InstanceProfile {
     ///
     /// # Errors
     /// When a repository's id is not known yet, or is not that of a repository in ECR.
-    pub fn policy(&self, place: Place<'_>) -> Result<Value> {
-        let Place {
+    pub fn policy(&self, place: PolicyScope<'_>) -> Result<Value> {
+        let PolicyScope {
             partition,
             region,
             account,
@@ -163,7 +163,7 @@ fn repository_arn(repository: &Input<RepositoryId>, partition: &str) -> Result<S
 mod tests {
     use super::*;
 
-    const PLACE: Place<'static> = Place {
+    const PLACE: PolicyScope<'static> = PolicyScope {
         partition: "aws",
         region: "ap-south-1",
         account: "123456789012",

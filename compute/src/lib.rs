@@ -28,7 +28,7 @@ mod workload;
 pub use autoscaling_group::{AutoscalingGroup, AutoscalingGroupOutput};
 pub use host_key::{HostKey, InvalidHostKey};
 pub use instance::{Instance, InstanceOutput};
-pub use instance_profile::{InstanceProfile, Place};
+pub use instance_profile::{InstanceProfile, PolicyScope};
 pub use key_pair::{InvalidPublicKey, KeyPair, PublicKey};
 pub use launch_template::{LaunchTemplate, LaunchTemplateOutput};
 pub use limits::{ByteSize, CpuShare, InvalidLimit, Limits};
@@ -37,5 +37,5 @@ pub use provider::{ComputeProvider, GroupCapacity, GroupInstance, InstanceState,
 pub use release::{Release, ReleaseNote, ReleaseState};
 pub use scaling_policy::{Metric, ScalingPolicy};
 pub use secret::{SecretReference, SecretStore};
-pub use single::{SingleProvider, Standing, StandingState};
+pub use single::{SingleInstance, SingleInstanceState, SingleProvider};
 pub use workload::Workload;

@@ -13,7 +13,7 @@ use crate::Instance;
 #[async_trait]
 pub trait SingleProvider: Provider<Instance> {
     /// How an instance is now, and where it is asked on this port; `None` when there is no such instance.
-    async fn standing(&self, instance: &InstanceId, port: Port) -> Result<Option<Standing>>;
+    async fn standing(&self, instance: &InstanceId, port: Port) -> Result<Option<SingleInstance>>;
 
     /// Begins to stop an instance. It keeps its id, its disk and its addresses, and can be started again; one that
     /// is stopped already stays so.
@@ -25,7 +25,7 @@ pub trait SingleProvider: Provider<Instance> {
 
 /// An instance that stands alone, at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Standing {
+pub struct SingleInstance {
     /// The zone that it stands in, if the provider says so.
     pub zone: Option<Zone>,
     /// Its address in the VPC.
@@ -33,7 +33,7 @@ pub struct Standing {
     /// Its address on the internet.
     pub public_address: Option<Ipv4Addr>,
     /// How it is.
-    pub state: StandingState,
+    pub state: SingleInstanceState,
     /// The address that a browser is given, ending in a slash, once it is known.
     pub url: Option<String>,
     /// Where the caller reaches the port; none where it cannot be reached from here at all, as with an emulator's
@@ -44,7 +44,7 @@ pub struct Standing {
 /// How an instance that stands alone is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "state")]
-pub enum StandingState {
+pub enum SingleInstanceState {
     /// It is being launched, or started again.
     Pending,
     /// It runs, and its container has not been heard of yet.
@@ -69,7 +69,7 @@ pub enum StandingState {
     },
 }
 
-impl StandingState {
+impl SingleInstanceState {
     /// The state in a word.
     pub fn word(&self) -> &'static str {
         match self {

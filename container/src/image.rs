@@ -26,12 +26,12 @@ pub struct Image {
     /// What it runs on.
     pub platform: Platform,
     /// How it is made where it is not there yet.
-    pub recipe: Recipe,
+    pub build_spec: BuildSpec,
 }
 
 /// How an image is made, in terms of the machine that makes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Recipe {
+pub struct BuildSpec {
     /// The directory whose files the build may use.
     pub context: PathBuf,
     /// The Dockerfile, relative to `context`.
@@ -59,12 +59,12 @@ impl Image {
     #[must_use]
     pub fn request(&self) -> BuildRequest {
         BuildRequest {
-            context: self.recipe.context.clone(),
-            dockerfile: self.recipe.dockerfile.clone(),
-            args: self.recipe.args.clone(),
-            target: self.recipe.target.clone(),
+            context: self.build_spec.context.clone(),
+            dockerfile: self.build_spec.dockerfile.clone(),
+            args: self.build_spec.args.clone(),
+            target: self.build_spec.target.clone(),
             platform: self.platform.clone(),
-            config_file: self.recipe.config_file.clone(),
+            config_file: self.build_spec.config_file.clone(),
             credentials: BTreeMap::new(),
         }
     }
@@ -73,9 +73,9 @@ impl Image {
 impl Resource for Image {
     const KIND: Kind = kind::IMAGE;
     const FORCES_REPLACEMENT: &'static [&'static str] = &["repository", "source", "platform"];
-    const NOT_COMPARED: &'static [&'static str] = &["recipe"];
+    const NOT_COMPARED: &'static [&'static str] = &["build_spec"];
     const RETENTION: Retention = Retention::Outlives;
-    const DEADLINE: Duration = Duration::from_secs(3600);
+    const CREATE_TIMEOUT: Duration = Duration::from_secs(3600);
     type Id = ImageId;
     type Output = ImageOutput;
 

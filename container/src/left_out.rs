@@ -69,7 +69,7 @@ pub fn is_saved_plan(start: &[u8]) -> bool {
 
 /// Adds to an error about a file that is not there that the file is left out by default, where that is the reason.
 pub(crate) fn explain(error: Error, request: &BuildRequest) -> Error {
-    let told = match &error {
+    let reported = match &error {
         Error::Dockerfile(error) => format!("{} {}", error.problem, error.text),
         Error::BuildFailed { step, message, .. } => {
             let step = step.as_ref().map_or("", |step| &step.text);
@@ -80,7 +80,7 @@ pub(crate) fn explain(error: Error, request: &BuildRequest) -> Error {
     let Ok(context) = Context::open(request) else {
         return error;
     };
-    let Some(name) = mentioned(&told, context.left_out()) else {
+    let Some(name) = mentioned(&reported, context.left_out()) else {
         return error;
     };
     let hint = format!(

@@ -24,22 +24,22 @@ mod error;
 mod glob;
 pub mod ignore;
 mod image;
+mod image_builder;
 pub mod left_out;
 #[cfg(feature = "registry")]
 mod registry;
 mod repository;
 pub mod request;
 pub mod store;
-mod workshop;
 
 pub use builder::{Builder, BuilderChoice, Built, build};
 pub use config::ImageConfig;
 pub use context::{Context, ContextHash};
 pub use error::{DockerfileError, EngineAttempt, Error, FailedStep, Result};
-pub use image::{ContainerProvider, Image, ImageOutput, PrebuildImage, Recipe, kinds};
+pub use image::{BuildSpec, ContainerProvider, Image, ImageOutput, PrebuildImage, kinds};
+pub use image_builder::ImageBuilder;
 /// The digest of a blob, a configuration or a manifest: `sha256:…`.
 pub use oci_spec::image::Digest;
 pub use repository::Repository;
 pub use request::{BuildRequest, Platform, RegistryCredentials, Secret};
 pub use store::{Entry, Store, StoredImage};
-pub use workshop::Workshop;

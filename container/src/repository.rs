@@ -1,6 +1,6 @@
 //! A repository of images: one for each service.
 
-use landfall_provider::{Kind, Loss, Reference, RepositoryId, Resource, kind};
+use landfall_provider::{DataLoss, Kind, Reference, RepositoryId, Resource, kind};
 use serde::{Deserialize, Serialize};
 
 /// A repository that holds the images of one service, and ends with its stack, images and all.
@@ -18,7 +18,7 @@ pub struct Repository {
 impl Resource for Repository {
     const KIND: Kind = kind::REPOSITORY;
     const FORCES_REPLACEMENT: &'static [&'static str] = &["name"];
-    const LOSS: Loss = Loss::Words("its images");
+    const DATA_LOSS: DataLoss = DataLoss::Words("its images");
     type Id = RepositoryId;
     type Output = ();
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use landfall_provider::{
-    Gate, Input, Kind, LoadBalancerId, Loss, Reference, Resource, SecurityGroupId, SubnetId, VpcId,
-    kind,
+    DataLoss, Gate, Input, Kind, LoadBalancerId, Reference, Resource, SecurityGroupId, SubnetId,
+    VpcId, kind,
 };
 use serde::{Deserialize, Serialize};
 
@@ -42,12 +42,12 @@ impl Resource for LoadBalancer {
     const FORCES_REPLACEMENT: &'static [&'static str] = &["vpc"];
     const UNORDERED: &'static [&'static str] = &["subnets", "groups"];
     const AFTER: &'static [Kind] = &[kind::INTERNET_GATEWAY];
-    const DEADLINE: Duration = Duration::from_secs(600);
-    const LOSS: Loss = Loss::Output {
+    const CREATE_TIMEOUT: Duration = Duration::from_secs(600);
+    const DATA_LOSS: DataLoss = DataLoss::Output {
         field: "dns_name",
         called: "DNS name",
     };
-    const USUALLY: Duration = Duration::from_secs(120);
+    const TYPICAL_CREATE_TIME: Duration = Duration::from_secs(120);
     type Id = LoadBalancerId;
     type Output = LoadBalancerOutput;
 

@@ -10,19 +10,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 use landfall_compute::{
     ComputeProvider, GroupCapacity, GroupInstance, HostKey, Release, ReleaseNote, Scaling,
-    SingleProvider, Standing,
+    SingleInstance, SingleProvider,
 };
 use landfall_container::{Digest, Image, PrebuildImage};
 use landfall_lb::{LbProvider, TargetHealth};
 use landfall_provider::{
     Attempt, AutoscalingGroupId, Error, ErrorKind, Holder, InstanceId, Key, LaunchTemplateId, Live,
-    Placed, Plan, Port, Preflight, Probe, Provider, Resource, Result, StackLock, StackName,
-    TargetGroupId,
+    Plan, Port, Preflight, Probe, Provider, ProviderIdentity, Resource, Result, StackLock,
+    StackName, TargetGroupId,
 };
 use tokio::sync::mpsc;
 
 use crate::LocalOptions;
-use crate::inside::{Heard, LogLine, Reached, TerminalKind};
+use crate::inside::{ExecEvent, LogLine, Reached, TerminalKind};
 
 /// The local provider, of which there is none on this system.
 #[derive(Debug, Clone)]
@@ -72,7 +72,7 @@ impl Local {
         _: &InstanceId,
         _: Vec<String>,
         _: Option<TerminalKind>,
-    ) -> Result<std::result::Result<(Steering, Chatter), String>> {
+    ) -> Result<std::result::Result<(ExecInput, ExecOutput), String>> {
         match *self {}
     }
 
@@ -106,9 +106,9 @@ impl Logs {
 
 /// What a command is told, of which there is none on this system.
 #[derive(Debug)]
-pub enum Steering {}
+pub enum ExecInput {}
 
-impl Steering {
+impl ExecInput {
     /// See the Linux version.
     ///
     /// # Errors
@@ -144,14 +144,14 @@ impl Steering {
 
 /// What a command says, of which there is none on this system.
 #[derive(Debug)]
-pub enum Chatter {}
+pub enum ExecOutput {}
 
-impl Chatter {
+impl ExecOutput {
     /// See the Linux version.
     ///
     /// # Errors
     /// Never: there is no such value.
-    pub async fn next(&mut self) -> Result<Heard> {
+    pub async fn next(&mut self) -> Result<ExecEvent> {
         match *self {}
     }
 }
@@ -202,7 +202,7 @@ impl<R: Resource> Provider<R> for Local {
 
 #[async_trait]
 impl SingleProvider for Local {
-    async fn standing(&self, _: &InstanceId, _: Port) -> Result<Option<Standing>> {
+    async fn standing(&self, _: &InstanceId, _: Port) -> Result<Option<SingleInstance>> {
         match *self {}
     }
     async fn stop(&self, _: &InstanceId) -> Result<()> {
@@ -278,8 +278,8 @@ impl Preflight for Local {
 }
 
 #[async_trait]
-impl Placed for Local {
-    async fn place(&self) -> Result<String> {
+impl ProviderIdentity for Local {
+    async fn provider_identity(&self) -> Result<String> {
         match *self {}
     }
 }

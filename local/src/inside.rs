@@ -26,7 +26,7 @@ pub struct LogLine {
 
 /// What is heard of a command in an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Heard {
+pub enum ExecEvent {
     /// It wrote this to standard output, or to its terminal.
     Output(Vec<u8>),
     /// It wrote this to standard error.

@@ -39,10 +39,10 @@ mod sys;
 mod wire;
 
 #[cfg(target_os = "linux")]
-pub use client::{Chatter, Dialled, Local, Logs, Steering};
+pub use client::{Dialled, ExecInput, ExecOutput, Local, Logs};
 #[cfg(not(target_os = "linux"))]
-pub use elsewhere::{Chatter, Dialled, Local, Logs, Steering};
-pub use inside::{Heard, LogLine, Reached, TerminalKind};
+pub use elsewhere::{Dialled, ExecInput, ExecOutput, Local, Logs};
+pub use inside::{ExecEvent, LogLine, Reached, TerminalKind};
 pub use options::LocalOptions;
 #[cfg(target_os = "linux")]
 pub use wire::Vantage;
@@ -72,6 +72,6 @@ pub fn hook() {
     sys::process::hook(cloud::main);
 }
 
-/// Does nothing: the local provider needs Linux.
+/// ExecMode nothing: the local provider needs Linux.
 #[cfg(not(target_os = "linux"))]
 pub fn hook() {}

@@ -90,7 +90,7 @@ pub(crate) enum Call {
     LastScaling { group: AutoscalingGroupId },
     /// `Vec<String>`.
     LastOutput { instance: InstanceId, lines: usize },
-    /// How an instance that stands alone is: `Option<Standing>`.
+    /// How an instance that stands alone is: `Option<SingleInstance>`.
     Standing { instance: InstanceId },
     /// Begins to stop an instance that stands alone.
     StopInstance { instance: InstanceId },

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use landfall_provider::{AllocationId, Kind, Loss, Reference, Resource, kind};
+use landfall_provider::{AllocationId, DataLoss, Kind, Reference, Resource, kind};
 use serde::{Deserialize, Serialize};
 
 /// An Elastic IP, for a NAT gateway or an instance.
@@ -18,7 +18,7 @@ pub struct ElasticIpOutput {
 
 impl Resource for ElasticIp {
     const KIND: Kind = kind::ELASTIC_IP;
-    const LOSS: Loss = Loss::Output {
+    const DATA_LOSS: DataLoss = DataLoss::Output {
         field: "address",
         called: "address",
     };

@@ -32,7 +32,7 @@ impl Resource for GatewayEndpoint {
     const KIND: Kind = kind::GATEWAY_ENDPOINT;
     const FORCES_REPLACEMENT: &'static [&'static str] = &["vpc", "service"];
     const UNORDERED: &'static [&'static str] = &["route_tables"];
-    const USUALLY: Duration = Duration::from_secs(6);
+    const TYPICAL_CREATE_TIME: Duration = Duration::from_secs(6);
     type Id = GatewayEndpointId;
     type Output = ();
 

@@ -28,8 +28,8 @@ impl Resource for NatGateway {
     const KIND: Kind = kind::NAT_GATEWAY;
     const FORCES_REPLACEMENT: &'static [&'static str] = &["subnet", "address"];
     const AFTER: &'static [Kind] = &[kind::INTERNET_GATEWAY];
-    const DEADLINE: Duration = Duration::from_secs(600);
-    const USUALLY: Duration = Duration::from_secs(85);
+    const CREATE_TIMEOUT: Duration = Duration::from_secs(600);
+    const TYPICAL_CREATE_TIME: Duration = Duration::from_secs(85);
     type Id = NatGatewayId;
     type Output = NatGatewayOutput;
 

@@ -180,7 +180,7 @@ mod tests {
                 "300 egress 1024-65535 0.0.0.0/0"
             ]
         );
-        assert_eq!(stack.wishes().len(), 7);
+        assert_eq!(stack.resources().len(), 7);
     }
 
     #[test]
@@ -199,12 +199,12 @@ mod tests {
         };
         let network = network.add_to(&mut large).unwrap();
         crate::add_groups(&mut large, &network.vpc.id(), &ports).unwrap();
-        for (key, wish) in small.wishes() {
-            let there = large.wishes().get(key);
+        for (key, desired) in small.resources() {
+            let there = large.resources().get(key);
             assert!(there.is_some(), "{key} is not in both");
             let moves = ["vpc", "internet-gateway", "subnet", "security-group"];
             if moves.contains(&key.kind.as_str()) {
-                assert_eq!(Some(&wish.spec), there.map(|there| &there.spec), "{key}");
+                assert_eq!(Some(&desired.spec), there.map(|there| &there.spec), "{key}");
             }
         }
     }

@@ -22,7 +22,7 @@ impl OnFailure {
     pub(crate) fn announce(&self, failure: &mut Failure) {
         if let Some(listener) = &self.0 {
             listener(failure);
-            failure.told = Some(failure.errors.len());
+            failure.reported = Some(failure.errors.len());
         }
     }
 }

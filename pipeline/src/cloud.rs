@@ -4,7 +4,7 @@ use landfall_compute::{ComputeProvider, SingleProvider};
 use landfall_container::{ContainerProvider, PrebuildImage};
 use landfall_lb::LbProvider;
 use landfall_network::NetworkProvider;
-use landfall_provider::{Catalog, Placed, Preflight, StackLock};
+use landfall_provider::{Catalog, Preflight, ProviderIdentity, StackLock};
 
 /// A provider of everything that a stack consists of; whoever is all of this is one.
 pub trait Cloud:
@@ -16,7 +16,7 @@ pub trait Cloud:
     + PrebuildImage
     + StackLock
     + Preflight
-    + Placed
+    + ProviderIdentity
 {
 }
 
@@ -29,7 +29,7 @@ impl<P> Cloud for P where
         + PrebuildImage
         + StackLock
         + Preflight
-        + Placed
+        + ProviderIdentity
         + ?Sized
 {
 }

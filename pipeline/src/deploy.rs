@@ -7,7 +7,8 @@ use landfall_compute::{AutoscalingGroupOutput, GroupInstance, LaunchTemplateOutp
 use landfall_lb::{Listener, ListenerOutput, LoadBalancer, LoadBalancerOutput, TargetHealth};
 use landfall_provider::{
     Action, Applied, ApplyOptions, AutoscalingGroupId, Error, ErrorKind, Event, Events, InstanceId,
-    Key, Kind, LaunchTemplateId, Plan, Resource, ResourceName, Snapshot, TargetGroupId, Verb, kind,
+    Key, Kind, LaunchTemplateId, Operation, Plan, Resource, ResourceName, Snapshot, TargetGroupId,
+    kind,
 };
 use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
@@ -17,12 +18,12 @@ use tokio::time::Instant;
 use crate::cloud::Cloud;
 use crate::commit;
 use crate::config::{Config, Mode};
-use crate::health::{self, Before, Rollout, Watched};
-use crate::outcome::{Changes, Deployed, Failure, Remains, Stage, millis};
+use crate::health::{self, Baseline, Rollout, Watched};
+use crate::outcome::{Changes, Deployed, Failure, PostFailureState, Stage, millis};
 use crate::review::Review;
 use crate::routes;
 use crate::run::{Cleared, Options, Run, count};
-use crate::single::{self, Answering};
+use crate::single::{self, ServingTarget};
 
 /// Makes the provider hold what the configuration says, and waits until the service is healthy.
 ///
@@ -45,7 +46,7 @@ pub async fn deploy<P: Cloud + ?Sized>(
     if let Some(saved) = &options.saved {
         saved.check_stack(&config.stack)?;
     }
-    run.prove(config)?;
+    run.check_reachability(config)?;
     run.locked("deploy", while_locked(&run, config)).await
 }
 
@@ -64,9 +65,9 @@ async fn while_locked<P: Cloud + ?Sized>(
         saved.check(&planned, run.catalog.schema())?;
     }
     let planned = planned.feasible()?;
-    run.may_lose(config, &planned.review)?;
+    run.check_protected(config, &planned.review)?;
     if !planned.review.losses.is_empty() {
-        run.consent("deploy", &planned.review).await?;
+        run.confirmation("deploy", &planned.review).await?;
     }
     run.cloud.note_releases(ReleaseNote {
         who: run.options.who.clone(),
@@ -89,11 +90,11 @@ async fn while_locked<P: Cloud + ?Sized>(
 }
 
 /// Who answers in the end.
-enum Answers {
+enum Endpoints {
     /// The targets of the balancer.
     Balanced(Vec<TargetHealth>),
     /// The one instance.
-    Single(Answering),
+    Single(ServingTarget),
 }
 
 /// A deploy that has been planned.
@@ -108,7 +109,7 @@ struct Deploy<'a, P: Cloud + ?Sized> {
 
 impl<P: Cloud + ?Sized> Deploy<'_, P> {
     /// Applies the plan and waits for health; what fails is undone or listed.
-    async fn carry_out(&self) -> Result<(Applied, Answers), Box<Failure>> {
+    async fn carry_out(&self) -> Result<(Applied, Endpoints), Box<Failure>> {
         let before = match self.plan.is_empty() {
             true => None,
             false => {
@@ -119,10 +120,10 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
         };
         let clock = GroupClock::new();
         let (applied, late) = self.apply(&clock).await;
-        let ids = |key: &Key| applied.settled.get(key).map(|settled| settled.id.clone());
+        let ids = |key: &Key| applied.ready.get(key).map(|ready| ready.id.clone());
         let failure = if applied.is_complete() && self.config.mode == Mode::Single {
             match self.single(&applied).await {
-                Ok(answering) => return Ok((applied, Answers::Single(answering))),
+                Ok(answering) => return Ok((applied, Endpoints::Single(answering))),
                 Err(failure) => failure,
             }
         } else if applied.is_complete() {
@@ -132,7 +133,7 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
             }
             let options = &self.run.options.apply;
             match health::wait(self.run.cloud, &watched, options).await {
-                Ok(targets) => return Ok((applied, Answers::Balanced(targets))),
+                Ok(targets) => return Ok((applied, Endpoints::Balanced(targets))),
                 Err(failure) => failure,
             }
         } else {
@@ -142,9 +143,9 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
     }
 
     /// Waits until the one instance answers.
-    async fn single(&self, applied: &Applied) -> Result<Answering, Box<Failure>> {
-        let mut settled = applied.settled.iter();
-        let instance = settled.find(|(key, _)| key.kind == kind::INSTANCE);
+    async fn single(&self, applied: &Applied) -> Result<ServingTarget, Box<Failure>> {
+        let mut ready = applied.ready.iter();
+        let instance = ready.find(|(key, _)| key.kind == kind::INSTANCE);
         let Some((_, instance)) = instance else {
             let why = "there is no instance to wait for";
             return Err(Failure::new(Stage::Health, why));
@@ -178,7 +179,7 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
     }
 
     /// The instances that there are, by service, before anything is changed.
-    async fn instances_before(&self) -> Result<Vec<(ResourceName, Before)>, Error> {
+    async fn instances_before(&self) -> Result<Vec<(ResourceName, Baseline)>, Error> {
         let mut all = Vec::new();
         for name in self.config.service.keys() {
             let group = self
@@ -196,7 +197,7 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
                 self.plan.steps.iter().any(|step| {
                     step.key == template && matches!(step.action, Action::Update { .. })
                 });
-            all.push((name.clone(), Before::of(&instances, changes)));
+            all.push((name.clone(), Baseline::of(&instances, changes)));
         }
         Ok(all)
     }
@@ -204,12 +205,12 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
     /// The services whose target group and autoscaling group are there.
     fn watched(
         &self,
-        before: Option<&Vec<(ResourceName, Before)>>,
+        before: Option<&Vec<(ResourceName, Baseline)>>,
         ids: impl Fn(&Key) -> Option<String>,
     ) -> Vec<Watched<'_>> {
         let id = |kind: Kind, name: &ResourceName| ids(&Key::new(kind, name.clone()));
         let services = self.config.service.iter().filter_map(|(name, service)| {
-            let known = |all: &Vec<(ResourceName, Before)>| {
+            let known = |all: &Vec<(ResourceName, Baseline)>| {
                 let of = all.iter().find(|(service, _)| service == name);
                 of.map(|(_, before)| before.clone())
             };
@@ -229,10 +230,10 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
     async fn incomplete(
         &self,
         applied: Applied,
-        before: Option<&Vec<(ResourceName, Before)>>,
+        before: Option<&Vec<(ResourceName, Baseline)>>,
         late: Option<Key>,
     ) -> Box<Failure> {
-        let done = applied.settled.len() + applied.deleted.len();
+        let done = applied.ready.len() + applied.deleted.len();
         let steps = self.plan.steps.len();
         if applied.failed.is_empty() && late.is_none() {
             let message = format!("interrupted: {done} of {} are done", count(steps, "step"));
@@ -266,7 +267,7 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
     async fn sick_group(
         &self,
         groups: &[&ResourceName],
-        before: Option<&Vec<(ResourceName, Before)>>,
+        before: Option<&Vec<(ResourceName, Baseline)>>,
         is_late: bool,
     ) -> Option<Box<Failure>> {
         let name = groups.first()?;
@@ -279,7 +280,7 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
 
     /// Undoes a first deploy, or says what is there.
     async fn give_up(&self, mut failure: Box<Failure>) -> Box<Failure> {
-        if matches!(failure.remains, Remains::WentBack { .. }) {
+        if matches!(failure.remains, PostFailureState::RolledBackServices { .. }) {
             return failure;
         }
         let was_first = self.run.bound(&self.snapshot).is_empty();
@@ -288,7 +289,7 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
             match self.undo().await {
                 Ok(cleared) if self.run.bound(&cleared.after).is_empty() => {
                     failure.on_its_way.clear();
-                    failure.remains = Remains::RolledBack {
+                    failure.remains = PostFailureState::RolledBack {
                         deleted: cleared.applied.deleted,
                     };
                     return failure;
@@ -306,7 +307,11 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
 
     /// Ends what the first deploy of a stack has made.
     async fn undo(&self) -> Result<Cleared, Box<Failure>> {
-        let unprotected = self.run.options.patience.answer(self.run.unprotect());
+        let unprotected = self
+            .run
+            .options
+            .request_timeout
+            .answer(self.run.unprotect());
         unprotected
             .await
             .map_err(|error| Failure::of(Stage::Apply, "cannot take the protection off", error))?;
@@ -317,21 +322,21 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
     fn deployed(
         &self,
         applied: &Applied,
-        answers: Answers,
+        answers: Endpoints,
         took: Duration,
     ) -> Result<Deployed, Box<Failure>> {
         let (url, dns_name, targets) = match answers {
-            Answers::Balanced(targets) => {
+            Endpoints::Balanced(targets) => {
                 let serving = self.config.load_balancer.serving_listener();
                 let listener: ListenerOutput = output::<Listener, _>(applied, serving)?;
                 let balancer: LoadBalancerOutput = output::<LoadBalancer, _>(applied, "main")?;
                 (listener.url, balancer.dns_name, targets)
             }
-            Answers::Single(Answering { url, host, target }) => (url, host, vec![target]),
+            Endpoints::Single(ServingTarget { url, host, target }) => (url, host, vec![target]),
         };
         let image = routes::fallback(self.config).and_then(|name| {
             let key = Key::new(kind::IMAGE, name.clone());
-            applied.settled.get(&key).map(|image| image.id.clone())
+            applied.ready.get(&key).map(|image| image.id.clone())
         });
         Ok(Deployed {
             stack: self.config.stack.clone(),
@@ -347,10 +352,10 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
 
 /// The version that a service's instances are to be brought to, unless all of them are of it.
 fn rollout(applied: &Applied, service: &ResourceName) -> Option<Rollout> {
-    let settled = |kind: Kind| applied.settled.get(&Key::new(kind, service.clone()));
+    let ready = |kind: Kind| applied.ready.get(&Key::new(kind, service.clone()));
     let (template, group) = (
-        settled(kind::LAUNCH_TEMPLATE)?,
-        settled(kind::AUTOSCALING_GROUP)?,
+        ready(kind::LAUNCH_TEMPLATE)?,
+        ready(kind::AUTOSCALING_GROUP)?,
     );
     let newest = LaunchTemplateOutput::deserialize(&template.output).ok()?;
     let oldest = AutoscalingGroupOutput::deserialize(&group.output).ok()?;
@@ -367,9 +372,9 @@ fn output<R: Resource, T: DeserializeOwned>(
 ) -> Result<T, Box<Failure>> {
     let key = Key::new(R::KIND, ResourceName::new(name).expect("a literal name"));
     let output = applied
-        .settled
+        .ready
         .get(&key)
-        .map(|settled| T::deserialize(&settled.output));
+        .map(|ready| T::deserialize(&ready.output));
     match output {
         Some(Ok(output)) => Ok(output),
         other => {
@@ -378,7 +383,7 @@ fn output<R: Resource, T: DeserializeOwned>(
                 "the provider does not tell what is known of it",
             );
             let error = match other {
-                Some(Err(misfit)) => error.caused_by(misfit),
+                Some(Err(spec_mismatch)) => error.caused_by(spec_mismatch),
                 _ => error,
             };
             Err(Failure::of(
@@ -404,7 +409,7 @@ impl GroupClock {
         Events::to(move |event| {
             match &event {
                 Event::Started { key, verb }
-                    if key.kind == kind::AUTOSCALING_GROUP && *verb != Verb::Delete =>
+                    if key.kind == kind::AUTOSCALING_GROUP && *verb != Operation::Delete =>
                 {
                     began.send_modify(|began| {
                         began.insert(key.clone(), Instant::now());

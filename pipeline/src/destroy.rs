@@ -4,7 +4,7 @@ use landfall_provider::StackName;
 use tokio::time::Instant;
 
 use crate::cloud::Cloud;
-use crate::outcome::{Destroyed, Failure, Remains, Stage, millis};
+use crate::outcome::{Destroyed, Failure, PostFailureState, Stage, millis};
 use crate::review::Review;
 use crate::run::{Options, Run, count};
 
@@ -36,7 +36,7 @@ async fn while_locked<P: Cloud + ?Sized>(run: &Run<'_, P>) -> Result<Destroyed, 
     run.may_destroy(&live)?;
     let plan = run.clearing(&live)?;
     if !plan.is_empty() {
-        run.consent("destroy", &Review::of(&plan, run.catalog.schema()))
+        run.confirmation("destroy", &Review::of(&plan, run.catalog.schema()))
             .await?;
     }
     let cleared = run.clear(plan).await?;
@@ -72,7 +72,7 @@ async fn while_locked<P: Cloud + ?Sized>(run: &Run<'_, P>) -> Result<Destroyed, 
         )
     };
     failure = failure.undone(applied);
-    failure.remains = Remains::Resources {
+    failure.remains = PostFailureState::Resources {
         keys: left,
         next: "`destroy` goes on from here".to_owned(),
     };

@@ -8,15 +8,15 @@ use futures::future::{join_all, try_join_all};
 use landfall_compute::{GroupCapacity, GroupInstance, InstanceState};
 use landfall_lb::{TargetHealth, TargetState};
 use landfall_provider::{
-    ApplyOptions, AutoscalingGroupId, Event, InstanceId, Key, LaunchTemplateId, Port, Probe,
-    ResourceName, Result, TargetGroupId, Verb, kind,
+    ApplyOptions, AutoscalingGroupId, Event, InstanceId, Key, LaunchTemplateId, Operation, Port,
+    Probe, ResourceName, Result, TargetGroupId, kind,
 };
 use tokio::time::Instant;
 
-use crate::answer::{LAST_ANSWER, Patience};
 use crate::cloud::Cloud;
 use crate::config::Service;
 use crate::outcome::{Failure, Stage, millis};
+use crate::request_timeout::{LAST_ANSWER, RequestTimeout};
 
 mod back;
 mod cause;
@@ -40,7 +40,7 @@ pub(crate) struct Watched<'a> {
     pub(crate) target_group: TargetGroupId,
     pub(crate) group: AutoscalingGroupId,
     /// What was known of its instances before anything was changed; without it, the first look tells.
-    pub(crate) before: Option<Before>,
+    pub(crate) before: Option<Baseline>,
     /// What its instances are to be brought to first, if they are not all there yet.
     pub(crate) rollout: Option<Rollout>,
 }
@@ -63,14 +63,14 @@ enum Rolling<'a> {
 
 /// The instances of a group at an earlier moment.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Before {
+pub(crate) struct Baseline {
     /// The lowest template version that counts: one more than there was, when the template is changed.
     pub(crate) version: u32,
     /// Those that had ended by themselves already, and say nothing about this run.
     pub(crate) failed: BTreeSet<InstanceId>,
 }
 
-impl Before {
+impl Baseline {
     /// What these instances tell; `changes` says that their template is about to be changed.
     ///
     /// The provider does not tell a template's version, only that each change makes one more.
@@ -92,14 +92,14 @@ impl Before {
 
 /// What was seen of a service at one moment.
 #[derive(Debug, Default)]
-pub(crate) struct Look {
+pub(crate) struct Observation {
     pub(crate) targets: Vec<TargetHealth>,
     pub(crate) instances: Vec<GroupInstance>,
     /// How many there are to be now; not known of a look that failed.
     pub(crate) capacity: Option<GroupCapacity>,
 }
 
-impl Look {
+impl Observation {
     pub(crate) async fn at<P: Cloud + ?Sized>(cloud: &P, watched: &Watched<'_>) -> Result<Self> {
         let looks = async {
             futures::try_join!(
@@ -108,7 +108,7 @@ impl Look {
                 cloud.capacity(&watched.group),
             )
         };
-        let (mut targets, instances, capacity) = Patience::default().answer(looks).await?;
+        let (mut targets, instances, capacity) = RequestTimeout::default().answer(looks).await?;
         place(&mut targets, &instances, watched.service.port);
         Ok(Self {
             targets,
@@ -168,7 +168,7 @@ fn newest_alive(instances: &[GroupInstance]) -> Option<u32> {
 }
 
 /// The version that counts. In a rollout, instances of it may all have ended.
-fn current(watched: &Watched<'_>, before: &Before, look: &Look) -> u32 {
+fn current(watched: &Watched<'_>, before: &Baseline, look: &Observation) -> u32 {
     let newest = match watched.rollout {
         Some(_) => look.instances.iter().map(version).max(),
         None => newest_alive(&look.instances),
@@ -177,7 +177,7 @@ fn current(watched: &Watched<'_>, before: &Before, look: &Look) -> u32 {
 }
 
 /// How many targets of a version are healthy.
-fn healthy(look: &Look, version: u32) -> usize {
+fn healthy(look: &Observation, version: u32) -> usize {
     let versions: BTreeMap<&str, u32> = look
         .instances
         .iter()
@@ -190,7 +190,7 @@ fn healthy(look: &Look, version: u32) -> usize {
         .count()
 }
 
-fn verdict(watched: &Watched<'_>, before: &Before, look: &Look) -> Verdict {
+fn verdict(watched: &Watched<'_>, before: &Baseline, look: &Observation) -> Verdict {
     let current = current(watched, before, look);
     let healthy = healthy(look, current);
     let old = look
@@ -228,13 +228,13 @@ fn verdict(watched: &Watched<'_>, before: &Before, look: &Look) -> Verdict {
 }
 
 /// How many are to be healthy: as many as the group has now, whether the file, a hand or a policy made it so many.
-fn desired(service: &Service, look: &Look) -> usize {
+fn desired(service: &Service, look: &Observation) -> usize {
     let wished = service.scale.desired;
     look.capacity.map_or(wished, |capacity| capacity.desired) as usize
 }
 
 /// What the targets wait for, by the codes, and how many each.
-fn reasons(look: &Look, ended: usize) -> BTreeMap<String, usize> {
+fn reasons(look: &Observation, ended: usize) -> BTreeMap<String, usize> {
     let mut reasons = BTreeMap::new();
     for target in &look.targets {
         if target.state != TargetState::Healthy {
@@ -313,11 +313,11 @@ async fn one<P: Cloud + ?Sized>(
 ) -> Outcome {
     let key = Key::new(kind::TARGET_GROUP, watched.name.clone());
     let start = Instant::now();
-    let patience = |seconds: u32| Duration::from_secs(seconds.into());
-    let mut deadline = start + patience(watched.service.health.deadline);
-    let mut pause = options.pace.first.max(SHORTEST_PAUSE);
-    let mut told = Told::new(key.clone(), watched, options);
-    let mut last = Look::default();
+    let request_timeout = |seconds: u32| Duration::from_secs(seconds.into());
+    let mut deadline = start + request_timeout(watched.service.health.deadline);
+    let mut pause = options.poll_interval.first.max(SHORTEST_PAUSE);
+    let mut reported = ProgressReporter::new(key.clone(), watched, options);
+    let mut last = Observation::default();
     let mut before = watched.before.clone();
     let mut rolling = watched
         .rollout
@@ -327,21 +327,23 @@ async fn one<P: Cloud + ?Sized>(
     let mut draining = watched
         .rollout
         .as_ref()
-        .map(|_| patience(watched.service.deregistration_delay));
+        .map(|_| request_timeout(watched.service.deregistration_delay));
     let failure = loop {
         let to_begin = matches!(rolling, Rolling::ToBegin(_));
         let rolled = rolled(cloud, watched, &mut rolling).await;
         if to_begin && !matches!(rolling, Rolling::ToBegin(_)) {
             // What had to end before has taken none of its time.
-            deadline = Instant::now() + patience(watched.service.health.deadline);
+            deadline = Instant::now() + request_timeout(watched.service.health.deadline);
         }
         let looked = match rolled {
-            Ok(rolled) => Look::at(cloud, watched).await.map(|look| (rolled, look)),
+            Ok(rolled) => Observation::at(cloud, watched)
+                .await
+                .map(|look| (rolled, look)),
             Err(error) => Err(error),
         };
         let why = match looked {
             Ok((rolled, look)) => {
-                let before = before.get_or_insert_with(|| Before::of(&look.instances, false));
+                let before = before.get_or_insert_with(|| Baseline::of(&look.instances, false));
                 let verdict = verdict(watched, before, &look);
                 // What the provider has ended meanwhile is told as it was.
                 if !matches!(rolled, Rolled::GivenUp(_)) || !sick(watched, &look).is_empty() {
@@ -357,7 +359,7 @@ async fn one<P: Cloud + ?Sized>(
                         break diagnose(cloud, watched, &last, &what, &why).await;
                     }
                     (Rolled::Done, Verdict::Healthy) => {
-                        told.done(start);
+                        reported.done(start);
                         return Ok(last.targets);
                     }
                     (_, Verdict::Hopeless(ended)) => {
@@ -383,7 +385,7 @@ async fn one<P: Cloud + ?Sized>(
                 _ => break diagnose(cloud, watched, &last, &late(watched), &why).await,
             }
         }
-        told.waiting(why);
+        reported.waiting(why);
         tokio::select! {
             () = tokio::time::sleep_until(deadline.min(Instant::now() + pause)) => {}
             () = options.stop.cancelled() => {
@@ -397,9 +399,9 @@ async fn one<P: Cloud + ?Sized>(
                 return Err(failure);
             }
         }
-        pause = (pause * 3 / 2).min(options.pace.longest.max(SHORTEST_PAUSE));
+        pause = (pause * 3 / 2).min(options.poll_interval.longest.max(SHORTEST_PAUSE));
     };
-    told.failed(&failure.message);
+    reported.failed(&failure.message);
     match (&watched.rollout, rolling) {
         (Some(rollout), Rolling::UnderWay | Rolling::GivenUp) => {
             Err(back::go_back(cloud, watched, rollout, options, failure).await)
@@ -413,21 +415,21 @@ const GOES_ON: &str = "the new version goes on taking over by itself, and goes b
                        `deploy` waits for it again";
 
 /// Whether the new version serves, and only old instances have not ended yet.
-fn has_taken_over(watched: &Watched<'_>, before: Option<&Before>, look: &Look) -> bool {
+fn has_taken_over(watched: &Watched<'_>, before: Option<&Baseline>, look: &Observation) -> bool {
     let before = before.cloned().unwrap_or_default();
     let current = current(watched, &before, look);
     healthy(look, current) >= desired(watched.service, look)
 }
 
 /// What is told of a service while it is waited for: each state once.
-struct Told<'a> {
+struct ProgressReporter<'a> {
     key: Key,
     id: String,
     options: &'a ApplyOptions,
     last: Option<String>,
 }
 
-impl<'a> Told<'a> {
+impl<'a> ProgressReporter<'a> {
     fn new(key: Key, watched: &Watched<'_>, options: &'a ApplyOptions) -> Self {
         Self {
             key,
@@ -441,7 +443,7 @@ impl<'a> Told<'a> {
         if self.last.is_none() {
             self.options.events.emit(Event::Started {
                 key: self.key.clone(),
-                verb: Verb::Await,
+                verb: Operation::Await,
             });
         }
         if self.last.as_ref() != Some(&why) {
@@ -459,7 +461,7 @@ impl<'a> Told<'a> {
         if self.last.is_some() {
             self.options.events.emit(Event::Done {
                 key: self.key.clone(),
-                verb: Verb::Await,
+                verb: Operation::Await,
                 id: self.id.clone(),
                 took_ms: millis(start.elapsed()),
             });
@@ -469,7 +471,7 @@ impl<'a> Told<'a> {
     fn failed(&self, error: &str) {
         self.options.events.emit(Event::Failed {
             key: self.key.clone(),
-            verb: Verb::Await,
+            verb: Operation::Await,
             error: error.to_owned(),
         });
     }
@@ -493,13 +495,13 @@ async fn rolled<P: Cloud + ?Sized>(
     if let Rolling::ToBegin(rollout) = rolling {
         let Rollout { template, version } = rollout;
         let rolled = cloud.roll(&watched.group, template, *version);
-        Patience::default().answer(rolled).await?;
+        RequestTimeout::default().answer(rolled).await?;
         *rolling = Rolling::UnderWay;
     }
     if let Rolling::Done = rolling {
         return Ok(Rolled::Done);
     }
-    let looked = Patience::default().answer(cloud.rolling(&watched.group));
+    let looked = RequestTimeout::default().answer(cloud.rolling(&watched.group));
     Ok(match looked.await? {
         Probe::Usable(()) => {
             *rolling = Rolling::Done;

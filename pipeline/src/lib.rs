@@ -6,12 +6,11 @@
 
 mod access;
 mod announce;
-mod answer;
 mod before;
 mod cloud;
 mod commit;
 mod config;
-mod consent;
+mod confirmation;
 mod deploy;
 mod destroy;
 mod health;
@@ -26,6 +25,7 @@ mod protect;
 mod reach;
 mod region;
 mod releases;
+mod request_timeout;
 mod review;
 mod rollback;
 mod routes;
@@ -39,27 +39,31 @@ mod workload;
 
 pub use access::{Access, Host, NoSuchHost, access, host_keys};
 pub use announce::OnFailure;
-pub use answer::Patience;
 pub use cloud::{Cloud, catalog};
 pub use config::{
-    Acl, AclEntry, Acls, Bastion, Commands, Config, ConfigErrors, Environments, Expectation, Fault,
-    GroupRule, Health, ImageSource, LoadBalancer, Local, Mode, Network, Peer, Problem, Route,
-    RouteTable, RouteTables, RouteVia, Scale, SecurityGroup, Service, Single, Spot, Whereabouts,
-    json_schema,
+    Acl, AclEntry, Acls, Bastion, Commands, Config, ConfigErrors, Diagnostic, EndpointName,
+    Environments, Expectation, GroupRule, Health, ImageSource, LoadBalancer, Local,
+    LocatedDiagnostic, Mode, Network, Peer, Route, RouteTable, RouteTables, RouteVia, Scale,
+    SecurityGroup, Service, Single, StackLocation, json_schema,
 };
-pub use consent::{Consent, Question};
+pub use confirmation::{Confirmation, Question};
 pub use deploy::deploy;
 pub use destroy::destroy;
-pub use outcome::{Changes, Deployed, Destroyed, Failure, Remains, Sick, Stage, WentBack};
+pub use outcome::{
+    Changes, Deployed, Destroyed, Failure, PostFailureState, RolledBackService, Stage,
+    UnhealthyTarget,
+};
 pub use pending::PendingRollout;
 pub use plan::{Planned, plan};
 pub use reach::{
-    Answer, Broken, Change, Connections, Explanation, Overview, Proof, Query, QueryError,
-    SpotError, explain, live_topology, overview, planned_topology, prove,
+    Answer, Change, Connections, EndpointNameError, Explanation, Overview, Query, QueryError,
+    ReachabilityCheck, Violation, check_reachability, explain, live_topology, overview,
+    planned_topology,
 };
 pub use region::{InvalidRegion, Region, zones};
 pub use releases::{ServiceReleases, releases};
-pub use review::{Because, Does, Leaf, Review, Reviewed};
+pub use request_timeout::RequestTimeout;
+pub use review::{Because, ChangeKind, Leaf, Review, Reviewed};
 pub use rollback::{RollbackTo, RolledBack, rollback};
 pub use run::Options;
 pub use saved::{SavedPlan, SavedPlanError};

@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 use landfall_provider::{Attempt, Error, ErrorKind, Event, Holder, LockGuard, Result};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::answer::LAST_ANSWER;
 use crate::cloud::Cloud;
 use crate::outcome::{Failure, Stage};
+use crate::request_timeout::LAST_ANSWER;
 use crate::run::Run;
 
 /// How long after a call failed because the provider has ended the loss of the lock may be noticed.
@@ -39,7 +39,7 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
         {
             return Err(Failure::lost(loss));
         }
-        if let Err(error) = self.options.patience.answer(guard.release()).await {
+        if let Err(error) = self.options.request_timeout.answer(guard.release()).await {
             // What was done is done all the same; the next run hears who seems to hold the stack.
             self.notice(format!(
                 "the lock of {} could not be released: {error}; `unlock` breaks it",
@@ -57,8 +57,8 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
         };
         let me = Holder::now(doing, &self.options.who);
         let deadline = self.options.wait.map(|wait| Instant::now() + wait);
-        let mut told: Option<Holder> = None;
-        let mut pause = self.options.apply.pace.first;
+        let mut reported: Option<Holder> = None;
+        let mut pause = self.options.apply.poll_interval.first;
         loop {
             let holder = match self.attempt(&me).await {
                 None => return Err(Failure::interrupted()),
@@ -74,9 +74,9 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
             if deadline.is_none_or(|deadline| Instant::now() >= deadline) {
                 return Err(failed(busy(&holder, self.options.wait)));
             }
-            if told.as_ref() != Some(&holder) {
+            if reported.as_ref() != Some(&holder) {
                 self.notice(format!("waiting for another run: {holder}"));
-                told = Some(holder);
+                reported = Some(holder);
             }
             tokio::select! {
                 () = sleep(pause) => {}
@@ -85,7 +85,7 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
                     return Err(Failure::new(Stage::Interrupted, message));
                 }
             }
-            pause = (pause * 3 / 2).min(self.options.apply.pace.longest);
+            pause = (pause * 3 / 2).min(self.options.apply.poll_interval.longest);
         }
     }
 
@@ -96,7 +96,7 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
         tokio::pin!(attempt);
         tokio::select! {
             biased;
-            attempt = self.options.patience.answer(&mut attempt) => Some(attempt),
+            attempt = self.options.request_timeout.answer(&mut attempt) => Some(attempt),
             () = self.options.apply.stop.cancelled() => {
                 timeout(LAST_ANSWER, attempt).await.ok()
             }

@@ -73,7 +73,7 @@ mod tests {
         serde_json::to_value(rules).unwrap()
     }
 
-    fn told(actions: impl IntoIterator<Item = Action>) -> Vec<String> {
+    fn reported(actions: impl IntoIterator<Item = Action>) -> Vec<String> {
         let step = |action| Step {
             key: Key::new(SecurityGroupRules::KIND, BASTION.parse().unwrap()),
             action,
@@ -102,7 +102,7 @@ mod tests {
             want: rules(&["203.0.113.0/24", "192.0.2.9/32"]),
             fields: Vec::new(),
         };
-        assert_eq!(told([update]), ["192.0.2.0/24", "198.51.100.1/32"]);
+        assert_eq!(reported([update]), ["192.0.2.0/24", "198.51.100.1/32"]);
     }
 
     #[test]
@@ -111,11 +111,11 @@ mod tests {
             live: live(&["203.0.113.7/32"]),
             because: Reason::NotWanted,
         };
-        assert_eq!(told([ended.clone()]), [""; 0]);
+        assert_eq!(reported([ended.clone()]), [""; 0]);
         let made = Action::Create {
             want: rules(&[]),
             because: Some(Reason::NotWanted),
         };
-        assert_eq!(told([made, ended]), ["203.0.113.7/32"]);
+        assert_eq!(reported([made, ended]), ["203.0.113.7/32"]);
     }
 }

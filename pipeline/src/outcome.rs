@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use landfall_lb::{HealthReason, TargetHealth};
 use landfall_provider::{
-    Applied, Error, ErrorKind, Key, LockLoss, Lost, ResourceName, StackName, Zone,
+    Applied, Error, ErrorKind, IrreversibleChange, Key, LockLoss, ResourceName, StackName, Zone,
 };
 use serde::Serialize;
 
-use crate::reach::Broken;
-use crate::review::{Does, Review};
+use crate::reach::Violation;
+use crate::review::{ChangeKind, Review};
 
 /// A stack that answers.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -56,10 +56,10 @@ impl Changes {
         };
         for resource in &review.resources {
             let list = match resource.action {
-                Does::Create | Does::CreateBeside => &mut changes.create,
-                Does::Update => &mut changes.update,
-                Does::CreateThenDelete | Does::DeleteThenCreate => &mut changes.replace,
-                Does::Delete => &mut changes.delete,
+                ChangeKind::Create | ChangeKind::CreateBeside => &mut changes.create,
+                ChangeKind::Update => &mut changes.update,
+                ChangeKind::CreateThenDelete | ChangeKind::DeleteThenCreate => &mut changes.replace,
+                ChangeKind::Delete => &mut changes.delete,
             };
             list.push(resource.key.clone());
         }
@@ -100,13 +100,13 @@ pub struct Failure {
     /// The errors behind it, each with what was being done to which resource.
     pub errors: Vec<Error>,
     /// The instances that keep a service from being healthy.
-    pub targets: Vec<Sick>,
+    pub targets: Vec<UnhealthyTarget>,
     /// The last lines that a `before` command or an instance of the service wrote.
     pub output: Vec<String>,
     /// What has to be reachable and would not be, and what must not be and would.
-    pub broken: Vec<Broken>,
+    pub broken: Vec<Violation>,
     /// What would have been lost for good, where that is why it was refused.
-    pub losses: Vec<Lost>,
+    pub losses: Vec<IrreversibleChange>,
     /// Further lines that belong to the failure: how a saved plan differs from what is to be done now.
     pub details: Vec<String>,
     /// What was begun and no longer waited for, because the run was stopped: it goes on by itself.
@@ -116,10 +116,10 @@ pub struct Failure {
     /// What to do about it, where the errors do not say so themselves.
     pub hint: Option<String>,
     /// What the stack holds now.
-    pub remains: Remains,
+    pub remains: PostFailureState,
     /// How many of its errors a listener was given while the run went on; `None` if it was given nothing.
     #[serde(skip)]
-    pub told: Option<usize>,
+    pub reported: Option<usize>,
 }
 
 impl Failure {
@@ -136,8 +136,8 @@ impl Failure {
             on_its_way: Vec::new(),
             not_started: Vec::new(),
             hint: None,
-            remains: Remains::Unchanged,
-            told: None,
+            remains: PostFailureState::Unchanged,
+            reported: None,
         })
     }
 
@@ -152,7 +152,7 @@ impl Failure {
     /// A run that did not wait for what was under way.
     pub(crate) fn ended_at_once() -> Box<Self> {
         Box::new(Self {
-            remains: Remains::Unknown {
+            remains: PostFailureState::Unknown {
                 why: "the run did not wait for what was under way".into(),
             },
             ..*Self::new(Stage::Interrupted, "interrupted, and ended at once")
@@ -162,10 +162,10 @@ impl Failure {
     /// A run whose provider has ended, or has stopped answering.
     pub(crate) fn lost(loss: LockLoss) -> Box<Self> {
         let (error, remains) = match loss {
-            LockLoss::Ended(error) => (error, Remains::EndedWithProvider),
+            LockLoss::Ended(error) => (error, PostFailureState::EndedWithProvider),
             LockLoss::Silent(error) => {
                 let why = "the provider does not answer".into();
-                (error, Remains::Unknown { why })
+                (error, PostFailureState::Unknown { why })
             }
         };
         let message = error.to_string();
@@ -179,7 +179,7 @@ impl Failure {
     pub(crate) fn is_unanswered(&self) -> bool {
         let mut errors = self.errors.iter();
         errors.any(|error| error.kind() == ErrorKind::Unavailable)
-            || matches!(self.remains, Remains::Unknown { .. })
+            || matches!(self.remains, PostFailureState::Unknown { .. })
     }
 
     /// A failure that one error tells in full.
@@ -211,15 +211,18 @@ impl Failure {
         }
         self.hint = self.hint.take().or(other.hint);
         self.remains = match (
-            std::mem::replace(&mut self.remains, Remains::Unchanged),
+            std::mem::replace(&mut self.remains, PostFailureState::Unchanged),
             other.remains,
         ) {
-            (Remains::WentBack { mut services }, Remains::WentBack { services: more }) => {
+            (
+                PostFailureState::RolledBackServices { mut services },
+                PostFailureState::RolledBackServices { services: more },
+            ) => {
                 services.extend(more);
-                Remains::WentBack { services }
+                PostFailureState::RolledBackServices { services }
             }
             // Where one of them is not back, all that there is has to be looked at.
-            _ => Remains::Unchanged,
+            _ => PostFailureState::Unchanged,
         };
     }
 
@@ -261,7 +264,7 @@ pub enum Stage {
     /// The stack is protected.
     Protected,
     /// Nobody said yes to what would be lost.
-    Consent,
+    Confirmation,
     /// A saved plan is not the one that is to be made now.
     Stale,
     /// What was asked for is beyond what the stack's services have or allow.
@@ -279,7 +282,7 @@ pub enum Stage {
 /// What a failed run leaves behind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "what")]
-pub enum Remains {
+pub enum PostFailureState {
     /// What was there before: nothing was changed.
     Unchanged,
     /// Nothing: it was the first deploy of the stack, and what it had made was ended again.
@@ -288,9 +291,9 @@ pub enum Remains {
         deleted: Vec<Key>,
     },
     /// Services that answer as they did before; what else the run has changed stays changed.
-    WentBack {
+    RolledBackServices {
         /// Which, and to which release.
-        services: Vec<WentBack>,
+        services: Vec<RolledBackService>,
     },
     /// These resources.
     Resources {
@@ -310,7 +313,7 @@ pub enum Remains {
 
 /// A service whose new release did not become healthy, and which is back at the one before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct WentBack {
+pub struct RolledBackService {
     /// The service.
     pub service: ResourceName,
     /// The release that was given up.
@@ -321,7 +324,7 @@ pub struct WentBack {
 
 /// An instance that does not take requests, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Sick {
+pub struct UnhealthyTarget {
     /// The service that it is of.
     pub service: String,
     /// The instance.

@@ -8,14 +8,14 @@ use landfall_network::{
 };
 use landfall_provider::{Input, ResourceName, SecurityGroupId, Stack};
 
-use crate::config::{self, Config, Peer, Problem, RouteVia};
+use crate::config::{self, Config, Diagnostic, Peer, RouteVia};
 use crate::stack::StackError;
 
 /// Adds what the file says beside the derived rules, or puts it in their place.
 ///
 /// # Errors
 /// [`StackError::Config`] when an entry has the number of a derived one, or an ACL has too many.
-pub(crate) fn add_own_rules(
+pub(crate) fn add_custom_rules(
     config: &Config,
     stack: &mut Stack,
     network: &Network,
@@ -73,7 +73,7 @@ fn security_rule(
     })
 }
 
-fn add_entries(entries: &mut Vec<AclEntry>, own: &config::Acl, tier: &str) -> Option<Problem> {
+fn add_entries(entries: &mut Vec<AclEntry>, own: &config::Acl, tier: &str) -> Option<Diagnostic> {
     let at = format!("network.acl.{tier}");
     let taken: BTreeSet<_> = entries
         .iter()
@@ -90,7 +90,7 @@ fn add_entries(entries: &mut Vec<AclEntry>, own: &config::Acl, tier: &str) -> Op
             let hint =
                 "1 to 99 come before the derived entries; they end with 0, so others fit between";
             let at = format!("{at}.entry[{index}].number");
-            return Some(Problem::new(at, message).hint(hint));
+            return Some(Diagnostic::new(at, message).hint(hint));
         }
         entries.push(AclEntry {
             number,
@@ -110,7 +110,7 @@ fn add_entries(entries: &mut Vec<AclEntry>, own: &config::Acl, tier: &str) -> Op
                 "the network ACL of the {tier} subnets would have {number} {direction} entries, \
                  and AWS takes {MAX_ACL_ENTRIES} at the most"
             );
-            Problem::new(&at, message)
+            Diagnostic::new(&at, message)
                 .hint("give blocks and ranges of ports in place of single ones")
         })
     };

@@ -64,7 +64,7 @@ pub async fn plan<P: Cloud + ?Sized>(
     options: &Options,
 ) -> Result<Planned, Box<Failure>> {
     let run = Run::new(cloud, &config.stack, options);
-    run.prove(config)?;
+    run.check_reachability(config)?;
     run.prepare(config).await
 }
 
@@ -72,8 +72,11 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
     /// What there is and what is to be done: the `before` commands and the hashing of build contexts go on
     /// while the provider is asked.
     pub(crate) async fn prepare(&self, config: &Config) -> Result<Planned, Box<Failure>> {
-        let (live, sources, place) =
-            futures::try_join!(self.first_look(), self.sources(config), self.place())?;
+        let (live, sources, place) = futures::try_join!(
+            self.first_look(),
+            self.sources(config),
+            self.provider_identity()
+        )?;
         let (mut wanted, mut plan) = self.planned(config, &sources, &live)?;
         let findings = if plan.is_empty() {
             Vec::new()
@@ -125,8 +128,9 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
         self.ask(Stage::Preflight, doing, findings).await
     }
 
-    async fn place(&self) -> Result<String, Box<Failure>> {
+    async fn provider_identity(&self) -> Result<String, Box<Failure>> {
         let doing = "cannot find out which account this is";
-        self.ask(Stage::Look, doing, self.cloud.place()).await
+        self.ask(Stage::Look, doing, self.cloud.provider_identity())
+            .await
     }
 }

@@ -67,7 +67,7 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
     pub(crate) async fn record_sources(&self, same: &[SameImage]) {
         for SameImage { key, want, .. } in same.iter().filter(|image| !image.recorded) {
             let recording = self.cloud.record_source(self.stack, key, want);
-            if let Err(error) = self.options.patience.answer(recording).await {
+            if let Err(error) = self.options.request_timeout.answer(recording).await {
                 let text = format!(
                     "{key} is unchanged, and that was not recorded: the next plan builds it again ({error})"
                 );

@@ -17,7 +17,11 @@ const UNPROTECT: &str = "`protect = false` in landfall.toml and a `deploy` end t
 
 impl<P: Cloud + ?Sized> Run<'_, P> {
     /// Refuses a plan by which a stack would lose what its file protects.
-    pub(crate) fn may_lose(&self, config: &Config, review: &Review) -> Result<(), Box<Failure>> {
+    pub(crate) fn check_protected(
+        &self,
+        config: &Config,
+        review: &Review,
+    ) -> Result<(), Box<Failure>> {
         if !config.protect || review.losses.is_empty() {
             return Ok(());
         }

@@ -14,8 +14,8 @@ use tokio::time::Instant;
 
 use crate::cloud::Cloud;
 use crate::config::{Config, Service};
-use crate::health::{self, Before, Rollout, Watched};
-use crate::outcome::{Failure, Remains, Stage, millis};
+use crate::health::{self, Baseline, Rollout, Watched};
+use crate::outcome::{Failure, PostFailureState, Stage, millis};
 use crate::releases::Released;
 use crate::run::{Options, Run};
 use crate::single::needs_groups;
@@ -156,7 +156,7 @@ impl<P: Cloud + ?Sized> Rollback<'_, P> {
             service: self.service,
             target_group: TargetGroupId::from(target_group.id.clone()),
             group: released.group,
-            before: Some(Before::of(&instances, true)),
+            before: Some(Baseline::of(&instances, true)),
             rollout: Some(Rollout {
                 template: released.template,
                 version,
@@ -171,7 +171,7 @@ impl<P: Cloud + ?Sized> Rollback<'_, P> {
                 Ok(back)
             }
             Err(mut failure) => {
-                if !matches!(failure.remains, Remains::WentBack { .. }) {
+                if !matches!(failure.remains, PostFailureState::RolledBackServices { .. }) {
                     let next = "`rollback` and `deploy` go on from here";
                     failure.remains = self.run.remains(next).await;
                 }
@@ -291,7 +291,7 @@ impl<P: Cloud + ?Sized> Rollback<'_, P> {
         let made = match snapshot.get(&key) {
             Some(found) => {
                 let made = self.version_of(found, release);
-                self.run.options.patience.answer(made).await
+                self.run.options.request_timeout.answer(made).await
             }
             None => Err(Error::new(ErrorKind::NotFound, "it is gone")),
         };
@@ -335,18 +335,18 @@ fn same(one: &Release, other: &Release) -> bool {
 
 /// What was found, in the terms of its kind.
 fn live<R: Resource>(found: &Found) -> Result<Live<R>> {
-    let misfit = |error: serde_json::Error| {
+    let spec_mismatch = |error: serde_json::Error| {
         let why = format_args!("{} is not what its kind looks like", found.key);
         Error::new(ErrorKind::Invalid, why).caused_by(error)
     };
     Ok(Live {
         id: R::Id::from(found.id.clone()),
         name: found.key.name.clone(),
-        spec: R::deserialize(&found.spec).map_err(misfit)?,
+        spec: R::deserialize(&found.spec).map_err(spec_mismatch)?,
         state: found
             .state
             .clone()
             .try_map(R::Output::deserialize)
-            .map_err(misfit)?,
+            .map_err(spec_mismatch)?,
     })
 }

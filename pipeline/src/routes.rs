@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use landfall_lb::Condition;
 use landfall_provider::ResourceName;
 
-use crate::config::{Config, Problem};
+use crate::config::{Config, Diagnostic};
 
 /// The longest route. <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/rule-condition-types.html>
 const LONGEST: usize = 128;
@@ -67,7 +67,7 @@ pub(crate) fn fallback(config: &Config) -> Option<&ResourceName> {
 }
 
 /// What is wrong with the routes as a whole.
-pub(crate) fn check(config: &Config, problems: &mut Vec<Problem>) {
+pub(crate) fn check(config: &Config, problems: &mut Vec<Diagnostic>) {
     let at = |name: &ResourceName| format!("service.{name}");
     let mut without = config
         .service
@@ -76,7 +76,7 @@ pub(crate) fn check(config: &Config, problems: &mut Vec<Problem>) {
     match (without.next(), without.next()) {
         (None, None) => {
             if let Some((name, _)) = config.service.iter().next() {
-                let problem = Problem::new(
+                let problem = Diagnostic::new(
                     format!("service.{name}.route"),
                     "every service has a route, and nobody takes the requests that none of them takes",
                 );
@@ -84,7 +84,7 @@ pub(crate) fn check(config: &Config, problems: &mut Vec<Problem>) {
             }
         }
         (Some((first, _)), Some((second, _))) => problems.push(
-            Problem::new(
+            Diagnostic::new(
                 at(second),
                 format_args!("{first} and {second} have no route, and only one service takes what no route takes"),
             )
@@ -103,7 +103,7 @@ pub(crate) fn check(config: &Config, problems: &mut Vec<Problem>) {
         let place = format!("service.{name}.route");
         if let Some(other) = routes.insert(format!("{:?}", condition(route)), name) {
             problems.push(
-                Problem::new(
+                Diagnostic::new(
                     &place,
                     format_args!("{other} and {name} have the same route, `{route}`"),
                 )
@@ -113,7 +113,7 @@ pub(crate) fn check(config: &Config, problems: &mut Vec<Problem>) {
         }
     }
     if config.service.len() > TIES {
-        problems.push(Problem::new(
+        problems.push(Diagnostic::new(
             "service",
             format_args!(
                 "a stack has {TIES} services at the most, and these are {}",

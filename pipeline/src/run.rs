@@ -10,13 +10,13 @@ use landfall_provider::{
 use tokio_util::sync::CancellationToken;
 
 use crate::announce::OnFailure;
-use crate::answer::Patience;
 use crate::before;
 use crate::cloud::{Cloud, catalog};
 use crate::config::{Config, Service};
-use crate::consent::Consent;
-use crate::outcome::{Failure, Remains, Stage};
-use crate::reach::{Proof, prove};
+use crate::confirmation::Confirmation;
+use crate::outcome::{Failure, PostFailureState, Stage};
+use crate::reach::{ReachabilityCheck, check_reachability};
+use crate::request_timeout::RequestTimeout;
 use crate::saved::SavedPlan;
 use crate::stack::{Sources, with_stand_ins};
 
@@ -32,13 +32,13 @@ pub struct Options {
     /// Whether a first deploy that fails leaves what it has made, to be looked at.
     pub keep_failed: bool,
     /// For how long the provider may be silent when it is asked, outside of the engine.
-    pub patience: Patience,
+    pub request_timeout: RequestTimeout,
     /// For how long another run on the stack is waited for; not at all if not given.
     pub wait: Option<Duration>,
     /// Hears of a failure before the run cleans up after it.
     pub on_failure: OnFailure,
     /// Who says yes before something is lost for good.
-    pub consent: Consent,
+    pub confirmation: Confirmation,
     /// The plan that a deploy carries out; it refuses if there is another one to be made by now.
     pub saved: Option<SavedPlan>,
     /// Whether `before` commands are left out: what they build is there already.
@@ -71,23 +71,26 @@ impl<'a, P: Cloud + ?Sized> Run<'a, P> {
 
     /// Makes sure that what has to be reachable will be, and that nothing else is: from the file alone, before
     /// anybody is asked or anything is built.
-    pub(crate) fn prove(&self, config: &Config) -> Result<(), Box<Failure>> {
+    pub(crate) fn check_reachability(&self, config: &Config) -> Result<(), Box<Failure>> {
         if self.options.accept_unreachable {
             return Ok(());
         }
         let stack = with_stand_ins(config).map_err(|error| Failure::new(Stage::Plan, error))?;
-        let proof = prove(config, &stack);
+        let proof = check_reachability(config, &stack);
         if proof.holds() {
             return Ok(());
         }
-        let Proof { broken, unasked } = proof;
+        let ReachabilityCheck {
+            broken,
+            undetermined,
+        } = proof;
         let missing = broken.iter().filter(|it| it.reachable);
         let missing: usize = missing.map(|it| it.invariants.len()).sum();
         let open = broken.iter().map(|it| it.invariants.len()).sum::<usize>() - missing;
         let message = match (missing, open) {
             (0, 0) => format!(
                 "whether {} would come about cannot be found out",
-                count(unasked.len(), "connection")
+                count(undetermined.len(), "connection")
             ),
             (missing, 0) => format!("{} would not come about", count(missing, "connection")),
             (0, open) => format!(
@@ -101,7 +104,7 @@ impl<'a, P: Cloud + ?Sized> Run<'a, P> {
         };
         let mut failure = Failure::new(Stage::Reachability, message);
         failure.broken = broken;
-        failure.details = unasked;
+        failure.details = undetermined;
         Err(failure)
     }
 
@@ -169,8 +172,8 @@ impl<'a, P: Cloud + ?Sized> Run<'a, P> {
 
     /// Whether it ends with its stack; what outlives it is not what a destroy or a rollback is about.
     pub(crate) fn ends_with_stack(&self, found: &Found) -> bool {
-        let facts = self.catalog.schema().get(&found.key.kind);
-        facts.is_none_or(|facts| facts.retention == Retention::WithStack)
+        let metadata = self.catalog.schema().get(&found.key.kind);
+        metadata.is_none_or(|metadata| metadata.retention == Retention::WithStack)
     }
 
     /// What ends with the stack, by key.
@@ -183,13 +186,13 @@ impl<'a, P: Cloud + ?Sized> Run<'a, P> {
     }
 
     /// What the stack holds after a run that failed.
-    pub(crate) async fn remains(&self, next: &str) -> Remains {
+    pub(crate) async fn remains(&self, next: &str) -> PostFailureState {
         match self.catalog.snapshot(self.cloud, self.stack).await {
-            Ok(snapshot) => Remains::Resources {
+            Ok(snapshot) => PostFailureState::Resources {
                 keys: self.bound(&snapshot),
                 next: next.to_owned(),
             },
-            Err(error) => Remains::Unknown {
+            Err(error) => PostFailureState::Unknown {
                 why: error.to_string(),
             },
         }
@@ -225,7 +228,7 @@ impl<'a, P: Cloud + ?Sized> Run<'a, P> {
         let why = look.errors.first().map_or(look.message, Error::to_string);
         let mut failure = Failure::new(Stage::Look, message).undone(applied);
         failure.errors.extend(look.errors);
-        failure.remains = Remains::Unknown { why };
+        failure.remains = PostFailureState::Unknown { why };
         failure
     }
 }
@@ -239,11 +242,11 @@ pub(crate) struct Cleared {
 
 /// An error of the image builders in the words of the provider interface.
 fn with_source(error: landfall_container::Error) -> Error {
-    let told = Error::new(ErrorKind::Invalid, &error);
+    let reported = Error::new(ErrorKind::Invalid, &error);
     match std::error::Error::source(&error) {
         // The chain is kept as text: the error itself is told already.
-        Some(source) => told.caused_by(source.to_string()),
-        None => told,
+        Some(source) => reported.caused_by(source.to_string()),
+        None => reported,
     }
 }
 

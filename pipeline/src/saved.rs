@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use landfall_provider::{
-    Action, Found, Key, Plan, Probe, Schema, Snapshot, Stack, StackName, Wish,
+    Action, DesiredResource, Found, Key, Plan, Probe, Schema, Snapshot, Stack, StackName,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ pub struct SavedPlan(Content);
 struct Content {
     /// The version of Landfall that made it.
     landfall: String,
-    /// Where: [`Placed::place`](landfall_provider::Placed::place).
+    /// Where: [`ProviderIdentity::place`](landfall_provider::ProviderIdentity::place).
     place: String,
     /// What is wanted, without what looks like a secret.
     wanted: Stack,
@@ -219,16 +219,16 @@ fn changed_live<'a>(saved: &'a Snapshot, now: &'a Snapshot, schema: &Schema) -> 
 
 fn changed_wishes(saved: &Stack, now: &Stack, schema: &Schema) -> Vec<String> {
     let mut lines = Vec::new();
-    for (key, Wish { spec, .. }) in saved.wishes() {
-        match now.wishes().get(key) {
-            Some(wish) => lines.extend(changed_spec(key, spec, &wish.spec, schema)),
+    for (key, DesiredResource { spec, .. }) in saved.resources() {
+        match now.resources().get(key) {
+            Some(desired) => lines.extend(changed_spec(key, spec, &desired.spec, schema)),
             None => lines.push(format!("{key} is no longer wanted")),
         }
     }
     let joined = now
-        .wishes()
+        .resources()
         .keys()
-        .filter(|key| !saved.wishes().contains_key(key));
+        .filter(|key| !saved.resources().contains_key(key));
     lines.extend(joined.map(|key| format!("{key} is wanted too")));
     lines
 }
@@ -237,7 +237,10 @@ fn changed_wishes(saved: &Stack, now: &Stack, schema: &Schema) -> Vec<String> {
 fn changed_spec(key: &Key, old: &Value, new: &Value, schema: &Schema) -> Vec<String> {
     use landfall_provider::Change;
 
-    let fields = match schema.get(&key.kind).map(|facts| facts.change(old, new)) {
+    let fields = match schema
+        .get(&key.kind)
+        .map(|metadata| metadata.change(old, new))
+    {
         Some(Ok(Change::Keep)) => Vec::new(),
         Some(Ok(Change::Update(fields) | Change::Replace(fields))) => fields,
         Some(Err(_)) | None => return vec![format!("{key} is of another shape")],

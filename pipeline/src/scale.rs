@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::cloud::Cloud;
 use crate::config::{self, Health, Service};
 use crate::health::{self, Watched};
-use crate::outcome::{Failure, Remains, Stage, millis};
+use crate::outcome::{Failure, PostFailureState, Stage, millis};
 use crate::run::{Options, Run};
 use crate::single::needs_groups;
 use crate::stack::AFTER_DEADLINE;
@@ -72,11 +72,11 @@ impl Serialize for ScaledService {
 pub async fn scale<P: Cloud + ?Sized>(
     cloud: &P,
     stack: &StackName,
-    wishes: &BTreeMap<ResourceName, u32>,
+    counts: &BTreeMap<ResourceName, u32>,
     options: &Options,
 ) -> Result<Option<Scaled>, Box<Failure>> {
     let run = Run::new(cloud, stack, options);
-    run.locked("scale", while_locked(&run, wishes)).await
+    run.locked("scale", while_locked(&run, counts)).await
 }
 
 /// What is known of a service before it is scaled.
@@ -91,10 +91,10 @@ struct Wanted {
 
 async fn while_locked<P: Cloud + ?Sized>(
     run: &Run<'_, P>,
-    wishes: &BTreeMap<ResourceName, u32>,
+    counts: &BTreeMap<ResourceName, u32>,
 ) -> Result<Option<Scaled>, Box<Failure>> {
     let started = Instant::now();
-    let Some(wanted) = look(run, wishes).await? else {
+    let Some(wanted) = look(run, counts).await? else {
         return Ok(None);
     };
     if run.is_stopped() {
@@ -108,7 +108,7 @@ async fn while_locked<P: Cloud + ?Sized>(
         .filter(|one| one.before.desired != one.desired);
     let outcomes = join_all(changing.map(|one| async {
         let asking = run.cloud.scale(&one.group.id, one.desired);
-        let asked = run.options.patience.answer(asking).await;
+        let asked = run.options.request_timeout.answer(asking).await;
         asked.map_err(|error| error.doing("scaling", &key(&one.name)))
     }))
     .await;
@@ -137,10 +137,10 @@ fn key(service: &ResourceName) -> Key {
     Key::new(kind::AUTOSCALING_GROUP, service.clone())
 }
 
-/// Finds what the wishes are about, and refuses those that cannot be had, all at once.
+/// Finds what the counts are about, and refuses those that cannot be had, all at once.
 async fn look<P: Cloud + ?Sized>(
     run: &Run<'_, P>,
-    wishes: &BTreeMap<ResourceName, u32>,
+    counts: &BTreeMap<ResourceName, u32>,
 ) -> Result<Option<Vec<Wanted>>, Box<Failure>> {
     let looking = format!("cannot look at what {} holds", run.stack);
     let listing = async {
@@ -160,7 +160,7 @@ async fn look<P: Cloud + ?Sized>(
     }
     let mut refused = Vec::new();
     let mut wanted = Vec::new();
-    for (name, desired) in wishes {
+    for (name, desired) in counts {
         let group = groups.iter().find(|group| &group.name == name);
         let target_group = target_groups.iter().find(|group| &group.name == name);
         let (Some(group), Some(target_group)) = (group, target_group) else {
@@ -194,7 +194,7 @@ async fn look<P: Cloud + ?Sized>(
     }
     let (messages, hints): (Vec<_>, Vec<_>) = refused.into_iter().unzip();
     let mut failure = Failure::new(Stage::Scale, messages.join("; ")).hint(hints.join("; "));
-    failure.remains = Remains::Unchanged;
+    failure.remains = PostFailureState::Unchanged;
     Err(failure)
 }
 

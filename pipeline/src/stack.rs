@@ -14,8 +14,8 @@ use landfall_provider::{
     Handle, Input, KeyPairId, NameTaken, Port, RepositoryId, ResourceName, SecurityGroupId, Stack,
 };
 
-use crate::config::{Bastion, Config, Health, ImageSource, Mode, Problem, Service};
-use crate::own::add_own_rules;
+use crate::config::{Bastion, Config, Diagnostic, Health, ImageSource, Mode, Service};
+use crate::own::add_custom_rules;
 use crate::region::zones;
 use crate::workload::add_workload;
 use crate::{routes, single};
@@ -31,7 +31,7 @@ pub type Sources = BTreeMap<ResourceName, ContextHash>;
 pub enum StackError {
     /// The configuration contradicts itself or a rule; [`Config::check`] says the same.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-    Config(Vec<Problem>),
+    Config(Vec<Diagnostic>),
     /// The network cannot be laid out so.
     #[error(transparent)]
     Network(#[from] LayoutError),
@@ -206,7 +206,7 @@ fn add_network(config: &Config, stack: &mut Stack) -> Result<(Network, Groups), 
     }
     .add_to(stack)?;
     let groups = add_groups(stack, &network.vpc.id(), &open_ports)?;
-    add_own_rules(config, stack, &network, |name| group_id(&groups, name))?;
+    add_custom_rules(config, stack, &network, |name| group_id(&groups, name))?;
     Ok((network, groups))
 }
 
@@ -430,8 +430,8 @@ mod tests {
     /// A stack as one line per resource.
     fn text(stack: &Stack) -> String {
         let mut out = String::new();
-        for (key, wish) in stack.wishes() {
-            writeln!(out, "{key}  {}", wish.spec).unwrap();
+        for (key, desired) in stack.resources() {
+            writeln!(out, "{key}  {}", desired.spec).unwrap();
         }
         out
     }
@@ -473,9 +473,13 @@ mod tests {
         ] {
             let config = Config::parse(source, "landfall.toml").unwrap();
             let stack = stack(&config, &sources()).unwrap();
-            for (key, wish) in stack.wishes() {
-                let there = |need: &Key| stack.wishes().contains_key(need);
-                assert!(wish.needs.iter().all(there), "{key}: {:?}", wish.needs);
+            for (key, desired) in stack.resources() {
+                let there = |need: &Key| stack.resources().contains_key(need);
+                assert!(
+                    desired.needs.iter().all(there),
+                    "{key}: {:?}",
+                    desired.needs
+                );
             }
         }
     }

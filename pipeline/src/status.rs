@@ -178,7 +178,7 @@ pub struct GroupStatus {
     /// How many instances it is to have now, and its limits.
     pub capacity: GroupCapacity,
     /// How many it was made to have; scaling may have changed that.
-    pub wished: u32,
+    pub desired_in_file: u32,
     /// The last time that scaling changed it, as far as that is remembered.
     pub last_scaling: Option<Scaling>,
     /// Its instances, by id; also those that ended by themselves not long ago.
@@ -193,7 +193,7 @@ impl Serialize for GroupStatus {
         row.serialize_field("min", &self.capacity.min)?;
         row.serialize_field("desired", &self.capacity.desired)?;
         row.serialize_field("max", &self.capacity.max)?;
-        row.serialize_field("wished", &self.wished)?;
+        row.serialize_field("desired_in_file", &self.desired_in_file)?;
         row.serialize_field("last_scaling", &self.last_scaling)?;
         row.serialize_field("instances", &self.instances)?;
         row.end()
@@ -297,15 +297,15 @@ async fn listener<P: Cloud + ?Sized>(
         }
     }
     rules.sort_by_key(|(_, priority)| *priority);
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for (rule, priority) in rules {
-        told.push(RuleStatus {
+        reported.push(RuleStatus {
             priority,
             condition: Some(rule.condition),
             action: RuleAction::Forward(target_group(cloud, snapshot, &rule.target_group).await?),
         });
     }
-    told.push(RuleStatus {
+    reported.push(RuleStatus {
         priority: None,
         condition: None,
         action: match &spec.action {
@@ -319,7 +319,7 @@ async fn listener<P: Cloud + ?Sized>(
         name: found.key.name.clone(),
         port: spec.port,
         url: known::<ListenerOutput>(found).map(|output| output.url),
-        rules: told,
+        rules: reported,
     })
 }
 
@@ -366,7 +366,7 @@ async fn group<P: Cloud + ?Sized>(cloud: &P, found: &Found) -> Result<GroupStatu
             desired: spec.desired,
             max: spec.max,
         }),
-        wished: spec.desired,
+        desired_in_file: spec.desired,
         last_scaling: unless_gone(last_scaling)?.flatten(),
         instances: unless_gone(instances)?.unwrap_or_default(),
     })

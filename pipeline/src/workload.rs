@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use landfall_compute::{InstanceProfile, SecretReference, Workload};
-use landfall_container::{ContextHash, Image, Recipe, Repository};
+use landfall_container::{BuildSpec, ContextHash, Image, Repository};
 use landfall_provider::{Handle, ResourceName, Stack};
 
 use crate::config::{Config, Service};
@@ -27,7 +27,7 @@ pub(crate) fn add_workload(
         repository: repository.id(),
         source: source.clone(),
         platform: request.platform,
-        recipe: Recipe {
+        build_spec: BuildSpec {
             context: request.context,
             dockerfile: request.dockerfile,
             args: request.args,

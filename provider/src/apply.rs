@@ -29,7 +29,7 @@ pub struct ApplyOptions {
     /// Calls under way at once, at the most; waiting does not count.
     pub concurrency: usize,
     /// How often to look.
-    pub pace: Pace,
+    pub poll_interval: PollInterval,
     /// Who is told.
     pub events: Events,
     /// Once cancelled, nothing new is started. Calls that are under way are finished; what they have
@@ -41,7 +41,7 @@ impl Default for ApplyOptions {
     fn default() -> Self {
         Self {
             concurrency: 16,
-            pace: Pace::default(),
+            poll_interval: PollInterval::default(),
             events: Events::nowhere(),
             stop: CancellationToken::new(),
         }
@@ -49,16 +49,16 @@ impl Default for ApplyOptions {
 }
 
 /// How often a resource is looked at while it is waited for: soon at first, then less and less often; and often
-/// again once it is due, where its kind says how long it [usually takes](crate::Resource::USUALLY).
+/// again once it is due, where its kind says how long it [usually takes](crate::Resource::TYPICAL_CREATE_TIME).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pace {
+pub struct PollInterval {
     /// Until the first look.
     pub first: Duration,
     /// Between looks, in the end.
     pub longest: Duration,
 }
 
-impl Default for Pace {
+impl Default for PollInterval {
     /// For a cloud that takes seconds and throttles: from half a second to 10 s.
     fn default() -> Self {
         Self {
@@ -68,9 +68,9 @@ impl Default for Pace {
     }
 }
 
-impl Pace {
+impl PollInterval {
     /// For a provider on the same machine: from 5 ms to 250 ms.
-    pub const NEARBY: Self = Self {
+    pub const LOCAL: Self = Self {
         first: Duration::from_millis(5),
         longest: Duration::from_millis(250),
     };
@@ -81,11 +81,11 @@ impl Pace {
 
     /// The pause before the next look at what usually takes so long and was begun so long ago: the looks fall
     /// close together once it is due, a fiftieth of the usual time apart, until it has taken twice as long.
-    fn around(self, usually: Duration, waited: Duration, pause: Duration) -> Duration {
-        if waited < usually {
-            pause.min(usually - waited)
-        } else if waited < usually * 2 {
-            (usually / 50).max(self.first).min(self.longest)
+    fn around(self, typical_create_time: Duration, waited: Duration, pause: Duration) -> Duration {
+        if waited < typical_create_time {
+            pause.min(typical_create_time - waited)
+        } else if waited < typical_create_time * 2 {
+            (typical_create_time / 50).max(self.first).min(self.longest)
         } else {
             pause
         }
@@ -93,14 +93,14 @@ impl Pace {
 
     /// For how long calls may go unanswered or be too many before that is a failure: a minute for a
     /// cloud, little more than a second for this machine, where silence has another meaning.
-    pub(crate) fn patience(self) -> Duration {
+    pub(crate) fn time_limit(self) -> Duration {
         self.longest * 6
     }
 }
 
 /// A resource that is as the plan wants it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Settled {
+pub struct ReadyResource {
     /// Its id.
     pub id: String,
     /// What is known of it now that it is usable.
@@ -111,7 +111,7 @@ pub struct Settled {
 #[derive(Debug, Default)]
 pub struct Applied {
     /// What is usable now, made or kept.
-    pub settled: BTreeMap<Key, Settled>,
+    pub ready: BTreeMap<Key, ReadyResource>,
     /// What is gone now.
     pub deleted: Vec<Key>,
     /// What failed.
@@ -174,9 +174,9 @@ where
                     }
                     let key = plan.steps[index].key.clone();
                     match outcome {
-                        Ok(End::Usable(settled)) => {
+                        Ok(End::Usable(ready)) => {
                             board.reached(index, Gate::Usable);
-                            applied.settled.insert(key, settled);
+                            applied.ready.insert(key, ready);
                         }
                         Ok(End::Gone(_)) => {
                             board.reached(index, Gate::Usable);

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::apply::Pace;
+use crate::apply::PollInterval;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{Key, Kind, StackName};
 use crate::provider::{Live, Probe, Provider};
@@ -97,19 +97,19 @@ async fn list<P: ?Sized>(
     provider: &P,
     stack: &StackName,
 ) -> Result<Vec<Found>> {
-    let pace = Pace::default();
+    let poll_interval = PollInterval::default();
     let began = Instant::now();
-    let mut pause = pace.first;
+    let mut pause = poll_interval.first;
     let mut tried = 0;
     loop {
         tried += 1;
         match kind.list(provider, stack).await {
             Err(error) if error.kind() == ErrorKind::Throttled => {
-                if began.elapsed() >= pace.patience() {
+                if began.elapsed() >= poll_interval.time_limit() {
                     return Err(error.tried(tried, began.elapsed()));
                 }
                 tokio::time::sleep(pause).await;
-                pause = pace.next(pause);
+                pause = poll_interval.next(pause);
             }
             outcome => return outcome,
         }
@@ -194,13 +194,13 @@ fn live<R: Resource>(found: &Found) -> Result<Live<R>> {
 }
 
 fn to_json<T: serde::Serialize>(value: &T) -> Result<Value> {
-    serde_json::to_value(value).map_err(misfit)
+    serde_json::to_value(value).map_err(spec_mismatch)
 }
 
 fn from_json<T: DeserializeOwned>(value: &Value) -> Result<T> {
-    T::deserialize(value).map_err(misfit)
+    T::deserialize(value).map_err(spec_mismatch)
 }
 
-fn misfit(error: serde_json::Error) -> Error {
+fn spec_mismatch(error: serde_json::Error) -> Error {
     Error::new(ErrorKind::Invalid, "a spec does not fit its kind").caused_by(error)
 }

@@ -163,7 +163,7 @@ impl Error {
     }
 
     /// How long it may take until it goes well.
-    pub(crate) fn patience(&self) -> Duration {
+    pub(crate) fn time_limit(&self) -> Duration {
         self.0.passes_within
     }
 
@@ -223,7 +223,7 @@ mod chain {
 
     #[derive(Debug, thiserror::Error)]
     #[error("{text}")]
-    struct Told {
+    struct RemoteError {
         text: String,
         source: Option<Box<Self>>,
     }
@@ -244,11 +244,13 @@ mod chain {
         deserializer: D,
     ) -> Result<Option<Source>, D::Error> {
         let texts = Vec::<String>::deserialize(deserializer)?;
-        let told = texts
-            .into_iter()
-            .rev()
-            .fold(None, |source, text| Some(Box::new(Told { text, source })));
-        Ok(told.map(|told| Arc::from(told as Box<dyn std::error::Error + Send + Sync>)))
+        let reported = texts.into_iter().rev().fold(None, |source, text| {
+            Some(Box::new(RemoteError { text, source }))
+        });
+        Ok(
+            reported
+                .map(|reported| Arc::from(reported as Box<dyn std::error::Error + Send + Sync>)),
+        )
     }
 }
 

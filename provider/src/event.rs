@@ -11,7 +11,7 @@ use crate::name::Key;
 /// What is being done to a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Verb {
+pub enum Operation {
     /// Making it.
     Create,
     /// Changing it in place.
@@ -22,7 +22,7 @@ pub enum Verb {
     Delete,
 }
 
-impl fmt::Display for Verb {
+impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Create => "creating",
@@ -42,7 +42,7 @@ pub enum Event {
         /// Which.
         key: Key,
         /// What is being done.
-        verb: Verb,
+        verb: Operation,
     },
     /// It has an id and is not usable (or not gone) yet.
     Waiting {
@@ -65,7 +65,7 @@ pub enum Event {
         /// Which.
         key: Key,
         /// What was done.
-        verb: Verb,
+        verb: Operation,
         /// Its id.
         id: String,
         /// From start to usable (or gone), in milliseconds.
@@ -76,7 +76,7 @@ pub enum Event {
         /// Which.
         key: Key,
         /// What was being done.
-        verb: Verb,
+        verb: Operation,
         /// Why, in one line.
         error: String,
     },

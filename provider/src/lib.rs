@@ -17,12 +17,12 @@ mod catalog;
 mod claim;
 mod error;
 mod event;
+mod identity;
 mod ids;
 mod input;
+mod irreversible;
 mod lock;
-mod loss;
 mod name;
-mod place;
 mod plan;
 mod preflight;
 mod provider;
@@ -33,11 +33,12 @@ mod snapshot;
 mod stack;
 mod text_file;
 
-pub use apply::{Applied, ApplyOptions, Pace, Settled, apply};
+pub use apply::{Applied, ApplyOptions, PollInterval, ReadyResource, apply};
 pub use catalog::Catalog;
 pub use claim::Claim;
 pub use error::{Error, ErrorKind, Left, Result};
-pub use event::{Event, Events, Verb};
+pub use event::{Event, Events, Operation};
+pub use identity::ProviderIdentity;
 pub use ids::{
     AllocationId, AutoscalingGroupId, GatewayEndpointId, ImageId, InstanceId, InstanceProfileId,
     InternetGatewayId, KeyPairId, LaunchTemplateId, ListenerId, ListenerRuleId, LoadBalancerId,
@@ -45,15 +46,14 @@ pub use ids::{
     SecurityGroupId, SecurityGroupRulesId, SubnetId, TargetGroupId, VpcId, kind,
 };
 pub use input::{Input, Reference};
+pub use irreversible::{IrreversibleChange, losses};
 pub use lock::{Attempt, Holder, LockGuard, LockLoss, StackLock};
-pub use loss::{Lost, losses};
 pub use name::{InvalidName, Key, Kind, Port, ResourceName, StackName, Zone};
-pub use place::Placed;
 pub use plan::{Action, After, Plan, PlanError, Reason, Step, plan};
 pub use preflight::Preflight;
 pub use provider::{Live, Probe, Provider};
-pub use resource::{Change, FieldChange, Gate, Loss, Resource, Retention};
-pub use schema::{KindFacts, Mention, Schema};
+pub use resource::{Change, DataLoss, FieldChange, Gate, Resource, Retention};
+pub use schema::{KindMetadata, ResolvedRef, Schema};
 pub use snapshot::{Found, Snapshot};
-pub use stack::{Handle, NameTaken, Stack, Wish};
+pub use stack::{DesiredResource, Handle, NameTaken, Stack};
 pub use text_file::read_text;

@@ -3,8 +3,8 @@
 //! **Invariant:** this module knows no async, no provider and no randomness. Two plans of the same
 //! wishes and the same snapshot are equal.
 
+mod desired;
 mod edges;
-mod wishes;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,12 +12,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use self::wishes::Wishes;
+use self::desired::DesiredResources;
 use crate::claim::Claim;
 use crate::name::{Key, Kind, StackName};
 use crate::provider::Probe;
 use crate::resource::{Change, FieldChange, Gate, Retention};
-use crate::schema::{KindFacts, Mention, Schema, Told};
+use crate::schema::{KindMetadata, ResolvedRef, Schema, SpecMetadata};
 use crate::snapshot::{Found, Snapshot};
 use crate::stack::Stack;
 
@@ -115,7 +115,7 @@ pub enum Reason {
     /// It is on its way out already, and what is wanted comes after it.
     Ending,
     /// There is another one under the same key: an interrupted run's.
-    Surplus,
+    Duplicate,
 }
 
 /// Why no plan can be made: all reasons are in the stack itself.
@@ -140,8 +140,8 @@ pub enum PlanError {
     Misfit(Key, String),
 }
 
-fn waiting(circle: &[Key]) -> String {
-    match circle {
+fn waiting(cycle: &[Key]) -> String {
+    match cycle {
         [one] => format!("{one} waits for itself"),
         more => {
             let keys: Vec<_> = more.iter().map(ToString::to_string).collect();
@@ -155,12 +155,12 @@ fn waiting(circle: &[Key]) -> String {
 /// # Errors
 /// [`PlanError`] when the stack contradicts itself.
 pub fn plan(desired: &Stack, live: &Snapshot, schema: &Schema) -> Result<Plan, PlanError> {
-    let wishes = Wishes::new(desired)?;
+    let resources = DesiredResources::new(desired)?;
     let mut planner = Planner {
         schema,
-        nodes: Vec::with_capacity(wishes.len()),
-        making: vec![None; wishes.len()],
-        wishes,
+        nodes: Vec::with_capacity(resources.len()),
+        making: vec![None; resources.len()],
+        resources,
         there: Vec::with_capacity(live.found().len()),
         ending: BTreeMap::new(),
         lasting: BTreeMap::new(),
@@ -178,7 +178,7 @@ type Id<'a> = (&'a Kind, &'a str);
 
 struct Planner<'a> {
     schema: &'a Schema,
-    wishes: Wishes<'a>,
+    resources: DesiredResources<'a>,
     nodes: Vec<Node>,
     /// What is live, in the order of the snapshot.
     there: Vec<There<'a>>,
@@ -202,11 +202,11 @@ struct Node {
 /// What is live, and what its spec tells. A spec is read once: that is most of what planning takes.
 struct There<'a> {
     found: &'a Found,
-    told: Told,
+    metadata: SpecMetadata,
 }
 
 impl<'a> Planner<'a> {
-    fn facts(&self, key: &Key) -> Result<&'a KindFacts, PlanError> {
+    fn metadata(&self, key: &Key) -> Result<&'a KindMetadata, PlanError> {
         self.schema
             .get(&key.kind)
             .ok_or_else(|| PlanError::UnknownKind(key.clone()))
@@ -215,13 +215,13 @@ impl<'a> Planner<'a> {
     /// The ids that a live resource refers to, and those that it reaches through what outlives its stack: that goes
     /// with what it is in, and must not go while it is in use.
     fn reaches(&self, live: usize) -> Vec<Id<'_>> {
-        let mut reached: Vec<Id<'_>> = self.there[live].mentions().collect();
+        let mut reached: Vec<Id<'_>> = self.there[live].resolved_refs().collect();
         let mut next = 0;
         while let Some(id) = reached.get(next) {
             if let Some(&lasting) = self.lasting.get(id) {
-                for mention in self.there[lasting].mentions() {
-                    if !reached.contains(&mention) {
-                        reached.push(mention);
+                for reference in self.there[lasting].resolved_refs() {
+                    if !reached.contains(&reference) {
+                        reached.push(reference);
                     }
                 }
             }
@@ -248,26 +248,26 @@ impl<'a> Planner<'a> {
     fn decide(&mut self, live: &'a Snapshot) -> Result<(), PlanError> {
         let mut by_key: BTreeMap<&Key, Vec<usize>> = BTreeMap::new();
         for (place, found) in live.found().iter().enumerate() {
-            let facts = self.facts(&found.key)?;
-            let told = facts
+            let kind = self.metadata(&found.key)?;
+            let metadata = kind
                 .read(&found.spec)
                 .map_err(|error| PlanError::Misfit(found.key.clone(), error.to_string()))?;
             by_key.entry(&found.key).or_default().push(place);
-            if facts.retention == Retention::Outlives {
+            if kind.retention == Retention::Outlives {
                 self.lasting.insert(id_of(found), place);
             }
-            self.there.push(There { found, told });
+            self.there.push(There { found, metadata });
         }
         let uses = self.uses(by_key.values().filter(|places| places.len() > 1));
         let mut ids: BTreeMap<&Key, &str> = BTreeMap::new();
-        for wish in self.wishes.in_order()? {
-            let (key, spec) = self.wishes.get(wish);
-            let facts = self.facts(key)?;
-            let misfit =
+        for desired in self.resources.in_order()? {
+            let (key, spec) = self.resources.get(desired);
+            let metadata = self.metadata(key)?;
+            let spec_mismatch =
                 |error: serde_json::Error| PlanError::Misfit(key.clone(), error.to_string());
-            let (want, claims) = facts
+            let (want, claims) = metadata
                 .resolved(spec, &|key| ids.get(key).map(|&id| id.to_owned()))
-                .map_err(misfit)?;
+                .map_err(spec_mismatch)?;
 
             let mut candidates = Vec::new();
             for place in by_key.remove(key).unwrap_or_default() {
@@ -276,7 +276,7 @@ impl<'a> Planner<'a> {
                 let change = if found.spec == want {
                     Change::Keep
                 } else {
-                    facts.change(&found.spec, &want).map_err(misfit)?
+                    metadata.change(&found.spec, &want).map_err(spec_mismatch)?
                 };
                 let rank = match (&found.state, &change) {
                     (Probe::Failed(_) | Probe::Ending(_), _) => 3,
@@ -307,7 +307,7 @@ impl<'a> Planner<'a> {
                             Action::Keep { live: live.clone() }
                         }
                         Err(reason) => {
-                            self.end(place, reason.clone(), facts.retention);
+                            self.end(place, reason.clone(), metadata.retention);
                             Action::Create {
                                 want,
                                 because: Some(reason),
@@ -326,15 +326,15 @@ impl<'a> Planner<'a> {
             if !keeps {
                 self.nodes[making].claims = claims;
             }
-            self.making[wish] = Some(making);
+            self.making[desired] = Some(making);
             for (_, surplus, change) in candidates {
                 let reason = unfit(self.there[surplus].found, change);
-                let reason = reason.err().unwrap_or(Reason::Surplus);
-                self.end(surplus, reason, facts.retention);
+                let reason = reason.err().unwrap_or(Reason::Duplicate);
+                self.end(surplus, reason, metadata.retention);
             }
         }
         for place in by_key.into_values().flatten() {
-            let retention = self.facts(&self.there[place].found.key)?.retention;
+            let retention = self.metadata(&self.there[place].found.key)?.retention;
             self.end(place, Reason::NotWanted, retention);
         }
         Ok(())
@@ -350,8 +350,8 @@ impl<'a> Planner<'a> {
         if places.is_empty() {
             return uses;
         }
-        for mention in self.there.iter().flat_map(There::mentions) {
-            if let Some(&place) = places.get(&mention) {
+        for reference in self.there.iter().flat_map(There::resolved_refs) {
+            if let Some(&place) = places.get(&reference) {
                 *uses.entry(place).or_default() += 1;
             }
         }
@@ -402,8 +402,8 @@ impl<'a> Planner<'a> {
                 let after = &nodes[index].after;
                 (index, after.iter().map(|after| after.step).collect())
             });
-            let circle = circle(waits.collect()).into_iter();
-            let mut keys: Vec<_> = circle.map(|index| nodes[index].key.clone()).collect();
+            let cycle = cycle(waits.collect()).into_iter();
+            let mut keys: Vec<_> = cycle.map(|index| nodes[index].key.clone()).collect();
             keys.sort();
             return Err(PlanError::Cycle(keys));
         }
@@ -428,11 +428,11 @@ fn id_of(live: &Found) -> Id<'_> {
 
 impl There<'_> {
     /// The ids that it refers to.
-    fn mentions(&self) -> impl Iterator<Item = Id<'_>> {
-        let mentions = self.told.mentions.iter();
-        mentions.filter_map(|mention| match mention {
-            Mention::Id(kind, id) => Some((kind, id.as_str())),
-            Mention::Key(_) => None,
+    fn resolved_refs(&self) -> impl Iterator<Item = Id<'_>> {
+        let resolved_refs = self.metadata.resolved_refs.iter();
+        resolved_refs.filter_map(|reference| match reference {
+            ResolvedRef::Id(kind, id) => Some((kind, id.as_str())),
+            ResolvedRef::Key(_) => None,
         })
     }
 }
@@ -448,7 +448,7 @@ fn unfit(live: &Found, change: Change) -> Result<Change, Reason> {
 }
 
 /// Of those that wait for ever, the ones that others of them wait for: without what only comes behind.
-fn circle<T: Ord + Copy>(mut waits: BTreeMap<T, BTreeSet<T>>) -> Vec<T> {
+fn cycle<T: Ord + Copy>(mut waits: BTreeMap<T, BTreeSet<T>>) -> Vec<T> {
     loop {
         let needed: BTreeSet<T> = waits.values().flatten().copied().collect();
         let before = waits.len();

@@ -31,14 +31,14 @@ pub trait Resource:
     /// Whether it ends with its stack.
     const RETENTION: Retention = Retention::WithStack;
     /// What goes for good when it ends: what another one like it does not bring back.
-    const LOSS: Loss = Loss::Nothing;
+    const DATA_LOSS: DataLoss = DataLoss::Nothing;
     /// How long it may take to become usable.
-    const DEADLINE: Duration = Duration::from_secs(300);
+    const CREATE_TIMEOUT: Duration = Duration::from_secs(300);
     /// How long it may take to disappear.
-    const ENDS_WITHIN: Duration = Self::DEADLINE;
+    const DELETE_TIMEOUT: Duration = Self::CREATE_TIMEOUT;
     /// How long it usually takes at the least to become usable where that is long: from then on it is looked at
     /// often, so that those behind it need not wait for the next look.
-    const USUALLY: Duration = Duration::ZERO;
+    const TYPICAL_CREATE_TIME: Duration = Duration::ZERO;
 
     /// The id that a provider gives it.
     type Id: ResourceId;
@@ -54,20 +54,20 @@ pub trait Resource:
     }
 
     /// What goes for good with this one, where not all of a kind are alike.
-    fn loss(&self) -> Loss {
-        Self::LOSS
+    fn loss(&self) -> DataLoss {
+        Self::DATA_LOSS
     }
 
     /// Whether it takes a new one although every field that differs could be changed in place: what only several
     /// fields together tell.
-    fn is_another(_have: &Self, _want: &Self) -> bool {
+    fn requires_replacement(_have: &Self, _want: &Self) -> bool {
         false
     }
 
     /// What it takes to get from `have` to `want`.
     ///
     /// Compares field by field; [`FORCES_REPLACEMENT`](Self::FORCES_REPLACEMENT),
-    /// [`is_another`](Self::is_another) and [`NOT_COMPARED`](Self::NOT_COMPARED) say what a difference means.
+    /// [`requires_replacement`](Self::requires_replacement) and [`NOT_COMPARED`](Self::NOT_COMPARED) say what a difference means.
     fn change(have: &Self, want: &Self) -> Change {
         let fields = differences::<Self>(have, want);
         if fields.is_empty() {
@@ -75,7 +75,7 @@ pub trait Resource:
         } else if fields
             .iter()
             .any(|field| Self::FORCES_REPLACEMENT.contains(&field.field.as_str()))
-            || Self::is_another(have, want)
+            || Self::requires_replacement(have, want)
         {
             Change::Replace(fields)
         } else {
@@ -138,7 +138,7 @@ pub enum Retention {
 
 /// What goes for good when a resource of a kind ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Loss {
+pub enum DataLoss {
     /// Nothing: another one is as good.
     Nothing,
     /// What it is known by outside of the stack, which another one would have anew: a value of its

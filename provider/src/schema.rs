@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use crate::claim::Claim;
 use crate::name::{Key, Kind};
-use crate::resource::{Change, Gate, Loss, Resource, Retention};
+use crate::resource::{Change, DataLoss, Gate, Resource, Retention};
 
 /// A reference that a spec holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Mention {
+pub enum ResolvedRef {
     /// Of another resource of the stack, whose id is not known yet.
     Key(Key),
     /// Of the id of something of this kind.
@@ -20,9 +20,9 @@ pub enum Mention {
 
 /// What a spec tells beside its fields.
 #[derive(Debug, Clone)]
-pub(crate) struct Told {
+pub(crate) struct SpecMetadata {
     /// What it refers to.
-    pub(crate) mentions: Vec<Mention>,
+    pub(crate) resolved_refs: Vec<ResolvedRef>,
     /// What one of this spec has for itself.
     pub(crate) claims: Vec<Claim>,
 }
@@ -35,55 +35,58 @@ type Resolved = (Value, Vec<Claim>);
 
 /// What there is to know of a kind without asking any provider.
 #[derive(Debug, Clone, Copy)]
-pub struct KindFacts {
+pub struct KindMetadata {
     /// When dependents may start.
     pub gate: Gate,
     /// Whether it ends with its stack.
     pub retention: Retention,
     /// What goes for good with one of it, unless its spec says otherwise.
-    pub loss: Loss,
+    pub loss: DataLoss,
     /// Kinds that come before it.
     pub after: &'static [Kind],
     /// How long it may take to become usable.
     pub deadline: Duration,
     /// How long it may take to disappear.
-    pub ends_within: Duration,
+    pub delete_timeout: Duration,
     /// How long it usually takes at the least to become usable.
-    pub usually: Duration,
+    pub typical_create_time: Duration,
     /// The fields whose change cannot be made in place.
     pub forces_replacement: &'static [&'static str],
     change: fn(&Value, &Value) -> serde_json::Result<Change>,
-    read: fn(&Value) -> serde_json::Result<Told>,
-    loss_of: fn(&Value) -> serde_json::Result<Loss>,
+    read: fn(&Value) -> serde_json::Result<SpecMetadata>,
+    loss_of: fn(&Value) -> serde_json::Result<DataLoss>,
     resolve: fn(&Value, &Ids<'_>) -> serde_json::Result<Resolved>,
 }
 
-impl KindFacts {
+impl KindMetadata {
     fn of<R: Resource>() -> Self {
         Self {
             gate: R::GATE,
             retention: R::RETENTION,
-            loss: R::LOSS,
+            loss: R::DATA_LOSS,
             after: R::AFTER,
-            deadline: R::DEADLINE,
-            ends_within: R::ENDS_WITHIN,
-            usually: R::USUALLY,
+            deadline: R::CREATE_TIMEOUT,
+            delete_timeout: R::DELETE_TIMEOUT,
+            typical_create_time: R::TYPICAL_CREATE_TIME,
             forces_replacement: R::FORCES_REPLACEMENT,
             change: |have, want| Ok(R::change(&spec(have)?, &spec(want)?)),
             loss_of: |value| Ok(spec::<R>(value)?.loss()),
             read: |value| {
                 let mut spec: R = spec(value)?;
                 let claims = spec.claims();
-                let mentions = spec
+                let resolved_refs = spec
                     .references()
                     .into_iter()
                     .filter_map(|reference| match (reference.target(), reference.id()) {
-                        (Some(key), _) => Some(Mention::Key(key.clone())),
-                        (None, Some(id)) => Some(Mention::Id(reference.kind(), id.to_owned())),
+                        (Some(key), _) => Some(ResolvedRef::Key(key.clone())),
+                        (None, Some(id)) => Some(ResolvedRef::Id(reference.kind(), id.to_owned())),
                         (None, None) => None,
                     })
                     .collect();
-                Ok(Told { mentions, claims })
+                Ok(SpecMetadata {
+                    resolved_refs,
+                    claims,
+                })
             },
             resolve: |value, ids| {
                 let mut spec: R = spec(value)?;
@@ -109,7 +112,7 @@ impl KindFacts {
     ///
     /// # Errors
     /// When it is not a spec of this kind.
-    pub(crate) fn read(&self, spec: &Value) -> serde_json::Result<Told> {
+    pub(crate) fn read(&self, spec: &Value) -> serde_json::Result<SpecMetadata> {
         (self.read)(spec)
     }
 
@@ -117,7 +120,7 @@ impl KindFacts {
     ///
     /// # Errors
     /// When it is not a spec of this kind.
-    pub fn loss_of(&self, spec: &Value) -> serde_json::Result<Loss> {
+    pub fn loss_of(&self, spec: &Value) -> serde_json::Result<DataLoss> {
         (self.loss_of)(spec)
     }
 
@@ -125,8 +128,8 @@ impl KindFacts {
     ///
     /// # Errors
     /// When it is not a spec of this kind.
-    pub fn mentions(&self, spec: &Value) -> serde_json::Result<Vec<Mention>> {
-        Ok(self.read(spec)?.mentions)
+    pub fn resolved_refs(&self, spec: &Value) -> serde_json::Result<Vec<ResolvedRef>> {
+        Ok(self.read(spec)?.resolved_refs)
     }
 
     /// The spec with every reference replaced for which `ids` has an id.
@@ -156,7 +159,7 @@ fn spec<R: Resource>(value: &Value) -> serde_json::Result<R> {
 
 /// The facts of every kind that may occur.
 #[derive(Debug, Clone, Default)]
-pub struct Schema(BTreeMap<Kind, KindFacts>);
+pub struct Schema(BTreeMap<Kind, KindMetadata>);
 
 impl Schema {
     /// No kind at all.
@@ -167,17 +170,17 @@ impl Schema {
     /// With one kind more.
     #[must_use]
     pub fn with<R: Resource>(mut self) -> Self {
-        self.0.insert(R::KIND, KindFacts::of::<R>());
+        self.0.insert(R::KIND, KindMetadata::of::<R>());
         self
     }
 
     /// Every kind and its facts, in the order of their names.
-    pub fn kinds(&self) -> impl Iterator<Item = (&Kind, &KindFacts)> {
+    pub fn kinds(&self) -> impl Iterator<Item = (&Kind, &KindMetadata)> {
         self.0.iter()
     }
 
     /// The facts of a kind.
-    pub fn get(&self, kind: &Kind) -> Option<&KindFacts> {
+    pub fn get(&self, kind: &Kind) -> Option<&KindMetadata> {
         self.0.get(kind)
     }
 }

@@ -13,14 +13,14 @@ use crate::resource::Resource;
 
 /// One wanted resource, its type erased.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Wish {
+pub struct DesiredResource {
     /// The spec as JSON; references stand in it as `${kind/name}`.
     pub spec: Value,
     /// The keys that the spec refers to.
     pub needs: Vec<Key>,
 }
 
-impl Wish {
+impl DesiredResource {
     fn of<R: Resource>(spec: &mut R) -> Self {
         let needs = spec
             .references()
@@ -56,7 +56,7 @@ impl Wish {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Stack {
     name: StackName,
-    wishes: BTreeMap<Key, Wish>,
+    resources: BTreeMap<Key, DesiredResource>,
 }
 
 impl Stack {
@@ -64,7 +64,7 @@ impl Stack {
     pub fn new(name: StackName) -> Self {
         Self {
             name,
-            wishes: BTreeMap::new(),
+            resources: BTreeMap::new(),
         }
     }
 
@@ -91,10 +91,11 @@ impl Stack {
         mut spec: R,
     ) -> Result<Handle<R>, NameTaken> {
         let key = Key::new(R::KIND, name);
-        if self.wishes.contains_key(&key) {
+        if self.resources.contains_key(&key) {
             return Err(NameTaken(key));
         }
-        self.wishes.insert(key.clone(), Wish::of(&mut spec));
+        self.resources
+            .insert(key.clone(), DesiredResource::of(&mut spec));
         Ok(Handle {
             key,
             resource: PhantomData,
@@ -109,7 +110,7 @@ impl Stack {
         };
         change(&mut spec);
         let key = Key::new(R::KIND, name.clone());
-        self.wishes.insert(key, Wish::of(&mut spec));
+        self.resources.insert(key, DesiredResource::of(&mut spec));
         true
     }
 
@@ -119,14 +120,14 @@ impl Stack {
     }
 
     /// All that is wanted, by key.
-    pub fn wishes(&self) -> &BTreeMap<Key, Wish> {
-        &self.wishes
+    pub fn resources(&self) -> &BTreeMap<Key, DesiredResource> {
+        &self.resources
     }
 
     /// The wish under a key, as its own type; `None` when there is none of that kind and name.
     pub fn get<R: Resource>(&self, name: &ResourceName) -> Option<R> {
-        let wish = self.wishes.get(&Key::new(R::KIND, name.clone()))?;
-        R::deserialize(&wish.spec).ok()
+        let desired = self.resources.get(&Key::new(R::KIND, name.clone()))?;
+        R::deserialize(&desired.spec).ok()
     }
 }
 

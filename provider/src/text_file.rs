@@ -47,9 +47,9 @@ fn bounded(file: File, most: u64) -> io::Result<Vec<u8>> {
         let text = format!("{has}and at most {most} {unit} are read");
         io::Error::new(io::ErrorKind::FileTooLarge, text)
     };
-    let facts = file.metadata()?;
-    if facts.is_file() && facts.len() > most {
-        return Err(too_large(Some(facts.len())));
+    let metadata = file.metadata()?;
+    if metadata.is_file() && metadata.len() > most {
+        return Err(too_large(Some(metadata.len())));
     }
     let mut bytes = Vec::new();
     file.take(most + 1).read_to_end(&mut bytes)?;

@@ -21,33 +21,33 @@ pub struct Case<'a, P: ?Sized, R> {
     /// What it can be changed to in place, if anything.
     pub other: Option<R>,
     /// How long anything may take.
-    pub patience: Duration,
+    pub time_limit: Duration,
 }
 
 /// A rule that was broken, and how.
 #[derive(Debug)]
-pub struct Broken {
+pub struct RuleViolation {
     rule: &'static str,
     how: String,
 }
 
-impl fmt::Display for Broken {
+impl fmt::Display for RuleViolation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.rule, self.how)
     }
 }
 
-fn broken(rule: &'static str, how: impl fmt::Display) -> Broken {
+fn broken(rule: &'static str, how: impl fmt::Display) -> RuleViolation {
     let how = how.to_string();
-    Broken { rule, how }
+    RuleViolation { rule, how }
 }
 
 /// An error where there should be none.
-fn failed(rule: &'static str) -> impl Fn(Error) -> Broken {
+fn failed(rule: &'static str) -> impl Fn(Error) -> RuleViolation {
     move |error| broken(rule, format_args!("{:?}: {error}", error.kind()))
 }
 
-fn demand(holds: bool, rule: &'static str, how: impl fmt::Display) -> Result<(), Broken> {
+fn demand(holds: bool, rule: &'static str, how: impl fmt::Display) -> Result<(), RuleViolation> {
     match holds {
         true => Ok(()),
         false => Err(broken(rule, how)),
@@ -63,7 +63,7 @@ where
     ///
     /// # Errors
     /// The first rule that is broken; what has been made is left as it is then.
-    pub async fn life(&self) -> Result<(), Broken> {
+    pub async fn life(&self) -> Result<(), RuleViolation> {
         let there = self.listed().await?;
         demand(there.is_empty(), "nothing is there before", there.len())?;
 
@@ -101,14 +101,14 @@ where
     }
 
     /// Another stack's listing says nothing of it.
-    async fn strangers(&self) -> Result<(), Broken> {
+    async fn strangers(&self) -> Result<(), RuleViolation> {
         let rule = "a stack lists nothing of another";
         let other = StackName::new("somebody-elses").map_err(|error| broken(rule, error))?;
         let listed = self.provider.list(&other).await.map_err(failed(rule))?;
         demand(listed.is_empty(), rule, listed.len())
     }
 
-    async fn change(&self, live: &Live<R>, other: &R) -> Result<Live<R>, Broken> {
+    async fn change(&self, live: &Live<R>, other: &R) -> Result<Live<R>, RuleViolation> {
         let rule = "update changes in place";
         for _ in 0..2 {
             let updated = self.provider.update(live, other).await;
@@ -119,7 +119,7 @@ where
         Ok(changed)
     }
 
-    async fn end(&self, live: &Live<R>) -> Result<(), Broken> {
+    async fn end(&self, live: &Live<R>) -> Result<(), RuleViolation> {
         for _ in 0..2 {
             let deleted = self.provider.delete(live).await;
             deleted.map_err(failed("delete can be called, and called again"))?;
@@ -147,7 +147,7 @@ where
     ///
     /// # Errors
     /// When that is not [`InUse`](ErrorKind::InUse), or ends it all the same.
-    pub async fn in_use(&self) -> Result<(), Broken> {
+    pub async fn in_use(&self) -> Result<(), RuleViolation> {
         let rule = "what others mention cannot go";
         let live = self.seen(rule, &self.want).await?;
         match self.provider.delete(&live).await {
@@ -167,14 +167,14 @@ where
         Key::new(R::KIND, self.name.clone())
     }
 
-    async fn create(&self, rule: &'static str) -> Result<R::Id, Broken> {
+    async fn create(&self, rule: &'static str) -> Result<R::Id, RuleViolation> {
         let key = self.key();
         let created = self.provider.create(self.stack, &key, &self.want).await;
         created.map_err(failed(rule))
     }
 
     /// All of that name that the stack holds.
-    async fn listed(&self) -> Result<Vec<Live<R>>, Broken> {
+    async fn listed(&self) -> Result<Vec<Live<R>>, RuleViolation> {
         let listed = self.provider.list(self.stack).await;
         let mut listed = listed.map_err(failed("list answers"))?;
         listed.retain(|live| live.name == self.name && live.state != Probe::Absent);
@@ -182,8 +182,8 @@ where
     }
 
     /// The one of that name, once it is listed as it is to be.
-    async fn seen(&self, rule: &'static str, want: &R) -> Result<Live<R>, Broken> {
-        let mut pause = Pause::new(self.patience);
+    async fn seen(&self, rule: &'static str, want: &R) -> Result<Live<R>, RuleViolation> {
+        let mut pause = Pause::new(self.time_limit);
         loop {
             let listed = self.listed().await?;
             if let [live] = &listed[..]
@@ -202,8 +202,8 @@ where
         rule: &'static str,
         id: &R::Id,
         done: impl Fn(&Probe<R::Output>) -> Option<Result<(), String>>,
-    ) -> Result<(), Broken> {
-        let mut pause = Pause::new(self.patience);
+    ) -> Result<(), RuleViolation> {
+        let mut pause = Pause::new(self.time_limit);
         loop {
             let probe = self.provider.probe(id).await.map_err(failed(rule))?;
             match done(&probe) {
@@ -222,9 +222,9 @@ struct Pause {
 }
 
 impl Pause {
-    fn new(patience: Duration) -> Self {
+    fn new(time_limit: Duration) -> Self {
         Self {
-            ends: Instant::now() + patience,
+            ends: Instant::now() + time_limit,
             next: Duration::from_millis(5),
         }
     }

@@ -170,8 +170,9 @@ impl Scenario<'_> {
     /// What there is that ends with its stack: what outlives it may be there or not.
     fn bound(&self, sim: &Sim) -> Vec<String> {
         let outlives = |kind: &str| {
-            let facts = self.catalog.schema().kinds();
-            let mut lasting = facts.filter(|(_, facts)| facts.retention == Retention::Outlives);
+            let metadata = self.catalog.schema().kinds();
+            let mut lasting =
+                metadata.filter(|(_, metadata)| metadata.retention == Retention::Outlives);
             lasting.any(|(lasting, _)| lasting.as_str() == kind)
         };
         let mut lines = sim.lines();

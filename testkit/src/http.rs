@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// How long a test's request may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,8 +40,8 @@ fn ask(method: &str, url: &str, path: &str, body: &str) -> io::Result<Answer> {
     let port = authority.rsplit_once(':').map_or("80", |(_, port)| port);
     let port: u16 = port.parse().map_err(io::Error::other)?;
     let mut stream =
-        TcpStream::connect_timeout(&SocketAddr::from(([127, 0, 0, 1], port)), PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+        TcpStream::connect_timeout(&SocketAddr::from(([127, 0, 0, 1], port)), WAIT_TIMEOUT)?;
+    stream.set_read_timeout(Some(WAIT_TIMEOUT))?;
     write!(
         stream,
         "{method} {path} HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",

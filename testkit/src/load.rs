@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval_at, timeout};
 
 /// How long a request may take, from connecting to the last byte of its answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How many connections are kept, and how many requests on new ones may be under way at once.
 const WORKERS: u32 = 8;
@@ -200,7 +200,7 @@ async fn work(
             _ = ticks.tick() => {}
         }
         let sent = Instant::now();
-        let asked = timeout(PATIENCE, ask(target, &mut kept, keeps)).await;
+        let asked = timeout(WAIT_TIMEOUT, ask(target, &mut kept, keeps)).await;
         *(if keeps {
             &mut counts.kept
         } else {
@@ -213,7 +213,7 @@ async fn work(
                 (status != 200).then(|| format!("status {status}"))
             }
             Ok(Err(error)) => Some(error),
-            Err(_) => Some(format!("no answer within {} s", PATIENCE.as_secs())),
+            Err(_) => Some(format!("no answer within {} s", WAIT_TIMEOUT.as_secs())),
         };
         let Some(why) = why else { continue };
         if !why.starts_with("status") {

@@ -280,7 +280,7 @@ fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> Handling {
         };
         let call = Call::read(&head, &body.to_bytes());
         shared.log().push(call.clone());
-        if let Some(answer) = told(&shared, &call, |shared| shared.script.as_deref()).await {
+        if let Some(answer) = reported(&shared, &call, |shared| shared.script.as_deref()).await {
             return Ok(answer.into_response());
         }
         let fate = shared.faults.as_ref().map_or(Fate::Spared, Faults::next);
@@ -297,14 +297,14 @@ fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> Handling {
 
 /// The emulator's answer, or what fills its gap.
 async fn emulated(shared: &Arc<Shared>, call: &Call) -> Answer {
-    match told(shared, call, |shared| shared.gaps.as_deref()).await {
+    match reported(shared, call, |shared| shared.gaps.as_deref()).await {
         Some(answer) => answer,
         None => shared.upstream.forward(call).await,
     }
 }
 
 /// What one of the scripts says, on a thread where it may block.
-async fn told(
+async fn reported(
     shared: &Arc<Shared>,
     call: &Call,
     which: fn(&Shared) -> Option<&Script>,

@@ -23,7 +23,7 @@ pub use self::times::{Span, Times};
 
 use self::faults::{Bucket, Faults};
 use self::state::{Ending, Held, Things};
-use self::times::{Dice, mix};
+use self::times::{Rng, mix};
 
 /// One call, as it was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub struct Sim {
     /// From a creation until others see it.
     lag: Duration,
     times: BTreeMap<Kind, Times>,
-    dice: Dice,
+    dice: Rng,
     outputs: BTreeMap<Kind, Value>,
     unique: BTreeSet<Kind>,
     quotas: BTreeMap<Kind, usize>,
@@ -88,7 +88,7 @@ impl Default for Sim {
             latency: Duration::from_millis(20),
             lag: Duration::ZERO,
             times: BTreeMap::new(),
-            dice: Dice::default(),
+            dice: Rng::default(),
             outputs: BTreeMap::new(),
             unique: BTreeSet::new(),
             quotas: BTreeMap::new(),
@@ -128,7 +128,7 @@ impl Sim {
     /// With durations drawn from their spans, by this seed; without one they are the medians.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
-        self.dice = Dice(Some(mix(seed)));
+        self.dice = Rng(Some(mix(seed)));
         self
     }
 

@@ -18,7 +18,7 @@ Examples:
 pub(crate) struct Scale {
     /// How many instances which service is to have
     #[arg(value_name = "SERVICE=NUMBER", required = true)]
-    pub(crate) wishes: Vec<Wish>,
+    pub(crate) targets: Vec<ScaleTarget>,
     #[command(flatten)]
     pub(crate) on: OnStack,
     #[command(flatten)]
@@ -27,12 +27,12 @@ pub(crate) struct Scale {
 
 /// A service and how many instances it is to have: `web=3`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Wish {
+pub(crate) struct ScaleTarget {
     pub(crate) service: ResourceName,
     pub(crate) instances: u32,
 }
 
-impl FromStr for Wish {
+impl FromStr for ScaleTarget {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {

@@ -10,8 +10,8 @@ use tokio::time::timeout;
 use super::plan::read;
 use super::{Session, config, operator};
 use crate::args::Deploy;
+use crate::cli_error::CliError;
 use crate::output;
-use crate::problem::Problem;
 use crate::render::{self, GOOD, STRONG, paint};
 
 /// For how long a process that holds nothing is waited for by a run that was interrupted.
@@ -31,7 +31,7 @@ struct Line<'a> {
 }
 
 /// Deploys.
-pub(crate) async fn deploy(args: &Deploy) -> Result<(), Problem> {
+pub(crate) async fn deploy(args: &Deploy) -> Result<(), CliError> {
     let mut config = config(&args.common)?;
     let mut session = Session::for_config(&args.common, &mut config).await?;
     operator::settle(&session, &mut config, args.my_address.as_ref()).await?;
@@ -53,12 +53,12 @@ pub(crate) async fn deploy(args: &Deploy) -> Result<(), Problem> {
             // A first deploy that failed has ended all that it made; so should what held it. Whoever interrupts does
             // not want to wait for that.
             let settling = session.place.settle();
-            let settled = match failure.stage {
+            let ready = match failure.stage {
                 Stage::Lock => Ok(()),
                 Stage::Interrupted => timeout(SETTLES_WITHIN, settling).await.unwrap_or(Ok(())),
                 _ => settling.await,
             };
-            if let Err(error) = settled {
+            if let Err(error) = ready {
                 output::message(&render::error::error(&error));
             }
             return Err(failure.into());

@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use super::{Session, stack_of};
 use crate::args::Destroy;
+use crate::cli_error::CliError;
 use crate::output;
-use crate::problem::Problem;
 use crate::render::{self, DIM, STRONG, paint};
 
 /// The last line of JSON of a destroy.
@@ -24,7 +24,7 @@ struct Line<'a> {
 }
 
 /// Destroys, and waits until nothing is left.
-pub(crate) async fn destroy(args: &Destroy) -> Result<(), Problem> {
+pub(crate) async fn destroy(args: &Destroy) -> Result<(), CliError> {
     let (stack, said) = stack_of(&args.on)?;
     let mut session = Session::open(&args.on.common, said).await?;
     session.changing(&args.changing);

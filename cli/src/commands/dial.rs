@@ -6,21 +6,21 @@ use std::time::Duration;
 use landfall_local::{Local, LocalOptions, Reached};
 
 use crate::args::Dial;
-use crate::problem::Problem;
+use crate::cli_error::CliError;
 use crate::{exit, input, output, render};
 
 /// How long the other side may take to answer. What a security group does not let through never does.
-const PATIENCE: Duration = Duration::from_secs(10);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Connects from the internet of the local provider, and carries standard input and output.
-pub(crate) async fn dial(args: &Dial) -> Result<u8, Problem> {
+pub(crate) async fn dial(args: &Dial) -> Result<u8, CliError> {
     let options = LocalOptions {
         dir: Some(args.runtime_dir.clone()),
         ..LocalOptions::default()
     };
     let local = Local::open(options)?;
     let (address, port) = (args.address, args.port);
-    let (reached, dialled) = local.dial(address, port, PATIENCE).await?;
+    let (reached, dialled) = local.dial(address, port, WAIT_TIMEOUT).await?;
     let Some(dialled) = dialled else {
         let me = landfall_local::OPERATOR;
         let why = match reached {

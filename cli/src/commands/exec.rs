@@ -2,14 +2,14 @@
 
 use std::io::Write;
 
-use landfall_local::{Chatter, Heard, Local, Steering};
+use landfall_local::{ExecEvent, ExecInput, ExecOutput, Local};
 use landfall_pipeline::Host;
 use serde::Serialize;
 
 use super::inside::Inside;
 use crate::args::Exec;
-use crate::place::Place;
-use crate::problem::Problem;
+use crate::cli_error::CliError;
+use crate::selected_provider::SelectedProvider;
 use crate::{input, output, terminal};
 
 /// What a command that the image does not have ends with, as in shells.
@@ -29,23 +29,23 @@ struct Line<'a> {
 }
 
 /// Runs it, and gives its exit code.
-pub(crate) async fn exec(args: &Exec) -> Result<u8, Problem> {
+pub(crate) async fn exec(args: &Exec) -> Result<u8, CliError> {
     let inside = Inside::open(&args.on).await?;
     let host = inside.running(&args.instance)?;
     if Some(host) == inside.access.bastion.as_ref() {
-        return Err(Problem::usage(
+        return Err(CliError::usage(
             "the bastion runs no container",
             Some("name a service, or one of its instances"),
         ));
     }
     match &inside.place {
-        Place::Local(local) => locally(local, host, args).await,
+        SelectedProvider::Local(local) => locally(local, host, args).await,
         #[cfg(feature = "aws")]
-        Place::Aws(_) => super::ssh::exec(&inside, host, args).await,
+        SelectedProvider::Aws(_) => super::ssh::exec(&inside, host, args).await,
     }
 }
 
-async fn locally(local: &Local, host: &Host, args: &Exec) -> Result<u8, Problem> {
+async fn locally(local: &Local, host: &Host, args: &Exec) -> Result<u8, CliError> {
     let json = args.on.common.json;
     let terminal = if json { None } else { terminal::here() };
     let has_terminal = terminal.is_some();
@@ -64,19 +64,19 @@ async fn locally(local: &Local, host: &Host, args: &Exec) -> Result<u8, Problem>
     // Taken once the command runs: until then, Ctrl-C ends this program.
     let raw = has_terminal.then(terminal::Raw::take).transpose();
     let _raw = raw.map_err(|error| {
-        Problem::usage(format!("the terminal cannot be handed over: {error}"), None)
+        CliError::usage(format!("the terminal cannot be handed over: {error}"), None)
     })?;
     tokio::spawn(steer(steering));
     hear(chatter, host, json).await
 }
 
 /// Tells the command what comes in here, until it ends.
-async fn steer(mut steering: Steering) {
+async fn steer(mut steering: ExecInput) {
     let mut input = input::chunks();
     let mut has_input = true;
     let mut signals = Signals::new();
     loop {
-        let told = tokio::select! {
+        let reported = tokio::select! {
             chunk = input.recv(), if has_input => match chunk {
                 Some(chunk) => steering.input(&chunk).await,
                 None => {
@@ -93,30 +93,30 @@ async fn steer(mut steering: Steering) {
             },
         };
         // It has ended, which is heard elsewhere.
-        if told.is_err() {
+        if reported.is_err() {
             return;
         }
     }
 }
 
-async fn hear(mut chatter: Chatter, host: &Host, json: bool) -> Result<u8, Problem> {
+async fn hear(mut chatter: ExecOutput, host: &Host, json: bool) -> Result<u8, CliError> {
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     loop {
         let written = match chatter.next().await {
-            Ok(Heard::Output(bytes)) if json => {
+            Ok(ExecEvent::Output(bytes)) if json => {
                 stdout.extend(bytes);
                 continue;
             }
-            Ok(Heard::Errors(bytes)) if json => {
+            Ok(ExecEvent::Errors(bytes)) if json => {
                 stderr.extend(bytes);
                 continue;
             }
-            Ok(Heard::Output(bytes)) => {
+            Ok(ExecEvent::Output(bytes)) => {
                 let mut out = std::io::stdout().lock();
                 out.write_all(&bytes).and_then(|()| out.flush())
             }
-            Ok(Heard::Errors(bytes)) => std::io::stderr().lock().write_all(&bytes),
-            Ok(Heard::Exited(code)) => {
+            Ok(ExecEvent::Errors(bytes)) => std::io::stderr().lock().write_all(&bytes),
+            Ok(ExecEvent::Exited(code)) => {
                 if json {
                     tell(host, code, stdout, stderr);
                 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{Session, config};
 use crate::args::{Explain, ProviderName};
-use crate::problem::Problem;
+use crate::cli_error::CliError;
 use crate::{exit, output, render};
 
 /// The last line of JSON of an explanation.
@@ -51,7 +51,7 @@ struct AllLine<'a> {
 }
 
 /// Explains, and gives the exit code: the answer.
-pub(crate) async fn explain(args: &Explain) -> Result<u8, Problem> {
+pub(crate) async fn explain(args: &Explain) -> Result<u8, CliError> {
     let config = config(&args.common)?;
     // What cannot be asked is told before anybody is asked.
     let query = match (&args.from, &args.to) {
@@ -65,7 +65,12 @@ pub(crate) async fn explain(args: &Explain) -> Result<u8, Problem> {
     }
 }
 
-fn one(args: &Explain, config: &Config, topology: &Topology, query: &Query) -> Result<u8, Problem> {
+fn one(
+    args: &Explain,
+    config: &Config,
+    topology: &Topology,
+    query: &Query,
+) -> Result<u8, CliError> {
     let explanation = landfall_pipeline::explain(config, topology, query).map_err(unanswerable)?;
     draw(args, || {
         render::path::picture(&explanation, config.stack.as_str())
@@ -91,7 +96,7 @@ fn one(args: &Explain, config: &Config, topology: &Topology, query: &Query) -> R
     })
 }
 
-fn all(args: &Explain, config: &Config, topology: &Topology) -> Result<u8, Problem> {
+fn all(args: &Explain, config: &Config, topology: &Topology) -> Result<u8, CliError> {
     let overview = overview(topology);
     draw(args, || {
         render::matrix::picture(&overview, config.stack.as_str())
@@ -110,7 +115,7 @@ fn all(args: &Explain, config: &Config, topology: &Topology) -> Result<u8, Probl
 }
 
 /// Writes the picture, where one is asked for.
-fn draw(args: &Explain, picture: impl FnOnce() -> String) -> Result<(), Problem> {
+fn draw(args: &Explain, picture: impl FnOnce() -> String) -> Result<(), CliError> {
     let Some(file) = &args.svg else {
         return Ok(());
     };
@@ -119,27 +124,27 @@ fn draw(args: &Explain, picture: impl FnOnce() -> String) -> Result<(), Problem>
             "the picture cannot be written to {}: {error}",
             file.display()
         );
-        Problem::usage(message, None)
+        CliError::usage(message, None)
     })
 }
 
 /// The network that is asked about.
-async fn topology(args: &Explain, config: &Config) -> Result<Topology, Problem> {
+async fn topology(args: &Explain, config: &Config) -> Result<Topology, CliError> {
     if !args.live {
         let planned = planned_topology(config);
-        return planned.map_err(|error| Problem::usage(error.to_string(), None));
+        return planned.map_err(|error| CliError::usage(error.to_string(), None));
     }
     let session = Session::open(&args.common, config.into()).await?;
     let looking = live_topology(session.place.cloud(), &config.stack);
     let live = session.look(looking).await?;
     session.progress.finish();
-    live.ok_or_else(|| Problem::Missing {
+    live.ok_or_else(|| CliError::Missing {
         stack: config.stack.clone(),
     })
 }
 
-fn unanswerable(error: QueryError) -> Problem {
-    Problem::Usage {
+fn unanswerable(error: QueryError) -> CliError {
+    CliError::Usage {
         hint: error.hint().map(str::to_owned),
         message: error.to_string(),
     }

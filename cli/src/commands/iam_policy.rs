@@ -2,26 +2,26 @@
 
 use std::collections::BTreeMap;
 
-use landfall_compute::Place;
+use landfall_compute::PolicyScope;
 use landfall_pipeline::{Config, instance_profiles};
 use landfall_provider::{ResourceName, Result as ProviderResult};
 use serde_json::Value;
 
 use crate::args::{IamPolicy, Who};
+use crate::cli_error::CliError;
 use crate::output;
-use crate::problem::Problem;
 
 /// The least policy for whoever runs Landfall. It is made from the calls of a deploy, a change and a destroy, and held
 /// against them, by the test of IAM in `tests/aws`.
 const OPERATOR: &str = include_str!("../iam/operator.json");
 
 /// Prints.
-pub(super) fn iam_policy(args: &IamPolicy) -> Result<(), Problem> {
+pub(super) fn iam_policy(args: &IamPolicy) -> Result<(), CliError> {
     match args.who {
         Who::Operator => output::result(OPERATOR),
         Who::Instances => {
             let policies = serde_json::to_value(of_instances(args)?)
-                .map_err(|error| Problem::usage(format!("this is no JSON: {error}"), None))?;
+                .map_err(|error| CliError::usage(format!("this is no JSON: {error}"), None))?;
             output::result(&format!("{policies:#}\n"));
         }
     }
@@ -29,7 +29,7 @@ pub(super) fn iam_policy(args: &IamPolicy) -> Result<(), Problem> {
 }
 
 /// The policies in the services' roles, by service.
-fn of_instances(args: &IamPolicy) -> Result<BTreeMap<ResourceName, Value>, Problem> {
+fn of_instances(args: &IamPolicy) -> Result<BTreeMap<ResourceName, Value>, CliError> {
     let config = Config::load_for(&args.config, args.env.as_deref())?;
     let region = args.region.clone();
     let region = region
@@ -40,16 +40,16 @@ fn of_instances(args: &IamPolicy) -> Result<BTreeMap<ResourceName, Value>, Probl
     let account = account.ok_or_else(|| unknown("account", "123456789012"))?;
     if account.len() != 12 || !account.bytes().all(|digit| digit.is_ascii_digit()) {
         let message = format!("`{account}` is not an AWS account: it has 12 digits");
-        return Err(Problem::usage(message, None));
+        return Err(CliError::usage(message, None));
     }
-    let place = Place {
+    let place = PolicyScope {
         partition: partition(&region),
         region: &region,
         account: &account,
     };
     let registry = format!("{account}.dkr.ecr.{region}.amazonaws.com");
     let profiles = instance_profiles(&config, &registry)
-        .map_err(|error| Problem::usage(error.to_string(), None))?;
+        .map_err(|error| CliError::usage(error.to_string(), None))?;
     let policies = profiles
         .into_iter()
         .map(|(service, profile)| Ok((service, profile.policy(place)?)))
@@ -57,9 +57,9 @@ fn of_instances(args: &IamPolicy) -> Result<BTreeMap<ResourceName, Value>, Probl
     Ok(policies)
 }
 
-fn unknown(what: &str, example: &str) -> Problem {
+fn unknown(what: &str, example: &str) -> CliError {
     let hint = format!("--{what} {example}, or {what} = \"{example}\" in the file");
-    Problem::usage(
+    CliError::usage(
         format!("the {what} that the instances are in is not known"),
         Some(&hint),
     )

@@ -6,22 +6,22 @@ use landfall_provider::{Error, ErrorKind, Events};
 
 use super::stack_of;
 use crate::args::OnStack;
-use crate::place::Place;
-use crate::problem::Problem;
+use crate::cli_error::CliError;
+use crate::selected_provider::SelectedProvider;
 
 /// A stack that somebody wants to get into.
 pub(super) struct Inside {
-    pub(super) place: Place,
+    pub(super) place: SelectedProvider,
     pub(super) access: Access,
 }
 
 impl Inside {
     /// Looks which instances there are.
-    pub(super) async fn open(on: &OnStack) -> Result<Self, Problem> {
+    pub(super) async fn open(on: &OnStack) -> Result<Self, CliError> {
         let (stack, said) = stack_of(on)?;
-        let place = Place::open(&on.common, said, &Events::nowhere()).await?;
+        let place = SelectedProvider::open(&on.common, said, &Events::nowhere()).await?;
         let access = ask(&place, landfall_pipeline::access(place.cloud(), &stack)).await?;
-        let access = access.ok_or(Problem::Missing { stack })?;
+        let access = access.ok_or(CliError::Missing { stack })?;
         Ok(Self { place, access })
     }
 
@@ -29,20 +29,20 @@ impl Inside {
     pub(super) async fn ask<T>(
         &self,
         call: impl Future<Output = landfall_provider::Result<T>>,
-    ) -> Result<T, Problem> {
+    ) -> Result<T, CliError> {
         ask(&self.place, call).await
     }
 
     /// Those that the words stand for.
-    pub(super) fn hosts(&self, words: &str) -> Result<Vec<&Host>, Problem> {
-        self.access.find(words).map_err(|error| Problem::Usage {
+    pub(super) fn hosts(&self, words: &str) -> Result<Vec<&Host>, CliError> {
+        self.access.find(words).map_err(|error| CliError::Usage {
             hint: Some(error.hint.clone()),
             message: error.message,
         })
     }
 
     /// One that runs, of those that the words stand for.
-    pub(super) fn running(&self, words: &str) -> Result<&Host, Problem> {
+    pub(super) fn running(&self, words: &str) -> Result<&Host, CliError> {
         let hosts = self.hosts(words)?;
         let runs = |host: &&&Host| host.state == InstanceState::Running;
         if let Some(host) = hosts.iter().find(runs) {
@@ -50,9 +50,9 @@ impl Inside {
         }
         let states: Vec<String> = hosts
             .iter()
-            .map(|host| format!("{} {}", host.name, told(&host.state)))
+            .map(|host| format!("{} {}", host.name, reported(&host.state)))
             .collect();
-        Err(Problem::usage(
+        Err(CliError::usage(
             format!("nothing of {words} runs: {}", states.join(", ")),
             Some("`logs` shows what it wrote last, `status` what there is"),
         ))
@@ -60,20 +60,23 @@ impl Inside {
 }
 
 async fn ask<T>(
-    place: &Place,
+    place: &SelectedProvider,
     call: impl Future<Output = landfall_provider::Result<T>>,
-) -> Result<T, Problem> {
-    let patience = place.patience().0;
-    match tokio::time::timeout(patience, call).await {
+) -> Result<T, CliError> {
+    let request_timeout = place.request_timeout().0;
+    match tokio::time::timeout(request_timeout, call).await {
         Ok(answer) => Ok(answer?),
         Err(_) => {
-            let silent = format_args!("the provider has not answered for {} s", patience.as_secs());
+            let silent = format_args!(
+                "the provider has not answered for {} s",
+                request_timeout.as_secs()
+            );
             Err(Error::new(ErrorKind::Timeout, silent).into())
         }
     }
 }
 
-fn told(state: &InstanceState) -> String {
+fn reported(state: &InstanceState) -> String {
     match state {
         InstanceState::Pending => "is being started".to_owned(),
         InstanceState::Running => "runs".to_owned(),

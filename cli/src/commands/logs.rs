@@ -11,10 +11,10 @@ use tokio::sync::mpsc;
 
 use super::inside::Inside;
 use crate::args::Logs;
+use crate::cli_error::CliError;
 use crate::output;
-use crate::place::Place;
-use crate::problem::Problem;
 use crate::render::{self, DIM, paint};
+use crate::selected_provider::SelectedProvider;
 
 /// A line of a log as JSON.
 #[derive(Serialize)]
@@ -28,35 +28,35 @@ struct Line<'a> {
 }
 
 /// Shows them.
-pub(crate) async fn logs(args: &Logs) -> Result<u8, Problem> {
+pub(crate) async fn logs(args: &Logs) -> Result<u8, CliError> {
     let inside = Inside::open(&args.on).await?;
     let hosts = inside.hosts(&args.instance)?;
     match &inside.place {
-        Place::Local(local) => locally(local, &hosts, args).await,
+        SelectedProvider::Local(local) => locally(local, &hosts, args).await,
         #[cfg(feature = "aws")]
-        Place::Aws(_) => super::ssh::logs(&inside, &hosts, args).await,
+        SelectedProvider::Aws(_) => super::ssh::logs(&inside, &hosts, args).await,
     }
 }
 
-async fn locally(local: &Local, hosts: &[&Host], args: &Logs) -> Result<u8, Problem> {
+async fn locally(local: &Local, hosts: &[&Host], args: &Logs) -> Result<u8, CliError> {
     let since_ms = args
         .since
         .map(|ago| ms(SystemTime::now()).saturating_sub(whole_ms(ago)));
-    let (told, mut lines) = mpsc::channel(256);
+    let (reported, mut lines) = mpsc::channel(256);
     for (index, host) in hosts.iter().enumerate() {
         let mut logs = local.logs(&host.id, since_ms, args.follow).await?;
-        let told = told.clone();
+        let reported = reported.clone();
         tokio::spawn(async move {
             loop {
                 let line = logs.next().await;
                 let is_last = !matches!(line, Ok(Some(_)));
-                if told.send((index, line)).await.is_err() || is_last {
+                if reported.send((index, line)).await.is_err() || is_last {
                     return;
                 }
             }
         });
     }
-    drop(told);
+    drop(reported);
     let mut all: Vec<(usize, LogLine)> = Vec::new();
     while let Some((index, line)) = lines.recv().await {
         let Some(line) = line? else { continue };

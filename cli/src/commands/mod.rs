@@ -1,6 +1,6 @@
 //! The commands: each opens the provider, runs a flow of the pipeline and shows what came of it.
 
-mod consent;
+mod confirmation;
 mod deploy;
 mod destroy;
 mod dial;
@@ -23,9 +23,9 @@ use landfall_pipeline::{Config, Failure, InvalidRegion, Options, Region};
 use landfall_provider::{ApplyOptions, StackName};
 
 use crate::args::{Changing, Cli, Command, Common, OnStack};
-use crate::place::{Place, Said};
-use crate::problem::Problem;
+use crate::cli_error::CliError;
 use crate::progress::Progress;
+use crate::selected_provider::{Said, SelectedProvider};
 use crate::{exit, output};
 
 pub(crate) use deploy::deploy;
@@ -41,7 +41,7 @@ pub(crate) use unlock::unlock;
 
 /// What a command does its work with.
 pub(crate) struct Session {
-    place: Place,
+    place: SelectedProvider,
     options: Options,
     progress: Progress,
     json: bool,
@@ -49,13 +49,13 @@ pub(crate) struct Session {
 
 impl Session {
     /// Opens the provider, and listens for events and signals.
-    async fn open(common: &Common, said: Said) -> Result<Self, Problem> {
+    async fn open(common: &Common, said: Said) -> Result<Self, CliError> {
         let coming = "coming to an end: what is under way is finished; once more to end at once";
         Self::saying(common, said, Some(coming)).await
     }
 
     /// The same without a word about a signal, for what ends by it.
-    async fn quietly(common: &Common, said: Said) -> Result<Self, Problem> {
+    async fn quietly(common: &Common, said: Said) -> Result<Self, CliError> {
         Self::saying(common, said, None).await
     }
 
@@ -63,10 +63,10 @@ impl Session {
         common: &Common,
         said: Said,
         coming: Option<&'static str>,
-    ) -> Result<Self, Problem> {
+    ) -> Result<Self, CliError> {
         let progress = Progress::for_streams(common.json);
         let events = progress.events();
-        let place = Place::open(common, said, &events).await?;
+        let place = SelectedProvider::open(common, said, &events).await?;
         let stop = crate::stop::on_signal({
             let progress = progress.clone();
             move || {
@@ -75,17 +75,17 @@ impl Session {
                 }
             }
         })
-        .map_err(|error| Problem::usage(format!("cannot wait for signals: {error}"), None))?;
+        .map_err(|error| CliError::usage(format!("cannot wait for signals: {error}"), None))?;
         Ok(Self {
             options: Options {
                 apply: ApplyOptions {
-                    pace: place.pace(),
+                    poll_interval: place.poll_interval(),
                     events,
                     stop: stop.gently,
                     ..ApplyOptions::default()
                 },
                 at_once: stop.at_once,
-                patience: place.patience(),
+                request_timeout: place.request_timeout(),
                 who: crate::who::am_i(),
                 ..Options::default()
             },
@@ -101,7 +101,7 @@ impl Session {
     async fn look<T>(
         &self,
         looking: impl Future<Output = landfall_provider::Result<T>>,
-    ) -> Result<T, Problem> {
+    ) -> Result<T, CliError> {
         tokio::select! {
             biased;
             looked = looking => Ok(looked?),
@@ -112,7 +112,7 @@ impl Session {
     /// Takes over what every command is told that changes a stack.
     fn changing(&mut self, args: &Changing) {
         self.options.wait = args.waiting.wait;
-        self.options.consent = consent::consent(args.yes, self.json);
+        self.options.confirmation = confirmation::confirmation(args.yes, self.json);
     }
 }
 
@@ -124,10 +124,10 @@ impl Drop for Session {
 
 impl Session {
     /// Opens the provider for what the file says; a region that it leaves open is the provider's.
-    async fn for_config(common: &Common, config: &mut Config) -> Result<Self, Problem> {
+    async fn for_config(common: &Common, config: &mut Config) -> Result<Self, CliError> {
         let session = Self::open(common, Said::from(&*config)).await?;
         if let Some(region) = session.place.region() {
-            let invalid = |error: InvalidRegion| Problem::usage(format!("{error}"), None);
+            let invalid = |error: InvalidRegion| CliError::usage(format!("{error}"), None);
             config.region = Region::new(region).map_err(invalid)?;
         }
         Ok(session)
@@ -135,16 +135,16 @@ impl Session {
 }
 
 /// Reads the file.
-fn config(common: &Common) -> Result<Config, Problem> {
+fn config(common: &Common) -> Result<Config, CliError> {
     Ok(Config::load_for(&common.config, common.env.as_deref())?)
 }
 
 /// The stack that a command is about. A file that names it may be faulty elsewhere: what is there can be
 /// looked at and ended all the same.
-fn stack_of(args: &OnStack) -> Result<(StackName, Said), Problem> {
+fn stack_of(args: &OnStack) -> Result<(StackName, Said), CliError> {
     let environment = args.common.env.as_deref();
     match &args.stack {
-        Some(stack) if environment.is_some() => Err(Problem::usage(
+        Some(stack) if environment.is_some() => Err(CliError::usage(
             format!("`{stack}` is a stack's whole name, and an environment is one of a file's"),
             Some("leave --env (LANDFALL_ENV) out, or --stack"),
         )),
@@ -182,12 +182,12 @@ pub(crate) fn run(cli: Cli) -> u8 {
     let json = common.is_some_and(|common| common.json);
     // Two already says that there is something to do.
     let detailed = matches!(&cli.command, Command::Plan(args) if args.detailed_exitcode);
-    let code = |problem: &Problem| match problem.exit_code() {
+    let code = |problem: &CliError| match problem.exit_code() {
         exit::USAGE if detailed => exit::FAILED,
         code => code,
     };
     // Whoever asks for a provider that is not there need not put the file right first.
-    if let Some(Err(problem)) = common.map(|common| Place::check(common.provider)) {
+    if let Some(Err(problem)) = common.map(|common| SelectedProvider::check(common.provider)) {
         problem.tell(name, json, code(&problem));
         return code(&problem);
     }
@@ -200,7 +200,7 @@ pub(crate) fn run(cli: Cli) -> u8 {
     }
 }
 
-fn carry_out(command: Command) -> Result<u8, Problem> {
+fn carry_out(command: Command) -> Result<u8, CliError> {
     match &command {
         Command::Completions { shell } => {
             crate::args::complete(*shell);
@@ -220,7 +220,7 @@ fn carry_out(command: Command) -> Result<u8, Problem> {
         .worker_threads(2)
         .enable_all()
         .build()
-        .map_err(|error| Problem::usage(format!("cannot start the runtime: {error}"), None))?;
+        .map_err(|error| CliError::usage(format!("cannot start the runtime: {error}"), None))?;
     let outcome = runtime.block_on(async {
         match &command {
             Command::Deploy(args) => deploy(args).await?,

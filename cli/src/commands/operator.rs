@@ -8,8 +8,8 @@ use landfall_pipeline::{Config, Mode};
 use landfall_provider::{Event, Live, Provider, Resource as _, StackName};
 
 use super::Session;
+use crate::cli_error::CliError;
 use crate::my_address::MyAddress;
-use crate::problem::Problem;
 use crate::ssh::keys;
 
 /// Completes what the file says about who may log in.
@@ -20,16 +20,16 @@ pub(super) async fn settle(
     session: &Session,
     config: &mut Config,
     my_address: Option<&MyAddress>,
-) -> Result<(), Problem> {
+) -> Result<(), CliError> {
     let stack = config.stack.clone();
     let Some(bastion) = &mut config.network.bastion else {
         return match my_address {
             None => Ok(()),
-            Some(_) if config.mode == Mode::Single => Err(Problem::usage(
+            Some(_) if config.mode == Mode::Single => Err(CliError::usage(
                 "a single instance has no bastion that --my-address could be let in to",
                 Some("the addresses that may connect to its port are `allow` in [single]"),
             )),
-            Some(_) => Err(Problem::usage(
+            Some(_) => Err(CliError::usage(
                 "there is no bastion that --my-address could be let in to",
                 Some("add [network.bastion] to landfall.toml"),
             )),
@@ -78,7 +78,7 @@ pub(super) async fn settle(
 }
 
 /// The key pairs that the stack holds.
-async fn key_pairs(session: &Session, stack: &StackName) -> Result<Vec<Live<KeyPair>>, Problem> {
+async fn key_pairs(session: &Session, stack: &StackName) -> Result<Vec<Live<KeyPair>>, CliError> {
     let cloud = session.place.cloud();
     let looking = async {
         let listed = Provider::<KeyPair>::list(cloud, stack).await;

@@ -4,13 +4,13 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use landfall_pipeline::{Changes, PendingRollout, Planned, Review, Reviewed, SavedPlan};
-use landfall_provider::{Lost, StackName, read_text};
+use landfall_provider::{IrreversibleChange, StackName, read_text};
 use serde::Serialize;
 use tempfile::NamedTempFile;
 
 use super::{Session, config, operator};
 use crate::args::Plan;
-use crate::problem::Problem;
+use crate::cli_error::CliError;
 use crate::{exit, output, render};
 
 /// The last line of JSON of a plan.
@@ -19,7 +19,7 @@ pub(crate) struct Line<'a> {
     result: &'static str,
     stack: &'a StackName,
     changes: Changes,
-    losses: &'a [Lost],
+    losses: &'a [IrreversibleChange],
     resources: &'a [Reviewed],
     rollouts: &'a [PendingRollout],
 }
@@ -38,7 +38,7 @@ impl<'a> Line<'a> {
 }
 
 /// Plans, changes nothing, and gives the exit code.
-pub(crate) async fn plan(args: &Plan) -> Result<u8, Problem> {
+pub(crate) async fn plan(args: &Plan) -> Result<u8, CliError> {
     let mut config = config(&args.common)?;
     let mut session = Session::for_config(&args.common, &mut config).await?;
     operator::settle(&session, &mut config, args.my_address.as_ref()).await?;
@@ -69,9 +69,9 @@ fn tell(planned: &Planned, json: bool) {
 }
 
 /// Keeps a plan in a file that nobody else may read: it tells all about the stack.
-fn write(file: &Path, plan: &SavedPlan) -> Result<(), Problem> {
+fn write(file: &Path, plan: &SavedPlan) -> Result<(), CliError> {
     private(file, plan.to_text().as_bytes()).map_err(|error| {
-        Problem::usage(
+        CliError::usage(
             format!("the plan cannot be kept in {}: {error}", file.display()),
             None,
         )
@@ -98,15 +98,15 @@ fn private(file: &Path, text: &[u8]) -> io::Result<()> {
 const MOST_BYTES: u64 = 64 << 20;
 
 /// Reads a plan that was kept.
-pub(super) fn read(file: &Path) -> Result<SavedPlan, Problem> {
+pub(super) fn read(file: &Path) -> Result<SavedPlan, CliError> {
     let text = read_text(file, MOST_BYTES).map_err(|error| {
-        Problem::usage(
+        CliError::usage(
             format!("the plan {} cannot be read: {error}", file.display()),
             Some("`plan --out FILE` makes one"),
         )
     })?;
     SavedPlan::parse(&text).map_err(|error| {
-        Problem::usage(
+        CliError::usage(
             format!("{}: {error}", file.display()),
             Some("`plan --out FILE` makes a new one"),
         )

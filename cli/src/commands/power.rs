@@ -1,14 +1,14 @@
 //! `stop` and `start`: a single instance, which keeps its address.
 
-use landfall_compute::Standing;
+use landfall_compute::SingleInstance;
 use landfall_pipeline::Powered;
 use landfall_provider::StackName;
 use serde::Serialize;
 
 use super::{Session, stack_of};
 use crate::args::Power;
+use crate::cli_error::CliError;
 use crate::output;
-use crate::problem::Problem;
 use crate::render::{STRONG, or_dash, paint};
 
 /// The last line of JSON of a stop or a start.
@@ -19,12 +19,12 @@ struct Line<'a> {
     instance: &'a str,
     /// Whether something was to be done.
     changed: bool,
-    standing: &'a Standing,
+    standing: &'a SingleInstance,
     duration_ms: u64,
 }
 
 /// Stops, and waits until it is stopped.
-pub(crate) async fn stop(args: &Power) -> Result<(), Problem> {
+pub(crate) async fn stop(args: &Power) -> Result<(), CliError> {
     let (session, stack) = open(args).await?;
     let cloud = session.place.cloud();
     let powered = landfall_pipeline::stop(cloud, &stack, &session.options).await?;
@@ -33,7 +33,7 @@ pub(crate) async fn stop(args: &Power) -> Result<(), Problem> {
 }
 
 /// Starts, waits until it runs, and prints the address.
-pub(crate) async fn start(args: &Power) -> Result<(), Problem> {
+pub(crate) async fn start(args: &Power) -> Result<(), CliError> {
     let (session, stack) = open(args).await?;
     let cloud = session.place.cloud();
     let powered = landfall_pipeline::start(cloud, &stack, &session.options).await?;
@@ -44,7 +44,7 @@ pub(crate) async fn start(args: &Power) -> Result<(), Problem> {
     Ok(())
 }
 
-async fn open(args: &Power) -> Result<(Session, StackName), Problem> {
+async fn open(args: &Power) -> Result<(Session, StackName), CliError> {
     let (stack, said) = stack_of(&args.on)?;
     let mut session = Session::open(&args.on.common, said).await?;
     session.options.wait = args.waiting.wait;

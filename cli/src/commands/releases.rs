@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{Session, stack_of};
 use crate::args::Releases;
-use crate::problem::Problem;
+use crate::cli_error::CliError;
 use crate::{output, render};
 
 /// The last line of JSON of a list of releases.
@@ -66,13 +66,13 @@ pub(crate) fn time(time: SystemTime) -> String {
 }
 
 /// Lists.
-pub(crate) async fn releases(args: &Releases) -> Result<(), Problem> {
+pub(crate) async fn releases(args: &Releases) -> Result<(), CliError> {
     let (stack, said) = stack_of(&args.on)?;
     let session = Session::open(&args.on.common, said).await?;
     let mut all = landfall_pipeline::releases(session.place.cloud(), &stack).await?;
     session.progress.finish();
     if all.is_empty() {
-        return Err(Problem::Missing { stack });
+        return Err(CliError::Missing { stack });
     }
     if let Some(service) = &args.service {
         one_of(&mut all, service, &stack)?;
@@ -98,13 +98,13 @@ fn one_of(
     all: &mut Vec<ServiceReleases>,
     service: &ResourceName,
     stack: &StackName,
-) -> Result<(), Problem> {
+) -> Result<(), CliError> {
     let names: Vec<String> = all.iter().map(|of| of.service.to_string()).collect();
     all.retain(|of| of.service == *service);
     if all.is_empty() {
         let hint = format!("it has {}", names.join(", "));
         let message = format!("{stack} has no service {service}");
-        return Err(Problem::usage(message, Some(&hint)));
+        return Err(CliError::usage(message, Some(&hint)));
     }
     Ok(())
 }

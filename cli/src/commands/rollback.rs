@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use super::{Session, config};
 use crate::args::Rollback;
+use crate::cli_error::CliError;
 use crate::output;
-use crate::problem::Problem;
 use crate::render::{self, STRONG, paint};
 
 /// The last line of JSON of a rollback.
@@ -28,7 +28,7 @@ struct Line<'a> {
 }
 
 /// Goes back.
-pub(crate) async fn rollback(args: &Rollback) -> Result<(), Problem> {
+pub(crate) async fn rollback(args: &Rollback) -> Result<(), CliError> {
     let to = to(args)?;
     let mut config = config(&args.common)?;
     let mut session = Session::for_config(&args.common, &mut config).await?;
@@ -56,7 +56,7 @@ pub(crate) async fn rollback(args: &Rollback) -> Result<(), Problem> {
 }
 
 /// What the two words mean: a number alone is a release.
-fn to(args: &Rollback) -> Result<RollbackTo, Problem> {
+fn to(args: &Rollback) -> Result<RollbackTo, CliError> {
     let (service, release) = match (&args.service, args.release) {
         (Some(word), None) if word.starts_with(|first: char| first.is_ascii_digit()) => {
             (None, Some(word))
@@ -66,14 +66,14 @@ fn to(args: &Rollback) -> Result<RollbackTo, Problem> {
                 .as_ref()
                 .map(|name| ResourceName::new(name.as_str()));
             let service = service.transpose();
-            let service = service.map_err(|error| Problem::usage(error.to_string(), None))?;
+            let service = service.map_err(|error| CliError::usage(error.to_string(), None))?;
             return Ok(RollbackTo { service, release });
         }
     };
     let release = release.map(|word| word.parse::<u32>()).transpose();
     let release = release.map_err(|error| {
         let word = args.service.as_deref().unwrap_or_default();
-        Problem::usage(
+        CliError::usage(
             format!("`{word}` is no release: {error}"),
             Some("releases are numbered from 1; `landfall releases` lists them"),
         )
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
     use crate::args::{Cli, Command};
 
-    fn meant(args: &[&str]) -> Result<(Option<String>, Option<u32>), Problem> {
+    fn meant(args: &[&str]) -> Result<(Option<String>, Option<u32>), CliError> {
         let line = ["landfall", "rollback"].iter().chain(args);
         let Command::Rollback(args) = Cli::try_parse_from(line).unwrap().command else {
             panic!("another command");

@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use super::{Session, stack_of};
 use crate::args::Scale;
+use crate::cli_error::CliError;
 use crate::output;
-use crate::problem::Problem;
 use crate::render::{self, DIM, GOOD, STRONG, paint};
 
 /// The last line of JSON of a scale.
@@ -23,25 +23,25 @@ struct Line<'a> {
 }
 
 /// Scales, and waits until as many are healthy.
-pub(crate) async fn scale(args: &Scale) -> Result<(), Problem> {
-    let mut wishes = BTreeMap::new();
-    for wish in &args.wishes {
-        if wishes
-            .insert(wish.service.clone(), wish.instances)
+pub(crate) async fn scale(args: &Scale) -> Result<(), CliError> {
+    let mut targets = BTreeMap::new();
+    for target in &args.targets {
+        if targets
+            .insert(target.service.clone(), target.instances)
             .is_some()
         {
-            let message = format!("{} is given more than one number", wish.service);
-            return Err(Problem::usage(message, None));
+            let message = format!("{} is given more than one number", target.service);
+            return Err(CliError::usage(message, None));
         }
     }
     let (stack, said) = stack_of(&args.on)?;
     let mut session = Session::open(&args.on.common, said).await?;
     session.options.wait = args.waiting.wait;
     let scaled =
-        landfall_pipeline::scale(session.place.cloud(), &stack, &wishes, &session.options).await?;
+        landfall_pipeline::scale(session.place.cloud(), &stack, &targets, &session.options).await?;
     let Some(scaled) = scaled else {
         session.place.settle().await?;
-        return Err(Problem::Missing { stack });
+        return Err(CliError::Missing { stack });
     };
     session.progress.finish();
     if session.json {
@@ -61,13 +61,13 @@ fn summary(scaled: &Scaled) -> String {
     let took = render::duration(scaled.duration());
     let mut text = format!("{}: {took}\n", paint(STRONG, &scaled.stack));
     for service in &scaled.services {
-        text.push_str(&told(service));
+        text.push_str(&reported(service));
     }
     text
 }
 
 /// What became of a service, and who may change it again.
-fn told(service: &ScaledService) -> String {
+fn reported(service: &ScaledService) -> String {
     let capacity = &service.capacity;
     let instances = render::count(capacity.desired as usize, "instance");
     let change = match service.is_changed() {

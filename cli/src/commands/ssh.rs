@@ -11,9 +11,9 @@ use serde::Serialize;
 
 use super::inside::Inside;
 use crate::args::{Ssh, SshConfig};
+use crate::cli_error::CliError;
 use crate::output;
-use crate::place::Place;
-use crate::problem::Problem;
+use crate::selected_provider::SelectedProvider;
 use crate::ssh::config::{Way, alias, quoted};
 use crate::ssh::{folder, keys};
 
@@ -35,7 +35,7 @@ struct Named<'a> {
 }
 
 /// Logs in, and gives the exit code of what was run there.
-pub(crate) async fn ssh(args: &Ssh) -> Result<u8, Problem> {
+pub(crate) async fn ssh(args: &Ssh) -> Result<u8, CliError> {
     let inside = Inside::open(&args.on).await?;
     let host = inside.running(&args.instance)?;
     run(
@@ -51,11 +51,11 @@ pub(crate) async fn ssh(args: &Ssh) -> Result<u8, Problem> {
 }
 
 /// Prints the configuration.
-pub(crate) async fn config(args: &SshConfig) -> Result<(), Problem> {
+pub(crate) async fn config(args: &SshConfig) -> Result<(), CliError> {
     let inside = Inside::open(&args.on).await?;
     let hosts = everybody(&inside)?;
-    let told = landfall_pipeline::host_keys(inside.place.cloud(), &hosts);
-    let keys = inside.ask(told).await?;
+    let reported = landfall_pipeline::host_keys(inside.place.cloud(), &hosts);
+    let keys = inside.ask(reported).await?;
     let prepared = prepare(&inside, &keys, args.identity.as_deref()).await?;
     for host in &hosts {
         if keys[&host.id].is_empty() {
@@ -84,33 +84,33 @@ pub(crate) async fn config(args: &SshConfig) -> Result<(), Problem> {
 }
 
 /// The bastion and all that are behind it.
-fn everybody(inside: &Inside) -> Result<Vec<&Host>, Problem> {
+fn everybody(inside: &Inside) -> Result<Vec<&Host>, CliError> {
     let bastion = bastion(inside)?;
     let behind = inside.access.services.values().flatten();
     let behind = behind.filter(|host| host.is_there());
     Ok(std::iter::once(bastion).chain(behind).collect())
 }
 
-fn bastion(inside: &Inside) -> Result<&Host, Problem> {
+fn bastion(inside: &Inside) -> Result<&Host, CliError> {
     let stack = &inside.access.stack;
     let me = match &inside.place {
-        Place::Local(_) => format!("\"{}/32\"", landfall_local::OPERATOR),
+        SelectedProvider::Local(_) => format!("\"{}/32\"", landfall_local::OPERATOR),
         #[cfg(feature = "aws")]
-        Place::Aws(_) => "\"203.0.113.7/32\"".to_owned(),
+        SelectedProvider::Aws(_) => "\"203.0.113.7/32\"".to_owned(),
     };
     match &inside.access.bastion {
         Some(bastion) if bastion.is_there() => Ok(bastion),
-        Some(_) => Err(Problem::usage(
+        Some(_) => Err(CliError::usage(
             format!("the bastion of {stack} is not there"),
             Some("`deploy` makes it anew"),
         )),
-        None if inside.access.is_single => Err(Problem::usage(
+        None if inside.access.is_single => Err(CliError::usage(
             format!("{stack} is a single instance, which has no bastion to log in through"),
             Some(
                 "`landfall exec` runs a command in its container, `landfall logs` shows its output",
             ),
         )),
-        None => Err(Problem::Usage {
+        None => Err(CliError::Usage {
             message: format!("{stack} has no bastion, through which its instances are reached"),
             hint: Some(format!(
                 "add it to landfall.toml, with the addresses that you log in from, and deploy:\n\n    \
@@ -132,13 +132,13 @@ async fn prepare(
     inside: &Inside,
     keys: &BTreeMap<InstanceId, Vec<HostKey>>,
     identity: Option<&Path>,
-) -> Result<Prepared, Problem> {
+) -> Result<Prepared, CliError> {
     let stack = &inside.access.stack;
     let folder = folder::folder()?
         .join("ssh")
         .join(format!("{}-{stack}", inside.place.word()));
     let unwritten = |error: std::io::Error| {
-        Problem::usage(
+        CliError::usage(
             format!("{} cannot be written: {error}", folder.display()),
             Some("set LANDFALL_CONFIG_DIR to a directory of yours"),
         )
@@ -147,7 +147,7 @@ async fn prepare(
     let identity = match identity {
         Some(file) if file.is_file() => file.to_owned(),
         Some(file) => {
-            return Err(Problem::usage(
+            return Err(CliError::usage(
                 format!("there is no file {}", file.display()),
                 Some("--identity names the file of a private key"),
             ));
@@ -182,13 +182,13 @@ async fn prepare(
 }
 
 /// The operator's key that opens the stack.
-async fn found_key(inside: &Inside) -> Result<keys::Key, Problem> {
+async fn found_key(inside: &Inside) -> Result<keys::Key, CliError> {
     let stack = &inside.access.stack;
     let listed = Provider::<KeyPair>::list(inside.place.cloud(), stack);
     let pairs: Vec<Live<KeyPair>> = inside.ask(listed).await?;
     let theirs: Vec<PublicKey> = pairs.into_iter().map(|pair| pair.spec.public_key).collect();
     if theirs.is_empty() {
-        return Err(Problem::usage(
+        return Err(CliError::usage(
             format!("no key opens the instances of {stack}: it was deployed without one"),
             Some("deploy it again: a key is found in the agent or in ~/.ssh, or else made"),
         ));
@@ -198,7 +198,7 @@ async fn found_key(inside: &Inside) -> Result<keys::Key, Problem> {
         Some(key) => Ok(key.clone()),
         None => {
             let theirs: Vec<&str> = theirs.iter().map(PublicKey::as_str).collect();
-            Err(Problem::Usage {
+            Err(CliError::Usage {
                 message: format!(
                     "the key that opens the instances of {stack} is neither in the agent nor in ~/.ssh: {}",
                     theirs.join(", ")
@@ -214,11 +214,11 @@ async fn found_key(inside: &Inside) -> Result<keys::Key, Problem> {
 }
 
 /// How ssh reaches the local provider's internet: by this program.
-fn proxy(place: &Place) -> Result<Option<String>, Problem> {
+fn proxy(place: &SelectedProvider) -> Result<Option<String>, CliError> {
     match place {
-        Place::Local(local) => {
+        SelectedProvider::Local(local) => {
             let me = std::env::current_exe().map_err(|error| {
-                Problem::usage(format!("this program's file is not found: {error}"), None)
+                CliError::usage(format!("this program's file is not found: {error}"), None)
             })?;
             let dir = std::path::absolute(local.dir()).unwrap_or_else(|_| local.dir().to_owned());
             Ok(Some(format!(
@@ -228,7 +228,7 @@ fn proxy(place: &Place) -> Result<Option<String>, Problem> {
             )))
         }
         #[cfg(feature = "aws")]
-        Place::Aws(_) => Ok(None),
+        SelectedProvider::Aws(_) => Ok(None),
     }
 }
 
@@ -245,7 +245,7 @@ async fn run(
     host: &Host,
     identity: Option<&Path>,
     asked: &Asked<'_>,
-) -> Result<u8, Problem> {
+) -> Result<u8, CliError> {
     let mut command = command(inside, host, identity, asked).await?;
     become_it(&mut command).map_err(|error| no_ssh(&error))
 }
@@ -255,14 +255,14 @@ async fn command(
     host: &Host,
     identity: Option<&Path>,
     asked: &Asked<'_>,
-) -> Result<Command, Problem> {
+) -> Result<Command, CliError> {
     let bastion = bastion(inside)?;
     let mut hosts = vec![bastion];
     if host.id != bastion.id {
         hosts.push(host);
     }
-    let told = landfall_pipeline::host_keys(inside.place.cloud(), &hosts);
-    let keys = inside.ask(told).await?;
+    let reported = landfall_pipeline::host_keys(inside.place.cloud(), &hosts);
+    let keys = inside.ask(reported).await?;
     for host in &hosts {
         if keys[&host.id].is_empty() {
             return Err(unknown(inside, host));
@@ -281,7 +281,7 @@ async fn command(
     );
     let file = prepared.folder.join(format!("config-{}", host.id));
     folder::write(&file, &config).map_err(|error| {
-        Problem::usage(
+        CliError::usage(
             format!("{} cannot be written: {error}", file.display()),
             None,
         )
@@ -300,28 +300,30 @@ async fn command(
     Ok(command)
 }
 
-fn unknown(inside: &Inside, host: &Host) -> Problem {
+fn unknown(inside: &Inside, host: &Host) -> CliError {
     let hint = match &inside.place {
-        Place::Local(_) => "it has no SSH server: no key opens it, or its service has port 22",
+        SelectedProvider::Local(_) => {
+            "it has no SSH server: no key opens it, or its service has port 22"
+        }
         #[cfg(feature = "aws")]
-        Place::Aws(_) => {
+        SelectedProvider::Aws(_) => {
             "an instance writes its host keys to its console when it boots, and AWS tells them some minutes later: \
              try again then"
         }
     };
-    Problem::usage(
+    CliError::usage(
         format!("the host key of {} is not known", host.name),
         Some(hint),
     )
 }
 
-fn no_ssh(error: &std::io::Error) -> Problem {
+fn no_ssh(error: &std::io::Error) -> CliError {
     match error.kind() {
-        std::io::ErrorKind::NotFound => Problem::usage(
+        std::io::ErrorKind::NotFound => CliError::usage(
             "there is no program `ssh`",
             Some("install OpenSSH's client: apt-get install openssh-client"),
         ),
-        _ => Problem::usage(format!("`ssh` cannot be run: {error}"), None),
+        _ => CliError::usage(format!("`ssh` cannot be run: {error}"), None),
     }
 }
 
@@ -345,7 +347,7 @@ pub(super) async fn exec(
     inside: &Inside,
     host: &Host,
     args: &crate::args::Exec,
-) -> Result<u8, Problem> {
+) -> Result<u8, CliError> {
     no_json(args.on.common.json, "exec")?;
     let terminal = crate::terminal::here().is_some();
     let line = [crate::ssh::remote::exec(&args.command, terminal)];
@@ -362,7 +364,7 @@ pub(super) async fn logs(
     inside: &Inside,
     hosts: &[&Host],
     args: &crate::args::Logs,
-) -> Result<u8, Problem> {
+) -> Result<u8, CliError> {
     use std::io::{BufRead, BufReader};
     no_json(args.on.common.json, "logs")?;
     let line = [crate::ssh::remote::logs(
@@ -410,10 +412,10 @@ pub(super) async fn logs(
 }
 
 #[cfg(feature = "aws")]
-fn no_json(json: bool, command: &str) -> Result<(), Problem> {
+fn no_json(json: bool, command: &str) -> Result<(), CliError> {
     match json {
         false => Ok(()),
-        true => Err(Problem::usage(
+        true => Err(CliError::usage(
             format!(
                 "`{command} --json` is for the local provider: at AWS, the output is that of ssh"
             ),

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{Session, stack_of};
 use crate::args;
-use crate::problem::Problem;
+use crate::cli_error::CliError;
 use crate::progress::Screen;
 use crate::{output, render};
 
@@ -31,7 +31,7 @@ impl<'a> Line<'a> {
 }
 
 /// Looks, once or again and again.
-pub(crate) async fn status(args: &args::Status) -> Result<(), Problem> {
+pub(crate) async fn status(args: &args::Status) -> Result<(), CliError> {
     let (stack, said) = stack_of(&args.on)?;
     let session = match args.watch {
         // A watch has nothing under way that would be finished first.
@@ -45,7 +45,7 @@ pub(crate) async fn status(args: &args::Status) -> Result<(), Problem> {
     let status = session.look(looking).await?;
     session.progress.finish();
     if !status.exists() {
-        return Err(Problem::Missing { stack });
+        return Err(CliError::Missing { stack });
     }
     if session.json {
         output::json_line(&Line::of(&status));
@@ -56,7 +56,7 @@ pub(crate) async fn status(args: &args::Status) -> Result<(), Problem> {
 }
 
 /// Keeps what is shown current, until it is told to end or the stack is gone.
-async fn watch(session: &Session, stack: &StackName) -> Result<(), Problem> {
+async fn watch(session: &Session, stack: &StackName) -> Result<(), CliError> {
     session.progress.finish();
     let stop = &session.options.apply.stop;
     let mut screen = Screen::for_stdout();
@@ -71,7 +71,7 @@ async fn watch(session: &Session, stack: &StackName) -> Result<(), Problem> {
             Ok(status) if !status.exists() => {
                 screen.leave();
                 if last.is_none() {
-                    return Err(Problem::Missing {
+                    return Err(CliError::Missing {
                         stack: stack.clone(),
                     });
                 }

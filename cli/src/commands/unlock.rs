@@ -3,11 +3,11 @@
 use landfall_provider::{Holder, StackName};
 use serde::Serialize;
 
-use super::consent::{answer, can_ask};
+use super::confirmation::{answer, can_ask};
 use super::{Session, stack_of};
 use crate::args::Unlock;
+use crate::cli_error::CliError;
 use crate::output;
-use crate::problem::Problem;
 use crate::render::{STRONG, paint};
 
 /// The last line of JSON of an unlock.
@@ -20,7 +20,7 @@ struct Line<'a> {
 }
 
 /// Shows whose lock it is, and breaks it.
-pub(crate) async fn unlock(args: &Unlock) -> Result<(), Problem> {
+pub(crate) async fn unlock(args: &Unlock) -> Result<(), CliError> {
     let (stack, said) = stack_of(&args.on)?;
     let session = Session::open(&args.on.common, said).await?;
     let cloud = session.place.cloud();
@@ -48,10 +48,10 @@ pub(crate) async fn unlock(args: &Unlock) -> Result<(), Problem> {
     Ok(())
 }
 
-async fn confirmed(stack: &StackName, holder: &Holder, json: bool) -> Result<(), Problem> {
+async fn confirmed(stack: &StackName, holder: &Holder, json: bool) -> Result<(), CliError> {
     let whose = format!("{stack} is locked: {holder}");
     if !can_ask(json) {
-        return Err(Problem::usage(
+        return Err(CliError::usage(
             whose,
             Some("`--yes` breaks the lock; make sure that this run has died"),
         ));
@@ -62,6 +62,6 @@ async fn confirmed(stack: &StackName, holder: &Holder, json: bool) -> Result<(),
     if answer().await {
         Ok(())
     } else {
-        Err(Problem::usage("the lock stays: the answer was no", None))
+        Err(CliError::usage("the lock stays: the answer was no", None))
     }
 }

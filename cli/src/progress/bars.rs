@@ -149,7 +149,7 @@ impl fmt::Debug for Bars {
 
 #[cfg(test)]
 mod tests {
-    use landfall_provider::Verb;
+    use landfall_provider::Operation;
 
     use super::*;
 
@@ -159,7 +159,7 @@ mod tests {
         let key: Key = "vpc/main".parse().unwrap();
         bars.event(&Event::Started {
             key: key.clone(),
-            verb: Verb::Create,
+            verb: Operation::Create,
         });
         bars.event(&Event::Waiting {
             key: key.clone(),
@@ -171,7 +171,7 @@ mod tests {
         assert_eq!(bars.shared.state().bars[&key].message(), "pending");
         bars.event(&Event::Done {
             key,
-            verb: Verb::Create,
+            verb: Operation::Create,
             id: "vpc-1".into(),
             took_ms: 3,
         });

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use landfall_provider::{Event, Key, Verb};
+use landfall_provider::{Event, Key, Operation};
 
 use crate::render::{BAD, CHANGED, DIM, GOOD, duration, paint, short, tame};
 
@@ -14,12 +14,12 @@ const TELL_AGAIN: Duration = Duration::from_secs(30);
 /// A resource that is being worked on.
 #[derive(Debug)]
 pub(crate) struct Running {
-    pub(crate) verb: Verb,
+    pub(crate) verb: Operation,
     pub(crate) since: Instant,
     /// What it is waiting for.
     pub(crate) why: Option<String>,
     /// When it was last told that this is under way, and with which reason.
-    told: Option<(Instant, Option<String>)>,
+    reported: Option<(Instant, Option<String>)>,
 }
 
 /// Everything that is under way.
@@ -39,17 +39,17 @@ impl Board {
                     verb: *verb,
                     since: now,
                     why: None,
-                    told: None,
+                    reported: None,
                 };
                 self.running.insert(key.clone(), running);
                 None
             }
             Event::Waiting { key, why, .. } => {
                 let running = self.running.entry(key.clone()).or_insert(Running {
-                    verb: Verb::Await,
+                    verb: Operation::Await,
                     since: now,
                     why: None,
-                    told: None,
+                    reported: None,
                 });
                 running.why = Some(tame(why));
                 None
@@ -67,15 +67,15 @@ impl Board {
                 took_ms,
             } => {
                 self.running.remove(key);
-                if self.undoing && *verb == Verb::Delete {
+                if self.undoing && *verb == Operation::Delete {
                     return None;
                 }
                 let took = duration(Duration::from_millis(*took_ms));
                 let (style, done) = match verb {
-                    Verb::Create => (GOOD, "created"),
-                    Verb::Update => (CHANGED, "updated"),
-                    Verb::Await => (GOOD, "ready"),
-                    Verb::Delete => (CHANGED, "deleted"),
+                    Operation::Create => (GOOD, "created"),
+                    Operation::Update => (CHANGED, "updated"),
+                    Operation::Await => (GOOD, "ready"),
+                    Operation::Delete => (CHANGED, "deleted"),
                 };
                 Some(format!(
                     "{}  {key}  {}  {}",
@@ -103,7 +103,7 @@ impl Board {
         let mut lines = Vec::new();
         for (key, running) in &mut self.running {
             let lasts = now.saturating_duration_since(running.since);
-            let due = match &running.told {
+            let due = match &running.reported {
                 None => lasts >= WORTH_TELLING,
                 Some((at, why)) => {
                     let ago = now.saturating_duration_since(*at);
@@ -111,7 +111,7 @@ impl Board {
                 }
             };
             if due {
-                running.told = Some((now, running.why.clone()));
+                running.reported = Some((now, running.why.clone()));
                 lines.push(line(key, running, lasts));
             }
         }
@@ -151,7 +151,7 @@ mod tests {
     fn started(text: &str) -> Event {
         Event::Started {
             key: key(text),
-            verb: Verb::Create,
+            verb: Operation::Create,
         }
     }
 
@@ -162,7 +162,7 @@ mod tests {
         assert_eq!(board.event(&started("vpc/main"), now), None);
         let done = Event::Done {
             key: key("vpc/main"),
-            verb: Verb::Create,
+            verb: Operation::Create,
             id: "vpc-0123".into(),
             took_ms: 12,
         };
@@ -170,7 +170,7 @@ mod tests {
         assert_eq!(plain(line), "created  vpc/main  vpc-0123  12 ms");
         let failed = Event::Failed {
             key: key("nat-gateway/a"),
-            verb: Verb::Delete,
+            verb: Operation::Delete,
             error: "the provider did not answer".into(),
         };
         let line = board.event(&failed, now).unwrap();
@@ -225,7 +225,7 @@ mod tests {
         board.undo();
         let gone = Event::Done {
             key: key("vpc/main"),
-            verb: Verb::Delete,
+            verb: Operation::Delete,
             id: "vpc-1".into(),
             took_ms: 5,
         };
@@ -240,7 +240,7 @@ mod tests {
         board.event(
             &Event::Done {
                 key: key("vpc/main"),
-                verb: Verb::Create,
+                verb: Operation::Create,
                 id: "vpc-1".into(),
                 took_ms: 5,
             },

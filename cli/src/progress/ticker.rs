@@ -58,9 +58,9 @@ mod tests {
 
     #[test]
     fn it_ticks_until_it_is_dropped() {
-        let (told, ticks) = mpsc::channel();
+        let (reported, ticks) = mpsc::channel();
         let ticker = Ticker::start(Duration::from_millis(1), move || {
-            let _ = told.send(());
+            let _ = reported.send(());
         });
         for _ in 0..3 {
             ticks.recv_timeout(Duration::from_secs(10)).unwrap();

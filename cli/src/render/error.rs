@@ -2,7 +2,9 @@
 
 use std::error::Error as StdError;
 
-use landfall_pipeline::{ConfigErrors, Failure, Remains, Sick, WentBack};
+use landfall_pipeline::{
+    ConfigErrors, Failure, PostFailureState, RolledBackService, UnhealthyTarget,
+};
 use landfall_provider::{Error, Key, Left};
 
 use super::{BAD, CHANGED, DIM, STRONG, Table, count, or_dash, paint, tame};
@@ -82,10 +84,10 @@ pub(crate) fn config(errors: &ConfigErrors) -> String {
 ///
 /// Of one that was announced already, only what has come since.
 pub(crate) fn failure(failure: &Failure) -> String {
-    let mut lines = match failure.told {
+    let mut lines = match failure.reported {
         None => reason(failure),
-        Some(told) => {
-            let later = failure.errors.iter().skip(told);
+        Some(reported) => {
+            let later = failure.errors.iter().skip(reported);
             later.flat_map(error_lines).collect()
         }
     };
@@ -104,7 +106,9 @@ fn reason(failure: &Failure) -> Vec<String> {
     // What is left is told once, at the end, for the run as a whole.
     let is_known = matches!(
         failure.remains,
-        Remains::Unchanged | Remains::RolledBack { .. } | Remains::WentBack { .. }
+        PostFailureState::Unchanged
+            | PostFailureState::RolledBack { .. }
+            | PostFailureState::RolledBackServices { .. }
     );
     for error in &failure.errors {
         let mut text = error.to_string();
@@ -224,7 +228,7 @@ const LISTED: usize = 6;
 
 /// A line for each instance that keeps its service from being healthy. A cause that all of them share is in the
 /// headline already.
-fn sick(targets: &[Sick]) -> Vec<String> {
+fn sick(targets: &[UnhealthyTarget]) -> Vec<String> {
     let first = targets.first().and_then(|sick| sick.cause.as_ref());
     let is_shared = first.is_some() && targets.iter().all(|sick| sick.cause.as_ref() == first);
     let mut table = Table::default();
@@ -256,26 +260,28 @@ fn sick(targets: &[Sick]) -> Vec<String> {
 }
 
 /// What to do, each advice once.
-fn advised(targets: &[Sick]) -> Vec<&str> {
-    let mut told: Vec<&str> = Vec::new();
+fn advised(targets: &[UnhealthyTarget]) -> Vec<&str> {
+    let mut reported: Vec<&str> = Vec::new();
     for advice in targets.iter().filter_map(|sick| sick.advice.as_deref()) {
-        if !told.contains(&advice) {
-            told.push(advice);
+        if !reported.contains(&advice) {
+            reported.push(advice);
         }
     }
-    told
+    reported
 }
 
 /// How things stand after a failure.
 fn remains(failure: &Failure) -> Vec<String> {
     match &failure.remains {
-        Remains::Unchanged => vec!["nothing was changed".to_owned()],
-        Remains::RolledBack { deleted } => vec![format!(
+        PostFailureState::Unchanged => vec!["nothing was changed".to_owned()],
+        PostFailureState::RolledBack { deleted } => vec![format!(
             "nothing is left: it was the stack's first deploy, and what it had made ({}) was ended again",
             count(deleted.len(), "resource")
         )],
-        Remains::WentBack { services } => services.iter().map(went_back).collect(),
-        Remains::Resources { keys, next } => {
+        PostFailureState::RolledBackServices { services } => {
+            services.iter().map(went_back).collect()
+        }
+        PostFailureState::Resources { keys, next } => {
             let mut lines = vec![format!(
                 "{} of the stack are there:",
                 count(keys.len(), "resource")
@@ -285,10 +291,10 @@ fn remains(failure: &Failure) -> Vec<String> {
             lines.push(next.clone());
             lines
         }
-        Remains::EndedWithProvider => {
+        PostFailureState::EndedWithProvider => {
             vec!["nothing is left of the stack".to_owned()]
         }
-        Remains::Unknown { why } => {
+        PostFailureState::Unknown { why } => {
             let mut lines = undone(failure);
             lines.push(format!(
                 "what is left could not be found out ({}); the next run finds out",
@@ -335,8 +341,8 @@ fn listed(keys: &[Key]) -> Vec<String> {
     lines.collect()
 }
 
-fn went_back(back: &WentBack) -> String {
-    let WentBack { service, from, to } = back;
+fn went_back(back: &RolledBackService) -> String {
+    let RolledBackService { service, from, to } = back;
     format!(
         "{service} went back from release {from} to release {to}, which serves; `deploy` tries again"
     )

@@ -2,8 +2,8 @@
 
 use anstyle::Style;
 use landfall_compute::ReleaseState;
-use landfall_pipeline::{Because, Changes, Does, Leaf, PendingRollout, Review, Reviewed};
-use landfall_provider::Lost;
+use landfall_pipeline::{Because, ChangeKind, Changes, Leaf, PendingRollout, Review, Reviewed};
+use landfall_provider::IrreversibleChange;
 use serde_json::Value;
 
 use super::{BAD, CHANGED, DIM, GOOD, STRONG, Table, paint, tame};
@@ -46,7 +46,7 @@ pub(crate) fn render(review: &Review) -> String {
 }
 
 /// What would be lost for good, a line for each; none if there is nothing.
-pub(crate) fn losses(losses: &[Lost]) -> Vec<String> {
+pub(crate) fn losses(losses: &[IrreversibleChange]) -> Vec<String> {
     if losses.is_empty() {
         return Vec::new();
     }
@@ -117,13 +117,13 @@ pub(crate) fn count_line(review: &Review) -> String {
     format!("{}: {}", paint(STRONG, "Plan"), parts.join(", "))
 }
 
-fn sign(does: Does) -> (Style, &'static str) {
+fn sign(does: ChangeKind) -> (Style, &'static str) {
     match does {
-        Does::Create | Does::CreateBeside => (GOOD, "+"),
-        Does::Update => (CHANGED, "~"),
-        Does::CreateThenDelete => (BAD, "+/-"),
-        Does::DeleteThenCreate => (BAD, "-/+"),
-        Does::Delete => (BAD, "-"),
+        ChangeKind::Create | ChangeKind::CreateBeside => (GOOD, "+"),
+        ChangeKind::Update => (CHANGED, "~"),
+        ChangeKind::CreateThenDelete => (BAD, "+/-"),
+        ChangeKind::DeleteThenCreate => (BAD, "-/+"),
+        ChangeKind::Delete => (BAD, "-"),
     }
 }
 
@@ -131,11 +131,11 @@ fn sign(does: Does) -> (Style, &'static str) {
 fn note(resource: &Reviewed) -> String {
     let mut parts = Vec::new();
     parts.extend(resource.id.clone());
-    if resource.action == Does::Create && resource.because.is_none() {
+    if resource.action == ChangeKind::Create && resource.because.is_none() {
         parts.extend(resource.spec.as_ref().map(summary));
     }
     parts.extend(resource.because.as_ref().map(why));
-    if resource.action == Does::CreateBeside {
+    if resource.action == ChangeKind::CreateBeside {
         parts.push("the old one is kept".to_owned());
     }
     parts.join("  ")
@@ -145,7 +145,7 @@ fn why(because: &Because) -> String {
     match because {
         Because::NotWanted => "no longer wanted".to_owned(),
         Because::Ending => "the old one is on its way out".to_owned(),
-        Because::Surplus => "a double that an interrupted run left".to_owned(),
+        Because::Duplicate => "a double that an interrupted run left".to_owned(),
         Because::Failed(why) => format!("it failed: {}", tame(why)),
         Because::Forced(fields) => format!("{} cannot change in place", fields.join(", ")),
     }

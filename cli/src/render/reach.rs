@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use landfall_network::reach::{Hop, Leg, Reach, Verdict};
-use landfall_pipeline::{Answer, Broken, Change, Explanation};
+use landfall_network::reach::{FlowDirection, Hop, Reach, Verdict};
+use landfall_pipeline::{Answer, Change, Explanation, Violation};
 
 use super::{BAD, CHANGED, DIM, GOOD, STRONG, Table, paint, tame};
 
 /// What has to be reachable and would not be, and what must not be and would.
-pub(crate) fn broken(all: &[Broken]) -> Vec<String> {
+pub(crate) fn broken(all: &[Violation]) -> Vec<String> {
     let mut lines = Vec::new();
     for broken in all {
         for invariant in &broken.invariants {
@@ -32,7 +32,10 @@ pub(crate) fn broken(all: &[Broken]) -> Vec<String> {
 
 /// The rules by which a request gets where it must not.
 fn let_through(verdict: &Verdict) -> Vec<String> {
-    let requests = verdict.hops.iter().filter(|hop| hop.leg == Leg::Request);
+    let requests = verdict
+        .hops
+        .iter()
+        .filter(|hop| hop.leg == FlowDirection::Request);
     let with_rules = requests.filter(|hop| !hop.rules.is_empty());
     let lines = with_rules.map(|hop| {
         let by = paint(DIM, "let through by");
@@ -135,10 +138,10 @@ fn way(answer: &Answer) -> Vec<String> {
     lines
 }
 
-pub(super) fn arrow(leg: Leg) -> &'static str {
+pub(super) fn arrow(leg: FlowDirection) -> &'static str {
     match leg {
-        Leg::Request => "→",
-        Leg::Answer => "←",
+        FlowDirection::Request => "→",
+        FlowDirection::Return => "←",
     }
 }
 

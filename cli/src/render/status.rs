@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use anstyle::Style;
-use landfall_compute::{InstanceState, StandingState};
+use landfall_compute::{InstanceState, SingleInstanceState};
 use landfall_lb::{Condition, TargetState};
 use landfall_pipeline::{
     GroupStatus, ListenerStatus, RuleAction, RuleStatus, SingleStatus, Status, TargetGroupStatus,
@@ -162,9 +162,9 @@ fn add_group(table: &mut Table, group: &GroupStatus, now: SystemTime) {
         states.join(", ")
     };
     let capacity = &group.capacity;
-    let wished = match group.wished == capacity.desired {
+    let desired_in_file = match group.desired_in_file == capacity.desired {
         true => String::new(),
-        false => format!(" ({} in the file)", group.wished),
+        false => format!(" ({} in the file)", group.desired_in_file),
     };
     table.heading(format!(
         "autoscaling group {}  {states}  {}",
@@ -172,7 +172,7 @@ fn add_group(table: &mut Table, group: &GroupStatus, now: SystemTime) {
         paint(
             DIM,
             format_args!(
-                "desired {}{wished}, min {}, max {}",
+                "desired {}{desired_in_file}, min {}, max {}",
                 capacity.desired, capacity.min, capacity.max
             )
         )
@@ -239,9 +239,11 @@ fn add_single(table: &mut Table, instance: &SingleStatus) {
         table.heading(format!("   also {numeric}"));
     }
     let (style, why) = match &standing.state {
-        StandingState::Up => (GOOD, String::new()),
-        StandingState::Failing { how, times } => (BAD, format!("{how}, {times} times in a row")),
-        StandingState::Ended { how } => (BAD, how.clone()),
+        SingleInstanceState::Up => (GOOD, String::new()),
+        SingleInstanceState::Failing { how, times } => {
+            (BAD, format!("{how}, {times} times in a row"))
+        }
+        SingleInstanceState::Ended { how } => (BAD, how.clone()),
         _ => (CHANGED, String::new()),
     };
     table.row(
@@ -381,7 +383,7 @@ mod tests {
 
     #[test]
     fn what_is_long_ago_is_told_less_exactly() {
-        for (seconds, told) in [
+        for (seconds, reported) in [
             (0, "0 s"),
             (59, "59 s"),
             (60, "1 min"),
@@ -389,7 +391,7 @@ mod tests {
             (7_200, "2 h"),
             (86_400 * 3 + 5, "3 d"),
         ] {
-            assert_eq!(age(ago(seconds).unwrap(), NOW), told);
+            assert_eq!(age(ago(seconds).unwrap(), NOW), reported);
         }
         // A clock that was put back.
         assert_eq!(age(NOW + Duration::from_secs(5), NOW), "0 s");
@@ -406,7 +408,7 @@ mod tests {
                 desired: 3,
                 max: 4,
             },
-            wished: 2,
+            desired_in_file: 2,
             last_scaling: Some(Scaling {
                 at: ago(40),
                 why: "from 2 to 3: asked for".into(),

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::problem::Problem;
+use crate::cli_error::CliError;
 
 /// Says where, in the place of the user's own.
 const VARIABLE: &str = "LANDFALL_CONFIG_DIR";
@@ -12,7 +12,7 @@ const VARIABLE: &str = "LANDFALL_CONFIG_DIR";
 ///
 /// # Errors
 /// When nothing says where it could be.
-pub(crate) fn folder() -> Result<PathBuf, Problem> {
+pub(crate) fn folder() -> Result<PathBuf, CliError> {
     let given = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     if let Some(folder) = given(VARIABLE) {
         return Ok(PathBuf::from(folder));
@@ -22,7 +22,7 @@ pub(crate) fn folder() -> Result<PathBuf, Problem> {
     }
     match home() {
         Some(home) => Ok(home.join(".config/landfall")),
-        None => Err(Problem::usage(
+        None => Err(CliError::usage(
             "there is no home directory to keep host keys in",
             Some("set HOME, or LANDFALL_CONFIG_DIR to a directory of yours"),
         )),

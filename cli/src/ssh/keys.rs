@@ -8,7 +8,7 @@ use landfall_compute::PublicKey;
 use landfall_provider::read_text;
 
 use super::folder;
-use crate::problem::Problem;
+use crate::cli_error::CliError;
 
 /// Where a key is looked for first, relative to the home directory: the types that EC2 takes.
 const USUAL: [&str; 2] = [".ssh/id_ed25519.pub", ".ssh/id_rsa.pub"];
@@ -40,13 +40,15 @@ pub(crate) fn all() -> Vec<Key> {
 
 /// The keys in the agent, as `ssh-add -L` tells them. Without an agent there are none.
 pub(crate) fn agent() -> Vec<Key> {
-    let told = Command::new("ssh-add")
+    let reported = Command::new("ssh-add")
         .arg("-L")
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .output();
-    let Ok(told) = told else { return Vec::new() };
-    let text = String::from_utf8_lossy(&told.stdout).into_owned();
+    let Ok(reported) = reported else {
+        return Vec::new();
+    };
+    let text = String::from_utf8_lossy(&reported.stdout).into_owned();
     // Of other types than those that EC2 takes: certificates, hardware keys.
     text.lines()
         .filter_map(|line| PublicKey::new(line).ok())
@@ -89,10 +91,10 @@ fn others(folder: &Path) -> Vec<Key> {
 ///
 /// # Errors
 /// When there is no such program, or no place for the file.
-pub(crate) fn generate() -> Result<Key, Problem> {
+pub(crate) fn generate() -> Result<Key, CliError> {
     let private = folder::folder()?.join(OWN);
     let failed = |why: String| {
-        Problem::usage(
+        CliError::usage(
             format!(
                 "no key to log in with is found, and none can be made in {}: {why}",
                 private.display()

@@ -354,12 +354,12 @@ async fn needs_emulators_what_cannot_run_is_found_before_anything_is_made() {
 #[tokio::test]
 async fn needs_emulators_account_and_region_are_said_before_the_first_create() {
     // The first create waits until the line was read: were it said later, the test would time out.
-    let (release, told) = std::sync::mpsc::channel::<()>();
-    let told = std::sync::Mutex::new(told);
+    let (release, reported) = std::sync::mpsc::channel::<()>();
+    let reported = std::sync::Mutex::new(reported);
     let account = Account::scripted(EXAMPLE, move |call, _| {
         call.action.starts_with("Create").then(|| {
-            let told = told.lock().unwrap().recv_timeout(SOON);
-            match told {
+            let reported = reported.lock().unwrap().recv_timeout(SOON);
+            match reported {
                 Ok(()) => call.error(403, "UnauthorizedOperation", "that is enough"),
                 Err(_) => call.error(403, "UnauthorizedOperation", "it was not said before"),
             }

@@ -11,7 +11,7 @@ def named(things, name):
     return next(t for t in things if {'Key': 'landfall:name', 'Value': name} in t.get('Tags', []))
 ";
 
-/// Does it.
+/// ChangeKind it.
 async fn by_hand(account: &Account, deed: &str) {
     let deed = format!("{BOTO}{deed}");
     account.aws.moto.python(&deed).await.unwrap();
@@ -36,9 +36,9 @@ ec2.revoke_security_group_ingress(GroupId=group['GroupId'], IpPermissions=rules)
     account
         .landfall(&["explain", "internet", "lb:80"])
         .ended_with(0);
-    let told = account.landfall(&live).ended_with(1).stdout;
+    let reported = account.landfall(&live).ended_with(1).stdout;
     for part in ["security-group/web", "ENI_SG_RULES_MISMATCH"] {
-        assert!(told.contains(part), "{part}: {told}");
+        assert!(reported.contains(part), "{part}: {reported}");
     }
     account.landfall(&["deploy"]).ended_with(0);
     account.landfall(&live).ended_with(0);

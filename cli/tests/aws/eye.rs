@@ -51,8 +51,8 @@ print(json.dumps({
 
 /// Everything that a stack could have made, by kind.
 pub(crate) async fn look(account: &Account) -> Value {
-    let told = account.aws.moto.python(LOOK).await.unwrap();
-    serde_json::from_str(&told).unwrap()
+    let reported = account.aws.moto.python(LOOK).await.unwrap();
+    serde_json::from_str(&reported).unwrap()
 }
 
 /// The kinds of which something is there.
@@ -78,14 +78,14 @@ pub(crate) async fn picture(account: &Account) -> Vec<String> {
     let registry = account.aws.registry();
     let program = include_str!("picture.py");
     let program = format!("REGISTRY, USER = {registry:?}, {USER:?}\n{program}");
-    let told = account.aws.moto.python(&program).await;
-    told.unwrap().lines().map(str::to_owned).collect()
+    let reported = account.aws.moto.python(&program).await;
+    reported.unwrap().lines().map(str::to_owned).collect()
 }
 
 /// Everything in the account, whosever it is and however it is: what it is, by its id.
 pub(crate) async fn everything(account: &Account) -> BTreeMap<String, String> {
-    let told = account.aws.moto.python(include_str!("all.py")).await;
-    serde_json::from_str(&told.unwrap()).unwrap()
+    let reported = account.aws.moto.python(include_str!("all.py")).await;
+    serde_json::from_str(&reported.unwrap()).unwrap()
 }
 
 /// What there is beyond what there was: how many of each.

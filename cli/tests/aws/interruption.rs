@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 
 use crate::account::{Account, EXAMPLE};
 use crate::eye::{list, look, what_is_there};
-use crate::strike::{self, Moments, Place};
+use crate::strike::{self, Moments, Target};
 
 /// An account whose emulators run beside the test, which waits for the program as a shell would.
 struct There {
@@ -41,7 +41,7 @@ impl There {
     }
 }
 
-impl Place for There {
+impl Target for There {
     fn command(&self, args: &[&str]) -> Command {
         self.account.command(args)
     }

@@ -13,12 +13,12 @@ async fn needs_emulators_a_scaled_group_has_another_capacity_and_the_plan_no_cha
         let group = look(&account).await["scaling"][0].take();
         let running = group["Instances"].as_array().unwrap().len();
         let tags = group["Tags"].as_array().unwrap().iter();
-        let wish = tags
+        let desired = tags
             .filter(|tag| tag["Key"] == "landfall:desired")
             .map(|tag| tag["Value"].clone())
             .next()
             .unwrap();
-        (group["DesiredCapacity"].clone(), running, wish)
+        (group["DesiredCapacity"].clone(), running, desired)
     };
     assert_eq!(group().await, (json!(2), 2, json!("2")));
 

@@ -19,7 +19,7 @@ use crate::Ran;
 const ROUNDS: u32 = 10;
 
 /// For how long whoever stops a run is patient: CI systems send SIGKILL about ten seconds after SIGINT.
-const PATIENCE: Duration = Duration::from_secs(10);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long "at once" may take.
 const AT_ONCE: Duration = Duration::from_secs(2);
@@ -29,7 +29,7 @@ const CHANGE: &[&str] = &["deploy", "--yes"];
 const DESTROY: &[&str] = &["destroy", "--yes"];
 
 /// Where the stack is held, and how it is looked what of it is there.
-pub(crate) trait Place {
+pub(crate) trait Target {
     /// The program in the project's directory, not started yet.
     fn command(&self, args: &[&str]) -> Command;
 
@@ -141,11 +141,11 @@ struct Strikes<'a, P> {
     took: Duration,
     /// How many runs were under way when they were struck.
     hit: u32,
-    /// How many were done already. They prove nothing and are not counted as struck.
+    /// How many were done already. They check_reachability nothing and are not counted as struck.
     late: u32,
 }
 
-impl<'a, P: Place> Strikes<'a, P> {
+impl<'a, P: Target> Strikes<'a, P> {
     fn new(place: &'a P, args: &'a [&'a str], took: Duration) -> Self {
         Self {
             place,
@@ -191,7 +191,7 @@ impl<'a, P: Place> Strikes<'a, P> {
         let name = ["INT", "TERM"][self.hit as usize % 2];
         let after = self.moment();
         let (ran, ended_in) = self.at(after, name);
-        assert!(ended_in < PATIENCE, "{ended_in:?}");
+        assert!(ended_in < WAIT_TIMEOUT, "{ended_in:?}");
         match ran.code {
             Some(130) => {
                 let says = |part: &str| ran.stderr.contains(part);
@@ -219,7 +219,7 @@ impl<P> Drop for Strikes<'_, P> {
     }
 }
 
-pub(crate) fn a_deploy_that_is_killed_is_made_good(place: &impl Place) {
+pub(crate) fn a_deploy_that_is_killed_is_made_good(place: &impl Target) {
     let (took, _) = place.undisturbed();
     let mut strikes = Strikes::new(place, DEPLOY, took);
     while strikes.hit < 2 * ROUNDS {
@@ -236,7 +236,7 @@ pub(crate) fn a_deploy_that_is_killed_is_made_good(place: &impl Place) {
 }
 
 /// A stack that is whole gets another port and another environment for its service, there and back, this many times.
-pub(crate) fn a_change_that_is_killed_is_made_good(place: &impl Place, rounds: u32) {
+pub(crate) fn a_change_that_is_killed_is_made_good(place: &impl Target, rounds: u32) {
     place.deploys();
     place.wants(true);
     let took = place.deploys_by(CHANGE);
@@ -258,7 +258,7 @@ pub(crate) fn a_change_that_is_killed_is_made_good(place: &impl Place, rounds: u
     place.destroys();
 }
 
-pub(crate) fn a_destroy_that_is_killed_is_continued(place: &impl Place) {
+pub(crate) fn a_destroy_that_is_killed_is_continued(place: &impl Target) {
     struck_destroys(place, |strikes| {
         let after = strikes.moment();
         strikes.at(after, "KILL");
@@ -266,14 +266,14 @@ pub(crate) fn a_destroy_that_is_killed_is_continued(place: &impl Place) {
     });
 }
 
-pub(crate) fn an_interrupted_destroy_says_how_to_go_on(place: &impl Place) {
+pub(crate) fn an_interrupted_destroy_says_how_to_go_on(place: &impl Target) {
     // No lock to be freed: the run comes to its end.
     struck_destroys(place, Strikes::interrupted);
 }
 
 /// Strikes destroys of whole stacks, and lets the next ones make it good: after a deploy in one case of two, where
 /// the place takes that.
-fn struck_destroys<'a, P: Place>(place: &'a P, strike: impl Fn(&mut Strikes<'a, P>)) {
+fn struck_destroys<'a, P: Target>(place: &'a P, strike: impl Fn(&mut Strikes<'a, P>)) {
     let (_, took) = place.undisturbed();
     let mut strikes = Strikes::new(place, DESTROY, took);
     while strikes.hit < ROUNDS / 2 {
@@ -286,7 +286,7 @@ fn struck_destroys<'a, P: Place>(place: &'a P, strike: impl Fn(&mut Strikes<'a, 
     }
 }
 
-pub(crate) fn an_interrupted_deploy_says_how_to_go_on(place: &impl Place) {
+pub(crate) fn an_interrupted_deploy_says_how_to_go_on(place: &impl Target) {
     let (took, _) = place.undisturbed();
     let mut strikes = Strikes::new(place, DEPLOY, took);
     while strikes.hit < ROUNDS {
@@ -307,12 +307,12 @@ fn tells_every_step(stderr: &str) {
         line.and_then(|line| number(line.split(" step").next()?))
             .unwrap_or(0)
     };
-    let told = stderr.split("interrupted: ").nth(1).and_then(|rest| {
+    let reported = stderr.split("interrupted: ").nth(1).and_then(|rest| {
         let (done, rest) = rest.split_once(" of ")?;
         Some((number(done)?, number(rest.split(" step").next()?)?))
     });
     // Interrupted before the first step or after the last one, there are none to be told.
-    if let Some((done, all)) = told {
+    if let Some((done, all)) = reported {
         let left = of("no longer waited for:") + of("not begun:");
         assert_eq!(done + left, all, "{stderr}");
         assert!(left > 0, "{stderr}");

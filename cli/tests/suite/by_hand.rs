@@ -5,7 +5,7 @@ use landfall_provider::{Live, Provider, Resource, StackName};
 
 use crate::support::Project;
 
-/// Does it to the resource of this kind and name.
+/// ChangeKind it to the resource of this kind and name.
 pub(crate) fn by_hand<R: Resource>(
     project: &Project,
     stack: &str,

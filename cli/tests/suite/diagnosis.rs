@@ -11,7 +11,7 @@ fn project(service: &str, rest: &str) -> Project {
 }
 
 /// What a failed deploy writes from its error on, with every instance's id as `ID`.
-fn told(project: &Project) -> String {
+fn reported(project: &Project) -> String {
     let ran = project.landfall(&["deploy"]).ended_with(1);
     assert!(!ran.stderr.contains("\ndeleted "), "{ran:#?}");
     project.nothing_is_left();
@@ -34,9 +34,9 @@ fn not_healthy(project: &Project, cause: &str, mode: &str, hint: &str) {
          │ starting in mode {mode}\n\
          hint: {hint}\n"
     );
-    let told = told(project);
-    let (text, left) = told.split_at(expected.len().min(told.len()));
-    assert_eq!(text, expected, "{told}");
+    let reported = reported(project);
+    let (text, left) = reported.split_at(expected.len().min(reported.len()));
+    assert_eq!(text, expected, "{reported}");
     is_undone(left);
 }
 
@@ -102,14 +102,14 @@ fn no_port_beside_the_ssh_server() {
 }
 
 #[track_caller]
-fn ended(told: &str, headline: &str, after: &str) {
-    let mut lines = told.lines();
-    assert_eq!(lines.next(), Some(headline), "{told}");
+fn ended(reported: &str, headline: &str, after: &str) {
+    let mut lines = reported.lines();
+    assert_eq!(lines.next(), Some(headline), "{reported}");
     let rest: Vec<&str> = lines
         .skip_while(|line| line.starts_with("  web  ID  local-1") && line.ends_with("  failed"))
         .collect();
     let rest = rest.join("\n");
-    let left = rest.strip_prefix(after).expect(told);
+    let left = rest.strip_prefix(after).expect(reported);
     is_undone(left);
     let reason = headline
         .rsplit_once(" (")
@@ -118,17 +118,17 @@ fn ended(told: &str, headline: &str, after: &str) {
         .rsplit_once("exec")
         .map_or("exited with code 7", |it| it.1);
     assert_eq!(
-        told.matches(reason).count(),
+        reported.matches(reason).count(),
         1,
-        "the reason is told once: {told}"
+        "the reason is told once: {reported}"
     );
 }
 
 #[test]
 fn an_exit_is_told_once() {
-    let told = told(&project("env = { MODE = \"exit\" }", ""));
+    let reported = reported(&project("env = { MODE = \"exit\" }", ""));
     ended(
-        &told,
+        &reported,
         "error: the service web does not stay up: exited with code 7 (0 of 2 targets are healthy)",
         "  its last output:\n  │ starting in mode exit\n  │ cannot go on: the test says so\n",
     );
@@ -144,7 +144,7 @@ fn a_crlf_interpreter_line() {
         "FROM scratch\nCOPY --chmod=755 run.sh /run.sh\nENTRYPOINT [\"/run.sh\"]\n",
     );
     ended(
-        &told(&project),
+        &reported(&project),
         "error: the service web does not come up: did not start: exec \"/run.sh\": its lines end with CRLF, so its \
          first line names the interpreter \"/bin/sh\\r\": save the file with LF line ends (0 of 2 targets are healthy)",
         "",
@@ -159,7 +159,7 @@ fn a_command_that_is_not_there() {
         "FROM scratch\nCOPY service /service\nENTRYPOINT [\"/app\"]\n",
     );
     ended(
-        &told(&project),
+        &reported(&project),
         "error: the service web does not come up: did not start: exec \"/app\": no such file in the image (0 of 2 \
          targets are healthy)",
         "hint: correct ENTRYPOINT or CMD in the Dockerfile, or the file they name\n",

@@ -48,19 +48,19 @@ fn the_exit_code_is_the_answer() {
 #[test]
 fn a_path_is_told_hop_by_hop_with_its_rules() {
     let project = Project::new(SHOP);
-    let told = project
+    let reported = project
         .landfall(&["explain", "bastion", "web/1:22"])
         .ended_with(0);
-    insta::assert_snapshot!(told.stdout);
+    insta::assert_snapshot!(reported.stdout);
 }
 
 #[test]
 fn what_stops_a_connection_is_told_with_every_change_that_it_takes() {
     let project = Project::new(SHOP);
-    let told = project
+    let reported = project
         .landfall(&["explain", "203.0.113.9", "bastion:22"])
         .ended_with(1);
-    insta::assert_snapshot!(told.stdout);
+    insta::assert_snapshot!(reported.stdout);
 }
 
 #[test]
@@ -99,8 +99,8 @@ fn json_has_the_verdict_with_the_codes_of_aws() {
 #[test]
 fn the_matrix_says_who_reaches_whom() {
     let project = Project::new(SHOP);
-    let told = project.landfall(&["explain", "--all"]).ended_with(0);
-    insta::assert_snapshot!(told.stdout);
+    let reported = project.landfall(&["explain", "--all"]).ended_with(0);
+    insta::assert_snapshot!(reported.stdout);
     let line = project
         .landfall(&["explain", "--all", "--json"])
         .ended_with(0)

@@ -5,11 +5,11 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use landfall_local::{Local, LocalOptions};
-use landfall_pipeline::{Config, Options, Patience, Remains, Stage};
+use landfall_pipeline::{Config, Options, PostFailureState, RequestTimeout, Stage};
 use serde_json::{Value, json};
 
 use crate::Ran;
-use crate::strike::{self, Place};
+use crate::strike::{self, Target};
 use crate::support::{Project, get, wait_for};
 
 /// A project whose cloud is on this machine.
@@ -37,7 +37,7 @@ impl Here {
     }
 }
 
-impl Place for Here {
+impl Target for Here {
     fn command(&self, args: &[&str]) -> Command {
         self.project.command(args)
     }
@@ -211,7 +211,7 @@ fn a_cloud_that_is_stopped_hangs_no_run() {
         });
         let config = Config::load(&place.project.directory().join("landfall.toml")).unwrap();
         let options = Options {
-            patience: Patience(Duration::from_secs(1)),
+            request_timeout: RequestTimeout(Duration::from_secs(1)),
             ..Options::default()
         };
         landfall_pipeline::deploy(&local.unwrap(), &config, &options)
@@ -220,10 +220,10 @@ fn a_cloud_that_is_stopped_hangs_no_run() {
     });
     assert_eq!(
         (failure.stage, &failure.remains),
-        (Stage::Lock, &Remains::Unchanged)
+        (Stage::Lock, &PostFailureState::Unchanged)
     );
-    let told = failure.errors[0].to_string();
-    assert!(told.contains("has not answered for 1 s"), "{told}");
+    let reported = failure.errors[0].to_string();
+    assert!(reported.contains("has not answered for 1 s"), "{reported}");
 
     // It goes on where it was.
     drop(stopped);

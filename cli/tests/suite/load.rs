@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::support::Project;
 
 /// For how long something is waited for on a machine that does much else.
-const PATIENCE: Duration = Duration::from_secs(150);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(150);
 
 /// Requests per second.
 const MANY: u32 = 240;
@@ -52,7 +52,7 @@ fn running(status: &Value, service: &str) -> BTreeSet<String> {
 /// Waits until so many instances of the service run, healthy, and none is ending.
 #[track_caller]
 fn until(project: &Project, service: &str, count: usize) -> Value {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_TIMEOUT;
     loop {
         let status = status(project);
         let group = group(&status, service);
@@ -99,7 +99,7 @@ fn under_load_a_group_grows_to_its_most_and_comes_back_without_a_failed_request(
     let grew = began.elapsed();
     let group = group(&grown, "web");
     assert_eq!(
-        (&group["desired"], &group["wished"]),
+        (&group["desired"], &group["desired_in_file"]),
         (&4.into(), &2.into())
     );
     let why = group["last_scaling"]["why"].as_str().unwrap();
@@ -161,8 +161,8 @@ fn scaling_by_hand_under_load_fails_no_request() {
     let url = project.landfall(&["deploy"]).ended_with(0).stdout;
     let load = Load::start(url.trim_end(), "/slow/5", MANY).unwrap();
     for count in [4, 1, 3, 2] {
-        let wish = format!("web={count}");
-        project.landfall(&["scale", &wish]).ended_with(0);
+        let desired = format!("web={count}");
+        project.landfall(&["scale", &desired]).ended_with(0);
         // Those that go are still draining.
         until(&project, "web", count);
         // As long a load on each size.

@@ -8,7 +8,7 @@ use crate::Ran;
 use crate::support::Project;
 
 /// How soon a command ends after its cloud has been killed, with some time for a busy machine.
-const ENDS_WITHIN: Duration = Duration::from_secs(3);
+const DELETE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How soon a command names a cloud that is stopped.
 const NAMED_WITHIN: Duration = Duration::from_secs(5);
@@ -92,7 +92,7 @@ fn killed_in_health_wait(stack: &str, which: usize) {
     let deploy = start_until(&project, &["deploy", "--json"], "\"await\"");
     signal("KILL", &pids(&project)[which..=which]);
     let (ran, took) = end(deploy, Instant::now());
-    assert!(took < ENDS_WITHIN, "{took:?}: {ran:#?}");
+    assert!(took < DELETE_TIMEOUT, "{took:?}: {ran:#?}");
     ran.ended_with(1);
 
     // People are told the same.
@@ -104,7 +104,7 @@ fn killed_in_health_wait(stack: &str, which: usize) {
     }
     signal("KILL", &pids(&project)[which..=which]);
     let (ran, took) = end(deploy, Instant::now());
-    assert!(took < ENDS_WITHIN, "{took:?}: {ran:#?}");
+    assert!(took < DELETE_TIMEOUT, "{took:?}: {ran:#?}");
     let ran = ran.ended_with(1).saying(&[
         "error: the local cloud has ended",
         "nothing is left of the stack",
@@ -241,7 +241,7 @@ fn logs_that_follow_end_with_their_cloud() {
     let logs = start_until(&project, &["logs", "-f", "web"], "");
     signal("KILL", &pids(&project)[..1]);
     let (ran, took) = end(logs, Instant::now());
-    assert!(took < ENDS_WITHIN, "{took:?}: {ran:#?}");
+    assert!(took < DELETE_TIMEOUT, "{took:?}: {ran:#?}");
     ran.ended_with(1).saying(&["the local cloud has ended"]);
     project.landfall(&["destroy", "--yes"]).ended_with(0);
     project.nothing_is_left();

@@ -36,11 +36,11 @@ impl Mistake {
     /// Explained and refused, with nothing made; gives the change that is suggested.
     #[track_caller]
     fn is_explained_and_refused(&self, project: &Project) -> String {
-        let told = project
+        let reported = project
             .landfall(&["explain", "internet", "lb:80"])
             .ended_with(1);
         for part in [self.layer, self.code, self.seen, "add to landfall.toml:"] {
-            assert!(told.stdout.contains(part), "{part}: {told:#?}");
+            assert!(reported.stdout.contains(part), "{part}: {reported:#?}");
         }
         for command in ["plan", "deploy"] {
             let refused = project.landfall(&[command]).ended_with(2);
@@ -67,9 +67,9 @@ impl Mistake {
         assert_eq!(code, self.code);
         assert_eq!(ask(&[]), (code, at));
         let live = ["explain", "--live", "internet", "lb:80"];
-        let told = project.landfall(&live).ended_with(1).stdout;
+        let reported = project.landfall(&live).ended_with(1).stdout;
         for part in [self.layer, self.code, self.seen] {
-            assert!(told.contains(part), "{part}: {told}");
+            assert!(reported.contains(part), "{part}: {reported}");
         }
     }
 
@@ -80,12 +80,14 @@ impl Mistake {
             "landfall.toml",
             &(example(self.name, 60) + "\n" + change + "\n"),
         );
-        let told = project
+        let reported = project
             .landfall(&["explain", "internet", "lb:80"])
             .ended_with(0);
         assert!(
-            told.stdout.contains("internet → balancer:80  reachable"),
-            "{told:#?}"
+            reported
+                .stdout
+                .contains("internet → balancer:80  reachable"),
+            "{reported:#?}"
         );
         let deployed = project.landfall(&["deploy"]).ended_with(0);
         let (status, body) = get(deployed.stdout.trim_end(), "/").unwrap();
@@ -207,9 +209,9 @@ fn a_rule_that_somebody_removes_by_hand_is_missed_in_what_is_there_and_not_in_th
         local.update(&live, &spec).await
     });
     project.landfall(&question).ended_with(0);
-    let told = project.landfall(&live).ended_with(1).stdout;
+    let reported = project.landfall(&live).ended_with(1).stdout;
     for part in ["security-group/web", "SG_HAS_NO_RULES"] {
-        assert!(told.contains(part), "{part}: {told}");
+        assert!(reported.contains(part), "{part}: {reported}");
     }
     // Packets agree, as soon as connections from before are used up.
     let deadline = Instant::now() + Duration::from_secs(60);

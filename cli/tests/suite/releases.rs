@@ -92,7 +92,7 @@ impl Shop {
     }
 }
 
-/// Does something while the load goes on; fails the test if a request failed.
+/// ChangeKind something while the load goes on; fails the test if a request failed.
 fn under_load<T>(what: &str, url: &str, work: impl FnOnce() -> T) -> T {
     let load = Load::start(url, "/whoami", PER_SECOND).unwrap();
     let done = work();

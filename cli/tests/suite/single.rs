@@ -154,7 +154,7 @@ fn a_container_that_ends_is_started_again() {
 
 #[test]
 fn a_service_that_does_not_answer_is_told_with_its_reason() {
-    for (mode, told) in [
+    for (mode, reported) in [
         (
             "exit",
             &[
@@ -178,7 +178,7 @@ fn a_service_that_does_not_answer_is_told_with_its_reason() {
             .replace("GREETING = \"first\"", &format!("MODE = \"{mode}\""))
             .replace("timeout = 2", "timeout = 2, deadline = 3");
         let project = Project::with_service(&file);
-        project.landfall(&["deploy"]).ended_with(1).saying(told);
+        project.landfall(&["deploy"]).ended_with(1).saying(reported);
         // It was the first deploy, and what it had made is gone again.
         project.nothing_is_left();
     }

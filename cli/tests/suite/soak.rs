@@ -41,7 +41,7 @@ fn port(url: &str) -> u16 {
     authority.rsplit_once(':').unwrap().1.parse().unwrap()
 }
 
-/// Does something again and again on a thread until the end of the test.
+/// ChangeKind something again and again on a thread until the end of the test.
 struct Background {
     stop: Arc<AtomicBool>,
     count: Arc<AtomicUsize>,

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::strike::signal;
 use crate::support::Project;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 fn project(name: &str) -> Project {
     Project::with_service(&format!(
@@ -39,7 +39,7 @@ fn each_change_is_a_line_of_json_and_the_end_of_the_stack_is_the_last() {
     let mut watching = project.spawn(&["status", "--watch", "--json"]);
     let lines = lines(&mut watching);
     let next = || -> Value {
-        let line = lines.recv_timeout(PATIENCE).unwrap();
+        let line = lines.recv_timeout(WAIT_TIMEOUT).unwrap();
         serde_json::from_str(&line).unwrap()
     };
     let first = next();
@@ -85,7 +85,7 @@ fn it_ends_when_it_is_told_to_and_has_then_done_what_it_was_asked_for() {
     let lines = lines(&mut watching);
     assert!(
         lines
-            .recv_timeout(PATIENCE)
+            .recv_timeout(WAIT_TIMEOUT)
             .unwrap()
             .starts_with("watch-ends  healthy")
     );

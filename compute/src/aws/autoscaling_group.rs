@@ -14,7 +14,7 @@ use aws_sdk_autoscaling::types::{
     LifecycleState, ScalingActivityStatusCode, Tag, TagDescription,
 };
 use landfall_aws::{
-    Aws, Flights, OWNER_NAME, OWNER_STACK, Owner, all_known, during, input, known, short_name,
+    Aws, OWNER_NAME, OWNER_STACK, Owner, Singleflight, all_known, during, input, known, short_name,
 };
 use landfall_provider::{
     AutoscalingGroupId, Change, Error, ErrorKind, Input, Key, LaunchTemplateId, Live, Probe,
@@ -171,11 +171,11 @@ impl Provider<AutoscalingGroup> for Aws {
 
 /// The group of this name, for several who ask at once.
 pub(super) async fn shared(aws: &Aws, id: &AutoscalingGroupId) -> Result<Option<Found>> {
-    let flights = aws.client(|_| Arc::<Flights<Option<Found>>>::default());
+    let singleflight = aws.client(|_| Arc::<Singleflight<Option<Found>>>::default());
     let (aws, group_id) = (aws.clone(), id.clone());
     let question = format!("autoscaling:DescribeAutoScalingGroups {id}");
     let ask = move || async move { group(&aws, &group_id).await };
-    flights.join(&question, ask).await
+    singleflight.join(&question, ask).await
 }
 
 /// The group of this name.

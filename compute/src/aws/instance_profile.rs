@@ -15,7 +15,7 @@ use landfall_provider::{
 use serde_json::Value;
 
 use super::policy;
-use crate::{InstanceProfile, Place};
+use crate::{InstanceProfile, PolicyScope};
 
 /// The longest name of a role: <https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html>
 const LONGEST: usize = 64;
@@ -256,8 +256,8 @@ async fn granted(aws: &Aws, role: &Role) -> Result<Option<InstanceProfile>> {
     Ok(policy::granted(&policy, place(aws)))
 }
 
-fn place(aws: &Aws) -> Place<'_> {
-    Place {
+fn place(aws: &Aws) -> PolicyScope<'_> {
+    PolicyScope {
         partition: aws.partition(),
         region: aws.region(),
         account: &aws.identity().account,

@@ -3,10 +3,10 @@
 use landfall_provider::{Input, RepositoryId};
 use serde_json::Value;
 
-use crate::{InstanceProfile, Place};
+use crate::{InstanceProfile, PolicyScope};
 
 /// The profile whose policy this is; `None` for a policy of any other form.
-pub(super) fn granted(policy: &Value, place: Place<'_>) -> Option<InstanceProfile> {
+pub(super) fn granted(policy: &Value, place: PolicyScope<'_>) -> Option<InstanceProfile> {
     let mut profile = nothing();
     for statement in policy["Statement"].as_array()? {
         for resource in statement["Resource"].as_array()? {
@@ -65,7 +65,7 @@ mod tests {
 
     use super::*;
 
-    const PLACE: Place<'static> = Place {
+    const PLACE: PolicyScope<'static> = PolicyScope {
         partition: "aws",
         region: "eu-central-1",
         account: "123456789012",
@@ -84,9 +84,9 @@ mod tests {
 
     #[test]
     fn a_policy_is_that_of_its_profile_and_of_no_other() {
-        for wish in [profile(), nothing()] {
-            let policy = wish.policy(PLACE).unwrap();
-            assert_eq!(granted(&policy, PLACE), Some(wish));
+        for desired in [profile(), nothing()] {
+            let policy = desired.policy(PLACE).unwrap();
+            assert_eq!(granted(&policy, PLACE), Some(desired));
         }
     }
 

@@ -172,15 +172,15 @@ fn state(instance: &Found, is_leaving: bool) -> Option<InstanceState> {
 
 /// The last lines that say anything.
 fn last(text: &str, lines: usize) -> Vec<String> {
-    let mut told: Vec<String> = text
+    let mut reported: Vec<String> = text
         .lines()
         .rev()
         .map(|line| line.trim_end().to_owned())
         .filter(|line| !line.is_empty())
         .take(lines)
         .collect();
-    told.reverse();
-    told
+    reported.reverse();
+    reported
 }
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ pub(super) async fn start(
             ErrorKind::InUse,
             format_args!(
                 "an earlier instance refresh has to end first: {}",
-                told(&running)
+                reported(&running)
             ),
         )),
     }
@@ -153,9 +153,9 @@ pub(super) async fn progress(aws: &Aws, group: &AutoscalingGroupId) -> Result<Pr
             | Status::Cancelled
             | Status::RollbackFailed
             | Status::RollbackSuccessful,
-        ) => Probe::Failed(told(&refresh)),
-        Some(Status::RollbackInProgress) => Probe::Ending(told(&refresh)),
-        _ => Probe::Pending(told(&refresh)),
+        ) => Probe::Failed(reported(&refresh)),
+        Some(Status::RollbackInProgress) => Probe::Ending(reported(&refresh)),
+        _ => Probe::Pending(reported(&refresh)),
     })
 }
 
@@ -185,7 +185,7 @@ pub(super) fn is_over(refresh: &InstanceRefresh) -> bool {
 }
 
 /// A refresh in a few words, with AWS's reason.
-pub(super) fn told(refresh: &InstanceRefresh) -> String {
+pub(super) fn reported(refresh: &InstanceRefresh) -> String {
     let done = refresh.percentage_complete().unwrap_or_default();
     let what = match refresh.status() {
         Some(Status::Pending) => "the instance refresh is about to begin".to_owned(),

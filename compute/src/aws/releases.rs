@@ -57,7 +57,7 @@ pub(super) async fn releases(
         group(aws, id),
         refresh::all(aws, id),
     )?;
-    let told = Told::of(template, group.as_ref(), &refreshes);
+    let reported = ReleaseStates::of(template, group.as_ref(), &refreshes);
     let mut releases: Vec<Release> = versions
         .iter()
         .map(|version| {
@@ -70,7 +70,7 @@ pub(super) async fn releases(
                     .and_then(|time| SystemTime::try_from(*time).ok()),
                 who: version.created_by().map(str::to_owned),
                 note: ReleaseNote::parse(version.version_description().unwrap_or_default()),
-                state: told.state_of(number),
+                state: reported.state_of(number),
             }
         })
         .collect();
@@ -93,14 +93,14 @@ async fn versions(aws: &Aws, template: &LaunchTemplateId) -> Result<Vec<LaunchTe
 }
 
 /// What a group and its refreshes tell of the versions of its template.
-struct Told {
+struct ReleaseStates {
     /// What the group names: a refresh changes it when it is done.
     current: u32,
     rolling: Option<u32>,
     failed: BTreeMap<u32, String>,
 }
 
-impl Told {
+impl ReleaseStates {
     /// Refreshes are listed from the newest on; the newest to a version is what became of it.
     fn of(
         template: &LaunchTemplateId,
@@ -139,7 +139,7 @@ impl Told {
             failed: outcomes
                 .iter()
                 .filter(|(_, refresh)| failed(refresh))
-                .map(|(version, refresh)| (*version, refresh::told(refresh)))
+                .map(|(version, refresh)| (*version, refresh::reported(refresh)))
                 .collect(),
         }
     }

@@ -10,27 +10,27 @@ use landfall_provider::{InstanceId, Port, Result};
 use super::instance::{one, why_ended};
 use super::{ec2, provider};
 use crate::boot::{Booted, booted};
-use crate::{SingleProvider, Standing, StandingState};
+use crate::{SingleInstance, SingleInstanceState, SingleProvider};
 
 /// How many of its last lines a console is asked for: the boot's words are the last ones, but for the container's.
 const CONSOLE: usize = 200;
 
 #[async_trait]
 impl SingleProvider for Aws {
-    async fn standing(&self, instance: &InstanceId, port: Port) -> Result<Option<Standing>> {
+    async fn standing(&self, instance: &InstanceId, port: Port) -> Result<Option<SingleInstance>> {
         let Some(found) = one(self, instance).await? else {
             return Ok(None);
         };
         let state = match state_by_ec2(&found) {
             // Whether its container runs, only the console tells.
-            StandingState::Up => state_by_console(self, instance).await?,
+            SingleInstanceState::Up => state_by_console(self, instance).await?,
             state => state,
         };
         let address = |text: Option<&str>| text.and_then(|text| text.parse::<Ipv4Addr>().ok());
         let public_address = address(found.public_ip_address());
         let door = public_address.filter(|_| !self.is_emulated());
         let door = door.map(|address| SocketAddr::V4(SocketAddrV4::new(address, port.get())));
-        Ok(Some(Standing {
+        Ok(Some(SingleInstance {
             zone: provider::zone(&found),
             private_address: address(found.private_ip_address()),
             public_address,
@@ -56,26 +56,26 @@ impl SingleProvider for Aws {
 }
 
 /// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-lifecycle.html>
-fn state_by_ec2(found: &Found) -> StandingState {
+fn state_by_ec2(found: &Found) -> SingleInstanceState {
     match found.state().and_then(|state| state.name()) {
-        Some(InstanceStateName::Running) => StandingState::Up,
-        Some(InstanceStateName::Stopping) => StandingState::Stopping,
-        Some(InstanceStateName::Stopped) => StandingState::Stopped,
+        Some(InstanceStateName::Running) => SingleInstanceState::Up,
+        Some(InstanceStateName::Stopping) => SingleInstanceState::Stopping,
+        Some(InstanceStateName::Stopped) => SingleInstanceState::Stopped,
         Some(InstanceStateName::ShuttingDown | InstanceStateName::Terminated) => {
-            StandingState::Ended {
+            SingleInstanceState::Ended {
                 how: why_ended(found),
             }
         }
-        _ => StandingState::Pending,
+        _ => SingleInstanceState::Pending,
     }
 }
 
-async fn state_by_console(aws: &Aws, instance: &InstanceId) -> Result<StandingState> {
+async fn state_by_console(aws: &Aws, instance: &InstanceId) -> Result<SingleInstanceState> {
     let lines = provider::console(aws, instance, CONSOLE).await?;
     Ok(match booted(&lines) {
-        Booted::NotYet => StandingState::Booting,
-        Booted::Runs => StandingState::Up,
-        Booted::Failed(how) => StandingState::Failing { how, times: FINAL },
+        Booted::NotYet => SingleInstanceState::Booting,
+        Booted::Runs => SingleInstanceState::Up,
+        Booted::Failed(how) => SingleInstanceState::Failing { how, times: FINAL },
     })
 }
 

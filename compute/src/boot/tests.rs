@@ -77,8 +77,8 @@ fn needs_shellcheck_the_script_has_nothing_to_complain_about() {
     let file = directory.path().join("user-data");
     std::fs::write(&file, user_data("ap-south-1", &workload()).unwrap()).unwrap();
     let checked = Command::new("shellcheck").arg(&file).output().unwrap();
-    let told = String::from_utf8_lossy(&checked.stdout);
-    assert!(checked.status.success(), "{told}");
+    let reported = String::from_utf8_lossy(&checked.stdout);
+    assert!(checked.status.success(), "{reported}");
 }
 
 proptest! {
@@ -104,26 +104,28 @@ proptest! {
 
 #[test]
 fn the_console_tells_how_far_a_boot_is() {
-    let told = |lines: &[&str]| {
+    let reported = |lines: &[&str]| {
         let lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
         booted(&lines)
     };
     assert_eq!(
-        told(&["[   12.1] cloud-init: landfall: installing docker failed, trying again in 1 s: x"]),
+        reported(&[
+            "[   12.1] cloud-init: landfall: installing docker failed, trying again in 1 s: x"
+        ]),
         Booted::NotYet
     );
     assert_eq!(
-        told(&["landfall: a@sha256:00 runs on port 8000", "login:"]),
+        reported(&["landfall: a@sha256:00 runs on port 8000", "login:"]),
         Booted::Runs
     );
     assert_eq!(
-        told(&[
+        reported(&[
             "cloud-init[2101]: landfall: gave up: reading the parameter /a failed: ParameterNotFound"
         ]),
         Booted::Failed("reading the parameter /a failed: ParameterNotFound".to_owned())
     );
     assert_eq!(
-        told(&[
+        reported(&[
             "[   31.4] cloud-init[2101]: landfall: the container failed: it ended with code 7; its last lines:",
             "[   31.4] cloud-init[2101]: landfall: | this runs on port 1",
         ]),

@@ -5,8 +5,8 @@ use std::time::Duration;
 use landfall_aws::{Aws, AwsOptions, Keys};
 use landfall_compute::aws::check;
 use landfall_provider::{
-    ApplyOptions, Input, Key, Live, Pace, Probe, Provider, Resource, ResourceId, SecurityGroupId,
-    StackName, SubnetId,
+    ApplyOptions, Input, Key, Live, PollInterval, Probe, Provider, Resource, ResourceId,
+    SecurityGroupId, StackName, SubnetId,
 };
 use landfall_testkit::moto::{ACCESS_KEY, Moto, REGION};
 use landfall_testkit::scripted::{Answer, Call, Endpoint, Faults, gaps};
@@ -121,7 +121,7 @@ pub(crate) async fn scripted(
 /// An emulator or a script is nearby, so the first looks are soon; faults are put up with for half a minute.
 pub(crate) fn quick() -> ApplyOptions {
     ApplyOptions {
-        pace: Pace {
+        poll_interval: PollInterval {
             first: Duration::from_millis(20),
             longest: Duration::from_secs(5),
         },
@@ -161,19 +161,19 @@ where
 
 /// What every kind has to keep: it is there under its name, once, and reads back as it was wished; changed in place it
 /// is what it was changed to; deleted twice it is gone. Gives what there was before the end.
-pub(crate) async fn conform<R: Resource>(aws: &Aws, wish: &R, changed: Option<&R>) -> R::Id
+pub(crate) async fn conform<R: Resource>(aws: &Aws, desired: &R, changed: Option<&R>) -> R::Id
 where
     Aws: Provider<R>,
 {
     let (stack, key) = (stack(), key::<R>("web"));
-    let id = aws.create(&stack, &key, wish).await.unwrap();
+    let id = aws.create(&stack, &key, desired).await.unwrap();
     usable::<R>(aws, &id).await;
     let found = listed::<R>(aws).await;
     assert_eq!(found.len(), 1, "{found:#?}");
     assert_eq!((&found[0].id, found[0].name.as_str()), (&id, "web"));
-    assert_eq!(&found[0].spec, wish);
+    assert_eq!(&found[0].spec, desired);
     assert!(matches!(found[0].state, Probe::Usable(_)), "{found:?}");
-    assert_eq!(aws.create(&stack, &key, wish).await.unwrap(), id);
+    assert_eq!(aws.create(&stack, &key, desired).await.unwrap(), id);
     assert_eq!(listed::<R>(aws).await.len(), 1);
     if let Some(changed) = changed {
         aws.update(&found[0], changed).await.unwrap();

@@ -60,10 +60,10 @@ async fn group(bed: &Bed) -> (Input<LaunchTemplateId>, AutoscalingGroup) {
 #[tokio::test]
 async fn needs_moto_a_key_pair() {
     let bed = Bed::new().await;
-    let wish = KeyPair {
+    let desired = KeyPair {
         public_key: ED25519.parse().unwrap(),
     };
-    let id = conform(&bed.aws, &wish, None).await;
+    let id = conform(&bed.aws, &desired, None).await;
     // Another key has another name, so that the two can be there at once.
     let other = KeyPair {
         public_key: ED25519.replace("A0aN", "A0aM").parse().unwrap(),
@@ -82,7 +82,7 @@ async fn needs_moto_an_instance_profile() {
     let bed = Bed::new().await;
     let host = "123456789012.dkr.ecr.eu-central-1.amazonaws.com";
     let repository = Input::Known(RepositoryId::from(format!("{host}/digipay/web")));
-    let wish = InstanceProfile {
+    let desired = InstanceProfile {
         repositories: vec![repository],
         secrets: Vec::new(),
         logs: None,
@@ -93,9 +93,9 @@ async fn needs_moto_an_instance_profile() {
             "secretsmanager:digipay/db".parse().unwrap(),
         ],
         logs: Some("/digipay/web".parse().unwrap()),
-        ..wish.clone()
+        ..desired.clone()
     };
-    let id = conform(&bed.aws, &wish, Some(&changed)).await;
+    let id = conform(&bed.aws, &desired, Some(&changed)).await;
     let seen = bed
         .boto(&format!(
             "client('iam').get_role_policy(RoleName='{id}', PolicyName='landfall')['PolicyDocument']"
@@ -137,8 +137,8 @@ async fn needs_moto_an_instance_profile() {
 #[tokio::test]
 async fn needs_moto_a_launch_template() {
     let bed = Bed::new().await;
-    let (wish, changed) = (template(&bed, "info"), template(&bed, "debug"));
-    let id = conform(&bed.aws, &wish, Some(&changed)).await;
+    let (desired, changed) = (template(&bed, "info"), template(&bed, "debug"));
+    let id = conform(&bed.aws, &desired, Some(&changed)).await;
     assert_eq!(usable::<LaunchTemplate>(&bed.aws, &id).await.version, 2);
 
     let data = bed
@@ -164,13 +164,13 @@ async fn needs_moto_the_image_is_of_the_types_architecture_and_looked_up_once() 
     let bed = Bed::new().await;
     let mut arm = template(&bed, "info");
     arm.instance_type = "t4g.micro".to_owned();
-    for (name, wish) in [
+    for (name, desired) in [
         ("one", template(&bed, "info")),
         ("two", template(&bed, "debug")),
         ("arm", arm),
     ] {
         let key = key::<LaunchTemplate>(name);
-        bed.aws.create(&stack(), &key, &wish).await.unwrap();
+        bed.aws.create(&stack(), &key, &desired).await.unwrap();
     }
     let calls = bed.calls();
     let count = |action: &str| calls.iter().filter(|call| *call == action).count();
@@ -191,16 +191,16 @@ async fn needs_moto_the_image_is_of_the_types_architecture_and_looked_up_once() 
 #[tokio::test]
 async fn needs_moto_an_autoscaling_group() {
     let bed = Bed::new().await;
-    let (_, wish) = group(&bed).await;
+    let (_, desired) = group(&bed).await;
     let changed = AutoscalingGroup {
         subnets: bed.subnets[..1].to_vec(),
         min: 2,
         desired: 3,
         max: 5,
         health_check_grace_period: 60,
-        ..wish.clone()
+        ..desired.clone()
     };
-    let id = conform(&bed.aws, &wish, Some(&changed)).await;
+    let id = conform(&bed.aws, &desired, Some(&changed)).await;
     assert_eq!(usable::<AutoscalingGroup>(&bed.aws, &id).await.version, 1);
     let seen = bed
         .boto("client('autoscaling').describe_auto_scaling_groups()['AutoScalingGroups'][0]")
@@ -218,19 +218,19 @@ async fn needs_moto_an_autoscaling_group() {
 #[tokio::test]
 async fn needs_moto_what_scaling_does_to_a_group_is_no_change_to_the_wish() {
     let bed = Bed::new().await;
-    let (_, wish) = group(&bed).await;
+    let (_, desired) = group(&bed).await;
     let key = key::<AutoscalingGroup>("web");
-    let id = bed.aws.create(&stack(), &key, &wish).await.unwrap();
+    let id = bed.aws.create(&stack(), &key, &desired).await.unwrap();
     bed.boto(&format!(
         "client('autoscaling').set_desired_capacity(AutoScalingGroupName='{id}', DesiredCapacity=4)"
     ))
     .await;
     let live = listed::<AutoscalingGroup>(&bed.aws).await.remove(0);
-    assert_eq!(live.spec, wish);
+    assert_eq!(live.spec, desired);
     // Nor does another change take back what scaling did.
     let longer = AutoscalingGroup {
         health_check_grace_period: 600,
-        ..wish
+        ..desired
     };
     bed.aws.update(&live, &longer).await.unwrap();
     let seen = bed
@@ -259,15 +259,15 @@ async fn needs_moto_target_groups_come_and_go_and_requests_scale() {
     let arns: serde_json::Value = serde_json::from_str(&arns).unwrap();
     let (web, api) = (id(&arns["targets"][0]), id(&arns["targets"][1]));
     let (_, group) = group(&bed).await;
-    let wish = AutoscalingGroup {
+    let desired = AutoscalingGroup {
         target_groups: vec![web],
         ..group
     };
     let changed = AutoscalingGroup {
         target_groups: vec![api],
-        ..wish.clone()
+        ..desired.clone()
     };
-    let group = conform(&bed.aws, &wish, Some(&changed)).await;
+    let group = conform(&bed.aws, &desired, Some(&changed)).await;
 
     let requests = |requests| ScalingPolicy {
         group: Input::Known(group.clone()),
@@ -294,9 +294,9 @@ async fn needs_moto_target_groups_come_and_go_and_requests_scale() {
 #[tokio::test]
 async fn needs_moto_a_scaling_policy() {
     let bed = Bed::new().await;
-    let (_, wish) = group(&bed).await;
+    let (_, desired) = group(&bed).await;
     let key = key::<AutoscalingGroup>("web");
-    let group = bed.aws.create(&stack(), &key, &wish).await.unwrap();
+    let group = bed.aws.create(&stack(), &key, &desired).await.unwrap();
     let cpu = |percent| ScalingPolicy {
         group: Input::Known(group.clone()),
         metric: Metric::Cpu(percent),
@@ -313,7 +313,7 @@ async fn address(bed: &Bed) -> serde_json::Value {
 #[tokio::test]
 async fn needs_moto_an_instance_and_its_address() {
     let bed = Bed::new().await;
-    let wish = Instance {
+    let desired = Instance {
         subnet: bed.subnets[0].clone(),
         groups: vec![bed.group.clone()],
         instance_type: "t3.nano".to_owned(),
@@ -324,14 +324,14 @@ async fn needs_moto_an_instance_and_its_address() {
     };
     let moved = Instance {
         address: Some(id(&address(&bed).await)),
-        ..wish.clone()
+        ..desired.clone()
     };
-    let one = conform(&bed.aws, &wish, Some(&moved)).await;
+    let one = conform(&bed.aws, &desired, Some(&moved)).await;
     let output = usable::<Instance>(&bed.aws, &one).await;
     assert!(output.public_address.is_some());
     let private = Instance {
         address: None,
-        ..wish.clone()
+        ..desired.clone()
     };
     let live = listed::<Instance>(&bed.aws).await.remove(0);
     bed.aws.update(&live, &private).await.unwrap();
@@ -350,15 +350,15 @@ async fn needs_moto_an_instance_and_its_address() {
 
     // What ended is not what a later wish gets, though it is the same.
     let key = key::<Instance>("web");
-    let two = bed.aws.create(&stack(), &key, &wish).await.unwrap();
+    let two = bed.aws.create(&stack(), &key, &desired).await.unwrap();
     assert_ne!(one, two);
-    assert_eq!(bed.aws.create(&stack(), &key, &wish).await.unwrap(), two);
+    assert_eq!(bed.aws.create(&stack(), &key, &desired).await.unwrap(), two);
 }
 
 #[tokio::test]
 async fn needs_moto_an_instance_that_runs_something_says_what() {
     let bed = Bed::new().await;
-    let wish = Instance {
+    let desired = Instance {
         subnet: bed.subnets[0].clone(),
         groups: vec![bed.group.clone()],
         instance_type: "t3.nano".to_owned(),
@@ -367,16 +367,16 @@ async fn needs_moto_an_instance_that_runs_something_says_what() {
         key: None,
         workload: Some(workload("info")),
     };
-    conform(&bed.aws, &wish, None).await;
+    conform(&bed.aws, &desired, None).await;
     end::<Instance>(&bed.aws).await;
 }
 
 #[tokio::test]
 async fn needs_moto_the_instances_of_a_group_are_its_own() {
     let bed = Bed::new().await;
-    let (_, wish) = group(&bed).await;
+    let (_, desired) = group(&bed).await;
     let key = key::<AutoscalingGroup>("web");
-    let group = bed.aws.create(&stack(), &key, &wish).await.unwrap();
+    let group = bed.aws.create(&stack(), &key, &desired).await.unwrap();
     let instances = bed.aws.group_instances(&group).await.unwrap();
     assert_eq!(instances.len(), 2, "{instances:?}");
     for instance in &instances {

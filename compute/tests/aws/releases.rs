@@ -98,18 +98,18 @@ async fn a_release_that_fails_is_rolled_back_and_looked_at_until_the_version_bef
         Probe::Pending(_)
     ));
     aws.roll_back(&group, "it is not healthy").await.unwrap();
-    let told = |state: &str| {
+    let reported = |state: &str| {
         format!(
             "the instance refresh failed, and the version before is {state}: Asked for by the operator."
         )
     };
     assert_eq!(
         aws.rolling(&group).await.unwrap(),
-        Probe::Ending(told("coming back"))
+        Probe::Ending(reported("coming back"))
     );
     assert_eq!(
         aws.rolling(&group).await.unwrap(),
-        Probe::Failed(told("back"))
+        Probe::Failed(reported("back"))
     );
     assert_eq!(
         actions(&endpoint),
@@ -221,12 +221,12 @@ async fn releases_are_the_templates_versions_and_what_became_of_their_refreshes(
     let releases = aws.releases(&template, &group).await.unwrap();
     let failed =
         "the instance refresh failed, and the version before is back: No healthy instances.";
-    let told: Vec<_> = releases
+    let reported: Vec<_> = releases
         .iter()
         .map(|release| (release.version, release.state.clone()))
         .collect();
     assert_eq!(
-        told,
+        reported,
         [
             (3, ReleaseState::Superseded),
             (4, ReleaseState::Current),
@@ -265,7 +265,7 @@ async fn releases_are_the_templates_versions_and_what_became_of_their_refreshes(
 #[tokio::test]
 async fn needs_moto_what_a_version_was_made_from_stands_in_its_description() {
     let bed = Bed::new().await;
-    let (wish, changed) = (template(&bed, "info"), template(&bed, "debug"));
+    let (desired, changed) = (template(&bed, "info"), template(&bed, "debug"));
     let note = |commit: Option<&str>, back_to| ReleaseNote {
         who: "ana@build-3".to_owned(),
         commit: commit.map(str::to_owned),
@@ -273,7 +273,7 @@ async fn needs_moto_what_a_version_was_made_from_stands_in_its_description() {
     };
     bed.aws.note_releases(note(Some("1a2b3c4d5e6f"), None));
     let key = key::<LaunchTemplate>("web");
-    let id = bed.aws.create(&stack(), &key, &wish).await.unwrap();
+    let id = bed.aws.create(&stack(), &key, &desired).await.unwrap();
     bed.aws
         .note_releases(note(Some("77de68daecd8-dirty"), None));
     let live = listed::<LaunchTemplate>(&bed.aws).await.remove(0);
@@ -282,7 +282,7 @@ async fn needs_moto_what_a_version_was_made_from_stands_in_its_description() {
     bed.aws.note_releases(note(Some("1a2b3c4d5e6f"), Some(1)));
     let live = listed::<LaunchTemplate>(&bed.aws).await.remove(0);
     bed.calls();
-    bed.aws.update(&live, &wish).await.unwrap();
+    bed.aws.update(&live, &desired).await.unwrap();
     let calls = bed.calls();
     // Which machine image is the newest is known to the session by now.
     assert_eq!(
@@ -293,21 +293,21 @@ async fn needs_moto_what_a_version_was_made_from_stands_in_its_description() {
             "ec2:ModifyLaunchTemplate"
         ]
     );
-    let told = bed
+    let reported = bed
         .boto(&format!(
             "[v.get('VersionDescription') for v in client('ec2').describe_launch_template_versions(\
              LaunchTemplateId='{id}')['LaunchTemplateVersions']]"
         ))
         .await;
-    let mut told: Vec<&str> = told
+    let mut reported: Vec<&str> = reported
         .as_array()
         .unwrap()
         .iter()
         .filter_map(|one| one.as_str())
         .collect();
-    told.sort_unstable();
+    reported.sort_unstable();
     assert_eq!(
-        told,
+        reported,
         [
             "commit 1a2b3c4d5e6f",
             "commit 77de68daecd8-dirty",
@@ -315,5 +315,5 @@ async fn needs_moto_what_a_version_was_made_from_stands_in_its_description() {
         ]
     );
     let listed = listed::<LaunchTemplate>(&bed.aws).await.remove(0);
-    assert_eq!(listed.spec, wish);
+    assert_eq!(listed.spec, desired);
 }

@@ -43,7 +43,7 @@ fn group(call: &Call, members: &[Member], more: &str) -> Answer {
     ))
 }
 
-fn wish() -> AutoscalingGroup {
+fn desired() -> AutoscalingGroup {
     AutoscalingGroup {
         template: Input::Known("lt-1".into()),
         subnets: Vec::new(),
@@ -237,7 +237,7 @@ fn live() -> Live<AutoscalingGroup> {
     Live {
         id: AutoscalingGroupId::from("digipay-web"),
         name: "web".parse().unwrap(),
-        spec: wish(),
+        spec: desired(),
         state: Probe::Usable(AutoscalingGroupOutput { version: 1 }),
     }
 }
@@ -364,7 +364,7 @@ async fn members_that_ended_by_themselves_are_told_from_those_that_were_ended() 
     })
     .await;
     let members = aws.group_instances(&"digipay-web".into()).await.unwrap();
-    let told: Vec<(&str, u32, &InstanceState)> = members
+    let reported: Vec<(&str, u32, &InstanceState)> = members
         .iter()
         .map(|one| (one.id.as_ref(), one.template_version, &one.state))
         .collect();
@@ -374,7 +374,7 @@ async fn members_that_ended_by_themselves_are_told_from_those_that_were_ended() 
         failed("Server.InternalError: Internal error on launch"),
     );
     assert_eq!(
-        told,
+        reported,
         [
             ("i-1", 2, &InstanceState::Running),
             ("i-2", 1, &InstanceState::Terminating),
@@ -433,9 +433,9 @@ async fn a_profile_that_is_not_visible_yet_is_tried_again() {
         _ => None,
     })
     .await;
-    let wish = wish();
+    let desired = desired();
     let key = key::<AutoscalingGroup>("web");
-    let error = aws.create(&stack(), &key, &wish).await.unwrap_err();
+    let error = aws.create(&stack(), &key, &desired).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
 }
 
@@ -465,9 +465,9 @@ async fn a_group_beside_one_of_its_name_that_is_going_gets_another_name() {
         _ => None,
     })
     .await;
-    let wish = wish();
+    let desired = desired();
     let key = key::<AutoscalingGroup>("web");
-    let id = aws.create(&stack(), &key, &wish).await.unwrap();
+    let id = aws.create(&stack(), &key, &desired).await.unwrap();
     assert_ne!(id.as_ref(), first);
     let calls = endpoint.calls();
     let last = calls.last().unwrap();
@@ -521,13 +521,15 @@ async fn a_key_pair_that_is_there_is_the_one() {
         ))
     })
     .await;
-    let wish = KeyPair {
+    let desired = KeyPair {
         public_key:
             "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA0aNjs3C9bK1kU0Y2m9fQv1mS3cB1v0yq9m3nJmYc4M"
                 .parse()
                 .unwrap(),
     };
-    let id = aws.create(&stack(), &key::<KeyPair>("main"), &wish).await;
+    let id = aws
+        .create(&stack(), &key::<KeyPair>("main"), &desired)
+        .await;
     assert!(id.unwrap().as_ref().starts_with("digipay-main-"));
 }
 

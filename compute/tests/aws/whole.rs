@@ -7,31 +7,31 @@ use landfall_compute::{
     AutoscalingGroup, Instance, InstanceProfile, KeyPair, Metric, ScalingPolicy, kinds,
 };
 use landfall_provider::{
-    Applied, ApplyOptions, Catalog, Pace, Plan, Preflight, Stack, apply, plan,
+    Applied, ApplyOptions, Catalog, Plan, PollInterval, Preflight, Stack, apply, plan,
 };
 use landfall_testkit::scripted::Faults;
 
 use crate::bed::{Bed, stack};
 use crate::kinds::{ED25519, template};
 
-fn wish(bed: &Bed, log: &str) -> Stack {
-    let mut wish = Stack::new(stack());
+fn desired(bed: &Bed, log: &str) -> Stack {
+    let mut desired = Stack::new(stack());
     let name = |text: &str| text.parse().unwrap();
     let add = "no name is taken";
     let key = KeyPair {
         public_key: ED25519.parse().unwrap(),
     };
-    let key = wish.try_add(name("main"), key).expect(add);
+    let key = desired.try_add(name("main"), key).expect(add);
     let profile = InstanceProfile {
         repositories: Vec::new(),
         secrets: vec!["ssm:/digipay/token".parse().unwrap()],
         logs: None,
     };
-    let profile = wish.try_add(name("web"), profile).expect(add);
+    let profile = desired.try_add(name("web"), profile).expect(add);
     let mut template = template(bed, log);
     template.profile = Some(profile.id());
     template.key = Some(key.id());
-    let template = wish.try_add(name("web"), template).expect(add);
+    let template = desired.try_add(name("web"), template).expect(add);
     let group = AutoscalingGroup {
         template: template.id(),
         subnets: bed.subnets.clone(),
@@ -41,12 +41,12 @@ fn wish(bed: &Bed, log: &str) -> Stack {
         target_groups: Vec::new(),
         health_check_grace_period: 330,
     };
-    let group = wish.try_add(name("web"), group).expect(add);
+    let group = desired.try_add(name("web"), group).expect(add);
     let policy = ScalingPolicy {
         group: group.id(),
         metric: Metric::Cpu(60),
     };
-    wish.try_add(name("web-cpu"), policy).expect(add);
+    desired.try_add(name("web-cpu"), policy).expect(add);
     let bastion = Instance {
         subnet: bed.subnets[0].clone(),
         groups: vec![bed.group.clone()],
@@ -56,23 +56,23 @@ fn wish(bed: &Bed, log: &str) -> Stack {
         key: Some(key.id()),
         workload: None,
     };
-    wish.try_add(name("bastion"), bastion).expect(add);
-    wish
+    desired.try_add(name("bastion"), bastion).expect(add);
+    desired
 }
 
-async fn planned(bed: &Bed, wish: &Stack) -> Plan {
+async fn planned(bed: &Bed, desired: &Stack) -> Plan {
     let catalog = kinds(Catalog::new());
-    let live = catalog.snapshot(&bed.aws, wish.name()).await.unwrap();
-    plan(wish, &live, catalog.schema()).unwrap()
+    let live = catalog.snapshot(&bed.aws, desired.name()).await.unwrap();
+    plan(desired, &live, catalog.schema()).unwrap()
 }
 
-async fn deploy(bed: &Bed, wish: &Stack) -> Applied {
-    let plan = planned(bed, wish).await;
+async fn deploy(bed: &Bed, desired: &Stack) -> Applied {
+    let plan = planned(bed, desired).await;
     let findings = bed.aws.preflight(&plan).await.unwrap();
     assert!(findings.is_empty(), "{findings:?}");
     // An emulator is nearby.
     let options = ApplyOptions {
-        pace: Pace {
+        poll_interval: PollInterval {
             first: Duration::from_millis(20),
             longest: Duration::from_millis(500),
         },
@@ -122,7 +122,7 @@ fn nothing() -> BTreeMap<String, usize> {
 #[tokio::test]
 async fn needs_moto_a_stack_lives_and_ends_with_few_calls() {
     let bed = Bed::new().await;
-    let info = wish(&bed, "info");
+    let info = desired(&bed, "info");
     deploy(&bed, &info).await;
     let first = bed.calls();
     assert_eq!(held(&bed).await, all());
@@ -132,10 +132,10 @@ async fn needs_moto_a_stack_lives_and_ends_with_few_calls() {
     let listing = bed.calls();
     assert!(again.is_empty(), "{again:#?}");
 
-    let debug = wish(&bed, "debug");
+    let debug = desired(&bed, "debug");
     let changed = deploy(&bed, &debug).await;
     let change = bed.calls();
-    assert_eq!(changed.settled.len(), 6);
+    assert_eq!(changed.ready.len(), 6);
     assert!(planned(&bed, &debug).await.is_empty());
     assert_eq!(held(&bed).await, all());
 
@@ -160,9 +160,9 @@ async fn needs_moto_a_stack_lives_and_ends_with_few_calls() {
 async fn needs_moto_a_stack_comes_and_goes_though_calls_are_refused_and_answers_lost() {
     for seed in 1..=3 {
         let bed = Bed::with(Faults::seeded(seed).throttle(20).lose_every(7)).await;
-        deploy(&bed, &wish(&bed, "info")).await;
+        deploy(&bed, &desired(&bed, "info")).await;
         assert_eq!(held(&bed).await, all(), "seed {seed}");
-        deploy(&bed, &wish(&bed, "debug")).await;
+        deploy(&bed, &desired(&bed, "debug")).await;
         assert_eq!(held(&bed).await, all(), "seed {seed}");
         deploy(&bed, &Stack::new(stack())).await;
         assert_eq!(held(&bed).await, nothing(), "seed {seed}");
@@ -172,15 +172,15 @@ async fn needs_moto_a_stack_comes_and_goes_though_calls_are_refused_and_answers_
 #[tokio::test]
 async fn needs_moto_what_cannot_run_is_found_before_anything_is_made() {
     let bed = Bed::new().await;
-    let mut wish = wish(&bed, "info");
+    let mut desired = desired(&bed, "info");
     let mut tiny = template(&bed, "info");
     tiny.instance_type = "t3.tiny".to_owned();
-    wish.try_add("tiny".parse().unwrap(), tiny).unwrap();
-    let plan = planned(&bed, &wish).await;
+    desired.try_add("tiny".parse().unwrap(), tiny).unwrap();
+    let plan = planned(&bed, &desired).await;
     let findings = bed.aws.preflight(&plan).await.unwrap();
-    let told: Vec<String> = findings.iter().map(ToString::to_string).collect();
+    let reported: Vec<String> = findings.iter().map(ToString::to_string).collect();
     assert_eq!(
-        told,
+        reported,
         [
             "launch-template/tiny: eu-central-1 has no instance type t3.tiny that runs Linux on x86_64 or arm64"
         ]

@@ -20,10 +20,11 @@ fn needs_docker_where_no_engine_is_docker_is_installed_as_soon_as_it_can_be() {
     let image = scene.publish(SERVICE);
     std::fs::rename(scene.path("bin/docker"), scene.path("docker")).unwrap();
     scene.install("dnf", DNF);
-    let told = scene.boots(&workload(image));
+    let reported = scene.boots(&workload(image));
     assert!(
-        told.contains("installing docker failed, trying again in 1 s: Errors during downloading"),
-        "{told}"
+        reported
+            .contains("installing docker failed, trying again in 1 s: Errors during downloading"),
+        "{reported}"
     );
     let installed = std::fs::read_to_string(scene.path("installed")).unwrap();
     assert_eq!(

@@ -8,7 +8,7 @@ use landfall_testkit::engines::{Down, Program};
 use landfall_testkit::moto::Moto;
 
 use crate::metadata::INSTANCE;
-use crate::scene::{PATIENCE, Scene, until, workload};
+use crate::scene::{Scene, WAIT_TIMEOUT, until, workload};
 
 /// Where CloudWatch Logs is for the engine: nobody else has a port in its network.
 const ENDPOINT: &str = "127.0.0.1:4586";
@@ -68,7 +68,7 @@ for group in logs.describe_log_groups()['logGroups']:
 
 /// Waits until the groups show exactly this.
 async fn shows(moto: &Moto, expected: &str) {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let deadline = tokio::time::Instant::now() + WAIT_TIMEOUT;
     loop {
         let shown = events(moto).await;
         if shown == expected {
@@ -116,6 +116,6 @@ async fn needs_docker_and_moto_a_container_with_a_log_group_that_fails_has_its_l
     let scene = scene(&moto);
     let mut workload = workload(scene.publish("echo no database; exit 3"));
     workload.logs = Some("/digipay/web".parse().unwrap());
-    let (_, told) = scene.fails(&workload);
-    assert!(told.contains("landfall: | no database"), "{told}");
+    let (_, reported) = scene.fails(&workload);
+    assert!(reported.contains("landfall: | no database"), "{reported}");
 }

@@ -13,14 +13,14 @@ fn answers_and_answers_again(program: Program) {
     let image = scene.publish(SERVICE);
     let (workload, environment) = furnished(image);
 
-    let told = scene.boots(&workload);
+    let reported = scene.boots(&workload);
     assert!(
-        told.contains("Could not connect") && told.contains("trying again"),
-        "{told}"
+        reported.contains("Could not connect") && reported.contains("trying again"),
+        "{reported}"
     );
     scene.has_environment(&environment);
     let script = std::fs::read_to_string(scene.path("user-data")).unwrap();
-    for text in [&told, &script] {
+    for text in [&reported, &script] {
         assert!(
             !SECRETS.iter().any(|secret| text.contains(secret)),
             "{text}"
@@ -84,9 +84,9 @@ fn needs_docker_limits_are_the_containers() {
 fn needs_docker_what_keeps_an_instance_from_running_is_on_its_console() {
     let scene = Scene::new();
     let image = scene.publish("echo no database; exit 3");
-    let (why, told) = scene.fails(&workload(image.clone()));
+    let (why, reported) = scene.fails(&workload(image.clone()));
     assert_eq!(why, "the container failed: it ended with code 3");
-    assert!(told.contains("landfall: | no database"), "{told}");
+    assert!(reported.contains("landfall: | no database"), "{reported}");
 
     let mut secret = workload(image.clone());
     let reference = "ssm:/digipay/none".parse().unwrap();

@@ -44,7 +44,7 @@ const PROGRAMS: &[&str] = &["curl", "mktemp", "python3", "rm", "sed", "sleep", "
 pub(crate) const SERVICE: &str = "exec httpd -f -p $PORT -h /www";
 
 /// How long anything may take; the machine may be busy with other things.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(crate) struct Scene {
     pub(crate) engine: PrivateEngine,
@@ -226,26 +226,29 @@ impl Scene {
             .arg(script)
             .output()
             .unwrap();
-        let told = [output.stdout, output.stderr].concat();
-        (output.status.success(), String::from_utf8(told).unwrap())
+        let reported = [output.stdout, output.stderr].concat();
+        (
+            output.status.success(),
+            String::from_utf8(reported).unwrap(),
+        )
     }
 
     /// Boots an instance that has to come up.
     pub(crate) fn boots(&self, workload: &Workload) -> String {
-        let (well, told) = self.boot(workload);
-        assert!(well, "{told}");
-        assert_eq!(booted(&lines(&told)), Booted::Runs, "{told}");
+        let (well, reported) = self.boot(workload);
+        assert!(well, "{reported}");
+        assert_eq!(booted(&lines(&reported)), Booted::Runs, "{reported}");
         assert_eq!(self.answer().as_deref(), Some("hello"));
-        told
+        reported
     }
 
     /// Boots an instance that must not come up; gives what the console is read to say, and all of it.
     pub(crate) fn fails(&self, workload: &Workload) -> (String, String) {
-        let (well, told) = self.boot(workload);
-        assert!(!well, "{told}");
-        match booted(&lines(&told)) {
-            Booted::Failed(why) => (why, told),
-            other => panic!("{other:?}: {told}"),
+        let (well, reported) = self.boot(workload);
+        assert!(!well, "{reported}");
+        match booted(&lines(&reported)) {
+            Booted::Failed(why) => (why, reported),
+            other => panic!("{other:?}: {reported}"),
         }
     }
 
@@ -307,8 +310,8 @@ impl Scene {
     }
 }
 
-fn lines(told: &str) -> Vec<String> {
-    told.lines().map(str::to_owned).collect()
+fn lines(reported: &str) -> Vec<String> {
+    reported.lines().map(str::to_owned).collect()
 }
 
 /// The program's own file. What is installed comes before what a version manager puts in front of it.
@@ -324,7 +327,7 @@ fn found(name: &str) -> PathBuf {
 }
 
 pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_TIMEOUT;
     while !done() {
         assert!(Instant::now() < deadline, "not in time: {what}");
         std::thread::sleep(Duration::from_millis(100));

@@ -5,7 +5,7 @@ use landfall_aws::{Aws, Check};
 use landfall_provider::{Action, Error, Plan, Result, kind};
 use serde::Deserialize as _;
 
-use super::workshop;
+use super::image_builder;
 use crate::Image;
 
 /// Looks whether the images of a plan can be built here, before anything is made that would wait for them.
@@ -31,7 +31,7 @@ impl Check for Buildable {
             let Ok(image) = Image::deserialize(want) else {
                 continue;
             };
-            let checked = workshop(aws)?.check(&step.key.name, &image).await;
+            let checked = image_builder(aws)?.check(&step.key.name, &image).await;
             findings.extend(
                 checked
                     .err()

@@ -15,10 +15,10 @@ use landfall_provider::{
 
 use super::login::login;
 use super::repository::{Own, of_stack};
-use super::{client, name, workshop};
+use super::{client, image_builder, name};
 use crate::registry::{Refusal, push, refusal};
 use crate::{
-    BuilderChoice, ContextHash, Digest, Image, ImageOutput, Platform, PrebuildImage, Recipe,
+    BuildSpec, BuilderChoice, ContextHash, Digest, Image, ImageOutput, Platform, PrebuildImage,
 };
 
 #[async_trait]
@@ -31,17 +31,17 @@ impl Provider<Image> for Aws {
 
     async fn create(&self, _: &StackName, key: &Key, want: &Image) -> Result<ImageId> {
         let repository = known(&want.repository)?;
-        let workshop = workshop(self)?;
+        let image_builder = image_builder(self)?;
         // The login takes as long as it takes while the image is built.
         let (built, login) =
-            futures::try_join!(workshop.make(key, want, name(repository)), login(self))?;
+            futures::try_join!(image_builder.make(key, want, name(repository)), login(self))?;
         let to = format!("{}/{}:{}", login.host, name(repository), tag(want));
         let pushed = push(
-            workshop.store(),
+            image_builder.store(),
             &built.manifest_digest,
             &to,
             &login.credentials,
-            &|line| workshop.tell(key, line),
+            &|line| image_builder.tell(key, line),
         )
         .await
         .map_err(|error| not_pushed(repository, error));
@@ -103,7 +103,9 @@ impl Provider<Image> for Aws {
 #[async_trait]
 impl PrebuildImage for Aws {
     async fn prebuild(&self, key: &Key, want: &Image) -> Result<Digest> {
-        let built = workshop(self)?.make(key, want, key.name.as_str()).await?;
+        let built = image_builder(self)?
+            .make(key, want, key.name.as_str())
+            .await?;
         Ok(built.manifest_digest)
     }
 }
@@ -222,7 +224,7 @@ fn live(detail: &ImageDetail, repository: &RepositoryId, name: &ResourceName) ->
                 source,
                 platform,
                 // How it was made is not kept, and not compared.
-                recipe: Recipe {
+                build_spec: BuildSpec {
                     context: PathBuf::new(),
                     dockerfile: PathBuf::new(),
                     args: BTreeMap::new(),
@@ -250,7 +252,7 @@ mod tests {
                 repository: Input::Known(RepositoryId::from("digipay/web")),
                 source: source.clone(),
                 platform: platform.parse().unwrap(),
-                recipe: Recipe {
+                build_spec: BuildSpec {
                     context: PathBuf::new(),
                     dockerfile: PathBuf::new(),
                     args: BTreeMap::new(),

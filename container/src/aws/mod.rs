@@ -12,29 +12,29 @@ use aws_sdk_ecr::Client;
 use landfall_aws::Aws;
 use landfall_provider::{Events, Result, StackName};
 
-use crate::Workshop;
+use crate::ImageBuilder;
 
 pub use check::check;
 
 /// Says where images for this session are made; otherwise it is the default store, and what builders print goes
 /// nowhere.
-pub fn make_in(aws: &Aws, workshop: Workshop) {
-    *bench(aws).lock().unwrap_or_else(PoisonError::into_inner) = Some(workshop);
+pub fn make_in(aws: &Aws, image_builder: ImageBuilder) {
+    *bench(aws).lock().unwrap_or_else(PoisonError::into_inner) = Some(image_builder);
 }
 
-type Bench = Arc<Mutex<Option<Workshop>>>;
+type Bench = Arc<Mutex<Option<ImageBuilder>>>;
 
 fn bench(aws: &Aws) -> Bench {
     aws.client(|_| Bench::default())
 }
 
-fn workshop(aws: &Aws) -> Result<Workshop> {
+fn image_builder(aws: &Aws) -> Result<ImageBuilder> {
     let bench = bench(aws);
     let mut bench = bench.lock().unwrap_or_else(PoisonError::into_inner);
     match &*bench {
-        Some(workshop) => Ok(workshop.clone()),
+        Some(image_builder) => Ok(image_builder.clone()),
         None => Ok(bench
-            .insert(Workshop::open(None, Events::nowhere())?)
+            .insert(ImageBuilder::open(None, Events::nowhere())?)
             .clone()),
     }
 }

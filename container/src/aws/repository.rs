@@ -7,7 +7,7 @@ use aws_sdk_ecr::types::{
     ImageScanningConfiguration, ImageTagMutability, Repository as Found, Tag,
 };
 use futures::future::try_join_all;
-use landfall_aws::{Aws, Flights, Owner, created_or_found, during, if_there, lacks, unless};
+use landfall_aws::{Aws, Owner, Singleflight, created_or_found, during, if_there, lacks, unless};
 use landfall_provider::{
     Error, ErrorKind, Key, Live, Probe, Provider, RepositoryId, ResourceName, Result, StackName,
 };
@@ -116,9 +116,9 @@ pub(super) struct Own {
 /// ECR cannot be asked by tag: the tags of those are read whose names begin as the stack's do. Others may be named
 /// like that too.
 pub(super) async fn of_stack(aws: &Aws, stack: &StackName) -> Result<Vec<Own>> {
-    let flights = aws.client(|_| Arc::<Flights<Vec<Own>>>::default());
+    let singleflight = aws.client(|_| Arc::<Singleflight<Vec<Own>>>::default());
     let (aws, name) = (aws.clone(), stack.clone());
-    flights
+    singleflight
         .join(
             stack.as_str(),
             move || async move { survey(&aws, &name).await },

@@ -12,7 +12,7 @@ use crate::{EngineAttempt, Error, Platform, Result};
 const ANSWER: Duration = Duration::from_secs(5);
 
 /// How long an engine may take to begin an answer to anything else, such as exporting an image.
-const PATIENCE: Duration = Duration::from_secs(600);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(600);
 
 impl Engine {
     /// The first engine that answers, of the places that `environment` names or, when it names none, of the
@@ -107,7 +107,7 @@ async fn attempt(address: Address, environment: &Environment) -> Result<Engine, 
     let buildkit = wanted && takes_archives(&docker, &number).await?;
     Ok(Engine {
         address,
-        docker: docker.with_timeout(PATIENCE),
+        docker: docker.with_timeout(WAIT_TIMEOUT),
         kind,
         version: number,
         platform: format!("{os}/{arch}")
@@ -137,7 +137,7 @@ async fn takes_archives(docker: &Docker, version: &str) -> Result<bool, String> 
 }
 
 fn client(address: &Address) -> Result<Docker, bollard::errors::Error> {
-    let timeout = PATIENCE.as_secs();
+    let timeout = WAIT_TIMEOUT.as_secs();
     match address {
         Address::Tcp(authority) => {
             Docker::connect_with_http(&format!("tcp://{authority}"), timeout, API_DEFAULT_VERSION)

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use parse_dockerfile::{Dockerfile, Flag, FromInstruction, Instruction, Stage};
 
-use super::progress::{Place, Step};
+use super::progress::{InstructionPosition, Step};
 use crate::{BuildRequest, Platform};
 
 /// An image that a build takes from a registry.
@@ -265,9 +265,9 @@ fn expand(text: &str, variables: &BTreeMap<String, String>) -> Option<String> {
 pub(super) fn line_of(text: &str, step: &Step) -> Option<usize> {
     let file = parse_dockerfile::parse(text).ok()?;
     let instruction = match &step.place {
-        Place::Nth(nth) => file.instructions.get(nth.checked_sub(1)?)?,
-        Place::InStage(stage, nth) => in_stage(&file, stage.as_deref(), *nth)?,
-        Place::ByText => {
+        InstructionPosition::Nth(nth) => file.instructions.get(nth.checked_sub(1)?)?,
+        InstructionPosition::InStage(stage, nth) => in_stage(&file, stage.as_deref(), *nth)?,
+        InstructionPosition::ByText => {
             let mut matching = file
                 .instructions
                 .iter()

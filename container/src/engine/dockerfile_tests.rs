@@ -103,7 +103,7 @@ RUN echo one
 RUN echo one
 ";
 
-fn line(text: &str, place: Place) -> Option<usize> {
+fn line(text: &str, place: InstructionPosition) -> Option<usize> {
     line_of(
         LINES,
         &Step {
@@ -115,25 +115,37 @@ fn line(text: &str, place: Place) -> Option<usize> {
 
 #[test]
 fn every_engines_count_leads_to_the_line() {
-    assert_eq!(line("RUN echo one && echo two", Place::Nth(4)), Some(6));
-    assert_eq!(line("RUN echo three", Place::Nth(5)), Some(9));
+    assert_eq!(
+        line("RUN echo one && echo two", InstructionPosition::Nth(4)),
+        Some(6)
+    );
+    assert_eq!(line("RUN echo three", InstructionPosition::Nth(5)), Some(9));
     // `scratch` is no layer, another base image is; ENV makes none.
-    let stage = |name: &str, nth| Place::InStage(Some(name.into()), nth);
+    let stage = |name: &str, nth| InstructionPosition::InStage(Some(name.into()), nth);
     assert_eq!(line("COPY a /a", stage("base", 1)), Some(3));
     assert_eq!(line("RUN echo one && echo two", stage("base", 2)), Some(6));
     assert_eq!(line("WORKDIR /x", stage("stage-1", 2)), Some(11));
     assert_eq!(line("RUN echo one", stage("stage-1", 4)), Some(14));
-    assert_eq!(line("RUN echo one && echo two", Place::ByText), Some(6));
+    assert_eq!(
+        line("RUN echo one && echo two", InstructionPosition::ByText),
+        Some(6)
+    );
 }
 
 #[test]
 fn no_line_is_better_than_a_wrong_one() {
-    assert_eq!(line("RUN echo one", Place::ByText), None);
-    assert_eq!(line("RUN x", Place::Nth(1)), None);
-    assert_eq!(line("RUN x", Place::Nth(0)), None);
-    assert_eq!(line("RUN x", Place::Nth(99)), None);
-    assert_eq!(line("RUN x", Place::InStage(Some("other".into()), 1)), None);
-    assert_eq!(line("", Place::Nth(4)), None);
+    assert_eq!(line("RUN echo one", InstructionPosition::ByText), None);
+    assert_eq!(line("RUN x", InstructionPosition::Nth(1)), None);
+    assert_eq!(line("RUN x", InstructionPosition::Nth(0)), None);
+    assert_eq!(line("RUN x", InstructionPosition::Nth(99)), None);
+    assert_eq!(
+        line(
+            "RUN x",
+            InstructionPosition::InStage(Some("other".into()), 1)
+        ),
+        None
+    );
+    assert_eq!(line("", InstructionPosition::Nth(4)), None);
 }
 
 #[test]

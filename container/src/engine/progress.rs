@@ -68,12 +68,12 @@ pub(super) struct Step {
     /// The instruction, in one line.
     pub(super) text: String,
     /// Which instruction of the Dockerfile it is.
-    pub(super) place: Place,
+    pub(super) place: InstructionPosition,
 }
 
 /// How an engine counts instructions. All counts start at 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum InstructionPosition {
     /// The classic builder: all instructions of the file.
     Nth(usize),
     /// BuildKit: those of a stage that make layers; the stage has a name if there is more than one.
@@ -204,7 +204,7 @@ fn announced(line: &str) -> Option<Step> {
         let (nth, text) = counted(rest, " : ")?;
         return Some(Step {
             text,
-            place: Place::Nth(nth),
+            place: InstructionPosition::Nth(nth),
         });
     }
     let rest = match line.strip_prefix('[') {
@@ -214,7 +214,7 @@ fn announced(line: &str) -> Option<Step> {
     let (_, text) = counted(rest.strip_prefix("STEP ")?, ": ")?;
     Some(Step {
         text,
-        place: Place::ByText,
+        place: InstructionPosition::ByText,
     })
 }
 
@@ -341,12 +341,15 @@ fn split_label(name: &str) -> (Option<&str>, &str) {
 }
 
 /// Reads `build 2/3`, `stage-1 2/3`, `linux/amd64 build 2/3` or `2/3`.
-fn place_of_label(label: &str) -> Option<Place> {
+fn place_of_label(label: &str) -> Option<InstructionPosition> {
     let mut words = label.split_whitespace().rev();
     let (nth, of) = words.next()?.split_once('/')?;
     of.parse::<usize>().ok()?;
     let stage = words.next().filter(|word| !word.contains('/'));
-    Some(Place::InStage(stage.map(str::to_owned), nth.parse().ok()?))
+    Some(InstructionPosition::InStage(
+        stage.map(str::to_owned),
+        nth.parse().ok()?,
+    ))
 }
 
 /// A text without line ends and long runs of spaces, at most 200 characters of it.

@@ -59,7 +59,7 @@ fn the_classic_builders_failing_step_is_found() {
         Outcome::Failed {
             step: Some(Step {
                 text: "RUN echo \"hello $WHO\" && echo 'line two' >&2 && exit 3".into(),
-                place: Place::Nth(4),
+                place: InstructionPosition::Nth(4),
             }),
             message: "The command '/bin/sh -c exit 3' returned a non-zero code: 3".into(),
             output: vec!["line two".into(), "hello you".into()],
@@ -92,7 +92,7 @@ fn podmans_failing_step_is_found() {
         step,
         Some(Step {
             text: "RUN cc a.c".into(),
-            place: Place::ByText,
+            place: InstructionPosition::ByText,
         })
     );
     assert_eq!(
@@ -214,7 +214,7 @@ fn buildkits_failing_step_is_found_among_those_side_by_side() {
         Outcome::Failed {
             step: Some(Step {
                 text: "RUN cc".into(),
-                place: Place::InStage(Some("b".into()), 2),
+                place: InstructionPosition::InStage(Some("b".into()), 2),
             }),
             message: "process \"cc\" did not complete successfully: exit code: 3".into(),
             output: vec!["one".into(), "two".into(), "three".into()],
@@ -235,8 +235,11 @@ fn a_report_in_an_unknown_form_does_not_end_the_build() {
 
 #[test]
 fn labels_are_read() {
-    let named = |stage: &str, nth| Some(Place::InStage(Some(stage.into()), nth));
-    assert_eq!(place_of_label("2/3"), Some(Place::InStage(None, 2)));
+    let named = |stage: &str, nth| Some(InstructionPosition::InStage(Some(stage.into()), nth));
+    assert_eq!(
+        place_of_label("2/3"),
+        Some(InstructionPosition::InStage(None, 2))
+    );
     assert_eq!(place_of_label("build 2/3"), named("build", 2));
     assert_eq!(
         place_of_label("linux/arm64 stage-1 10/12"),
@@ -244,7 +247,7 @@ fn labels_are_read() {
     );
     assert_eq!(
         place_of_label("linux/arm64 2/3"),
-        Some(Place::InStage(None, 2))
+        Some(InstructionPosition::InStage(None, 2))
     );
     assert_eq!(place_of_label("internal"), None);
     assert_eq!(place_of_label("build context"), None);

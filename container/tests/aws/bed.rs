@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use landfall_aws::{Aws, AwsOptions, Keys};
 use landfall_container::Repository;
-use landfall_provider::{ApplyOptions, Key, Live, Pace, Provider, Resource, StackName};
+use landfall_provider::{ApplyOptions, Key, Live, PollInterval, Provider, Resource, StackName};
 use landfall_testkit::moto::{ACCESS_KEY, Moto, REGION};
 use landfall_testkit::scripted::{Answer, Call, Endpoint};
 use serde_json::Value;
@@ -68,7 +68,7 @@ pub(crate) async fn scripted(
 /// An emulator is nearby, so the first looks are soon.
 pub(crate) fn quick() -> ApplyOptions {
     ApplyOptions {
-        pace: Pace {
+        poll_interval: PollInterval {
             first: Duration::from_millis(20),
             longest: Duration::from_secs(5),
         },

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use landfall_container::aws::make_in;
-use landfall_container::{BuildRequest, BuilderChoice, Image, Recipe, Workshop};
+use landfall_container::{BuildRequest, BuildSpec, BuilderChoice, Image, ImageBuilder};
 use landfall_provider::{
     Error, ErrorKind, Events, ImageId, Input, Left, Provider, RepositoryId, Result,
 };
@@ -112,7 +112,7 @@ async fn pushed(
     .await;
     make_in(
         &aws,
-        Workshop::open(Some(dir.path().join("store")), Events::nowhere()).unwrap(),
+        ImageBuilder::open(Some(dir.path().join("store")), Events::nowhere()).unwrap(),
     );
     let image = image(&dir);
     let outcome = aws.create(&stack(), &key::<Image>("web"), &image).await;
@@ -134,7 +134,7 @@ fn image(dir: &TempDir) -> Image {
         repository: Input::Known(RepositoryId::from(REPOSITORY)),
         source: request.identity().unwrap(),
         platform: request.platform,
-        recipe: Recipe {
+        build_spec: BuildSpec {
             context,
             dockerfile: PathBuf::from("Dockerfile"),
             args: BTreeMap::new(),
@@ -149,7 +149,7 @@ fn no_image(call: &Call) -> Answer {
     call.error(400, "ImageNotFoundException", "The image does not exist")
 }
 
-fn told(error: &Error) -> String {
+fn reported(error: &Error) -> String {
     format!("{error}; {}", error.hint_text().unwrap_or_default())
 }
 
@@ -176,10 +176,10 @@ async fn who_may_not_push_is_told_the_action_and_the_repository_at_once() {
         let (outcome, asked) = pushed(registry, no_image).await;
         let error = outcome.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Denied, "{at}: {error:?}");
-        let told = told(&error);
-        assert!(told.contains(action), "{told}");
-        assert!(told.contains(REPOSITORY), "{told}");
-        assert!(told.contains("iam-policy"), "{told}");
+        let reported = reported(&error);
+        assert!(reported.contains(action), "{reported}");
+        assert!(reported.contains(REPOSITORY), "{reported}");
+        assert!(reported.contains("iam-policy"), "{reported}");
         assert_eq!(*error.left_behind(), Left::Nothing);
         assert_eq!(asked, Vec::<Value>::new());
         assert!(tries.load(Ordering::Relaxed) > 0);

@@ -9,7 +9,7 @@ use std::process::Command;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use landfall_container::aws::make_in;
-use landfall_container::{BuildRequest, BuilderChoice, Digest, Image, Recipe, Workshop};
+use landfall_container::{BuildRequest, BuildSpec, BuilderChoice, Digest, Image, ImageBuilder};
 use landfall_provider::{Events, ImageId, Input, Probe, Provider, RepositoryId, Result};
 use landfall_testkit::registry::{OnLoopback, USER};
 use landfall_testkit::scripted::Answer;
@@ -38,8 +38,11 @@ fn again(test: &str, docker_host: &str, buildkit: &str) {
         .env_remove("DOCKER_CONTEXT")
         .output()
         .unwrap();
-    let told = String::from_utf8_lossy(&[ran.stdout, ran.stderr].concat()).into_owned();
-    assert!(ran.status.success() && told.contains("1 passed"), "{told}");
+    let reported = String::from_utf8_lossy(&[ran.stdout, ran.stderr].concat()).into_owned();
+    assert!(
+        ran.status.success() && reported.contains("1 passed"),
+        "{reported}"
+    );
 }
 
 fn is_again() -> bool {
@@ -97,7 +100,7 @@ impl Scene {
             repository: Input::Known(RepositoryId::from(REPOSITORY)),
             source: request.identity().unwrap(),
             platform: request.platform,
-            recipe: Recipe {
+            build_spec: BuildSpec {
                 context,
                 dockerfile: PathBuf::from("Dockerfile"),
                 args: BTreeMap::new(),
@@ -128,7 +131,7 @@ impl Scene {
         })
         .await;
         let store = self.dir.path().join("store");
-        make_in(&aws, Workshop::open(Some(store), Events::nowhere())?);
+        make_in(&aws, ImageBuilder::open(Some(store), Events::nowhere())?);
         let id = aws.create(&stack(), &key::<Image>("web"), image).await?;
         let known = match Provider::<Image>::probe(&aws, &id).await? {
             Probe::Usable(output) => Some(output.digest),
@@ -238,7 +241,7 @@ ENTRYPOINT [\"/bin/sh\", \"/service\"]
         std::fs::copy("/bin/busybox", scene.dir.path().join("context/busybox"))
             .expect("/bin/busybox is there (Debian: apt-get install busybox-static)");
         let refused = scene.image(DOCKERFILE, BuilderChoice::Daemonless);
-        let refused = told(&scene.create(&refused).await.unwrap_err());
+        let refused = reported(&scene.create(&refused).await.unwrap_err());
         assert!(refused.contains("RUN"), "{refused}");
 
         let image = scene.image(DOCKERFILE, BuilderChoice::Engine);
@@ -246,7 +249,7 @@ ENTRYPOINT [\"/bin/sh\", \"/service\"]
         assert_eq!(files, ["bin/sh", "greeting", "service"]);
     }
 
-    fn told(error: &Error) -> String {
+    fn reported(error: &Error) -> String {
         let source = std::error::Error::source(error).map(ToString::to_string);
         format!("{error}: {}", source.unwrap_or_default())
     }

@@ -78,9 +78,9 @@ async fn needs_moto_what_others_named_like_a_stacks_survives_its_end() {
     let catalog = kinds(Catalog::new());
     let mut want = Stack::new(stack());
     want.add("web", web(10));
-    for (wish, mine) in [(want, 1), (Stack::new(stack()), 0)] {
+    for (desired, mine) in [(want, 1), (Stack::new(stack()), 0)] {
         let live = catalog.snapshot(&bed.aws, &stack()).await.unwrap();
-        let plan = plan(&wish, &live, catalog.schema()).unwrap();
+        let plan = plan(&desired, &live, catalog.schema()).unwrap();
         let applied = apply(&plan, &bed.aws, &catalog, &quick()).await;
         assert!(applied.is_complete(), "{applied:#?}");
         assert_eq!(repositories(&bed.aws).await.len(), mine);
@@ -100,10 +100,10 @@ async fn needs_moto_what_is_somebody_elses_is_neither_taken_nor_changed() {
     let key = key::<Repository>("web");
     let error = bed.aws.create(&stack(), &key, &web(10)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AlreadyExists);
-    let told = error.to_string();
+    let reported = error.to_string();
     assert!(
-        told.contains("digipay/web") && told.contains("not this stack's"),
-        "{told}"
+        reported.contains("digipay/web") && reported.contains("not this stack's"),
+        "{reported}"
     );
     let hint = error.hint_text().unwrap();
     assert!(

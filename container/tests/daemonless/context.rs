@@ -186,16 +186,16 @@ async fn copy_of_an_own_file_says_why_not() {
             "hint: {name} is left out of the build context by default, since no image needs it; the line `!{name}` \
              in .dockerignore takes it back"
         );
-        let told = lab.fail().await;
-        assert!(told.contains(&want), "{told}");
-        let told = lab.check().await.unwrap();
-        assert!(told.contains(&want), "{told}");
+        let reported = lab.fail().await;
+        assert!(reported.contains(&want), "{reported}");
+        let reported = lab.check().await.unwrap();
+        assert!(reported.contains(&want), "{reported}");
         let lab = lab.file(".dockerignore", format!("!{name}\n"));
         lab.try_build().await.unwrap();
     }
     let lab = with_own_files().file("Dockerfile", "FROM scratch\nCOPY gone /x\n");
-    let told = lab.fail().await;
-    assert!(!told.contains("by default"), "{told}");
+    let reported = lab.fail().await;
+    assert!(!reported.contains("by default"), "{reported}");
 }
 
 #[test]

@@ -22,15 +22,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use landfall_compute::{AutoscalingGroup, LaunchTemplate, Limits, Workload};
-use landfall_container::{BuildRequest, BuilderChoice, Image, Platform, Recipe, Repository};
+use landfall_container::{BuildRequest, BuildSpec, BuilderChoice, Image, Platform, Repository};
 use landfall_lb::{
     Action, HealthCheck, LbProvider, Listener, LoadBalancer, TargetGroup, TargetState,
 };
 use landfall_local::{Local, LocalOptions};
 use landfall_network::{NatMode, OpenPorts, ServicePort, TwoTier, add_groups};
 use landfall_provider::{
-    Applied, ApplyOptions, Catalog, Event, Events, Input, Key, Pace, Port, RepositoryId, Stack,
-    StackName, TargetGroupId, Zone, apply, plan,
+    Applied, ApplyOptions, Catalog, Event, Events, Input, Key, PollInterval, Port, RepositoryId,
+    Stack, StackName, TargetGroupId, Zone, apply, plan,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -76,7 +76,7 @@ async fn run(destroy: bool) -> Result<(), Box<dyn Error>> {
     let live = catalog.snapshot(&local, &name).await?;
     let plan = plan(&desired, &live, catalog.schema())?;
     let options = ApplyOptions {
-        pace: Pace::NEARBY,
+        poll_interval: PollInterval::LOCAL,
         events,
         ..ApplyOptions::default()
     };
@@ -200,7 +200,7 @@ fn image(repository: Input<RepositoryId>) -> Result<Image, Box<dyn Error>> {
         repository,
         source: request.identity()?,
         platform: Platform::host(),
-        recipe: Recipe {
+        build_spec: BuildSpec {
             context: request.context,
             dockerfile: request.dockerfile,
             args: BTreeMap::new(),
@@ -216,7 +216,7 @@ async fn healthy(local: &Local, applied: &Applied) -> Result<(), Box<dyn Error>>
     let key: Key = "target-group/web".parse()?;
     let group = TargetGroupId::from(
         applied
-            .settled
+            .ready
             .get(&key)
             .ok_or("there is no target group")?
             .id
@@ -240,11 +240,8 @@ async fn healthy(local: &Local, applied: &Applied) -> Result<(), Box<dyn Error>>
 }
 
 fn output(applied: &Applied, key: &str, field: &str) -> Result<String, Box<dyn Error>> {
-    let settled = applied
-        .settled
-        .get(&key.parse()?)
-        .ok_or("it was not made")?;
-    Ok(settled.output[field]
+    let ready = applied.ready.get(&key.parse()?).ok_or("it was not made")?;
+    Ok(ready.output[field]
         .as_str()
         .ok_or("it has no such output")?
         .to_owned())

@@ -125,9 +125,9 @@ fn a_running_request_is_finished_after_sigterm_and_nothing_new_is_taken() {
     // Once this is answered, the request before it is being worked on: there is one thread.
     service.get("/healthz");
     service.signal("TERM");
-    let mut told = String::new();
-    service.messages.read_line(&mut told).unwrap();
-    assert!(told.contains("finishing what runs"), "{told}");
+    let mut reported = String::new();
+    service.messages.read_line(&mut reported).unwrap();
+    assert!(reported.contains("finishing what runs"), "{reported}");
 
     assert_eq!(
         idle.read(&mut [0; 1]).unwrap(),

@@ -10,7 +10,7 @@ use std::error::Error;
 use landfall_local::{Local, LocalOptions};
 use landfall_network::{NatMode, OpenPorts, ServicePort, TwoTier};
 use landfall_provider::{
-    Action, ApplyOptions, Catalog, Pace, Plan, Port, Stack, StackName, Zone, apply, plan,
+    Action, ApplyOptions, Catalog, Plan, PollInterval, Port, Stack, StackName, Zone, apply, plan,
 };
 
 /// The network: no file, no pipeline, a struct.
@@ -56,7 +56,7 @@ async fn run(make: bool) -> Result<(), Box<dyn Error>> {
     let catalog: Catalog<Local> = landfall_network::kinds(Catalog::new());
     let local = Local::open(LocalOptions::default())?;
     let options = ApplyOptions {
-        pace: Pace::NEARBY,
+        poll_interval: PollInterval::LOCAL,
         ..ApplyOptions::default()
     };
 
@@ -68,8 +68,8 @@ async fn run(make: bool) -> Result<(), Box<dyn Error>> {
     }
 
     let made = apply(&making, &local, &catalog, &options).await;
-    for (key, settled) in &made.settled {
-        println!("{key:<24} {}  {}", settled.id, settled.output);
+    for (key, ready) in &made.ready {
+        println!("{key:<24} {}  {}", ready.id, ready.output);
     }
 
     // To end it all is to want nothing.

@@ -12,8 +12,8 @@ use landfall_provider::{
     ErrorKind, Key, ListenerId, Live, Port, Probe, Provider, Result, StackName,
 };
 
+use super::inventory::{listeners, survey};
 use super::load_balancer::host;
-use super::survey::{listeners, survey};
 use super::{client, port, tags, tuple};
 use crate::{Action, Listener, ListenerOutput};
 

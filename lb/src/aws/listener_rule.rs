@@ -9,8 +9,8 @@ use landfall_aws::{
 };
 use landfall_provider::{ErrorKind, Key, ListenerRuleId, Live, Probe, Provider, Result, StackName};
 
+use super::inventory::{rules, survey};
 use super::listener::{action, read_action};
-use super::survey::{rules, survey};
 use super::{client, tags};
 use crate::{Action, Condition, ListenerRule};
 

@@ -9,7 +9,7 @@ use landfall_aws::{
 };
 use landfall_provider::{ErrorKind, Key, Live, LoadBalancerId, Probe, Provider, Result, StackName};
 
-use super::survey::survey;
+use super::inventory::survey;
 use super::{Attributes, PROTECTED, balancer_name, client, tags};
 use crate::{LoadBalancer, LoadBalancerOutput};
 

@@ -1,9 +1,9 @@
 //! How AWS holds load balancers and what belongs to them: one file a kind, the same verbs in the same order.
 
+mod inventory;
 mod listener;
 mod listener_rule;
 mod load_balancer;
-mod survey;
 mod target_group;
 mod target_health;
 
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use aws_sdk_elasticloadbalancingv2::Client;
 use aws_sdk_elasticloadbalancingv2::config::Builder;
 use aws_sdk_elasticloadbalancingv2::types::{Tag, TargetGroupTuple};
-use landfall_aws::{Aws, NotTwice, Owner, short_name, short_prefix};
+use landfall_aws::{Aws, NonIdempotentRetryGuard, Owner, short_name, short_prefix};
 use landfall_provider::{Key, StackName};
 
 /// The longest name of a balancer and of a target group.
@@ -52,7 +52,13 @@ fn balancer_prefix(stack: &StackName) -> String {
 const PROTECTED: &str = "`protect = false` in landfall.toml, then `deploy`";
 
 fn client(aws: &Aws) -> Client {
-    aws.client(|config| Client::from_conf(Builder::from(config).interceptor(NotTwice).build()))
+    aws.client(|config| {
+        Client::from_conf(
+            Builder::from(config)
+                .interceptor(NonIdempotentRetryGuard)
+                .build(),
+        )
+    })
 }
 
 /// An owner's tags as this service takes them.

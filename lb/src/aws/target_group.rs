@@ -11,7 +11,7 @@ use landfall_aws::{
 };
 use landfall_provider::{ErrorKind, Key, Live, Probe, Provider, Result, StackName, TargetGroupId};
 
-use super::survey::survey;
+use super::inventory::survey;
 use super::{Attributes, LONGEST, client, count, number, port, tags};
 use crate::{HealthCheck, TargetGroup};
 

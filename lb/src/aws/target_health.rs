@@ -27,11 +27,11 @@ impl LbProvider for Aws {
     }
 }
 
-fn target(told: &TargetHealthDescription) -> Option<TargetHealth> {
-    let health = told.target_health()?;
+fn target(reported: &TargetHealthDescription) -> Option<TargetHealth> {
+    let health = reported.target_health()?;
     let reason = health.reason().map(|reason| reason.as_str());
     Some(TargetHealth {
-        id: told.target()?.id()?.to_owned(),
+        id: reported.target()?.id()?.to_owned(),
         // AWS gives neither for targets that are instances.
         address: None,
         zone: None,

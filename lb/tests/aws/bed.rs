@@ -80,7 +80,7 @@ impl Bed {
             name: name("one"),
             want,
             other: Some(other),
-            patience: Duration::from_secs(20),
+            time_limit: Duration::from_secs(20),
         };
         case.life()
             .await

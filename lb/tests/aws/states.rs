@@ -70,7 +70,7 @@ async fn a_balancer_that_is_not_found_is_absent() {
 /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetHealth.html>
 #[tokio::test]
 async fn every_reason_of_aws_is_known_by_its_code() {
-    let told = [
+    let reported = [
         ("i-1", "initial", "Elb.RegistrationInProgress"),
         ("i-2", "initial", "Elb.InitialHealthChecking"),
         ("i-3", "unhealthy", "Target.ResponseCodeMismatch"),
@@ -85,7 +85,7 @@ async fn every_reason_of_aws_is_known_by_its_code() {
         ("i-c", "unavailable", "Target.HealthCheckDisabled"),
     ];
     let (aws, _endpoint) = scripted(move |call| {
-        let members: String = told
+        let members: String = reported
             .iter()
             .map(|(id, state, reason)| {
                 let reason = match *reason {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use landfall_compute::{AutoscalingGroup, Instance, LaunchTemplate, Limits, Workload};
-use landfall_container::{BuildRequest, BuilderChoice, Image, Platform, Recipe, Repository};
+use landfall_container::{BuildRequest, BuildSpec, BuilderChoice, Image, Platform, Repository};
 use landfall_lb::{
     Action, HealthCheck, LbProvider, Listener, LoadBalancer, TargetGroup, TargetHealth, TargetState,
 };
@@ -16,7 +16,8 @@ use landfall_network::{
     ElasticIp, ElasticIpOutput, NatMode, OpenPorts, ServicePort, TwoTier, add_groups,
 };
 use landfall_provider::{
-    ApplyOptions, Catalog, Handle, Pace, Port, Probe, Stack, StackName, TargetGroupId, apply, plan,
+    ApplyOptions, Catalog, Handle, PollInterval, Port, Probe, Stack, StackName, TargetGroupId,
+    apply, plan,
 };
 
 use crate::nginx;
@@ -26,7 +27,7 @@ const LISTENER: u16 = 80;
 const SERVICE: u16 = 8000;
 
 /// How long it may take until everything answers.
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A cloud of its own, ended with this value.
 pub(crate) struct Bed {
@@ -205,7 +206,7 @@ impl Bed {
             repository: repository.id(),
             source: request.identity()?,
             platform: Platform::host(),
-            recipe: Recipe {
+            build_spec: BuildSpec {
                 context: request.context,
                 dockerfile: request.dockerfile,
                 args: BTreeMap::new(),
@@ -221,7 +222,7 @@ impl Bed {
         let snapshot = self.catalog.snapshot(&self.local, stack.name()).await?;
         let plan = plan(stack, &snapshot, self.catalog.schema())?;
         let options = ApplyOptions {
-            pace: Pace::NEARBY,
+            poll_interval: PollInterval::LOCAL,
             ..ApplyOptions::default()
         };
         let applied = apply(&plan, &self.local, &self.catalog, &options).await;
@@ -234,7 +235,7 @@ impl Bed {
 
     async fn healthy_targets(&self) -> Result<Vec<SocketAddrV4>, Box<dyn Error>> {
         let id = self.id("target-group/web").await?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + WAIT_TIMEOUT;
         loop {
             let targets = self
                 .local
@@ -271,7 +272,7 @@ impl Bed {
     }
 
     async fn until_open(&self, address: Ipv4Addr) -> Result<(), Box<dyn Error>> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + WAIT_TIMEOUT;
         while !self.is_open(address).await? {
             in_time(deadline, "nginx to listen").await?;
         }

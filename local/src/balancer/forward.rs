@@ -29,7 +29,7 @@ use crate::sys::descriptors::Budget;
 /// How long a node may take to accept before the next one is tried.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a node that did not accept is tried last instead of in its turn.
-const SHUNNED: Duration = Duration::from_secs(10);
+const EJECTION_PERIOD: Duration = Duration::from_secs(10);
 /// How long a client may keep its side open after the node has closed its own, which waits as long for the client.
 const HALF_CLOSED: Duration = Duration::from_secs(35);
 const BUFFER: usize = 16 * 1024;
@@ -88,7 +88,7 @@ impl Nodes {
     fn note(&mut self, addr: SocketAddr, answered: bool) {
         for (known, shunned) in &mut self.all {
             if *known == addr {
-                *shunned = (!answered).then(|| Instant::now() + SHUNNED);
+                *shunned = (!answered).then(|| Instant::now() + EJECTION_PERIOD);
             }
         }
     }

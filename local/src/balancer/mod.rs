@@ -167,13 +167,13 @@ impl Balancer {
     ///
     /// # Errors
     /// When the zone has no node.
-    pub(crate) async fn remove_node(&self, zone: &str, patience: Duration) -> Result<(), Error> {
+    pub(crate) async fn remove_node(&self, zone: &str, time_limit: Duration) -> Result<(), Error> {
         let _setup = self.setup.lock().await;
         let node = self
             .registry
             .take_node(zone)
             .ok_or_else(|| Error::NoNode(zone.into()))?;
-        node.stop(patience).await;
+        node.stop(time_limit).await;
         Ok(())
     }
 
@@ -249,9 +249,9 @@ impl Balancer {
     }
 
     /// Ends all nodes as [`Balancer::remove_node`] does, side by side.
-    pub(crate) async fn shutdown(&self, patience: Duration) {
+    pub(crate) async fn shutdown(&self, time_limit: Duration) {
         let _setup = self.setup.lock().await;
         let nodes = self.registry.take_nodes();
-        futures::future::join_all(nodes.into_iter().map(|node| node.stop(patience))).await;
+        futures::future::join_all(nodes.into_iter().map(|node| node.stop(time_limit))).await;
     }
 }

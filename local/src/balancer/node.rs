@@ -103,9 +103,9 @@ impl Node {
     }
 
     /// Accepts nothing new, gives what is in flight this long, and ends the thread.
-    pub(super) async fn stop(self, patience: Duration) {
+    pub(super) async fn stop(self, time_limit: Duration) {
         // It can only fail when the thread has ended already.
-        let _ = self.commands.send(Command::Stop(patience));
+        let _ = self.commands.send(Command::Stop(time_limit));
         self.thread.join().await;
     }
 }
@@ -126,7 +126,7 @@ async fn run(shared: Arc<Shared>, bind: Ipv4Addr, mut inbox: mpsc::UnboundedRece
     let mut listening: BTreeMap<u16, JoinHandle<()>> = BTreeMap::new();
     let mut sweep = tokio::time::interval(SWEEP);
     // A closed inbox means that the balancer was dropped: stop at once.
-    let mut patience = Duration::ZERO;
+    let mut time_limit = Duration::ZERO;
     loop {
         tokio::select! {
             command = inbox.recv() => match command {
@@ -135,7 +135,7 @@ async fn run(shared: Arc<Shared>, bind: Ipv4Addr, mut inbox: mpsc::UnboundedRece
                     let _ = reply.send(listen(&worker, bind, &ports, &mut listening));
                 }
                 Some(Command::Stop(given)) => {
-                    patience = given;
+                    time_limit = given;
                     break;
                 }
                 None => break,
@@ -156,7 +156,7 @@ async fn run(shared: Arc<Shared>, bind: Ipv4Addr, mut inbox: mpsc::UnboundedRece
     }
     worker.end(&worker.stop);
     worker.tasks.close();
-    if tokio::time::timeout(patience, worker.tasks.wait())
+    if tokio::time::timeout(time_limit, worker.tasks.wait())
         .await
         .is_err()
     {

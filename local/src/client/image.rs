@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 use landfall_container::{
-    self as container, BuilderChoice, Digest, Entry, Image, ImageOutput, PrebuildImage, Recipe,
+    self as container, BuildSpec, BuilderChoice, Digest, Entry, Image, ImageOutput, PrebuildImage,
     Repository, StoredImage,
 };
 use landfall_provider::{
@@ -28,14 +28,14 @@ impl Provider<Image> for Local {
 
     async fn create(&self, stack: &StackName, key: &Key, want: &Image) -> Result<ImageId> {
         let repository = self.repository(want).await?;
-        let workshop = &self.0.workshop;
-        let built = workshop.make(key, want, repository.as_ref()).await?;
+        let image_builder = &self.0.image_builder;
+        let built = image_builder.make(key, want, repository.as_ref()).await?;
         let entry = Entry {
             name: Some(repository.to_string()),
             stack: Some(stack.to_string()),
             source: Some(built.source.clone()),
         };
-        workshop
+        image_builder
             .store()
             .tag(&built.manifest_digest, &entry)
             .map_err(|error| failed("the image was not entered in the store", error))?;
@@ -70,7 +70,7 @@ impl Provider<Image> for Local {
                 && entry.source.as_ref() == Some(&live.spec.source)
         };
         self.0
-            .workshop
+            .image_builder
             .store()
             .remove(unwanted)
             .map_err(|error| failed("the image was not removed from the store", error))?;
@@ -81,7 +81,11 @@ impl Provider<Image> for Local {
 #[async_trait]
 impl PrebuildImage for Local {
     async fn prebuild(&self, key: &Key, want: &Image) -> Result<Digest> {
-        let built = self.0.workshop.make(key, want, key.name.as_str()).await?;
+        let built = self
+            .0
+            .image_builder
+            .make(key, want, key.name.as_str())
+            .await?;
         Ok(built.manifest_digest)
     }
 }
@@ -123,7 +127,7 @@ impl Local {
 
     fn stored(&self) -> Result<Vec<StoredImage>> {
         self.0
-            .workshop
+            .image_builder
             .store()
             .list()
             .map_err(|error| failed("the image store cannot be read", error))
@@ -148,7 +152,7 @@ fn live(stack: &StackName, image: &StoredImage) -> Option<Live<Image>> {
             source: image.entry.source.clone()?,
             platform: image.platform.clone(),
             // How it was made is not kept, and not compared.
-            recipe: Recipe {
+            build_spec: BuildSpec {
                 context: PathBuf::new(),
                 dockerfile: PathBuf::new(),
                 args: BTreeMap::new(),

@@ -11,7 +11,7 @@ use tokio_util::bytes::Bytes;
 
 use super::{Connection, Local};
 use crate::frames::{CHUNK, Frame, FrameReader, FrameWriter};
-use crate::inside::{Heard, LogLine, Reached, TerminalKind};
+use crate::inside::{ExecEvent, LogLine, Reached, TerminalKind};
 use crate::wire::{Call, Entering};
 
 /// The lines of an instance, one after the other.
@@ -44,9 +44,9 @@ impl Logs {
 
 /// What a command in an instance is told.
 #[derive(Debug)]
-pub struct Steering(FrameWriter<WriteHalf<Connection>>);
+pub struct ExecInput(FrameWriter<WriteHalf<Connection>>);
 
-impl Steering {
+impl ExecInput {
     /// Gives it something to read.
     ///
     /// # Errors
@@ -87,23 +87,23 @@ impl Steering {
 
 /// What a command in an instance says.
 #[derive(Debug)]
-pub struct Chatter {
+pub struct ExecOutput {
     client: Local,
     frames: FrameReader<ReadHalf<Connection>>,
 }
 
-impl Chatter {
+impl ExecOutput {
     /// What it says next, until it has exited.
     ///
     /// # Errors
     /// When the cloud has ended or is stopped, or says something that is not understood.
-    pub async fn next(&mut self) -> Result<Heard> {
+    pub async fn next(&mut self) -> Result<ExecEvent> {
         loop {
             let frame = self.client.unless_stopped(self.frames.next()).await?;
             return Ok(match frame {
-                Ok(Some(Frame::Output(bytes))) => Heard::Output(bytes.into()),
-                Ok(Some(Frame::Errors(bytes))) => Heard::Errors(bytes.into()),
-                Ok(Some(Frame::Exited(code))) => Heard::Exited(code),
+                Ok(Some(Frame::Output(bytes))) => ExecEvent::Output(bytes.into()),
+                Ok(Some(Frame::Errors(bytes))) => ExecEvent::Errors(bytes.into()),
+                Ok(Some(Frame::Exited(code))) => ExecEvent::Exited(code),
                 Ok(Some(_)) => continue,
                 Ok(None) | Err(_) if !self.client.listens().await => {
                     return Err(self.client.lost());
@@ -181,16 +181,16 @@ impl Local {
         &self,
         address: Ipv4Addr,
         port: u16,
-        patience: Duration,
+        time_limit: Duration,
     ) -> Result<(Reached, Option<Dialled>)> {
         let call = Call::Dial {
             address,
             port,
-            timeout_ms: u64::try_from(patience.as_millis()).unwrap_or(u64::MAX),
+            timeout_ms: u64::try_from(time_limit.as_millis()).unwrap_or(u64::MAX),
         };
-        let told: Option<(Reached, Connection)> = self.talk(call).await?;
+        let reported: Option<(Reached, Connection)> = self.talk(call).await?;
         let (reached, connection) =
-            told.ok_or_else(|| Error::new(ErrorKind::NotFound, "there is no local cloud"))?;
+            reported.ok_or_else(|| Error::new(ErrorKind::NotFound, "there is no local cloud"))?;
         let dialled = (reached == Reached::Open).then(|| Dialled {
             client: self.clone(),
             connection,
@@ -214,10 +214,10 @@ impl Local {
             since_ms,
             follow,
         };
-        let told: Option<((), _)> = self.talk(call).await?;
+        let reported: Option<((), _)> = self.talk(call).await?;
         Ok(Logs {
             client: self.clone(),
-            connection: told.map(|((), connection)| connection),
+            connection: reported.map(|((), connection)| connection),
         })
     }
 
@@ -231,22 +231,22 @@ impl Local {
         instance: &InstanceId,
         argv: Vec<String>,
         terminal: Option<TerminalKind>,
-    ) -> Result<std::result::Result<(Steering, Chatter), String>> {
+    ) -> Result<std::result::Result<(ExecInput, ExecOutput), String>> {
         let call = Call::Exec {
             instance: instance.clone(),
             argv,
             terminal,
         };
-        let told: Option<(Entering, Connection)> = self.talk(call).await?;
+        let reported: Option<(Entering, Connection)> = self.talk(call).await?;
         let (entering, connection) =
-            told.ok_or_else(|| Error::new(ErrorKind::NotFound, "there is no local cloud"))?;
+            reported.ok_or_else(|| Error::new(ErrorKind::NotFound, "there is no local cloud"))?;
         Ok(match entering {
             Entering::Impossible(why) => Err(why),
             Entering::Runs => {
                 let (reader, writer) = tokio::io::split(connection);
                 Ok((
-                    Steering(FrameWriter::new(writer)),
-                    Chatter {
+                    ExecInput(FrameWriter::new(writer)),
+                    ExecOutput {
                         client: self.clone(),
                         frames: FrameReader::new(reader),
                     },

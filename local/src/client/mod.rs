@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use landfall_compute::ReleaseNote;
-use landfall_container::Workshop;
+use landfall_container::ImageBuilder;
 use landfall_provider::{Error, ErrorKind, Left, Result};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -22,7 +22,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::time::Instant;
 
-pub use inside::{Chatter, Dialled, Logs, Steering};
+pub use inside::{Dialled, ExecInput, ExecOutput, Logs};
 
 use crate::LocalOptions;
 use crate::sys::process::{self, Launch};
@@ -35,7 +35,7 @@ const TRIES: usize = 5;
 const CONNECT_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
 /// How long a cloud that holds nothing may take to end.
-const ENDS_WITHIN: Duration = Duration::from_secs(10);
+const DELETE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The local provider: resources on this machine, held by a background process that starts with the
 /// first of them and ends with the last.
@@ -49,7 +49,7 @@ pub struct Local(Arc<Inner>);
 struct Inner {
     options: LocalOptions,
     dir: PathBuf,
-    workshop: Workshop,
+    image_builder: ImageBuilder,
     extras: Mutex<Extras>,
     safe: secrets::Safe,
     /// How many locks are held: a cloud that ends meanwhile was not meant to.
@@ -59,7 +59,7 @@ struct Inner {
 }
 
 impl Local {
-    /// A client of the cloud in the runtime directory. Does not start it: that is for the first resource.
+    /// A client of the cloud in the runtime directory. ExecMode not start it: that is for the first resource.
     ///
     /// # Errors
     /// When the image store cannot be opened.
@@ -68,10 +68,11 @@ impl Local {
             Some(dir) => dir.clone(),
             None => process::default_dir().map_err(unavailable)?,
         };
-        let workshop = Workshop::open(options.image_store.clone(), options.events.clone())?;
+        let image_builder =
+            ImageBuilder::open(options.image_store.clone(), options.events.clone())?;
         let extras = Extras {
             published_port: options.published_port,
-            image_store: workshop.store().root().to_owned(),
+            image_store: image_builder.store().root().to_owned(),
             note: ReleaseNote::default(),
             ..Extras::default()
         };
@@ -79,7 +80,7 @@ impl Local {
         Ok(Self(Arc::new(Inner {
             options,
             dir,
-            workshop,
+            image_builder,
             extras: Mutex::new(extras),
             safe,
             locks: AtomicUsize::new(0),
@@ -111,7 +112,7 @@ impl Local {
     /// # Errors
     /// When it holds nothing and still goes on, or does not answer.
     pub async fn settle(&self) -> Result<()> {
-        let deadline = Instant::now() + ENDS_WITHIN;
+        let deadline = Instant::now() + DELETE_TIMEOUT;
         let mut pause = Duration::from_millis(1);
         loop {
             let dir = self.0.dir.clone();

@@ -262,8 +262,8 @@ mod tests {
             set.map(|(_, value)| OsString::from(value))
         };
         safe.open_with(&wanted(secrets), lookup).map_err(|errors| {
-            let told = errors.iter().map(|error| format!("{error}; {error:?}"));
-            told.collect::<Vec<_>>().join("\n")
+            let reported = errors.iter().map(|error| format!("{error}; {error:?}"));
+            reported.collect::<Vec<_>>().join("\n")
         })
     }
 
@@ -312,14 +312,14 @@ mod tests {
             ("URL", "ssm:/shop/url"),
             ("USER", "secretsmanager:shop/db#user"),
         ];
-        let told = open(&safe, &secrets, &[]).unwrap_err();
+        let reported = open(&safe, &secrets, &[]).unwrap_err();
         for part in [
             "URL = \"ssm:/shop/url\" has no value on this machine",
             "\\\"ssm:/shop/url\\\" = 'the value'; or set LANDFALL_SECRET_URL",
             "\\\"secretsmanager:shop/db\\\" = 'the JSON object'",
             "none.toml",
         ] {
-            assert!(told.contains(part), "{part} is missing in {told}");
+            assert!(reported.contains(part), "{part} is missing in {reported}");
         }
     }
 
@@ -329,7 +329,7 @@ mod tests {
         let url = [("URL", "ssm:/shop/url")];
         let key = [("URL", "ssm:/shop/url#key")];
         let good = "\"ssm:/shop/url\" = 'hunter2'\n";
-        for (text, mode, secrets, told) in [
+        for (text, mode, secrets, reported) in [
             (good, 0o644, &url, "its mode is 644"),
             (good, 0o640, &url, "chmod 600"),
             (good, 0o600, &key, "no JSON object with a key `key`"),
@@ -366,7 +366,10 @@ mod tests {
             ),
         ] {
             let errors = open(&safe(dir.path(), text, mode), secrets, &[]).unwrap_err();
-            assert!(errors.contains(told), "{told} is missing in {errors}");
+            assert!(
+                errors.contains(reported),
+                "{reported} is missing in {errors}"
+            );
             assert!(!errors.contains("hunter2"), "{errors}");
         }
     }

@@ -1,7 +1,7 @@
 //! The verbs of instances that stand alone.
 
 use async_trait::async_trait;
-use landfall_compute::{SingleProvider, Standing};
+use landfall_compute::{SingleInstance, SingleProvider};
 use landfall_provider::{Error, ErrorKind, InstanceId, Port, Result};
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ use crate::wire::Call;
 #[async_trait]
 impl SingleProvider for Local {
     /// An instance here is asked on one port, that of its container.
-    async fn standing(&self, instance: &InstanceId, _: Port) -> Result<Option<Standing>> {
+    async fn standing(&self, instance: &InstanceId, _: Port) -> Result<Option<SingleInstance>> {
         let call = Call::Standing {
             instance: instance.clone(),
         };

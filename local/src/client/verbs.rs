@@ -16,8 +16,8 @@ use landfall_network::{
 };
 use landfall_provider::{
     Action, Attempt, AutoscalingGroupId, Error, ErrorKind, Holder, InstanceId, Key, Kind,
-    LaunchTemplateId, Live, LockGuard, Placed, Plan, Preflight, Probe, Provider, Resource,
-    ResourceId, Result, StackLock, StackName, Step, TargetGroupId, kind,
+    LaunchTemplateId, Live, LockGuard, Plan, Preflight, Probe, Provider, ProviderIdentity,
+    Resource, ResourceId, Result, StackLock, StackName, Step, TargetGroupId, kind,
 };
 use serde_json::Value;
 
@@ -267,7 +267,7 @@ impl Preflight for Local {
         for step in makes(kind::IMAGE) {
             if let Action::Create { want, .. } = &step.action {
                 let image = from_value(want.clone())?;
-                let checked = self.0.workshop.check(&step.key.name, &image).await;
+                let checked = self.0.image_builder.check(&step.key.name, &image).await;
                 findings.extend(
                     checked
                         .err()
@@ -323,8 +323,8 @@ impl Preflight for Local {
 }
 
 #[async_trait]
-impl Placed for Local {
-    async fn place(&self) -> Result<String> {
+impl ProviderIdentity for Local {
+    async fn provider_identity(&self) -> Result<String> {
         let machine = nix::unistd::gethostname().map_err(|error| {
             Error::new(ErrorKind::Other, "this machine has no name").caused_by(error)
         })?;
@@ -374,9 +374,9 @@ impl Local {
         from: Vantage,
         to: std::net::Ipv4Addr,
         port: u16,
-        patience: std::time::Duration,
+        time_limit: std::time::Duration,
     ) -> Result<Reached> {
-        let timeout_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+        let timeout_ms = u64::try_from(time_limit.as_millis()).unwrap_or(u64::MAX);
         let reached = self
             .ask(Call::Reach {
                 from,

@@ -23,7 +23,7 @@ use crate::balancer::{
 };
 
 /// For how long a balancer that goes lets its requests finish.
-const PATIENCE: Duration = Duration::from_secs(1);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A balancer that runs, and what it was told last.
 #[derive(Debug)]
@@ -111,7 +111,7 @@ async fn place_nodes(cloud: &Cloud, id: &LoadBalancerId) -> Result<()> {
     }
     for zone in surplus {
         balancer
-            .remove_node(zone.as_str(), PATIENCE)
+            .remove_node(zone.as_str(), WAIT_TIMEOUT)
             .await
             .map_err(failed)?;
         if let Some(running) = cloud.lock().balancers.get_mut(id) {
@@ -125,7 +125,7 @@ async fn place_nodes(cloud: &Cloud, id: &LoadBalancerId) -> Result<()> {
 pub(super) async fn end(cloud: &Arc<Cloud>, id: &LoadBalancerId) -> Result<()> {
     let running = cloud.lock().balancers.remove(id);
     if let Some(running) = running {
-        running.balancer.shutdown(PATIENCE).await;
+        running.balancer.shutdown(WAIT_TIMEOUT).await;
     }
     cloud.change(|state| {
         state.tables.load_balancers.remove(id);
@@ -257,7 +257,7 @@ pub(super) fn health(inner: &Inner, instance: &InstanceId) -> Health {
 }
 
 /// What the target groups have against an instance: `Target.Timeout (no answer within 5 s)`.
-pub(super) fn ailment(inner: &Inner, instance: &InstanceId) -> Option<String> {
+pub(super) fn unhealthy_reason(inner: &Inner, instance: &InstanceId) -> Option<String> {
     let groups = targets_of(&inner.state, instance);
     groups.into_iter().find_map(|(group, target)| {
         let targets = target_health(inner, &group).ok()?;

@@ -20,7 +20,7 @@ use crate::inside::Reached;
 pub(super) async fn dial(
     cloud: &Arc<Cloud>,
     to: SocketAddr,
-    patience: Duration,
+    time_limit: Duration,
 ) -> Result<(Reached, Option<TcpStream>)> {
     let internet = cloud.lock().fabric.internet().clone();
     let socket = internet
@@ -29,7 +29,7 @@ pub(super) async fn dial(
         .map_err(|error| {
             Error::new(ErrorKind::Other, "a host on the internet has no socket").caused_by(error)
         })?;
-    Ok(match timeout(patience, socket.connect(to)).await {
+    Ok(match timeout(time_limit, socket.connect(to)).await {
         Ok(Ok(stream)) => {
             // Keystrokes are not to wait for each other.
             let _ = stream.set_nodelay(true);
@@ -40,7 +40,7 @@ pub(super) async fn dial(
         }
         Ok(Err(error)) => (Reached::Silent(error.to_string()), None),
         Err(_) => {
-            let why = format!("no answer within {} s", patience.as_secs_f32());
+            let why = format!("no answer within {} s", time_limit.as_secs_f32());
             (Reached::Silent(why), None)
         }
     })

@@ -8,7 +8,7 @@ use landfall_compute::AutoscalingGroupOutput;
 use landfall_provider::{AutoscalingGroupId, InstanceId, Probe, SubnetId};
 use tokio::time::Instant;
 
-use super::machine::{Machine, Phase};
+use super::machine::{InstanceRecord, Phase};
 use super::state::State;
 
 /// So many instances in a row that never took a request are a failed group, not bad luck.
@@ -52,7 +52,7 @@ impl History {
 
 /// A member of a group, as far as its size is concerned.
 #[derive(Debug, Clone)]
-pub(crate) struct Member {
+pub(crate) struct GroupMember {
     pub(crate) id: InstanceId,
     pub(crate) subnet: SubnetId,
     /// Of the version that the group is to run, and where its instances are to be.
@@ -81,7 +81,7 @@ pub(crate) struct View {
     /// Where members may stand, in the order of zones.
     pub(crate) subnets: Vec<SubnetId>,
     /// Those that run or are being started.
-    pub(crate) members: Vec<Member>,
+    pub(crate) members: Vec<GroupMember>,
     pub(crate) pause_until: Option<Instant>,
     /// For how long an unhealthy member is left alone.
     pub(crate) grace: Duration,
@@ -90,7 +90,7 @@ pub(crate) struct View {
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Act {
+pub(crate) enum ScalingAction {
     /// Start an instance in this subnet.
     Launch(SubnetId),
     /// End this one; the text says why.
@@ -98,8 +98,10 @@ pub(crate) enum Act {
 }
 
 /// What to do now, and when to look again although nothing has changed.
-pub(crate) fn decide(view: &View) -> (Vec<Act>, Option<Instant>) {
-    let retire = |why: &'static str| move |member: &Member| Act::Retire(member.id.clone(), why);
+pub(crate) fn decide(view: &View) -> (Vec<ScalingAction>, Option<Instant>) {
+    let retire = |why: &'static str| {
+        move |member: &GroupMember| ScalingAction::Retire(member.id.clone(), why)
+    };
     if view.ending {
         return (
             view.members
@@ -116,7 +118,7 @@ pub(crate) fn decide(view: &View) -> (Vec<Act>, Option<Instant>) {
         let grace_ends = member.launched + view.grace;
         if member.is_running && member.health == Health::Unhealthy {
             if view.now >= grace_ends {
-                acts.push(Act::Retire(
+                acts.push(ScalingAction::Retire(
                     member.id.clone(),
                     "its target group finds it unhealthy",
                 ));
@@ -126,7 +128,7 @@ pub(crate) fn decide(view: &View) -> (Vec<Act>, Option<Instant>) {
         }
         staying.push(member);
     }
-    let (mut current, mut old): (Vec<&Member>, Vec<&Member>) =
+    let (mut current, mut old): (Vec<&GroupMember>, Vec<&GroupMember>) =
         staying.into_iter().partition(|member| member.is_current);
 
     // The wanted version takes over one by one, as it proves itself.
@@ -182,19 +184,19 @@ pub(crate) fn decide(view: &View) -> (Vec<Act>, Option<Instant>) {
                     break;
                 };
                 fewest.0 += 1;
-                acts.push(Act::Launch(view.subnets[fewest.1].clone()));
+                acts.push(ScalingAction::Launch(view.subnets[fewest.1].clone()));
             }
         }
     }
     (acts, again)
 }
 
-fn serves(member: &Member) -> bool {
+fn serves(member: &GroupMember) -> bool {
     member.is_running && member.health == Health::Healthy
 }
 
 /// Of those that are not wanted any more: one that takes no requests; else one where most do; else the oldest.
-fn first_to_go(old: &[&Member], current: &[&Member]) -> Option<usize> {
+fn first_to_go(old: &[&GroupMember], current: &[&GroupMember]) -> Option<usize> {
     let serving_in = |subnet: &SubnetId| {
         let all = old.iter().chain(current);
         all.filter(|member| serves(member) && &member.subnet == subnet)
@@ -245,7 +247,7 @@ pub(crate) fn progress(state: &State, id: &AutoscalingGroupId) -> Probe<Autoscal
             running => Probe::Pending(format!("{running} of {desired} instances run")),
         };
     }
-    let is_current = |machine: &&Machine| machine.template_version == rollout.version();
+    let is_current = |machine: &&InstanceRecord| machine.template_version == rollout.version();
     let old = members().filter(|machine| machine.is_alive() && !is_current(machine));
     match (running().filter(is_current).count(), old.count()) {
         (running, 0) if running == desired => Probe::Usable(output),
@@ -260,8 +262,8 @@ pub(crate) fn progress(state: &State, id: &AutoscalingGroupId) -> Probe<Autoscal
 mod tests {
     use super::*;
 
-    fn member(id: &str, subnet: &str, is_current: bool, health: Health) -> Member {
-        Member {
+    fn member(id: &str, subnet: &str, is_current: bool, health: Health) -> GroupMember {
+        GroupMember {
             id: InstanceId::from(id),
             subnet: SubnetId::from(subnet),
             is_current,
@@ -271,7 +273,7 @@ mod tests {
         }
     }
 
-    fn view(desired: usize, members: Vec<Member>) -> View {
+    fn view(desired: usize, members: Vec<GroupMember>) -> View {
         View {
             ending: false,
             desired,
@@ -283,14 +285,14 @@ mod tests {
         }
     }
 
-    fn launch(subnet: &str) -> Act {
-        Act::Launch(SubnetId::from(subnet))
+    fn launch(subnet: &str) -> ScalingAction {
+        ScalingAction::Launch(SubnetId::from(subnet))
     }
 
-    fn retired(acts: &[Act]) -> Vec<&str> {
+    fn retired(acts: &[ScalingAction]) -> Vec<&str> {
         let retired = acts.iter().filter_map(|act| match act {
-            Act::Retire(id, _) => Some(id.as_ref()),
-            Act::Launch(_) => None,
+            ScalingAction::Retire(id, _) => Some(id.as_ref()),
+            ScalingAction::Launch(_) => None,
         });
         retired.collect()
     }

@@ -13,13 +13,13 @@ use landfall_provider::{
 use tokio::time::Instant;
 
 use super::kinds::known;
-use super::machine::{Machine, Phase};
+use super::machine::{InstanceRecord, Phase};
 use super::state::State;
 use super::table::find;
 use super::topology::instance_interface;
 use super::{Cloud, Inner, balance, group, keeper, publish, single};
 use crate::instance::{self, Output, Running, Spec};
-use crate::ssh::{self, Door, Inside};
+use crate::ssh::{self, Inside, SshListener};
 use crate::sys::netns::Namespace;
 use crate::sys::process::log;
 
@@ -34,14 +34,14 @@ const ENDED_KEPT: usize = 4;
 
 /// What runs in an instance.
 #[derive(Debug)]
-pub(crate) struct Guest {
+pub(crate) struct Container {
     output: Arc<Output>,
     running: Option<Arc<Running>>,
     /// Its SSH server.
-    door: Option<Door>,
+    door: Option<SshListener>,
 }
 
-impl Guest {
+impl Container {
     /// What it has written.
     pub(super) fn output(&self) -> &Output {
         &self.output
@@ -58,7 +58,7 @@ impl Guest {
     }
 }
 
-impl Guest {
+impl Container {
     /// Its first process, if it runs.
     pub(super) fn pid(&self) -> Option<i32> {
         self.running.as_ref().map(|running| running.pid())
@@ -70,7 +70,7 @@ pub(super) fn start_single(cloud: &Arc<Cloud>, id: &InstanceId) -> Result<()> {
     let runs_container = cloud.change(|state| {
         let entry = find::<Instance>(state, id)?;
         let subnet = known(&entry.spec.subnet)?.clone();
-        let machine = Machine {
+        let machine = InstanceRecord {
             group: None,
             hostname: format!("{}-{}", entry.stack, entry.name),
             zone: find::<Subnet>(state, &subnet)?.spec.zone.clone(),
@@ -152,7 +152,7 @@ pub(super) async fn boot(
         let namespace = inner.fabric.namespace(&instance_interface(id)).cloned();
         inner.guests.insert(
             id.clone(),
-            Guest {
+            Container {
                 output: Arc::clone(&output),
                 running: None,
                 door: None,
@@ -224,7 +224,7 @@ pub(super) async fn boot(
 }
 
 /// Starts the SSH server of an instance that somebody may log in to, and of one that is there for nothing else.
-fn open_door(cloud: &Arc<Cloud>, id: &InstanceId, machine: &Machine, namespace: &Namespace) {
+fn open_door(cloud: &Arc<Cloud>, id: &InstanceId, machine: &InstanceRecord, namespace: &Namespace) {
     let is_bastion = machine.workload.is_none();
     if machine.key.is_none() && !is_bastion {
         return;
@@ -238,7 +238,7 @@ fn open_door(cloud: &Arc<Cloud>, id: &InstanceId, machine: &Machine, namespace: 
         }))
     };
     let name = machine.hostname.clone();
-    let host = ssh::Machine::new(name, namespace.clone(), machine.key.as_ref(), inside);
+    let host = ssh::SshHost::new(name, namespace.clone(), machine.key.as_ref(), inside);
     let address = SocketAddr::from((machine.address, ssh::PORT));
     match cloud.ssh.open(address, host) {
         Ok(door) => {
@@ -308,7 +308,7 @@ fn ended(cloud: &Cloud, id: &InstanceId, how: &str) {
         machine.ended = Some(SystemTime::now());
         machine.was_healthy |= was_healthy;
         let machine = machine.clone();
-        keeper::note_end(state, &machine, how);
+        keeper::record_exit(state, &machine, how);
         if let Some(group) = &machine.group {
             forget_oldest(state, group);
         }

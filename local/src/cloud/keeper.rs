@@ -11,17 +11,17 @@ use landfall_provider::{
 };
 use tokio::time::Instant;
 
-use super::group::{self, Act, Member, View};
+use super::group::{self, GroupMember, ScalingAction, View};
 use super::kinds::known;
-use super::machine::{Machine, Phase};
-use super::rollout::{Rollout, Standing};
+use super::machine::{InstanceRecord, Phase};
+use super::rollout::{Rollout, RolloutProgress};
 use super::state::State;
-use super::table::{Hosted, find};
+use super::table::{LocalResource, find};
 use super::{Cloud, Inner, balance, guest, rollout};
 use crate::sys::process::log;
 
 /// Starts the task that keeps a group at its size, until the group is gone.
-pub(super) fn keep_group(cloud: &Arc<Cloud>, id: AutoscalingGroupId) {
+pub(super) fn reconcile_group(cloud: &Arc<Cloud>, id: AutoscalingGroupId) {
     let cloud = Arc::clone(cloud);
     {
         let state = &mut cloud.lock().state;
@@ -49,8 +49,8 @@ pub(super) fn keep_group(cloud: &Arc<Cloud>, id: AutoscalingGroupId) {
             let Some((acts, again)) = next else { break };
             for act in acts {
                 let done = match act {
-                    Act::Launch(subnet) => launch(&cloud, &id, &subnet),
-                    Act::Retire(instance, why) => {
+                    ScalingAction::Launch(subnet) => launch(&cloud, &id, &subnet),
+                    ScalingAction::Retire(instance, why) => {
                         retire(&cloud, &instance, why);
                         Ok(())
                     }
@@ -144,7 +144,7 @@ fn view(inner: &Inner, id: &AutoscalingGroupId) -> Option<View> {
         ending: group.ending,
         desired: group.facts.capacity as usize,
         members: members
-            .map(|(id, machine)| Member {
+            .map(|(id, machine)| GroupMember {
                 id: id.clone(),
                 subnet: machine.subnet.clone(),
                 is_current: Some(machine.template_version) == version
@@ -192,18 +192,18 @@ fn advance(inner: &mut Inner, id: &AutoscalingGroupId) {
 }
 
 /// How far the instances of the version are that a group is to run.
-pub(super) fn standing(inner: &Inner, id: &AutoscalingGroupId) -> Option<Standing> {
+pub(super) fn standing(inner: &Inner, id: &AutoscalingGroupId) -> Option<RolloutProgress> {
     let view = view(inner, id)?;
-    let (current, others): (Vec<&Member>, Vec<&Member>) =
+    let (current, others): (Vec<&GroupMember>, Vec<&GroupMember>) =
         view.members.iter().partition(|member| member.is_current);
-    let (proven, ailing): (Vec<&Member>, Vec<&Member>) = current
+    let (proven, ailing): (Vec<&GroupMember>, Vec<&GroupMember>) = current
         .into_iter()
         .partition(|member| member.is_running && member.health == group::Health::Healthy);
     let ailing = ailing
         .iter()
-        .find_map(|member| balance::ailment(inner, &member.id));
+        .find_map(|member| balance::unhealthy_reason(inner, &member.id));
     let history = inner.state.histories.get(id).cloned().unwrap_or_default();
-    Some(Standing {
+    Some(RolloutProgress {
         desired: view.desired,
         proven: proven.len(),
         others: others.len(),
@@ -230,7 +230,7 @@ fn launch(cloud: &Arc<Cloud>, group: &AutoscalingGroupId, subnet: &SubnetId) -> 
             let why = format_args!("{template} has no version {version}");
             Error::new(ErrorKind::NotFound, why)
         })?;
-        let machine = Machine {
+        let machine = InstanceRecord {
             group: Some(group.clone()),
             hostname: format!("{}-{}", entry.stack, entry.name),
             zone: find::<Subnet>(state, subnet)?.spec.zone.clone(),
@@ -273,7 +273,7 @@ fn retire(cloud: &Arc<Cloud>, id: &InstanceId, why: &'static str) {
         machine.phase = Phase::Stopping;
         if unhealthy {
             let machine = machine.clone();
-            note_end(state, &machine, "was unhealthy");
+            record_exit(state, &machine, "was unhealthy");
         }
     }
     let (cloud, id) = (Arc::clone(cloud), id.clone());
@@ -291,7 +291,7 @@ fn retire(cloud: &Arc<Cloud>, id: &InstanceId, why: &'static str) {
 }
 
 /// Remembers how an instance of a group ended. One of a version that the group is not to run says nothing about it.
-pub(super) fn note_end(state: &mut State, machine: &Machine, how: &str) {
+pub(super) fn record_exit(state: &mut State, machine: &InstanceRecord, how: &str) {
     let Some(group) = &machine.group else {
         return;
     };
@@ -303,7 +303,7 @@ pub(super) fn note_end(state: &mut State, machine: &Machine, how: &str) {
 }
 
 /// What changed may make the next instances better than the last ones: they get a fresh start.
-pub(super) fn forgive(cloud: &Cloud, of: &Kind, id: &str) {
+pub(super) fn reset_backoff(cloud: &Cloud, of: &Kind, id: &str) {
     let mut inner = cloud.lock();
     let state = &mut inner.state;
     let template = LaunchTemplateId::from(id);

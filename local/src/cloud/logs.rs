@@ -103,12 +103,12 @@ fn missed_lines(number: u64) -> Line {
 
 fn push(text: &mut Vec<u8>, line: &Line) -> std::io::Result<()> {
     let since = line.at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let told = LogLine {
+    let reported = LogLine {
         at_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
         is_error: line.stream == Stream::Stderr,
         text: line.text.clone(),
     };
-    serde_json::to_writer(&mut *text, &told)?;
+    serde_json::to_writer(&mut *text, &reported)?;
     text.push(b'\n');
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::secrets::Secrets;
 
 /// An instance as the cloud knows it. What runs in it is held elsewhere, by the same id.
 #[derive(Debug, Clone)]
-pub(crate) struct Machine {
+pub(crate) struct InstanceRecord {
     /// The group that made it; none for a single instance.
     pub(crate) group: Option<AutoscalingGroupId>,
     /// For people: `digipay-web`.
@@ -61,7 +61,7 @@ pub(crate) enum Phase {
     Ended(String),
 }
 
-impl Machine {
+impl InstanceRecord {
     /// Whether it is, or is about to be, of use.
     pub(crate) fn is_alive(&self) -> bool {
         matches!(self.phase, Phase::Booting | Phase::Running)
@@ -73,7 +73,7 @@ impl Machine {
     }
 
     /// Its key, if it still needs the subnet or security group of this id.
-    pub(crate) fn mentions(&self, id: &str) -> Option<Key> {
+    pub(crate) fn resolved_refs(&self, id: &str) -> Option<Key> {
         let needs =
             self.subnet.as_ref() == id || self.groups.iter().any(|group| group.as_ref() == id);
         let name = ResourceName::new(self.hostname.clone()).ok()?;

@@ -75,7 +75,7 @@ pub(crate) struct Inner {
     published: BTreeMap<ListenerId, publish::Published>,
     /// The loopback ports of instances that clients ask themselves.
     entrances: BTreeMap<InstanceId, publish::Published>,
-    guests: BTreeMap<InstanceId, guest::Guest>,
+    guests: BTreeMap<InstanceId, guest::Container>,
 }
 
 /// The inner process's program: serves until it is told to end, or holds nothing and nobody is connected.

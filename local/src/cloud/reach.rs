@@ -18,7 +18,7 @@ pub(super) async fn reach(
     from: Vantage,
     to: Ipv4Addr,
     port: u16,
-    patience: Duration,
+    time_limit: Duration,
 ) -> Result<Reached> {
     let namespace = {
         let inner = cloud.lock();
@@ -35,7 +35,7 @@ pub(super) async fn reach(
     })?;
     let address = SocketAddr::from((to, port));
     let tried = tokio::task::spawn_blocking(move || {
-        namespace.enter(|| TcpStream::connect_timeout(&address, patience))
+        namespace.enter(|| TcpStream::connect_timeout(&address, time_limit))
     });
     let failed = |error: String| {
         Error::new(

@@ -27,7 +27,7 @@ pub(crate) struct Rollout {
 #[derive(Debug, Clone)]
 enum Course {
     /// It runs its version.
-    Settled,
+    Stable,
     /// Instances of its version take over; it goes back when they have not by then.
     Forward { from: u32, until: Instant },
     /// That was given up: those of its version take over again.
@@ -38,7 +38,7 @@ enum Course {
 
 /// How far the instances of the version are.
 #[derive(Debug)]
-pub(crate) struct Standing {
+pub(crate) struct RolloutProgress {
     pub(crate) desired: usize,
     /// Those of the version that take requests.
     pub(crate) proven: usize,
@@ -51,7 +51,7 @@ pub(crate) struct Standing {
     pub(crate) ailing: Option<String>,
 }
 
-impl Standing {
+impl RolloutProgress {
     fn has_taken_over(&self) -> bool {
         self.proven >= self.desired && self.others == 0
     }
@@ -61,7 +61,7 @@ impl Rollout {
     pub(crate) fn at(version: u32) -> Self {
         Self {
             version,
-            course: Course::Settled,
+            course: Course::Stable,
             failed: BTreeMap::new(),
         }
     }
@@ -102,7 +102,7 @@ impl Rollout {
         if version == self.version {
             // It is there, or on its way there.
             if matches!(self.course, Course::GoneBack { .. }) {
-                self.course = Course::Settled;
+                self.course = Course::Stable;
             }
             return;
         }
@@ -127,7 +127,7 @@ impl Rollout {
     }
 
     /// Notes what has been reached, and turns back when there is no hope. True if it has turned back just now.
-    pub(crate) fn advance(&mut self, standing: &Standing, now: Instant) -> bool {
+    pub(crate) fn advance(&mut self, standing: &RolloutProgress, now: Instant) -> bool {
         match &self.course {
             Course::Forward { .. } | Course::Back { .. } if standing.has_taken_over() => {
                 self.course = match &self.course {
@@ -135,7 +135,7 @@ impl Rollout {
                         given_up: *given_up,
                         why: why.clone(),
                     },
-                    _ => Course::Settled,
+                    _ => Course::Stable,
                 };
                 false
             }
@@ -147,7 +147,7 @@ impl Rollout {
                         standing.failures
                     )
                 } else if now >= *until && standing.proven < standing.desired {
-                    let Standing {
+                    let RolloutProgress {
                         desired, proven, ..
                     } = standing;
                     let ailing = standing.ailing.as_deref();
@@ -164,8 +164,8 @@ impl Rollout {
     }
 
     /// How far it is, for clients.
-    fn progress(&self, standing: &Standing) -> Probe<()> {
-        let Standing {
+    fn progress(&self, standing: &RolloutProgress) -> Probe<()> {
+        let RolloutProgress {
             desired,
             proven,
             others,
@@ -173,7 +173,7 @@ impl Rollout {
         } = standing;
         let version = self.version;
         match &self.course {
-            Course::Settled => Probe::Usable(()),
+            Course::Stable => Probe::Usable(()),
             Course::Forward { .. } => Probe::Pending(format!(
                 "{proven} of {desired} instances of version {version} are healthy, {others} of others left"
             )),
@@ -237,7 +237,7 @@ pub(crate) fn roll_back(state: &mut State, group: &AutoscalingGroupId, why: &str
     };
     match rollout.course {
         Course::Back { .. } | Course::GoneBack { .. } => Ok(()),
-        Course::Settled => Err(Error::new(
+        Course::Stable => Err(Error::new(
             ErrorKind::NotFound,
             format_args!("{group} is not being brought to another version"),
         )),
@@ -253,7 +253,7 @@ pub(crate) fn roll_back(state: &mut State, group: &AutoscalingGroupId, why: &str
 pub(crate) fn rolling(
     state: &State,
     group: &AutoscalingGroupId,
-    standing: &Standing,
+    standing: &RolloutProgress,
 ) -> Result<Probe<()>> {
     find::<AutoscalingGroup>(state, group)?;
     let rollout = state.rollouts.get(group);
@@ -292,7 +292,7 @@ pub(crate) fn follow(state: &mut State, template: &LaunchTemplateId) {
         if entry.spec.template.known() == Some(template)
             && !has_served
             && let Some(rollout) = state.rollouts.get_mut(group)
-            && matches!(rollout.course, Course::Settled)
+            && matches!(rollout.course, Course::Stable)
         {
             rollout.version = newest;
         }
@@ -305,8 +305,8 @@ mod tests {
 
     use super::*;
 
-    fn standing(proven: usize, others: usize) -> Standing {
-        Standing {
+    fn standing(proven: usize, others: usize) -> RolloutProgress {
+        RolloutProgress {
             desired: 2,
             proven,
             others,

@@ -15,7 +15,7 @@ use super::group::Health;
 use super::machine::Phase;
 use super::state::State;
 use super::table::find;
-use super::tracking::{self, Track, Wish};
+use super::tracking::{self, Proposal, Track};
 use super::{Cloud, Inner, balance};
 use crate::instance::processor_times;
 use crate::sys::process::log;
@@ -173,7 +173,7 @@ struct Followed {
     measured: Option<Instant>,
     capacity: Option<u32>,
     /// Since when as many instances take requests as are wanted, and as many are wanted as now.
-    settled: Instant,
+    stable_since: Instant,
 }
 
 struct Policy {
@@ -189,7 +189,7 @@ impl Followed {
             times: BTreeMap::new(),
             measured: None,
             capacity: None,
-            settled: Instant::now(),
+            stable_since: Instant::now(),
         }
     }
 
@@ -205,7 +205,7 @@ impl Followed {
         let GroupCapacity { min, desired, max } = seen.capacity;
         // New instances are seen at work before any of them goes.
         if self.capacity.replace(desired) != Some(desired) || serving < desired {
-            self.settled = now;
+            self.stable_since = now;
         }
         self.measure(seen, times, now);
         if serving == 0 {
@@ -216,21 +216,21 @@ impl Followed {
             .iter()
             .filter_map(|(id, (name, ..))| Some((name, self.policies.get(id)?)))
             .collect();
-        let wishes: Vec<Wish> = followed
+        let proposals: Vec<Proposal> = followed
             .iter()
-            .map(|(_, policy)| policy.track.wish(desired, self.settled))
+            .map(|(_, policy)| policy.track.proposal(desired, self.stable_since))
             .collect();
-        let (index, number) = tracking::agree(&wishes, desired, min, max)?;
+        let (index, number) = tracking::agree(&proposals, desired, min, max)?;
         let (name, policy) = followed.get(index)?;
-        let wish = *wishes.get(index)?;
-        let each = policy.track.each(wish, serving).unwrap_or_default();
-        let at_most = match wish {
-            Wish::In(_) => "at most ",
-            Wish::Out(_) | Wish::Keep => "",
+        let proposal = *proposals.get(index)?;
+        let each = policy.track.each(proposal, serving).unwrap_or_default();
+        let at_most = match proposal {
+            Proposal::In(_) => "at most ",
+            Proposal::Out(_) | Proposal::Keep => "",
         };
         Some((
             number,
-            format!("{at_most}{} ({name})", told(&policy.metric, each)),
+            format!("{at_most}{} ({name})", reported(&policy.metric, each)),
         ))
     }
 
@@ -289,7 +289,7 @@ fn target(metric: &Metric) -> f64 {
 }
 
 /// What an instance bears, and what it is to.
-fn told(metric: &Metric, each: f64) -> String {
+fn reported(metric: &Metric, each: f64) -> String {
     match metric {
         Metric::Cpu(percent) => {
             format!("{each:.0} % of a processor busy, where {percent} % are wanted")

@@ -174,10 +174,10 @@ async fn converse(
         } => match logs::tail(cloud, &instance) {
             Ok(tail) => {
                 answer(&mut writer, Ok(Value::Null)).await?;
-                let told =
+                let reported =
                     logs::write(cloud, &instance, tail, since_ms, follow, reader, writer).await;
                 // One that has seen enough goes away.
-                drop(told);
+                drop(reported);
             }
             Err(error) => answer(&mut writer, Err(error)).await?,
         },
@@ -186,8 +186,8 @@ async fn converse(
             port,
             timeout_ms,
         } => {
-            let patience = Duration::from_millis(timeout_ms);
-            match dial::dial(cloud, (address, port).into(), patience).await {
+            let time_limit = Duration::from_millis(timeout_ms);
+            match dial::dial(cloud, (address, port).into(), time_limit).await {
                 Ok((reached, stream)) => {
                     answer(&mut writer, to_value(&reached)).await?;
                     if let Some(stream) = stream {
@@ -338,8 +338,8 @@ async fn carry_out(cloud: &Arc<Cloud>, call: Call) -> Result<Value> {
 /// How a resource is. One that is pending is watched for a moment, so that who waits need not ask often.
 async fn probe(cloud: &Cloud, kind: &Kind, id: &str) -> Result<Value> {
     let mut changes = cloud.changed.subscribe();
-    let patience = tokio::time::sleep(GLANCE);
-    tokio::pin!(patience);
+    let time_limit = tokio::time::sleep(GLANCE);
+    tokio::pin!(time_limit);
     loop {
         changes.mark_unchanged();
         let state = cloud.lock().state.probe(kind, id)?;
@@ -348,7 +348,7 @@ async fn probe(cloud: &Cloud, kind: &Kind, id: &str) -> Result<Value> {
         }
         tokio::select! {
             _ = changes.changed() => {}
-            () = &mut patience => return Ok(state),
+            () = &mut time_limit => return Ok(state),
         }
     }
 }
@@ -364,7 +364,7 @@ async fn begin(cloud: &Arc<Cloud>, of: &Kind, id: &str) -> Result<()> {
         }
         of if *of == kind::LISTENER_RULE => follow(cloud, of, id).await,
         of if *of == kind::AUTOSCALING_GROUP => {
-            keeper::keep_group(cloud, AutoscalingGroupId::from(id));
+            keeper::reconcile_group(cloud, AutoscalingGroupId::from(id));
             scaling::follow(cloud, AutoscalingGroupId::from(id));
             Ok(())
         }
@@ -397,7 +397,7 @@ async fn follow(cloud: &Arc<Cloud>, of: &Kind, id: &str) -> Result<()> {
             }
             of if *of == kind::AUTOSCALING_GROUP || *of == kind::LAUNCH_TEMPLATE => {
                 drop(inner);
-                keeper::forgive(cloud, of, id);
+                keeper::reset_backoff(cloud, of, id);
                 return Ok(());
             }
             _ => Vec::new(),

@@ -5,12 +5,12 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
-use landfall_compute::{Instance, Standing, StandingState};
+use landfall_compute::{Instance, SingleInstance, SingleInstanceState};
 use landfall_network::ElasticIp;
 use landfall_provider::{Error, ErrorKind, InstanceId, Result};
 use tokio::time::Instant;
 
-use super::machine::{Machine, Phase};
+use super::machine::{InstanceRecord, Phase};
 use super::state::State;
 use super::table::find;
 use super::{Cloud, guest};
@@ -77,7 +77,7 @@ fn enter(cloud: &Cloud, id: &InstanceId, launched: Instant, phase: Phase) -> boo
     true
 }
 
-fn is_kept_running(machine: &Machine, launched: Instant) -> bool {
+fn is_kept_running(machine: &InstanceRecord, launched: Instant) -> bool {
     let runs = matches!(
         machine.phase,
         Phase::Booting | Phase::Running | Phase::Restarting { .. }
@@ -102,7 +102,7 @@ async fn rest(cloud: &Cloud, id: &InstanceId, launched: Instant, pause: Duration
     }
 }
 
-fn machine<T>(cloud: &Cloud, id: &InstanceId, ask: impl FnOnce(&Machine) -> T) -> Option<T> {
+fn machine<T>(cloud: &Cloud, id: &InstanceId, ask: impl FnOnce(&InstanceRecord) -> T) -> Option<T> {
     cloud.lock().state.machines.get(id).map(ask)
 }
 
@@ -161,7 +161,7 @@ pub(super) fn start(cloud: &Arc<Cloud>, id: &InstanceId) -> Result<()> {
 }
 
 /// The machine of an instance that is of no group and not on its way out.
-fn own<'a>(state: &'a mut State, id: &InstanceId) -> Result<&'a mut Machine> {
+fn own<'a>(state: &'a mut State, id: &InstanceId) -> Result<&'a mut InstanceRecord> {
     if find::<Instance>(state, id)?.ending {
         return Err(ended(id));
     }
@@ -176,25 +176,25 @@ fn ended(id: &InstanceId) -> Error {
 }
 
 /// How an instance is, and where this machine reaches it.
-pub(super) fn standing(state: &State, id: &InstanceId) -> Option<Standing> {
+pub(super) fn standing(state: &State, id: &InstanceId) -> Option<SingleInstance> {
     let entry = state.tables.instances.get(id)?;
     let machine = state.machines.get(id);
     let state_now = match machine.map(|machine| &machine.phase) {
-        _ if entry.ending => StandingState::Ended {
+        _ if entry.ending => SingleInstanceState::Ended {
             how: "it is being ended".to_owned(),
         },
-        None | Some(Phase::Booting) => StandingState::Pending,
-        Some(Phase::Running) => StandingState::Up,
-        Some(Phase::Restarting { how, times }) => StandingState::Failing {
+        None | Some(Phase::Booting) => SingleInstanceState::Pending,
+        Some(Phase::Running) => SingleInstanceState::Up,
+        Some(Phase::Restarting { how, times }) => SingleInstanceState::Failing {
             how: how.clone(),
             times: *times,
         },
-        Some(Phase::Stopping) => StandingState::Stopping,
-        Some(Phase::Stopped) => StandingState::Stopped,
-        Some(Phase::Ended(how)) => StandingState::Ended { how: how.clone() },
+        Some(Phase::Stopping) => SingleInstanceState::Stopping,
+        Some(Phase::Stopped) => SingleInstanceState::Stopped,
+        Some(Phase::Ended(how)) => SingleInstanceState::Ended { how: how.clone() },
     };
     let published = entry.facts.published_port;
-    Some(Standing {
+    Some(SingleInstance {
         zone: machine.map(|machine| machine.zone.clone()),
         private_address: machine.map(|machine| machine.address),
         public_address: public_address(state, id),

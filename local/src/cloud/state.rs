@@ -21,9 +21,9 @@ use serde_json::Value;
 
 use super::addresses;
 use super::group::History;
-use super::machine::Machine;
+use super::machine::InstanceRecord;
 use super::rollout::Rollout;
-use super::table::{self, Draft, Entry, Hosted, Table, find};
+use super::table::{self, Draft, Entry, LocalResource, Table, find};
 use crate::wire::Extras;
 
 /// The records of every kind, and the instances that groups and bastions have made.
@@ -31,7 +31,7 @@ use crate::wire::Extras;
 pub(crate) struct State {
     pub(crate) tables: Tables,
     /// Every instance, whoever wanted it.
-    pub(crate) machines: BTreeMap<InstanceId, Machine>,
+    pub(crate) machines: BTreeMap<InstanceId, InstanceRecord>,
     /// What each autoscaling group remembers.
     pub(crate) histories: BTreeMap<AutoscalingGroupId, History>,
     /// Which version of its template each autoscaling group runs.
@@ -86,7 +86,7 @@ macro_rules! tables {
                         }
                     }
                 )*
-                referrers.extend(self.machines.values().filter_map(|machine| machine.mentions(id)));
+                referrers.extend(self.machines.values().filter_map(|machine| machine.resolved_refs(id)));
                 referrers
             }
 
@@ -159,7 +159,7 @@ macro_rules! tables {
 }
 
 /// Where the records of a kind stand; written by [`tables!`].
-pub(crate) trait Tabled: Hosted {
+pub(crate) trait Tabled: LocalResource {
     fn table(state: &State) -> &Table<Self>;
     fn table_mut(state: &mut State) -> &mut Table<Self>;
 }
@@ -213,7 +213,7 @@ impl State {
                 is_new: false,
             });
         }
-        let facts = R::admit(
+        let facts = R::validate_create(
             self,
             &Draft {
                 spec: &spec,
@@ -256,7 +256,7 @@ impl State {
         let Some(entry) = R::table(self).get(&id) else {
             return Ok(());
         };
-        R::dismiss(&id, entry)?;
+        R::check_deletable(&id, entry)?;
         if let Some(referrer) = self.referrers(id.as_ref()).first() {
             return Err(Error::new(
                 ErrorKind::InUse,
@@ -295,7 +295,7 @@ impl State {
         Ok(spec)
     }
 
-    fn new_id<R: Hosted>(&mut self, spec: &R) -> R::Id {
+    fn new_id<R: LocalResource>(&mut self, spec: &R) -> R::Id {
         R::id(spec).unwrap_or_else(|| R::Id::from(self.unique(R::PREFIX)))
     }
 

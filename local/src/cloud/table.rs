@@ -12,23 +12,23 @@ use crate::wire::Extras;
 ///
 /// What is common to all kinds (ids, names, references that must exist, who may go while who still
 /// refers to it) stands in [`State`]; a kind says what is its own.
-pub(crate) trait Hosted: Resource {
+pub(crate) trait LocalResource: Resource {
     /// What its ids begin with.
     const PREFIX: &'static str;
     /// What the cloud decides about it: addresses, versions.
-    type Facts: Clone + Debug + Send;
+    type Status: Clone + Debug + Send;
 
     /// Checks a new one against what is there, and decides its facts.
-    fn admit(state: &State, new: &Draft<'_, Self>) -> Result<Self::Facts>;
+    fn validate_create(state: &State, new: &Draft<'_, Self>) -> Result<Self::Status>;
 
     /// Checks a change in place, and decides the facts anew.
-    fn amend(state: &State, old: &Entry<Self>, new: &Draft<'_, Self>) -> Result<Self::Facts> {
+    fn amend(state: &State, old: &Entry<Self>, new: &Draft<'_, Self>) -> Result<Self::Status> {
         let _ = (state, new);
         Ok(old.facts.clone())
     }
 
     /// Whether it may be ended, where more decides about that than who refers to it.
-    fn dismiss(id: &Self::Id, entry: &Entry<Self>) -> Result<()> {
+    fn check_deletable(id: &Self::Id, entry: &Entry<Self>) -> Result<()> {
         let _ = (id, entry);
         Ok(())
     }
@@ -55,11 +55,11 @@ pub(crate) struct Draft<'a, R> {
 
 /// A record.
 #[derive(Debug, Clone)]
-pub(crate) struct Entry<R: Hosted> {
+pub(crate) struct Entry<R: LocalResource> {
     pub(crate) stack: StackName,
     pub(crate) name: ResourceName,
     pub(crate) spec: R,
-    pub(crate) facts: R::Facts,
+    pub(crate) facts: R::Status,
     /// Its end was asked for.
     pub(crate) ending: bool,
 }

@@ -9,7 +9,7 @@ use landfall_provider::{
 };
 
 use super::state::State;
-use super::table::{Entry, Hosted};
+use super::table::{Entry, LocalResource};
 use crate::fabric::{
     AclEntry, GroupRule, Interface, InterfaceId, NatGateway, NetworkAcl, Peer, Ports, RouteTable,
     SecurityGroup, Subnet, Target, Topology, Traffic, Vpc, endpoint_addresses,
@@ -74,7 +74,7 @@ pub(crate) fn topology(state: &State) -> Topology {
 }
 
 /// The record of this kind that names the subnet among its own.
-fn associated<R: Hosted>(
+fn associated<R: LocalResource>(
     records: &BTreeMap<R::Id, Entry<R>>,
     subnet: &SubnetId,
     subnets: impl Fn(&R) -> &Vec<Input<SubnetId>>,

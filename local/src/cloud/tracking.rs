@@ -39,7 +39,7 @@ pub(super) struct Track {
 
 /// What a policy asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wish {
+pub(super) enum Proposal {
     /// Not known yet, or as many as there are.
     Keep,
     /// More.
@@ -92,51 +92,56 @@ impl Track {
     }
 
     /// The load that a wish was made for, for each of so many instances.
-    pub(super) fn each(&self, wish: Wish, instances: u32) -> Option<f64> {
-        let load = match wish {
-            Wish::In(_) => self.peak()?,
-            Wish::Out(_) | Wish::Keep => self.mean(self.samples.back()?.at)?,
+    pub(super) fn each(&self, proposal: Proposal, instances: u32) -> Option<f64> {
+        let load = match proposal {
+            Proposal::In(_) => self.peak()?,
+            Proposal::Out(_) | Proposal::Keep => self.mean(self.samples.back()?.at)?,
         };
         Some(load / f64::from(instances.max(1)))
     }
 
     /// How many instances the policy asks for, where there are so many, and since when nothing was changed.
-    pub(super) fn wish(&self, capacity: u32, settled: Instant) -> Wish {
+    pub(super) fn proposal(&self, capacity: u32, stable_since: Instant) -> Proposal {
         let Some(now) = self.samples.back().map(|last| last.at) else {
-            return Wish::Keep;
+            return Proposal::Keep;
         };
         let Some(load) = self.mean(now) else {
-            return Wish::Keep;
+            return Proposal::Keep;
         };
         let out = instances(load / self.target);
         if out > capacity {
-            return Wish::Out(out);
+            return Proposal::Out(out);
         }
-        if now.duration_since(settled) < CALM {
-            return Wish::Keep;
+        if now.duration_since(stable_since) < CALM {
+            return Proposal::Keep;
         }
         let needed = self
             .peak()
             .map(|peak| instances(peak / (self.target * MARGIN)));
         match needed {
-            Some(needed) if needed < capacity => Wish::In(needed),
-            _ => Wish::Keep,
+            Some(needed) if needed < capacity => Proposal::In(needed),
+            _ => Proposal::Keep,
         }
     }
 }
 
 /// How many instances what policies ask for comes to, and which of them decides: the highest wins, so instances go
 /// only when every policy can do without them.
-pub(super) fn agree(wishes: &[Wish], capacity: u32, min: u32, max: u32) -> Option<(usize, u32)> {
-    let number = |wish: &Wish| match wish {
-        Wish::Keep => capacity,
-        Wish::Out(number) | Wish::In(number) => *number,
+pub(super) fn agree(
+    proposals: &[Proposal],
+    capacity: u32,
+    min: u32,
+    max: u32,
+) -> Option<(usize, u32)> {
+    let number = |proposal: &Proposal| match proposal {
+        Proposal::Keep => capacity,
+        Proposal::Out(number) | Proposal::In(number) => *number,
     };
-    let (index, wish) = wishes
+    let (index, proposal) = proposals
         .iter()
         .enumerate()
-        .max_by_key(|(_, wish)| number(wish))?;
-    let agreed = number(wish).clamp(min, max);
+        .max_by_key(|(_, proposal)| number(proposal))?;
+    let agreed = number(proposal).clamp(min, max);
     (agreed != capacity).then_some((index, agreed))
 }
 
@@ -174,78 +179,83 @@ mod tests {
     }
 
     /// What is wished for after so many seconds of each load, nothing having been changed since the beginning.
-    fn wish(target: f64, capacity: u32, loads: &[(f64, usize)]) -> Wish {
+    fn proposal(target: f64, capacity: u32, loads: &[(f64, usize)]) -> Proposal {
         let loads: Vec<f64> = loads
             .iter()
             .flat_map(|&(load, time)| seconds(load, time))
             .collect();
         let (track, now) = track(target, &loads);
-        track.wish(capacity, now - Duration::from_secs(loads.len() as u64))
+        track.proposal(capacity, now - Duration::from_secs(loads.len() as u64))
     }
 
     #[test]
     fn the_size_follows_the_load() {
         // Target 100 for each; the load is that of all together.
-        type Case<'a> = (&'a str, u32, &'a [(f64, usize)], Wish);
+        type Case<'a> = (&'a str, u32, &'a [(f64, usize)], Proposal);
         let cases: &[Case<'_>] = &[
-            ("nothing measured", 2, &[], Wish::Keep),
-            ("not a whole window yet", 2, &[(900.0, 9)], Wish::Keep),
-            ("above the target", 2, &[(310.0, 12)], Wish::Out(4)),
+            ("nothing measured", 2, &[], Proposal::Keep),
+            ("not a whole window yet", 2, &[(900.0, 9)], Proposal::Keep),
+            ("above the target", 2, &[(310.0, 12)], Proposal::Out(4)),
             (
                 "a whole number is not rounded up",
                 2,
                 &[(300.0, 12)],
-                Wish::Out(3),
+                Proposal::Out(3),
             ),
-            ("at the target", 2, &[(200.0, 60)], Wish::Keep),
-            ("a moment's peak", 2, &[(100.0, 30), (700.0, 1)], Wish::Keep),
+            ("at the target", 2, &[(200.0, 60)], Proposal::Keep),
+            (
+                "a moment's peak",
+                2,
+                &[(100.0, 30), (700.0, 1)],
+                Proposal::Keep,
+            ),
             (
                 "a peak that lasts",
                 2,
                 &[(100.0, 30), (700.0, 8)],
-                Wish::Out(6),
+                Proposal::Out(6),
             ),
-            ("below, within the margin", 2, &[(95.0, 60)], Wish::Keep),
-            ("below the margin", 2, &[(89.0, 60)], Wish::In(1)),
+            ("below, within the margin", 2, &[(95.0, 60)], Proposal::Keep),
+            ("below the margin", 2, &[(89.0, 60)], Proposal::In(1)),
             (
                 "not for long enough",
                 4,
                 &[(400.0, 20), (100.0, 25)],
-                Wish::Keep,
+                Proposal::Keep,
             ),
             (
                 "for long enough",
                 4,
                 &[(400.0, 20), (100.0, 45)],
-                Wish::In(2),
+                Proposal::In(2),
             ),
             (
                 "a peak in between",
                 4,
                 &[(100.0, 20), (400.0, 10), (100.0, 15)],
-                Wish::Keep,
+                Proposal::Keep,
             ),
-            ("no load at all", 4, &[(0.0, 60)], Wish::In(0)),
+            ("no load at all", 4, &[(0.0, 60)], Proposal::In(0)),
         ];
         for (what, capacity, loads, expected) in cases {
-            assert_eq!(wish(100.0, *capacity, loads), *expected, "{what}");
+            assert_eq!(proposal(100.0, *capacity, loads), *expected, "{what}");
         }
     }
 
     #[test]
     fn after_a_change_nothing_goes_for_as_long_as_it_takes_to_see_what_it_does() {
         let (track, now) = track(100.0, &seconds(50.0, 60));
-        assert_eq!(track.wish(4, now - CALM), Wish::In(1));
-        assert_eq!(track.wish(4, now - CALM + EVERY), Wish::Keep);
+        assert_eq!(track.proposal(4, now - CALM), Proposal::In(1));
+        assert_eq!(track.proposal(4, now - CALM + EVERY), Proposal::Keep);
         // More may come at once.
         let (track, now) = self::track(100.0, &seconds(900.0, 12));
-        assert_eq!(track.wish(4, now), Wish::Out(9));
+        assert_eq!(track.proposal(4, now), Proposal::Out(9));
     }
 
     #[test]
     fn of_several_policies_the_highest_wins_within_the_limits() {
-        use Wish::{In, Keep, Out};
-        type Case<'a> = (&'a [Wish], Option<(usize, u32)>);
+        use Proposal::{In, Keep, Out};
+        type Case<'a> = (&'a [Proposal], Option<(usize, u32)>);
         let cases: &[Case<'_>] = &[
             (&[], None),
             (&[Keep], None),
@@ -257,8 +267,8 @@ mod tests {
             (&[In(1)], Some((0, 1))),
             (&[In(0)], Some((0, 1))),
         ];
-        for (wishes, expected) in cases {
-            assert_eq!(agree(wishes, 2, 1, 6), *expected, "{wishes:?}");
+        for (proposals, expected) in cases {
+            assert_eq!(agree(proposals, 2, 1, 6), *expected, "{proposals:?}");
         }
     }
 
@@ -270,8 +280,9 @@ mod tests {
             let (load, target) = (random.f64() * 1_000.0, 1.0 + random.f64() * 99.0);
             let capacity = random.u32(1..=50);
             let (track, now) = track(target, &seconds(load, 60));
-            let settled = now - Duration::from_secs(60);
-            let (Wish::Out(next) | Wish::In(next)) = track.wish(capacity, settled) else {
+            let stable_since = now - Duration::from_secs(60);
+            let (Proposal::Out(next) | Proposal::In(next)) = track.proposal(capacity, stable_since)
+            else {
                 assert!(load <= target * f64::from(capacity) + 1e-6);
                 continue;
             };
@@ -280,8 +291,8 @@ mod tests {
                 "{load} {target} {next}"
             );
             assert_eq!(
-                track.wish(next, settled),
-                Wish::Keep,
+                track.proposal(next, stable_since),
+                Proposal::Keep,
                 "{load} {target} {next}"
             );
         }

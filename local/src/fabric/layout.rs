@@ -104,27 +104,27 @@ pub(super) struct Link {
 pub(super) type Layout = BTreeMap<NodeId, Node>;
 
 /// The number of each VPC on the internet, from 0.
-pub(super) type Slots = BTreeMap<VpcId, u32>;
+pub(super) type VpcNumbers = BTreeMap<VpcId, u32>;
 
 /// Keeps the numbers of VPCs that stay, and gives the lowest free ones to those that are new.
-pub(super) fn slots(have: &Slots, topology: &Topology) -> Slots {
-    let mut slots: Slots = have
+pub(super) fn vpc_numbers(have: &VpcNumbers, topology: &Topology) -> VpcNumbers {
+    let mut vpc_numbers: VpcNumbers = have
         .iter()
         .filter(|(vpc, _)| topology.vpcs.contains_key(*vpc))
         .map(|(vpc, slot)| (vpc.clone(), *slot))
         .collect();
     for vpc in topology.vpcs.keys() {
-        if !slots.contains_key(vpc) {
-            let taken: BTreeSet<u32> = slots.values().copied().collect();
+        if !vpc_numbers.contains_key(vpc) {
+            let taken: BTreeSet<u32> = vpc_numbers.values().copied().collect();
             let free = (0..).find(|slot| !taken.contains(slot));
-            slots.insert(vpc.clone(), free.expect("fewer VPCs than numbers"));
+            vpc_numbers.insert(vpc.clone(), free.expect("fewer VPCs than numbers"));
         }
     }
-    slots
+    vpc_numbers
 }
 
 /// Lowers a topology without faults.
-pub(super) fn layout(topology: &Topology, slots: &Slots) -> Layout {
+pub(super) fn layout(topology: &Topology, vpc_numbers: &VpcNumbers) -> Layout {
     let mut internet = Node::default();
     let hosts = topology.internet_hosts.iter().copied();
     for address in hosts.chain([S3_ADDRESS]) {
@@ -132,14 +132,19 @@ pub(super) fn layout(topology: &Topology, slots: &Slots) -> Layout {
     }
     let mut layout = Layout::new();
     for vpc in topology.vpcs.keys() {
-        lower_vpc(topology, vpc, slots[vpc], &mut internet, &mut layout);
+        lower_vpc(topology, vpc, vpc_numbers[vpc], &mut internet, &mut layout);
     }
     internet.ruleset = ruleset::internet(
         topology
             .vpcs
             .keys()
             .filter(|vpc| has_endpoint(topology, vpc))
-            .map(|vpc| (endpoint_index(slots[vpc]), endpoint_mark(slots[vpc]))),
+            .map(|vpc| {
+                (
+                    endpoint_index(vpc_numbers[vpc]),
+                    endpoint_mark(vpc_numbers[vpc]),
+                )
+            }),
     );
     layout.insert(NodeId::Internet, internet);
     layout

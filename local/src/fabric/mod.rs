@@ -17,7 +17,7 @@ use std::io;
 #[cfg(test)]
 pub(crate) use self::layout::S3_ADDRESS;
 pub(crate) use self::layout::endpoint_addresses;
-use self::layout::{Layout, NodeId, Slots};
+use self::layout::{Layout, NodeId, VpcNumbers};
 use self::node::LiveNode;
 pub(crate) use self::topology::{
     AclEntry, GroupRule, Interface, InterfaceId, NatGateway, NetworkAcl, Peer, Ports, RouteTable,
@@ -66,7 +66,7 @@ pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 /// Nobody else changes these namespaces' configuration, so what was put in is what is there. All
 /// of it goes with this value, but for namespaces that others still hold.
 pub(crate) struct Fabric {
-    slots: Slots,
+    vpc_numbers: VpcNumbers,
     nodes: BTreeMap<NodeId, LiveNode>,
     internet: Namespace,
 }
@@ -80,7 +80,7 @@ impl Fabric {
     pub(crate) fn new() -> Result<Self> {
         let internet = LiveNode::create(&NodeId::Internet)?;
         let mut fabric = Self {
-            slots: Slots::new(),
+            vpc_numbers: VpcNumbers::new(),
             internet: internet.namespace().clone(),
             nodes: [(NodeId::Internet, internet)].into(),
         };
@@ -102,9 +102,9 @@ impl Fabric {
         if !faults.is_empty() {
             return Err(Error::Invalid(faults));
         }
-        let slots = layout::slots(&self.slots, want);
-        let layout = layout::layout(want, &slots);
-        self.slots = slots;
+        let vpc_numbers = layout::vpc_numbers(&self.vpc_numbers, want);
+        let layout = layout::layout(want, &vpc_numbers);
+        self.vpc_numbers = vpc_numbers;
         self.delete_links(&layout)?;
         self.nodes.retain(|id, _| layout.contains_key(id));
         for (id, want) in &layout {
@@ -115,7 +115,7 @@ impl Fabric {
                 .nodes
                 .get_mut(id)
                 .expect("it was made if it was missing");
-            // The filter comes before the links, so that no packet passes unasked.
+            // The filter comes before the links, so that no packet passes undetermined.
             node.install(&want.ruleset)?;
             node.delete_missing(want)?;
         }

@@ -287,14 +287,14 @@ impl Topology {
     }
 
     /// Everything with an address in a subnet.
-    fn places(&self) -> impl Iterator<Item = Place<'_>> {
-        let interfaces = self.interfaces.iter().map(|(id, interface)| Place {
+    fn places(&self) -> impl Iterator<Item = AddressHolder<'_>> {
+        let interfaces = self.interfaces.iter().map(|(id, interface)| AddressHolder {
             who: id.to_string(),
             subnet: &interface.subnet,
             address: interface.address,
             public_address: interface.public_address,
         });
-        let gateways = self.nat_gateways.iter().map(|(id, gateway)| Place {
+        let gateways = self.nat_gateways.iter().map(|(id, gateway)| AddressHolder {
             who: id.to_string(),
             subnet: &gateway.subnet,
             address: gateway.address,
@@ -305,7 +305,7 @@ impl Topology {
 }
 
 /// Something with an address in a subnet.
-struct Place<'a> {
+struct AddressHolder<'a> {
     who: String,
     subnet: &'a SubnetId,
     address: Ipv4Addr,

@@ -20,7 +20,7 @@ use super::{Error, Exit, Running};
 use crate::sys::fds;
 use crate::sys::process::{ROLE_ENTER, ROLE_VAR, log};
 use crate::sys::sandbox::Report;
-use crate::sys::sandbox::enter::{Does, Errand, Size};
+use crate::sys::sandbox::enter::{ExecMode, ExecTask, Size};
 use crate::sys::sandbox::program::Program;
 
 /// What is to be run in an instance beside its own command.
@@ -111,7 +111,7 @@ pub async fn enter(running: &Running, further: Further) -> Result<Entered, Error
     };
     let mut order = running.order().clone();
     let (terminal, otherwise, does) = match further {
-        Further::Files => (None, None, Does::Files),
+        Further::Files => (None, None, ExecMode::Files),
         Further::Command {
             argv,
             otherwise,
@@ -120,10 +120,10 @@ pub async fn enter(running: &Running, further: Further) -> Result<Entered, Error
         } => {
             order.argv = argv;
             order.env.extend(env);
-            (terminal, otherwise, Does::Command)
+            (terminal, otherwise, ExecMode::Command)
         }
     };
-    let errand = Errand {
+    let errand = ExecTask {
         order,
         otherwise,
         terminal,
@@ -192,7 +192,7 @@ pub async fn enter(running: &Running, further: Further) -> Result<Entered, Error
 
 /// Executes the copy of this program to enter the instance, and gives it what it needs; or else why it could not.
 fn launch(
-    errand: &Errand,
+    errand: &ExecTask,
     instance: &OwnedFd,
     confined: &Confined,
 ) -> io::Result<Result<Launched, String>> {

@@ -125,7 +125,7 @@ mod tests {
             loopback: loopback.iter().copied().collect(),
         };
         assert_eq!(instead(&on(&[8000], &[]), 8000), None);
-        for (listening, told) in [
+        for (listening, reported) in [
             (on(&[], &[]), "the service listens on no port"),
             (on(&[9000], &[]), "the service listens on port 9000"),
             (
@@ -137,7 +137,7 @@ mod tests {
                 "the service listens on 127.0.0.1:8000 only",
             ),
         ] {
-            assert_eq!(instead(&listening, 8000).as_deref(), Some(told));
+            assert_eq!(instead(&listening, 8000).as_deref(), Some(reported));
         }
     }
 

@@ -162,7 +162,7 @@ impl Output {
     }
 
     /// Waits as long as an instance that has written so much has to.
-    async fn pace(&self, bytes: usize) {
+    async fn poll_interval(&self, bytes: usize) {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX) + LINE_COST;
         let over = {
             let mut volume = self.volume.lock().unwrap_or_else(PoisonError::into_inner);
@@ -212,7 +212,7 @@ impl Output {
             line.extend_from_slice(&buffer[..taken]);
             source.consume(taken + usize::from(end.is_some()));
             if end.is_some() || line.len() == MAX_LINE {
-                self.pace(push(&mut line)).await;
+                self.poll_interval(push(&mut line)).await;
             }
         }
     }

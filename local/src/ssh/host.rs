@@ -26,7 +26,7 @@ pub(crate) enum Inside {
 }
 
 /// A machine that can be logged in to.
-pub(crate) struct Machine {
+pub(crate) struct SshHost {
     name: String,
     namespace: Namespace,
     /// As SSH has it; nobody gets in without one.
@@ -34,7 +34,7 @@ pub(crate) struct Machine {
     inside: Inside,
 }
 
-impl fmt::Debug for Machine {
+impl fmt::Debug for SshHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Machine")
             .field("name", &self.name)
@@ -42,7 +42,7 @@ impl fmt::Debug for Machine {
     }
 }
 
-impl Machine {
+impl SshHost {
     /// A machine by its name for people, with the key that opens it.
     pub(crate) fn new(
         name: String,

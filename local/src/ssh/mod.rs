@@ -1,7 +1,7 @@
 //! The SSH server of every machine in this cloud: one on each bastion and instance that somebody may log in to.
 //!
-//! A [`Door`] is a socket that listens in the machine's own network namespace, so that security groups, network ACLs
-//! and routes decide who gets there, and which [`Machine`] is behind it: whose key opens it, and what runs inside. All of
+//! A [`SshListener`] is a socket that listens in the machine's own network namespace, so that security groups, network ACLs
+//! and routes decide who gets there, and which [`SshHost`] is behind it: whose key opens it, and what runs inside. All of
 //! them are served by one thread, beside that of the records.
 
 mod cut;
@@ -24,7 +24,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use host::{Inside, Machine};
+pub(crate) use host::{Inside, SshHost};
 
 use crate::accept::{AcceptErrors, Newcomers};
 use crate::sys::descriptors::Budget;
@@ -80,7 +80,7 @@ impl Servers {
     ///
     /// # Errors
     /// When the port is taken, or no key can be made.
-    pub(crate) fn open(&self, address: SocketAddr, machine: Machine) -> io::Result<Door> {
+    pub(crate) fn open(&self, address: SocketAddr, machine: SshHost) -> io::Result<SshListener> {
         let key = PrivateKey::random(&mut russh::keys::key::safe_rng(), Algorithm::Ed25519)
             .map_err(io::Error::other)?;
         let text = key.public_key().to_openssh().map_err(io::Error::other)?;
@@ -135,7 +135,7 @@ impl Servers {
                 });
             }
         });
-        Ok(Door { host_key, stop })
+        Ok(SshListener { host_key, stop })
     }
 }
 
@@ -147,19 +147,19 @@ fn listen(address: SocketAddr) -> io::Result<StdListener> {
 
 /// A machine's SSH server; dropping it closes the port and ends every session.
 #[derive(Debug)]
-pub(crate) struct Door {
+pub(crate) struct SshListener {
     host_key: HostKey,
     stop: CancellationToken,
 }
 
-impl Door {
+impl SshListener {
     /// The key by which clients know this machine.
     pub(crate) fn host_key(&self) -> &HostKey {
         &self.host_key
     }
 }
 
-impl Drop for Door {
+impl Drop for SshListener {
     fn drop(&mut self) {
         self.stop.cancel();
     }

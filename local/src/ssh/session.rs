@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::cut::UntilCut;
 use super::host::Inside;
-use super::{LOGIN_WITHIN, Machine};
+use super::{LOGIN_WITHIN, SshHost};
 use crate::accept::Newcomer;
 use crate::instance::{self, Entered, Feed, Further, Handle};
 use crate::sys::sandbox::enter::Size;
@@ -28,7 +28,7 @@ const NOT_FOUND: u32 = 127;
 pub(super) async fn serve(
     config: Arc<Config>,
     stream: TcpStream,
-    machine: Arc<Machine>,
+    machine: Arc<SshHost>,
     newcomer: Newcomer,
     machine_ends: &CancellationToken,
 ) {
@@ -66,7 +66,7 @@ pub(super) async fn serve(
 
 /// A client.
 struct Client {
-    machine: Arc<Machine>,
+    machine: Arc<SshHost>,
     /// Channels that are open, and on which nothing has been started yet.
     waiting: HashMap<ChannelId, Waiting>,
     logged_in: CancellationToken,
@@ -271,7 +271,7 @@ struct Refusal {
 }
 
 async fn start(
-    machine: &Machine,
+    machine: &SshHost,
     asked: Asked,
     terminal: Option<Size>,
     env: BTreeMap<String, String>,

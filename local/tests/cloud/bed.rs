@@ -8,19 +8,20 @@ use landfall_compute::{
     AutoscalingGroup, ComputeProvider, GroupInstance, Instance, LaunchTemplate, Limits, Release,
     Workload,
 };
-use landfall_container::{BuildRequest, BuilderChoice, Image, Platform, Recipe, Repository};
+use landfall_container::{BuildRequest, BuildSpec, BuilderChoice, Image, Platform, Repository};
 use landfall_lb::{
     Action, HealthCheck, LbProvider, Listener, LoadBalancer, TargetGroup, TargetHealth, TargetState,
 };
 use landfall_local::{Local, LocalOptions, testing};
 use landfall_network::{ElasticIp, NatMode, OpenPorts, ServicePort, TwoTier, add_groups};
 use landfall_provider::{
-    Applied, ApplyOptions, AutoscalingGroupId, Catalog, Input, Key, LaunchTemplateId, Pace, Plan,
-    Port, Probe, RepositoryId, Snapshot, Stack, StackName, TargetGroupId, apply, plan,
+    Applied, ApplyOptions, AutoscalingGroupId, Catalog, Input, Key, LaunchTemplateId, Plan,
+    PollInterval, Port, Probe, RepositoryId, Snapshot, Stack, StackName, TargetGroupId, apply,
+    plan,
 };
 
 /// How long anything in these tests may take; they are about what happens, not how fast.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The port that the services listen on.
 pub(crate) const SERVICE_PORT: u16 = 8000;
@@ -230,7 +231,7 @@ impl Bed {
             repository,
             source: request.identity().unwrap(),
             platform: Platform::host(),
-            recipe: Recipe {
+            build_spec: BuildSpec {
                 context: request.context,
                 dockerfile: request.dockerfile,
                 args: BTreeMap::new(),
@@ -260,7 +261,7 @@ impl Bed {
     /// Applies what is missing, whatever comes of it.
     pub(crate) async fn apply(&self, desired: &Stack) -> Applied {
         let options = ApplyOptions {
-            pace: Pace::NEARBY,
+            poll_interval: PollInterval::LOCAL,
             ..ApplyOptions::default()
         };
         apply(
@@ -287,7 +288,7 @@ impl Bed {
         })
         .await;
         self.until_healthy(shape.name, shape.desired as usize).await;
-        applied.settled[&"listener/http".parse::<Key>().unwrap()].output["url"]
+        applied.ready[&"listener/http".parse::<Key>().unwrap()].output["url"]
             .as_str()
             .unwrap()
             .to_owned()
@@ -413,7 +414,7 @@ impl Drop for Bed {
 
 /// Looks again and again until there is an answer.
 pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_TIMEOUT;
     loop {
         if let Some(found) = look().await {
             return found;

@@ -24,16 +24,17 @@ async fn taken(bed: &Bed, stack: &StackName, doing: &str) -> Option<LockGuard> {
 
 /// Every process that mentions the directory in its command line or environment.
 fn processes_of(dir: &Path) -> BTreeSet<String> {
-    let mention = dir.to_str().unwrap().as_bytes().to_vec();
+    let reference = dir.to_str().unwrap().as_bytes().to_vec();
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    let mentions = |path: String| {
+    let resolved_refs = |path: String| {
         let text = std::fs::read(path).unwrap_or_default();
-        text.windows(mention.len()).any(|window| window == mention)
+        text.windows(reference.len())
+            .any(|window| window == reference)
     };
     processes
         .filter_map(|entry| entry.file_name().into_string().ok())
         .filter(|pid| pid.bytes().all(|byte| byte.is_ascii_digit()))
-        .filter(|pid| mentions(format!("/proc/{pid}/cmdline")))
+        .filter(|pid| resolved_refs(format!("/proc/{pid}/cmdline")))
         .collect()
 }
 
@@ -186,7 +187,7 @@ async fn a_run_that_stopped_halfway_is_finished_by_the_next_without_duplicates()
     let shape = Shape::named("half");
     let desired = bed.stack(&shape);
     let options = landfall_provider::ApplyOptions {
-        pace: landfall_provider::Pace::NEARBY,
+        poll_interval: landfall_provider::PollInterval::LOCAL,
         ..landfall_provider::ApplyOptions::default()
     };
     let stop = options.stop.clone();
@@ -208,7 +209,7 @@ async fn a_run_that_stopped_halfway_is_finished_by_the_next_without_duplicates()
     let live = bed.snapshot("half").await;
     let keys: BTreeSet<_> = live.found().iter().map(|found| &found.key).collect();
     assert_eq!(keys.len(), live.found().len(), "no key twice");
-    assert_eq!(keys.len(), desired.wishes().len());
+    assert_eq!(keys.len(), desired.resources().len());
 }
 
 #[tokio::test]

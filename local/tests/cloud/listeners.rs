@@ -15,7 +15,7 @@ use landfall_provider::{Input, Port, ResourceName, Stack};
 use landfall_testkit::http;
 
 use crate::balancers::said;
-use crate::bed::{Bed, PATIENCE, Shape};
+use crate::bed::{Bed, Shape, WAIT_TIMEOUT};
 
 /// How many sets of listeners are drawn, always the same ones.
 const ROUNDS: u64 = 32;
@@ -200,7 +200,7 @@ async fn drawn_listeners_do_what_the_trace_says() {
             }
             if let (Some(one), Some(serves)) = (one, heard) {
                 let wanted = serves.map(|is_served| if is_served { 200 } else { 503 });
-                let deadline = Instant::now() + PATIENCE;
+                let deadline = Instant::now() + WAIT_TIMEOUT;
                 loop {
                     let seen = statuses(&bed, &stack, one, place == Some(0)).await;
                     if seen == wanted {

@@ -105,8 +105,10 @@ async fn what_is_taken_back_leaves_the_old_ones_as_they_were() {
     .await;
     let elsewhere = until("it to be seen where they listen", async || {
         let targets = bed.targets("undone").await;
-        let told = targets.into_iter().filter_map(|target| target.description);
-        told.into_iter().find(|told| told.contains("listens on"))
+        let reported = targets.into_iter().filter_map(|target| target.description);
+        reported
+            .into_iter()
+            .find(|reported| reported.contains("listens on"))
     })
     .await;
     assert!(

@@ -6,7 +6,7 @@ use landfall_local::testing::instance::Exit;
 use serde_json::json;
 
 use crate::image;
-use crate::machine::{Machine, PATIENCE};
+use crate::machine::{TestMachine, WAIT_TIMEOUT};
 use crate::stub::{Reply, Request};
 
 pub(crate) const CASES: &[(&str, fn())] = &[
@@ -38,7 +38,7 @@ pub(crate) fn has(output: &[String], line: &str) {
 }
 
 fn configured() {
-    let machine = Machine::with(
+    let machine = TestMachine::with(
         &[("etc/passwd", PASSWD, 0o644), ("etc/group", GROUP, 0o644)],
         json!({
             "Entrypoint": ["/probe"], "Cmd": ["show", "cat", "/etc/hosts", "cat", "/etc/resolv.conf", "complain", "no"],
@@ -78,7 +78,7 @@ fn configured() {
 }
 
 fn users() {
-    let machine = Machine::with(
+    let machine = TestMachine::with(
         &[("etc/passwd", PASSWD, 0o644), ("etc/group", GROUP, 0o644)],
         json!({}),
     );
@@ -118,7 +118,7 @@ fn users() {
 }
 
 fn ends() {
-    let machine = Machine::new();
+    let machine = TestMachine::new();
     assert_eq!(machine.run(&["exit", "0"]).0, Exit::Code(0));
     assert_eq!(machine.run(&["exit", "42"]).0, Exit::Code(42));
     // A fault ends a process 1 too.
@@ -130,7 +130,7 @@ fn ends() {
 }
 
 fn stopping() {
-    let machine = Machine::new();
+    let machine = TestMachine::new();
     // Ignores it: killed after the grace, and not before.
     machine.started(machine.order("deaf", &["ignore", "say", "deaf", "wait"]));
     machine.said("deaf", "deaf");
@@ -161,7 +161,7 @@ fn stopping() {
 }
 
 fn nothing_left() {
-    let machine = Machine::new();
+    let machine = TestMachine::new();
     let before = machine.traces();
     machine.started(machine.order("one", &["write", "/tmp/big", "text", "wait"]));
     let during = machine.traces();
@@ -174,7 +174,7 @@ fn nothing_left() {
         Reply::List(vec!["one".to_owned()])
     );
     assert_eq!(machine.ask(&Request::Drop("one".to_owned())), Reply::Done);
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_TIMEOUT;
     while machine.traces().namespaces != before.namespaces
         || machine.ask(&Request::Scratch) != Reply::List(vec![])
     {
@@ -185,7 +185,7 @@ fn nothing_left() {
 }
 
 fn hidden() {
-    let machine = Machine::new();
+    let machine = TestMachine::new();
     let output = machine.output(&[
         "list",
         "/",
@@ -257,7 +257,7 @@ fn hidden() {
 }
 
 fn powers() {
-    let machine = Machine::new();
+    let machine = TestMachine::new();
     for user in ["0", "1000"] {
         let words = [
             "show",
@@ -299,13 +299,13 @@ fn powers() {
 }
 
 fn low_port() {
-    let machine = Machine::new();
+    let machine = TestMachine::new();
     let (_, output) = machine.run_as(Some("1000:1000"), &["listen", "80"]);
     assert_eq!(output, ["listen: ok"]);
 }
 
 fn writes() {
-    let machine = Machine::with(&[("data/file", b"from the image\n", 0o666)], json!({}));
+    let machine = TestMachine::with(&[("data/file", b"from the image\n", 0o666)], json!({}));
     let words = [
         "cat",
         "/data/file",
@@ -353,7 +353,7 @@ fn writes() {
 }
 
 fn links() {
-    let machine = Machine::new();
+    let machine = TestMachine::new();
     let outside = machine.base.path().join("outside");
     std::fs::create_dir(&outside).unwrap();
     machine.output(&["exit", "0"]);
@@ -382,7 +382,7 @@ fn explained() {
     } else {
         183
     };
-    let machine = Machine::with(
+    let machine = TestMachine::with(
         &[
             ("bin/dynamic", &dynamic, 0o755),
             ("bin/foreign", &foreign, 0o755),

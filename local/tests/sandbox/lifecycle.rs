@@ -11,7 +11,7 @@ use landfall_local::testing::process::{Error, Launch, running};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::machine::{Machine, PATIENCE, base, processes};
+use crate::machine::{TestMachine, WAIT_TIMEOUT, base, processes};
 use crate::stub::{Reply, Request, SCRIPT};
 
 pub(crate) const CASES: &[(&str, fn())] = &[
@@ -34,15 +34,15 @@ pub(crate) const CASES: &[(&str, fn())] = &[
 ];
 
 /// A cloud with two instances.
-fn busy() -> Machine {
-    let machine = Machine::new();
+fn busy() -> TestMachine {
+    let machine = TestMachine::new();
     machine.started(machine.order("one", &["wait"]));
     machine.started(machine.order("two", &["orphan", "wait"]));
     machine
 }
 
 /// The inner process of a cloud.
-fn inner(machine: &Machine) -> i32 {
+fn inner(machine: &TestMachine) -> i32 {
     let outer = machine.outer();
     let mut all = processes().into_iter();
     all.find(|(_, process)| process.parent == outer)
@@ -128,11 +128,11 @@ fn two_starts() {
 }
 
 fn replaced() {
-    let machine = Machine::new();
+    let machine = TestMachine::new();
     let first = machine.outer();
     kill(Pid::from_raw(first), Signal::SIGKILL).unwrap();
     // At once: the next start has to wait until the processes of the first are gone.
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_TIMEOUT;
     let cloud = loop {
         let cloud = Launch::new(machine.base.path().join("run"))
             .connect_or_start()
@@ -165,7 +165,7 @@ fn failing() {
         assert!(running(&run).unwrap().is_none());
         // The lock is free once all processes are gone.
         let lock = std::fs::File::open(run.join("cloud.lock")).unwrap();
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + WAIT_TIMEOUT;
         while lock.try_lock().is_err() {
             assert!(Instant::now() < deadline, "{script}: a process is left");
             std::thread::sleep(Duration::from_millis(10));
@@ -192,7 +192,7 @@ fn not_hooked() {
 }
 
 fn nested() {
-    let machine = Machine::new();
+    let machine = TestMachine::new();
     let dir = machine.base.path().join("other");
     match machine.ask(&Request::Launch(dir)) {
         Reply::Error(text) => assert!(text.contains("itself a part of one"), "{text}"),
@@ -201,7 +201,7 @@ fn nested() {
 }
 
 fn loopback() {
-    let machine = Machine::new();
+    let machine = TestMachine::new();
     for address in ["127.0.0.1:0", "[::1]:0"] {
         // Not every machine has IPv6.
         if std::net::TcpListener::bind(address).is_err() {
@@ -211,7 +211,7 @@ fn loopback() {
             panic!("{address}");
         };
         let mut socket = TcpStream::connect(&address).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
         let mut text = String::new();
         socket.read_to_string(&mut text).unwrap();
         assert_eq!(text, "hello from inside");

@@ -9,7 +9,7 @@ use landfall_local::testing::instance::Exit;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::machine::Machine;
+use crate::machine::TestMachine;
 use crate::stub::{Reply, Request};
 
 pub(crate) const CASES: &[(&str, fn())] = &[
@@ -37,7 +37,7 @@ const SMALL: Limits = Limits {
 
 /// Runs an attack with [`SMALL`] limits beside an instance that has to stay; gives how the attacker ended.
 fn attack(words: &[&str]) -> (String, Vec<String>) {
-    let machine = Machine::new();
+    let machine = TestMachine::new();
     machine.started(machine.order("neighbour", &["say", "here", "wait"]));
     let mut order = machine.order("attacker", words);
     order.limits = SMALL;
@@ -77,7 +77,7 @@ fn shared_memory_bomb() {
 
 /// Ten processes that share 40 MiB have 40 MiB, and not 400.
 fn shared_pages() {
-    let machine = Machine::new();
+    let machine = TestMachine::new();
     let mut order = machine.order(
         "server",
         &["share", "40", "10", "pause", "1500", "say", "done"],
@@ -122,7 +122,7 @@ fn empty_files() {
 
 /// What one instance writes takes no room from another.
 fn separate_disks() {
-    let machine = Machine::new();
+    let machine = TestMachine::new();
     let mut order = machine.order("full", &["fill", "/big", "say", "full", "wait"]);
     order.limits = SMALL;
     machine.started(order);
@@ -136,7 +136,7 @@ fn separate_disks() {
 /// Endless output takes neither memory nor time from the others.
 fn spam() {
     for line in ["a line of some length, as services write them", ""] {
-        let machine = Machine::new();
+        let machine = TestMachine::new();
         let before = resident(&machine);
         machine.started(machine.order("loud", &["spam", line]));
         let began = Instant::now();
@@ -160,7 +160,7 @@ fn spam() {
 }
 
 /// The memory of the cloud's inner process in bytes.
-fn resident(machine: &Machine) -> u64 {
+fn resident(machine: &TestMachine) -> u64 {
     let processes = crate::machine::processes();
     let (pid, _) = processes
         .iter()
@@ -172,7 +172,7 @@ fn resident(machine: &Machine) -> u64 {
 
 /// Half a processor is half a processor, where the machine has control groups for it.
 fn cpu_quota() {
-    let machine = Machine::new();
+    let machine = TestMachine::new();
     let mut order = machine.order("busy", &["spin", "2000"]);
     order.limits.cpu = CpuShare::from_thousandths(250);
     let Reply::Started { notes } = machine.start(order) else {
@@ -210,14 +210,14 @@ fn groups(id: &str) -> Vec<PathBuf> {
 
 /// How many trees of control groups this user can make groups in.
 fn groups_of_this_machine() -> usize {
-    let machine = Machine::new();
+    let machine = TestMachine::new();
     let id = format!("probe-{}", machine.outer());
     machine.started(machine.order(&id, &["wait"]));
     groups(&id).len()
 }
 
 fn groups_removed() {
-    let machine = Machine::new();
+    let machine = TestMachine::new();
     let id = format!("ends-{}", machine.outer());
     machine.started(machine.order(&id, &["orphan", "wait"]));
     let during = groups(&id);
@@ -246,20 +246,20 @@ fn groups_removed() {
 
 /// With nobody left to remove them they stay, until the next cloud starts, whichever it is.
 fn groups_swept() {
-    let machine = Machine::new();
+    let machine = TestMachine::new();
     let id = format!("left-{}", machine.outer());
     machine.started(machine.order(&id, &["wait"]));
     let traces = machine.traces();
     kill(Pid::from_raw(machine.outer()), Signal::SIGKILL).unwrap();
     traces.assert_gone();
-    let next = Machine::new();
+    let next = TestMachine::new();
     next.output(&["exit", "0"]);
     assert_eq!(groups(&id), Vec::<PathBuf>::new());
 }
 
 /// When the machine itself is out of memory, the kernel ends instances first.
 fn oom_order() {
-    let machine = Machine::new();
+    let machine = TestMachine::new();
     let output = machine.output(&[
         "cat",
         "/proc/self/oom_score_adj",

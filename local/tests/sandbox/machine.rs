@@ -18,10 +18,10 @@ use crate::image::{self, File, Layout};
 use crate::stub::{Reply, Request, Start};
 
 /// How long anything here may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A cloud of this test alone, and an image to run in it. Ends with the test.
-pub(crate) struct Machine {
+pub(crate) struct TestMachine {
     pub base: TempDir,
     pub cloud: Cloud,
     pub layout: Layout,
@@ -32,7 +32,7 @@ pub(crate) fn base() -> TempDir {
     tempfile::Builder::new().prefix("lf-").tempdir().unwrap()
 }
 
-impl Machine {
+impl TestMachine {
     pub(crate) fn new() -> Self {
         Self::with(&[], json!({}))
     }
@@ -58,7 +58,7 @@ impl Machine {
 
     pub(crate) fn ask(&self, request: &Request) -> Reply {
         let mut socket = UnixStream::connect(&self.cloud.socket).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
         writeln!(socket, "{}", serde_json::to_string(request).unwrap()).unwrap();
         let mut reply = String::new();
         socket.read_to_string(&mut reply).unwrap();
@@ -93,7 +93,7 @@ impl Machine {
 
     /// Waits until an instance has said this line.
     pub(crate) fn said(&self, id: &str, line: &str) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + WAIT_TIMEOUT;
         loop {
             let Reply::List(lines) = self.ask(&Request::Output(id.to_owned())) else {
                 panic!("{id} has no output");
@@ -155,7 +155,7 @@ impl Machine {
     }
 }
 
-impl Drop for Machine {
+impl Drop for TestMachine {
     fn drop(&mut self) {
         // Only the process that is still this cloud's: its lock names it, and it holds its socket.
         if UnixStream::connect(&self.cloud.socket).is_ok() {
@@ -204,7 +204,7 @@ impl Traces {
 
     /// Waits until none of it is left, and says what is after a while.
     pub(crate) fn assert_gone(&self) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + WAIT_TIMEOUT;
         loop {
             let left = self.left();
             if left.is_empty() {

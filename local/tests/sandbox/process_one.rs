@@ -6,7 +6,7 @@ use landfall_local::testing::instance::Exit;
 use serde_json::json;
 
 use crate::instances::has;
-use crate::machine::Machine;
+use crate::machine::TestMachine;
 use crate::stub::{Reply, Request, Start};
 
 pub(crate) const CASES: &[(&str, fn())] = &[
@@ -23,7 +23,7 @@ pub(crate) const CASES: &[(&str, fn())] = &[
 ];
 
 fn command() {
-    let machine = Machine::new();
+    let machine = TestMachine::new();
     let output = machine.output(&["show", "list", "/proc"]);
     has(&output, "pid=1");
     let processes = output
@@ -34,7 +34,7 @@ fn command() {
 
 /// As of `ln -sf /proc/1/fd/1 /var/log/access.log`.
 fn output_by_path() {
-    let machine = Machine::new();
+    let machine = TestMachine::new();
     for user in ["0", "1000"] {
         let words = [
             "write",
@@ -66,12 +66,12 @@ fn output_by_path() {
 }
 
 fn own_signals() {
-    let machine = Machine::new();
+    let machine = TestMachine::new();
     let (exit, _) = machine.run(&["raise", "15", "raise", "9", "exit", "5"]);
     assert_eq!(exit, Exit::Code(5));
 }
 
-fn timed_stop(machine: &Machine, id: &str) -> (Exit, Duration) {
+fn timed_stop(machine: &TestMachine, id: &str) -> (Exit, Duration) {
     let began = Instant::now();
     match machine.ask(&Request::Stop(id.to_owned(), 10_000)) {
         Reply::Ended { exit, .. } => (exit, began.elapsed()),
@@ -80,7 +80,7 @@ fn timed_stop(machine: &Machine, id: &str) -> (Exit, Duration) {
 }
 
 fn fast_stop() {
-    let machine = Machine::new();
+    let machine = TestMachine::new();
     machine.started(machine.order("plain", &["wait"]));
     let (exit, took) = timed_stop(&machine, "plain");
     assert_eq!(exit, Exit::Signal(9));
@@ -94,7 +94,7 @@ fn fast_stop() {
 /// By any name that Docker takes, and with a reaper before the command as well.
 fn stop_signal() {
     for (name, number) in [("sigquit", "3"), ("SIGRTMIN+3", "37")] {
-        let machine = Machine::with(&[], json!({"StopSignal": name}));
+        let machine = TestMachine::with(&[], json!({"StopSignal": name}));
         for init in [false, true] {
             let id = format!("init-{init}");
             machine.started(Start {
@@ -108,7 +108,7 @@ fn stop_signal() {
     }
 }
 
-fn with_init(machine: &Machine, id: &str, words: &[&str]) {
+fn with_init(machine: &TestMachine, id: &str, words: &[&str]) {
     machine.started(Start {
         init: true,
         ..machine.order(id, words)
@@ -116,7 +116,7 @@ fn with_init(machine: &Machine, id: &str, words: &[&str]) {
 }
 
 fn run(words: &[&str]) -> (Exit, Vec<String>) {
-    let machine = Machine::new();
+    let machine = TestMachine::new();
     with_init(&machine, "one", words);
     machine.wait("one")
 }
@@ -146,7 +146,7 @@ fn ends() {
 }
 
 fn stop() {
-    let machine = Machine::new();
+    let machine = TestMachine::new();
     with_init(&machine, "plain", &["wait"]);
     let (exit, took) = timed_stop(&machine, "plain");
     assert_eq!(exit, Exit::Code(128 + 15));

@@ -10,14 +10,14 @@ use landfall_provider::{
     AllocationId, Error, ErrorKind, Key, Live, Probe, Provider, Resource as _, Result, StackName,
 };
 
-use super::{Described, Which, earlier, ec2, given, gone, has_none, name_in, probe, tags};
+use super::{Described, ResourceFilter, earlier, ec2, given, gone, has_none, name_in, probe, tags};
 use crate::{ElasticIp, ElasticIpOutput};
 
 #[async_trait]
 impl Described for ElasticIp {
     const IDS: &'static str = "eipalloc-";
 
-    async fn find(aws: &Aws, which: Which) -> Result<Vec<Live<Self>>> {
+    async fn find(aws: &Aws, which: ResourceFilter) -> Result<Vec<Live<Self>>> {
         let addresses = ec2(aws)
             .describe_addresses()
             .set_filters(which.filters())

@@ -7,14 +7,14 @@ use landfall_provider::{
     Error, ErrorKind, GatewayEndpointId, Key, Live, Probe, Provider, Result, StackName,
 };
 
-use super::{Described, Which, earlier, ec2, given, list, name_in, once, probe, tags};
+use super::{Described, ResourceFilter, earlier, ec2, given, list, name_in, once, probe, tags};
 use crate::{EndpointService, GatewayEndpoint};
 
 #[async_trait]
 impl Described for GatewayEndpoint {
     const IDS: &'static str = "vpce-";
 
-    async fn find(aws: &Aws, which: Which) -> Result<Vec<Live<Self>>> {
+    async fn find(aws: &Aws, which: ResourceFilter) -> Result<Vec<Live<Self>>> {
         let endpoints: Vec<_> = ec2(aws)
             .describe_vpc_endpoints()
             .set_filters(which.filters())

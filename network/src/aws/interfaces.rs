@@ -1,4 +1,4 @@
-//! Which network interfaces keep a subnet, a group or a VPC from being deleted, in words.
+//! ResourceFilter network interfaces keep a subnet, a group or a VPC from being deleted, in words.
 
 use std::collections::BTreeSet;
 

@@ -6,8 +6,8 @@ use landfall_aws::{Aws, during, input, known, until_visible};
 use landfall_provider::{InternetGatewayId, Key, Live, Probe, Provider, Result, StackName};
 
 use super::{
-    Described, Which, begun, ec2, given, gone, half_made, interfaces, list, name_in, probe, tags,
-    under,
+    Described, ResourceFilter, begun, ec2, given, gone, half_made, interfaces, list, name_in,
+    probe, tags, under,
 };
 use crate::InternetGateway;
 
@@ -18,7 +18,7 @@ const DETACHED: &str = "detached";
 impl Described for InternetGateway {
     const IDS: &'static str = "igw-";
 
-    async fn find(aws: &Aws, which: Which) -> Result<Vec<Live<Self>>> {
+    async fn find(aws: &Aws, which: ResourceFilter) -> Result<Vec<Live<Self>>> {
         let gateways: Vec<_> = ec2(aws)
             .describe_internet_gateways()
             .set_filters(which.filters())

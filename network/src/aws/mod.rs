@@ -36,15 +36,15 @@ use landfall_provider::{
     StackName,
 };
 
-/// Which resources of a kind are asked for.
-enum Which {
+/// ResourceFilter resources of a kind are asked for.
+enum ResourceFilter {
     /// Those that all of these let through.
     Passing(Vec<Filter>),
     /// The one with this id.
     Only(String),
 }
 
-impl Which {
+impl ResourceFilter {
     fn filters(&self) -> Option<Vec<Filter>> {
         match self {
             Self::Passing(filters) => Some(filters.clone()),
@@ -67,14 +67,14 @@ trait Described: Resource {
     const IDS: &'static str;
 
     /// Those of any stack, all pages. It fails with `NotFound` when there is none with a given id.
-    async fn find(aws: &Aws, which: Which) -> Result<Vec<Live<Self>>>;
+    async fn find(aws: &Aws, which: ResourceFilter) -> Result<Vec<Live<Self>>>;
 }
 
 /// What a stack holds of a kind.
 async fn list<R: Described>(aws: &Aws, stack: &StackName) -> Result<Vec<Live<R>>> {
     let found = match has_none(aws, stack, R::IDS).await? {
         true => Vec::new(),
-        false => R::find(aws, Which::Passing(vec![of_stack(stack)])).await?,
+        false => R::find(aws, ResourceFilter::Passing(vec![of_stack(stack)])).await?,
     };
     aws.listed(stack, R::KIND, found.iter().map(|live| live.name.clone()));
     Ok(found)
@@ -87,7 +87,7 @@ async fn under<R: Described>(aws: &Aws, stack: &StackName, key: &Key) -> Result<
     }
     R::find(
         aws,
-        Which::Passing(vec![of_stack(stack), of_name(&key.name)]),
+        ResourceFilter::Passing(vec![of_stack(stack), of_name(&key.name)]),
     )
     .await
 }
@@ -130,7 +130,7 @@ async fn begun<R: Described>(
 
 /// The one with this id, if it is there.
 async fn by_id<R: Described>(aws: &Aws, id: &R::Id) -> Result<Option<Live<R>>> {
-    let found = if_there(R::find(aws, Which::Only(id.to_string())).await)?;
+    let found = if_there(R::find(aws, ResourceFilter::Only(id.to_string())).await)?;
     Ok(found.unwrap_or_default().into_iter().next())
 }
 

@@ -5,14 +5,14 @@ use aws_sdk_ec2::types::{NatGateway as DescribedGateway, NatGatewayState, Resour
 use landfall_aws::{Aws, during, input, known, unless, until_visible};
 use landfall_provider::{ErrorKind, Key, Live, NatGatewayId, Probe, Provider, Result, StackName};
 
-use super::{Described, Which, earlier, ec2, given, list, name_in, once, probe, tags};
+use super::{Described, ResourceFilter, earlier, ec2, given, list, name_in, once, probe, tags};
 use crate::{NatGateway, NatGatewayOutput};
 
 #[async_trait]
 impl Described for NatGateway {
     const IDS: &'static str = "nat-";
 
-    async fn find(aws: &Aws, which: Which) -> Result<Vec<Live<Self>>> {
+    async fn find(aws: &Aws, which: ResourceFilter) -> Result<Vec<Live<Self>>> {
         let gateways: Vec<_> = ec2(aws)
             .describe_nat_gateways()
             .set_filter(which.filters())

@@ -9,15 +9,15 @@ use aws_sdk_ec2::types::{
     IcmpTypeCode, NetworkAcl as DescribedAcl, NetworkAclEntry as DescribedEntry, ResourceType,
     RuleAction,
 };
-use landfall_aws::{Aws, Flights, all_known, during, input, known, until_visible};
+use landfall_aws::{Aws, Singleflight, all_known, during, input, known, until_visible};
 use landfall_provider::{
     Error, ErrorKind, Input, Key, Live, NetworkAclId, Probe, Provider, Result, StackName, SubnetId,
 };
 
 use super::traffic::{has_ports, ports, protocol, protocol_number};
 use super::{
-    Described, Which, by_id, earlier, ec2, filter, given, gone, half_made, is_outdated, list,
-    name_in, once, probe, tags,
+    Described, ResourceFilter, by_id, earlier, ec2, filter, given, gone, half_made, is_outdated,
+    list, name_in, once, probe, tags,
 };
 use crate::{AclAction, AclEntry, Direction, NetworkAcl, Protocol};
 
@@ -25,7 +25,7 @@ use crate::{AclAction, AclEntry, Direction, NetworkAcl, Protocol};
 impl Described for NetworkAcl {
     const IDS: &'static str = "acl-";
 
-    async fn find(aws: &Aws, which: Which) -> Result<Vec<Live<Self>>> {
+    async fn find(aws: &Aws, which: ResourceFilter) -> Result<Vec<Live<Self>>> {
         let mut found = Vec::new();
         for acl in describe(aws, which).await? {
             let Some(name) = name_in(acl.tags()) else {
@@ -53,7 +53,7 @@ impl Described for NetworkAcl {
     }
 }
 
-async fn describe(aws: &Aws, which: Which) -> Result<Vec<DescribedAcl>> {
+async fn describe(aws: &Aws, which: ResourceFilter) -> Result<Vec<DescribedAcl>> {
     let acls: Vec<DescribedAcl> = ec2(aws)
         .describe_network_acls()
         .set_filters(which.filters())
@@ -163,10 +163,10 @@ impl Provider<NetworkAcl> for Aws {
     }
 
     async fn update(&self, live: &Live<NetworkAcl>, want: &NetworkAcl) -> Result<()> {
-        match bring(self, &live.id, &live.spec, want).await {
+        match reconcile(self, &live.id, &live.spec, want).await {
             Err(error) if is_outdated(&error) => {
                 let now = by_id::<NetworkAcl>(self, &live.id).await?.ok_or(error)?;
-                bring(self, &live.id, &now.spec, want).await?;
+                reconcile(self, &live.id, &now.spec, want).await?;
             }
             outcome => outcome?,
         }
@@ -194,7 +194,12 @@ impl Provider<NetworkAcl> for Aws {
 
 /// Makes the difference: entries that are new first, so that nothing is cut off in between. The subnets come when
 /// the entries stand.
-async fn bring(aws: &Aws, id: &NetworkAclId, have: &NetworkAcl, want: &NetworkAcl) -> Result<()> {
+async fn reconcile(
+    aws: &Aws,
+    id: &NetworkAclId,
+    have: &NetworkAcl,
+    want: &NetworkAcl,
+) -> Result<()> {
     let place = |entry: &AclEntry| (entry.direction, entry.number);
     for entry in &want.entries {
         match have
@@ -300,7 +305,7 @@ async fn delete_entry(aws: &Aws, id: &NetworkAclId, entry: &AclEntry) -> Result<
     Ok(())
 }
 
-/// Which ACL a subnet has, as a look has shown it.
+/// ResourceFilter ACL a subnet has, as a look has shown it.
 struct Seat {
     acl: String,
     association: String,
@@ -353,12 +358,14 @@ async fn give_back(
 
 /// Notes what there is of a VPC's ACLs; those that end at once ask once.
 async fn note_all_of(aws: &Aws, vpc: &str) -> Result<()> {
-    let flights = aws.client(|_| Arc::<Flights<()>>::default());
+    let singleflight = aws.client(|_| Arc::<Singleflight<()>>::default());
     let (aws, of_vpc) = (aws.clone(), filter("vpc-id", [vpc]));
     let question = format!("ec2:DescribeNetworkAcls {vpc}");
-    flights
+    singleflight
         .join(&question, move || async move {
-            describe(&aws, Which::Passing(vec![of_vpc])).await.map(drop)
+            describe(&aws, ResourceFilter::Passing(vec![of_vpc]))
+                .await
+                .map(drop)
         })
         .await
 }
@@ -377,7 +384,7 @@ async fn give(
         }
         if is_fresh {
             let by_subnet = filter("association.subnet-id", subnets.iter().map(String::as_str));
-            describe(aws, Which::Passing(vec![by_subnet])).await?;
+            describe(aws, ResourceFilter::Passing(vec![by_subnet])).await?;
         }
         let mut unmoved = Vec::new();
         for subnet in subnets {

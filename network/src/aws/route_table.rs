@@ -11,8 +11,8 @@ use landfall_provider::{
 };
 
 use super::{
-    Described, Which, by_id, earlier, ec2, filter, given, gone, half_made, is_outdated, list,
-    name_in, once, probe, tags,
+    Described, ResourceFilter, by_id, earlier, ec2, filter, given, gone, half_made, is_outdated,
+    list, name_in, once, probe, tags,
 };
 use crate::{Route, RouteTable, RouteTarget};
 
@@ -20,7 +20,7 @@ use crate::{Route, RouteTable, RouteTarget};
 impl Described for RouteTable {
     const IDS: &'static str = "rtb-";
 
-    async fn find(aws: &Aws, which: Which) -> Result<Vec<Live<Self>>> {
+    async fn find(aws: &Aws, which: ResourceFilter) -> Result<Vec<Live<Self>>> {
         let mut found = Vec::new();
         for table in describe(aws, which).await? {
             let Some(name) = name_in(table.tags()) else {
@@ -49,7 +49,7 @@ impl Described for RouteTable {
 /// The associations of a table, as a look has shown them.
 struct Associations(Vec<RouteTableAssociation>);
 
-async fn describe(aws: &Aws, which: Which) -> Result<Vec<DescribedTable>> {
+async fn describe(aws: &Aws, which: ResourceFilter) -> Result<Vec<DescribedTable>> {
     let tables: Vec<DescribedTable> = ec2(aws)
         .describe_route_tables()
         .set_filters(which.filters())
@@ -126,10 +126,10 @@ impl Provider<RouteTable> for Aws {
     }
 
     async fn update(&self, live: &Live<RouteTable>, want: &RouteTable) -> Result<()> {
-        match bring(self, &live.id, &live.spec, want).await {
+        match reconcile(self, &live.id, &live.spec, want).await {
             Err(error) if is_outdated(&error) => {
                 let now = by_id::<RouteTable>(self, &live.id).await?.ok_or(error)?;
-                bring(self, &live.id, &now.spec, want).await?;
+                reconcile(self, &live.id, &now.spec, want).await?;
             }
             outcome => outcome?,
         }
@@ -156,7 +156,12 @@ impl Provider<RouteTable> for Aws {
 }
 
 /// Makes the difference: what is new first, so that nothing is cut off in between.
-async fn bring(aws: &Aws, id: &RouteTableId, have: &RouteTable, want: &RouteTable) -> Result<()> {
+async fn reconcile(
+    aws: &Aws,
+    id: &RouteTableId,
+    have: &RouteTable,
+    want: &RouteTable,
+) -> Result<()> {
     for route in &want.routes {
         match have
             .routes
@@ -251,7 +256,7 @@ async fn associate(aws: &Aws, id: &RouteTableId, subnet: &str) -> Result<()> {
         outcome => return outcome.map(|_| ()),
     };
     let by_subnet = filter("association.subnet-id", [subnet]);
-    let tables = describe(aws, Which::Passing(vec![by_subnet])).await?;
+    let tables = describe(aws, ResourceFilter::Passing(vec![by_subnet])).await?;
     let association = tables
         .iter()
         .flat_map(|table| table.associations())
@@ -279,7 +284,7 @@ async fn release(
     let Associations(associations) = match aws.take_note(id.as_ref()) {
         Some(noted) => noted,
         None => {
-            if_there(describe(aws, Which::Only(id.to_string())).await)?;
+            if_there(describe(aws, ResourceFilter::Only(id.to_string())).await)?;
             let shown = aws.take_note(id.as_ref());
             shown.unwrap_or(Associations(Vec::new()))
         }

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use aws_sdk_ec2::types::{Filter, IpPermission, IpRange, ResourceType, SecurityGroup as Found};
-use landfall_aws::{Aws, Flights, during, input, known, short_name, until_visible};
+use landfall_aws::{Aws, Singleflight, during, input, known, short_name, until_visible};
 use landfall_provider::{
     Key, Live, Probe, Provider, Resource as _, Result, SecurityGroupId, StackName,
 };
 
 use super::security_group_rules::{revoke, rules_id, rules_of};
 use super::{
-    Described, Which, earlier, ec2, given, gone, half_made, has_none, interfaces, name_in,
+    Described, ResourceFilter, earlier, ec2, given, gone, half_made, has_none, interfaces, name_in,
     of_stack, probe, tags,
 };
 use crate::{Direction, SecurityGroup, SecurityGroupRules};
@@ -23,7 +23,7 @@ const LONGEST_NAME: usize = 255;
 impl Described for SecurityGroup {
     const IDS: &'static str = "sg-";
 
-    async fn find(aws: &Aws, which: Which) -> Result<Vec<Live<Self>>> {
+    async fn find(aws: &Aws, which: ResourceFilter) -> Result<Vec<Live<Self>>> {
         let groups: Vec<_> = ec2(aws)
             .describe_security_groups()
             .set_filters(which.filters())
@@ -59,9 +59,9 @@ fn live(groups: &[Found]) -> Result<Vec<Live<SecurityGroup>>> {
 
 /// The groups of a stack; groups and their rules are listed at once, and share the answer.
 pub(super) async fn of_this_stack(aws: &Aws, stack: &StackName) -> Result<Arc<Vec<Found>>> {
-    let flights = aws.client(|_| Arc::<Flights<Arc<Vec<Found>>>>::default());
+    let singleflight = aws.client(|_| Arc::<Singleflight<Arc<Vec<Found>>>>::default());
     let (aws, own) = (aws.clone(), of_stack(stack));
-    flights
+    singleflight
         .join(stack.as_str(), move || async move {
             described(&aws, own).await.map(Arc::new)
         })

@@ -134,7 +134,7 @@ impl Provider<SecurityGroupRules> for Aws {
         if has_none(self, stack, "sgr-").await? {
             return Ok(Vec::new());
         }
-        // Which groups have rules of this stack, and then all rules of those: one that somebody has added by hand
+        // ResourceFilter groups have rules of this stack, and then all rules of those: one that somebody has added by hand
         // has no tags, and must be seen.
         let of_stack_itself = of_this_stack(self, stack).await?;
         let owned = describe(self, of_stack(stack)).await?;
@@ -197,7 +197,7 @@ impl Provider<SecurityGroupRules> for Aws {
             _ => spec_of(self, group).await?,
         };
         let made = async {
-            bring(self, group, &have, want, &owner).await?;
+            reconcile(self, group, &have, want, &owner).await?;
             match want.rules.is_empty() {
                 true => unruled::put(self, group, &key.name).await,
                 false => Ok(()),
@@ -219,7 +219,7 @@ impl Provider<SecurityGroupRules> for Aws {
             // First: without it and without rules, nobody would find the set.
             unruled::put(self, group, &live.name).await?;
         }
-        bring(self, group, &live.spec.rules, want, &owner).await?;
+        reconcile(self, group, &live.spec.rules, want, &owner).await?;
         if live.spec.rules.is_empty() && !want.rules.is_empty() {
             unruled::take(self, group).await?;
         }
@@ -281,7 +281,7 @@ async fn owner_of(aws: &Aws, group: &str) -> Result<TagSpecification> {
 }
 
 /// Makes the difference: what is new is let through before what is old is not any more.
-async fn bring(
+async fn reconcile(
     aws: &Aws,
     group: &str,
     have: &[SecurityRule],

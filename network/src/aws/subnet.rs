@@ -6,7 +6,8 @@ use landfall_aws::{Aws, during, input, known, until_visible};
 use landfall_provider::{Key, Live, Probe, Provider, Result, StackName, SubnetId, Zone};
 
 use super::{
-    Described, Which, cidr, earlier, ec2, given, gone, interfaces, list, name_in, probe, tags,
+    Described, ResourceFilter, cidr, earlier, ec2, given, gone, interfaces, list, name_in, probe,
+    tags,
 };
 use crate::Subnet;
 
@@ -14,7 +15,7 @@ use crate::Subnet;
 impl Described for Subnet {
     const IDS: &'static str = "subnet-";
 
-    async fn find(aws: &Aws, which: Which) -> Result<Vec<Live<Self>>> {
+    async fn find(aws: &Aws, which: ResourceFilter) -> Result<Vec<Live<Self>>> {
         let subnets: Vec<_> = ec2(aws)
             .describe_subnets()
             .set_filters(which.filters())

@@ -9,8 +9,8 @@ use landfall_provider::{
 };
 
 use super::{
-    Described, Which, cidr, earlier, ec2, filter, given, gone, half_made, interfaces, name_in,
-    probe, tag, tags,
+    Described, ResourceFilter, cidr, earlier, ec2, filter, given, gone, half_made, interfaces,
+    name_in, probe, tag, tags,
 };
 use crate::Vpc;
 
@@ -21,7 +21,7 @@ const UNFINISHED: &str = "landfall:unfinished";
 impl Described for Vpc {
     const IDS: &'static str = "vpc-";
 
-    async fn find(aws: &Aws, which: Which) -> Result<Vec<Live<Self>>> {
+    async fn find(aws: &Aws, which: ResourceFilter) -> Result<Vec<Live<Self>>> {
         let vpcs: Vec<_> = ec2(aws)
             .describe_vpcs()
             .set_filters(which.filters())

@@ -54,9 +54,9 @@ fn stack(blueprint: &TwoTier) -> Stack {
 /// One line per resource, and one per entry, rule and route.
 fn text(stack: &Stack) -> String {
     let mut text = String::new();
-    for (key, wish) in stack.wishes() {
+    for (key, desired) in stack.resources() {
         writeln!(text, "{key}").unwrap();
-        for (field, value) in wish.spec.as_object().unwrap() {
+        for (field, value) in desired.spec.as_object().unwrap() {
             match value.as_array() {
                 Some(list) => {
                     writeln!(text, "  {field}:").unwrap();
@@ -145,8 +145,8 @@ fn a_zone_more_changes_nothing_that_forces_replacement() {
         stack(&two_tier(2, NatMode::PerZone, true, ports(true))),
         stack(&two_tier(3, NatMode::PerZone, true, ports(true))),
     );
-    for (key, before) in two.wishes() {
-        let after = &three.wishes()[key];
+    for (key, before) in two.resources() {
+        let after = &three.resources()[key];
         let change = schema()
             .get(&key.kind)
             .unwrap()
@@ -164,7 +164,7 @@ fn a_change_of_nat_mode_keeps_every_table() {
     let tables = |nat| {
         let stack = stack(&two_tier(3, nat, true, ports(false)));
         stack
-            .wishes()
+            .resources()
             .keys()
             .filter(|key| key.kind == RouteTable::KIND)
             .cloned()
@@ -244,12 +244,12 @@ proptest! {
     fn every_network_can_be_planned(blueprint in any_blueprint()) {
         let stack = stack(&blueprint);
         let plan = plan_from_nothing(&stack).unwrap();
-        prop_assert_eq!(plan.steps.len(), stack.wishes().len());
+        prop_assert_eq!(plan.steps.len(), stack.resources().len());
         for (index, step) in plan.steps.iter().enumerate() {
             prop_assert!(matches!(step.action, Action::Create { .. }), "{}", step.key);
             prop_assert!(step.after.iter().all(|after| after.step < index));
             let before: Vec<_> = plan.steps[..index].iter().map(|step| &step.key).collect();
-            for need in &stack.wishes()[&step.key].needs {
+            for need in &stack.resources()[&step.key].needs {
                 prop_assert!(before.contains(&need), "{} before {need}", step.key);
             }
         }

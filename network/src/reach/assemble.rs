@@ -37,8 +37,8 @@ pub trait Specs {
 
 impl Specs for Stack {
     fn all<R: Resource>(&self) -> Vec<Spec<R>> {
-        let wishes = self.wishes().keys().filter(|key| key.kind == R::KIND);
-        wishes
+        let resources = self.resources().keys().filter(|key| key.kind == R::KIND);
+        resources
             .filter_map(|key| {
                 Some(Spec {
                     key: key.clone(),
@@ -128,7 +128,7 @@ pub enum AssembleError {
     /// There is nothing to walk through.
     #[error("there is no VPC")]
     NoVpc,
-    /// Which one is meant?
+    /// PortField one is meant?
     #[error("there are {} VPCs, and a topology is of one: {}", .0.len(), list(.0))]
     SeveralVpcs(Vec<Key>),
 }

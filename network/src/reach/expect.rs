@@ -28,7 +28,7 @@ pub struct Expectation {
 
 /// An expectation that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Broken {
+pub struct FailedExpectation {
     /// The expectation.
     pub expectation: Expectation,
     /// What comes of its flow instead.
@@ -40,10 +40,10 @@ pub struct Broken {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Checked {
     /// Those that do not hold.
-    pub broken: Vec<Broken>,
+    pub broken: Vec<FailedExpectation>,
     /// Those whose flow cannot be asked about, by their place among the expectations: of them nothing is known, and
     /// least of all that they hold.
-    pub unasked: Vec<(usize, FlowError)>,
+    pub undetermined: Vec<(usize, FlowError)>,
 }
 
 /// Looks which expectations do not hold, in the order in which they are given.
@@ -70,11 +70,11 @@ pub fn check(topology: &Topology, expectations: &[Expectation]) -> Checked {
         });
         match verdict {
             Ok(None) => {}
-            Ok(Some(verdict)) => checked.broken.push(Broken {
+            Ok(Some(verdict)) => checked.broken.push(FailedExpectation {
                 expectation: expectation.clone(),
                 verdict,
             }),
-            Err(error) => checked.unasked.push((at, error)),
+            Err(error) => checked.undetermined.push((at, error)),
         }
     }
     checked

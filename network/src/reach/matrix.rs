@@ -20,14 +20,14 @@ use crate::traffic::{PortRange, Protocol};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Matrix {
     /// Who there is.
-    pub parties: Vec<Party>,
+    pub parties: Vec<EndpointGroup>,
     /// What arrives, by parties and protocol in order. What is not listed does not.
     pub cells: Vec<Cell>,
 }
 
 /// Ends that can reach the same and be reached alike.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Party {
+pub struct EndpointGroup {
     /// One of them, which stands for all.
     pub end: End,
     /// Their names: of all interfaces, or that of the one end.
@@ -92,7 +92,7 @@ pub fn matrix(topology: &Topology) -> Matrix {
 }
 
 /// Two ends that stand for their parties, if a connection between such can be.
-fn pair(source: &Party, target: &Party, same: bool) -> Option<(End, End)> {
+fn pair(source: &EndpointGroup, target: &EndpointGroup, same: bool) -> Option<(End, End)> {
     match (&source.end, &target.end) {
         // Nothing is opened from there, and what they have among themselves is not this network's.
         (End::Service(_), _) | (End::Internet, End::Internet | End::Service(_)) => None,
@@ -160,9 +160,9 @@ fn listeners(topology: &Topology, key: &Key) -> Vec<PortRange> {
     ports.into_iter().map(one).collect()
 }
 
-fn parties(index: &Index<'_>) -> Vec<Party> {
+fn parties(index: &Index<'_>) -> Vec<EndpointGroup> {
     let topology = index.topology;
-    let alone = |end: End| Party {
+    let alone = |end: End| EndpointGroup {
         members: vec![end.to_string()],
         end,
     };
@@ -183,7 +183,7 @@ fn parties(index: &Index<'_>) -> Vec<Party> {
     classes.sort();
     let of_class = |members: Vec<String>| {
         let end = End::Interface(members.first()?.clone());
-        Some(Party { end, members })
+        Some(EndpointGroup { end, members })
     };
     parties.extend(classes.into_iter().filter_map(of_class));
     parties

@@ -92,16 +92,18 @@ mod trace;
 mod verdict;
 
 pub use self::assemble::{AssembleError, Names, Spec, Specs, assemble, stand_in};
-pub use self::expect::{Broken, Checked, Expectation, check, invariants};
+pub use self::expect::{Checked, Expectation, FailedExpectation, check, invariants};
 pub use self::flow::{End, Flow, FlowError};
-pub use self::matrix::{Cell, Matrix, Party, matrix};
+pub use self::matrix::{Cell, EndpointGroup, Matrix, matrix};
 pub use self::remedy::Remedy;
 pub use self::topology::{
     Address, Balancer, Endpoint, GroupRule, Interface, Listener, NatGateway, NetworkAcl, Peer,
     Role, RouteTable, SecurityGroup, Subnet, Target, TargetGroup, Topology,
 };
 pub use self::trace::{is_public, trace};
-pub use self::verdict::{Block, Code, Hop, Leg, Packet, Place, Reach, Rule, Verdict};
+pub use self::verdict::{
+    Block, Code, FlowDirection, Hop, HopLocation, Packet, Reach, Rule, Verdict,
+};
 
 #[cfg(test)]
 mod tests;

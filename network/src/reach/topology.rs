@@ -101,7 +101,7 @@ pub struct SecurityGroup {
 /// One rule of a security group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupRule {
-    /// Which way the connection is opened.
+    /// PortField way the connection is opened.
     pub direction: Direction,
     /// Its protocol.
     pub protocol: Protocol,

@@ -56,23 +56,24 @@ impl Reach {
     }
 }
 
-/// Which way a packet goes.
+/// PortField way a packet goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Leg {
-    /// From who opens the connection.
+pub enum FlowDirection {
+    /// From the side that opens the connection.
     Request,
-    /// Back to who opened it.
-    Answer,
+    /// Back to the side that opened it.
+    #[serde(rename = "answer")]
+    Return,
 }
 
 /// Something that a packet passes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hop {
-    /// Which way the packet goes.
-    pub leg: Leg,
+    /// PortField way the packet goes.
+    pub leg: FlowDirection,
     /// What it passes.
-    pub at: Place,
+    pub at: HopLocation,
     /// The rules that let it through, where there are rules.
     pub rules: Vec<Rule>,
     /// The packet, as it leaves.
@@ -82,7 +83,7 @@ pub struct Hop {
 /// What a hop or a block is at.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Place {
+pub enum HopLocation {
     /// The internet.
     Internet,
     /// A service behind an endpoint.
@@ -128,7 +129,7 @@ pub enum Place {
     Nobody(Ipv4Net),
 }
 
-impl Place {
+impl HopLocation {
     /// The resource that it is; `None` for what is no resource, and for several groups.
     pub fn key(&self) -> Option<&Key> {
         match self {
@@ -150,7 +151,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for HopLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Internet => f.write_str("the internet"),
@@ -277,10 +278,10 @@ pub(super) fn shown(net: Ipv4Net) -> String {
 pub struct Block {
     /// Why, in AWS's words.
     pub code: Code,
-    /// Which way the packet goes that is stopped.
-    pub leg: Leg,
+    /// PortField way the packet goes that is stopped.
+    pub leg: FlowDirection,
     /// What stops it.
-    pub at: Place,
+    pub at: HopLocation,
     /// The rule that denies it; `None` where it is the lack of one.
     pub rule: Option<Rule>,
     /// The packet. It may be a part of the flow: see its addresses and ports.

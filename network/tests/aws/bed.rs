@@ -7,7 +7,7 @@ use landfall_aws::{Aws, AwsOptions, Check, Keys};
 use landfall_network::aws::check;
 use landfall_network::kinds;
 use landfall_provider::{
-    Applied, ApplyOptions, Catalog, Pace, Plan, Preflight, Stack, StackName, apply, plan,
+    Applied, ApplyOptions, Catalog, Plan, PollInterval, Preflight, Stack, StackName, apply, plan,
 };
 use landfall_testkit::moto::{ACCESS_KEY, Moto, REGION};
 use landfall_testkit::scripted::{Builder, Endpoint};
@@ -104,7 +104,7 @@ pub(crate) fn catalog() -> Catalog<Aws> {
 /// An emulator is nearby, so the first looks are soon; faults are put up with for half a minute.
 pub(crate) fn quick() -> ApplyOptions {
     ApplyOptions {
-        pace: Pace {
+        poll_interval: PollInterval {
             first: Duration::from_millis(20),
             longest: Duration::from_secs(5),
         },

@@ -64,7 +64,7 @@ async fn findings(aws: &Aws, want: &Stack) -> Vec<Error> {
     aws.preflight(&plan).await.unwrap()
 }
 
-fn told(findings: &[Error]) -> Vec<String> {
+fn reported(findings: &[Error]) -> Vec<String> {
     findings.iter().map(ToString::to_string).collect()
 }
 
@@ -87,7 +87,7 @@ async fn needs_moto_quotas_are_held_against_what_the_account_has_and_the_plan_ma
     let with = async |vpcs, nat_gateways, want: &Stack| {
         let may = May { vpcs, nat_gateways };
         let aws = session_with(bed.endpoint.url(), vec![check(), quotas(may)]).await;
-        told(&findings(&aws, want).await)
+        reported(&findings(&aws, want).await)
     };
     assert_eq!(with(Some(6), Some(6), &want).await, [""; 0]);
     assert_eq!(with(None, None, &want).await, [""; 0]);
@@ -121,7 +121,7 @@ async fn needs_moto_quotas_are_held_against_what_the_account_has_and_the_plan_ma
     let with = async |vpcs, nat_gateways, want: &Stack| {
         let may = May { vpcs, nat_gateways };
         let aws = session_with(bed.endpoint.url(), vec![check(), quotas(may)]).await;
-        told(&findings(&aws, want).await)
+        reported(&findings(&aws, want).await)
     };
     assert_eq!(
         with(Some(6), Some(6), &more).await,
@@ -151,7 +151,7 @@ async fn needs_moto_a_new_vpc_has_no_addresses_of_the_stacks_others_and_of_their
     // The stack's own moves: whom it speaks with does not.
     let moved = findings(&bed.aws, &network("10.7.128.0/17", &[])).await;
     assert_eq!(
-        told(&moved),
+        reported(&moved),
         [format!(
             "vpc/main: 10.7.128.0/17 has addresses in common with 10.7.0.0/16 of {}, which is peered with this stack",
             peer.trim()
@@ -160,7 +160,7 @@ async fn needs_moto_a_new_vpc_has_no_addresses_of_the_stacks_others_and_of_their
     assert_eq!(moved[0].kind(), ErrorKind::Invalid);
     for cidr in ["10.8.0.0/16", "10.0.0.0/17"] {
         let elsewhere = findings(&bed.aws, &network(cidr, &[])).await;
-        assert_eq!(told(&elsewhere), [""; 0], "{cidr}");
+        assert_eq!(reported(&elsewhere), [""; 0], "{cidr}");
     }
     // One more beside the one that stays.
     let mut both = network("10.0.0.0/16", &[]);
@@ -170,7 +170,7 @@ async fn needs_moto_a_new_vpc_has_no_addresses_of_the_stacks_others_and_of_their
             cidr: "10.0.128.0/20".parse().unwrap(),
         },
     );
-    let both = told(&findings(&bed.aws, &both).await);
+    let both = reported(&findings(&bed.aws, &both).await);
     assert_eq!(both.len(), 1, "{both:?}");
     assert!(
         both[0].starts_with(
@@ -203,5 +203,5 @@ async fn a_look_that_is_denied_is_told_beside_what_others_find() {
     let found = findings(&aws, &network("10.0.0.0/16", &["a", "b"])).await;
     let kinds: Vec<ErrorKind> = found.iter().map(Error::kind).collect();
     assert_eq!(kinds, [ErrorKind::Limit, ErrorKind::Denied], "{found:?}");
-    assert!(told(&found)[1].contains("ec2:DescribeAvailabilityZones"));
+    assert!(reported(&found)[1].contains("ec2:DescribeAvailabilityZones"));
 }

@@ -219,7 +219,7 @@ async fn a_vpc_that_is_not_visible_yet_is_waited_for() {
     let live = catalog.snapshot(&aws, &stack()).await.unwrap();
     let plan = plan(&want, &live, catalog.schema()).unwrap();
     let applied = apply(&plan, &aws, &catalog, &quick()).await;
-    let made = &applied.settled[&key::<Subnet>("public-a")];
+    let made = &applied.ready[&key::<Subnet>("public-a")];
     assert_eq!(made.id, SubnetId::from("subnet-1").as_ref());
     assert_eq!(calls(&endpoint, "ec2:CreateSubnet"), 3);
 }

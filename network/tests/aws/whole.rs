@@ -107,9 +107,9 @@ async fn needs_moto_what_the_account_lacks_is_said_before_anything_is_made() {
     bed.moto.python(allocate).await.unwrap();
     let plan = bed.plan(&network("az", NatMode::PerZone)).await;
     let findings = bed.aws.preflight(&plan).await.unwrap();
-    let told: Vec<String> = findings.iter().map(ToString::to_string).collect();
+    let reported: Vec<String> = findings.iter().map(ToString::to_string).collect();
     assert_eq!(
-        told,
+        reported,
         [
             "the plan needs 2 more Elastic IPs in eu-central-1, and 4 of the account's 5 are in use",
             "eu-central-1 has no zone eu-central-1z for this account, and subnet/private-z, subnet/public-z would \
@@ -130,7 +130,7 @@ async fn needs_moto_a_network_is_deployed_changed_and_destroyed_without_orphans(
     let (deploy, actions) = bed.calls();
     println!(
         "deploy: {deploy} calls for {} resources\n{actions}",
-        want.wishes().len()
+        want.resources().len()
     );
     assert_eq!(bed.moto.python(SEEN).await.unwrap(), WHOLE);
     let unchanged = nothing_to_do(&mut bed, &want).await;

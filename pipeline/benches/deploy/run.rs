@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use landfall_lb::HealthReason;
 use landfall_pipeline::{Config, Options, deploy, destroy, plan};
-use landfall_provider::{Key, Pace, Plan, Schema, Snapshot, Stack, kind};
+use landfall_provider::{Key, Plan, PollInterval, Schema, Snapshot, Stack, kind};
 use landfall_testkit::sim::{Sim, Span, Times};
 use serde::Serialize;
 use tokio::time::Instant;
@@ -94,7 +94,7 @@ pub(crate) async fn one(seed: Option<u64>) -> (Report, f64) {
             let targets = Targets::of(&observed(sim, zero), interval);
             let how = match began.elapsed() >= zero + targets.healthy {
                 true => How::Healthy,
-                false => How::Sick(HealthReason::InitialHealthChecking, ""),
+                false => How::UnhealthyTarget(HealthReason::InitialHealthChecking, ""),
             };
             vec![seen("i-1", 1, how), seen("i-2", 1, how)]
         })
@@ -103,7 +103,7 @@ pub(crate) async fn one(seed: Option<u64>) -> (Report, f64) {
         who: "bench".to_owned(),
         ..Options::default()
     };
-    options.apply.pace = Pace::default();
+    options.apply.poll_interval = PollInterval::default();
     let planned = plan(&cloud, &config, &options).await.unwrap().plan;
 
     let started = Instant::now();

@@ -38,7 +38,7 @@ fn the_reader_refuses_what_lies_outside_the_schemas_ranges() {
             (high + 1, false),
         ] {
             let source = file_with(&table, key, &number.to_string());
-            let told = Config::parse(&source, "landfall.toml")
+            let reported = Config::parse(&source, "landfall.toml")
                 .err()
                 .is_some_and(|errors| {
                     let range = [
@@ -50,7 +50,7 @@ fn the_reader_refuses_what_lies_outside_the_schemas_ranges() {
                         .iter()
                         .any(|fault| range.iter().any(|range| fault.message.contains(range)))
                 });
-            assert_eq!(!told, good, "{table}.{key} = {number}");
+            assert_eq!(!reported, good, "{table}.{key} = {number}");
         }
     }
     assert!(ranges > 12, "{ranges}");

@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 use toml_span::Value;
 use toml_span::value::ValueInner;
 
-use super::fault::Problem;
+use super::fault::Diagnostic;
 use super::hints;
 use super::reading::{Reading, join};
 use super::setting::{Field, LABEL, Setting};
@@ -27,7 +27,7 @@ impl<T: Setting> Setting for Option<T> {
         self.as_ref().map_or(Json::Null, Setting::json)
     }
 
-    fn check(&self, field: &Field, problems: &mut Vec<Problem>) {
+    fn check(&self, field: &Field, problems: &mut Vec<Diagnostic>) {
         if let Some(value) = self {
             value.check(field, problems);
         }
@@ -69,7 +69,7 @@ impl<T: Setting> Setting for Vec<T> {
         self.iter().map(Setting::json).collect()
     }
 
-    fn check(&self, field: &Field, problems: &mut Vec<Problem>) {
+    fn check(&self, field: &Field, problems: &mut Vec<Diagnostic>) {
         for (index, value) in self.iter().enumerate() {
             value.check(&field.inside(format!("{}[{index}]", field.at)), problems);
         }
@@ -79,22 +79,22 @@ impl<T: Setting> Setting for Vec<T> {
 /// What may be the name in a table of names.
 pub(crate) trait Name: Ord + Clone + Display {
     /// Checks the name.
-    fn read(text: &str) -> Result<Self, Problem>;
+    fn read(text: &str) -> Result<Self, Diagnostic>;
     /// The rule as a pattern, if there is one.
     const PATTERN: Option<&'static str>;
 }
 
 impl Name for String {
-    fn read(text: &str) -> Result<Self, Problem> {
+    fn read(text: &str) -> Result<Self, Diagnostic> {
         Ok(text.to_owned())
     }
     const PATTERN: Option<&'static str> = None;
 }
 
 impl Name for ResourceName {
-    fn read(text: &str) -> Result<Self, Problem> {
+    fn read(text: &str) -> Result<Self, Diagnostic> {
         Self::new(text).map_err(|error| {
-            let mut problem = Problem::new("", error);
+            let mut problem = Diagnostic::new("", error);
             problem.hint = hints::as_label(text, 63).map(|label| format!("`{label}` would do"));
             problem
         })
@@ -143,7 +143,7 @@ impl<K: Name, V: Setting> Setting for BTreeMap<K, V> {
             .collect()
     }
 
-    fn check(&self, field: &Field, problems: &mut Vec<Problem>) {
+    fn check(&self, field: &Field, problems: &mut Vec<Diagnostic>) {
         for (name, value) in self {
             value.check(&field.inside(join(&field.at, &name.to_string())), problems);
         }

@@ -7,9 +7,9 @@ use serde::Serialize;
 
 /// Something that a configuration may not say, by the path of the key: `service.web.scale.min`.
 ///
-/// This is what a configuration that was put together in Rust is told; a file's [`Fault`] knows the line as well.
+/// This is what a configuration that was put together in Rust is told; a file's [`LocatedDiagnostic`] knows the line as well.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Problem {
+pub struct Diagnostic {
     /// The keys that it is about, the one to change first.
     pub at: Vec<String>,
     /// What is wrong, in one line.
@@ -18,7 +18,7 @@ pub struct Problem {
     pub hint: Option<String>,
 }
 
-impl Problem {
+impl Diagnostic {
     /// A problem of one key.
     pub(crate) fn new(at: impl Into<String>, message: impl fmt::Display) -> Self {
         Self {
@@ -43,7 +43,7 @@ impl Problem {
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(at) = self.at.first().filter(|at| !at.is_empty()) {
             write!(f, "{at}: ")?;
@@ -58,7 +58,7 @@ impl fmt::Display for Problem {
 
 /// A place in a file that cannot be honoured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Fault {
+pub struct LocatedDiagnostic {
     /// The bytes of the source text that it is about.
     pub span: Range<usize>,
     /// The line where they start, from 1.
@@ -71,7 +71,7 @@ pub struct Fault {
     pub hint: Option<String>,
 }
 
-impl Fault {
+impl LocatedDiagnostic {
     /// A fault at these bytes of the text; a span that leaves the text is cut to it.
     pub(crate) fn at(
         source: &str,
@@ -120,7 +120,7 @@ pub struct ConfigErrors {
     /// Its text; empty when it could not be read.
     pub source_text: String,
     /// What is wrong with it: at least one fault, and the first twenty of many.
-    pub faults: Vec<Fault>,
+    pub faults: Vec<LocatedDiagnostic>,
     /// How many faults there are beyond these.
     pub more: usize,
 }
@@ -131,7 +131,12 @@ impl ConfigErrors {
         Self {
             file: file.to_owned(),
             source_text: String::new(),
-            faults: vec![Fault::at("", 0..0, message, Some(hint.to_owned()))],
+            faults: vec![LocatedDiagnostic::at(
+                "",
+                0..0,
+                message,
+                Some(hint.to_owned()),
+            )],
             more: 0,
         }
     }
@@ -164,14 +169,14 @@ impl ConfigErrors {
 
     /// The line that a fault is in, unless it is too long to be quoted.
     #[must_use]
-    pub fn line_of(&self, fault: &Fault) -> Option<&str> {
+    pub fn line_of(&self, fault: &LocatedDiagnostic) -> Option<&str> {
         let before = self.source_text.get(..fault.span.start)?;
         let start = before.rfind('\n').map_or(0, |at| at + 1);
         let line = self.source_text[start..].lines().next()?;
         (line.len() <= LONGEST_QUOTED).then_some(line)
     }
 
-    fn show(&self, fault: &Fault, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn show(&self, fault: &LocatedDiagnostic, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(line) = self.line_of(fault) else {
             write!(f, "{}: {}", self.file, fault.message)?;
             return hint(fault, f);
@@ -198,7 +203,7 @@ impl ConfigErrors {
     }
 }
 
-fn hint(fault: &Fault, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn hint(fault: &LocatedDiagnostic, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match &fault.hint {
         Some(hint) => write!(f, "\n  hint: {hint}"),
         None => Ok(()),

@@ -6,7 +6,7 @@ use landfall_provider::{StackName, read_text};
 use toml_span::value::{Table, ValueInner};
 use toml_span::{ErrorKind, Span, Value};
 
-use super::fault::{ConfigErrors, Fault, MOST_FAULTS, Problem};
+use super::fault::{ConfigErrors, Diagnostic, LocatedDiagnostic, MOST_FAULTS};
 use super::reading::Reading;
 use super::setting::{Field, Setting};
 use super::{Config, ImageSource, overlay};
@@ -68,7 +68,7 @@ impl Config {
     pub fn whereabouts(
         path: &Path,
         environment: Option<&str>,
-    ) -> Result<Whereabouts, ConfigErrors> {
+    ) -> Result<StackLocation, ConfigErrors> {
         let file = path.display().to_string();
         let (source, _) = read(path, &file)?;
         Document::new(&source, &file)?.whereabouts(environment)
@@ -113,7 +113,7 @@ fn read(path: &Path, file: &str) -> Result<(String, PathBuf), ConfigErrors> {
 
 /// Where a stack is, as far as its file says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Whereabouts {
+pub struct StackLocation {
     /// Its name.
     pub stack: StackName,
     /// The region, on providers that have regions.
@@ -170,7 +170,7 @@ fn read_root(
 const MOST_NAMES: usize = 100;
 
 /// The first table of names that has too many, before each of them is read.
-fn too_many(root: &Value<'_>) -> Option<(Span, Problem)> {
+fn too_many(root: &Value<'_>) -> Option<(Span, Diagnostic)> {
     let tables = root.as_table()?.iter();
     tables
         .filter(|(key, _)| matches!(key.name.as_ref(), "service" | "env"))
@@ -180,7 +180,7 @@ fn too_many(root: &Value<'_>) -> Option<(Span, Problem)> {
                 "there are {number} tables [{}.…], and a file has at most {MOST_NAMES}",
                 key.name
             );
-            (number > MOST_NAMES).then(|| (key.span, Problem::new(key.name.clone(), message)))
+            (number > MOST_NAMES).then(|| (key.span, Diagnostic::new(key.name.clone(), message)))
         })
 }
 
@@ -224,8 +224,9 @@ impl<'a> Document<'a> {
             let others = self.errors(reading);
             errors.more = errors.more.max(others.more);
             for mut fault in others.faults {
-                let is_same =
-                    |known: &Fault| known.span == fault.span && fault.message == known.message;
+                let is_same = |known: &LocatedDiagnostic| {
+                    known.span == fault.span && fault.message == known.message
+                };
                 if !errors.faults.iter().any(is_same) {
                     fault.message = format!("{}, with --env {other}", fault.message);
                     errors.faults.push(fault);
@@ -263,7 +264,7 @@ impl<'a> Document<'a> {
         }
     }
 
-    fn whereabouts(mut self, environment: Option<&str>) -> Result<Whereabouts, ConfigErrors> {
+    fn whereabouts(mut self, environment: Option<&str>) -> Result<StackLocation, ConfigErrors> {
         self.environments(environment)?;
         let mut reading = Reading::default();
         if let Some(environment) = environment {
@@ -281,7 +282,7 @@ impl<'a> Document<'a> {
         let account = one(&mut table, "account", &mut reading);
         let errors = self.errors(reading);
         match stack {
-            Some(stack) if errors.faults.is_empty() => Ok(Whereabouts {
+            Some(stack) if errors.faults.is_empty() => Ok(StackLocation {
                 stack,
                 region,
                 account,
@@ -291,8 +292,8 @@ impl<'a> Document<'a> {
     }
 
     fn errors(&self, reading: Reading) -> ConfigErrors {
-        let fault = |(span, problem): (Span, Problem)| {
-            Fault::at(self.source, span.into(), problem.message, problem.hint)
+        let fault = |(span, problem): (Span, Diagnostic)| {
+            LocatedDiagnostic::at(self.source, span.into(), problem.message, problem.hint)
         };
         let unknown = reading.more;
         let problems = reading.into_problems();
@@ -309,7 +310,7 @@ impl<'a> Document<'a> {
 
 impl Config {
     /// What the images are made from and is not there. What a `before` command may yet make is not missed.
-    pub(crate) fn missing_files(&self) -> Vec<Problem> {
+    pub(crate) fn missing_files(&self) -> Vec<Diagnostic> {
         let missing = |(name, image): (_, &ImageSource)| {
             image.missing_files(&self.directory, &format!("service.{name}.image"))
         };
@@ -323,8 +324,9 @@ impl Config {
 }
 
 /// A syntax error in words. The parser stops at the first one.
-fn syntax(source: &str, error: &toml_span::Error) -> Fault {
-    let first = |span: &Span| Fault::at(source, (*span).into(), String::new(), None).line;
+fn syntax(source: &str, error: &toml_span::Error) -> LocatedDiagnostic {
+    let first =
+        |span: &Span| LocatedDiagnostic::at(source, (*span).into(), String::new(), None).line;
     let (message, hint) = match &error.kind {
         ErrorKind::DuplicateKey { key, first: at } => (
             format!("`{key}` is set twice; the first time in line {}", first(at)),
@@ -347,5 +349,5 @@ fn syntax(source: &str, error: &toml_span::Error) -> Fault {
         ),
         _ => (format!("this is not TOML: {error}"), None),
     };
-    Fault::at(source, error.span.into(), message, hint)
+    LocatedDiagnostic::at(source, error.span.into(), message, hint)
 }

@@ -6,7 +6,7 @@ use landfall_compute::PublicKey;
 use landfall_provider::read_text;
 
 use super::Bastion;
-use super::fault::Problem;
+use super::fault::Diagnostic;
 
 /// Where a key is looked for that nobody has named, relative to the home directory.
 const USUAL: [&str; 2] = [".ssh/id_ed25519.pub", ".ssh/id_rsa.pub"];
@@ -21,7 +21,7 @@ impl Bastion {
         directory: &Path,
         home: Option<&Path>,
         at: &str,
-    ) -> Option<Problem> {
+    ) -> Option<Diagnostic> {
         let Some(key) = &self.key else {
             let usual = USUAL.iter().filter_map(|file| Some(home?.join(file)));
             self.public_key = usual
@@ -33,7 +33,7 @@ impl Bastion {
             (Ok(inside), Some(home)) => home.join(inside),
             (Ok(_), None) => {
                 return Some(
-                    Problem::new(at, "there is no home directory to put in the place of `~`")
+                    Diagnostic::new(at, "there is no home directory to put in the place of `~`")
                         .hint("set HOME, or write the whole path"),
                 );
             }
@@ -43,7 +43,7 @@ impl Bastion {
             Ok(text) => text,
             Err(error) => {
                 return Some(
-                    Problem::new(at, format_args!("cannot read {}: {error}", path.display()))
+                    Diagnostic::new(at, format_args!("cannot read {}: {error}", path.display()))
                         .hint("`ssh-keygen -t ed25519` makes a key pair; name its `.pub` file"),
                 );
             }
@@ -53,7 +53,7 @@ impl Bastion {
                 self.public_key = Some(public_key);
                 None
             }
-            Err(error) => Some(Problem::new(
+            Err(error) => Some(Diagnostic::new(
                 at,
                 format_args!("{}: {error}", path.display()),
             )),

@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use toml_span::Value;
 use toml_span::value::ValueInner;
 
-use super::fault::Problem;
+use super::fault::Diagnostic;
 use super::reading::Reading;
 use super::setting::{Field, Setting};
 
@@ -39,7 +39,7 @@ impl Setting for ByteSize {
             }
             Err(error) => {
                 let meant = meant(&text).unwrap_or_else(|| "512 MiB".to_owned());
-                let problem = Problem::new(&field.at, error);
+                let problem = Diagnostic::new(&field.at, error);
                 reading.fault(
                     value.span,
                     problem.hint(format_args!("write {key} = \"{meant}\"")),
@@ -61,16 +61,16 @@ impl Setting for ByteSize {
         json!(self)
     }
 
-    fn check(&self, field: &Field, problems: &mut Vec<Problem>) {
+    fn check(&self, field: &Field, problems: &mut Vec<Diagnostic>) {
         if !(SMALLEST..=LARGEST).contains(self) {
             problems.push(out_of_range(field, *self));
         }
     }
 }
 
-fn out_of_range(field: &Field, size: ByteSize) -> Problem {
+fn out_of_range(field: &Field, size: ByteSize) -> Diagnostic {
     let key = field.at.rsplit('.').next().unwrap_or(&field.at);
-    Problem::new(
+    Diagnostic::new(
         &field.at,
         format_args!("`{key}` is {SMALLEST} to {LARGEST}, not {size}"),
     )
@@ -121,7 +121,7 @@ impl Setting for CpuShare {
         match text.parse() {
             Ok(share) => Some(share),
             Err(error) => {
-                let problem = Problem::new(&field.at, error);
+                let problem = Diagnostic::new(&field.at, error);
                 let hint = "0.5 is half of a processor, 2 are two";
                 reading.fault(value.span, problem.hint(hint));
                 None

@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod agreement_tests;
 mod collection;
+mod custom_rules;
 mod fault;
 mod file;
 #[cfg(test)]
@@ -17,11 +18,10 @@ mod mode;
 mod overlay;
 #[cfg(test)]
 mod overlay_tests;
-mod own;
-mod own_rules;
 #[cfg(test)]
 mod own_tests;
 mod reading;
+mod rule_values;
 mod rules;
 mod schema;
 mod setting;
@@ -39,18 +39,18 @@ use landfall_network::NatMode;
 use landfall_provider::{Port, ResourceName, StackName};
 
 pub use self::collection::Commands;
-pub use self::fault::{ConfigErrors, Fault, Problem};
-pub use self::file::Whereabouts;
+pub use self::fault::{ConfigErrors, Diagnostic, LocatedDiagnostic};
+pub use self::file::StackLocation;
 pub use self::mode::Mode;
 pub use self::overlay::Environments;
-pub use self::own::{
-    Acl, AclEntry, Acls, Expectation, GroupRule, Peer, Route, RouteTable, RouteTables, RouteVia,
-    SecurityGroup, Spot,
+pub use self::rule_values::{
+    Acl, AclEntry, Acls, EndpointName, Expectation, GroupRule, Peer, Route, RouteTable,
+    RouteTables, RouteVia, SecurityGroup,
 };
 pub use self::schema::json_schema;
 
 pub(crate) use self::hints::for_name;
-pub(crate) use self::own::is_address;
+pub(crate) use self::rule_values::is_address;
 
 use self::table::{defaults, table};
 use crate::region::Region;
@@ -280,7 +280,7 @@ impl Config {
     /// Everything that speaks against the configuration, all of it at once; nothing is touched.
     ///
     /// A file's faults are found by this as well, so what [`load`](Self::load) gives has none.
-    pub fn check(&self) -> Vec<Problem> {
+    pub fn check(&self) -> Vec<Diagnostic> {
         let mut problems = Vec::new();
         setting::Setting::check(self, &setting::Field::top(), &mut problems);
         problems.extend(self.misplaced(|key| self.differs(key)));
@@ -290,7 +290,7 @@ impl Config {
             match stack::build(self, &stack::stand_ins(self)) {
                 Ok(stack) => problems.extend(crate::reach::faults(self, &stack)),
                 Err(StackError::Config(found)) => problems.extend(found),
-                Err(error) => problems.push(Problem::new("network", error)),
+                Err(error) => problems.push(Diagnostic::new("network", error)),
             }
         }
         problems

@@ -3,7 +3,7 @@
 use toml_span::Value;
 use toml_span::value::{Table, ValueInner};
 
-use super::fault::Problem;
+use super::fault::Diagnostic;
 use super::setting::{Setting, words};
 use super::{Config, Service};
 
@@ -62,10 +62,10 @@ const NOT_OF_SINGLE_SERVICE: [(&str, &str); 6] = [
 
 impl Config {
     /// The keys that say nothing in this mode, as far as they are given.
-    pub(crate) fn misplaced(&self, is_given: impl Fn(&str) -> bool) -> Vec<Problem> {
+    pub(crate) fn misplaced(&self, is_given: impl Fn(&str) -> bool) -> Vec<Diagnostic> {
         if self.mode == Mode::Balanced {
             let single = is_given("single").then(|| {
-                Problem::new(
+                Diagnostic::new(
                     "single",
                     "[single] says nothing about a stack with a load balancer",
                 )
@@ -85,22 +85,22 @@ impl Config {
         // One zone is what there is.
         let is_so = |key: &str| key == "network.zones" && self.network.zones == 1;
         let misplaced = keys.filter(|(key, _)| is_given(key) && !is_so(key));
-        let told = misplaced.map(|(key, why)| {
+        let reported = misplaced.map(|(key, why)| {
             let name = key.rsplit('.').next().unwrap_or(&key);
             let message = format!("`{name}` says nothing about a single instance: {why}");
-            Problem::new(&key, message)
+            Diagnostic::new(&key, message)
                 .and("mode")
                 .hint("leave it out, or write mode = \"balanced\"")
         });
         let protect = self.protect.then(|| {
-            Problem::new(
+            Diagnostic::new(
                 "protect",
                 "a single instance cannot be protected: it is the load balancer that carries the protection",
             )
             .and("mode")
             .hint("leave `protect` out, or write mode = \"balanced\"")
         });
-        told.chain(protect).collect()
+        reported.chain(protect).collect()
     }
 
     /// Whether a key has another value than its default.
@@ -113,14 +113,14 @@ impl Config {
     }
 
     /// Notes the services that are too many for one instance.
-    pub(crate) fn one_service(&self, problems: &mut Vec<Problem>) {
+    pub(crate) fn one_service(&self, problems: &mut Vec<Diagnostic>) {
         let Some((first, _)) = self.service.first_key_value() else {
             return;
         };
         for name in self.service.keys().skip(1) {
             let message = format!("a single instance runs one service, and {first} is one already");
             problems.push(
-                Problem::new(format!("service.{name}"), message)
+                Diagnostic::new(format!("service.{name}"), message)
                     .and("mode")
                     .hint("leave it out, or write mode = \"balanced\""),
             );
@@ -238,11 +238,11 @@ mod tests {
     fn what_is_put_together_in_rust_is_told_the_same() {
         let mut config = Config::parse(GOOD, "landfall.toml").unwrap();
         config.network.zones = 3;
-        let told: Vec<String> = config.check().iter().map(ToString::to_string).collect();
-        assert_eq!(told.len(), 1, "{told:?}");
+        let reported: Vec<String> = config.check().iter().map(ToString::to_string).collect();
+        assert_eq!(reported.len(), 1, "{reported:?}");
         assert!(
-            told[0].starts_with("network.zones: `zones` says nothing"),
-            "{told:?}"
+            reported[0].starts_with("network.zones: `zones` says nothing"),
+            "{reported:?}"
         );
     }
 

@@ -12,7 +12,7 @@ use toml_span::value::{Key, Table, ValueInner};
 use toml_span::{Span, Value};
 
 use super::collection::Name;
-use super::fault::Problem;
+use super::fault::Diagnostic;
 use super::reading::{Reading, join};
 use super::setting::{Field, LABEL, Setting};
 use super::{hints, mode};
@@ -104,12 +104,12 @@ pub(super) fn names(root: &Value<'_>) -> Vec<String> {
 }
 
 /// Why there is no such environment, and the place to show.
-pub(super) fn unknown(root: &Value<'_>, name: &str, known: &[String]) -> (Span, Problem) {
+pub(super) fn unknown(root: &Value<'_>, name: &str, known: &[String]) -> (Span, Diagnostic) {
     let table = root.as_table();
     let key = table.and_then(|table| table.keys().find(|key| key.name == "env"));
     let span = key.map_or(Span::new(0, 0), |key| key.span);
     let message = format!("there is no environment `{name}` in this file");
-    let problem = Problem::new("env", message);
+    let problem = Diagnostic::new("env", message);
     if known.is_empty() {
         let hint = format!(
             "it has none; [env.{name}] begins one, and holds the keys that are different there"
@@ -134,7 +134,7 @@ pub(super) fn lay<'de>(root: &mut Value<'de>, name: &str, reading: &mut Reading)
         && let Some((key, mut over)) = take_environment(table, name)
     {
         if let Some((nested, _)) = over.remove_entry("env") {
-            let problem = Problem::new("env", "an environment has no environments of its own");
+            let problem = Diagnostic::new("env", "an environment has no environments of its own");
             reading.fault(nested.span, problem.hint(format_args!("write [env.NAME]")));
         }
         if !over.contains_key("stack") {
@@ -181,7 +181,7 @@ fn name_stack(table: &mut Table<'_>, environment: &Key<'_>, reading: &mut Readin
     };
     let name = format!("{stack}-{}", environment.name);
     if let Err(error) = StackName::new(&name) {
-        let problem = Problem::new("stack", error).hint(format_args!(
+        let problem = Diagnostic::new("stack", error).hint(format_args!(
             "the environment's stack is named after both; name it in [env.{}]: stack = \"…\"",
             environment.name
         ));

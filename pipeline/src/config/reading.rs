@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use toml_span::value::{Table, ValueInner};
 use toml_span::{Span, Value};
 
-use super::fault::{MOST_FAULTS, Problem};
+use super::fault::{Diagnostic, MOST_FAULTS};
 use super::hints;
 
 /// How many characters of an unknown key are quoted.
@@ -17,20 +17,20 @@ pub(crate) struct Reading {
     /// Where each key's value stands; for a table, where its name stands.
     spans: BTreeMap<String, Span>,
     /// What is wrong, and where.
-    problems: Vec<(Span, Problem)>,
+    problems: Vec<(Span, Diagnostic)>,
     /// Lists and tables of which a part could not be read.
     incomplete: Vec<String>,
     /// Keys that stand in the wrong place or with a slip.
     misplaced: Vec<String>,
     /// Keys that have to be there and are not.
-    missing: Vec<Problem>,
+    missing: Vec<Diagnostic>,
     /// How many unknown keys there are beyond those that are told.
     pub(super) more: usize,
 }
 
 impl Reading {
     /// Notes a problem of the value at this place.
-    pub(crate) fn fault(&mut self, span: Span, problem: Problem) {
+    pub(crate) fn fault(&mut self, span: Span, problem: Diagnostic) {
         self.problems.push((span, problem));
     }
 
@@ -51,7 +51,7 @@ impl Reading {
 
     /// Adds what was found out without the document. What rests on a key that is faulty itself is left out:
     /// the reader has to change that key anyhow.
-    pub(crate) fn add(&mut self, problems: Vec<Problem>) {
+    pub(crate) fn add(&mut self, problems: Vec<Diagnostic>) {
         let faulty: Vec<String> = self
             .problems
             .iter()
@@ -72,7 +72,7 @@ impl Reading {
     }
 
     /// All problems, in the order of the document.
-    pub(crate) fn into_problems(mut self) -> Vec<(Span, Problem)> {
+    pub(crate) fn into_problems(mut self) -> Vec<(Span, Diagnostic)> {
         for problem in std::mem::take(&mut self.missing).into_iter().rev() {
             // Who is told that a key is misspelt need not be told that it is missing.
             if !self.is_misplaced(&problem) {
@@ -86,7 +86,7 @@ impl Reading {
     }
 
     /// Whether one of the keys that it is about stands in the wrong place or with a slip.
-    fn is_misplaced(&self, problem: &Problem) -> bool {
+    fn is_misplaced(&self, problem: &Diagnostic) -> bool {
         let key = |at: &String| at.rsplit('.').next().map(str::to_owned);
         let mut keys = problem.at.iter().filter_map(key);
         keys.any(|key| self.misplaced.contains(&key))
@@ -141,7 +141,7 @@ impl Reading {
             ValueInner::Table(_) => "a table",
         };
         let key = at.rsplit('.').next().unwrap_or(at);
-        let mut problem = Problem::new(at, format_args!("`{key}` is {found} here, not {what}"));
+        let mut problem = Diagnostic::new(at, format_args!("`{key}` is {found} here, not {what}"));
         problem.hint = hint;
         self.fault(span, problem);
     }
@@ -194,7 +194,7 @@ impl Reading {
             let message = format!("unknown key `{}` {place}", shortened(&key.name));
             let (hint, meant) = hints::for_unknown(&key.name, at, known);
             self.misplaced.extend(meant);
-            let problem = Problem::new(join(at, &key.name), message);
+            let problem = Diagnostic::new(join(at, &key.name), message);
             self.fault(key.span, problem.hint(hint));
         }
     }
@@ -203,7 +203,7 @@ impl Reading {
     pub(crate) fn missing(&mut self, at: &str, table: &str) {
         let place = in_table(table);
         let key = at.rsplit('.').next().unwrap_or(at);
-        let problem = Problem::new(at, format_args!("there is no `{key}` {place}"));
+        let problem = Diagnostic::new(at, format_args!("there is no `{key}` {place}"));
         self.missing.push(problem.hint(hints::for_missing(at)));
     }
 }

@@ -6,7 +6,7 @@ use ipnet::Ipv4Net;
 use landfall_network::reach::is_public;
 use landfall_network::{LayoutError, layout};
 
-use super::fault::Problem;
+use super::fault::Diagnostic;
 use super::hints;
 use super::reading::join;
 use super::{
@@ -18,7 +18,7 @@ use crate::routes;
 /// The rules of a table.
 pub(crate) trait Rules {
     /// Notes what the table at this path breaks.
-    fn rules(&self, at: &str, problems: &mut Vec<Problem>);
+    fn rules(&self, at: &str, problems: &mut Vec<Diagnostic>);
 }
 
 /// The longest name that AWS allows a target group, which is named `<stack>-<service>`.
@@ -31,18 +31,18 @@ pub(crate) const GROUPS: [&str; 2] = ["balancer", "bastion"];
 const SPOTS: [&str; 4] = ["internet", "lb", "nat-gateway", "s3"];
 
 impl Rules for Config {
-    fn rules(&self, _: &str, problems: &mut Vec<Problem>) {
+    fn rules(&self, _: &str, problems: &mut Vec<Diagnostic>) {
         if let Some(account) = &self.account
             && !(account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit()))
         {
-            problems.push(Problem::new(
+            problems.push(Diagnostic::new(
                 "account",
                 format_args!("`{account}` is not an AWS account: 12 digits"),
             ));
         }
         if self.service.is_empty() {
             problems.push(
-                Problem::new("service", "the stack has no service")
+                Diagnostic::new("service", "the stack has no service")
                     .hint("describe it:\n\n  [service.web]\n  port = 8000"),
             );
         }
@@ -50,7 +50,7 @@ impl Rules for Config {
             Mode::Balanced => {
                 if self.network.zones == 1 {
                     problems.push(
-                        Problem::new("network.zones", "a load balancer needs two zones at least")
+                        Diagnostic::new("network.zones", "a load balancer needs two zones at least")
                             .hint("zones = 2, or leave the key out; mode = \"single\" does without a load balancer"),
                     );
                 }
@@ -62,7 +62,7 @@ impl Rules for Config {
             let at = format!("service.{name}");
             if SPOTS.contains(&name.as_str()) {
                 problems.push(
-                    Problem::new(
+                    Diagnostic::new(
                         &at,
                         format_args!("a service cannot be called `{name}`: it would be taken for something else where connections are spoken of"),
                     )
@@ -71,14 +71,14 @@ impl Rules for Config {
             }
             if GROUPS.contains(&name.as_str()) {
                 problems.push(
-                    Problem::new(&at, format_args!("a service cannot be called `{name}`: its security group would be the {name}'s"))
+                    Diagnostic::new(&at, format_args!("a service cannot be called `{name}`: its security group would be the {name}'s"))
                         .hint("give it another name, such as `web`"),
                 );
             }
             let length = self.stack.as_str().len() + 1 + name.as_str().len();
             if length > LONGEST_TARGET_GROUP {
                 problems.push(
-                    Problem::new(
+                    Diagnostic::new(
                         &at,
                         format_args!(
                             "`{}-{name}` has {length} characters, and the name of a target group has {LONGEST_TARGET_GROUP} at the most",
@@ -90,12 +90,12 @@ impl Rules for Config {
                 );
             }
         }
-        self.own_rules(problems);
+        self.custom_rules(problems);
     }
 }
 
 impl Rules for Network {
-    fn rules(&self, at: &str, problems: &mut Vec<Problem>) {
+    fn rules(&self, at: &str, problems: &mut Vec<Diagnostic>) {
         let (cidr, zones) = (join(at, "cidr"), join(at, "zones"));
         self.own_routes(at, problems);
         // Private blocks are refused in any case, see `Bastion`.
@@ -107,7 +107,7 @@ impl Rules for Network {
             if self.cidr.contains(net) {
                 let allow = join(&join(at, "bastion"), "allow");
                 problems.push(
-                    Problem::new(
+                    Diagnostic::new(
                         format!("{allow}[{index}]"),
                         format_args!("`{net}` is in the VPC, {}: nobody comes to the bastion from there", self.cidr),
                     )
@@ -120,7 +120,7 @@ impl Rules for Network {
         // A wrong number of zones has been noted by its range.
         let count = self.zones.clamp(1, 6) as usize;
         if let Err(error) = layout(self.cidr, count) {
-            let problem = Problem::new(cidr, &error);
+            let problem = Diagnostic::new(cidr, &error);
             problems.push(match error {
                 LayoutError::TooSmall { .. } => problem.and(zones),
                 _ => problem,
@@ -130,14 +130,14 @@ impl Rules for Network {
 }
 
 impl Rules for Bastion {
-    fn rules(&self, at: &str, problems: &mut Vec<Problem>) {
+    fn rules(&self, at: &str, problems: &mut Vec<Diagnostic>) {
         instance_type(&self.instance, join(at, "instance"), problems);
         let allow = join(at, "allow");
         for (index, net) in self.allow.iter().enumerate() {
             let at = format!("{allow}[{index}]");
             if net.prefix_len() == 0 {
                 problems.push(
-                    Problem::new(
+                    Diagnostic::new(
                         &at,
                         format_args!("`{net}` opens the bastion to the whole internet"),
                     )
@@ -148,7 +148,7 @@ impl Rules for Bastion {
                 problems.push(problem.and(&allow));
             } else if !is_public(*net) {
                 problems.push(
-                    Problem::new(
+                    Diagnostic::new(
                         &at,
                         format_args!("nobody comes to the bastion from `{net}`: it is private, and the bastion is asked over the internet"),
                     )
@@ -161,14 +161,14 @@ impl Rules for Bastion {
 }
 
 impl Rules for LoadBalancer {
-    fn rules(&self, at: &str, problems: &mut Vec<Problem>) {
+    fn rules(&self, at: &str, problems: &mut Vec<Diagnostic>) {
         let Some(certificate) = &self.certificate else {
             return;
         };
         let (at, port) = (join(at, "certificate"), join(at, "port"));
         if !is_certificate(certificate) {
             problems.push(
-                Problem::new(
+                Diagnostic::new(
                     &at,
                     format_args!("`{certificate}` is not the ARN of a certificate"),
                 )
@@ -177,7 +177,7 @@ impl Rules for LoadBalancer {
         }
         if self.port == crate::stack::https() {
             problems.push(
-                Problem::new(port, "port 443 serves HTTPS when there is a certificate")
+                Diagnostic::new(port, "port 443 serves HTTPS when there is a certificate")
                     .and(at)
                     .hint("`port` is the one that sends browsers there; 80 if it is left out"),
             );
@@ -186,11 +186,11 @@ impl Rules for LoadBalancer {
 }
 
 impl Rules for Single {
-    fn rules(&self, at: &str, problems: &mut Vec<Problem>) {
+    fn rules(&self, at: &str, problems: &mut Vec<Diagnostic>) {
         let allow = join(at, "allow");
         if self.allow.is_empty() {
             problems.push(
-                Problem::new(&allow, "nobody may connect to the service").hint(
+                Diagnostic::new(&allow, "nobody may connect to the service").hint(
                     "name who may, such as \"203.0.113.0/24\", or leave the key out for everybody",
                 ),
             );
@@ -203,14 +203,14 @@ impl Rules for Single {
 }
 
 impl Rules for Local {
-    fn rules(&self, _: &str, _: &mut Vec<Problem>) {}
+    fn rules(&self, _: &str, _: &mut Vec<Diagnostic>) {}
 }
 
 impl Rules for Service {
-    fn rules(&self, at: &str, problems: &mut Vec<Problem>) {
+    fn rules(&self, at: &str, problems: &mut Vec<Diagnostic>) {
         instance_type(&self.instance, join(at, "instance"), problems);
         if let Some((fault, hint)) = self.route.as_deref().and_then(routes::fault) {
-            problems.push(Problem::new(join(at, "route"), fault).hint(hint));
+            problems.push(Diagnostic::new(join(at, "route"), fault).hint(hint));
         }
         let (env, secrets) = (join(at, "env"), join(at, "secrets"));
         for name in self.env.keys() {
@@ -220,7 +220,7 @@ impl Rules for Service {
             variable(name, join(&secrets, name), problems);
             if self.env.contains_key(name) {
                 problems.push(
-                    Problem::new(
+                    Diagnostic::new(
                         join(&secrets, name),
                         format_args!("`{name}` is in `env` as well"),
                     )
@@ -231,7 +231,7 @@ impl Rules for Service {
         }
         for (name, value) in &self.env {
             if value.contains('\0') {
-                problems.push(Problem::new(
+                problems.push(Diagnostic::new(
                     join(&env, name),
                     "an environment variable cannot hold a zero character",
                 ));
@@ -241,13 +241,13 @@ impl Rules for Service {
 }
 
 /// The name of an environment variable that is the service's to set.
-fn variable(name: &str, at: String, problems: &mut Vec<Problem>) {
+fn variable(name: &str, at: String, problems: &mut Vec<Diagnostic>) {
     let good = !name.starts_with(|c: char| c.is_ascii_digit())
         && !name.is_empty()
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     if !good {
         problems.push(
-            Problem::new(
+            Diagnostic::new(
                 at,
                 format_args!("`{name}` is not the name of an environment variable"),
             )
@@ -255,12 +255,12 @@ fn variable(name: &str, at: String, problems: &mut Vec<Problem>) {
         );
     } else if name == "PORT" {
         problems.push(
-            Problem::new(at, "`PORT` is set from the service's `port`")
+            Diagnostic::new(at, "`PORT` is set from the service's `port`")
                 .hint("leave it out, and set `port` in the service's table"),
         );
     } else if name.starts_with("LANDFALL_") {
         problems.push(
-            Problem::new(
+            Diagnostic::new(
                 at,
                 format_args!("`{name}`: names that start with LANDFALL_ are set by the provider"),
             )
@@ -270,12 +270,12 @@ fn variable(name: &str, at: String, problems: &mut Vec<Problem>) {
 }
 
 impl Rules for ImageSource {
-    fn rules(&self, at: &str, problems: &mut Vec<Problem>) {
+    fn rules(&self, at: &str, problems: &mut Vec<Diagnostic>) {
         for (index, command) in self.before.0.iter().enumerate() {
             if command.trim().is_empty() {
                 let before = join(at, "before");
                 problems.push(
-                    Problem::new(format!("{before}[{index}]"), "this command is empty")
+                    Diagnostic::new(format!("{before}[{index}]"), "this command is empty")
                         .and(before)
                         .hint("leave it out"),
                 );
@@ -283,8 +283,9 @@ impl Rules for ImageSource {
         }
         for (key, path) in [("context", &self.context), ("dockerfile", &self.dockerfile)] {
             if path.as_os_str().is_empty() {
-                problems
-                    .push(Problem::new(join(at, key), "this path is empty").hint("leave it out"));
+                problems.push(
+                    Diagnostic::new(join(at, key), "this path is empty").hint("leave it out"),
+                );
             }
         }
     }
@@ -292,7 +293,7 @@ impl Rules for ImageSource {
 
 impl ImageSource {
     /// Notes what is not there: the context, or the Dockerfile in it. `directory` is where relative paths start.
-    pub(crate) fn missing_files(&self, directory: &Path, at: &str) -> Option<Problem> {
+    pub(crate) fn missing_files(&self, directory: &Path, at: &str) -> Option<Diagnostic> {
         let context: PathBuf = directory.join(&self.context).components().collect();
         let (key, place) = (join(at, "context"), join(at, "dockerfile"));
         if !context.is_dir() {
@@ -302,7 +303,7 @@ impl ImageSource {
                 "does not exist"
             };
             return Some(
-                Problem::new(
+                Diagnostic::new(
                     key,
                     format_args!("the build context {} {what}", context.display()),
                 )
@@ -312,7 +313,7 @@ impl ImageSource {
         let dockerfile = context.join(&self.dockerfile);
         // What is there and no file is told by whoever reads it.
         (!dockerfile.exists()).then(|| {
-            Problem::new(
+            Diagnostic::new(
                 place,
                 format_args!("there is no Dockerfile at {}", dockerfile.display()),
             )
@@ -322,11 +323,11 @@ impl ImageSource {
 }
 
 impl Rules for Health {
-    fn rules(&self, at: &str, problems: &mut Vec<Problem>) {
+    fn rules(&self, at: &str, problems: &mut Vec<Diagnostic>) {
         let path = join(at, "path");
         if !self.path.starts_with('/') {
             problems.push(
-                Problem::new(
+                Diagnostic::new(
                     &path,
                     format_args!("the path `{}` does not start with a slash", self.path),
                 )
@@ -334,7 +335,7 @@ impl Rules for Health {
             );
         } else if self.path.len() > 1024 || !self.path.bytes().all(|b| b.is_ascii_graphic()) {
             problems.push(
-                Problem::new(
+                Diagnostic::new(
                     &path,
                     "a path has at most 1024 printable ASCII characters and no spaces",
                 )
@@ -343,7 +344,7 @@ impl Rules for Health {
         }
         if self.timeout >= self.interval {
             problems.push(
-                Problem::new(
+                Diagnostic::new(
                     join(at, "timeout"),
                     format_args!(
                         "the timeout ({} s) is not less than the interval ({} s)",
@@ -356,7 +357,7 @@ impl Rules for Health {
         }
         if !is_matcher(&self.matcher) {
             problems.push(
-                Problem::new(
+                Diagnostic::new(
                     join(at, "matcher"),
                     format_args!(
                         "`{}` does not say which status codes are good",
@@ -407,7 +408,7 @@ fn is_matcher(text: &str) -> bool {
 }
 
 impl Rules for Scale {
-    fn rules(&self, at: &str, problems: &mut Vec<Problem>) {
+    fn rules(&self, at: &str, problems: &mut Vec<Diagnostic>) {
         let (min, desired, max) = (join(at, "min"), join(at, "desired"), join(at, "max"));
         let order = format!(
             "min ({}), desired ({}) and max ({}) have to be in this order",
@@ -415,17 +416,17 @@ impl Rules for Scale {
         );
         let hint = "what is left out is min = 1, desired = 2, max = 4";
         if self.min > self.max {
-            problems.push(Problem::new(min, order).and(max).and(desired).hint(hint));
+            problems.push(Diagnostic::new(min, order).and(max).and(desired).hint(hint));
         } else if self.min > self.desired || self.desired > self.max {
-            problems.push(Problem::new(desired, order).and(min).and(max).hint(hint));
+            problems.push(Diagnostic::new(desired, order).and(min).and(max).hint(hint));
         }
     }
 }
 
 /// Notes a block whose address is not its first.
-pub(crate) fn host_bits(net: Ipv4Net, at: impl Into<String>) -> Option<Problem> {
+pub(crate) fn host_bits(net: Ipv4Net, at: impl Into<String>) -> Option<Diagnostic> {
     (net != net.trunc()).then(|| {
-        Problem::new(at, format_args!("`{net}` has host bits set")).hint(format_args!(
+        Diagnostic::new(at, format_args!("`{net}` has host bits set")).hint(format_args!(
             "the network is \"{}\"; for one address write \"{}/32\"",
             net.trunc(),
             net.addr()
@@ -434,7 +435,7 @@ pub(crate) fn host_bits(net: Ipv4Net, at: impl Into<String>) -> Option<Problem> 
 }
 
 /// AWS's own form: a family and a size, `t3.micro`.
-fn instance_type(text: &str, at: String, problems: &mut Vec<Problem>) {
+fn instance_type(text: &str, at: String, problems: &mut Vec<Diagnostic>) {
     let part = |text: &str| {
         !text.is_empty()
             && text
@@ -446,7 +447,7 @@ fn instance_type(text: &str, at: String, problems: &mut Vec<Problem>) {
         .is_some_and(|(family, size)| part(family) && part(size))
     {
         problems.push(
-            Problem::new(at, format_args!("`{text}` is not an instance type"))
+            Diagnostic::new(at, format_args!("`{text}` is not an instance type"))
                 .hint("a family and a size, such as \"t3.micro\""),
         );
     }

@@ -15,7 +15,7 @@ use serde_json::{Value as Json, json};
 use toml_span::Value;
 use toml_span::value::ValueInner;
 
-use super::fault::Problem;
+use super::fault::Diagnostic;
 use super::hints;
 use super::reading::Reading;
 use crate::region::Region;
@@ -56,7 +56,7 @@ pub(crate) trait Setting: Sized {
     fn json(&self) -> Json;
 
     /// Notes what its own type does not rule out.
-    fn check(&self, _field: &Field, _problems: &mut Vec<Problem>) {}
+    fn check(&self, _field: &Field, _problems: &mut Vec<Diagnostic>) {}
 }
 
 /// Reads text and parses it.
@@ -75,7 +75,7 @@ where
     match text.parse() {
         Ok(good) => Some(good),
         Err(error) => {
-            let mut problem = Problem::new(&field.at, error);
+            let mut problem = Diagnostic::new(&field.at, error);
             problem.hint = hint(&text);
             reading.fault(value.span, problem);
             None
@@ -157,7 +157,7 @@ impl Setting for u32 {
         json!(self)
     }
 
-    fn check(&self, field: &Field, problems: &mut Vec<Problem>) {
+    fn check(&self, field: &Field, problems: &mut Vec<Diagnostic>) {
         if let Some(range) = field.range.as_ref().filter(|range| !range.contains(self)) {
             problems.push(out_of_range(field, i64::from(*self), range));
         }
@@ -178,9 +178,9 @@ fn whole_number(value: &mut Value<'_>, field: &Field, reading: &mut Reading) -> 
     }
 }
 
-fn out_of_range(field: &Field, number: i64, range: &RangeInclusive<u32>) -> Problem {
+fn out_of_range(field: &Field, number: i64, range: &RangeInclusive<u32>) -> Diagnostic {
     let key = field.at.rsplit('.').next().unwrap_or(&field.at);
-    Problem::new(
+    Diagnostic::new(
         &field.at,
         format_args!(
             "`{key}` is {} to {}, not {number}",
@@ -198,7 +198,7 @@ impl Setting for Port {
             .and_then(|number| Self::new(number).ok());
         if port.is_none() {
             let message = format!("{number} is not a port; ports are 1 to 65535");
-            reading.fault(value.span, Problem::new(&field.at, message));
+            reading.fault(value.span, Diagnostic::new(&field.at, message));
         }
         port
     }
@@ -237,7 +237,7 @@ impl Setting for Ipv4Net {
         let text = reading.text(value, &field.at, "an address block in quotes")?;
         let net = text.parse().ok();
         if net.is_none() {
-            let problem = Problem::new(&field.at, format_args!("`{text}` is not an IPv4 block"));
+            let problem = Diagnostic::new(&field.at, format_args!("`{text}` is not an IPv4 block"));
             reading.fault(value.span, problem.hint(hints::for_cidr(&text)));
         }
         net
@@ -314,7 +314,7 @@ impl Setting for Platform {
             return Some(platform);
         }
         let problem = format!("\"{platform}\" cannot run: instances run Linux");
-        let mut problem = Problem::new(&field.at, problem);
+        let mut problem = Diagnostic::new(&field.at, problem);
         problem.hint = Some(format!("write \"linux/{}\"", platform.arch));
         reading.fault(value.span, problem);
         None
@@ -343,7 +343,7 @@ macro_rules! words {
                     $($word => Some($variant),)+
                     _ => {
                         let message = format!("`{text}` is not {}", $what);
-                        let problem = $crate::config::fault::Problem::new(&field.at, message);
+                        let problem = $crate::config::fault::Diagnostic::new(&field.at, message);
                         let hint = $crate::config::hints::for_word(&text, &[$($word),+]);
                         reading.fault(value.span, problem.hint(hint));
                         None

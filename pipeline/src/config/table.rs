@@ -105,7 +105,7 @@ macro_rules! table {
                 table.into()
             }
 
-            fn check(&self, field: &$crate::config::setting::Field, problems: &mut Vec<$crate::config::fault::Problem>) {
+            fn check(&self, field: &$crate::config::setting::Field, problems: &mut Vec<$crate::config::fault::Diagnostic>) {
                 let at = &field.at;
                 $($crate::config::setting::Setting::check(&self.$field, &Self::$field(at), problems);)+
                 $crate::config::rules::Rules::rules(self, at, problems);

@@ -237,13 +237,13 @@ fn values_that_cannot_be() {
 fn windows_is_refused_at_its_line() {
     let source =
         "stack = 'a'\n[service.web]\nport = 8000\nimage = { platform = 'windows/amd64' }\n";
-    let told = refused(source);
+    let reported = refused(source);
     for part in [
         "landfall.toml:4:",
         "\"windows/amd64\" cannot run: instances run Linux",
         "write \"linux/amd64\"",
     ] {
-        assert!(told.contains(part), "{part} is not in\n{told}");
+        assert!(reported.contains(part), "{part} is not in\n{reported}");
     }
 }
 

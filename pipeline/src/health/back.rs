@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use landfall_provider::{ApplyOptions, Error, ErrorKind, Event, Key, Probe, Result, Verb, kind};
+use landfall_provider::{
+    ApplyOptions, Error, ErrorKind, Event, Key, Operation, Probe, Result, kind,
+};
 use tokio::time::Instant;
 
-use super::{Look, Rollout, SHORTEST_PAUSE, Watched, is_alive};
-use crate::answer::Patience;
+use super::{Observation, Rollout, SHORTEST_PAUSE, Watched, is_alive};
 use crate::cloud::Cloud;
-use crate::outcome::{Failure, Remains, WentBack, millis};
+use crate::outcome::{Failure, PostFailureState, RolledBackService, millis};
+use crate::request_timeout::RequestTimeout;
 
 /// Takes a rollout back and waits until the version before serves alone; the failure tells what came of that.
 ///
@@ -23,7 +25,7 @@ pub(super) async fn go_back<P: Cloud + ?Sized>(
 ) -> Box<Failure> {
     let key = Key::new(kind::AUTOSCALING_GROUP, watched.name.clone());
     let id = watched.group.to_string();
-    let verb = Verb::Await;
+    let verb = Operation::Await;
     let start = Instant::now();
     options.events.emit(Event::Started {
         key: key.clone(),
@@ -38,8 +40,8 @@ pub(super) async fn go_back<P: Cloud + ?Sized>(
                 id,
                 took_ms: millis(start.elapsed()),
             });
-            failure.remains = Remains::WentBack {
-                services: vec![WentBack {
+            failure.remains = PostFailureState::RolledBackServices {
+                services: vec![RolledBackService {
                     service: watched.name.clone(),
                     from: rollout.version,
                     to: version,
@@ -77,11 +79,11 @@ async fn the_way<P: Cloud + ?Sized>(
     key: &Key,
 ) -> Result<u32> {
     let service = watched.service;
-    let patience = service.health.deadline + service.deregistration_delay;
-    let deadline = Instant::now() + Duration::from_secs(patience.into());
-    let mut pause = options.pace.first.max(SHORTEST_PAUSE);
+    let request_timeout = service.health.deadline + service.deregistration_delay;
+    let deadline = Instant::now() + Duration::from_secs(request_timeout.into());
+    let mut pause = options.poll_interval.first.max(SHORTEST_PAUSE);
     let mut is_asked = false;
-    let mut told = String::new();
+    let mut reported = String::new();
     loop {
         let step = one_step(cloud, watched, rollout, why, &mut is_asked).await;
         let waits_for = match step {
@@ -95,17 +97,17 @@ async fn the_way<P: Cloud + ?Sized>(
             }
         };
         if Instant::now() >= deadline {
-            let error = format!("it was not back within {patience} s: {waits_for}");
+            let error = format!("it was not back within {request_timeout} s: {waits_for}");
             return Err(Error::new(ErrorKind::Timeout, error)
                 .doing("going back to the version before of", key));
         }
-        if told != waits_for {
+        if reported != waits_for {
             options.events.emit(Event::Waiting {
                 key: key.clone(),
                 id: watched.group.to_string(),
                 why: waits_for.clone(),
             });
-            told = waits_for;
+            reported = waits_for;
         }
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
@@ -116,7 +118,7 @@ async fn the_way<P: Cloud + ?Sized>(
                 ));
             }
         }
-        pause = (pause * 3 / 2).min(options.pace.longest.max(SHORTEST_PAUSE));
+        pause = (pause * 3 / 2).min(options.poll_interval.longest.max(SHORTEST_PAUSE));
     }
 }
 
@@ -128,15 +130,22 @@ async fn one_step<P: Cloud + ?Sized>(
     why: &str,
     is_asked: &mut bool,
 ) -> Result<std::result::Result<u32, String>> {
-    let patience = Patience::default();
-    let mut state = patience.answer(cloud.rolling(&watched.group)).await?;
+    let request_timeout = RequestTimeout::default();
+    let mut state = request_timeout
+        .answer(cloud.rolling(&watched.group))
+        .await?;
     if !*is_asked && matches!(state, Probe::Pending(_) | Probe::Absent) {
-        match patience.answer(cloud.roll_back(&watched.group, why)).await {
+        match request_timeout
+            .answer(cloud.roll_back(&watched.group, why))
+            .await
+        {
             // It came to an end meanwhile, and the look tells which.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             outcome => outcome?,
         }
-        state = patience.answer(cloud.rolling(&watched.group)).await?;
+        state = request_timeout
+            .answer(cloud.rolling(&watched.group))
+            .await?;
     }
     *is_asked = true;
     match state {
@@ -144,7 +153,7 @@ async fn one_step<P: Cloud + ?Sized>(
         Probe::Absent => return Ok(Err("the way back is about to begin".to_owned())),
         Probe::Usable(()) | Probe::Failed(_) => {}
     }
-    let look = Look::at(cloud, watched).await?;
+    let look = Observation::at(cloud, watched).await?;
     let alive: BTreeSet<u32> = look
         .instances
         .iter()
@@ -154,11 +163,14 @@ async fn one_step<P: Cloud + ?Sized>(
     match alive.last() {
         Some(version) if !alive.contains(&rollout.version) => Ok(Ok(*version)),
         _ => {
-            let told = match state {
+            let reported = match state {
                 Probe::Failed(why) => why,
                 _ => "the new version took over after all".to_owned(),
             };
-            let error = format!("instances of version {} still run: {told}", rollout.version);
+            let error = format!(
+                "instances of version {} still run: {reported}",
+                rollout.version
+            );
             Err(Error::new(ErrorKind::Other, error)
                 .hint("`landfall rollback` brings the service to an earlier release"))
         }

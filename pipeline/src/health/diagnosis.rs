@@ -7,10 +7,10 @@ use landfall_lb::TargetState;
 use landfall_provider::InstanceId;
 
 use super::cause::Cause;
-use super::{Look, Verdict, Watched, current, desired, healthy, late, verdict};
-use crate::answer::Patience;
+use super::{Observation, Verdict, Watched, current, desired, healthy, late, verdict};
 use crate::cloud::Cloud;
-use crate::outcome::{Failure, Sick, Stage};
+use crate::outcome::{Failure, Stage, UnhealthyTarget};
+use crate::request_timeout::RequestTimeout;
 
 /// How many of its last lines an instance is quoted with.
 const QUOTED: usize = 20;
@@ -25,7 +25,7 @@ pub(crate) async fn diagnose_group<P: Cloud + ?Sized>(
         true => late(watched),
         false => format!("the service {} does not come up", watched.name),
     };
-    match Look::at(cloud, watched).await {
+    match Observation::at(cloud, watched).await {
         Ok(look) => {
             let before = watched.before.clone().unwrap_or_default();
             let why = match verdict(watched, &before, &look) {
@@ -47,7 +47,7 @@ pub(crate) async fn diagnose_group<P: Cloud + ?Sized>(
 pub(crate) async fn diagnose<P: Cloud + ?Sized>(
     cloud: &P,
     watched: &Watched<'_>,
-    look: &Look,
+    look: &Observation,
     what: &str,
     why: &str,
 ) -> Box<Failure> {
@@ -67,7 +67,7 @@ pub(crate) async fn diagnose<P: Cloud + ?Sized>(
     for sick in &failure.targets {
         let id = InstanceId::from(sick.id.clone());
         // Why the service is not healthy is told already; without its output that is less, and still true.
-        let output = Patience::default().answer(cloud.last_output(&id, QUOTED));
+        let output = RequestTimeout::default().answer(cloud.last_output(&id, QUOTED));
         let output = output.await.unwrap_or_default();
         if !output.is_empty() {
             failure.output = output;
@@ -91,7 +91,7 @@ const SILENT: &str =
     "the container wrote nothing before it ended: let it write its errors to standard error";
 
 /// Whether its container ran, ended, and no advice is known yet.
-fn ended_silently(sick: &Sick) -> bool {
+fn ended_silently(sick: &UnhealthyTarget) -> bool {
     let never_started = |how: &String| how.starts_with("did not start");
     sick.state == FAILED && sick.advice.is_none() && !sick.seen.as_ref().is_some_and(never_started)
 }
@@ -100,7 +100,7 @@ fn ended_silently(sick: &Sick) -> bool {
 const FAILED: &str = "failed";
 
 /// The instances that are not healthy: those that ended by themselves first, since they tell the most.
-pub(super) fn sick(watched: &Watched<'_>, look: &Look) -> Vec<Sick> {
+pub(super) fn sick(watched: &Watched<'_>, look: &Observation) -> Vec<UnhealthyTarget> {
     let service = watched.name.to_string();
     let known = watched
         .before
@@ -113,7 +113,7 @@ pub(super) fn sick(watched: &Watched<'_>, look: &Look) -> Vec<Sick> {
         .filter_map(|instance| match &instance.state {
             InstanceState::Failed(how) if !known.contains(&instance.id) => {
                 let Cause { text, advice } = Cause::ended(how);
-                Some(Sick {
+                Some(UnhealthyTarget {
                     service: service.clone(),
                     id: instance.id.to_string(),
                     zone: Some(instance.zone.clone()),
@@ -127,7 +127,7 @@ pub(super) fn sick(watched: &Watched<'_>, look: &Look) -> Vec<Sick> {
             _ => None,
         });
     // What else is not healthy beside those that ended waits for their successors, and has no cause of its own.
-    let ended: Vec<Sick> = ended.collect();
+    let ended: Vec<UnhealthyTarget> = ended.collect();
     let is_told = !ended.is_empty();
     let unhealthy = look
         .targets
@@ -139,7 +139,7 @@ pub(super) fn sick(watched: &Watched<'_>, look: &Look) -> Vec<Sick> {
         let seen = target.description.as_deref();
         let cause = Cause::of_target(target.reason, seen, watched.name, watched.service);
         let (cause, advice) = cause.map(|it| (it.text, it.advice)).unzip();
-        Sick {
+        UnhealthyTarget {
             service: service.clone(),
             id: target.id.clone(),
             zone: target.zone.clone(),
@@ -150,10 +150,10 @@ pub(super) fn sick(watched: &Watched<'_>, look: &Look) -> Vec<Sick> {
             advice: advice.flatten(),
         }
     });
-    let mut told = BTreeSet::new();
+    let mut reported = BTreeSet::new();
     ended
         .into_iter()
         .chain(unhealthy)
-        .filter(|sick| told.insert(sick.id.clone()))
+        .filter(|sick| reported.insert(sick.id.clone()))
         .collect()
 }

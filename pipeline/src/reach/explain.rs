@@ -1,14 +1,14 @@
 //! A question about a connection and its answer: what passes it, what stops it, what would let it through.
 
 use landfall_network::reach::{
-    AssembleError, Code, End, FlowError, Hop, Place, Role, Topology, Verdict,
+    AssembleError, Code, End, FlowError, Hop, HopLocation, Role, Topology, Verdict,
 };
 use landfall_provider::{Error, ErrorKind, Port, Result, StackName};
 use serde::Serialize;
 
 use super::change::Change;
 use super::invariants::{ask, to_add};
-use super::spot::{self, SpotError, word};
+use super::spot::{self, EndpointNameError, word};
 use super::topology::{self, Instances};
 use crate::cloud::{Cloud, catalog};
 use crate::config::Config;
@@ -30,7 +30,7 @@ pub struct Query {
 pub enum QueryError {
     /// A word that stands for nothing.
     #[error(transparent)]
-    Spot(#[from] SpotError),
+    EndpointName(#[from] EndpointNameError),
     /// What stands behind the colon is no port.
     #[error("`{0}` is not a port; ports are 1 to 65535")]
     Port(String),
@@ -43,7 +43,7 @@ impl QueryError {
     /// What to ask instead.
     pub fn hint(&self) -> Option<&str> {
         match self {
-            Self::Spot(error) => Some(&error.hint),
+            Self::EndpointName(error) => Some(&error.hint),
             Self::Port(_) | Self::Flow(_) => None,
         }
     }
@@ -148,7 +148,7 @@ fn from_is_to(question: &Query) -> bool {
 /// What a client sees of a connection that is stopped.
 pub(super) fn seen(verdict: &Verdict) -> Option<&'static str> {
     let block = verdict.block.as_ref()?;
-    let forwarded = |hop: &Hop| matches!(hop.at, Place::TargetGroup(_));
+    let forwarded = |hop: &Hop| matches!(hop.at, HopLocation::TargetGroup(_));
     Some(match block.code {
         Code::Elbv2ListenerPortRestriction | Code::Elbv2ListenersMismatch => {
             "nothing listens there: the connection is refused"

@@ -9,15 +9,15 @@ use serde::Serialize;
 
 use super::change::{self, Change};
 use super::explain::seen;
-use super::spot::{self, SpotError, word};
-use crate::config::{Config, Mode, Problem};
+use super::spot::{self, EndpointNameError, word};
+use crate::config::{Config, Diagnostic, Mode};
 
 /// So many changes are tried for one connection; there are fewer layers than that.
 const MOST_CHANGES: usize = 16;
 
 /// Something that has to hold and would not, with everything that one and the same cause breaks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Broken {
+pub struct Violation {
     /// What has to hold: `internet has to reach balancer on port 80`.
     pub invariants: Vec<String>,
     /// Whether it is about something that has to be reachable, or must not be.
@@ -34,21 +34,21 @@ pub struct Broken {
 /// What came of looking at everything that has to hold. It is proved when both lists are empty.
 #[must_use]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Proof {
+pub struct ReachabilityCheck {
     /// What would not hold.
-    pub broken: Vec<Broken>,
+    pub broken: Vec<Violation>,
     /// What cannot be found out, each with why: nobody knows whether it would hold.
-    pub unasked: Vec<String>,
+    pub undetermined: Vec<String>,
 }
 
-impl Proof {
+impl ReachabilityCheck {
     /// Whether all of it holds.
     pub fn holds(&self) -> bool {
-        self.broken.is_empty() && self.unasked.is_empty()
+        self.broken.is_empty() && self.undetermined.is_empty()
     }
 }
 
-impl Broken {
+impl Violation {
     /// What stops the connection, where it was to come about.
     pub fn block(&self) -> Option<&Block> {
         self.verdict.block.as_ref().filter(|_| self.reachable)
@@ -72,8 +72,8 @@ impl Broken {
 }
 
 /// Puts together what has one cause.
-fn merged(all: impl Iterator<Item = Broken>) -> Vec<Broken> {
-    let mut merged: Vec<Broken> = Vec::new();
+fn merged(all: impl Iterator<Item = Violation>) -> Vec<Violation> {
+    let mut merged: Vec<Violation> = Vec::new();
     for broken in all {
         let cause = broken.cause();
         let same = merged
@@ -100,7 +100,7 @@ fn add_new<T: PartialEq>(list: &mut Vec<T>, more: impl IntoIterator<Item = T>) {
 
 /// Looks at everything that has to hold in this network. Where a declared expectation contradicts what always
 /// holds, the file has the last word.
-pub(super) fn prove(config: &Config, topology: &Topology) -> Proof {
+pub(super) fn check_reachability(config: &Config, topology: &Topology) -> ReachabilityCheck {
     let mut all = declared(config, topology);
     let operators = config.network.bastion.as_ref();
     let operators = operators.map_or(&[][..], |bastion| &bastion.allow);
@@ -113,18 +113,21 @@ pub(super) fn prove(config: &Config, topology: &Topology) -> Proof {
     let always = always.into_iter().chain(of_single(config, topology));
     let always: Vec<_> = always.filter(|it| !overruled(it)).collect();
     all.extend(always);
-    let Checked { broken, unasked } = reach::check(topology, &all);
-    let unasked = unasked.into_iter().filter_map(|(at, error)| {
+    let Checked {
+        broken,
+        undetermined,
+    } = reach::check(topology, &all);
+    let undetermined = undetermined.into_iter().filter_map(|(at, error)| {
         let Expectation {
             flow, reachable, ..
         } = all.get(at)?;
         Some(format!("{}: {error}", in_words(flow, *reachable)))
     });
-    let unasked = unasked.collect();
+    let undetermined = undetermined.collect();
     // The changes are made one after the other: what mends one often mends the next, and no two entries of an
     // ACL get one number.
     let mut mended = topology.clone();
-    let told = broken.into_iter().map(|broken| {
+    let reported = broken.into_iter().map(|broken| {
         let Expectation {
             flow, reachable, ..
         } = broken.expectation;
@@ -132,7 +135,7 @@ pub(super) fn prove(config: &Config, topology: &Topology) -> Proof {
             true => to_add(config, &mut mended, &flow),
             false => to_take_away(config, topology, &flow),
         };
-        Broken {
+        Violation {
             invariants: vec![in_words(&flow, reachable)],
             reachable,
             seen: seen(&broken.verdict).filter(|_| reachable),
@@ -140,9 +143,9 @@ pub(super) fn prove(config: &Config, topology: &Topology) -> Proof {
             changes,
         }
     });
-    Proof {
-        broken: merged(told),
-        unasked,
+    ReachabilityCheck {
+        broken: merged(reported),
+        undetermined,
     }
 }
 
@@ -236,7 +239,8 @@ fn declared(config: &Config, topology: &Topology) -> Vec<Expectation> {
     let mut all = Vec::new();
     for expectation in &config.network.expect {
         // Names that are not there are faults of the file, and told as such.
-        let ends = |spot: &crate::config::Spot| spot::ends(&spot.0, topology).unwrap_or_default();
+        let ends =
+            |spot: &crate::config::EndpointName| spot::ends(&spot.0, topology).unwrap_or_default();
         for from in ends(&expectation.from) {
             for to in ends(&expectation.to).into_iter().filter(|to| *to != from) {
                 all.push(Expectation {
@@ -286,7 +290,7 @@ pub(super) fn to_add(config: &Config, mended: &mut Topology, flow: &Flow) -> Vec
 
 /// The rules of the file itself without which the flow would not be reachable: a single one where one is enough.
 fn to_take_away(config: &Config, topology: &Topology, flow: &Flow) -> Vec<Change> {
-    let own = own_rules(config, topology);
+    let own = custom_rules(config, topology);
     let stops_without = |rules: &[(Key, usize)]| {
         let mut without = topology.clone();
         // The last ones first, so that the places of the others stay.
@@ -327,7 +331,7 @@ fn needed(
 }
 
 /// The security groups' rules that the file says itself, by group and place.
-fn own_rules(config: &Config, topology: &Topology) -> Vec<(Key, usize)> {
+fn custom_rules(config: &Config, topology: &Topology) -> Vec<(Key, usize)> {
     let mut own = Vec::new();
     for (key, group) in &topology.security_groups {
         let Some(said) = config.network.security_group.get(&key.name) else {
@@ -343,14 +347,14 @@ fn own_rules(config: &Config, topology: &Topology) -> Vec<(Key, usize)> {
 }
 
 /// Expectations that cannot be asked about: names that nothing has, addresses that are none.
-pub(super) fn faults(config: &Config, topology: &Topology) -> Vec<Problem> {
+pub(super) fn faults(config: &Config, topology: &Topology) -> Vec<Diagnostic> {
     let mut problems = Vec::new();
     for (index, expectation) in config.network.expect.iter().enumerate() {
         let at = |key: &str| format!("network.expect[{index}].{key}");
         let mut ends = |key: &str, text: &str| match spot::ends(text, topology) {
             Ok(ends) => ends,
-            Err(SpotError { message, hint }) => {
-                problems.push(Problem::new(at(key), message).hint(hint));
+            Err(EndpointNameError { message, hint }) => {
+                problems.push(Diagnostic::new(at(key), message).hint(hint));
                 Vec::new()
             }
         };
@@ -361,7 +365,7 @@ pub(super) fn faults(config: &Config, topology: &Topology) -> Vec<Problem> {
         if let (Some(from), Some(to)) = (from.first(), to.first())
             && let Err(error) = ask(topology, from, to, expectation.port)
         {
-            problems.push(Problem::new(at("from"), error).and(at("to")));
+            problems.push(Diagnostic::new(at("from"), error).and(at("to")));
         }
     }
     problems

@@ -16,29 +16,29 @@ pub use self::change::Change;
 pub use self::explain::{
     Answer, Explanation, Query, QueryError, explain, live_topology, planned_topology,
 };
-pub use self::invariants::{Broken, Proof};
+pub use self::invariants::{ReachabilityCheck, Violation};
 pub use self::overview::{Connections, Overview, overview};
-pub use self::spot::SpotError;
+pub use self::spot::EndpointNameError;
 
 use landfall_provider::Stack;
 
-use crate::config::{Config, Problem};
+use crate::config::{Config, Diagnostic};
 
 /// What would hold if the stack were made, and what would not: what has to be reachable and is not, what must not
 /// be and is, and what cannot be found out. Pure: nothing is asked of any provider.
-pub fn prove(config: &Config, stack: &Stack) -> Proof {
+pub fn check_reachability(config: &Config, stack: &Stack) -> ReachabilityCheck {
     match topology::planned(stack) {
-        Ok(topology) => invariants::prove(config, &topology),
+        Ok(topology) => invariants::check_reachability(config, &topology),
         // Every configuration's stack has one VPC; of another one nothing is known.
-        Err(error) => Proof {
+        Err(error) => ReachabilityCheck {
             broken: Vec::new(),
-            unasked: vec![error.to_string()],
+            undetermined: vec![error.to_string()],
         },
     }
 }
 
 /// What is wrong with the expectations of a configuration, given the stack that it makes.
-pub(crate) fn faults(config: &Config, stack: &Stack) -> Vec<Problem> {
+pub(crate) fn faults(config: &Config, stack: &Stack) -> Vec<Diagnostic> {
     match topology::planned(stack) {
         Ok(topology) => invariants::faults(config, &topology),
         // Every configuration's stack has one VPC; of another one nothing is known.

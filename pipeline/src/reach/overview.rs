@@ -1,7 +1,7 @@
 //! Who can reach what, as a table that people can read: the instances of a service in one row where all of
 //! them are alike.
 
-use landfall_network::reach::{End, Matrix, Party, Role, Topology, matrix};
+use landfall_network::reach::{End, EndpointGroup, Matrix, Role, Topology, matrix};
 use landfall_network::{PortRange, Protocol};
 use serde::Serialize;
 
@@ -128,8 +128,8 @@ fn rows(matrix: &Matrix, topology: &Topology) -> Vec<Row> {
 
 /// In the order of a request's way: from the internet through the balancer to the instances, and what is
 /// outside again last.
-fn order(parties: &[Party], topology: &Topology) -> Vec<usize> {
-    let rank = |party: &Party| match &party.end {
+fn order(parties: &[EndpointGroup], topology: &Topology) -> Vec<usize> {
+    let rank = |party: &EndpointGroup| match &party.end {
         End::Balancer(_) => 1,
         End::Interface(_) if service(party, topology).is_some() => 3,
         End::Interface(_) => 2,
@@ -142,7 +142,7 @@ fn order(parties: &[Party], topology: &Topology) -> Vec<usize> {
 }
 
 /// The service that all members of a party are instances of.
-fn service(party: &Party, topology: &Topology) -> Option<String> {
+fn service(party: &EndpointGroup, topology: &Topology) -> Option<String> {
     match &party.end {
         End::Interface(name) => match &topology.interfaces.get(name)?.role {
             Role::Service(service) => Some(service.to_string()),

@@ -1,6 +1,6 @@
 //! One instance that clients ask themselves: what has to hold, and what is said when it would not.
 
-use super::tests::told;
+use super::tests::reported;
 
 const SINGLE: &str = "mode = 'single'\n[service.web]\nport = 8000\n";
 
@@ -12,7 +12,7 @@ fn one_port_is_reachable_by_those_who_are_allowed_and_nothing_else() {
         "[[network.expect]]\nfrom = 'internet'\nto = 'web'\nport = 22\nreachable = false\n",
         "[[network.expect]]\nfrom = 'web'\nto = 'internet'\nport = 443\n",
     ] {
-        assert_eq!(told(&format!("{SINGLE}{text}")), "", "{text}");
+        assert_eq!(reported(&format!("{SINGLE}{text}")), "", "{text}");
     }
 }
 
@@ -28,7 +28,7 @@ fn what_stops_clients_or_opens_too_much_is_told() {
     ] {
         out.push_str(&format!(
             "== {text}\n{}\n",
-            told(&format!("{SINGLE}{text}"))
+            reported(&format!("{SINGLE}{text}"))
         ));
     }
     insta::assert_snapshot!(out);

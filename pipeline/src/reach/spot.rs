@@ -11,14 +11,14 @@ use crate::config::{for_name, is_address};
 /// A word that stands for nothing in this network.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
-pub struct SpotError {
+pub struct EndpointNameError {
     /// What is wrong with it, in one line.
     pub message: String,
     /// What to write instead.
     pub hint: String,
 }
 
-impl SpotError {
+impl EndpointNameError {
     fn new(message: String, hint: impl Into<String>) -> Self {
         Self {
             message,
@@ -30,8 +30,8 @@ impl SpotError {
 /// Everything that the words stand for: one end, or the instances of a service.
 ///
 /// # Errors
-/// [`SpotError`] for an address that is none, and for a name that nothing has, with the nearest.
-pub(crate) fn ends(text: &str, topology: &Topology) -> Result<Vec<End>, SpotError> {
+/// [`EndpointNameError`] for an address that is none, and for a name that nothing has, with the nearest.
+pub(crate) fn ends(text: &str, topology: &Topology) -> Result<Vec<End>, EndpointNameError> {
     if is_address(text) {
         return Ok(vec![address(text)?]);
     }
@@ -53,7 +53,10 @@ pub(crate) fn ends(text: &str, topology: &Topology) -> Result<Vec<End>, SpotErro
     };
     if found.is_empty() {
         let message = format!("there is nothing called `{text}` in this network");
-        return Err(SpotError::new(message, for_name(text, &words(topology))));
+        return Err(EndpointNameError::new(
+            message,
+            for_name(text, &words(topology)),
+        ));
     }
     Ok(found)
 }
@@ -88,18 +91,18 @@ pub(super) fn ordinal(end: &End) -> (String, u32) {
     }
 }
 
-fn address(text: &str) -> Result<End, SpotError> {
+fn address(text: &str) -> Result<End, EndpointNameError> {
     if let Ok(address) = text.parse::<Ipv4Addr>() {
         return Ok(End::from(address));
     }
     match text.parse::<Ipv4Net>() {
         Ok(net) if net.prefix_len() == 0 => Ok(End::Internet),
         Ok(net) => Ok(End::Addresses(net.trunc())),
-        Err(_) if text.contains(':') => Err(SpotError::new(
+        Err(_) if text.contains(':') => Err(EndpointNameError::new(
             format!("`{text}` is not an IPv4 address"),
             "only IPv4 is supported",
         )),
-        Err(_) => Err(SpotError::new(
+        Err(_) => Err(EndpointNameError::new(
             format!("`{text}` is neither an IPv4 address nor an IPv4 block"),
             "write an address such as 203.0.113.9, a block such as 203.0.113.0/24, or a name",
         )),

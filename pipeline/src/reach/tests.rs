@@ -14,15 +14,15 @@ fn config(text: &str) -> Config {
     Config::parse(&source, "landfall.toml").unwrap_or_else(|errors| panic!("{errors}"))
 }
 
-fn found(text: &str) -> Vec<Broken> {
+fn found(text: &str) -> Vec<Violation> {
     let config = config(text);
-    let proof = prove(&config, &with_stand_ins(&config).unwrap());
-    assert_eq!(proof.unasked, [""; 0], "{text}");
+    let proof = check_reachability(&config, &with_stand_ins(&config).unwrap());
+    assert_eq!(proof.undetermined, [""; 0], "{text}");
     proof.broken
 }
 
 /// Everything that is broken, as text.
-pub(super) fn told(text: &str) -> String {
+pub(super) fn reported(text: &str) -> String {
     let mut out = String::new();
     for broken in found(text) {
         writeln!(out, "{}", broken.invariants.join("\n")).unwrap();
@@ -48,7 +48,7 @@ fn what_follows_from_declared_ports_keeps_to_all_of_it() {
         "network = { nat = 'none', zones = 6 }\n".to_owned(),
         "network.bastion = { allow = ['203.0.113.7/32', '192.0.2.0/24'] }\n".to_owned(),
     ] {
-        assert_eq!(told(&format!("{text}{WEB}")), "", "{text}");
+        assert_eq!(reported(&format!("{text}{WEB}")), "", "{text}");
     }
 }
 
@@ -68,7 +68,7 @@ const STOPPED: &[&str] = &[
 fn what_is_stopped_is_told_once_for_each_cause_with_the_changes_that_it_takes() {
     let all = STOPPED
         .iter()
-        .map(|text| format!("== {text}\n{}", told(&format!("{WEB}{text}"))));
+        .map(|text| format!("== {text}\n{}", reported(&format!("{WEB}{text}"))));
     insta::assert_snapshot!(all.collect::<Vec<_>>().join("\n"));
 }
 
@@ -83,35 +83,38 @@ const OPEN: &[&str] = &[
 fn what_is_open_is_told_with_the_rule_that_lets_it_through() {
     let all = OPEN
         .iter()
-        .map(|text| format!("== {text}\n{}", told(&format!("{WEB}{text}"))));
+        .map(|text| format!("== {text}\n{}", reported(&format!("{WEB}{text}"))));
     insta::assert_snapshot!(all.collect::<Vec<_>>().join("\n"));
 }
 
 #[test]
 fn services_keep_to_themselves() {
     let two = format!("{WEB}[service.api]\nport = 9000\nroute = '/api/*'\n");
-    assert_eq!(told(&two), "");
+    assert_eq!(reported(&two), "");
     let shortcut = "[[network.security-group.web.rule]]\nto = 'api'\nports = 9000\n\
          [[network.security-group.api.rule]]\nfrom = 'web'\nports = 9000\n\
          [[network.acl.private.entry]]\nnumber = 1\naction = 'allow'\nfrom = '10.0.0.0/16'\nports = 9000\n\
          [[network.acl.private.entry]]\nnumber = 1\naction = 'allow'\nto = '10.0.0.0/16'\nprotocol = 'all'\n\
          [[network.acl.private.entry]]\nnumber = 2\naction = 'allow'\nfrom = '10.0.0.0/16'\nports = '1024-65535'\n";
-    let told = told(&format!("{two}{shortcut}"));
+    let reported = reported(&format!("{two}{shortcut}"));
     assert!(
-        told.contains("web/1 must not reach api/2 on port 9000"),
-        "{told}"
+        reported.contains("web/1 must not reach api/2 on port 9000"),
+        "{reported}"
     );
-    assert!(told.contains("[[network.security-group."), "{told}");
-    assert!(!told.contains("api/1 must not reach web/1"), "{told}");
+    assert!(reported.contains("[[network.security-group."), "{reported}");
+    assert!(
+        !reported.contains("api/1 must not reach web/1"),
+        "{reported}"
+    );
 }
 
 #[test]
 fn a_declared_expectation_overrules_what_always_holds() {
     let closed = "[[network.acl.public.entry]]\nnumber = 1\naction = 'deny'\nfrom = '0.0.0.0/0'\nports = 80\n";
     let open = format!("{WEB}{closed}");
-    assert!(told(&open).contains("internet has to reach balancer on port 80"));
+    assert!(reported(&open).contains("internet has to reach balancer on port 80"));
     let meant = "[[network.expect]]\nfrom = 'internet'\nto = 'lb'\nport = 80\nreachable = false\n";
-    assert_eq!(told(&format!("{open}{meant}")), "");
+    assert_eq!(reported(&format!("{open}{meant}")), "");
 }
 
 #[test]
@@ -127,7 +130,7 @@ fn the_changes_that_are_told_mend_what_is_stopped() {
         });
         let blocks: Vec<String> = blocks.collect();
         let mended = format!("{text}\n{}\n", blocks.join("\n\n"));
-        assert_eq!(told(&mended), "", "{mended}");
+        assert_eq!(reported(&mended), "", "{mended}");
     }
 }
 
@@ -142,18 +145,24 @@ fn what_cannot_be_found_out_is_told_and_hides_nothing() {
             ));
             let stack = with_stand_ins(&config).unwrap();
             config.network.bastion = Some(Bastion::new(allow));
-            prove(&config, &stack)
+            check_reachability(&config, &stack)
         };
-        let unasked = proof("");
-        assert!(!unasked.holds());
-        let [told] = &unasked.unasked[..] else {
-            panic!("{nobody}: {:?}", unasked.unasked);
+        let undetermined = proof("");
+        assert!(!undetermined.holds());
+        let [reported] = &undetermined.undetermined[..] else {
+            panic!("{nobody}: {:?}", undetermined.undetermined);
         };
-        assert!(told.contains("has to reach bastion on port 22: "), "{told}");
-        assert!(told.contains(nobody.trim_end_matches("/32")), "{told}");
+        assert!(
+            reported.contains("has to reach bastion on port 22: "),
+            "{reported}"
+        );
+        assert!(
+            reported.contains(nobody.trim_end_matches("/32")),
+            "{reported}"
+        );
 
         let mistake = proof("[network.security-group.web]\nderive = false\n");
-        assert_eq!(mistake.unasked, unasked.unasked);
+        assert_eq!(mistake.undetermined, undetermined.undetermined);
         let broken = mistake.broken.iter();
         let words: Vec<_> = broken.flat_map(|broken| &broken.invariants).collect();
         assert!(
@@ -172,7 +181,7 @@ fn the_page_about_reachability_has_every_code() {
     let rows = page
         .lines()
         .filter_map(|line| line.strip_prefix("| `")?.split('`').next());
-    let told: BTreeSet<&str> = rows.filter(|word| word.contains('_')).collect();
+    let reported: BTreeSet<&str> = rows.filter(|word| word.contains('_')).collect();
     let codes: BTreeSet<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
-    assert_eq!(told, codes);
+    assert_eq!(reported, codes);
 }

@@ -135,7 +135,7 @@ mod tests {
 
     use super::*;
 
-    fn told(have: Value, want: Value) -> Vec<String> {
+    fn reported(have: Value, want: Value) -> Vec<String> {
         let show = |value: Option<Value>| value.map_or("-".to_owned(), |value| value.to_string());
         leaves("at", &have, &want)
             .into_iter()
@@ -153,7 +153,7 @@ mod tests {
             "at.none: null 1",
             r#"at.path: "/" "/ok""#,
         ];
-        assert_eq!(told(have, want), lines);
+        assert_eq!(reported(have, want), lines);
     }
 
     #[test]
@@ -171,7 +171,7 @@ mod tests {
             r#"at: {"cidr":"10.0.0.0/18","deny":false,"number":100,"ports":{"from":22,"to":22}} -"#,
             r#"at: - {"cidr":"10.9.0.0/18","deny":true,"number":300,"ports":null}"#,
         ];
-        assert_eq!(told(have, want), lines);
+        assert_eq!(reported(have, want), lines);
     }
 
     #[test]
@@ -179,8 +179,8 @@ mod tests {
         let have = json!([{"port": 80}, {"port": 22}, {"port": 22}]);
         let want = json!([{"port": 80}, {"port": 443}, {"port": 22}]);
         let lines = [r#"at: {"port":22} -"#, r#"at: - {"port":443}"#];
-        assert_eq!(told(have, want), lines);
-        assert_eq!(told(json!([1, 2]), json!([2, 1])), ["at: [1,2] [2,1]"]);
-        assert_eq!(told(json!([1, 2]), json!([1, 2])), Vec::<String>::new());
+        assert_eq!(reported(have, want), lines);
+        assert_eq!(reported(json!([1, 2]), json!([2, 1])), ["at: [1,2] [2,1]"]);
+        assert_eq!(reported(json!([1, 2]), json!([1, 2])), Vec::<String>::new());
     }
 }

@@ -8,7 +8,8 @@ mod secrets;
 use std::collections::BTreeMap;
 
 use landfall_provider::{
-    Action, FieldChange, Found, Key, Lost, Plan, Reason, Retention, Schema, StackName, Step, losses,
+    Action, FieldChange, Found, IrreversibleChange, Key, Plan, Reason, Retention, Schema,
+    StackName, Step, losses,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -28,7 +29,7 @@ pub struct Review {
     /// How many resources stay as they are.
     pub unchanged: usize,
     /// What nobody can bring back once the plan has been carried out.
-    pub losses: Vec<Lost>,
+    pub losses: Vec<IrreversibleChange>,
     /// Releases that exist already and are brought to the instances: a failed one is tried again, an interrupted one
     /// goes on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -41,7 +42,7 @@ pub struct Reviewed {
     /// Which.
     pub key: Key,
     /// What happens to it.
-    pub action: Does,
+    pub action: ChangeKind,
     /// The id of the one that is there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
@@ -59,7 +60,7 @@ pub struct Reviewed {
 /// What happens to a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Does {
+pub enum ChangeKind {
     /// It is made.
     Create,
     /// It is made, and the one that is there is kept beside it: an image.
@@ -87,7 +88,7 @@ pub enum Because {
     /// It is on its way out already.
     Ending,
     /// An interrupted run has left it beside another one of the same name.
-    Surplus,
+    Duplicate,
 }
 
 /// One field that differs, at its innermost.
@@ -175,12 +176,12 @@ impl<'a> Ends<'a> {
     }
 
     /// In which order an old one and its successor go and come.
-    fn order(&self, old: usize, new: usize) -> Does {
+    fn order(&self, old: usize, new: usize) -> ChangeKind {
         let waits = self.steps[new].after.iter().any(|after| after.step == old);
         if waits {
-            Does::DeleteThenCreate
+            ChangeKind::DeleteThenCreate
         } else {
-            Does::CreateThenDelete
+            ChangeKind::CreateThenDelete
         }
     }
 }
@@ -188,12 +189,13 @@ impl<'a> Ends<'a> {
 impl Reviewed {
     /// What a step does; `None` for what is kept, and for the half of a replacement that is told with the other.
     fn of(step: &Step, ends: &Ends<'_>, schema: &Schema) -> Option<Self> {
-        let facts = schema.get(&step.key.kind);
-        let forces =
-            |field: &str| facts.is_some_and(|facts| facts.forces_replacement.contains(&field));
+        let metadata = schema.get(&step.key.kind);
+        let forces = |field: &str| {
+            metadata.is_some_and(|metadata| metadata.forces_replacement.contains(&field))
+        };
         let reviewed = Self {
             key: step.key.clone(),
-            action: Does::Create,
+            action: ChangeKind::Create,
             id: None,
             because: None,
             fields: Vec::new(),
@@ -213,12 +215,13 @@ impl Reviewed {
                 want,
                 because: Some(because),
             } => {
-                let outlives = facts.is_some_and(|facts| facts.retention == Retention::Outlives);
+                let outlives =
+                    metadata.is_some_and(|metadata| metadata.retention == Retention::Outlives);
                 Self {
                     action: if outlives {
-                        Does::CreateBeside
+                        ChangeKind::CreateBeside
                     } else {
-                        Does::Create
+                        ChangeKind::Create
                     },
                     because: Some(Because::of(because, &forces)),
                     fields: differing(because, &forces),
@@ -227,9 +230,12 @@ impl Reviewed {
                 }
             }
             Action::Update { live, fields, .. } => Self {
-                action: Does::Update,
+                action: ChangeKind::Update,
                 id: Some(live.id.clone()),
-                fields: fields.iter().flat_map(|field| told(field, false)).collect(),
+                fields: fields
+                    .iter()
+                    .flat_map(|field| reported(field, false))
+                    .collect(),
                 ..reviewed
             },
             Action::Delete { live, because } => reviewed.ended(live, because, ends, &forces),
@@ -263,7 +269,7 @@ impl Reviewed {
                 }
             }
             _ => Self {
-                action: Does::Delete,
+                action: ChangeKind::Delete,
                 id,
                 because: why,
                 ..self
@@ -277,7 +283,7 @@ impl Because {
         match reason {
             Reason::NotWanted => Self::NotWanted,
             Reason::Ending => Self::Ending,
-            Reason::Surplus => Self::Surplus,
+            Reason::Duplicate => Self::Duplicate,
             Reason::Failed(why) => Self::Failed(why.clone()),
             Reason::Replaced(fields) => Self::Forced(
                 forcing(fields, forces)
@@ -304,14 +310,14 @@ fn forcing<'a>(
 fn differing(reason: &Reason, forces: &dyn Fn(&str) -> bool) -> Vec<Leaf> {
     match reason {
         Reason::Replaced(fields) => forcing(fields, forces)
-            .flat_map(|(field, forces)| told(field, forces))
+            .flat_map(|(field, forces)| reported(field, forces))
             .collect(),
         _ => Vec::new(),
     }
 }
 
 /// One field's leaves, without secrets.
-fn told(change: &FieldChange, forces_replacement: bool) -> Vec<Leaf> {
+fn reported(change: &FieldChange, forces_replacement: bool) -> Vec<Leaf> {
     leaves(&change.field, &change.have, &change.want)
         .into_iter()
         .map(|leaf| Leaf {

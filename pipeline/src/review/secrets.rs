@@ -110,7 +110,7 @@ mod tests {
             "(hidden)"
         );
         assert_eq!(
-            concealed("recipe.args.NPM_TOKEN", &json!("t")),
+            concealed("build_spec.args.NPM_TOKEN", &json!("t")),
             json!("(hidden)")
         );
     }

@@ -20,12 +20,17 @@ pub(super) enum Answer {
     /// Nothing listens there.
     Refused,
     /// The connection came about and ended without an answer; the text says how.
-    Broken(String),
+    Violation(String),
 }
 
 /// Asks for a path.
-pub(super) async fn ask(door: SocketAddr, host: &str, path: &str, patience: Duration) -> Answer {
-    match timeout(patience, get(door, host, path)).await {
+pub(super) async fn ask(
+    door: SocketAddr,
+    host: &str,
+    path: &str,
+    request_timeout: Duration,
+) -> Answer {
+    match timeout(request_timeout, get(door, host, path)).await {
         Ok(answer) => answer,
         Err(_) => Answer::Silence,
     }
@@ -44,9 +49,9 @@ async fn get(door: SocketAddr, host: &str, path: &str) -> Answer {
         {
             return Answer::Silence;
         }
-        Err(error) => return Answer::Broken(error.to_string()),
+        Err(error) => return Answer::Violation(error.to_string()),
     };
-    let no_answer = |error: hyper::Error| Answer::Broken(error.to_string());
+    let no_answer = |error: hyper::Error| Answer::Violation(error.to_string());
     let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = match handshake {
         Ok(pair) => pair,
@@ -63,7 +68,7 @@ async fn get(door: SocketAddr, host: &str, path: &str) -> Answer {
     let request = match request {
         Ok(request) => request,
         // A path is printable ASCII, and a host is made of names.
-        Err(error) => return Answer::Broken(error.to_string()),
+        Err(error) => return Answer::Violation(error.to_string()),
     };
     // The connection is carried on while the answer is waited for, and dropped with it.
     let asked = sender.send_request(request);
@@ -128,13 +133,13 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(60)).await;
             drop(kept);
         });
-        let patience = Duration::from_secs(20);
-        let asked = |patience| ask(here, "shop.localhost", "/up", patience);
-        assert_eq!(asked(patience).await, Answer::Status(503));
-        assert!(matches!(asked(patience).await, Answer::Broken(_)));
+        let request_timeout = Duration::from_secs(20);
+        let asked = |request_timeout| ask(here, "shop.localhost", "/up", request_timeout);
+        assert_eq!(asked(request_timeout).await, Answer::Status(503));
+        assert!(matches!(asked(request_timeout).await, Answer::Violation(_)));
         assert_eq!(asked(Duration::from_millis(100)).await, Answer::Silence);
         serve.abort();
         let _ = serve.await;
-        assert_eq!(asked(patience).await, Answer::Refused);
+        assert_eq!(asked(request_timeout).await, Answer::Refused);
     }
 }

@@ -11,7 +11,7 @@ pub use self::status::SingleStatus;
 
 pub(crate) use self::stack::build;
 pub(crate) use self::status::statuses;
-pub(crate) use self::wait::{Answering, wait};
+pub(crate) use self::wait::{ServingTarget, wait};
 
 use landfall_compute::Instance;
 use landfall_provider::{Found, Snapshot, StackName, kind};

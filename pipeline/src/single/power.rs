@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use landfall_compute::{Standing, StandingState};
+use landfall_compute::{SingleInstance, SingleInstanceState};
 use landfall_provider::{Error, ErrorKind, InstanceId, Key, Port, StackName};
 use serde::Serialize;
 use tokio::time::Instant;
@@ -13,7 +13,7 @@ use crate::outcome::{Failure, Stage, millis};
 use crate::run::{Options, Run};
 
 /// How long an instance may take to stop, or until it runs again. AWS forces a stop after a few minutes.
-const PATIENCE: Duration = Duration::from_secs(600);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// A single instance that was stopped or started.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -25,7 +25,7 @@ pub struct Powered {
     /// Whether something was to be done.
     pub changed: bool,
     /// How it is now.
-    pub standing: Standing,
+    pub standing: SingleInstance,
     /// From the call to the answer, in milliseconds.
     pub duration_ms: u64,
 }
@@ -88,30 +88,35 @@ async fn power<P: Cloud + ?Sized>(run: &Run<'_, P>, way: Way) -> Result<Powered,
     let before = looked(run, &id, port).await.map_err(failed)?;
     let changed = !way.is_there(&before.state);
     let mut begun = false;
-    let mut pause = run.options.apply.pace.first.max(Duration::from_millis(10));
+    let mut pause = run
+        .options
+        .apply
+        .poll_interval
+        .first
+        .max(Duration::from_millis(10));
     let standing = loop {
         let now = looked(run, &id, port).await.map_err(failed)?;
         if way.is_there(&now.state) {
             break now;
         }
         match (way, &now.state) {
-            (_, StandingState::Ended { how }) => {
+            (_, SingleInstanceState::Ended { how }) => {
                 let message = format!("{} has ended: {how}", found.key);
                 return Err(Failure::new(Stage::Apply, message).hint("`deploy` makes it anew"));
             }
             // EC2 stops only what runs.
-            (Way::Stop, StandingState::Stopping | StandingState::Pending) => {}
+            (Way::Stop, SingleInstanceState::Stopping | SingleInstanceState::Pending) => {}
             (Way::Stop, _) if !begun => {
                 run.cloud.stop(&id).await.map_err(failed)?;
                 begun = true;
             }
             // One that is still being stopped is started when it has stopped.
-            (Way::Start, StandingState::Stopped) => {
+            (Way::Start, SingleInstanceState::Stopped) => {
                 run.cloud.start(&id).await.map_err(failed)?;
             }
             _ => {}
         }
-        if began.elapsed() > PATIENCE {
+        if began.elapsed() > WAIT_TIMEOUT {
             return Err(failed(late(&found.key, &now)));
         }
         tokio::select! {
@@ -121,7 +126,7 @@ async fn power<P: Cloud + ?Sized>(run: &Run<'_, P>, way: Way) -> Result<Powered,
                 return Err(Failure::new(Stage::Interrupted, message));
             }
         }
-        pause = (pause * 3 / 2).min(run.options.apply.pace.longest);
+        pause = (pause * 3 / 2).min(run.options.apply.poll_interval.longest);
     };
     Ok(Powered {
         stack: run.stack.clone(),
@@ -133,13 +138,15 @@ async fn power<P: Cloud + ?Sized>(run: &Run<'_, P>, way: Way) -> Result<Powered,
 }
 
 impl Way {
-    fn is_there(self, state: &StandingState) -> bool {
+    fn is_there(self, state: &SingleInstanceState) -> bool {
         match self {
-            Self::Stop => *state == StandingState::Stopped,
+            Self::Stop => *state == SingleInstanceState::Stopped,
             // EC2 says no more than that it runs; its container comes up by itself.
             Self::Start => matches!(
                 state,
-                StandingState::Booting | StandingState::Up | StandingState::Failing { .. }
+                SingleInstanceState::Booting
+                    | SingleInstanceState::Up
+                    | SingleInstanceState::Failing { .. }
             ),
         }
     }
@@ -149,7 +156,7 @@ async fn looked<P: Cloud + ?Sized>(
     run: &Run<'_, P>,
     id: &InstanceId,
     port: Port,
-) -> Result<Standing, Error> {
+) -> Result<SingleInstance, Error> {
     let standing = run.cloud.standing(id, port).await?;
     standing.ok_or_else(|| {
         Error::new(
@@ -159,13 +166,13 @@ async fn looked<P: Cloud + ?Sized>(
     })
 }
 
-fn late(key: &Key, standing: &Standing) -> Error {
+fn late(key: &Key, standing: &SingleInstance) -> Error {
     Error::new(
         ErrorKind::Timeout,
         format_args!(
             "{key} is still {} after {} s",
             standing.state.word(),
-            PATIENCE.as_secs()
+            WAIT_TIMEOUT.as_secs()
         ),
     )
     .hint("running the same command again goes on where it ended")

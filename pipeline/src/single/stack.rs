@@ -4,15 +4,15 @@ use landfall_compute::Instance;
 use landfall_network::{ElasticIp, OneSubnet, ServicePort};
 use landfall_provider::Stack;
 
-use crate::config::{Config, Problem};
-use crate::own::add_own_rules;
+use crate::config::{Config, Diagnostic};
+use crate::own::add_custom_rules;
 use crate::region::zones;
 use crate::stack::{Sources, StackError};
 use crate::workload::add_workload;
 
 /// The stack of a configuration that has been checked and says `mode = "single"`.
 pub(crate) fn build(config: &Config, sources: &Sources) -> Result<Stack, StackError> {
-    let missing = || StackError::Config(vec![Problem::new("service", "there is no service")]);
+    let missing = || StackError::Config(vec![Diagnostic::new("service", "there is no service")]);
     let (name, service) = config.service.first_key_value().ok_or_else(missing)?;
     let zone = zones(&config.region, 1).into_iter().next();
     let zone = zone.ok_or_else(missing)?;
@@ -30,7 +30,7 @@ pub(crate) fn build(config: &Config, sources: &Sources) -> Result<Stack, StackEr
         ..OneSubnet::new(config.network.cidr, zone, port)
     }
     .add_to(&mut stack)?;
-    add_own_rules(config, &mut stack, &network, |of| {
+    add_custom_rules(config, &mut stack, &network, |of| {
         (of == name).then(|| group.id())
     })?;
     let (profile, workload) = add_workload(config, &mut stack, name, service, source)?;

@@ -1,7 +1,7 @@
 //! How a single instance is, for `status`.
 
 use futures::future::try_join_all;
-use landfall_compute::{Instance, Standing, StandingState};
+use landfall_compute::{Instance, SingleInstance, SingleInstanceState};
 use landfall_provider::{Found, InstanceId, Port, ResourceName, Result, Snapshot};
 use serde::Serialize;
 
@@ -21,7 +21,7 @@ pub struct SingleStatus {
     /// The port that its container listens on.
     pub port: Port,
     /// How it is, and where it is asked.
-    pub standing: Standing,
+    pub standing: SingleInstance,
     /// The last lines of its container, where that one does not stay up.
     pub output: Vec<String>,
 }
@@ -31,7 +31,7 @@ impl SingleStatus {
     pub fn runs(&self) -> bool {
         matches!(
             self.standing.state,
-            StandingState::Up | StandingState::Booting
+            SingleInstanceState::Up | SingleInstanceState::Booting
         )
     }
 }
@@ -58,7 +58,7 @@ async fn status<P: Cloud + ?Sized>(
         return Ok(None);
     };
     let output = match standing.state {
-        StandingState::Failing { .. } => cloud.last_output(&id, QUOTED).await?,
+        SingleInstanceState::Failing { .. } => cloud.last_output(&id, QUOTED).await?,
         _ => Vec::new(),
     };
     Ok(Some(SingleStatus {

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
-use landfall_compute::{Standing, StandingState};
+use landfall_compute::{SingleInstance, SingleInstanceState};
 use landfall_lb::{TargetHealth, TargetState};
 use landfall_provider::{
-    ApplyOptions, Error, ErrorKind, Event, InstanceId, Key, Port, ResourceName, Verb, kind,
+    ApplyOptions, Error, ErrorKind, Event, InstanceId, Key, Operation, Port, ResourceName, kind,
 };
 use tokio::time::Instant;
 
@@ -14,7 +14,7 @@ use super::ask::{self, Answer};
 use crate::cloud::Cloud;
 use crate::config::{Config, Service};
 use crate::health::Cause;
-use crate::outcome::{Failure, Sick, Stage, millis};
+use crate::outcome::{Failure, Stage, UnhealthyTarget, millis};
 
 /// A container that has ended so many times in a row will not get better.
 const HOPELESS: u32 = 3;
@@ -30,7 +30,7 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 
 /// What a deploy of a single instance has come to.
 #[derive(Debug, Clone)]
-pub(crate) struct Answering {
+pub(crate) struct ServingTarget {
     /// The address that a browser is given.
     pub(crate) url: String,
     /// The name or address in it.
@@ -64,7 +64,7 @@ pub(crate) async fn wait<P: Cloud + ?Sized>(
     config: &Config,
     id: &InstanceId,
     options: &ApplyOptions,
-) -> Result<Answering, Box<Failure>> {
+) -> Result<ServingTarget, Box<Failure>> {
     let Some((name, service)) = config.service.first_key_value() else {
         return Err(Failure::new(
             Stage::Health,
@@ -80,17 +80,17 @@ pub(crate) async fn wait<P: Cloud + ?Sized>(
     let key = Key::new(kind::INSTANCE, name.clone());
     let start = Instant::now();
     let deadline = start + Duration::from_secs(service.health.deadline.into());
-    let mut pause = options.pace.first.max(SHORTEST_PAUSE);
-    let mut told: Option<String> = None;
-    let mut look = Look::default();
+    let mut pause = options.poll_interval.first.max(SHORTEST_PAUSE);
+    let mut last_reason: Option<String> = None;
+    let mut look = InstanceObservation::default();
     let failure = loop {
         let why = match look.at(cloud, &watched).await {
             Ok((standing, seen)) => match seen {
                 Seen::Answers | Seen::Runs(_) => {
-                    if told.is_some() {
+                    if last_reason.is_some() {
                         options.events.emit(Event::Done {
                             key,
-                            verb: Verb::Await,
+                            verb: Operation::Await,
                             id: id.to_string(),
                             took_ms: millis(start.elapsed()),
                         });
@@ -117,19 +117,19 @@ pub(crate) async fn wait<P: Cloud + ?Sized>(
                 None => Failure::new(Stage::Health, message),
             };
         }
-        if told.is_none() {
+        if last_reason.is_none() {
             options.events.emit(Event::Started {
                 key: key.clone(),
-                verb: Verb::Await,
+                verb: Operation::Await,
             });
         }
-        if told.as_ref() != Some(&why) {
+        if last_reason.as_ref() != Some(&why) {
             options.events.emit(Event::Waiting {
                 key: key.clone(),
                 id: id.to_string(),
                 why: why.clone(),
             });
-            told = Some(why);
+            last_reason = Some(why);
         }
         tokio::select! {
             () = tokio::time::sleep_until(deadline.min(Instant::now() + pause)) => {}
@@ -138,11 +138,11 @@ pub(crate) async fn wait<P: Cloud + ?Sized>(
                 return Err(Failure::new(Stage::Interrupted, message));
             }
         }
-        pause = (pause * 3 / 2).min(options.pace.longest.max(SHORTEST_PAUSE));
+        pause = (pause * 3 / 2).min(options.poll_interval.longest.max(SHORTEST_PAUSE));
     };
     options.events.emit(Event::Failed {
         key,
-        verb: Verb::Await,
+        verb: Operation::Await,
         error: failure.message.clone(),
     });
     Err(failure)
@@ -150,7 +150,7 @@ pub(crate) async fn wait<P: Cloud + ?Sized>(
 
 /// What is remembered from look to look.
 #[derive(Default)]
-struct Look {
+struct InstanceObservation {
     /// How often in a row nothing came back.
     silences: u32,
     /// Whether this run has started it.
@@ -159,12 +159,12 @@ struct Look {
     last: Option<Answer>,
 }
 
-impl Look {
+impl InstanceObservation {
     async fn at<P: Cloud + ?Sized>(
         &mut self,
         cloud: &P,
         watched: &Watched<'_>,
-    ) -> Result<(Standing, Seen), Error> {
+    ) -> Result<(SingleInstance, Seen), Error> {
         let (id, port) = (watched.id, watched.service.port);
         let gone = || {
             Error::new(
@@ -174,27 +174,29 @@ impl Look {
         };
         let standing = cloud.standing(id, port).await?.ok_or_else(gone)?;
         let seen = match &standing.state {
-            StandingState::Stopped => {
+            SingleInstanceState::Stopped => {
                 self.started = true;
                 cloud.start(id).await?;
                 Seen::NotYet("it was stopped, and is being started".to_owned())
             }
-            StandingState::Stopping => Seen::NotYet("it is being stopped".to_owned()),
-            StandingState::Pending => Seen::NotYet("it is being started".to_owned()),
-            StandingState::Ended { how } => Seen::Hopeless(format!("{id} has ended: {how}")),
-            StandingState::Failing { how, times } if *times >= HOPELESS => {
+            SingleInstanceState::Stopping => Seen::NotYet("it is being stopped".to_owned()),
+            SingleInstanceState::Pending => Seen::NotYet("it is being started".to_owned()),
+            SingleInstanceState::Ended { how } => Seen::Hopeless(format!("{id} has ended: {how}")),
+            SingleInstanceState::Failing { how, times } if *times >= HOPELESS => {
                 let name = watched.name;
                 Seen::Hopeless(format!("the service {name} does not stay up: it {how}"))
             }
-            StandingState::Failing { how, .. } => {
+            SingleInstanceState::Failing { how, .. } => {
                 Seen::NotYet(format!("it {how}, and is started again"))
             }
-            StandingState::Booting | StandingState::Up => self.asked(watched, &standing).await,
+            SingleInstanceState::Booting | SingleInstanceState::Up => {
+                self.asked(watched, &standing).await
+            }
         };
         Ok((standing, seen))
     }
 
-    async fn asked(&mut self, watched: &Watched<'_>, standing: &Standing) -> Seen {
+    async fn asked(&mut self, watched: &Watched<'_>, standing: &SingleInstance) -> Seen {
         let health = &watched.service.health;
         let (Some(door), Some(url)) = (standing.door, &standing.url) else {
             return match standing.url {
@@ -202,8 +204,8 @@ impl Look {
                 None => Seen::NotYet("it has no address yet".to_owned()),
             };
         };
-        let patience = Duration::from_secs(health.timeout.into());
-        let answer = ask::ask(door, authority(url), &health.path, patience).await;
+        let request_timeout = Duration::from_secs(health.timeout.into());
+        let answer = ask::ask(door, authority(url), &health.path, request_timeout).await;
         let path = &health.path;
         if answer != Answer::Silence {
             self.silences = 0;
@@ -219,8 +221,8 @@ impl Look {
                 "nothing listens on port {} yet",
                 watched.service.port
             )),
-            Answer::Broken(_) if !watched.is_open => self.unseen(standing),
-            Answer::Broken(how) => {
+            Answer::Violation(_) if !watched.is_open => self.unseen(standing),
+            Answer::Violation(how) => {
                 Seen::NotYet(format!("the connection ends without an answer ({how})"))
             }
             Answer::Silence if !watched.is_open => self.unseen(standing),
@@ -229,9 +231,9 @@ impl Look {
     }
 
     /// Nothing came back, and not everybody may connect: most likely this machine may not.
-    fn unseen(&mut self, standing: &Standing) -> Seen {
+    fn unseen(&mut self, standing: &SingleInstance) -> Seen {
         self.silences += 1;
-        let runs = standing.state == StandingState::Up || self.started;
+        let runs = standing.state == SingleInstanceState::Up || self.started;
         if self.silences >= SILENT && runs {
             return Seen::Runs("nothing comes back here, whose address may not be among `allow`");
         }
@@ -241,9 +243,9 @@ impl Look {
 
 fn answering(
     watched: &Watched<'_>,
-    standing: &Standing,
+    standing: &SingleInstance,
     seen: Seen,
-) -> Result<Answering, Box<Failure>> {
+) -> Result<ServingTarget, Box<Failure>> {
     let url = standing.url.clone().unwrap_or_default();
     let host = authority(&url);
     let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
@@ -251,7 +253,7 @@ fn answering(
         Seen::Runs(why) => (TargetState::Unused, Some(format!("it runs; {why}"))),
         _ => (TargetState::Healthy, None),
     };
-    Ok(Answering {
+    Ok(ServingTarget {
         host: host.to_owned(),
         target: TargetHealth {
             id: watched.id.to_string(),
@@ -266,7 +268,7 @@ fn answering(
     })
 }
 
-fn socket(standing: &Standing, port: Port) -> Option<std::net::SocketAddrV4> {
+fn socket(standing: &SingleInstance, port: Port) -> Option<std::net::SocketAddrV4> {
     let address = standing.private_address?;
     Some(std::net::SocketAddrV4::new(address, port.get()))
 }
@@ -285,40 +287,42 @@ fn everybody() -> Ipv4Net {
 async fn diagnose<P: Cloud + ?Sized>(
     cloud: &P,
     watched: &Watched<'_>,
-    look: &Look,
-    standing: &Standing,
+    look: &InstanceObservation,
+    standing: &SingleInstance,
     message: String,
 ) -> Box<Failure> {
     let Watched { name, service, .. } = watched;
     let port = service.port;
     let advice = match (&standing.state, &look.last) {
-        (StandingState::Booting, _) => Some(format!(
+        (SingleInstanceState::Booting, _) => Some(format!(
             "it is still installing or starting its container: a longer `deadline` in [service.{name}.health] may be \
              all it needs"
         )),
-        (StandingState::Up, Some(Answer::Status(status))) => {
+        (SingleInstanceState::Up, Some(Answer::Status(status))) => {
             Cause::of_status(*status, name, service).advice
         }
-        (StandingState::Up, Some(Answer::Refused)) => Cause::of_refusal(name, service).advice,
+        (SingleInstanceState::Up, Some(Answer::Refused)) => Cause::of_refusal(name, service).advice,
         // A forwarder on the way ends the connection too where nobody listens behind it.
-        (StandingState::Up, Some(Answer::Broken(_))) => Some(format!(
+        (SingleInstanceState::Up, Some(Answer::Violation(_))) => Some(format!(
             "it listens on another port than {port} or on 127.0.0.1 only, or does not speak HTTP/1.1 there without TLS"
         )),
-        (StandingState::Up, Some(Answer::Silence)) => Some(format!(
+        (SingleInstanceState::Up, Some(Answer::Silence)) => Some(format!(
             "the service hangs or is slower than `timeout` in [service.{name}.health]"
         )),
-        (StandingState::Failing { how, .. }, _) => Cause::ended(how).advice,
+        (SingleInstanceState::Failing { how, .. }, _) => Cause::ended(how).advice,
         _ => None,
     };
     let mut failure = Failure::new(Stage::Health, message);
-    failure.targets = vec![Sick {
+    failure.targets = vec![UnhealthyTarget {
         service: watched.name.to_string(),
         id: watched.id.to_string(),
         zone: standing.zone.clone(),
         state: standing.state.word().to_owned(),
         reason: None,
         seen: match &standing.state {
-            StandingState::Failing { how, times } => Some(format!("{how}, {times} times in a row")),
+            SingleInstanceState::Failing { how, times } => {
+                Some(format!("{how}, {times} times in a row"))
+            }
             _ => None,
         },
         cause: None,

@@ -86,8 +86,8 @@ async fn scale_waits_for_the_version_that_serves() {
             })
         });
         let began = Instant::now();
-        let wishes = BTreeMap::from([("web".parse().unwrap(), number)]);
-        let scaled = scale(&cloud, &stack(), &wishes, &app.options).await;
+        let counts = BTreeMap::from([("web".parse().unwrap(), number)]);
+        let scaled = scale(&cloud, &stack(), &counts, &app.options).await;
         let scaled = scaled.unwrap_or_else(|failure| panic!("{number}: {}", failure.message));
         assert_eq!(scaled.unwrap().services[0].targets.len(), there);
         assert!(began.elapsed() < Duration::from_secs(30), "{number}");

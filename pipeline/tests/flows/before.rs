@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use landfall_pipeline::{Commands, Config, Remains, Stage, deploy, plan};
+use landfall_pipeline::{Commands, Config, PostFailureState, Stage, deploy, plan};
 use landfall_provider::{Event, Events};
 
 use crate::fake::{App, Fake, healthy};
@@ -26,8 +26,8 @@ async fn they_run_in_order_in_the_files_directory_and_what_they_write_is_told() 
         ],
     );
     plan(&cloud, &config, &app.options).await.unwrap();
-    let told = app.told("image/web");
-    assert_eq!(told, ["| one", "| two", "| one", "| FROM scratch"]);
+    let reported = app.reported("image/web");
+    assert_eq!(reported, ["| one", "| two", "| one", "| FROM scratch"]);
     assert!(app.path().join("made").exists());
 }
 
@@ -65,7 +65,7 @@ async fn one_that_fails_ends_the_deploy_with_its_last_lines() {
     let failure = deploy(&cloud, &config, &app.options).await.unwrap_err();
     assert_eq!(
         (failure.stage, &failure.remains),
-        (Stage::Before, &Remains::Unchanged)
+        (Stage::Before, &PostFailureState::Unchanged)
     );
     assert!(
         failure
@@ -160,7 +160,7 @@ async fn an_interruption_ends_it_and_all_that_it_has_started() {
     );
     assert_eq!(
         (failure.stage, &failure.remains),
-        (Stage::Interrupted, &Remains::Unchanged)
+        (Stage::Interrupted, &PostFailureState::Unchanged)
     );
     let child = std::fs::read_to_string(app.path().join("child")).unwrap();
     while is_alive(child.trim()) {

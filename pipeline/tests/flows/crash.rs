@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use landfall_pipeline::{Failure, deploy, destroy, plan};
-use landfall_provider::{Pace, StackLock as _, StackName};
+use landfall_provider::{PollInterval, StackLock as _, StackName};
 use landfall_testkit::crash::Position;
 use landfall_testkit::sim::{Cut, Sim};
 
@@ -156,7 +156,7 @@ fn are_healthy(cloud: &Fake) {
 fn app() -> App {
     let mut app = App::new();
     app.options.apply.events = landfall_provider::Events::nowhere();
-    app.options.apply.pace = Pace::default();
+    app.options.apply.poll_interval = PollInterval::default();
     app
 }
 

@@ -33,10 +33,10 @@ async fn a_stack_with_two_networks_is_not_one_that_is_not_there() {
         .await
         .unwrap();
     let error = live_topology(&cloud, &name()).await.unwrap_err();
-    let told = error.to_string();
+    let reported = error.to_string();
     assert!(
-        told.contains("vpc/main") && told.contains("vpc/other"),
-        "{told}"
+        reported.contains("vpc/main") && reported.contains("vpc/other"),
+        "{reported}"
     );
     assert!(error.hint_text().unwrap().contains("`deploy`"));
     // What is said is so.

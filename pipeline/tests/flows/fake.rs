@@ -8,15 +8,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use landfall_compute::{
     AutoscalingGroup, ComputeProvider, GroupCapacity, GroupInstance, HostKey, InstanceState,
-    Release, ReleaseNote, Scaling, SingleProvider, Standing,
+    Release, ReleaseNote, Scaling, SingleInstance, SingleProvider,
 };
 use landfall_container::{Digest, Image, PrebuildImage};
 use landfall_lb::{HealthReason, LbProvider, TargetHealth, TargetState};
 use landfall_pipeline::{Config, Options};
 use landfall_provider::{
     ApplyOptions, Attempt, AutoscalingGroupId, Error, ErrorKind, Event, Events, Holder, InstanceId,
-    Key, LaunchTemplateId, Live, LockGuard, Pace, Placed, Plan, Port, Preflight, Probe, Provider,
-    Resource, Result, StackLock, StackName, TargetGroupId, Zone, kind,
+    Key, LaunchTemplateId, Live, LockGuard, Plan, PollInterval, Port, Preflight, Probe, Provider,
+    ProviderIdentity, Resource, Result, StackLock, StackName, TargetGroupId, Zone, kind,
 };
 use landfall_testkit::sim::Sim;
 use serde::Deserialize as _;
@@ -34,7 +34,7 @@ pub(crate) struct Seen {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum How {
     Healthy,
-    Sick(HealthReason, &'static str),
+    UnhealthyTarget(HealthReason, &'static str),
     Ended(&'static str),
 }
 
@@ -269,12 +269,12 @@ impl LbProvider for Fake {
             .filter_map(|(index, seen)| {
                 let (state, reason, description) = match seen.state {
                     How::Healthy => (TargetState::Healthy, None, None),
-                    How::Sick(HealthReason::InitialHealthChecking, _) => (
+                    How::UnhealthyTarget(HealthReason::InitialHealthChecking, _) => (
                         TargetState::Initial,
                         Some(HealthReason::InitialHealthChecking),
                         None,
                     ),
-                    How::Sick(reason, what) => {
+                    How::UnhealthyTarget(reason, what) => {
                         (TargetState::Unhealthy, Some(reason), Some(what.to_owned()))
                     }
                     How::Ended(_) => return None,
@@ -308,7 +308,7 @@ impl ComputeProvider for Fake {
                 private_address: format!("10.0.0.{}", 10 + index).parse().unwrap(),
                 state: match seen.state {
                     How::Ended(how) => InstanceState::Failed(how.to_owned()),
-                    How::Healthy | How::Sick(..) => InstanceState::Running,
+                    How::Healthy | How::UnhealthyTarget(..) => InstanceState::Running,
                 },
                 template_version: seen.version,
                 ended: None,
@@ -391,7 +391,7 @@ impl ComputeProvider for Fake {
 
 #[async_trait]
 impl SingleProvider for Fake {
-    async fn standing(&self, _: &InstanceId, _: Port) -> Result<Option<Standing>> {
+    async fn standing(&self, _: &InstanceId, _: Port) -> Result<Option<SingleInstance>> {
         Ok(None)
     }
 
@@ -451,8 +451,8 @@ impl Preflight for Fake {
 }
 
 #[async_trait]
-impl Placed for Fake {
-    async fn place(&self) -> Result<String> {
+impl ProviderIdentity for Fake {
+    async fn provider_identity(&self) -> Result<String> {
         self.answers("place").await;
         Ok(self.place.lock().unwrap().clone())
     }
@@ -474,7 +474,7 @@ impl App {
         let options = Options {
             apply: ApplyOptions {
                 events: Events::to(move |event| heard.lock().unwrap().push(event)),
-                pace: Pace::NEARBY,
+                poll_interval: PollInterval::LOCAL,
                 ..ApplyOptions::default()
             },
             who: "ana@build-3".to_owned(),
@@ -499,7 +499,7 @@ impl App {
     }
 
     /// What was told of a key, as lines.
-    pub(crate) fn told(&self, of: &str) -> Vec<String> {
+    pub(crate) fn reported(&self, of: &str) -> Vec<String> {
         let events = self.events.lock().unwrap();
         let lines = events.iter().filter_map(|event| match event {
             Event::Started { key, verb } if key.to_string() == of => Some(format!("{verb}")),

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use landfall_lb::HealthReason;
-use landfall_pipeline::{Failure, Remains, Stage, deploy};
-use landfall_provider::{ErrorKind, Pace, kind};
+use landfall_pipeline::{Failure, PostFailureState, Stage, deploy};
+use landfall_provider::{ErrorKind, PollInterval, kind};
 use landfall_testkit::sim::{Fault, Sim, Times, When};
 use tokio::time::Instant;
 
 use crate::fake::{App, Fake, How, Seen, healthy, seen};
 
-const CHECKING: How = How::Sick(HealthReason::InitialHealthChecking, "");
+const CHECKING: How = How::UnhealthyTarget(HealthReason::InitialHealthChecking, "");
 
 fn after(seconds: u64, then: fn(Duration) -> Vec<Seen>) -> impl Fn(Duration) -> Vec<Seen> {
     move |since| match since < Duration::from_secs(seconds) {
@@ -20,10 +20,10 @@ fn after(seconds: u64, then: fn(Duration) -> Vec<Seen>) -> impl Fn(Duration) -> 
 }
 
 /// A failure without the list of what was undone.
-fn told(failure: &Failure) -> serde_json::Value {
-    let mut told = serde_json::to_value(failure).unwrap();
-    told.as_object_mut().unwrap().remove("remains");
-    told
+fn reported(failure: &Failure) -> serde_json::Value {
+    let mut reported = serde_json::to_value(failure).unwrap();
+    reported.as_object_mut().unwrap().remove("remains");
+    reported
 }
 
 #[tokio::test(start_paused = true)]
@@ -33,7 +33,7 @@ async fn it_waits_until_as_many_as_desired_are_healthy_and_tells_how_far_it_is()
     deploy(&cloud, &app.config(""), &app.options).await.unwrap();
     assert!(began.elapsed() > Duration::from_secs(7));
     assert_eq!(
-        app.told("target-group/web").split_off(3),
+        app.reported("target-group/web").split_off(3),
         [
             "waiting for",
             "1 of 2 targets are healthy, 1 Elb.InitialHealthChecking",
@@ -49,7 +49,7 @@ async fn a_service_that_never_becomes_healthy_fails_by_its_deadline_and_is_undon
             seen(
                 "i-1",
                 1,
-                How::Sick(
+                How::UnhealthyTarget(
                     HealthReason::ResponseCodeMismatch,
                     "status 404 instead of 200",
                 ),
@@ -57,7 +57,7 @@ async fn a_service_that_never_becomes_healthy_fails_by_its_deadline_and_is_undon
             seen(
                 "i-2",
                 1,
-                How::Sick(HealthReason::FailedHealthChecks, "connection refused"),
+                How::UnhealthyTarget(HealthReason::FailedHealthChecks, "connection refused"),
             ),
         ]
     });
@@ -67,12 +67,12 @@ async fn a_service_that_never_becomes_healthy_fails_by_its_deadline_and_is_undon
     let failure = deploy(&cloud, &config, &app.options).await.unwrap_err();
     let took = began.elapsed().as_secs();
     assert!((120..160).contains(&took), "{took}");
-    let Remains::RolledBack { deleted } = &failure.remains else {
+    let PostFailureState::RolledBack { deleted } = &failure.remains else {
         panic!("{:?}", failure.remains);
     };
     assert!(deleted.len() > 20);
     assert!(cloud.held().is_empty(), "{:?}", cloud.held());
-    insta::assert_json_snapshot!(told(&failure));
+    insta::assert_json_snapshot!(reported(&failure));
 }
 
 #[tokio::test(start_paused = true)]
@@ -98,8 +98,11 @@ async fn a_service_that_exits_at_once_is_given_up_at_once() {
     );
     assert_eq!(failure.stage, Stage::Health);
     assert!(cloud.held().is_empty(), "{:?}", cloud.held());
-    assert!(matches!(failure.remains, Remains::RolledBack { .. }));
-    insta::assert_json_snapshot!(told(&failure));
+    assert!(matches!(
+        failure.remains,
+        PostFailureState::RolledBack { .. }
+    ));
+    insta::assert_json_snapshot!(reported(&failure));
 }
 
 #[tokio::test(start_paused = true)]
@@ -138,7 +141,7 @@ async fn a_group_that_is_not_done_by_the_deadline_is_no_longer_waited_for() {
         vec![seen(
             "i-1",
             1,
-            How::Sick(HealthReason::Timeout, "no answer within 5 s"),
+            How::UnhealthyTarget(HealthReason::Timeout, "no answer within 5 s"),
         )]
     });
     let mut app = App::new();
@@ -190,8 +193,12 @@ async fn a_group_that_fails_does_not_take_the_deadline_of_another_along() {
         true => ("web", 100),
         false => ("api", 200),
     };
-    let told = format!("the service {late} did not become healthy within {deadline} s");
-    assert!(failure.message.starts_with(&told), "{}", failure.message);
+    let reported = format!("the service {late} did not become healthy within {deadline} s");
+    assert!(
+        failure.message.starts_with(&reported),
+        "{}",
+        failure.message
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -240,7 +247,7 @@ async fn what_fails_later_than_the_first_deploy_leaves_what_runs() {
     deploy(&cloud, &app.config(""), &app.options).await.unwrap();
     let there = cloud.held();
     cloud.now(|since| {
-        let sick = How::Sick(HealthReason::Timeout, "no answer within 5 s");
+        let sick = How::UnhealthyTarget(HealthReason::Timeout, "no answer within 5 s");
         let mut seen = vec![
             seen("i-1", 1, How::Healthy),
             seen("i-2", 1, How::Healthy),
@@ -259,7 +266,7 @@ async fn what_fails_later_than_the_first_deploy_leaves_what_runs() {
         "the service web did not become healthy within 300 s: no answer to GET / on port 8000 within 5 s \
          (0 of 2 targets are healthy)"
     );
-    let Remains::Resources { keys, .. } = &failure.remains else {
+    let PostFailureState::Resources { keys, .. } = &failure.remains else {
         panic!("{:?}", failure.remains);
     };
     assert_eq!(keys.len() + 1, there.len());
@@ -288,7 +295,7 @@ async fn instances_that_ended_before_this_run_say_nothing_about_it() {
 #[tokio::test(start_paused = true)]
 async fn a_wait_that_is_interrupted_leaves_everything() {
     let (cloud, mut app) = (Fake::new(after(1000, healthy)), App::new());
-    app.options.apply.pace = Pace::default();
+    app.options.apply.poll_interval = PollInterval::default();
     let stop = app.options.apply.stop.clone();
     tokio::spawn(async move {
         tokio::time::sleep(Duration::from_secs(60)).await;
@@ -308,5 +315,7 @@ async fn a_wait_that_is_interrupted_leaves_everything() {
         "{:?}",
         began.elapsed()
     );
-    assert!(matches!(&failure.remains, Remains::Resources { keys, .. } if keys.len() > 20));
+    assert!(
+        matches!(&failure.remains, PostFailureState::Resources { keys, .. } if keys.len() > 20)
+    );
 }

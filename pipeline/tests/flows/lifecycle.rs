@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use landfall_pipeline::{Cloud, Remains, Stage, deploy, destroy, plan, status};
+use landfall_pipeline::{Cloud, PostFailureState, Stage, deploy, destroy, plan, status};
 use landfall_provider::{Error, ErrorKind, Event, Events, StackName, kind};
 use landfall_testkit::sim::{Fault, Sim, When};
 use tokio::time::Instant;
@@ -111,7 +111,7 @@ async fn a_destroy_that_fails_says_what_is_left_and_can_be_repeated() {
     let failure = destroy(&cloud, &name(), &app.options).await.unwrap_err();
     assert_eq!(failure.stage, Stage::Apply);
     assert_eq!(failure.errors[0].kind(), ErrorKind::Denied);
-    let Remains::Resources { keys, .. } = &failure.remains else {
+    let PostFailureState::Resources { keys, .. } = &failure.remains else {
         panic!("{:?}", failure.remains);
     };
     let left = cloud.held();
@@ -138,7 +138,7 @@ async fn a_destroy_whose_last_look_fails_says_that_what_is_left_is_unknown() {
     );
     let failure = destroy(&cloud, &name(), &app.options).await.unwrap_err();
     assert_eq!(failure.stage, Stage::Look);
-    let Remains::Unknown { why } = &failure.remains else {
+    let PostFailureState::Unknown { why } = &failure.remains else {
         panic!("{:?}", failure.remains);
     };
     assert!(!why.is_empty());
@@ -189,7 +189,7 @@ async fn what_cannot_be_made_undoes_a_first_deploy() {
         failure.errors[0].to_string(),
         "creating nat-gateway/b: no address is left"
     );
-    let Remains::RolledBack { deleted } = &failure.remains else {
+    let PostFailureState::RolledBack { deleted } = &failure.remains else {
         panic!("{:?}", failure.remains);
     };
     assert!(deleted.contains(&"vpc/main".parse().unwrap()));
@@ -204,7 +204,7 @@ async fn it_stays_when_it_is_to_be_looked_at() {
     let failure = deploy(&cloud, &app.config(""), &app.options)
         .await
         .unwrap_err();
-    let Remains::Resources { keys, .. } = &failure.remains else {
+    let PostFailureState::Resources { keys, .. } = &failure.remains else {
         panic!("{:?}", failure.remains);
     };
     assert!(keys.contains(&"vpc/main".parse().unwrap()));
@@ -239,7 +239,7 @@ async fn an_interrupted_deploy_leaves_what_is_there_and_is_continued() {
         let (cloud, mut app) = (Fake::new(healthy), App::new());
         let failure = interrupted(&cloud, &mut app, when).await;
         assert_eq!(failure.stage, Stage::Interrupted, "{when}: {failure:?}");
-        let Remains::Resources { keys, next } = &failure.remains else {
+        let PostFailureState::Resources { keys, next } = &failure.remains else {
             panic!("{:?}", failure.remains);
         };
         assert!(keys.contains(&"vpc/main".parse().unwrap()));
@@ -286,7 +286,7 @@ async fn a_run_that_is_stopped_before_it_begins_changes_nothing() {
         .unwrap_err();
     assert_eq!(
         (failure.stage, failure.remains),
-        (Stage::Interrupted, Remains::Unchanged)
+        (Stage::Interrupted, PostFailureState::Unchanged)
     );
     assert_eq!(cloud.effects(), Vec::<String>::new());
 }
@@ -303,7 +303,7 @@ async fn what_the_provider_says_against_a_plan_is_told_before_anything_is_made()
         .unwrap_err();
     assert_eq!(
         (failure.stage, &failure.remains),
-        (Stage::Preflight, &Remains::Unchanged)
+        (Stage::Preflight, &PostFailureState::Unchanged)
     );
     assert_eq!(
         failure.message,
@@ -322,7 +322,7 @@ async fn a_context_without_a_dockerfile_is_named() {
         .unwrap_err();
     assert_eq!(
         (failure.stage, &failure.remains),
-        (Stage::Sources, &Remains::Unchanged)
+        (Stage::Sources, &PostFailureState::Unchanged)
     );
     let why = failure.errors[0].to_string();
     assert!(

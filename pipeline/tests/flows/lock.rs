@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use landfall_pipeline::{Options, Remains, Stage, deploy, destroy};
+use landfall_pipeline::{Options, PostFailureState, Stage, deploy, destroy};
 use landfall_provider::{Attempt, Event, Holder, StackLock, StackName};
 use tokio::time::Instant;
 
@@ -33,7 +33,7 @@ async fn two_deploys_at_once_are_one_deploy_and_one_refusal() {
     let failure = second.unwrap_err();
     assert_eq!(
         (failure.stage, &failure.remains),
-        (Stage::Lock, &Remains::Unchanged)
+        (Stage::Lock, &PostFailureState::Unchanged)
     );
     assert_eq!(failure.message, "cannot deploy digipay now");
     let why = failure.errors[0].to_string();
@@ -109,7 +109,7 @@ async fn who_waits_can_be_stopped() {
     let failure = stopped.unwrap_err();
     assert_eq!(
         (failure.stage, &failure.remains),
-        (Stage::Interrupted, &Remains::Unchanged)
+        (Stage::Interrupted, &PostFailureState::Unchanged)
     );
     assert_eq!(cloud.effects(), Vec::<String>::new());
 }

@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 use landfall_compute::{LaunchTemplate, Release, ReleaseNote, ReleaseState};
 use landfall_lb::HealthReason;
 use landfall_pipeline::{
-    Config, Failure, Remains, RollbackTo, RolledBack, Stage, WentBack, deploy, rollback,
+    Config, Failure, PostFailureState, RollbackTo, RolledBack, RolledBackService, Stage, deploy,
+    rollback,
 };
 use landfall_provider::{ImageId, Input, Port, Probe, Provider, StackName};
 
@@ -14,17 +15,17 @@ use crate::fake::{App, Fake, How, Rollouts, healthy, seen};
 use ReleaseState::{Current, Superseded, Waiting};
 
 /// Releases whose environments tell them apart, from 1 on, and what each goes back to.
-type Told<'a> = &'a [(ReleaseState, &'a str, Option<u32>)];
+type Reported<'a> = &'a [(ReleaseState, &'a str, Option<u32>)];
 
 /// A stack that is up, with these releases; the next one has the number after them.
-async fn released(told: Told<'_>) -> (Fake, App, Config) {
+async fn released(reported: Reported<'_>) -> (Fake, App, Config) {
     let (cloud, app) = (Fake::new(healthy), App::new());
     let config = app.config("");
     deploy(&cloud, &config, &app.options).await.unwrap();
     let stack = StackName::new("digipay").unwrap();
     let live = Provider::<LaunchTemplate>::list(&*cloud.sim, &stack).await;
     let spec = live.unwrap().remove(0).spec;
-    let releases = (1..).zip(told).map(|(version, (state, log, back_to))| {
+    let releases = (1..).zip(reported).map(|(version, (state, log, back_to))| {
         let mut spec = spec.clone();
         spec.workload.env.insert("LOG".into(), (*log).into());
         Release {
@@ -41,7 +42,7 @@ async fn released(told: Told<'_>) -> (Fake, App, Config) {
         }
     });
     *cloud.rollouts.lock().unwrap() = Rollouts {
-        newest: Some(u32::try_from(told.len()).unwrap() + 1),
+        newest: Some(u32::try_from(reported.len()).unwrap() + 1),
         releases: releases.collect(),
         ..Rollouts::default()
     };
@@ -102,7 +103,7 @@ async fn what_an_earlier_release_ran_becomes_a_new_one() {
 
 #[tokio::test(start_paused = true)]
 async fn without_a_number_it_is_the_last_one_that_served() {
-    for (told, to) in [
+    for (reported, to) in [
         // A failed one and one that was never tried are left out.
         (
             &[
@@ -133,14 +134,14 @@ async fn without_a_number_it_is_the_last_one_that_served() {
             1,
         ),
     ] {
-        let bed = released(told).await;
-        assert_eq!(back(&bed, None).await.unwrap().to, to, "{told:?}");
+        let bed = released(reported).await;
+        assert_eq!(back(&bed, None).await.unwrap().to, to, "{reported:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn where_there_is_nothing_to_go_back_to_nothing_is_done() {
-    for told in [
+    for reported in [
         &[(Current, "one", None)][..],
         &[(failed(), "one", None), (Current, "two", None)],
         &[
@@ -149,7 +150,7 @@ async fn where_there_is_nothing_to_go_back_to_nothing_is_done() {
             (Current, "one", Some(1)),
         ],
     ] {
-        let failure = back(&released(told).await, None).await.unwrap_err();
+        let failure = back(&released(reported).await, None).await.unwrap_err();
         assert_eq!(failure.stage, Stage::Plan);
         assert!(
             failure
@@ -158,7 +159,7 @@ async fn where_there_is_nothing_to_go_back_to_nothing_is_done() {
             "{}",
             failure.message
         );
-        assert_eq!(failure.remains, Remains::Unchanged);
+        assert_eq!(failure.remains, PostFailureState::Unchanged);
     }
 }
 
@@ -218,7 +219,7 @@ async fn a_rollback_that_does_not_become_healthy_goes_back_itself() {
         vec![Probe::Pending("0 of 2 are healthy".to_owned()); 5000].into();
     cloud.rollouts.lock().unwrap().way_back = [Probe::Failed("back".to_owned())].into();
     cloud.now(|since| {
-        let sick = How::Sick(HealthReason::Timeout, "no answer within 5 s");
+        let sick = How::UnhealthyTarget(HealthReason::Timeout, "no answer within 5 s");
         let mut all = vec![seen("i-1", 2, How::Healthy), seen("i-2", 2, How::Healthy)];
         if since > Duration::from_secs(1) {
             all.push(seen("i-8", 3, sick));
@@ -229,12 +230,15 @@ async fn a_rollback_that_does_not_become_healthy_goes_back_itself() {
         .await
         .unwrap_err();
     assert_eq!(failure.stage, Stage::Health);
-    let services = vec![WentBack {
+    let services = vec![RolledBackService {
         service: "web".parse().unwrap(),
         from: 3,
         to: 2,
     }];
-    assert_eq!(failure.remains, Remains::WentBack { services });
+    assert_eq!(
+        failure.remains,
+        PostFailureState::RolledBackServices { services }
+    );
 }
 
 #[tokio::test(start_paused = true)]

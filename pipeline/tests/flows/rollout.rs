@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use landfall_lb::HealthReason;
-use landfall_pipeline::{Failure, Remains, Stage, WentBack, deploy};
+use landfall_pipeline::{Failure, PostFailureState, RolledBackService, Stage, deploy};
 use landfall_provider::{Error, ErrorKind, Probe};
 use tokio::time::Instant;
 
@@ -35,7 +35,7 @@ async fn a_deploy_goes_on_with_what_an_interrupted_one_has_not_begun() {
     assert!(deployed.changes.is_empty());
     assert_eq!(cloud.rollouts.lock().unwrap().asked, [2]);
     assert_eq!(
-        app.told("target-group/web"),
+        app.reported("target-group/web"),
         ["waiting for", "0 % done", "50 % done", "done"]
     );
 }
@@ -51,7 +51,7 @@ async fn what_has_to_end_before_a_rollout_begins_is_waited_for() {
     deploy(&cloud, &app.config(""), &app.options).await.unwrap();
     assert_eq!(cloud.rollouts.lock().unwrap().asked, [2, 2, 2]);
     assert_eq!(
-        app.told("target-group/web"),
+        app.reported("target-group/web"),
         ["waiting for", "another one is under way", "done"]
     );
 }
@@ -79,12 +79,15 @@ async fn a_rollout_that_the_provider_gives_up_is_a_failure_and_takes_nothing_alo
 
 #[track_caller]
 fn went_back(failure: &Failure) {
-    let services = vec![WentBack {
+    let services = vec![RolledBackService {
         service: "web".parse().unwrap(),
         from: 2,
         to: 1,
     }];
-    assert_eq!(failure.remains, Remains::WentBack { services });
+    assert_eq!(
+        failure.remains,
+        PostFailureState::RolledBackServices { services }
+    );
     assert_eq!(failure.errors.len(), 0, "{:?}", failure.errors);
 }
 
@@ -112,7 +115,7 @@ fn stuck() -> Rollouts {
 async fn a_release_that_does_not_become_healthy_in_time_is_told_and_taken_back() {
     let (cloud, app) = outdated(stuck()).await;
     cloud.now(|_| {
-        let sick = How::Sick(
+        let sick = How::UnhealthyTarget(
             HealthReason::ResponseCodeMismatch,
             "status 500 instead of 200",
         );
@@ -142,7 +145,7 @@ async fn a_release_that_does_not_become_healthy_in_time_is_told_and_taken_back()
     let why = "Target.ResponseCodeMismatch";
     assert_eq!(taken_back, [format!("{}; {why}", failure.message)]);
     assert_eq!(
-        app.told("autoscaling-group/web"),
+        app.reported("autoscaling-group/web"),
         ["waiting for", "2 of version 2 left", "done"]
     );
 }
@@ -224,7 +227,10 @@ async fn what_does_not_come_back_either_is_said_with_all_that_there_is() {
              it was not back within 90 s: 1 of 2 are back"
         ]
     );
-    assert!(matches!(failure.remains, Remains::Resources { .. }));
+    assert!(matches!(
+        failure.remains,
+        PostFailureState::Resources { .. }
+    ));
 }
 
 #[tokio::test(start_paused = true)]

@@ -79,7 +79,10 @@ async fn failed_build_changes_nothing() {
     ] {
         let failure = failure.unwrap();
         assert_eq!(failure.stage, Stage::Build);
-        assert_eq!(failure.remains, landfall_pipeline::Remains::Unchanged);
+        assert_eq!(
+            failure.remains,
+            landfall_pipeline::PostFailureState::Unchanged
+        );
     }
     assert_eq!(effects_since(&cloud, before), [""; 0]);
 }

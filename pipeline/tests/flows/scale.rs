@@ -1,4 +1,4 @@
-//! Having services have another number of instances than their file wishes for.
+//! Having services have another number of instances than their file counts for.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,9 +12,9 @@ fn stack() -> StackName {
     StackName::new("digipay").unwrap()
 }
 
-fn wishes(wishes: &[(&str, u32)]) -> BTreeMap<ResourceName, u32> {
-    let wishes = wishes.iter();
-    wishes
+fn counts(counts: &[(&str, u32)]) -> BTreeMap<ResourceName, u32> {
+    let counts = counts.iter();
+    counts
         .map(|(service, number)| (service.parse().unwrap(), *number))
         .collect()
 }
@@ -43,7 +43,7 @@ async fn deployed() -> (Fake, App) {
 async fn it_waits_until_as_many_are_healthy_as_were_asked_for_and_no_more_run() {
     let (cloud, app) = deployed().await;
     cloud.now(|since| running(if since < Duration::from_secs(5) { 2 } else { 3 }));
-    let scaled = scale(&cloud, &stack(), &wishes(&[("web", 3)]), &app.options)
+    let scaled = scale(&cloud, &stack(), &counts(&[("web", 3)]), &app.options)
         .await
         .unwrap()
         .unwrap();
@@ -53,17 +53,17 @@ async fn it_waits_until_as_many_are_healthy_as_were_asked_for_and_no_more_run() 
         (2, 3, 3)
     );
     assert_eq!(
-        app.told("target-group/web"),
+        app.reported("target-group/web"),
         ["waiting for", "2 of 3 targets are healthy", "done"]
     );
 
     app.events.lock().unwrap().clear();
     cloud.now(|since| running(if since < Duration::from_secs(5) { 3 } else { 1 }));
-    scale(&cloud, &stack(), &wishes(&[("web", 1)]), &app.options)
+    scale(&cloud, &stack(), &counts(&[("web", 1)]), &app.options)
         .await
         .unwrap();
     assert_eq!(
-        app.told("target-group/web"),
+        app.reported("target-group/web"),
         [
             "waiting for",
             "3 of 1 targets are healthy, 2 more than that still run",
@@ -76,7 +76,7 @@ async fn it_waits_until_as_many_are_healthy_as_were_asked_for_and_no_more_run() 
 async fn what_was_scaled_is_no_change_to_a_plan_and_what_the_next_deploy_waits_for() {
     let (cloud, app) = deployed().await;
     cloud.now(|_| running(3));
-    scale(&cloud, &stack(), &wishes(&[("web", 3)]), &app.options)
+    scale(&cloud, &stack(), &counts(&[("web", 3)]), &app.options)
         .await
         .unwrap();
     let planned = plan(&cloud, &app.config(""), &app.options).await.unwrap();
@@ -98,7 +98,7 @@ async fn what_was_scaled_is_no_change_to_a_plan_and_what_the_next_deploy_waits_f
 async fn what_cannot_be_had_is_refused_at_once_and_changes_nothing() {
     let (cloud, app) = deployed().await;
     let asked = [("api", 1), ("web", 5)];
-    let failure = scale(&cloud, &stack(), &wishes(&asked), &app.options)
+    let failure = scale(&cloud, &stack(), &counts(&asked), &app.options)
         .await
         .unwrap_err();
     assert_eq!(failure.stage, Stage::Scale);
@@ -118,7 +118,7 @@ async fn what_cannot_be_had_is_refused_at_once_and_changes_nothing() {
 #[tokio::test(start_paused = true)]
 async fn without_a_stack_there_is_nothing_to_scale() {
     let (cloud, app) = (Fake::new(healthy), App::new());
-    let scaled = scale(&cloud, &stack(), &wishes(&[("web", 2)]), &app.options).await;
+    let scaled = scale(&cloud, &stack(), &counts(&[("web", 2)]), &app.options).await;
     assert_eq!(scaled.unwrap(), None);
 }
 
@@ -130,7 +130,7 @@ async fn instances_that_do_not_become_healthy_are_a_failure_that_says_why() {
         all.push(seen("i-3", 1, How::Ended("exited with code 3")));
         all
     });
-    let failure = scale(&cloud, &stack(), &wishes(&[("web", 3)]), &app.options)
+    let failure = scale(&cloud, &stack(), &counts(&[("web", 3)]), &app.options)
         .await
         .unwrap_err();
     assert_eq!(failure.stage, Stage::Health);
@@ -145,7 +145,7 @@ async fn another_run_on_the_stack_is_not_disturbed() {
     let (cloud, app) = deployed().await;
     let holder = Holder::now("deploy", "ana@build-3");
     let _held = cloud.lock(&stack(), &holder).await.unwrap();
-    let failure = scale(&cloud, &stack(), &wishes(&[("web", 3)]), &app.options)
+    let failure = scale(&cloud, &stack(), &counts(&[("web", 3)]), &app.options)
         .await
         .unwrap_err();
     assert_eq!(failure.stage, Stage::Lock);

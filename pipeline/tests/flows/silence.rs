@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use landfall_pipeline::{Failure, Patience, Remains, Stage, deploy, destroy};
+use landfall_pipeline::{Failure, PostFailureState, RequestTimeout, Stage, deploy, destroy};
 use landfall_provider::{ErrorKind, StackName};
 use tokio::time::Instant;
 
@@ -23,7 +23,7 @@ async fn second(question: &'static str, stopped_after: Option<u64>) -> (Box<Fail
     deploy(&cloud, &app.config(""), &app.options).await.unwrap();
     let effects = cloud.effects();
     *cloud.silent.lock().unwrap() = Some(question);
-    app.options.patience = Patience(Duration::from_secs(40));
+    app.options.request_timeout = RequestTimeout(Duration::from_secs(40));
     let began = Instant::now();
     let config = app.config("health = { path = '/healthz' }");
     let (deployed, ()) = tokio::join!(deploy(&cloud, &config, &app.options), async {
@@ -48,7 +48,7 @@ async fn a_provider_that_is_silent_is_given_up_in_time() {
                 .contains("has not answered for 40 s"),
             "{failure:?}"
         );
-        assert_eq!(failure.remains, Remains::Unchanged, "{question}");
+        assert_eq!(failure.remains, PostFailureState::Unchanged, "{question}");
         assert!((40..45).contains(&took.as_secs()), "{question}: {took:?}");
     }
 }
@@ -58,7 +58,7 @@ async fn a_signal_is_heard_while_a_provider_is_silent() {
     for (question, _) in BEFORE {
         let (failure, took) = second(question, Some(10)).await;
         assert_eq!(failure.stage, Stage::Interrupted, "{question}: {failure:?}");
-        assert_eq!(failure.remains, Remains::Unchanged, "{question}");
+        assert_eq!(failure.remains, PostFailureState::Unchanged, "{question}");
         assert!((10..15).contains(&took.as_secs()), "{question}: {took:?}");
     }
 }
@@ -66,7 +66,7 @@ async fn a_signal_is_heard_while_a_provider_is_silent() {
 #[tokio::test(start_paused = true)]
 async fn a_destroy_of_what_does_not_answer_comes_to_an_end_too() {
     let (cloud, mut app) = (Fake::new(healthy), App::new());
-    app.options.patience = Patience(Duration::from_secs(40));
+    app.options.request_timeout = RequestTimeout(Duration::from_secs(40));
     *cloud.silent.lock().unwrap() = Some("lock");
     let name = StackName::new("digipay").unwrap();
     let failure = destroy(&cloud, &name, &app.options).await.unwrap_err();

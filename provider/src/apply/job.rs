@@ -8,14 +8,14 @@ use serde_json::Value;
 use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
-use super::Settled;
+use super::ReadyResource;
 use super::worker::{End, Worker};
 use crate::catalog::AnyKind;
 use crate::error::{Error, ErrorKind, Left, Result};
 use crate::event::Event;
 use crate::name::Key;
 use crate::provider::Probe;
-use crate::schema::{KindFacts, Mention};
+use crate::schema::{KindMetadata, ResolvedRef};
 use crate::snapshot::Found;
 
 /// So many looks in a row do not find what an earlier one has seen: it is gone, and not only out of sight.
@@ -36,7 +36,7 @@ pub(super) struct Job<'a, P: ?Sized> {
     worker: &'a Worker<'a, P>,
     key: &'a Key,
     kind: &'a dyn AnyKind<P>,
-    facts: &'a KindFacts,
+    metadata: &'a KindMetadata,
     /// When its first call was made.
     began: Option<Instant>,
     /// Whether this run makes it, and so knows since when it is being made.
@@ -50,13 +50,13 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
         worker: &'a Worker<'a, P>,
         key: &'a Key,
         kind: &'a dyn AnyKind<P>,
-        facts: &'a KindFacts,
+        metadata: &'a KindMetadata,
     ) -> Self {
         Self {
             worker,
             key,
             kind,
-            facts,
+            metadata,
             began: None,
             is_new: false,
             ends: false,
@@ -132,7 +132,7 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
             })
             .await?;
         Ok(match output {
-            Some(output) => End::Usable(Settled {
+            Some(output) => End::Usable(ReadyResource {
                 id: id.to_owned(),
                 output,
             }),
@@ -144,8 +144,8 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
     pub(super) async fn delete(&mut self, live: &Found) -> Result<End> {
         let (kind, provider) = (self.kind, self.worker.provider);
         self.ends = true;
-        let mut pause = self.worker.options.pace.first;
-        let mut told = None;
+        let mut pause = self.worker.options.poll_interval.first;
+        let mut last_reason = None;
         let mut asked = 0;
         loop {
             asked += 1;
@@ -157,7 +157,7 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
                 Err(error) if error.kind() == ErrorKind::InUse => error,
                 Err(error) => return Err(error),
             };
-            self.tell(&mut told, &live.id, refused.to_string());
+            self.tell(&mut last_reason, &live.id, refused.to_string());
             match self.pause(&mut pause).await {
                 Paused::Again => {}
                 Paused::TimeIsUp => return Err(refused.tried(asked, self.elapsed())),
@@ -183,18 +183,22 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
     /// The spec with every id in its place, and the errors that pass with such a spec: where it refers to what
     /// this run has made, a cloud may need a moment until it finds that.
     fn resolved(&self, want: &Value) -> Result<(Value, &'static [ErrorKind])> {
-        let misfit =
+        let spec_mismatch =
             |error| Error::new(ErrorKind::Invalid, "a spec does not fit its kind").caused_by(error);
         let mut passing = PASSING;
         let resolved = self
-            .facts
+            .metadata
             .resolve(want, &|key| self.worker.ids().get(key).cloned())
-            .map_err(misfit)?;
+            .map_err(spec_mismatch)?;
         if resolved != *want {
             passing = PASSING_WHILE_NEW;
         }
-        for mention in self.facts.mentions(&resolved).map_err(misfit)? {
-            if let Mention::Key(key) = mention {
+        for reference in self
+            .metadata
+            .resolved_refs(&resolved)
+            .map_err(spec_mismatch)?
+        {
+            if let ResolvedRef::Key(key) = reference {
                 return Err(Error::new(
                     ErrorKind::Invalid,
                     format_args!("the plan does not put {key} before it"),
@@ -212,15 +216,15 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
         mut look: impl FnMut(Probe<Value>) -> Result<std::result::Result<T, String>>,
     ) -> Result<Option<T>> {
         let (kind, provider) = (self.kind, self.worker.provider);
-        let mut pause = self.worker.options.pace.first;
-        let mut told = None;
+        let mut pause = self.worker.options.poll_interval.first;
+        let mut last_reason = None;
         loop {
             let probe = self.persist(PASSING, || kind.probe(provider, id)).await?;
             let why = match look(probe)? {
                 Ok(found) => return Ok(Some(found)),
                 Err(why) => why,
             };
-            self.tell(&mut told, id, why.clone());
+            self.tell(&mut last_reason, id, why.clone());
             match self.pause(&mut pause).await {
                 Paused::Again => {}
                 Paused::TimeIsUp => {
@@ -243,8 +247,8 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
     where
         F: Future<Output = Result<T>>,
     {
-        let pace = self.worker.options.pace;
-        let mut pause = pace.first;
+        let poll_interval = self.worker.options.poll_interval;
+        let mut pause = poll_interval.first;
         let mut first_failure = None;
         let mut tried = 0;
         let mut place = None;
@@ -259,7 +263,7 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
                 outcome => return outcome,
             };
             let since = *first_failure.get_or_insert_with(Instant::now);
-            let mut gave_up = since.elapsed() >= pace.patience().max(error.patience());
+            let mut gave_up = since.elapsed() >= poll_interval.time_limit().max(error.time_limit());
             let mut next = pause;
             if error.kind() == ErrorKind::Throttled {
                 place = Some(own);
@@ -270,7 +274,7 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
             if gave_up {
                 return Err(error.tried(tried, since.elapsed()));
             }
-            pause = pace.next(pause);
+            pause = poll_interval.next(pause);
         }
     }
 
@@ -290,7 +294,7 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
 
     /// One call. It is given up at the deadline, but even the last one has a while to answer.
     async fn call<T>(&mut self, call: impl Future<Output = Result<T>>) -> Result<T> {
-        let least = Instant::now() + self.worker.options.pace.patience();
+        let least = Instant::now() + self.worker.options.poll_interval.time_limit();
         let given_up = self.deadline().max(least);
         let began = Instant::now();
         tokio::time::timeout_at(given_up, call)
@@ -314,8 +318,8 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
 
     fn deadline(&mut self) -> Instant {
         let allowed = match self.ends {
-            true => self.facts.ends_within,
-            false => self.facts.deadline,
+            true => self.metadata.delete_timeout,
+            false => self.metadata.deadline,
         };
         self.began() + allowed
     }
@@ -329,28 +333,30 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
         }
         let mut until_next = *pause;
         if self.is_new {
-            until_next = options
-                .pace
-                .around(self.facts.usually, self.elapsed(), *pause);
+            until_next = options.poll_interval.around(
+                self.metadata.typical_create_time,
+                self.elapsed(),
+                *pause,
+            );
         }
         tokio::select! {
             biased;
             () = options.stop.cancelled() => return Paused::Stopped,
             () = tokio::time::sleep(left.min(until_next)) => {}
         }
-        *pause = options.pace.next(*pause);
+        *pause = options.poll_interval.next(*pause);
         Paused::Again
     }
 
     /// Says what is being waited for, each time that it is something else.
-    fn tell(&self, told: &mut Option<String>, id: &str, why: String) {
-        if told.as_ref() != Some(&why) {
+    fn tell(&self, last_reason: &mut Option<String>, id: &str, why: String) {
+        if last_reason.as_ref() != Some(&why) {
             self.worker.options.events.emit(Event::Waiting {
                 key: self.key.clone(),
                 id: id.to_owned(),
                 why: why.clone(),
             });
-            *told = Some(why);
+            *last_reason = Some(why);
         }
     }
 }

@@ -9,17 +9,17 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
 use super::job::Job;
-use super::{ApplyOptions, Settled};
+use super::{ApplyOptions, ReadyResource};
 use crate::catalog::Catalog;
 use crate::error::{Error, ErrorKind, Left, Result};
-use crate::event::{Event, Verb, millis};
+use crate::event::{Event, Operation, millis};
 use crate::name::{Key, StackName};
 use crate::plan::{Action, Step};
 use crate::provider::Probe;
 
 /// How a step ended that did not fail.
 pub(super) enum End {
-    Usable(Settled),
+    Usable(ReadyResource),
     Gone(String),
     /// The run was stopped while this was on its way.
     OnItsWay(String),
@@ -28,7 +28,7 @@ pub(super) enum End {
 impl End {
     fn id(&self) -> &str {
         match self {
-            Self::Usable(Settled { id, .. }) | Self::Gone(id) | Self::OnItsWay(id) => id,
+            Self::Usable(ReadyResource { id, .. }) | Self::Gone(id) | Self::OnItsWay(id) => id,
         }
     }
 }
@@ -49,10 +49,10 @@ pub(super) struct Worker<'a, P: ?Sized> {
 impl<P: ?Sized + Send + Sync> Worker<'_, P> {
     pub(super) async fn run(&self, index: usize, step: &Step) -> (usize, Result<End>) {
         let verb = match &step.action {
-            Action::Keep { .. } => Verb::Await,
-            Action::Create { .. } => Verb::Create,
-            Action::Update { .. } => Verb::Update,
-            Action::Delete { .. } => Verb::Delete,
+            Action::Keep { .. } => Operation::Await,
+            Action::Create { .. } => Operation::Create,
+            Action::Update { .. } => Operation::Update,
+            Action::Delete { .. } => Operation::Delete,
         };
         let emit = |event| self.options.events.emit(event);
         // What is kept and usable is no news.
@@ -95,16 +95,16 @@ impl<P: ?Sized + Send + Sync> Worker<'_, P> {
 
     async fn carry_out(&self, index: usize, step: &Step) -> Result<End> {
         let kind = self.catalog.kind(&step.key.kind)?;
-        let Some(facts) = self.catalog.schema().get(&step.key.kind) else {
+        let Some(metadata) = self.catalog.schema().get(&step.key.kind) else {
             return Err(Error::new(ErrorKind::Invalid, "unknown kind"));
         };
-        let mut job = Job::new(self, &step.key, kind, facts);
+        let mut job = Job::new(self, &step.key, kind, metadata);
         let id = match &step.action {
             Action::Keep { live } => {
                 // The listing that the plan was made from has said all that there is to know.
                 if let Probe::Usable(output) = &live.state {
                     self.exists(index, &step.key, &live.id);
-                    return Ok(End::Usable(Settled {
+                    return Ok(End::Usable(ReadyResource {
                         id: live.id.clone(),
                         output: output.clone(),
                     }));

@@ -22,13 +22,13 @@ impl Planner<'_> {
             steps.push(index);
         }
 
-        for (wish, step) in self.making.iter().enumerate() {
+        for (desired, step) in self.making.iter().enumerate() {
             let Some(step) = *step else { continue };
-            for &need in self.wishes.needs(wish) {
+            for &need in self.resources.needs(desired) {
                 let Some(earlier) = self.making[need] else {
                     continue;
                 };
-                let gate = self.facts(self.wishes.get(need).0)?.gate;
+                let gate = self.metadata(self.resources.get(need).0)?.gate;
                 edges.add(
                     step,
                     After {
@@ -37,7 +37,7 @@ impl Planner<'_> {
                     },
                 );
             }
-            for kind in self.facts(self.wishes.get(wish).0)?.after {
+            for kind in self.metadata(self.resources.get(desired).0)?.after {
                 for &earlier in makers.get(kind).into_iter().flatten() {
                     edges.add(step, After::usable(earlier));
                 }
@@ -58,7 +58,7 @@ impl Planner<'_> {
                 }
             }
             if matches!(node.step.action, Action::Delete { .. }) {
-                for kind in self.facts(&node.step.key)?.after {
+                for kind in self.metadata(&node.step.key)?.after {
                     for &earlier in enders.get(kind).into_iter().flatten() {
                         edges.add(earlier, After::usable(step));
                     }
@@ -83,12 +83,12 @@ impl Planner<'_> {
         let mut needed: BTreeSet<&Kind> = BTreeSet::new();
         for Node { step, .. } in &self.nodes {
             if matches!(step.action, Action::Keep { .. } | Action::Update { .. }) {
-                needed.extend(self.facts(&step.key)?.after);
+                needed.extend(self.metadata(&step.key)?.after);
             }
         }
         let replaced = self.ending.values().filter_map(|&old| {
-            let wish = self.wishes.place(&self.nodes[old].step.key)?;
-            let new = self.making[wish]?;
+            let desired = self.resources.place(&self.nodes[old].step.key)?;
+            let new = self.making[desired]?;
             matches!(action(new), Action::Create { .. }).then_some((old, new))
         });
         let replaced: Vec<(usize, usize)> = replaced.collect();
@@ -131,7 +131,7 @@ impl Planner<'_> {
         let ending = self.ending.values().filter(|step| !last.contains(step));
         let ending = Claims::new(ending.flat_map(|&step| {
             let there = self.nodes[step].there.map(|place| &self.there[place]);
-            let claims = there.into_iter().flat_map(|there| &there.told.claims);
+            let claims = there.into_iter().flat_map(|there| &there.metadata.claims);
             claims.map(move |claim| (claim.clone(), step))
         }));
         if ending.is_empty() {

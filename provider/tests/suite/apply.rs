@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use landfall_provider::{
-    Action, Applied, ApplyOptions, ErrorKind, Event, Events, Key, Left, Plan, Snapshot, Stack,
-    Verb, apply, plan,
+    Action, Applied, ApplyOptions, ErrorKind, Event, Events, Key, Left, Operation, Plan, Snapshot,
+    Stack, apply, plan,
 };
 use landfall_testkit::sim::{Fault, Sim, Times};
 use tokio::time::Instant;
@@ -64,11 +64,11 @@ async fn a_stack_is_made_kept_changed_and_ended() {
     let first = stack(&["plain/a", "early/e fixed=plain/a", "plain/b loose=early/e"]);
     let made = deploy(&sim, &first).await;
     assert!(made.is_complete(), "{made:?}");
-    assert_eq!(made.settled.len(), 3);
+    assert_eq!(made.ready.len(), 3);
 
     let calls = sim.calls().len();
     let kept = deploy(&sim, &first).await;
-    assert_eq!(kept.settled, made.settled);
+    assert_eq!(kept.ready, made.ready);
     assert!(sim.calls()[calls..].iter().all(|call| call.verb == "list"));
 
     let changed = deploy(&sim, &stack(&["plain/a value=2", "plain/c loose=plain/a"])).await;
@@ -77,10 +77,7 @@ async fn a_stack_is_made_kept_changed_and_ended() {
         changed.deleted.iter().collect::<BTreeSet<_>>(),
         keys(&["early/e", "plain/b"]).iter().collect()
     );
-    assert_eq!(
-        changed.settled[&key("plain/a")],
-        made.settled[&key("plain/a")]
-    );
+    assert_eq!(changed.ready[&key("plain/a")], made.ready[&key("plain/a")]);
 
     let ended = deploy(&sim, &stack(NOTHING)).await;
     assert!(ended.is_complete(), "{ended:?}");
@@ -145,7 +142,7 @@ async fn a_failure_keeps_back_only_what_needs_it() {
     let applied = deploy_with(&sim, &want, &options).await;
     assert!(!applied.is_complete());
     assert_eq!(applied.not_started, keys(&["plain/b", "plain/c"]));
-    assert_eq!(applied.settled.len(), 2);
+    assert_eq!(applied.ready.len(), 2);
     let [(failed, error)] = &applied.failed[..] else {
         panic!("{applied:?}")
     };
@@ -161,7 +158,7 @@ async fn a_failure_keeps_back_only_what_needs_it() {
     let heard = heard.lock().unwrap();
     assert!(heard.iter().any(|event| matches!(
         event,
-        Event::Failed { key: of, verb: Verb::Create, error } if of == failed && error == "no room"
+        Event::Failed { key: of, verb: Operation::Create, error } if of == failed && error == "no room"
     )));
 }
 
@@ -204,7 +201,7 @@ async fn a_call_that_never_answers_is_given_up_and_says_that_nothing_is_known() 
         (error.kind(), error.left_behind()),
         (ErrorKind::Timeout, &Left::Unknown)
     );
-    assert!(applied.settled.contains_key(&key("plain/b")));
+    assert!(applied.ready.contains_key(&key("plain/b")));
     assert!(began.elapsed() < seconds(301), "{:?}", began.elapsed());
 }
 
@@ -269,7 +266,7 @@ async fn a_panic_of_the_provider_is_that_steps_failure() {
         applied.failed[0].1.to_string(),
         "creating plain/a: the provider failed in itself: a simulated mistake"
     );
-    assert!(applied.settled.contains_key(&key("plain/b")));
+    assert!(applied.ready.contains_key(&key("plain/b")));
 }
 
 #[tokio::test(start_paused = true)]
@@ -363,8 +360,8 @@ async fn a_stack_that_is_ending_is_made_anew_after_it_has_ended() {
     let second = deploy(&sim, &want).await;
     assert!(second.is_complete(), "{second:?}");
     assert_ne!(
-        first.settled[&key("plain/a")].id,
-        second.settled[&key("plain/a")].id
+        first.ready[&key("plain/a")].id,
+        second.ready[&key("plain/a")].id
     );
 }
 

@@ -81,8 +81,9 @@ async fn no_verb_is_waited_for_for_ever() {
         let applied = deploy(&sim, then).await;
         let (kind, text, _) = failure(&applied);
         assert_eq!(kind, ErrorKind::Timeout, "{verb}: {text}");
-        let told = text.ends_with("no answer for 300 s") || text.ends_with("no answer for 299 s");
-        assert!(told, "{verb}: {text}");
+        let reported =
+            text.ends_with("no answer for 300 s") || text.ends_with("no answer for 299 s");
+        assert!(reported, "{verb}: {text}");
         assert!(began.elapsed() < seconds(302), "{verb}");
         match (verb, applied.failed[0].1.left_behind()) {
             ("create", left) => assert_eq!(*left, Left::Unknown),
@@ -356,7 +357,7 @@ async fn a_quota_fails_what_is_beyond_it_and_nothing_else() {
         text,
         "creating early/b: the quota of 1 for early is used up"
     );
-    assert_eq!(applied.settled.len(), 2);
+    assert_eq!(applied.ready.len(), 2);
 }
 
 #[tokio::test(start_paused = true)]

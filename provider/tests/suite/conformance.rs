@@ -26,7 +26,7 @@ fn case<'a, P, R: Resource + From<Facts>>(provider: &'a P, stack: &'a StackName)
         name: ResourceName::new("a").unwrap(),
         want: facts(1).into(),
         other: Some(facts(2).into()),
-        patience: Duration::from_secs(60),
+        time_limit: Duration::from_secs(60),
     }
 }
 
@@ -89,8 +89,12 @@ impl Provider<Plain> for Sinner {
         let mut want = want.clone();
         if self.1 == Sin::Doubles {
             // A field that is not compared makes it another one.
-            let recipe = u32::try_from(self.0.calls().len()).unwrap();
-            want = Facts { recipe, ..facts(1) }.into();
+            let build_spec = u32::try_from(self.0.calls().len()).unwrap();
+            want = Facts {
+                build_spec,
+                ..facts(1)
+            }
+            .into();
         }
         self.0.create(stack, key, &want).await
     }

@@ -53,7 +53,7 @@ fn reason(reason: &Reason) -> String {
         }
         Reason::Failed(why) => format!("failed: {why}"),
         Reason::Ending => "ending".to_owned(),
-        Reason::Surplus => "surplus".to_owned(),
+        Reason::Duplicate => "surplus".to_owned(),
     }
 }
 
@@ -152,7 +152,10 @@ fn nothing_is_wanted_and_all_goes_in_the_other_order() {
 #[test]
 fn a_value_is_updated_in_place_and_the_rest_kept() {
     check(
-        &stack(&["plain/a value=2 recipe=9", "plain/b fixed=plain/a recipe=9"]),
+        &stack(&[
+            "plain/a value=2 build_spec=9",
+            "plain/b fixed=plain/a build_spec=9",
+        ]),
         &snapshot(&stack(&["plain/a value=1", "plain/b fixed=plain/a"])),
         &["0 update plain/a in value", "1 keep plain/b after 0"],
     );
@@ -493,7 +496,7 @@ fn a_stack_that_contradicts_itself_has_no_plan() {
             to: key("plain/b")
         }
     );
-    // What only comes before or behind the circle is not part of it.
+    // What only comes before or behind the cycle is not part of it.
     assert_eq!(
         fault(&[
             "plain/a loose=plain/c,plain/before",

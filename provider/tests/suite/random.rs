@@ -121,7 +121,7 @@ proptest! {
                 _ => prop_assert!(makers.insert(&step.key, index).is_none()),
             }
         }
-        prop_assert_eq!(makers.keys().copied().collect::<Vec<_>>(), want.wishes().keys().collect::<Vec<_>>());
+        prop_assert_eq!(makers.keys().copied().collect::<Vec<_>>(), want.resources().keys().collect::<Vec<_>>());
 
         // What is there stays or goes.
         for found in have.found() {
@@ -136,7 +136,7 @@ proptest! {
 
         // References come first, and who has mentioned what is ended lets go of it first.
         for (&made, &step) in &makers {
-            for need in &want.wishes()[made].needs {
+            for need in &want.resources()[made].needs {
                 prop_assert!(plan.steps[step].after.iter().any(|after| after.step == makers[need]));
             }
         }
@@ -144,8 +144,8 @@ proptest! {
             let (Action::Delete { live, .. } | Action::Update { live, .. }) = &one.action else {
                 continue;
             };
-            for mention in schema().get(&one.key.kind).unwrap().mentions(&live.spec).unwrap() {
-                if let landfall_provider::Mention::Id(kind, id) = mention
+            for reference in schema().get(&one.key.kind).unwrap().resolved_refs(&live.spec).unwrap() {
+                if let landfall_provider::ResolvedRef::Id(kind, id) = reference
                     && let Some(&ending) = enders.get(&(kind, id))
                 {
                     prop_assert!(plan.steps[ending].after.iter().any(|after| after.step == step));
@@ -176,7 +176,7 @@ proptest! {
     fn what_is_live_is_kept(want in any_stack()) {
         let plan = plan(&want, &Snapshot::new(live(&want, &[])), &schema()).unwrap();
         prop_assert!(plan.is_empty());
-        prop_assert_eq!(plan.steps.len(), want.wishes().len());
+        prop_assert_eq!(plan.steps.len(), want.resources().len());
     }
 }
 
@@ -203,8 +203,8 @@ proptest! {
                 prop_assert!(plan(want, &have, &schema()).unwrap().is_empty());
                 let there: BTreeSet<_> = have.found().iter().map(|found| &found.key).collect();
                 let lasting = |key: &&&Key| key.kind.as_str() == "lasting";
-                prop_assert!(want.wishes().keys().all(|key| there.contains(key)));
-                prop_assert!(there.iter().all(|key| lasting(&key) || want.wishes().contains_key(*key)));
+                prop_assert!(want.resources().keys().all(|key| there.contains(key)));
+                prop_assert!(there.iter().all(|key| lasting(&key) || want.resources().contains_key(*key)));
                 prop_assert!(have.found().iter().all(|found| matches!(found.state, Probe::Usable(_))));
             }
             Ok(())

@@ -76,7 +76,7 @@ pub(crate) struct Facts {
     /// A value that can.
     pub(crate) value: u32,
     /// A value that does not count.
-    pub(crate) recipe: u32,
+    pub(crate) build_spec: u32,
     /// A place that only one has within what the first of the fixed references names; 0 is none.
     pub(crate) spot: u32,
 }
@@ -91,20 +91,20 @@ macro_rules! things {
                 loose: Vec<To>,
                 size: u32,
                 value: u32,
-                recipe: u32,
+                build_spec: u32,
                 spot: u32,
             }
 
             impl From<Facts> for $name {
-                fn from(Facts { fixed, loose, size, value, recipe, spot }: Facts) -> Self {
-                    Self { fixed, loose, size, value, recipe, spot }
+                fn from(Facts { fixed, loose, size, value, build_spec, spot }: Facts) -> Self {
+                    Self { fixed, loose, size, value, build_spec, spot }
                 }
             }
 
             impl Resource for $name {
                 const KIND: Kind = Kind::new($kind);
                 const FORCES_REPLACEMENT: &'static [&'static str] = &["fixed", "size"];
-                const NOT_COMPARED: &'static [&'static str] = &["recipe"];
+                const NOT_COMPARED: &'static [&'static str] = &["build_spec"];
                 const UNORDERED: &'static [&'static str] = &["loose"];
                 $(const $konst: $type = $value;)*
                 type Id = ThingId;
@@ -153,9 +153,9 @@ things! {
     /// Outlives its stack.
     Lasting "lasting" { RETENTION: Retention = Retention::Outlives; }
     /// Has to be done in a second.
-    Hasty "hasty" { DEADLINE: Duration = Duration::from_secs(1); }
+    Hasty "hasty" { CREATE_TIMEOUT: Duration = Duration::from_secs(1); }
     /// May take an hour to go.
-    Drained "drained" { ENDS_WITHIN: Duration = Duration::from_secs(3600); }
+    Drained "drained" { DELETE_TIMEOUT: Duration = Duration::from_secs(3600); }
 }
 
 pub(crate) fn key(text: &str) -> Key {
@@ -195,7 +195,7 @@ pub(crate) fn stack(lines: &[&str]) -> Stack {
                 "size" => facts.size = value.parse().unwrap(),
                 "value" => facts.value = value.parse().unwrap(),
                 "spot" => facts.spot = value.parse().unwrap(),
-                "recipe" => facts.recipe = value.parse().unwrap(),
+                "build_spec" => facts.build_spec = value.parse().unwrap(),
                 other => panic!("no field {other} here"),
             }
         }
@@ -214,7 +214,7 @@ pub(crate) fn stack_of(things: impl IntoIterator<Item = (Key, Facts)>) -> Stack 
 /// What is there once a stack is, with ids such as `a-1` for `plain/a`; `state` may say otherwise of some.
 pub(crate) fn live(stack: &Stack, states: &[(&str, Probe<serde_json::Value>)]) -> Vec<Found> {
     let ids: BTreeMap<Key, String> = stack
-        .wishes()
+        .resources()
         .keys()
         .map(|key| (key.clone(), format!("{}-1", key.name)))
         .collect();
@@ -224,15 +224,15 @@ pub(crate) fn live(stack: &Stack, states: &[(&str, Probe<serde_json::Value>)]) -
         .collect();
     let schema = schema();
     stack
-        .wishes()
+        .resources()
         .iter()
-        .map(|(key, wish)| Found {
+        .map(|(key, desired)| Found {
             key: key.clone(),
             id: ids[key].clone(),
             spec: schema
                 .get(&key.kind)
                 .unwrap()
-                .resolve(&wish.spec, &|key| ids.get(key).cloned())
+                .resolve(&desired.spec, &|key| ids.get(key).cloned())
                 .unwrap(),
             state: states
                 .get(key)

@@ -35,7 +35,7 @@ pub fn unless_refused(call: &Call, upstream: &Upstream, answer: impl FnOnce() ->
 ///
 /// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html#tag-basics>
 fn tags_of_what_there_is(call: &Call, upstream: &Upstream) -> Answer {
-    let told = upstream.ask(call);
+    let reported = upstream.ask(call);
     let mut there: BTreeMap<&str, String> = BTreeMap::new();
     let mut stands = |item: &str| {
         let id = item.split_once("<resourceId>");
@@ -55,13 +55,13 @@ fn tags_of_what_there_is(call: &Call, upstream: &Upstream) -> Answer {
             match shown.status {
                 200 => shown.body,
                 // Who may not look is told what moto tells.
-                _ => told.body.clone(),
+                _ => reported.body.clone(),
             }
         });
         shown.contains(&format!(">{id}<"))
     };
-    let Some((head, items)) = told.body.split_once("<item>") else {
-        return told;
+    let Some((head, items)) = reported.body.split_once("<item>") else {
+        return reported;
     };
     let (items, tail) = items.rsplit_once("</item>").unwrap_or((items, ""));
     let standing = items.split("<item>").filter(|item| stands(item));
@@ -75,7 +75,7 @@ fn tags_of_what_there_is(call: &Call, upstream: &Upstream) -> Answer {
         .collect();
     Answer {
         body: format!("{head}{}{tail}", standing.concat()),
-        ..told.clone()
+        ..reported.clone()
     }
 }
 

@@ -166,7 +166,7 @@ impl Drop for Busy<'_> {
     }
 }
 
-fn misfit(error: serde_json::Error) -> Error {
+fn spec_mismatch(error: serde_json::Error) -> Error {
     Error::new(
         ErrorKind::Invalid,
         "the simulation has no fitting JSON for this kind",
@@ -193,10 +193,10 @@ impl<R: Resource> Provider<R> for Sim {
                     Ok(Live {
                         id: R::Id::from(id.clone()),
                         name: held.key.name.clone(),
-                        spec: R::deserialize(&held.spec).map_err(misfit)?,
-                        state: self
-                            .probe_of(kind, held)
-                            .try_map(|output| R::Output::deserialize(output).map_err(misfit))?,
+                        spec: R::deserialize(&held.spec).map_err(spec_mismatch)?,
+                        state: self.probe_of(kind, held).try_map(|output| {
+                            R::Output::deserialize(output).map_err(spec_mismatch)
+                        })?,
                     })
                 })
                 .collect()
@@ -205,7 +205,7 @@ impl<R: Resource> Provider<R> for Sim {
     }
 
     async fn create(&self, stack: &StackName, key: &Key, want: &R) -> Result<R::Id> {
-        let spec = serde_json::to_value(want).map_err(misfit)?;
+        let spec = serde_json::to_value(want).map_err(spec_mismatch)?;
         let began = Instant::now();
         let (takes, until_usable) = self.making(key);
         let call = Making {
@@ -225,14 +225,14 @@ impl<R: Resource> Provider<R> for Sim {
                 return Err(Error::new(ErrorKind::AlreadyExists, why));
             }
             self.within_quota(&state.things, &R::KIND)?;
-            let mentions = state.things.mentions(want)?;
+            let resolved_refs = state.things.resolved_refs(want)?;
             let claims = want.claims();
-            state.things.nobody_claims(&claims, &mentions, None)?;
+            state.things.nobody_claims(&claims, &resolved_refs, None)?;
             let held = Held {
                 stack: stack.clone(),
                 key: key.clone(),
                 spec,
-                mentions,
+                resolved_refs,
                 claims,
                 gate: R::GATE,
                 retention: R::RETENTION,
@@ -249,7 +249,7 @@ impl<R: Resource> Provider<R> for Sim {
     }
 
     async fn update(&self, live: &Live<R>, want: &R) -> Result<()> {
-        let spec = serde_json::to_value(want).map_err(misfit)?;
+        let spec = serde_json::to_value(want).map_err(spec_mismatch)?;
         let key = Key::new(R::KIND, live.name.clone());
         let took = self
             .dice
@@ -262,10 +262,12 @@ impl<R: Resource> Provider<R> for Sim {
                 .get(&id)
                 .filter(|held| held.stays())
                 .ok_or_else(gone)?;
-            let mentions = state.things.mentions(want)?;
+            let resolved_refs = state.things.resolved_refs(want)?;
             let claims = want.claims();
-            state.things.nobody_claims(&claims, &mentions, Some(&id))?;
-            state.things.change(&id, spec, mentions, claims);
+            state
+                .things
+                .nobody_claims(&claims, &resolved_refs, Some(&id))?;
+            state.things.change(&id, spec, resolved_refs, claims);
             if let Some(held) = state.things.get_mut(&id) {
                 held.usable_at = held.usable_at.max(Instant::now() + took);
             }
@@ -283,7 +285,7 @@ impl<R: Resource> Provider<R> for Sim {
                 None => Ok(Probe::Absent),
                 Some(held) => self
                     .probe_of(&R::KIND, held)
-                    .try_map(|output| R::Output::deserialize(output).map_err(misfit)),
+                    .try_map(|output| R::Output::deserialize(output).map_err(spec_mismatch)),
             }
         });
         probed.await

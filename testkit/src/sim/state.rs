@@ -17,7 +17,7 @@ pub(super) struct Held {
     pub(super) stack: StackName,
     pub(super) key: Key,
     pub(super) spec: Value,
-    pub(super) mentions: Vec<Id>,
+    pub(super) resolved_refs: Vec<Id>,
     pub(super) claims: Vec<Claim>,
     pub(super) gate: Gate,
     pub(super) retention: Retention,
@@ -82,8 +82,8 @@ impl Things {
         let Some(held) = self.held.remove(id) else {
             return;
         };
-        for mention in held.mentions {
-            remove(&mut self.users, &mention, id);
+        for reference in held.resolved_refs {
+            remove(&mut self.users, &reference, id);
         }
         remove(&mut self.by_key, &(held.stack, held.key), id);
     }
@@ -123,8 +123,8 @@ impl Things {
         self.made += 1;
         let name = format!("{kind}-{:04}", self.made);
         let id = (kind, name.clone());
-        for mention in &held.mentions {
-            let users = self.users.entry(mention.clone()).or_default();
+        for reference in &held.resolved_refs {
+            let users = self.users.entry(reference.clone()).or_default();
             users.insert(id.clone());
         }
         let key = (held.stack.clone(), held.key.clone());
@@ -137,14 +137,14 @@ impl Things {
     pub(super) fn nobody_claims(
         &self,
         claims: &[Claim],
-        mentions: &[Id],
+        resolved_refs: &[Id],
         but: Option<&Id>,
     ) -> Result<()> {
         if claims.is_empty() {
             return Ok(());
         }
         let now = Instant::now();
-        let neighbours = mentions
+        let neighbours = resolved_refs
             .iter()
             .filter_map(|id| self.users.get(id))
             .flatten();
@@ -162,18 +162,24 @@ impl Things {
     }
 
     /// Gives one another spec.
-    pub(super) fn change(&mut self, id: &Id, spec: Value, mentions: Vec<Id>, claims: Vec<Claim>) {
+    pub(super) fn change(
+        &mut self,
+        id: &Id,
+        spec: Value,
+        resolved_refs: Vec<Id>,
+        claims: Vec<Claim>,
+    ) {
         let Some(held) = self.held.get_mut(id) else {
             return;
         };
         held.spec = spec;
         held.claims = claims;
-        let before = std::mem::replace(&mut held.mentions, mentions.clone());
-        for mention in before {
-            remove(&mut self.users, &mention, id);
+        let before = std::mem::replace(&mut held.resolved_refs, resolved_refs.clone());
+        for reference in before {
+            remove(&mut self.users, &reference, id);
         }
-        for mention in mentions {
-            self.users.entry(mention).or_default().insert(id.clone());
+        for reference in resolved_refs {
+            self.users.entry(reference).or_default().insert(id.clone());
         }
     }
 
@@ -204,15 +210,15 @@ impl Things {
     }
 
     /// The ids that a spec refers to, all of them seen and as far as their kind demands.
-    pub(super) fn mentions<R: Resource>(&self, spec: &R) -> Result<Vec<Id>> {
+    pub(super) fn resolved_refs<R: Resource>(&self, spec: &R) -> Result<Vec<Id>> {
         let now = Instant::now();
-        let mut mentions = Vec::new();
+        let mut resolved_refs = Vec::new();
         for reference in spec.clone().references() {
             let Some(id) = reference.id() else {
                 return Err(Error::new(ErrorKind::Invalid, "a reference without an id"));
             };
-            let mention = (reference.kind(), id.to_owned());
-            let there = self.held.get(&mention);
+            let reference = (reference.kind(), id.to_owned());
+            let there = self.held.get(&reference);
             let there = there.filter(|held| held.stays() && held.is_seen(now));
             let Some(there) = there else {
                 return Err(Error::new(
@@ -226,9 +232,9 @@ impl Things {
                     format_args!("{id} is not usable"),
                 ));
             }
-            mentions.push(mention);
+            resolved_refs.push(reference);
         }
-        Ok(mentions)
+        Ok(resolved_refs)
     }
 
     /// Whoever needs it and does not go along with it: by mentioning it, or by coming after its kind when it is

@@ -199,9 +199,9 @@ pub(super) fn aws() -> Vec<(Kind, Times)> {
 /// Draws durations: without a seed the medians, with one what only the seed, the key and the purpose decide, so
 /// that the order of calls changes nothing.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Dice(pub(super) Option<u64>);
+pub(super) struct Rng(pub(super) Option<u64>);
 
-impl Dice {
+impl Rng {
     pub(super) fn draw(self, span: Span, key: &Key, purpose: &str) -> Duration {
         let Some(seed) = self.0 else {
             return span.median;
@@ -238,9 +238,9 @@ mod tests {
     fn durations_lie_in_their_span_with_the_median_in_the_middle() {
         let span = Span::of(85_000, 115_000, 125_000);
         let key: Key = "nat-gateway/a".parse().unwrap();
-        assert_eq!(Dice(None).draw(span, &key, "create"), span.median);
+        assert_eq!(Rng(None).draw(span, &key, "create"), span.median);
         let drawn: Vec<_> = (0..1_000)
-            .map(|seed| Dice(Some(seed)).draw(span, &key, "create"))
+            .map(|seed| Rng(Some(seed)).draw(span, &key, "create"))
             .collect();
         assert!(
             drawn
@@ -249,8 +249,8 @@ mod tests {
         );
         let shorter = drawn.iter().filter(|one| **one < span.median).count();
         assert!((400..600).contains(&shorter), "{shorter} of 1,000");
-        assert_eq!(drawn[7], Dice(Some(7)).draw(span, &key, "create"));
-        assert_ne!(drawn[7], Dice(Some(7)).draw(span, &key, "delete"));
+        assert_eq!(drawn[7], Rng(Some(7)).draw(span, &key, "create"));
+        assert_ne!(drawn[7], Rng(Some(7)).draw(span, &key, "delete"));
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub(crate) enum Bench {
     /// which is one thread, and one worker process of nginx. Everything is built with optimisations. Needs wrk
     /// and nginx-light.
     Balancer(balancer::Options),
-    /// How long it takes to prove a network, as it grows
+    /// How long it takes to check_reachability a network, as it grows
     ///
     /// From two zones with one service to six zones with fifty services and a thousand rules: the matrix of who
     /// can reach what, and the check of what has to hold. Built with optimisations; needs nothing.

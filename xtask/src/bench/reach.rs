@@ -1,4 +1,4 @@
-//! How long it takes to prove a network, as it grows.
+//! How long it takes to check_reachability a network, as it grows.
 
 use clap::Args;
 use serde::{Deserialize, Serialize};

@@ -24,7 +24,7 @@ fn no_answer() -> Error {
         .doing("creating", &key("nat-gateway/a"))
 }
 
-fn failed(stage: Stage, message: &str, remains: Remains) -> Failure {
+fn failed(stage: Stage, message: &str, remains: PostFailureState) -> Failure {
     Failure {
         stage,
         message: message.to_owned(),
@@ -38,7 +38,7 @@ fn failed(stage: Stage, message: &str, remains: Remains) -> Failure {
         not_started: Vec::new(),
         hint: None,
         remains,
-        told: None,
+        reported: None,
     }
 }
 
@@ -84,7 +84,7 @@ fn a_failed_deploy_says_what_failed_and_what_is_there() {
         ..failed(
             Stage::Apply,
             "2 of 36 resources could not be made",
-            Remains::Resources {
+            PostFailureState::Resources {
                 keys: [
                     "vpc/main",
                     "subnet/public-a",
@@ -128,7 +128,7 @@ fn an_interrupted_deploy_says_what_is_there_what_is_left_and_how_to_go_on() {
         ..failed(
             Stage::Interrupted,
             "interrupted: 2 of 6 steps are done",
-            Remains::Resources {
+            PostFailureState::Resources {
                 keys: ["vpc/main", "elastic-ip/a", "nat-gateway/a"]
                     .map(key)
                     .to_vec(),
@@ -150,7 +150,7 @@ fn an_interrupted_deploy_says_what_is_there_what_is_left_and_how_to_go_on() {
 
 #[test]
 fn a_service_that_is_not_healthy_shows_its_targets_and_its_last_words() {
-    let sick = |id: &str, zone: &str| Sick {
+    let sick = |id: &str, zone: &str| UnhealthyTarget {
         service: "web".into(),
         id: id.into(),
         zone: Zone::new(zone).ok(),
@@ -166,7 +166,7 @@ fn a_service_that_is_not_healthy_shows_its_targets_and_its_last_words() {
         ..failed(
             Stage::Health,
             "web did not become healthy within 20 s: status 404 instead of 200",
-            Remains::RolledBack {
+            PostFailureState::RolledBack {
                 deleted: vec![key("vpc/main")],
             },
         )

@@ -48,13 +48,13 @@ fn deployed(stack: &Stack) -> Snapshot {
     let schema = schema();
     let id = |key: &Key| Some(format!("{}-{}", key.kind, key.name));
     let mut addresses = 10..;
-    let found = stack.wishes().iter().map(|(key, wish)| Found {
+    let found = stack.resources().iter().map(|(key, desired)| Found {
         key: key.clone(),
         id: id(key).unwrap(),
         spec: schema
             .get(&key.kind)
             .unwrap()
-            .resolve(&wish.spec, &id)
+            .resolve(&desired.spec, &id)
             .unwrap(),
         state: Probe::Usable(match &key.kind {
             kind if *kind == kind::ELASTIC_IP => {

@@ -60,15 +60,15 @@ fn live(stack: &Stack, ids: &[(&str, &str)]) -> Snapshot {
     };
     Snapshot::new(
         stack
-            .wishes()
+            .resources()
             .iter()
-            .filter_map(|(key, wish)| {
-                let facts = schema();
-                let facts = facts.get(&key.kind).unwrap();
+            .filter_map(|(key, desired)| {
+                let metadata = schema();
+                let metadata = metadata.get(&key.kind).unwrap();
                 Some(Found {
                     key: key.clone(),
                     id: id(key)?,
-                    spec: facts.resolve(&wish.spec, &id).unwrap(),
+                    spec: metadata.resolve(&desired.spec, &id).unwrap(),
                     state: Probe::Usable(json!(null)),
                 })
             })

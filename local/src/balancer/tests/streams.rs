@@ -102,24 +102,24 @@ async fn large_requests_stream_at_the_targets_pace() {
 
 #[tokio::test]
 async fn pieces_of_a_response_arrive_as_they_are_sent() {
-    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel::<()>();
-    let told = Arc::new(tokio::sync::Mutex::new({
+    let (tell, mut reported) = tokio::sync::mpsc::unbounded_channel::<()>();
+    let reported = Arc::new(tokio::sync::Mutex::new({
         let (sender, receiver) = tokio::sync::mpsc::unbounded_channel::<()>();
         tokio::spawn(async move {
-            while let Some(()) = told.recv().await {
+            while let Some(()) = reported.recv().await {
                 sender.send(()).unwrap();
             }
         });
         receiver
     }));
     let events = Upstream::healthy_but(move |mut stream, _| {
-        let told = Arc::clone(&told);
+        let reported = Arc::clone(&reported);
         async move {
             let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
             stream.write_all(head).await.unwrap();
             for n in 0..3 {
                 // Each event only after the client has the one before.
-                told.lock().await.recv().await.unwrap();
+                reported.lock().await.recv().await.unwrap();
                 stream
                     .write_all(format!("7\r\nevent {n}\r\n").as_bytes())
                     .await

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use fastrand::Rng;
-use landfall_network::reach::{Code, Leg, Place, Reach, Verdict};
+use landfall_network::reach::{Code, FlowDirection, HopLocation, Reach, Verdict};
 use landfall_network::{PortRange, Protocol};
 use landfall_provider::NatGatewayId;
 
 use super::packets::Fate;
-use super::world::{Flow, Sender, World};
+use super::world::{Flow, Sender, TestTopology};
 
 /// How many ports stand for all that a flow may come from.
 const SAMPLES: usize = 3;
@@ -73,7 +73,12 @@ impl fmt::Display for Expected {
 ///
 /// A verdict is about every port that a connection may come from: a few stand for them, one from each
 /// part that the ACLs treat alike. Where only some are let through, the verdict names one that is not.
-pub(super) fn trials(world: &World, flow: &Flow, index: usize, verdict: &Verdict) -> Vec<Trial> {
+pub(super) fn trials(
+    world: &TestTopology,
+    flow: &Flow,
+    index: usize,
+    verdict: &Verdict,
+) -> Vec<Trial> {
     let seed = u64::try_from(index).expect("few flows");
     let mut rng = Rng::with_seed(seed);
     let has_ports = flow.protocol != Protocol::Icmp;
@@ -94,8 +99,8 @@ pub(super) fn trials(world: &World, flow: &Flow, index: usize, verdict: &Verdict
     };
     let stopped = |leg| match leg {
         _ if world.holder(flow.to).is_none() => Expected::Silent,
-        Leg::Request => Expected::Lost,
-        Leg::Answer => Expected::Unanswered,
+        FlowDirection::Request => Expected::Lost,
+        FlowDirection::Return => Expected::Unanswered,
     };
     match (verdict.reach, &verdict.block) {
         (Reach::All, _) => {
@@ -126,9 +131,9 @@ pub(super) fn trials(world: &World, flow: &Flow, index: usize, verdict: &Verdict
 }
 
 /// The NAT gateway on the way.
-fn nat_gateway(world: &World, verdict: &Verdict) -> Option<NatGatewayId> {
+fn nat_gateway(world: &TestTopology, verdict: &Verdict) -> Option<NatGatewayId> {
     verdict.hops.iter().find_map(|hop| match &hop.at {
-        Place::NatGateway(key) => {
+        HopLocation::NatGateway(key) => {
             let id = NatGatewayId::from(key.name.as_str());
             world.nat_gateways.contains_key(&id).then_some(id)
         }
@@ -148,7 +153,7 @@ fn taken_by(sender: &Sender) -> PortRange {
 }
 
 /// Ports out of a range, from parts of it that no entry of an ACL divides.
-fn samples(world: &World, range: PortRange, rng: &mut Rng) -> Vec<u16> {
+fn samples(world: &TestTopology, range: PortRange, rng: &mut Rng) -> Vec<u16> {
     let mut starts = BTreeSet::from([u32::from(range.from)]);
     let end = u32::from(range.to) + 1;
     for entry in world.network_acls.values().flat_map(|acl| &acl.entries) {

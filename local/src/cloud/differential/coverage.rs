@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use landfall_network::reach::{Code, Leg, Reach, Verdict};
+use landfall_network::reach::{Code, FlowDirection, Reach, Verdict};
 
 use super::Tried;
-use super::world::{Flow, Sender, World};
+use super::world::{Flow, Sender, TestTopology};
 
 /// How many flows a run in CI has to try.
 const FLOWS: usize = 2000;
@@ -46,7 +46,7 @@ pub(super) struct Coverage {
     /// Flows that were stopped, and reached their end after what their verdicts suggest.
     mended: usize,
     /// By reason and direction.
-    stopped: BTreeMap<(Code, Leg), usize>,
+    stopped: BTreeMap<(Code, FlowDirection), usize>,
     /// By sender and protocol.
     sorts: BTreeMap<String, usize>,
 }
@@ -70,7 +70,7 @@ impl Coverage {
     }
 
     /// Counts a network that was drawn, unless no packet was sent in it.
-    pub(super) fn count_built(&mut self, drawn: &World, tried: Tried) {
+    pub(super) fn count_built(&mut self, drawn: &TestTopology, tried: Tried) {
         self.built += tried.networks;
         self.packets += tried.packets;
         if tried.packets > 0 {
@@ -149,7 +149,7 @@ impl fmt::Display for Coverage {
         writeln!(f, "stopped, by reason:")?;
         for code in Code::ALL {
             let leg = |leg| self.stopped.get(&(*code, leg)).copied().unwrap_or(0);
-            let (requests, answers) = (leg(Leg::Request), leg(Leg::Answer));
+            let (requests, answers) = (leg(FlowDirection::Request), leg(FlowDirection::Return));
             write!(f, "  {:>6}  {code}", requests + answers)?;
             if answers > 0 {
                 write!(f, " ({answers} of them the answer)")?;

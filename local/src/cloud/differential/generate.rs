@@ -17,7 +17,7 @@ use landfall_provider::{
 };
 
 use super::world::{
-    Balancer, Flow, Gateway, Host, INTERNET_GATEWAY, INTERNET_HOSTS, Sender, VPC, World,
+    Balancer, Flow, Gateway, Host, INTERNET_GATEWAY, INTERNET_HOSTS, Sender, TestTopology, VPC,
 };
 use crate::fabric::S3_ADDRESS;
 
@@ -42,7 +42,7 @@ const SPECIFIC: [&str; 4] = [
 const FLOWS: usize = 24;
 
 /// The world and the flows of a seed; the same ones each time.
-pub(super) fn case(seed: u64) -> (World, Vec<Flow>) {
+pub(super) fn case(seed: u64) -> (TestTopology, Vec<Flow>) {
     let mut draw = Draw {
         rng: Rng::with_seed(seed),
         next_public: 10,
@@ -96,8 +96,8 @@ impl Draw {
         }
     }
 
-    fn world(&mut self) -> World {
-        let mut world = World {
+    fn world(&mut self) -> TestTopology {
+        let mut world = TestTopology {
             vpc: Vpc {
                 cidr: "10.0.0.0/16".parse().unwrap(),
             },
@@ -139,7 +139,7 @@ impl Draw {
     }
 
     /// One in each zone, one in the first, or none; now and then where it cannot work.
-    fn nat_gateways(&mut self, world: &mut World) {
+    fn nat_gateways(&mut self, world: &mut TestTopology) {
         let zones = ids(world, "public");
         let zones = match self.rng.u8(0..10) {
             _ if self.friendly => zones,
@@ -163,7 +163,7 @@ impl Draw {
         }
     }
 
-    fn route_tables(&mut self, world: &mut World) {
+    fn route_tables(&mut self, world: &mut TestTopology) {
         let anywhere: Ipv4Net = "0.0.0.0/0".parse().unwrap();
         let mut tables = vec![("rtb-public".to_owned(), ids(world, "public"))];
         for subnet in ids(world, "private") {
@@ -218,7 +218,7 @@ impl Draw {
     }
 
     /// The zone's own NAT gateway, or another one, or one that is gone.
-    fn nat_target(&mut self, world: &World, table: &str) -> RouteTarget {
+    fn nat_target(&mut self, world: &TestTopology, table: &str) -> RouteTarget {
         let zone = table.rsplit('-').next().unwrap_or_default();
         let own = NatGatewayId::from(format!("nat-{zone}"));
         let all: Vec<_> = world.nat_gateways.keys().cloned().collect();
@@ -229,7 +229,7 @@ impl Draw {
         }
     }
 
-    fn groups(&mut self, world: &mut World) {
+    fn groups(&mut self, world: &mut TestTopology) {
         let ids: Vec<SecurityGroupId> = ["sg-bastion", "sg-db", "sg-lb", "sg-web"]
             .map(SecurityGroupId::from)
             .to_vec();
@@ -327,7 +327,7 @@ impl Draw {
         }
     }
 
-    fn hosts(&mut self, world: &mut World) {
+    fn hosts(&mut self, world: &mut TestTopology) {
         let groups: Vec<_> = world.groups.keys().cloned().collect();
         let subnets: Vec<_> = world.subnets.keys().cloned().collect();
         let count = self.rng.usize(3..=6);
@@ -366,7 +366,7 @@ impl Draw {
     }
 
     /// A few ACLs; some subnets have none, as with the default ACL that lets everything pass.
-    fn acls(&mut self, world: &mut World) {
+    fn acls(&mut self, world: &mut TestTopology) {
         let mut subnets: Vec<SubnetId> = world.subnets.keys().cloned().collect();
         self.rng.shuffle(&mut subnets);
         for number in 0..self.rng.usize(1..=3) {
@@ -454,7 +454,7 @@ impl Draw {
         self.rng.shuffle(&mut entries[first..]);
     }
 
-    fn flow(&mut self, world: &World) -> Flow {
+    fn flow(&mut self, world: &TestTopology) -> Flow {
         let instances: Vec<_> = world.instances.keys().cloned().collect();
         let nodes = world
             .balancer
@@ -491,7 +491,7 @@ impl Draw {
         }
     }
 
-    fn destination(&mut self, world: &World, from: &Sender) -> Ipv4Addr {
+    fn destination(&mut self, world: &TestTopology, from: &Sender) -> Ipv4Addr {
         let interfaces = world.interfaces();
         let (_, private, own) = self.pick(&interfaces);
         let public: Vec<_> = interfaces.iter().filter_map(|it| it.2).collect();
@@ -536,7 +536,7 @@ fn internet_gateway() -> RouteTarget {
 }
 
 /// The subnets of a sort.
-fn ids(world: &World, sort: &str) -> Vec<SubnetId> {
+fn ids(world: &TestTopology, sort: &str) -> Vec<SubnetId> {
     let all = world.subnets.keys();
     all.filter(|id| id.as_ref().contains(sort))
         .cloned()

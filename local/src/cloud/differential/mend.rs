@@ -10,7 +10,7 @@ use landfall_provider::{
 };
 
 use super::verdicts;
-use super::world::{Flow, VPC, World};
+use super::world::{Flow, TestTopology, VPC};
 use crate::fabric::endpoint_addresses;
 
 /// A public address that no world gives out.
@@ -21,7 +21,7 @@ const CHANGES: usize = 16;
 
 /// Changes the world as the verdict about a flow says, and again, until the flow is reachable; `None`
 /// when there is no change left that would help.
-pub(super) fn mended(world: &World, flow: &Flow) -> Option<(World, Verdict)> {
+pub(super) fn mended(world: &TestTopology, flow: &Flow) -> Option<(TestTopology, Verdict)> {
     let mut world = world.clone();
     for _ in 0..CHANGES {
         let verdict = verdicts(&world, std::slice::from_ref(flow)).remove(0);
@@ -40,7 +40,7 @@ pub(super) fn mended(world: &World, flow: &Flow) -> Option<(World, Verdict)> {
     panic!("{CHANGES} changes did not make {flow:?} reachable");
 }
 
-fn change(world: &mut World, remedy: &Remedy) {
+fn change(world: &mut TestTopology, remedy: &Remedy) {
     match remedy {
         Remedy::AddGroupRule { group, rule } => {
             let peer = match &rule.peer {
@@ -97,7 +97,7 @@ fn change(world: &mut World, remedy: &Remedy) {
     }
 }
 
-fn routes<'a>(world: &'a mut World, table: &Key) -> &'a mut Vec<Route> {
+fn routes<'a>(world: &'a mut TestTopology, table: &Key) -> &'a mut Vec<Route> {
     let table = world.route_tables.get_mut(&id(table));
     &mut table.expect("the table is there").routes
 }

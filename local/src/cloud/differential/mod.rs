@@ -26,7 +26,7 @@ use landfall_network::reach::{self, Verdict};
 use self::check::Trial;
 use self::coverage::Coverage;
 use self::packets::Fate;
-use self::world::{Flow, INTERNET_HOSTS, World};
+use self::world::{Flow, INTERNET_HOSTS, TestTopology};
 use crate::cloud::topology::topology;
 use crate::fabric::Fabric;
 use crate::fabric::tests::support::isolated_test;
@@ -52,7 +52,7 @@ struct Disagreement {
 }
 
 /// The verdict about each flow.
-fn verdicts(world: &World, flows: &[Flow]) -> Vec<Verdict> {
+fn verdicts(world: &TestTopology, flows: &[Flow]) -> Vec<Verdict> {
     let model = model::model(world);
     let verdict = |flow| reach::trace(&model, &model::asked(flow));
     let verdicts = flows.iter().map(verdict);
@@ -69,7 +69,7 @@ struct Tried {
 
 /// Every flow for which packets show that the verdict is wrong.
 fn disagreements(
-    world: &World,
+    world: &TestTopology,
     flows: &[Flow],
     verdicts: &[Verdict],
     tried: &mut Tried,
@@ -99,7 +99,7 @@ fn disagreements(
 
 /// The trials that do not come out as expected.
 fn wrong(
-    world: &World,
+    world: &TestTopology,
     flows: &[Flow],
     trials: Vec<Trial>,
     quiet: Duration,
@@ -153,7 +153,7 @@ fn wrong(
 struct Judged {
     seed: u64,
     coverage: Coverage,
-    faults: Vec<(World, Flow, Disagreement)>,
+    faults: Vec<(TestTopology, Flow, Disagreement)>,
 }
 
 fn judge(seed: u64) -> Judged {
@@ -233,7 +233,7 @@ isolated_test! {
                 // One is enough to begin with, and every step to a smaller one costs seconds.
                 let smaller = faults.is_empty().then(|| shrink::shrunk(world, flow, fault));
                 let (world, fault) = smaller.unwrap_or_else(|| (world.clone(), fault.clone()));
-                writeln!(faults, "seed {}: {}", one.seed, shrink::told(&world, flow, &fault)).unwrap();
+                writeln!(faults, "seed {}: {}", one.seed, shrink::reported(&world, flow, &fault)).unwrap();
             }
         }
         println!("seeds {} to {}, in {:.1?}", seeds.start, seeds.end - 1, started.elapsed());

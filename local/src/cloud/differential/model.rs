@@ -8,7 +8,7 @@ use landfall_network::reach::{self, Address, End, Role, Topology};
 use landfall_network::{EndpointService, Peer, PortRange, RouteTarget};
 use landfall_provider::{Input, Key, Kind, ResourceId, kind};
 
-use super::world::{BALANCER, ENDPOINT, Flow, INTERNET_GATEWAY, Sender, World};
+use super::world::{BALANCER, ENDPOINT, Flow, INTERNET_GATEWAY, Sender, TestTopology};
 use crate::fabric::endpoint_addresses;
 
 /// The key that stands for an id.
@@ -25,7 +25,7 @@ fn keyed<I: ResourceId>(input: &Input<I>) -> Key {
 }
 
 /// The world, in the words of the trace.
-pub(super) fn model(world: &World) -> Topology {
+pub(super) fn model(world: &TestTopology) -> Topology {
     let gateway = named(kind::INTERNET_GATEWAY, INTERNET_GATEWAY);
     let mut topology = Topology {
         internet_gateway: world.internet_gateway.then_some(gateway),
@@ -104,7 +104,7 @@ pub(super) fn model(world: &World) -> Topology {
     topology
 }
 
-fn interfaces(world: &World, topology: &mut Topology) {
+fn interfaces(world: &TestTopology, topology: &mut Topology) {
     for (id, host) in &world.instances {
         let interface = reach::Interface {
             subnet: key(&host.subnet),

@@ -17,7 +17,7 @@ fn agree(case: &str, reach: Reach, code: Option<Code>) {
     assert_eq!(block.map(|block| block.code), code);
     let mut tried = Tried::default();
     if let Some(wrong) = disagreements(&world, &flows, &verdicts, &mut tried).first() {
-        panic!("{}", shrink::told(&world, &flows[0], wrong));
+        panic!("{}", shrink::reported(&world, &flows[0], wrong));
     }
     assert!(tried.packets > 0);
 }

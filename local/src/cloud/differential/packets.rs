@@ -32,7 +32,7 @@ pub(super) struct Fate {
 
 /// Where packets are sent from and seen to arrive.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Place {
+pub(super) enum PacketEndpoint {
     /// The internet, with all its hosts and the services behind endpoints.
     Internet,
     /// An interface's own namespace.
@@ -44,12 +44,12 @@ pub(super) enum Place {
 /// One attempt.
 #[derive(Debug, Clone)]
 pub(super) struct Probe {
-    pub(super) from: Place,
+    pub(super) from: PacketEndpoint,
     /// The address to send from, where there are several.
     pub(super) source: Ipv4Addr,
     pub(super) to: Ipv4Addr,
     /// Where it should arrive, and the address that it has got by then; none where nobody is.
-    pub(super) arrives: Option<(Place, Ipv4Addr)>,
+    pub(super) arrives: Option<(PacketEndpoint, Ipv4Addr)>,
     /// The NAT gateway at which to look for the answer, and its address in the VPC.
     pub(super) through: Option<(NatGatewayId, Ipv4Addr)>,
     pub(super) protocol: Protocol,
@@ -70,7 +70,7 @@ const TCP: u8 = 6;
 const UDP: u8 = 17;
 
 /// What makes a packet this probe's: where it is seen, protocol, destination, its two ports.
-type Mark = (Place, u8, Ipv4Addr, u16, u16);
+type Mark = (PacketEndpoint, u8, Ipv4Addr, u16, u16);
 
 /// What happened to a probe.
 enum Event {
@@ -118,7 +118,7 @@ async fn exchange(fabric: &Fabric, probes: &[Probe], quiet: Duration) -> Vec<Fat
             assert!(other.is_none(), "two probes look alike");
         }
         if let Some((gateway, address)) = &probe.through {
-            let place = Place::NatGateway(gateway.clone());
+            let place = PacketEndpoint::NatGateway(gateway.clone());
             let mark = (place, number(probe), *address, asked(probe), id);
             marks.insert(mark, (index, Sighting::Translation));
         }
@@ -164,7 +164,7 @@ async fn attempt(socket: Prepared, to: Ipv4Addr, port: u16) -> bool {
 
 /// Opens the sockets of all probes, each in the namespace that it sends from.
 fn prepare(fabric: &Fabric, probes: &[Probe]) -> BTreeMap<usize, Prepared> {
-    let places: BTreeSet<&Place> = probes.iter().map(|probe| &probe.from).collect();
+    let places: BTreeSet<&PacketEndpoint> = probes.iter().map(|probe| &probe.from).collect();
     let mut sockets = BTreeMap::new();
     for place in places {
         let open = || {
@@ -212,9 +212,9 @@ fn serve(
 ) -> Vec<TcpListener> {
     let mut listening = Vec::new();
     let arrivals = probes.iter().filter_map(|probe| probe.arrives.as_ref());
-    let mut places: BTreeSet<Place> = arrivals.map(|(place, _)| place.clone()).collect();
+    let mut places: BTreeSet<PacketEndpoint> = arrivals.map(|(place, _)| place.clone()).collect();
     let gateways = probes.iter().filter_map(|probe| probe.through.as_ref());
-    places.extend(gateways.map(|(gateway, _)| Place::NatGateway(gateway.clone())));
+    places.extend(gateways.map(|(gateway, _)| PacketEndpoint::NatGateway(gateway.clone())));
     for place in &places {
         let wanted: BTreeSet<(u8, Ipv4Addr, u16)> = probes
             .iter()
@@ -268,7 +268,7 @@ fn tap() -> StdUdpSocket {
     socket.into()
 }
 
-async fn report(tap: StdUdpSocket, place: Place, events: UnboundedSender<Event>) {
+async fn report(tap: StdUdpSocket, place: PacketEndpoint, events: UnboundedSender<Event>) {
     let tap = UdpSocket::from_std(tap).unwrap();
     let mut packet = [0; 128];
     while let Ok(length) = tap.recv(&mut packet).await {
@@ -297,11 +297,11 @@ fn read(packet: &[u8]) -> Option<(u8, Ipv4Addr, u16, u16)> {
     }
 }
 
-fn namespace<'a>(fabric: &'a Fabric, place: &Place) -> &'a Namespace {
+fn namespace<'a>(fabric: &'a Fabric, place: &PacketEndpoint) -> &'a Namespace {
     match place {
-        Place::Internet => fabric.internet(),
-        Place::Interface(id) => fabric.namespace(id).unwrap(),
-        Place::NatGateway(id) => fabric.nat_gateway(id).unwrap(),
+        PacketEndpoint::Internet => fabric.internet(),
+        PacketEndpoint::Interface(id) => fabric.namespace(id).unwrap(),
+        PacketEndpoint::NatGateway(id) => fabric.nat_gateway(id).unwrap(),
     }
 }
 

@@ -5,25 +5,29 @@ use std::time::{Duration, Instant};
 use landfall_network::Direction;
 use landfall_provider::Input;
 
-use super::world::{Case, Flow, Sender, World};
+use super::world::{Case, Flow, Sender, TestTopology};
 use super::{Disagreement, Tried, disagreements, verdicts};
 
 /// How long it is worth while to look for a smaller case.
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The smallest world that is found in which packets still do otherwise than was said.
-pub(super) fn shrunk(world: &World, flow: &Flow, found: &Disagreement) -> (World, Disagreement) {
+pub(super) fn shrunk(
+    world: &TestTopology,
+    flow: &Flow,
+    found: &Disagreement,
+) -> (TestTopology, Disagreement) {
     let started = Instant::now();
     let (mut world, mut found) = (world.clone(), found.clone());
     let mut progress = true;
-    while progress && started.elapsed() < PATIENCE {
+    while progress && started.elapsed() < WAIT_TIMEOUT {
         progress = false;
         // From the back, so that places stay what they are.
         for place in (0..smaller(&world, flow).len()).rev() {
             let Some(candidate) = smaller(&world, flow).into_iter().nth(place) else {
                 continue;
             };
-            if started.elapsed() > PATIENCE {
+            if started.elapsed() > WAIT_TIMEOUT {
                 break;
             }
             if let Some(still) = shows(&candidate, flow) {
@@ -36,7 +40,7 @@ pub(super) fn shrunk(world: &World, flow: &Flow, found: &Disagreement) -> (World
 }
 
 /// A disagreement as text: what was said, what packets did, and what to put into `cases/`.
-pub(super) fn told(world: &World, flow: &Flow, found: &Disagreement) -> String {
+pub(super) fn reported(world: &TestTopology, flow: &Flow, found: &Disagreement) -> String {
     let case = Case {
         world: world.clone(),
         flow: flow.clone(),
@@ -55,15 +59,15 @@ pub(super) fn told(world: &World, flow: &Flow, found: &Disagreement) -> String {
     )
 }
 
-fn shows(world: &World, flow: &Flow) -> Option<Disagreement> {
+fn shows(world: &TestTopology, flow: &Flow) -> Option<Disagreement> {
     let flows = std::slice::from_ref(flow);
     disagreements(world, flows, &verdicts(world, flows), &mut Tried::default()).pop()
 }
 
 /// Every world with one thing less that the flow does not name.
-fn smaller(world: &World, flow: &Flow) -> Vec<World> {
+fn smaller(world: &TestTopology, flow: &Flow) -> Vec<TestTopology> {
     let mut all = Vec::new();
-    let mut without = |change: &dyn Fn(&mut World)| {
+    let mut without = |change: &dyn Fn(&mut TestTopology)| {
         let mut smaller = world.clone();
         change(&mut smaller);
         all.push(smaller);

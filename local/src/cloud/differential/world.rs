@@ -17,14 +17,14 @@ use landfall_provider::{
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::packets::{Place, Probe};
-use crate::cloud::kinds::elastic_ip::ElasticIpFacts;
-use crate::cloud::kinds::instance::InstanceFacts;
-use crate::cloud::kinds::load_balancer::{LoadBalancerFacts, Node};
-use crate::cloud::kinds::nat_gateway::NatGatewayFacts;
-use crate::cloud::machine::{Machine, Phase};
+use super::packets::{PacketEndpoint, Probe};
+use crate::cloud::kinds::elastic_ip::ElasticIpStatus;
+use crate::cloud::kinds::instance::InstanceStatus;
+use crate::cloud::kinds::load_balancer::{LoadBalancerStatus, Node};
+use crate::cloud::kinds::nat_gateway::NatGatewayStatus;
+use crate::cloud::machine::{InstanceRecord, Phase};
 use crate::cloud::state::State;
-use crate::cloud::table::{Entry, Hosted};
+use crate::cloud::table::{Entry, LocalResource};
 use crate::cloud::topology::{instance_interface, node_interface};
 use crate::fabric::{InterfaceId, S3_ADDRESS};
 use crate::secrets::Secrets;
@@ -47,7 +47,7 @@ pub(super) const ENDPOINT: &str = "vpce-1";
 /// A VPC and everything in it. A field that a case leaves out is empty.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct World {
+pub(super) struct TestTopology {
     pub(super) vpc: Vpc,
     pub(super) internet_gateway: bool,
     pub(super) subnets: BTreeMap<SubnetId, Subnet>,
@@ -124,11 +124,11 @@ pub(super) struct Flow {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Case {
-    pub(super) world: World,
+    pub(super) world: TestTopology,
     pub(super) flow: Flow,
 }
 
-impl World {
+impl TestTopology {
     /// Whether an interface or a rule refers to a group.
     pub(super) fn names(&self, group: &SecurityGroupId) -> bool {
         let hosts = self.instances.values().map(|host| &host.groups);
@@ -185,7 +185,7 @@ impl World {
         }
         for (id, gateway) in &self.nat_gateways {
             let address = elastic_ip(&mut state, id, gateway.public_address);
-            let facts = NatGatewayFacts {
+            let facts = NatGatewayStatus {
                 private: gateway.address,
                 public: gateway.public_address,
             };
@@ -217,7 +217,7 @@ impl World {
                 private: node.address,
                 public: node.public_address,
             });
-            let facts = LoadBalancerFacts {
+            let facts = LoadBalancerStatus {
                 nodes: nodes.collect(),
             };
             let entry = entry(spec, facts);
@@ -238,9 +238,9 @@ impl World {
             key: None,
             profile: None,
         };
-        let entry = entry(instance, InstanceFacts::default());
+        let entry = entry(instance, InstanceStatus::default());
         state.tables.instances.insert(id.clone(), entry);
-        let machine = Machine {
+        let machine = InstanceRecord {
             group: None,
             hostname: id.to_string(),
             zone: self.subnets[&host.subnet].zone.clone(),
@@ -274,14 +274,17 @@ impl World {
         through: Option<&NatGatewayId>,
     ) -> Probe {
         let (from, source) = match &flow.from {
-            Sender::Internet(host) => (Place::Internet, *host),
+            Sender::Internet(host) => (PacketEndpoint::Internet, *host),
             Sender::Instance(id) => {
                 let address = self.instances[id].address;
-                (Place::Interface(instance_interface(id)), address)
+                (PacketEndpoint::Interface(instance_interface(id)), address)
             }
             Sender::Node(index) => {
                 let node = &self.balancer.as_ref().expect("it has a balancer").nodes[*index];
-                (Place::Interface(self.node_interface(node)), node.address)
+                (
+                    PacketEndpoint::Interface(self.node_interface(node)),
+                    node.address,
+                )
             }
         };
         Probe {
@@ -298,14 +301,14 @@ impl World {
     }
 
     /// Where packets to an address should come out, and the address that they then have.
-    pub(super) fn holder(&self, address: Ipv4Addr) -> Option<(Place, Ipv4Addr)> {
+    pub(super) fn holder(&self, address: Ipv4Addr) -> Option<(PacketEndpoint, Ipv4Addr)> {
         if INTERNET_HOSTS.contains(&address) || address == S3_ADDRESS {
-            return Some((Place::Internet, address));
+            return Some((PacketEndpoint::Internet, address));
         }
         let interfaces = self.interfaces().into_iter();
         interfaces
             .filter(|(_, private, public)| *private == address || *public == Some(address))
-            .map(|(id, private, _)| (Place::Interface(id), private))
+            .map(|(id, private, _)| (PacketEndpoint::Interface(id), private))
             .next()
     }
 
@@ -329,7 +332,7 @@ impl World {
 
 fn elastic_ip(state: &mut State, owner: &impl ToString, address: Ipv4Addr) -> AllocationId {
     let id = AllocationId::from(format!("eipalloc-{}", owner.to_string()));
-    let entry = entry(ElasticIp {}, ElasticIpFacts { address });
+    let entry = entry(ElasticIp {}, ElasticIpStatus { address });
     state.tables.elastic_ips.insert(id.clone(), entry);
     id
 }
@@ -338,7 +341,7 @@ fn inputs(groups: &[SecurityGroupId]) -> Vec<Input<SecurityGroupId>> {
     groups.iter().cloned().map(Input::from).collect()
 }
 
-fn entry<R: Hosted>(spec: R, facts: R::Facts) -> Entry<R> {
+fn entry<R: LocalResource>(spec: R, facts: R::Status) -> Entry<R> {
     Entry {
         stack: StackName::new("differential").expect("it is a label"),
         name: ResourceName::new("main").expect("it is a label"),

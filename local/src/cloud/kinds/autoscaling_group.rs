@@ -6,23 +6,23 @@ use landfall_provider::{Probe, Result};
 use super::{invalid, known, vpc_of};
 use crate::cloud::group;
 use crate::cloud::state::State;
-use crate::cloud::table::{Draft, Entry, Hosted};
+use crate::cloud::table::{Draft, Entry, LocalResource};
 
 /// What the cloud decides about a group.
 #[derive(Debug, Clone)]
-pub(crate) struct GroupFacts {
+pub(crate) struct GroupStatus {
     /// How many instances there are to be now: as the spec wished, or as scaling has made it since.
     pub(crate) capacity: u32,
     /// The last time that scaling has changed it.
     pub(crate) scaled: Option<Scaling>,
 }
 
-impl Hosted for AutoscalingGroup {
+impl LocalResource for AutoscalingGroup {
     const PREFIX: &'static str = "asg";
-    type Facts = GroupFacts;
+    type Status = GroupStatus;
     const ENDS_AT_ONCE: bool = false;
 
-    fn admit(state: &State, new: &Draft<'_, Self>) -> Result<GroupFacts> {
+    fn validate_create(state: &State, new: &Draft<'_, Self>) -> Result<GroupStatus> {
         let spec = new.spec;
         if !(spec.min <= spec.desired && spec.desired <= spec.max) {
             return Err(invalid(format_args!(
@@ -38,19 +38,19 @@ impl Hosted for AutoscalingGroup {
         if vpcs.len() != 1 {
             return Err(invalid("its subnets are to be in one VPC, at least one"));
         }
-        Ok(GroupFacts {
+        Ok(GroupStatus {
             capacity: spec.desired,
             scaled: None,
         })
     }
 
     /// What scaling has made of the group stays, within the limits, unless another wish is asked for.
-    fn amend(state: &State, old: &Entry<Self>, new: &Draft<'_, Self>) -> Result<GroupFacts> {
-        let fresh = Self::admit(state, new)?;
+    fn amend(state: &State, old: &Entry<Self>, new: &Draft<'_, Self>) -> Result<GroupStatus> {
+        let fresh = Self::validate_create(state, new)?;
         if old.spec.desired != new.spec.desired {
             return Ok(fresh);
         }
-        Ok(GroupFacts {
+        Ok(GroupStatus {
             capacity: old.facts.capacity.clamp(new.spec.min, new.spec.max),
             ..old.facts.clone()
         })

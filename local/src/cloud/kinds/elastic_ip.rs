@@ -6,20 +6,20 @@ use landfall_network::{ElasticIp, ElasticIpOutput};
 use landfall_provider::{Probe, Result};
 
 use crate::cloud::state::State;
-use crate::cloud::table::{Draft, Entry, Hosted};
+use crate::cloud::table::{Draft, Entry, LocalResource};
 
 /// What the cloud decides about an Elastic IP.
 #[derive(Debug, Clone)]
-pub(crate) struct ElasticIpFacts {
+pub(crate) struct ElasticIpStatus {
     pub(crate) address: Ipv4Addr,
 }
 
-impl Hosted for ElasticIp {
+impl LocalResource for ElasticIp {
     const PREFIX: &'static str = "eipalloc";
-    type Facts = ElasticIpFacts;
+    type Status = ElasticIpStatus;
 
-    fn admit(state: &State, _: &Draft<'_, Self>) -> Result<ElasticIpFacts> {
-        Ok(ElasticIpFacts {
+    fn validate_create(state: &State, _: &Draft<'_, Self>) -> Result<ElasticIpStatus> {
+        Ok(ElasticIpStatus {
             address: state.new_public_address(&state.public_taken())?,
         })
     }

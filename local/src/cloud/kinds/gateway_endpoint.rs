@@ -4,13 +4,13 @@ use landfall_network::GatewayEndpoint;
 use landfall_provider::{Probe, Resource, Result};
 
 use crate::cloud::state::State;
-use crate::cloud::table::{Draft, Entry, Hosted};
+use crate::cloud::table::{Draft, Entry, LocalResource};
 
-impl Hosted for GatewayEndpoint {
+impl LocalResource for GatewayEndpoint {
     const PREFIX: &'static str = "vpce";
-    type Facts = ();
+    type Status = ();
 
-    fn admit(_: &State, _: &Draft<'_, Self>) -> Result<()> {
+    fn validate_create(_: &State, _: &Draft<'_, Self>) -> Result<()> {
         Ok(())
     }
 

@@ -9,12 +9,12 @@ use super::{conflict, known};
 use crate::cloud::machine::Phase;
 use crate::cloud::single;
 use crate::cloud::state::State;
-use crate::cloud::table::{Draft, Entry, Hosted};
+use crate::cloud::table::{Draft, Entry, LocalResource};
 use crate::secrets::Secrets;
 
 /// What the cloud remembers of a single instance.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct InstanceFacts {
+pub(crate) struct InstanceStatus {
     /// Where its image is.
     pub(crate) image_store: PathBuf,
     /// The values of the workload's secrets.
@@ -25,12 +25,12 @@ pub(crate) struct InstanceFacts {
     pub(crate) published_port: Option<u16>,
 }
 
-impl Hosted for Instance {
+impl LocalResource for Instance {
     const PREFIX: &'static str = "i";
-    type Facts = InstanceFacts;
+    type Status = InstanceStatus;
     const ENDS_AT_ONCE: bool = false;
 
-    fn admit(state: &State, new: &Draft<'_, Self>) -> Result<InstanceFacts> {
+    fn validate_create(state: &State, new: &Draft<'_, Self>) -> Result<InstanceStatus> {
         if let Some(address) = &new.spec.address
             && !state.referrers(known(address)?.as_ref()).is_empty()
         {
@@ -39,7 +39,7 @@ impl Hosted for Instance {
                 known(address)?
             )));
         }
-        Ok(InstanceFacts {
+        Ok(InstanceStatus {
             image_store: new.extras.image_store.clone(),
             secrets: new.extras.secrets.clone(),
             wanted_port: new.extras.published_port,

@@ -4,13 +4,13 @@ use landfall_compute::InstanceProfile;
 use landfall_provider::{Probe, Result};
 
 use crate::cloud::state::State;
-use crate::cloud::table::{Draft, Entry, Hosted};
+use crate::cloud::table::{Draft, Entry, LocalResource};
 
-impl Hosted for InstanceProfile {
+impl LocalResource for InstanceProfile {
     const PREFIX: &'static str = "profile";
-    type Facts = ();
+    type Status = ();
 
-    fn admit(_: &State, _: &Draft<'_, Self>) -> Result<()> {
+    fn validate_create(_: &State, _: &Draft<'_, Self>) -> Result<()> {
         Ok(())
     }
 

@@ -5,13 +5,13 @@ use landfall_provider::{Probe, Resource, Result};
 
 use super::{conflict, known};
 use crate::cloud::state::State;
-use crate::cloud::table::{Draft, Entry, Hosted};
+use crate::cloud::table::{Draft, Entry, LocalResource};
 
-impl Hosted for InternetGateway {
+impl LocalResource for InternetGateway {
     const PREFIX: &'static str = "igw";
-    type Facts = ();
+    type Status = ();
 
-    fn admit(state: &State, new: &Draft<'_, Self>) -> Result<()> {
+    fn validate_create(state: &State, new: &Draft<'_, Self>) -> Result<()> {
         if state
             .tables
             .internet_gateways

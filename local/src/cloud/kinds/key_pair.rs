@@ -4,13 +4,13 @@ use landfall_compute::KeyPair;
 use landfall_provider::{Probe, Result};
 
 use crate::cloud::state::State;
-use crate::cloud::table::{Draft, Entry, Hosted};
+use crate::cloud::table::{Draft, Entry, LocalResource};
 
-impl Hosted for KeyPair {
+impl LocalResource for KeyPair {
     const PREFIX: &'static str = "key";
-    type Facts = ();
+    type Status = ();
 
-    fn admit(_: &State, _: &Draft<'_, Self>) -> Result<()> {
+    fn validate_create(_: &State, _: &Draft<'_, Self>) -> Result<()> {
         Ok(())
     }
 

@@ -8,12 +8,12 @@ use landfall_compute::{LaunchTemplate, LaunchTemplateOutput, ReleaseNote};
 use landfall_provider::{Probe, Result};
 
 use crate::cloud::state::State;
-use crate::cloud::table::{Draft, Entry, Hosted};
+use crate::cloud::table::{Draft, Entry, LocalResource};
 use crate::secrets::Secrets;
 
 /// What the cloud decides about a launch template.
 #[derive(Debug, Clone)]
-pub(crate) struct LaunchTemplateFacts {
+pub(crate) struct LaunchTemplateStatus {
     /// The version of the spec as it is, from 1.
     pub(crate) version: u32,
     /// That one, and all before it.
@@ -44,18 +44,18 @@ impl Version {
     }
 }
 
-impl Hosted for LaunchTemplate {
+impl LocalResource for LaunchTemplate {
     const PREFIX: &'static str = "lt";
-    type Facts = LaunchTemplateFacts;
+    type Status = LaunchTemplateStatus;
 
-    fn admit(_: &State, new: &Draft<'_, Self>) -> Result<LaunchTemplateFacts> {
-        Ok(LaunchTemplateFacts {
+    fn validate_create(_: &State, new: &Draft<'_, Self>) -> Result<LaunchTemplateStatus> {
+        Ok(LaunchTemplateStatus {
             version: 1,
             versions: BTreeMap::from([(1, Version::of(new))]),
         })
     }
 
-    fn amend(_: &State, old: &Entry<Self>, new: &Draft<'_, Self>) -> Result<LaunchTemplateFacts> {
+    fn amend(_: &State, old: &Entry<Self>, new: &Draft<'_, Self>) -> Result<LaunchTemplateStatus> {
         let mut facts = old.facts.clone();
         facts.version += 1;
         facts.versions.insert(facts.version, Version::of(new));

@@ -6,22 +6,22 @@ use landfall_provider::{Probe, Result};
 use super::load_balancer::dns_name;
 use super::{conflict, invalid, known};
 use crate::cloud::state::State;
-use crate::cloud::table::{Draft, Entry, Hosted, find};
+use crate::cloud::table::{Draft, Entry, LocalResource, find};
 
 /// What the cloud decides about a listener.
 #[derive(Debug, Clone)]
-pub(crate) struct ListenerFacts {
+pub(crate) struct ListenerStatus {
     /// The loopback port that was asked for.
     pub(crate) wanted_port: Option<u16>,
     /// The loopback port that leads to it, once there is one.
     pub(crate) published_port: Option<u16>,
 }
 
-impl Hosted for Listener {
+impl LocalResource for Listener {
     const PREFIX: &'static str = "listener";
-    type Facts = ListenerFacts;
+    type Status = ListenerStatus;
 
-    fn admit(state: &State, new: &Draft<'_, Self>) -> Result<ListenerFacts> {
+    fn validate_create(state: &State, new: &Draft<'_, Self>) -> Result<ListenerStatus> {
         if new.spec.certificate.is_some() || new.spec.action.target_group().is_none() {
             return Err(invalid(
                 "the local cloud has no certificates: it listens for HTTP only",
@@ -36,7 +36,7 @@ impl Hosted for Listener {
                 new.spec.port
             )));
         }
-        Ok(ListenerFacts {
+        Ok(ListenerStatus {
             wanted_port: new.extras.published_port,
             published_port: None,
         })

@@ -5,13 +5,13 @@ use landfall_provider::{Probe, Resource, Result};
 
 use super::conflict;
 use crate::cloud::state::State;
-use crate::cloud::table::{Draft, Entry, Hosted};
+use crate::cloud::table::{Draft, Entry, LocalResource};
 
-impl Hosted for ListenerRule {
+impl LocalResource for ListenerRule {
     const PREFIX: &'static str = "rule";
-    type Facts = ();
+    type Status = ();
 
-    fn admit(state: &State, new: &Draft<'_, Self>) -> Result<()> {
+    fn validate_create(state: &State, new: &Draft<'_, Self>) -> Result<()> {
         let mut others = state.tables.listener_rules.values();
         if others.any(|other| {
             other.spec.listener == new.spec.listener && other.spec.priority == new.spec.priority

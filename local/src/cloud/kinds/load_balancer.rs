@@ -9,11 +9,11 @@ use landfall_provider::{Error, ErrorKind, Probe, Result, SubnetId, Zone};
 
 use super::{invalid, known};
 use crate::cloud::state::State;
-use crate::cloud::table::{Draft, Entry, Hosted, find};
+use crate::cloud::table::{Draft, Entry, LocalResource, find};
 
 /// What the cloud decides about a load balancer.
 #[derive(Debug, Clone)]
-pub(crate) struct LoadBalancerFacts {
+pub(crate) struct LoadBalancerStatus {
     /// Its nodes, one for each subnet, in the order of subnets.
     pub(crate) nodes: Vec<Node>,
 }
@@ -27,15 +27,19 @@ pub(crate) struct Node {
     pub(crate) public: Ipv4Addr,
 }
 
-impl Hosted for LoadBalancer {
+impl LocalResource for LoadBalancer {
     const PREFIX: &'static str = "lb";
-    type Facts = LoadBalancerFacts;
+    type Status = LoadBalancerStatus;
 
-    fn admit(state: &State, new: &Draft<'_, Self>) -> Result<LoadBalancerFacts> {
+    fn validate_create(state: &State, new: &Draft<'_, Self>) -> Result<LoadBalancerStatus> {
         nodes(state, new.spec, &[])
     }
 
-    fn amend(state: &State, old: &Entry<Self>, new: &Draft<'_, Self>) -> Result<LoadBalancerFacts> {
+    fn amend(
+        state: &State,
+        old: &Entry<Self>,
+        new: &Draft<'_, Self>,
+    ) -> Result<LoadBalancerStatus> {
         if old.spec.idle_timeout != new.spec.idle_timeout {
             return Err(invalid(
                 "the local cloud does not change the idle timeout of a balancer that runs",
@@ -45,7 +49,7 @@ impl Hosted for LoadBalancer {
         nodes(state, new.spec, &old.facts.nodes)
     }
 
-    fn dismiss(id: &Self::Id, entry: &Entry<Self>) -> Result<()> {
+    fn check_deletable(id: &Self::Id, entry: &Entry<Self>) -> Result<()> {
         if entry.spec.protected {
             let why = format!("deletion protection of {id} is on");
             return Err(Error::new(ErrorKind::Denied, why)
@@ -62,7 +66,7 @@ impl Hosted for LoadBalancer {
 }
 
 /// A node for each subnet; those that are there already stay as they are.
-fn nodes(state: &State, spec: &LoadBalancer, old: &[Node]) -> Result<LoadBalancerFacts> {
+fn nodes(state: &State, spec: &LoadBalancer, old: &[Node]) -> Result<LoadBalancerStatus> {
     let mut zones = BTreeSet::new();
     let mut taken = state.public_taken();
     let mut nodes = Vec::new();
@@ -93,7 +97,7 @@ fn nodes(state: &State, spec: &LoadBalancer, old: &[Node]) -> Result<LoadBalance
             "a load balancer needs subnets in two zones at least",
         ));
     }
-    Ok(LoadBalancerFacts { nodes })
+    Ok(LoadBalancerStatus { nodes })
 }
 
 /// The name that leads to the balancer, as far as this machine is concerned: everything under

@@ -7,22 +7,22 @@ use landfall_provider::{Probe, Result};
 
 use super::{conflict, invalid, known, vpc_of};
 use crate::cloud::state::State;
-use crate::cloud::table::{Draft, Entry, Hosted, find};
+use crate::cloud::table::{Draft, Entry, LocalResource, find};
 
 /// What the cloud decides about a NAT gateway.
 #[derive(Debug, Clone)]
-pub(crate) struct NatGatewayFacts {
+pub(crate) struct NatGatewayStatus {
     /// Its address in the subnet.
     pub(crate) private: Ipv4Addr,
     /// The address of its Elastic IP.
     pub(crate) public: Ipv4Addr,
 }
 
-impl Hosted for NatGateway {
+impl LocalResource for NatGateway {
     const PREFIX: &'static str = "nat";
-    type Facts = NatGatewayFacts;
+    type Status = NatGatewayStatus;
 
-    fn admit(state: &State, new: &Draft<'_, Self>) -> Result<NatGatewayFacts> {
+    fn validate_create(state: &State, new: &Draft<'_, Self>) -> Result<NatGatewayStatus> {
         let subnet = known(&new.spec.subnet)?;
         let vpc = vpc_of(state, subnet)?;
         let attached = |gateway: &Entry<InternetGateway>| gateway.spec.vpc.known() == Some(&vpc);
@@ -38,7 +38,7 @@ impl Hosted for NatGateway {
                 known(&new.spec.address)?
             )));
         }
-        Ok(NatGatewayFacts {
+        Ok(NatGatewayStatus {
             private: state.new_private_address(subnet)?,
             public: find::<ElasticIp>(state, known(&new.spec.address)?)?
                 .facts

@@ -7,13 +7,13 @@ use std::collections::BTreeSet;
 
 use super::{each_free, invalid};
 use crate::cloud::state::State;
-use crate::cloud::table::{Draft, Entry, Hosted};
+use crate::cloud::table::{Draft, Entry, LocalResource};
 
-impl Hosted for NetworkAcl {
+impl LocalResource for NetworkAcl {
     const PREFIX: &'static str = "acl";
-    type Facts = ();
+    type Status = ();
 
-    fn admit(state: &State, new: &Draft<'_, Self>) -> Result<()> {
+    fn validate_create(state: &State, new: &Draft<'_, Self>) -> Result<()> {
         each_number_once(new.spec)?;
         let others = state
             .tables

@@ -5,13 +5,13 @@ use landfall_provider::{Probe, RepositoryId, Result};
 
 use super::{conflict, invalid};
 use crate::cloud::state::State;
-use crate::cloud::table::{Draft, Entry, Hosted};
+use crate::cloud::table::{Draft, Entry, LocalResource};
 
-impl Hosted for Repository {
+impl LocalResource for Repository {
     const PREFIX: &'static str = "repository";
-    type Facts = ();
+    type Status = ();
 
-    fn admit(state: &State, new: &Draft<'_, Self>) -> Result<()> {
+    fn validate_create(state: &State, new: &Draft<'_, Self>) -> Result<()> {
         let name = &new.spec.name;
         if state
             .tables

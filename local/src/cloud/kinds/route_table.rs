@@ -5,13 +5,13 @@ use landfall_provider::{Probe, Resource, Result};
 
 use super::each_free;
 use crate::cloud::state::State;
-use crate::cloud::table::{Draft, Entry, Hosted};
+use crate::cloud::table::{Draft, Entry, LocalResource};
 
-impl Hosted for RouteTable {
+impl LocalResource for RouteTable {
     const PREFIX: &'static str = "rtb";
-    type Facts = ();
+    type Status = ();
 
-    fn admit(state: &State, new: &Draft<'_, Self>) -> Result<()> {
+    fn validate_create(state: &State, new: &Draft<'_, Self>) -> Result<()> {
         let others = state
             .tables
             .route_tables

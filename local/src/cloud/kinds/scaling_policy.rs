@@ -5,13 +5,13 @@ use landfall_provider::{Probe, Resource, Result};
 
 use super::invalid;
 use crate::cloud::state::State;
-use crate::cloud::table::{Draft, Entry, Hosted};
+use crate::cloud::table::{Draft, Entry, LocalResource};
 
-impl Hosted for ScalingPolicy {
+impl LocalResource for ScalingPolicy {
     const PREFIX: &'static str = "policy";
-    type Facts = ();
+    type Status = ();
 
-    fn admit(_: &State, new: &Draft<'_, Self>) -> Result<()> {
+    fn validate_create(_: &State, new: &Draft<'_, Self>) -> Result<()> {
         match new.spec.metric {
             Metric::Cpu(1..=100) => Ok(()),
             Metric::Cpu(percent) => Err(invalid(format_args!(
@@ -25,7 +25,7 @@ impl Hosted for ScalingPolicy {
     }
 
     fn amend(state: &State, _: &Entry<Self>, new: &Draft<'_, Self>) -> Result<()> {
-        Self::admit(state, new)
+        Self::validate_create(state, new)
     }
 
     fn probe(_: &State, _: &Self::Id, _: &Entry<Self>) -> Probe<<Self as Resource>::Output> {

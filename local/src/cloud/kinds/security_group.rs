@@ -4,13 +4,13 @@ use landfall_network::SecurityGroup;
 use landfall_provider::{Probe, Resource, Result};
 
 use crate::cloud::state::State;
-use crate::cloud::table::{Draft, Entry, Hosted};
+use crate::cloud::table::{Draft, Entry, LocalResource};
 
-impl Hosted for SecurityGroup {
+impl LocalResource for SecurityGroup {
     const PREFIX: &'static str = "sg";
-    type Facts = ();
+    type Status = ();
 
-    fn admit(_: &State, _: &Draft<'_, Self>) -> Result<()> {
+    fn validate_create(_: &State, _: &Draft<'_, Self>) -> Result<()> {
         Ok(())
     }
 

@@ -7,13 +7,13 @@ use landfall_network::Vpc;
 
 use super::{conflict, invalid, known};
 use crate::cloud::state::State;
-use crate::cloud::table::{Draft, Entry, Hosted, find};
+use crate::cloud::table::{Draft, Entry, LocalResource, find};
 
-impl Hosted for Subnet {
+impl LocalResource for Subnet {
     const PREFIX: &'static str = "subnet";
-    type Facts = ();
+    type Status = ();
 
-    fn admit(state: &State, new: &Draft<'_, Self>) -> Result<()> {
+    fn validate_create(state: &State, new: &Draft<'_, Self>) -> Result<()> {
         let vpc = known(&new.spec.vpc)?;
         let (cidr, whole) = (new.spec.cidr, find::<Vpc>(state, vpc)?.spec.cidr);
         if cidr.trunc() != cidr {

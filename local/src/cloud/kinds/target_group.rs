@@ -6,13 +6,13 @@ use landfall_provider::{Probe, Resource, Result};
 use super::invalid;
 use crate::balancer::Matcher;
 use crate::cloud::state::State;
-use crate::cloud::table::{Draft, Entry, Hosted};
+use crate::cloud::table::{Draft, Entry, LocalResource};
 
-impl Hosted for TargetGroup {
+impl LocalResource for TargetGroup {
     const PREFIX: &'static str = "tg";
-    type Facts = ();
+    type Status = ();
 
-    fn admit(_: &State, new: &Draft<'_, Self>) -> Result<()> {
+    fn validate_create(_: &State, new: &Draft<'_, Self>) -> Result<()> {
         Matcher::parse(&new.spec.health_check.matcher)
             .map(|_| ())
             .map_err(invalid)

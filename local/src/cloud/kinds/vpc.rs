@@ -5,13 +5,13 @@ use landfall_provider::{Probe, Resource, Result};
 
 use super::invalid;
 use crate::cloud::state::State;
-use crate::cloud::table::{Draft, Entry, Hosted};
+use crate::cloud::table::{Draft, Entry, LocalResource};
 
-impl Hosted for Vpc {
+impl LocalResource for Vpc {
     const PREFIX: &'static str = "vpc";
-    type Facts = ();
+    type Status = ();
 
-    fn admit(_: &State, new: &Draft<'_, Self>) -> Result<()> {
+    fn validate_create(_: &State, new: &Draft<'_, Self>) -> Result<()> {
         let cidr = new.spec.cidr;
         if cidr.trunc() != cidr {
             return Err(invalid(format_args!(

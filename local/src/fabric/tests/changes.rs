@@ -37,7 +37,7 @@ isolated_test! {
         let topology = two_zones("a", 0);
         let mut fabric = Fabric::new().unwrap();
         fabric.apply(&topology).unwrap();
-        let layout = layout::layout(&topology, &fabric.slots);
+        let layout = layout::layout(&topology, &fabric.vpc_numbers);
         for (id, want) in &layout {
             assert_eq!(fabric.nodes[id].have(), want, "{id}");
         }

@@ -12,8 +12,8 @@ use crate::sys::netns::Namespace;
 #[test]
 fn the_rules_of_two_zones() {
     let topology = two_zones("a", 0);
-    let slots = layout::slots(&layout::Slots::new(), &topology);
-    let layout = layout::layout(&topology, &slots);
+    let vpc_numbers = layout::vpc_numbers(&layout::VpcNumbers::new(), &topology);
+    let layout = layout::layout(&topology, &vpc_numbers);
     insta::assert_snapshot!("router", layout[&NodeId::Router("vpc-a".into())].ruleset);
     insta::assert_snapshot!(
         "nat_gateway",

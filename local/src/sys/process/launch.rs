@@ -77,8 +77,8 @@ impl Launch {
         let program = self.program()?;
         dir.create()?;
         // A start takes at most this long, so who waits longer waits for something else.
-        let patience = self.ready_within + HELLO_WITHIN + MARGIN;
-        let _starting = lock_dir(&dir, patience)?;
+        let time_limit = self.ready_within + HELLO_WITHIN + MARGIN;
+        let _starting = lock_dir(&dir, time_limit)?;
         if let Some(cloud) = find(&dir)? {
             return Ok(cloud);
         }
@@ -168,7 +168,7 @@ pub fn running(dir: &Path) -> Result<Option<Cloud>, Error> {
     Ok(None)
 }
 
-/// Removes what a cloud that has ended left in `dir`, its log included. Does nothing while one runs.
+/// Removes what a cloud that has ended left in `dir`, its log included. ExecMode nothing while one runs.
 ///
 /// # Errors
 ///

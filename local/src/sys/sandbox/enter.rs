@@ -1,7 +1,7 @@
 //! A further command in an instance that runs: enters its namespaces, and runs with its user and powers.
 //!
 //! The cloud executes this program again with a socket as standard input. Over it come the instance's first process
-//! (as a pidfd), this program's mount and the command's standard input unless it is to have a terminal, and then an [`Errand`], one line of
+//! (as a pidfd), this program's mount and the command's standard input unless it is to have a terminal, and then an [`ExecTask`], one line of
 //! JSON. Back go the terminal's other side, if there is one, and [`Report`]s, one line of JSON each. What the cloud
 //! sends later are numbers of signals, a byte each; when it closes the socket, the command is hung up on.
 #![expect(unsafe_code, reason = "the command is started by fork(2)")]
@@ -38,19 +38,19 @@ const HANG_UP_MS: u16 = 2_000;
 
 /// What is to be done in the instance.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Errand {
+pub(crate) struct ExecTask {
     /// As for the instance's own command, with the command that is to be run now.
     pub(crate) order: Order,
     /// The command in place of the order's where the image does not have that one's program.
     pub(crate) otherwise: Option<Vec<String>>,
     /// The size of the terminal that it gets; without one, standard input, output and error are pipes.
     pub(crate) terminal: Option<Size>,
-    pub(crate) does: Does,
+    pub(crate) does: ExecMode,
 }
 
 /// What a further process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Does {
+pub(crate) enum ExecMode {
     /// Runs the order's command.
     Command,
     /// Serves the instance's files by SFTP over its standard input and output.
@@ -103,7 +103,7 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-fn receive(control: &mut UnixStream) -> io::Result<(Errand, Vec<OwnedFd>)> {
+fn receive(control: &mut UnixStream) -> io::Result<(ExecTask, Vec<OwnedFd>)> {
     // The files come with the first byte, which is no part of the errand.
     let (length, files) = fds::receive(control.as_fd(), &mut [0])?;
     if length != 1 || files.len() < 2 {
@@ -117,7 +117,7 @@ fn receive(control: &mut UnixStream) -> io::Result<(Errand, Vec<OwnedFd>)> {
 /// Enters the instance and starts what is to run there; returns once it is executed.
 fn start(
     control: &mut UnixStream,
-    errand: &Errand,
+    errand: &ExecTask,
     mut files: Vec<OwnedFd>,
 ) -> Result<Pid, String> {
     let instance = files.remove(0);
@@ -205,7 +205,7 @@ enum Ready {
 
 /// Makes the new process what the instance's own command is: its user, its powers, its place.
 fn become_command(
-    errand: &Errand,
+    errand: &ExecTask,
     streams: Option<OwnedFd>,
     instance: &OwnedFd,
     single_user: bool,
@@ -233,7 +233,7 @@ fn become_command(
     privileges::give_up(&identity, Some(instance.as_fd()), single_user)?;
     limit_processes(order.processes).map_err(doing("limit processes"))?;
     seccomp::restrict()?;
-    if errand.does == Does::Files {
+    if errand.does == ExecMode::Files {
         return Ok(Ready::Files);
     }
     let command = match &errand.otherwise {

@@ -6,7 +6,7 @@ use landfall_local::testing::instance::Exit;
 use serde_json::json;
 
 use crate::image::{self, LINK};
-use crate::machine::{Machine, base};
+use crate::machine::{TestMachine, base};
 use crate::stub::{Reply, Start};
 
 /// What the filter answers, call by call.
@@ -54,7 +54,7 @@ pub(super) fn calls() {
     let scratch = base();
     let program = scratch.path().join("calls");
     let calls = image::compile_source("calls.c", include_str!("calls.c"), &program, &["-static"]);
-    let machine = Machine::with(&[("calls", &calls, 0o755)], json!({}));
+    let machine = TestMachine::with(&[("calls", &calls, 0o755)], json!({}));
     let expected = ANSWERS.map(str::to_owned).to_vec();
     for (id, init) in [("plain", false), ("with-init", true)] {
         machine.started(Start {
@@ -82,7 +82,7 @@ pub(super) fn devices() {
         })
     };
     let before = of_the_machine();
-    let machine = Machine::new();
+    let machine = TestMachine::new();
     for name in NAMES {
         let path = format!("/dev/{name}");
         let output = machine.output(&["chmod", &path]);
@@ -101,7 +101,7 @@ pub(super) fn devices() {
 /// What hides parts of `/proc` would lie at a place that the image can bend later.
 pub(super) fn system_links() {
     for name in ["proc", "sys", "dev"] {
-        let machine = Machine::with(&[(name, b"/tmp", LINK)], json!({}));
+        let machine = TestMachine::with(&[(name, b"/tmp", LINK)], json!({}));
         match machine.start(machine.order("one", &["exit", "0"])) {
             Reply::Error(text) => assert!(text.contains("is a symbolic link"), "{text}"),
             other => panic!("{name}: {other:?}"),
@@ -113,7 +113,7 @@ pub(super) fn system_links() {
 pub(super) fn working_folder() {
     for number in 3..12 {
         let cwd = format!("/proc/self/fd/{number}");
-        let machine = Machine::with(&[], json!({"WorkingDir": cwd}));
+        let machine = TestMachine::with(&[], json!({"WorkingDir": cwd}));
         let reply = machine.start(machine.order("one", &["exit", "0"]));
         assert!(matches!(reply, Reply::Error(_)), "{cwd}: {reply:?}");
     }

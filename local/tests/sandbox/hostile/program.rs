@@ -8,7 +8,7 @@ use landfall_local::testing::instance::Exit;
 use serde_json::json;
 
 use crate::image::{self, File, LINK};
-use crate::machine::{Machine, base, processes};
+use crate::machine::{TestMachine, base, processes};
 use crate::stub::{Reply, Request};
 
 /// What a refusal says.
@@ -40,7 +40,7 @@ fn own_file() -> OwnFile {
 }
 
 /// An image whose loader is hostile, with ways to name the program that starts it.
-fn machine() -> Machine {
+fn machine() -> TestMachine {
     let scratch = base();
     let at = |name: &str| scratch.path().join(name);
     let loader = image::compile_source(
@@ -58,7 +58,7 @@ fn machine() -> Machine {
         ("nested", b"#! /script\n", 0o755),
         ("interpreted", &interpreted, 0o755),
     ];
-    Machine::with(&files, json!({}))
+    TestMachine::with(&files, json!({}))
 }
 
 /// Commands that the kernel would answer with the program that starts them.
@@ -118,7 +118,7 @@ pub(super) fn not_executed_by_exec() {
 
 pub(super) fn not_caught() {
     let before = own_file();
-    let machine = Machine::new();
+    let machine = TestMachine::new();
     machine.started(machine.order("hunter", &["hunt"]));
     machine.said("hunter", "hunting");
     for _ in 0..EXECS {
@@ -168,7 +168,7 @@ pub(super) fn not_swapped() {
 /// The program that stays in the sandbox is a copy that nobody can change, and the image cannot open it.
 pub(super) fn file_server_is_closed() {
     let before = own_file();
-    let machine = Machine::new();
+    let machine = TestMachine::new();
     machine.started(machine.order("one", &["wait"]));
     let reply = machine.ask(&Request::Files("one".to_owned()));
     assert_eq!(reply, Reply::Done);

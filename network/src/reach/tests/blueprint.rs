@@ -62,7 +62,11 @@ fn what_cannot_be_asked_hides_nothing_that_is_broken() {
     let nobody = "192.168.1.10/32".parse().unwrap();
     let expectations = invariants(&topology, &[nobody]);
     let checked = check(&topology, &expectations);
-    let unasked: Vec<_> = checked.unasked.iter().map(|(_, error)| error).collect();
-    assert_eq!(unasked, [&FlowError::Nowhere(nobody)]);
+    let undetermined: Vec<_> = checked
+        .undetermined
+        .iter()
+        .map(|(_, error)| error)
+        .collect();
+    assert_eq!(undetermined, [&FlowError::Nowhere(nobody)]);
     assert!(checked.broken.len() > 10, "{}", checked.broken.len());
 }

@@ -4,8 +4,8 @@ use std::net::Ipv4Addr;
 
 use super::support::{balancer, interface, key, tcp, two_tier};
 use crate::reach::{
-    Address, Block, Code, End, Flow, GroupRule, Leg, Peer, Reach, Remedy, Rule, Target, Topology,
-    trace,
+    Address, Block, Code, End, Flow, FlowDirection, GroupRule, Peer, Reach, Remedy, Rule, Target,
+    Topology, trace,
 };
 use crate::{AclAction, AclEntry, Direction, EndpointService, NatMode, PortRange, Protocol};
 
@@ -195,7 +195,7 @@ fn answers_to_a_client_need_an_entry_of_their_own() {
     let block = mended(&topology, &tcp(End::Internet, balancer(), 80));
     assert_eq!(
         (block.code, block.leg),
-        (Code::SubnetAclRestriction, Leg::Answer)
+        (Code::SubnetAclRestriction, FlowDirection::Return)
     );
     assert!(
         remedy(&block).ends_with("allow TCP 1024-65535 to anywhere"),
@@ -213,7 +213,7 @@ fn answers_to_a_balancer_go_to_ports_that_it_took() {
     let block = blocked(&topology, &tcp(balancer(), interface("web/1"), 8000));
     assert_eq!(
         (block.code, block.leg),
-        (Code::RemapEphemeralPort, Leg::Answer)
+        (Code::RemapEphemeralPort, FlowDirection::Return)
     );
     assert_eq!(resource(&block), "network-acl/private");
     assert!(

@@ -2,7 +2,8 @@
 
 use super::support::{balancer, interface, key, tcp, two_tier};
 use crate::reach::{
-    Broken, Code, End, Flow, Peer, Place, Reach, Role, Topology, check, invariants, trace,
+    Code, End, FailedExpectation, Flow, HopLocation, Peer, Reach, Role, Topology, check,
+    invariants, trace,
 };
 use crate::{AclAction, AclEntry, Direction, EndpointService, NatMode, PortRange, Protocol};
 
@@ -31,10 +32,10 @@ fn close(topology: &mut Topology, group: &str, port: u16) {
         .retain(|rule| rule.direction == Direction::Egress || !rule.ports.contains(port));
 }
 
-fn broken(topology: &Topology) -> Vec<Broken> {
+fn broken(topology: &Topology) -> Vec<FailedExpectation> {
     let operators = ["203.0.113.7/32".parse().unwrap()];
     let checked = check(topology, &invariants(topology, &operators));
-    assert_eq!(checked.unasked, []);
+    assert_eq!(checked.undetermined, []);
     checked.broken
 }
 
@@ -186,6 +187,6 @@ fn a_nat_gateway_follows_its_subnets_route_to_an_endpoint() {
     let flow = tcp(interface("web/1"), End::Service(EndpointService::S3), 443);
     let verdict = trace(&topology, &flow).unwrap();
     assert_eq!(verdict.reach, Reach::All, "{:?}", verdict.block);
-    let endpoint = Place::Endpoint(key("gateway-endpoint/s3"));
+    let endpoint = HopLocation::Endpoint(key("gateway-endpoint/s3"));
     assert!(verdict.hops.iter().any(|hop| hop.at == endpoint));
 }

@@ -7,7 +7,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
 use super::random::{flow, group_rule, topology};
-use crate::reach::{Address, Code, Leg, Reach, Topology, trace};
+use crate::reach::{Address, Code, FlowDirection, Reach, Topology, trace};
 
 /// More changes than any of the random networks needs to let a flow through.
 const STEPS: usize = 60;
@@ -109,7 +109,7 @@ proptest! {
         if verdict.reachable() && verdict.hops.len() > 1 {
             let (first, last) = (&verdict.hops[0], &verdict.hops[verdict.hops.len() - 1]);
             prop_assert_eq!(&first.at, &last.at);
-            prop_assert_eq!((first.leg, last.leg), (Leg::Request, Leg::Answer));
+            prop_assert_eq!((first.leg, last.leg), (FlowDirection::Request, FlowDirection::Return));
         }
     }
 }

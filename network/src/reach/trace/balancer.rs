@@ -5,21 +5,21 @@
 
 use landfall_provider::Key;
 
+use super::packet_set::{self, AddressField, PortField};
 use super::paths::{self, opener};
-use super::piece::{self, Which, Who};
 use super::walk::{Stop, Tracer, Walk};
 use super::{Ask, FROM_OUTSIDE};
 use crate::reach::ranges::Ranges;
 use crate::reach::remedy::Remedy;
 use crate::reach::topology::{TargetGroup, Topology};
-use crate::reach::verdict::{Code, Place, Reach};
+use crate::reach::verdict::{Code, HopLocation, Reach};
 use crate::traffic::{PortRange, Protocol};
 
 impl<'a> Tracer<'a> {
     pub(super) fn no_node(&mut self, walk: &Walk, key: &Key) {
         self.stop(walk, &walk.pieces, FROM_OUTSIDE.request(), |_| Stop {
             code: Code::NoPossibleDestination,
-            at: Place::Balancer(key.clone()),
+            at: HopLocation::Balancer(key.clone()),
             rule: None,
             reason: format!("{key} has no node in any subnet"),
             remedy: None,
@@ -35,7 +35,7 @@ impl<'a> Tracer<'a> {
             return Vec::new();
         }
         let ends = FROM_OUTSIDE.request();
-        let asked = piece::all_ports(&client.pieces, Which::Service);
+        let asked = packet_set::all_ports(&client.pieces, PortField::Service);
         let mut arrived = Vec::new();
         let mut rest = client.pieces.clone();
         for (listener, spec) in &balancer.listeners {
@@ -45,7 +45,8 @@ impl<'a> Tracer<'a> {
             }
             let mut matched = Vec::new();
             for piece in std::mem::take(&mut rest) {
-                let (inside, outside) = piece.split(Who::Source, None, Which::Service, Some(&port));
+                let (inside, outside) =
+                    piece.split(AddressField::Source, None, PortField::Service, Some(&port));
                 matched.extend(inside);
                 rest.extend(outside);
             }
@@ -56,12 +57,12 @@ impl<'a> Tracer<'a> {
                 pieces: matched,
                 hops: requests.to_vec(),
             };
-            self.pass(&mut walk, Place::Listener(listener.clone()), ends);
+            self.pass(&mut walk, HopLocation::Listener(listener.clone()), ends);
             let forwards = spec.rules.iter().map(|(rule, group)| (Some(rule), group));
             for (rule, group) in [(None, &spec.default)].into_iter().chain(forwards) {
                 let mut walk = walk.clone();
                 if let Some(rule) = rule {
-                    self.pass(&mut walk, Place::ListenerRule(rule.clone()), ends);
+                    self.pass(&mut walk, HopLocation::ListenerRule(rule.clone()), ends);
                 }
                 for mut walk in self.forward(walk, listener, node, group) {
                     walk.hops.extend_from_slice(answers);
@@ -75,7 +76,7 @@ impl<'a> Tracer<'a> {
             let (code, at, reason) = match balancer.listeners.iter().next() {
                 Some((listener, spec)) if ports.len() == 1 && protocol == Protocol::Tcp => (
                     Code::Elbv2ListenerPortRestriction,
-                    Place::Listener(listener.clone()),
+                    HopLocation::Listener(listener.clone()),
                     format!(
                         "{listener} is on port {}, and {} is asked",
                         spec.port, packet.ports
@@ -83,7 +84,7 @@ impl<'a> Tracer<'a> {
                 ),
                 _ => (
                     Code::Elbv2ListenersMismatch,
-                    Place::Balancer(key.clone()),
+                    HopLocation::Balancer(key.clone()),
                     format!("{key} has no listener for {packet}"),
                 ),
             };
@@ -111,14 +112,14 @@ impl<'a> Tracer<'a> {
         let Some(group) = group.filter(|group| !group.targets.is_empty()) else {
             self.stop(&walk, &walk.pieces, ends, |_| Stop {
                 code: Code::Elbv2ListenerHasNoTg,
-                at: Place::Listener(listener.clone()),
+                at: HopLocation::Listener(listener.clone()),
                 rule: None,
                 reason: format!("{listener} sends requests to {key}, which has no target"),
                 remedy: None,
             });
             return Vec::new();
         };
-        self.pass(&mut walk, Place::TargetGroup(key.clone()), ends);
+        self.pass(&mut walk, HopLocation::TargetGroup(key.clone()), ends);
         if !self.records {
             let reach = self.forwarded(node, key, group);
             self.stopped |= reach != Reach::All;
@@ -211,7 +212,7 @@ impl<'a> Tracer<'a> {
                 let candidate = groups.iter().find(|(_, group)| of_port(group));
                 Stop {
                     code: Code::TargetAddressRestriction,
-                    at: Place::Balancer(balancer.clone()),
+                    at: HopLocation::Balancer(balancer.clone()),
                     rule: None,
                     reason: format!("{target} is not a target of {balancer}"),
                     remedy: candidate.map(|(key, _)| Remedy::AddTarget {
@@ -225,7 +226,8 @@ impl<'a> Tracer<'a> {
         let mut asked = Vec::new();
         let mut other = Vec::new();
         for piece in walk.pieces.clone() {
-            let (inside, outside) = piece.split(Who::Source, None, Which::Service, Some(&known));
+            let (inside, outside) =
+                piece.split(AddressField::Source, None, PortField::Service, Some(&known));
             asked.extend(inside);
             other.extend(outside);
         }
@@ -237,7 +239,7 @@ impl<'a> Tracer<'a> {
                 .collect();
             Stop {
                 code: Code::TargetPortRestriction,
-                at: Place::Balancer(balancer.clone()),
+                at: HopLocation::Balancer(balancer.clone()),
                 rule: None,
                 reason: format!(
                     "{balancer} asks {target} on port {}, and not on {}",

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use landfall_provider::Key;
 
 use super::index::{Allowed, AllowedPeer};
-use super::piece::{Piece, Which, all_ports, merge};
+use super::packet_set::{PacketSet, PortField, all_ports, merge};
 use super::remedies;
 use super::walk::{Opener, Stop, Tracer, Walk};
 use crate::reach::topology::{Address, Interface};
-use crate::reach::verdict::{Code, Place, Rule, shown};
+use crate::reach::verdict::{Code, HopLocation, Rule, shown};
 use crate::traffic::{Direction, PortRange, Protocol};
 
 impl<'a> Tracer<'a> {
@@ -52,7 +52,7 @@ impl<'a> Tracer<'a> {
             let ports = self.ports(one.ports.as_ref());
             let before = walk.pieces.len();
             for piece in std::mem::take(&mut rest) {
-                let (inside, outside) = piece.split(who, addresses, Which::Service, ports);
+                let (inside, outside) = piece.split(who, addresses, PortField::Service, ports);
                 walk.pieces.extend(inside);
                 rest.extend(outside);
             }
@@ -78,7 +78,7 @@ impl<'a> Tracer<'a> {
     fn stop_at_groups(
         &mut self,
         walk: &Walk,
-        rest: &[Piece],
+        rest: &[PacketSet],
         (name, direction): (&'a str, Direction),
         (peer, opener): (Option<&'a str>, Opener<'a>),
     ) {
@@ -87,7 +87,7 @@ impl<'a> Tracer<'a> {
         // A rule for the group of the one behind the gateway would have let it in.
         let allowed = index.rules(name, direction);
         let hidden = opener.hidden.filter(|hidden| {
-            let asked = all_ports(rest, Which::Service);
+            let asked = all_ports(rest, PortField::Service);
             direction == Direction::Ingress
                 && allowed.iter().any(|one| {
                     let of_group = matches!(one.peer, AllowedPeer::Members(group) if self.is_member(Some(hidden), group));
@@ -99,7 +99,7 @@ impl<'a> Tracer<'a> {
         self.stop(walk, rest, ends, |packet| {
             let at = match index.interface(name) {
                 Some(interface) => groups_place(name, interface, &[]),
-                None => Place::Interface(name.to_owned()),
+                None => HopLocation::Interface(name.to_owned()),
             };
             let word = direction.to_string();
             let other = match direction {
@@ -177,7 +177,7 @@ impl<'a> Tracer<'a> {
 }
 
 /// The groups that rules are of; all of the interface's where there is no rule.
-fn groups_place(name: &str, interface: &Interface, rules: &[Rule]) -> Place {
+fn groups_place(name: &str, interface: &Interface, rules: &[Rule]) -> HopLocation {
     let of_rules = rules.iter().filter_map(|rule| match rule {
         Rule::Group { group, .. } => Some(group.clone()),
         Rule::Entry { .. } | Rule::Route(_) => None,
@@ -186,7 +186,7 @@ fn groups_place(name: &str, interface: &Interface, rules: &[Rule]) -> Place {
     if groups.is_empty() {
         groups.clone_from(&interface.groups);
     }
-    Place::SecurityGroups {
+    HopLocation::SecurityGroups {
         interface: name.to_owned(),
         groups: groups.into_iter().collect(),
     }

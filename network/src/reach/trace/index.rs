@@ -69,13 +69,13 @@ pub(super) struct Allowed<'a> {
     /// Its place among the group's rules.
     pub(super) index: usize,
     pub(super) rule: &'a GroupRule,
-    /// Who is at the other end.
+    /// AddressField is at the other end.
     pub(super) peer: AllowedPeer<'a>,
     /// `None` for all.
     pub(super) ports: Option<Ranges>,
 }
 
-/// Who is at the other end of what a rule allows.
+/// AddressField is at the other end of what a rule allows.
 pub(super) enum AllowedPeer<'a> {
     Anybody,
     Addresses(Ranges),

@@ -3,8 +3,8 @@
 mod balancer;
 mod groups;
 mod index;
+mod packet_set;
 mod paths;
-mod piece;
 mod remedies;
 mod routes;
 mod walk;
@@ -13,14 +13,14 @@ use landfall_provider::Key;
 
 pub(super) use self::index::Index;
 pub use self::index::is_public;
+use self::packet_set::{AddressField, PacketSet, PortField};
 use self::paths::{Outside, opener};
-use self::piece::{Piece, Which, Who};
 use self::walk::{Opener, Stop};
 pub(super) use self::walk::{Tracer, Walk};
 use super::flow::{End, Flow, FlowError};
 use super::ranges::Ranges;
 use super::topology::{Address, Role, Topology};
-use super::verdict::{Code, Place, Reach, Verdict, shown};
+use super::verdict::{Code, HopLocation, Reach, Verdict, shown};
 use crate::EndpointService;
 use crate::traffic::{PortRange, Protocol};
 
@@ -44,7 +44,7 @@ pub fn trace(topology: &Topology, flow: &Flow) -> Result<Verdict, FlowError> {
 pub(super) fn trace_in(index: &Index<'_>, flow: &Flow) -> Result<Verdict, FlowError> {
     let (tracer, arrived) = walk(index, flow, true)?;
     let reach = Reach::of(!arrived.is_empty(), tracer.stopped);
-    let pieces: Vec<Piece> = arrived
+    let pieces: Vec<PacketSet> = arrived
         .iter()
         .flat_map(|walk| walk.pieces.clone())
         .collect();
@@ -105,7 +105,7 @@ impl<'a> Tracer<'a> {
     }
 }
 
-/// Which ports a flow is about.
+/// PortField ports a flow is about.
 pub(super) struct Ask {
     /// Those that are asked.
     pub(super) service: Ranges,
@@ -295,22 +295,22 @@ impl<'a> Tracer<'a> {
                 self.nat(walk, key, gateway, None, meant(goal))
             }
             (Origin::NatGateway(key), goal) => {
-                self.nobody_there(&Place::NatGateway((*key).clone()), goal, ask);
+                self.nobody_there(&HopLocation::NatGateway((*key).clone()), goal, ask);
                 Vec::new()
             }
             (Origin::Service(service), goal) => {
-                self.nobody_there(&Place::Service(*service), goal, ask);
+                self.nobody_there(&HopLocation::Service(*service), goal, ask);
                 Vec::new()
             }
         }
     }
 
-    fn piece(&self, from: Ranges, to: Ranges, ask: &Ask, ports: PortRange) -> Piece {
+    fn piece(&self, from: Ranges, to: Ranges, ask: &Ask, ports: PortRange) -> PacketSet {
         let ports = match self.protocol {
             Protocol::Tcp | Protocol::Udp => Ranges::ports(ask.source_ports.unwrap_or(ports)),
             Protocol::Icmp | Protocol::All => Ranges::span(0, 0),
         };
-        Piece::new(from, to, ask.service.clone(), ports)
+        PacketSet::new(from, to, ask.service.clone(), ports)
     }
 
     /// The ports that an interface opens connections from.
@@ -338,7 +338,7 @@ impl<'a> Tracer<'a> {
         let start = |tracer: &Self, to: Ranges| {
             let piece = tracer.piece(source.clone(), to, ask, PortRange::EPHEMERAL);
             let mut walk = Walk::new(piece);
-            tracer.pass(&mut walk, Place::Internet, FROM_OUTSIDE.request());
+            tracer.pass(&mut walk, HopLocation::Internet, FROM_OUTSIDE.request());
             walk
         };
         let mut arrived = match goal {
@@ -377,12 +377,12 @@ impl<'a> Tracer<'a> {
             }
             Goal::Service(service, to) => {
                 let walk = start(self, to.clone());
-                self.not_ours(&walk, Place::Service(*service));
+                self.not_ours(&walk, HopLocation::Service(*service));
                 Vec::new()
             }
         };
         for walk in &mut arrived {
-            self.pass(walk, Place::Internet, FROM_OUTSIDE.answer());
+            self.pass(walk, HopLocation::Internet, FROM_OUTSIDE.answer());
         }
         arrived
     }
@@ -398,7 +398,7 @@ impl<'a> Tracer<'a> {
         let gateway = self.index.topology.internet_gateway.clone();
         self.stop(walk, &walk.pieces, FROM_OUTSIDE.request(), |packet| Stop {
             code: Code::IgwPrivateIpAssociationForIngress,
-            at: Place::InternetGateway(gateway),
+            at: HopLocation::InternetGateway(gateway),
             rule: None,
             reason: format!(
                 "{} is no public address of anything in the VPC",
@@ -408,7 +408,7 @@ impl<'a> Tracer<'a> {
         });
     }
 
-    fn not_ours(&mut self, walk: &Walk, at: Place) {
+    fn not_ours(&mut self, walk: &Walk, at: HopLocation) {
         self.stop(walk, &walk.pieces, FROM_OUTSIDE.request(), |_| Stop {
             code: Code::NoPossibleDestination,
             reason: format!("no packet from the internet to {at} comes through this network"),
@@ -431,7 +431,7 @@ impl<'a> Tracer<'a> {
                 // What it asks itself does not leave it.
                 let mut walk = start(self, self.private(to));
                 let ends = opener(remaps).request();
-                self.pass(&mut walk, Place::Interface(from.to_owned()), ends);
+                self.pass(&mut walk, HopLocation::Interface(from.to_owned()), ends);
                 vec![walk]
             }
             Goal::Interface(to) | Goal::Private(to) => {
@@ -463,14 +463,14 @@ impl<'a> Tracer<'a> {
                 Vec::new()
             }
             Goal::NatGateway(_) | Goal::Nobody(_) => {
-                self.nobody_there(&Place::Interface(from.to_owned()), goal, ask);
+                self.nobody_there(&HopLocation::Interface(from.to_owned()), goal, ask);
                 Vec::new()
             }
         }
     }
 
     /// Nothing answers there, or nothing ever asks from there.
-    fn nobody_there(&mut self, from: &Place, goal: &Goal<'a>, ask: &Ask) {
+    fn nobody_there(&mut self, from: &HopLocation, goal: &Goal<'a>, ask: &Ask) {
         let ends = FROM_OUTSIDE.request();
         let to = match goal {
             Goal::Outside(to) | Goal::Service(_, to) | Goal::Nobody(to) => to.clone(),
@@ -478,18 +478,18 @@ impl<'a> Tracer<'a> {
             Goal::NoNode(_) | Goal::NatGateway(_) => self.index.internet.clone(),
         };
         let source = match from {
-            Place::Interface(name) => self.private(name),
+            HopLocation::Interface(name) => self.private(name),
             _ => self.index.internet.clone(),
         };
         let walk = Walk::new(self.piece(source, to, ask, PortRange::EPHEMERAL));
         self.stop(&walk, &walk.pieces, ends, |packet| {
             let (at, reason) = match goal {
                 Goal::NatGateway(key) => (
-                    Place::NatGateway((*key).clone()),
+                    HopLocation::NatGateway((*key).clone()),
                     format!("{key} passes connections on, and answers none itself"),
                 ),
                 Goal::Nobody(_) => (
-                    Place::Nobody(packet.destination),
+                    HopLocation::Nobody(packet.destination),
                     format!("nothing has {}", shown(packet.destination)),
                 ),
                 _ => (from.clone(), format!("{from} opens no such connection")),
@@ -515,7 +515,7 @@ fn meant<'a>(goal: &Goal<'a>) -> Outside<'a> {
 /// Somebody on the internet, as the VPC sees them.
 const FROM_OUTSIDE: Opener<'static> = Opener {
     hidden: None,
-    who: Who::Source,
-    ports: Which::Source,
+    who: AddressField::Source,
+    ports: PortField::Source,
     remaps: false,
 };

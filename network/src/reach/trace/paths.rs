@@ -3,17 +3,17 @@
 use landfall_provider::Key;
 
 use super::index::{Index, Owner, Way};
-use super::piece::{Which, Who};
+use super::packet_set::{AddressField, PortField};
 use super::remedies;
 use super::walk::{Ends, Opener, Stop, Tracer, Walk};
 use crate::EndpointService;
 use crate::reach::ranges::Ranges;
 use crate::reach::remedy::Remedy;
 use crate::reach::topology::NatGateway;
-use crate::reach::verdict::{Code, Leg, Place, Rule, shown};
+use crate::reach::verdict::{Code, FlowDirection, HopLocation, Rule, shown};
 use crate::traffic::{Direction, PortRange, Protocol};
 
-/// Who is meant outside.
+/// AddressField is meant outside.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Outside<'a> {
     /// Whoever has the address.
@@ -28,8 +28,8 @@ pub(super) enum Outside<'a> {
 pub(super) fn opener(remaps: bool) -> Opener<'static> {
     Opener {
         hidden: None,
-        who: Who::Source,
-        ports: Which::Source,
+        who: AddressField::Source,
+        ports: PortField::Source,
         remaps,
     }
 }
@@ -53,7 +53,7 @@ impl<'a> Tracer<'a> {
         let crosses = source.subnet != target.subnet;
         let (request, answer) = (opener.request(), opener.answer());
         let mut walk = walk;
-        self.pass(&mut walk, Place::Interface(from.to_owned()), request);
+        self.pass(&mut walk, HopLocation::Interface(from.to_owned()), request);
         let mut walk = self.groups(walk, from, Direction::Egress, Some(to), opener);
         if !self.records {
             // Where nobody asks for the way, what stops the most comes first.
@@ -65,11 +65,11 @@ impl<'a> Tracer<'a> {
         if self.records {
             walk = self.groups(walk, to, Direction::Ingress, Some(from), opener);
         }
-        self.pass(&mut walk, Place::Interface(to.to_owned()), request);
+        self.pass(&mut walk, HopLocation::Interface(to.to_owned()), request);
         if crosses && !walk.pieces.is_empty() {
             walk = self.border(walk, &target.subnet, &source.subnet, answer, remaps);
         }
-        self.pass(&mut walk, Place::Interface(from.to_owned()), answer);
+        self.pass(&mut walk, HopLocation::Interface(from.to_owned()), answer);
         walk
     }
 
@@ -78,7 +78,7 @@ impl<'a> Tracer<'a> {
         let ends = opener(false).request();
         self.stop(walk, &walk.pieces, ends, |_| Stop {
             code: Code::NoPossibleDestination,
-            at: Place::Interface(name.to_owned()),
+            at: HopLocation::Interface(name.to_owned()),
             rule: None,
             reason: format!("{name} stands in no subnet of this VPC"),
             remedy: None,
@@ -110,7 +110,7 @@ impl<'a> Tracer<'a> {
         let opener = opener(remaps);
         let (request, answer) = (opener.request(), opener.answer());
         let mut walk = walk;
-        self.pass(&mut walk, Place::Interface(from.to_owned()), request);
+        self.pass(&mut walk, HopLocation::Interface(from.to_owned()), request);
         let walk = self.groups(walk, from, Direction::Egress, None, opener);
         let public = interface.public.is_some();
         let ways = self.routes(walk, subnet, request, subnet, public);
@@ -126,7 +126,7 @@ impl<'a> Tracer<'a> {
                     };
                     let addresses = self.index.outside(public);
                     let seen = Opener {
-                        who: Who::Translated,
+                        who: AddressField::Translated,
                         ..opener
                     };
                     self.translate(&mut walk, &addresses, None);
@@ -134,7 +134,7 @@ impl<'a> Tracer<'a> {
                     for mut walk in self.beyond(walk, seen, outside) {
                         self.pass(&mut walk, internet_gateway(gateway), answer);
                         let mut walk = self.acl(walk, subnet, Direction::Ingress, answer, remaps);
-                        self.pass(&mut walk, Place::Interface(from.to_owned()), answer);
+                        self.pass(&mut walk, HopLocation::Interface(from.to_owned()), answer);
                         arrived.push(walk);
                     }
                 }
@@ -155,7 +155,7 @@ impl<'a> Tracer<'a> {
                         if crosses {
                             walk = self.border(walk, &gateway.subnet, subnet, answer, remaps);
                         }
-                        self.pass(&mut walk, Place::Interface(from.to_owned()), answer);
+                        self.pass(&mut walk, HopLocation::Interface(from.to_owned()), answer);
                         arrived.push(walk);
                     }
                 }
@@ -165,9 +165,9 @@ impl<'a> Tracer<'a> {
                     let Some(mut walk) = self.endpoint(walk, endpoint, request) else {
                         continue;
                     };
-                    self.pass(&mut walk, Place::Endpoint(endpoint.clone()), answer);
+                    self.pass(&mut walk, HopLocation::Endpoint(endpoint.clone()), answer);
                     let mut walk = self.acl(walk, subnet, Direction::Ingress, answer, remaps);
-                    self.pass(&mut walk, Place::Interface(from.to_owned()), answer);
+                    self.pass(&mut walk, HopLocation::Interface(from.to_owned()), answer);
                     arrived.push(walk);
                 }
             }
@@ -195,15 +195,15 @@ impl<'a> Tracer<'a> {
         if self.protocol == Protocol::Udp {
             self.stop(&walk, &walk.pieces, ends, |packet| Stop {
                 code: Code::VpceGatewayProtocolRestriction,
-                at: Place::Endpoint(key.clone()),
+                at: HopLocation::Endpoint(key.clone()),
                 rule: None,
                 reason: format!("{key} carries TCP and ICMP, and not {packet}"),
                 remedy: None,
             });
             return None;
         }
-        self.pass(&mut walk, Place::Endpoint(key.clone()), ends);
-        self.pass(&mut walk, Place::Service(endpoint.service), ends);
+        self.pass(&mut walk, HopLocation::Endpoint(key.clone()), ends);
+        self.pass(&mut walk, HopLocation::Service(endpoint.service), ends);
         Some(walk)
     }
 
@@ -221,8 +221,8 @@ impl<'a> Tracer<'a> {
     ) -> Vec<Walk> {
         let opener = Opener {
             hidden: behind,
-            who: Who::Translated,
-            ports: Which::Translated,
+            who: AddressField::Translated,
+            ports: PortField::Translated,
             remaps: true,
         };
         let (request, answer) = (opener.request(), opener.answer());
@@ -232,7 +232,7 @@ impl<'a> Tracer<'a> {
         };
         let addresses = self.index.outside(gateway.public);
         self.translate(&mut walk, &addresses, Some(&ports));
-        self.pass(&mut walk, Place::NatGateway(key.clone()), request);
+        self.pass(&mut walk, HopLocation::NatGateway(key.clone()), request);
         let subnet = &gateway.subnet;
         let mut arrived = Vec::new();
         for (way, rule, walk) in self.routes(walk, subnet, request, subnet, true) {
@@ -244,7 +244,7 @@ impl<'a> Tracer<'a> {
                     for mut walk in self.beyond(walk, opener, outside) {
                         self.pass(&mut walk, internet_gateway(internet), answer);
                         let mut walk = self.acl(walk, subnet, Direction::Ingress, answer, true);
-                        self.pass(&mut walk, Place::NatGateway(key.clone()), answer);
+                        self.pass(&mut walk, HopLocation::NatGateway(key.clone()), answer);
                         arrived.push(walk);
                     }
                 }
@@ -255,9 +255,9 @@ impl<'a> Tracer<'a> {
                     let Some(mut walk) = self.endpoint(walk, endpoint, request) else {
                         continue;
                     };
-                    self.pass(&mut walk, Place::Endpoint(endpoint.clone()), answer);
+                    self.pass(&mut walk, HopLocation::Endpoint(endpoint.clone()), answer);
                     let mut walk = self.acl(walk, subnet, Direction::Ingress, answer, true);
-                    self.pass(&mut walk, Place::NatGateway(key.clone()), answer);
+                    self.pass(&mut walk, HopLocation::NatGateway(key.clone()), answer);
                     arrived.push(walk);
                 }
                 Way::NatGateway(_) => {
@@ -282,9 +282,11 @@ impl<'a> Tracer<'a> {
 
     fn translate(&self, walk: &mut Walk, addresses: &Ranges, ports: Option<&Ranges>) {
         for piece in &mut walk.pieces {
-            let mut translated = piece.clone().at(Who::Translated, addresses.clone());
+            let mut translated = piece
+                .clone()
+                .at(AddressField::Translated, addresses.clone());
             if let Some(ports) = ports {
-                translated = translated.on_ports(Which::Translated, ports.clone());
+                translated = translated.on_ports(PortField::Translated, ports.clone());
             }
             *piece = translated;
         }
@@ -301,7 +303,7 @@ impl<'a> Tracer<'a> {
         let mut hosts = Vec::new();
         for piece in std::mem::take(&mut rest.pieces) {
             let (inside, outside) = piece.split(
-                Who::Destination,
+                AddressField::Destination,
                 Some(&self.index.public),
                 request.port,
                 None,
@@ -311,7 +313,7 @@ impl<'a> Tracer<'a> {
         }
         self.stop(&rest, &foreign, request, |packet| Stop {
             code: Code::NoPossibleDestination,
-            at: Place::Nobody(packet.destination),
+            at: HopLocation::Nobody(packet.destination),
             rule: None,
             reason: format!("nothing on the internet has {}", shown(packet.destination)),
             remedy: None,
@@ -319,8 +321,8 @@ impl<'a> Tracer<'a> {
         if !hosts.is_empty() {
             rest.pieces = hosts;
             let at = match outside {
-                Outside::Service(service) => Place::Service(service),
-                Outside::Anybody | Outside::Interface(_) => Place::Internet,
+                Outside::Service(service) => HopLocation::Service(service),
+                Outside::Anybody | Outside::Interface(_) => HopLocation::Internet,
             };
             self.pass(&mut rest, at, request);
             arrived.push(rest);
@@ -338,7 +340,7 @@ impl<'a> Tracer<'a> {
             let mut own = Vec::new();
             for piece in std::mem::take(&mut rest.pieces) {
                 let (inside, outside) =
-                    piece.split(Who::Destination, Some(&one), request.port, None);
+                    piece.split(AddressField::Destination, Some(&one), request.port, None);
                 own.extend(inside);
                 rest.pieces.extend(outside);
             }
@@ -361,7 +363,7 @@ impl<'a> Tracer<'a> {
     pub(super) fn refused_by_nat(&mut self, walk: &Walk, key: &Key, ends: Ends) {
         self.stop(walk, &walk.pieces, ends, |_| Stop {
             code: Code::NgwRequiresSourceInVpc,
-            at: Place::NatGateway(key.clone()),
+            at: HopLocation::NatGateway(key.clone()),
             rule: None,
             reason: format!("{key} carries connections that begin in the VPC, and no others"),
             remedy: None,
@@ -396,7 +398,7 @@ impl<'a> Tracer<'a> {
         self.pass(&mut walk, internet_gateway(gateway), request);
         let walk = self.acl(walk, subnet, Direction::Ingress, request, opener.remaps);
         let mut walk = self.groups(walk, to, Direction::Ingress, None, opener);
-        self.pass(&mut walk, Place::Interface(to.to_owned()), request);
+        self.pass(&mut walk, HopLocation::Interface(to.to_owned()), request);
         let mut answered = Walk {
             pieces: Vec::new(),
             hops: walk.hops.clone(),
@@ -434,7 +436,7 @@ impl<'a> Tracer<'a> {
         let remedy = remedies::internet_gateway(self.index);
         self.stop(walk, &walk.pieces, ends, |_| Stop {
             code: Code::IgwPrivateIpAssociationForIngress,
-            at: Place::InternetGateway(None),
+            at: HopLocation::InternetGateway(None),
             rule: None,
             reason: "the VPC has no internet gateway, and so nothing in it a public address"
                 .to_owned(),
@@ -443,12 +445,12 @@ impl<'a> Tracer<'a> {
     }
 }
 
-fn internet_gateway(key: &Key) -> Place {
-    Place::InternetGateway(Some(key.clone()))
+fn internet_gateway(key: &Key) -> HopLocation {
+    HopLocation::InternetGateway(Some(key.clone()))
 }
 
-fn route_table(index: &Index<'_>, subnet: &Key) -> Place {
-    Place::RouteTable {
+fn route_table(index: &Index<'_>, subnet: &Key) -> HopLocation {
+    HopLocation::RouteTable {
         subnet: subnet.clone(),
         table: index.table(subnet).map(|(table, _)| table.clone()),
     }
@@ -456,7 +458,7 @@ fn route_table(index: &Index<'_>, subnet: &Key) -> Place {
 
 /// Kept by the answers of a balancer's client: the hops up to the first answer.
 pub(super) fn requests(walk: &Walk) -> usize {
-    let is_answer = |hop: &crate::reach::verdict::Hop| hop.leg == Leg::Answer;
+    let is_answer = |hop: &crate::reach::verdict::Hop| hop.leg == FlowDirection::Return;
     walk.hops
         .iter()
         .position(is_answer)

@@ -7,7 +7,7 @@ use super::remedies;
 use super::walk::{Ends, Stop, Tracer, Walk};
 use crate::reach::ranges::Ranges;
 use crate::reach::remedy::Remedy;
-use crate::reach::verdict::{Code, Packet, Place, Rule, shown};
+use crate::reach::verdict::{Code, HopLocation, Packet, Rule, shown};
 
 impl<'a> Tracer<'a> {
     /// The way that a subnet's route table leads packets to addresses outside the VPC.
@@ -26,7 +26,7 @@ impl<'a> Tracer<'a> {
             Some((table, routes)) => (Some(table), routes),
             None => (None, &[][..]),
         };
-        let place = || Place::RouteTable {
+        let place = || HopLocation::RouteTable {
             subnet: subnet.clone(),
             table: table.cloned(),
         };
@@ -93,7 +93,7 @@ impl<'a> Tracer<'a> {
     /// The hop at a subnet's route table.
     pub(super) fn routed(&self, walk: &mut Walk, subnet: &Key, rule: Rule, ends: Ends) {
         if self.records {
-            let at = Place::RouteTable {
+            let at = HopLocation::RouteTable {
                 subnet: subnet.clone(),
                 table: self.index.table(subnet).map(|(table, _)| table.clone()),
             };
@@ -104,7 +104,7 @@ impl<'a> Tracer<'a> {
 
 fn dead_route(
     index: &Index<'_>,
-    at: Place,
+    at: HopLocation,
     table: Option<&Key>,
     route: &Routed<'_>,
     less_specific: &[Routed<'_>],

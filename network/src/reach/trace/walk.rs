@@ -5,24 +5,24 @@ use std::collections::BTreeMap;
 use landfall_provider::Key;
 
 use super::index::Index;
-use super::piece::{Piece, Which, Who, all_addresses, all_ports, merge};
+use super::packet_set::{AddressField, PacketSet, PortField, all_addresses, all_ports, merge};
 use super::remedies;
 use crate::network_acl::AclAction;
 use crate::reach::ranges::Ranges;
 use crate::reach::remedy::Remedy;
 use crate::reach::topology::Topology;
-use crate::reach::verdict::{Block, Code, Hop, Leg, Packet, Place, Reach, Rule};
+use crate::reach::verdict::{Block, Code, FlowDirection, Hop, HopLocation, Packet, Reach, Rule};
 use crate::traffic::{Direction, Protocol};
 
 /// What is still under way, and where it has been.
 #[derive(Debug, Clone, Default)]
 pub(in crate::reach) struct Walk {
-    pub(in crate::reach) pieces: Vec<Piece>,
+    pub(in crate::reach) pieces: Vec<PacketSet>,
     pub(super) hops: Vec<Hop>,
 }
 
 impl Walk {
-    pub(super) fn new(piece: Piece) -> Self {
+    pub(super) fn new(piece: PacketSet) -> Self {
         Self {
             pieces: vec![piece],
             hops: Vec::new(),
@@ -30,7 +30,7 @@ impl Walk {
     }
 
     /// The same way so far, with a part of what is under way.
-    pub(super) fn with(&self, pieces: Vec<Piece>) -> Self {
+    pub(super) fn with(&self, pieces: Vec<PacketSet>) -> Self {
         Self {
             pieces,
             hops: self.hops.clone(),
@@ -41,19 +41,19 @@ impl Walk {
 /// A packet's two ends, at one place: whose addresses and ports stand in it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ends {
-    pub(super) from: Who,
-    pub(super) to: Who,
-    pub(super) port: Which,
-    pub(super) leg: Leg,
+    pub(super) from: AddressField,
+    pub(super) to: AddressField,
+    pub(super) port: PortField,
+    pub(super) leg: FlowDirection,
 }
 
-/// Who opened a connection, as the far side sees it.
+/// AddressField opened a connection, as the far side sees it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Opener<'a> {
     /// The interface behind a NAT gateway that the connection is for.
     pub(super) hidden: Option<&'a str>,
-    pub(super) who: Who,
-    pub(super) ports: Which,
+    pub(super) who: AddressField,
+    pub(super) ports: PortField,
     /// Whether the ports are those of a NAT gateway or a balancer.
     pub(super) remaps: bool,
 }
@@ -62,18 +62,18 @@ impl Opener<'_> {
     pub(super) fn request(&self) -> Ends {
         Ends {
             from: self.who,
-            to: Who::Destination,
-            port: Which::Service,
-            leg: Leg::Request,
+            to: AddressField::Destination,
+            port: PortField::Service,
+            leg: FlowDirection::Request,
         }
     }
 
     pub(super) fn answer(&self) -> Ends {
         Ends {
-            from: Who::Destination,
+            from: AddressField::Destination,
             to: self.who,
             port: self.ports,
-            leg: Leg::Answer,
+            leg: FlowDirection::Return,
         }
     }
 }
@@ -98,7 +98,7 @@ pub(in crate::reach) struct Tracer<'a> {
 /// Why something is stopped.
 pub(super) struct Stop {
     pub(super) code: Code,
-    pub(super) at: Place,
+    pub(super) at: HopLocation,
     pub(super) rule: Option<Rule>,
     pub(super) reason: String,
     pub(super) remedy: Option<Remedy>,
@@ -128,7 +128,7 @@ impl<'a> Tracer<'a> {
         ports.fold(Ranges::default(), |all, ports| all.or(&ports))
     }
 
-    pub(super) fn packet(&self, pieces: &[Piece], ends: Ends) -> Packet {
+    pub(super) fn packet(&self, pieces: &[PacketSet], ends: Ends) -> Packet {
         Packet {
             source: all_addresses(pieces, ends.from).cover(),
             destination: all_addresses(pieces, ends.to).cover(),
@@ -138,11 +138,11 @@ impl<'a> Tracer<'a> {
     }
 
     /// Adds a hop that has no say.
-    pub(super) fn pass(&self, walk: &mut Walk, at: Place, ends: Ends) {
+    pub(super) fn pass(&self, walk: &mut Walk, at: HopLocation, ends: Ends) {
         self.hop(walk, at, Vec::new(), ends);
     }
 
-    pub(super) fn hop(&self, walk: &mut Walk, at: Place, rules: Vec<Rule>, ends: Ends) {
+    pub(super) fn hop(&self, walk: &mut Walk, at: HopLocation, rules: Vec<Rule>, ends: Ends) {
         if self.records && !walk.pieces.is_empty() {
             let packet = self.packet(&walk.pieces, ends);
             walk.hops.push(Hop {
@@ -158,7 +158,7 @@ impl<'a> Tracer<'a> {
     pub(super) fn stop(
         &mut self,
         walk: &Walk,
-        pieces: &[Piece],
+        pieces: &[PacketSet],
         ends: Ends,
         why: impl FnOnce(&Packet) -> Stop,
     ) {
@@ -169,7 +169,7 @@ impl<'a> Tracer<'a> {
         if !self.records {
             let ports = pieces
                 .iter()
-                .map(|piece| piece.ports(Which::Service).clone());
+                .map(|piece| piece.ports(PortField::Service).clone());
             self.stopped_ports.extend(ports);
             return;
         }
@@ -217,7 +217,7 @@ impl<'a> Tracer<'a> {
     ) -> Walk {
         let index = self.index;
         let Some((acl, entries)) = index.acl(subnet, direction) else {
-            let at = Place::NetworkAcl {
+            let at = HopLocation::NetworkAcl {
                 subnet: subnet.clone(),
                 acl: None,
             };
@@ -228,19 +228,19 @@ impl<'a> Tracer<'a> {
             Direction::Ingress => ends.from,
             Direction::Egress => ends.to,
         };
-        let place = || Place::NetworkAcl {
+        let place = || HopLocation::NetworkAcl {
             subnet: subnet.clone(),
             acl: Some(acl.clone()),
         };
         let code = match (ends.leg, remaps) {
-            (Leg::Answer, true) => Code::RemapEphemeralPort,
+            (FlowDirection::Return, true) => Code::RemapEphemeralPort,
             _ => Code::SubnetAclRestriction,
         };
         let stop = |number: Option<u16>, packet: &Packet| {
             let rule = Rule::Entry { direction, number };
             let what = match ends.leg {
-                Leg::Request => "",
-                Leg::Answer => "the answers, ",
+                FlowDirection::Request => "",
+                FlowDirection::Return => "the answers, ",
             };
             Stop {
                 code,

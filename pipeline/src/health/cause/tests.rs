@@ -11,7 +11,7 @@ fn service() -> Service {
 }
 
 #[track_caller]
-fn told(reason: HealthReason, seen: &str, text: &str, advice: &str) {
+fn reported(reason: HealthReason, seen: &str, text: &str, advice: &str) {
     let cause = Cause::of_target(Some(reason), Some(seen), &name(), &service());
     assert_eq!(cause, Some(Cause::new(text, advice)));
 }
@@ -19,9 +19,9 @@ fn told(reason: HealthReason, seen: &str, text: &str, advice: &str) {
 /// The same fact, before the deadline made it `initial` or after the threshold made it `unhealthy`.
 #[track_caller]
 fn early_and_late(reason: HealthReason, seen: &str, text: &str, advice: &str) {
-    told(reason, seen, text, advice);
+    reported(reason, seen, text, advice);
     let initial = format!("Initial health checks in progress ({seen})");
-    told(HealthReason::InitialHealthChecking, &initial, text, advice);
+    reported(HealthReason::InitialHealthChecking, &initial, text, advice);
 }
 
 fn status(status: u16, advice: &str) {
@@ -77,9 +77,9 @@ fn listens(instead: &str, text: &str, advice: &str) {
     let initial = format!(
         "Initial health checks in progress (Health checks failed: {refused}); the service listens on {instead}"
     );
-    told(HealthReason::InitialHealthChecking, &initial, text, advice);
+    reported(HealthReason::InitialHealthChecking, &initial, text, advice);
     let failed = format!("Health checks failed: {refused}; the service listens on {instead}");
-    told(HealthReason::FailedHealthChecks, &failed, text, advice);
+    reported(HealthReason::FailedHealthChecks, &failed, text, advice);
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn silence() {
 
 #[test]
 fn only_a_check_without_a_result_wants_a_longer_deadline() {
-    told(
+    reported(
         HealthReason::InitialHealthChecking,
         "Initial health checks in progress",
         "its health checks have not ended yet",

@@ -9,7 +9,7 @@ use super::address;
 use crate::sys::netns::Namespace;
 
 /// How long a packet that nobody answers is waited for.
-const PATIENCE: Duration = Duration::from_millis(300);
+const WAIT_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// How long an answer that must come may take on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -50,7 +50,7 @@ pub(in crate::fabric::tests) enum Outcome {
 pub(in crate::fabric::tests) fn connect(namespace: &Namespace, to: Ipv4Addr, port: u16) -> Outcome {
     let to = SocketAddr::from((to, port));
     namespace
-        .enter(|| match TcpStream::connect_timeout(&to, PATIENCE) {
+        .enter(|| match TcpStream::connect_timeout(&to, WAIT_TIMEOUT) {
             Ok(mut stream) => {
                 stream.set_read_timeout(Some(DEADLINE)).unwrap();
                 let mut text = String::new();
@@ -72,7 +72,8 @@ pub(in crate::fabric::tests) fn connect_from(
     let attempt = async || -> io::Result<TcpStream> {
         let socket = tokio::net::TcpSocket::new_v4()?;
         socket.bind((from, 0).into())?;
-        let stream = tokio::time::timeout(PATIENCE, socket.connect((to, port).into())).await??;
+        let stream =
+            tokio::time::timeout(WAIT_TIMEOUT, socket.connect((to, port).into())).await??;
         let stream = stream.into_std()?;
         stream.set_nonblocking(false)?;
         Ok(stream)
@@ -114,8 +115,8 @@ impl Pair {
             .unwrap()
             .unwrap();
         let (server, _) = listener.accept().unwrap();
-        client.set_read_timeout(Some(2 * PATIENCE)).unwrap();
-        server.set_read_timeout(Some(2 * PATIENCE)).unwrap();
+        client.set_read_timeout(Some(2 * WAIT_TIMEOUT)).unwrap();
+        server.set_read_timeout(Some(2 * WAIT_TIMEOUT)).unwrap();
         Self { client, server }
     }
 
@@ -197,7 +198,7 @@ pub(in crate::fabric::tests) fn ask_udp(namespace: &Namespace, to: Ipv4Addr, por
         .unwrap()
         .unwrap();
     // Unlike a connection, an answer needs the server's thread to run.
-    socket.set_read_timeout(Some(4 * PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(4 * WAIT_TIMEOUT)).unwrap();
     socket.connect((to, port)).unwrap();
     let mut buffer = [0; 64];
     match socket.send(b"?").and_then(|_| socket.recv(&mut buffer)) {
@@ -219,7 +220,7 @@ pub(in crate::fabric::tests) fn answers_ping(from: &Namespace, to: Ipv4Addr) -> 
         socket
     };
     let socket = from.enter(open).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
     // Type 8, code 0; the kernel fills in the checksum and the identifier.
     let request = [8, 0, 0, 0, 0, 0, 0, 1];
     socket.send(&request).unwrap();

@@ -2,23 +2,23 @@
 
 use std::io::{self, IsTerminal};
 
-use landfall_pipeline::{Consent, Question};
+use landfall_pipeline::{Confirmation, Question};
 use tokio::sync::oneshot;
 
 use crate::output;
 use crate::render::{self, STRONG, paint};
 
 /// Who says yes: the command line, whoever sits at the terminal, or nobody.
-pub(super) fn consent(yes: bool, json: bool) -> Consent {
+pub(super) fn confirmation(yes: bool, json: bool) -> Confirmation {
     if yes {
-        Consent::Given
+        Confirmation::Given
     } else if can_ask(json) {
-        Consent::asking(|question| async move {
+        Confirmation::asking(|question| async move {
             output::message(&text(&question));
             answer().await
         })
     } else {
-        Consent::Missing
+        Confirmation::Missing
     }
 }
 
@@ -41,14 +41,14 @@ fn text(question: &Question) -> String {
 ///
 /// The line is read by a thread of its own: one that waits for it for ever does not keep the program from ending.
 pub(super) async fn answer() -> bool {
-    let (tell, told) = oneshot::channel();
+    let (tell, reported) = oneshot::channel();
     std::thread::spawn(move || {
         let mut line = String::new();
         let read = io::stdin().read_line(&mut line);
         // Whoever asked may have been interrupted meanwhile.
         let _ = tell.send(read.is_ok() && is_yes(&line));
     });
-    told.await.unwrap_or(false)
+    reported.await.unwrap_or(false)
 }
 
 fn is_yes(line: &str) -> bool {
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn a_yes_on_the_command_line_is_enough() {
-        assert!(matches!(consent(true, true), Consent::Given));
-        assert!(matches!(consent(false, true), Consent::Missing));
+        assert!(matches!(confirmation(true, true), Confirmation::Given));
+        assert!(matches!(confirmation(false, true), Confirmation::Missing));
     }
 }

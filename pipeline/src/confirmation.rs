@@ -25,7 +25,7 @@ type Ask = dyn Fn(Question) -> BoxFuture<'static, bool> + Send + Sync;
 ///
 /// A deploy asks when its plan has [losses](Review::losses), and a destroy whenever there is something to end.
 #[derive(Clone, Default)]
-pub enum Consent {
+pub enum Confirmation {
     /// The yes was given before: the caller has decided.
     #[default]
     Given,
@@ -35,7 +35,7 @@ pub enum Consent {
     Asked(Arc<Ask>),
 }
 
-impl Consent {
+impl Confirmation {
     /// Asks by this function; it is dropped unanswered when the run is stopped.
     pub fn asking<F>(ask: impl Fn(Question) -> F + Send + Sync + 'static) -> Self
     where
@@ -45,7 +45,7 @@ impl Consent {
     }
 }
 
-impl fmt::Debug for Consent {
+impl fmt::Debug for Confirmation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Given => "Given",
@@ -59,28 +59,32 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
     /// Asks for a yes.
     ///
     /// # Errors
-    /// A [`Failure`] of [`Stage::Consent`] when there is none, or of [`Stage::Interrupted`].
-    pub(crate) async fn consent(
+    /// A [`Failure`] of [`Stage::Confirmation`] when there is none, or of [`Stage::Interrupted`].
+    pub(crate) async fn confirmation(
         &self,
         doing: &'static str,
         review: &Review,
     ) -> Result<(), Box<Failure>> {
-        let Options { consent, apply, .. } = self.options;
+        let Options {
+            confirmation,
+            apply,
+            ..
+        } = self.options;
         let stack = self.stack;
-        let yes = match consent {
-            Consent::Given => true,
-            Consent::Missing => {
+        let yes = match confirmation {
+            Confirmation::Given => true,
+            Confirmation::Missing => {
                 let message = match doing {
                     "destroy" => {
                         format!("destroying {stack} needs a yes, and there is nobody to ask")
                     }
                     _ => format!("this {doing} of {stack} needs a yes, and there is nobody to ask"),
                 };
-                let mut failure = Failure::new(Stage::Consent, message);
+                let mut failure = Failure::new(Stage::Confirmation, message);
                 failure.losses.clone_from(&review.losses);
                 return Err(failure.hint("`--yes` says it"));
             }
-            Consent::Asked(ask) => {
+            Confirmation::Asked(ask) => {
                 let question = Question {
                     doing,
                     review: review.clone(),
@@ -98,7 +102,7 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
             Ok(())
         } else {
             Err(Failure::new(
-                Stage::Consent,
+                Stage::Confirmation,
                 format_args!("{stack} stays as it is: the answer was no"),
             ))
         }

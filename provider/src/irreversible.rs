@@ -6,13 +6,13 @@ use serde_json::Value;
 use crate::name::Key;
 use crate::plan::{Action, Plan, Reason};
 use crate::provider::Probe;
-use crate::resource::Loss;
+use crate::resource::DataLoss;
 use crate::schema::Schema;
 use crate::snapshot::Found;
 
 /// Something that nobody can bring back once the plan has been carried out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lost {
+pub struct IrreversibleChange {
     /// The resource that it goes with.
     pub key: Key,
     /// The resource's id.
@@ -25,7 +25,7 @@ pub struct Lost {
 ///
 /// What an interrupted run has left, what has failed and what is ending already has nothing to lose: it is cleared
 /// away so that the plan can go on.
-pub fn losses(plan: &Plan, schema: &Schema) -> Vec<Lost> {
+pub fn losses(plan: &Plan, schema: &Schema) -> Vec<IrreversibleChange> {
     let ended = plan.steps.iter().filter_map(|step| match &step.action {
         Action::Delete {
             live,
@@ -35,10 +35,10 @@ pub fn losses(plan: &Plan, schema: &Schema) -> Vec<Lost> {
     });
     ended
         .filter_map(|live| {
-            let facts = schema.get(&live.key.kind)?;
+            let metadata = schema.get(&live.key.kind)?;
             // Of one that is not understood, what holds for its kind.
-            let loss = facts.loss_of(&live.spec).unwrap_or(facts.loss);
-            Some(Lost {
+            let loss = metadata.loss_of(&live.spec).unwrap_or(metadata.loss);
+            Some(IrreversibleChange {
                 key: live.key.clone(),
                 id: live.id.clone(),
                 what: lost(loss, live)?,
@@ -47,14 +47,14 @@ pub fn losses(plan: &Plan, schema: &Schema) -> Vec<Lost> {
         .collect()
 }
 
-fn lost(loss: Loss, live: &Found) -> Option<String> {
+fn lost(loss: DataLoss, live: &Found) -> Option<String> {
     if matches!(live.state, Probe::Failed(_) | Probe::Ending(_)) {
         return None;
     }
     match (loss, &live.state) {
-        (Loss::Nothing, _) => None,
-        (Loss::Words(what), _) => Some(what.to_owned()),
-        (Loss::Output { field, called }, Probe::Usable(output)) => {
+        (DataLoss::Nothing, _) => None,
+        (DataLoss::Words(what), _) => Some(what.to_owned()),
+        (DataLoss::Output { field, called }, Probe::Usable(output)) => {
             let value = match output.get(field)? {
                 Value::String(text) => text.clone(),
                 other => other.to_string(),
@@ -62,6 +62,6 @@ fn lost(loss: Loss, live: &Found) -> Option<String> {
             Some(format!("{called} {value}"))
         }
         // Nobody can know it yet.
-        (Loss::Output { .. }, _) => None,
+        (DataLoss::Output { .. }, _) => None,
     }
 }

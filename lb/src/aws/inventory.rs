@@ -11,7 +11,7 @@ use aws_sdk_elasticloadbalancingv2::types::{
     Listener, LoadBalancer, Rule, TagDescription, TargetGroup,
 };
 use futures::future::try_join_all;
-use landfall_aws::{Aws, Flights, Owner, during, if_there, short_prefix};
+use landfall_aws::{Aws, Owner, Singleflight, during, if_there, short_prefix};
 use landfall_provider::{ResourceName, Result, StackName};
 
 use super::{Attributes, LONGEST, balancer_prefix, client};
@@ -23,7 +23,7 @@ const AT_ONCE: usize = 20;
 
 /// What a stack has here.
 #[derive(Debug, Default)]
-pub(super) struct Survey {
+pub(super) struct Inventory {
     pub(super) balancers: Vec<Own<LoadBalancer>>,
     pub(super) target_groups: Vec<Own<TargetGroup>>,
     pub(super) listeners: Vec<Own<Listener>>,
@@ -41,17 +41,17 @@ pub(super) struct Own<T> {
 }
 
 /// Surveys a stack; who asks while another one is asking gets the same answer.
-pub(super) async fn survey(aws: &Aws, stack: &StackName) -> Result<Arc<Survey>> {
-    let flights = aws.client(|_| Arc::<Flights<Arc<Survey>>>::default());
+pub(super) async fn survey(aws: &Aws, stack: &StackName) -> Result<Arc<Inventory>> {
+    let singleflight = aws.client(|_| Arc::<Singleflight<Arc<Inventory>>>::default());
     let (aws, name) = (aws.clone(), stack.clone());
-    flights
+    singleflight
         .join(stack.as_str(), move || async move {
             make(&aws, &name).await.map(Arc::new)
         })
         .await
 }
 
-async fn make(aws: &Aws, stack: &StackName) -> Result<Survey> {
+async fn make(aws: &Aws, stack: &StackName) -> Result<Inventory> {
     let (balancers, groups) = futures::try_join!(balancers(aws, stack), target_groups(aws, stack))?;
     let listeners = balancers
         .iter()
@@ -96,7 +96,7 @@ async fn make(aws: &Aws, stack: &StackName) -> Result<Survey> {
         .flatten()
         .collect();
 
-    Ok(Survey {
+    Ok(Inventory {
         balancers: balancers
             .into_iter()
             .filter_map(|it| {
@@ -213,12 +213,12 @@ async fn names(
     arns: Vec<String>,
 ) -> Result<BTreeMap<String, ResourceName>> {
     let asked = arns.chunks(AT_ONCE).map(|arns| tags_of(aws, arns));
-    let told = try_join_all(asked).await?.into_iter().flatten();
-    Ok(told
-        .filter_map(|told| {
-            let tags = told.tags().iter();
+    let reported = try_join_all(asked).await?.into_iter().flatten();
+    Ok(reported
+        .filter_map(|reported| {
+            let tags = reported.tags().iter();
             let owner = Owner::of(tags.filter_map(|tag| Some((tag.key()?, tag.value()?))))?;
-            (owner.stack == *stack).then_some((told.resource_arn?, owner.name))
+            (owner.stack == *stack).then_some((reported.resource_arn?, owner.name))
         })
         .collect())
 }
@@ -233,12 +233,12 @@ async fn tags_of(aws: &Aws, arns: &[String]) -> Result<Vec<TagDescription>> {
         let answer = answer.map_err(during("elasticloadbalancing:DescribeTags"));
         Ok(if_there(answer)?.map(|answer| answer.tag_descriptions.unwrap_or_default()))
     };
-    if let Some(told) = ask(arns).await? {
-        return Ok(told);
+    if let Some(reported) = ask(arns).await? {
+        return Ok(reported);
     }
     let each = arns.iter().map(|arn| ask(std::slice::from_ref(arn)));
-    let told: Vec<Option<Vec<_>>> = try_join_all(each).await?;
-    Ok(told.into_iter().flatten().flatten().collect())
+    let reported: Vec<Option<Vec<_>>> = try_join_all(each).await?;
+    Ok(reported.into_iter().flatten().flatten().collect())
 }
 
 /// `None` for a balancer that is gone since it was listed.

@@ -38,15 +38,15 @@ impl<T: Clone> Asked<T> {
 /// Whoever joins gets an answer that may be as old as the question. That is right for a listing, which is about no exact
 /// moment, and wrong for a look at what was just changed.
 #[derive(Debug)]
-pub struct Flights<T: Clone>(Mutex<HashMap<String, Asked<T>>>);
+pub struct Singleflight<T: Clone>(Mutex<HashMap<String, Asked<T>>>);
 
-impl<T: Clone> Default for Flights<T> {
+impl<T: Clone> Default for Singleflight<T> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<T: Clone + Send + Sync + 'static> Flights<T> {
+impl<T: Clone + Send + Sync + 'static> Singleflight<T> {
     /// The answer to a question, asked unless somebody is asking it already; nothing is kept after it came.
     ///
     /// # Errors
@@ -122,7 +122,7 @@ mod tests {
     #[tokio::test]
     async fn who_asks_meanwhile_joins_and_who_asks_later_asks_again() {
         let asked = Arc::new(AtomicUsize::new(0));
-        let flights = Flights::default();
+        let singleflight = Singleflight::default();
         let ask = || {
             let asked = Arc::clone(&asked);
             async move {
@@ -131,30 +131,36 @@ mod tests {
                 Ok(number)
             }
         };
-        let (a, b) = tokio::join!(flights.join("lists", ask), flights.join("lists", ask));
+        let (a, b) = tokio::join!(
+            singleflight.join("lists", ask),
+            singleflight.join("lists", ask)
+        );
         assert_eq!((a.unwrap(), b.unwrap()), (0, 0));
-        assert_eq!(flights.join("lists", ask).await.unwrap(), 1);
-        assert!(flights.0.lock().unwrap().is_empty());
+        assert_eq!(singleflight.join("lists", ask).await.unwrap(), 1);
+        assert!(singleflight.0.lock().unwrap().is_empty());
     }
 
     #[tokio::test]
     async fn who_comes_a_little_later_gets_the_same_answer_unless_it_was_forgotten_or_is_an_error()
     {
         let asked = AtomicUsize::new(0);
-        let flights = Flights::default();
+        let singleflight = Singleflight::default();
         let ask = || std::future::ready(Ok(asked.fetch_add(1, Ordering::Relaxed)));
         let hour = Duration::from_secs(3600);
-        assert_eq!(flights.recent("lists", hour, ask).await.unwrap(), 0);
-        assert_eq!(flights.recent("lists", hour, ask).await.unwrap(), 0);
+        assert_eq!(singleflight.recent("lists", hour, ask).await.unwrap(), 0);
+        assert_eq!(singleflight.recent("lists", hour, ask).await.unwrap(), 0);
         assert_eq!(
-            flights.recent("lists", Duration::ZERO, ask).await.unwrap(),
+            singleflight
+                .recent("lists", Duration::ZERO, ask)
+                .await
+                .unwrap(),
             1
         );
-        flights.forget();
-        assert_eq!(flights.recent("lists", hour, ask).await.unwrap(), 2);
+        singleflight.forget();
+        assert_eq!(singleflight.recent("lists", hour, ask).await.unwrap(), 2);
 
         let refused = || std::future::ready(Err(Error::new(ErrorKind::Throttled, "too many")));
-        assert!(flights.recent("others", hour, refused).await.is_err());
-        assert_eq!(flights.recent("others", hour, ask).await.unwrap(), 3);
+        assert!(singleflight.recent("others", hour, refused).await.is_err());
+        assert_eq!(singleflight.recent("others", hour, ask).await.unwrap(), 3);
     }
 }

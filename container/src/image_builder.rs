@@ -9,12 +9,12 @@ use crate::{Built, Image, Store, build};
 
 /// A place to make images in, whichever provider they are for. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Workshop {
+pub struct ImageBuilder {
     store: Store,
     events: Events,
 }
 
-impl Workshop {
+impl ImageBuilder {
     /// Opens the store at this path, or else at [`default_store`](Self::default_store); makes it if it is not there.
     ///
     /// # Errors
@@ -70,7 +70,7 @@ impl Workshop {
     /// When no builder is at hand, the build fails, or the image cannot be run.
     pub async fn make(&self, key: &Key, want: &Image, name: &str) -> Result<Built> {
         let output = |line: &str| self.tell(key, line);
-        let builder = want.recipe.builder.choose(&output).await;
+        let builder = want.build_spec.builder.choose(&output).await;
         let builder = builder.map_err(|error| failed("no builder is at hand", error))?;
         let built = build(builder.as_ref(), &want.request(), &self.store, &output)
             .await
@@ -106,7 +106,7 @@ impl Workshop {
             let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
             said.push(line.to_owned());
         };
-        let builder = want.recipe.builder.choose(&note).await;
+        let builder = want.build_spec.builder.choose(&note).await;
         let builder = builder.map_err(|error| unusable("no builder is at hand", error))?;
         let checked = builder.check(&want.request()).await;
         checked.map_err(|error| {

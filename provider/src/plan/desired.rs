@@ -5,24 +5,24 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{PlanError, circle};
+use super::{PlanError, cycle};
 use crate::name::Key;
-use crate::stack::{Stack, Wish};
+use crate::stack::{DesiredResource, Stack};
 
 /// The wishes in the order of their keys, with the places of those that each refers to.
-pub(super) struct Wishes<'a> {
-    wishes: Vec<(&'a Key, &'a Wish)>,
+pub(super) struct DesiredResources<'a> {
+    resources: Vec<(&'a Key, &'a DesiredResource)>,
     needs: Vec<Vec<usize>>,
 }
 
-impl<'a> Wishes<'a> {
+impl<'a> DesiredResources<'a> {
     pub(super) fn new(desired: &'a Stack) -> Result<Self, PlanError> {
-        let wishes: Vec<_> = desired.wishes().iter().collect();
+        let resources: Vec<_> = desired.resources().iter().collect();
         let mut all = Self {
-            needs: Vec::with_capacity(wishes.len()),
-            wishes,
+            needs: Vec::with_capacity(resources.len()),
+            resources,
         };
-        for &(key, wish) in &all.wishes {
+        for &(key, desired) in &all.resources {
             let place = |to: &Key| {
                 all.place(to).ok_or_else(|| PlanError::MissingReference {
                     from: key.clone(),
@@ -30,7 +30,7 @@ impl<'a> Wishes<'a> {
                 })
             };
             // The first that is missing by its key, whatever the order of the fields.
-            let needs: BTreeSet<&Key> = wish.needs.iter().collect();
+            let needs: BTreeSet<&Key> = desired.needs.iter().collect();
             let needs = needs.into_iter().map(place).collect::<Result<_, _>>()?;
             all.needs.push(needs);
         }
@@ -38,18 +38,20 @@ impl<'a> Wishes<'a> {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.wishes.len()
+        self.resources.len()
     }
 
     /// Where a key stands.
     pub(super) fn place(&self, key: &Key) -> Option<usize> {
-        self.wishes.binary_search_by_key(&key, |(key, _)| key).ok()
+        self.resources
+            .binary_search_by_key(&key, |(key, _)| key)
+            .ok()
     }
 
     /// The key and the spec at a place.
     pub(super) fn get(&self, place: usize) -> (&'a Key, &'a Value) {
-        let (key, wish) = self.wishes[place];
-        (key, &wish.spec)
+        let (key, desired) = self.resources[place];
+        (key, &desired.spec)
     }
 
     /// The places of those that it refers to.
@@ -84,9 +86,9 @@ impl<'a> Wishes<'a> {
             let waits: BTreeMap<usize, BTreeSet<usize>> = stuck
                 .map(|place| (place, self.needs[place].iter().copied().collect()))
                 .collect();
-            let circle = circle(waits).into_iter();
+            let cycle = cycle(waits).into_iter();
             return Err(PlanError::Cycle(
-                circle.map(|place| self.get(place).0.clone()).collect(),
+                cycle.map(|place| self.get(place).0.clone()).collect(),
             ));
         }
         Ok(order)

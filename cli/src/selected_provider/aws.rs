@@ -4,12 +4,12 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use landfall_aws::{Aws, AwsOptions, Check, ServiceQuotas};
-use landfall_container::Workshop;
+use landfall_container::ImageBuilder;
 use landfall_provider::{Event, Events, Result};
 
 use super::Said;
 use crate::args::Common;
-use crate::problem::Problem;
+use crate::cli_error::CliError;
 
 /// Opens a session, and says whose it is.
 ///
@@ -23,7 +23,7 @@ pub(super) async fn open(common: &Common, said: Said, events: &Events) -> Result
         ..AwsOptions::default()
     };
     let aws = Aws::open(options, checks()).await?;
-    landfall_container::aws::make_in(&aws, Workshop::open(None, events.clone())?);
+    landfall_container::aws::make_in(&aws, ImageBuilder::open(None, events.clone())?);
     let identity = aws.identity();
     events.emit(Event::Notice {
         text: format!(
@@ -47,21 +47,21 @@ const ADDRESS_VARIABLE: &str = "LANDFALL_ADDRESS_URL";
 ///
 /// # Errors
 /// When the service does not answer, or not with an IPv4 address.
-pub(super) async fn address() -> std::result::Result<Ipv4Addr, Problem> {
+pub(super) async fn address() -> std::result::Result<Ipv4Addr, CliError> {
     let url = std::env::var(ADDRESS_VARIABLE).unwrap_or_else(|_| ADDRESS_URL.to_owned());
     address_by(&url).await
 }
 
-async fn address_by(url: &str) -> std::result::Result<Ipv4Addr, Problem> {
-    let told = text_of(url).await;
-    let why = match told {
+async fn address_by(url: &str) -> std::result::Result<Ipv4Addr, CliError> {
+    let reported = text_of(url).await;
+    let why = match reported {
         Ok(text) => match text.trim().parse() {
             Ok(address) => return Ok(address),
             Err(_) => "the answer is no IPv4 address".to_owned(),
         },
         Err(why) => why,
     };
-    Err(Problem::usage(
+    Err(CliError::usage(
         format!("{url} does not tell by which address this machine is seen: {why}"),
         Some("name it: --my-address=198.51.100.7"),
     ))
@@ -70,12 +70,12 @@ async fn address_by(url: &str) -> std::result::Result<Ipv4Addr, Problem> {
 async fn text_of(url: &str) -> std::result::Result<String, String> {
     // Somebody in this process may have chosen already, and either choice will do.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let told = async {
+    let reported = async {
         let client = reqwest::Client::builder().timeout(ADDRESS_WITHIN).build()?;
         let answer = client.get(url).send().await?.error_for_status()?;
         answer.text().await
     };
-    told.await.map_err(|error| error.to_string())
+    reported.await.map_err(|error| error.to_string())
 }
 
 /// What each crate has to say against a plan.
@@ -115,8 +115,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_address_is_what_the_service_answers() {
-        let told = address_by(&answering("198.51.100.7\n")).await;
-        assert_eq!(told.unwrap(), Ipv4Addr::new(198, 51, 100, 7));
+        let reported = address_by(&answering("198.51.100.7\n")).await;
+        assert_eq!(reported.unwrap(), Ipv4Addr::new(198, 51, 100, 7));
         let error = address_by(&answering("<html>")).await.unwrap_err();
         assert_eq!(error.exit_code(), crate::exit::USAGE);
     }

@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use toml_span::Value;
 use toml_span::value::ValueInner;
 
-use super::fault::Problem;
+use super::fault::Diagnostic;
 use super::hints;
 use super::reading::Reading;
 use super::setting::{Field, Setting, words};
@@ -114,9 +114,9 @@ table! {
     /// What has to be reachable, or must not be. A plan that breaks it is refused.
     pub struct Expectation {
         /// Who connects: `internet`, an address or a block, `balancer`, `bastion`, a service or one instance of it, such as `web/1`.
-        pub from: Spot = Needed(Spot("internet".to_owned())),
+        pub from: EndpointName = Needed(EndpointName("internet".to_owned())),
         /// Who is connected to, in the same words.
-        pub to: Spot = Needed(Spot("balancer".to_owned())),
+        pub to: EndpointName = Needed(EndpointName("balancer".to_owned())),
         /// The TCP port that is connected to.
         pub port: Port = Needed(Port::new(80).expect("80 is a port")),
         /// Whether the connection is to come about.
@@ -160,7 +160,7 @@ impl Setting for Peer {
     fn read(value: &mut Value<'_>, field: &Field, reading: &mut Reading) -> Option<Self> {
         let text = reading.text(value, &field.at, "an address block or a group in quotes")?;
         let read = if is_address(&text) {
-            let problem = Problem::new(&field.at, format_args!("`{text}` is not an IPv4 block"));
+            let problem = Diagnostic::new(&field.at, format_args!("`{text}` is not an IPv4 block"));
             let cidr = text.parse().map(Self::Cidr);
             cidr.map_err(|_| problem.hint(hints::for_cidr(&text)))
         } else {
@@ -168,7 +168,7 @@ impl Setting for Peer {
             group.map_err(|_| {
                 let message = format!("`{text}` is neither an IPv4 block nor a security group");
                 let hint = "write \"0.0.0.0/0\", or \"balancer\", \"bastion\" or a service's name";
-                Problem::new(&field.at, message).hint(hint)
+                Diagnostic::new(&field.at, message).hint(hint)
             })
         };
         read.map_err(|problem| reading.fault(value.span, problem))
@@ -191,9 +191,9 @@ impl Setting for Peer {
 ///
 /// Which words there are is a matter of the stack: [`Config::check`](super::Config::check) knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Spot(pub String);
+pub struct EndpointName(pub String);
 
-impl Setting for Spot {
+impl Setting for EndpointName {
     fn read(value: &mut Value<'_>, field: &Field, reading: &mut Reading) -> Option<Self> {
         reading
             .text(value, &field.at, "a name or an address in quotes")
@@ -230,7 +230,7 @@ impl Setting for PortRange {
                 Ok(1..) => format!("write {text} without quotes"),
                 _ => "write the first and the last, such as \"8000-8100\"".to_owned(),
             };
-            reading.fault(value.span, Problem::new(&field.at, message).hint(hint));
+            reading.fault(value.span, Diagnostic::new(&field.at, message).hint(hint));
         }
         range
     }

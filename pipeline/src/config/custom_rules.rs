@@ -6,13 +6,13 @@ use ipnet::Ipv4Net;
 use landfall_network::{Direction, NatMode, PortRange, Protocol};
 use landfall_provider::ResourceName;
 
-use super::fault::Problem;
+use super::fault::Diagnostic;
 use super::hints;
-use super::own::{
+use super::reading::join;
+use super::rule_values::{
     Acl, AclEntry, Acls, Expectation, GroupRule, Peer, Route, RouteTable, RouteTables, RouteVia,
     SecurityGroup,
 };
-use super::reading::join;
 use super::rules::{GROUPS, Rules, host_bits};
 use super::{Config, Mode, Network};
 
@@ -23,11 +23,11 @@ const LONGEST_DESCRIPTION: usize = 255;
 
 impl Config {
     /// Rules that name what only the whole configuration knows.
-    pub(crate) fn own_rules(&self, problems: &mut Vec<Problem>) {
+    pub(crate) fn custom_rules(&self, problems: &mut Vec<Diagnostic>) {
         let groups = self.group_names();
         let missing = |name: &ResourceName, at: String| {
             (!groups.iter().any(|group| group == name.as_str())).then(|| {
-                Problem::new(at, format_args!("there is no security group `{name}`"))
+                Diagnostic::new(at, format_args!("there is no security group `{name}`"))
                     .hint(hints::for_name(name.as_str(), &groups))
             })
         };
@@ -61,7 +61,7 @@ impl Config {
 
 impl Network {
     /// Routes that this network cannot have.
-    pub(crate) fn own_routes(&self, at: &str, problems: &mut Vec<Problem>) {
+    pub(crate) fn own_routes(&self, at: &str, problems: &mut Vec<Diagnostic>) {
         for (tier, table) in [
             ("public", &self.route_table.public),
             ("private", &self.route_table.private),
@@ -71,7 +71,7 @@ impl Network {
                 let destination = route.destination;
                 if self.cidr.contains(&destination) {
                     problems.push(
-                        Problem::new(
+                        Diagnostic::new(
                             join(&at, "destination"),
                             format_args!("`{destination}` lies inside of the VPC's own addresses, {}", self.cidr),
                         )
@@ -80,7 +80,7 @@ impl Network {
                 }
                 if route.via == RouteVia::NatGateway && tier == "public" {
                     problems.push(
-                        Problem::new(
+                        Diagnostic::new(
                             join(&at, "via"),
                             "the NAT gateways stand in the public subnets themselves",
                         )
@@ -88,7 +88,7 @@ impl Network {
                     );
                 } else if route.via == RouteVia::NatGateway && self.nat == NatMode::None {
                     problems.push(
-                        Problem::new(
+                        Diagnostic::new(
                             join(&at, "via"),
                             "there is no NAT gateway: `nat` is \"none\"",
                         )
@@ -101,16 +101,16 @@ impl Network {
 }
 
 /// Which way it goes, by which of `from` and `to` is given; a problem unless it is exactly one of them.
-fn direction(from: bool, to: bool, at: &str) -> Result<Direction, Problem> {
+fn direction(from: bool, to: bool, at: &str) -> Result<Direction, Diagnostic> {
     match (from, to) {
         (true, false) => Ok(Direction::Ingress),
         (false, true) => Ok(Direction::Egress),
-        (true, true) => Err(Problem::new(
+        (true, true) => Err(Diagnostic::new(
             join(at, "to"),
             "it has `from` and `to`, and is for one direction",
         )
         .hint("write two: one for what comes in `from`, one for what goes out `to`")),
-        (false, false) => Err(Problem::new(at, "it says neither `from` nor `to`")
+        (false, false) => Err(Diagnostic::new(at, "it says neither `from` nor `to`")
             .and(join(at, "from"))
             .and(join(at, "to"))
             .hint("from = \"…\" lets in, to = \"…\" lets out")),
@@ -118,15 +118,15 @@ fn direction(from: bool, to: bool, at: &str) -> Result<Direction, Problem> {
 }
 
 /// Ports where the protocol has some, and only there.
-fn ports(protocol: Protocol, ports: Option<PortRange>, at: &str) -> Option<Problem> {
+fn ports(protocol: Protocol, ports: Option<PortRange>, at: &str) -> Option<Diagnostic> {
     match (protocol, ports) {
         (Protocol::Tcp | Protocol::Udp, None) => Some(
-            Problem::new(at, "it says no `ports`")
+            Diagnostic::new(at, "it says no `ports`")
                 .and(join(at, "ports"))
                 .hint("ports = 8000, ports = \"8000-8100\", or all of them: \"0-65535\""),
         ),
         (Protocol::Icmp | Protocol::All, Some(_)) => Some(
-            Problem::new(join(at, "ports"), "only TCP and UDP have ports")
+            Diagnostic::new(join(at, "ports"), "only TCP and UDP have ports")
                 .hint("leave `ports` out"),
         ),
         _ => None,
@@ -134,11 +134,11 @@ fn ports(protocol: Protocol, ports: Option<PortRange>, at: &str) -> Option<Probl
 }
 
 impl Rules for SecurityGroup {
-    fn rules(&self, _: &str, _: &mut Vec<Problem>) {}
+    fn rules(&self, _: &str, _: &mut Vec<Diagnostic>) {}
 }
 
 impl Rules for GroupRule {
-    fn rules(&self, at: &str, problems: &mut Vec<Problem>) {
+    fn rules(&self, at: &str, problems: &mut Vec<Diagnostic>) {
         problems.extend(direction(self.from.is_some(), self.to.is_some(), at).err());
         problems.extend(ports(self.protocol, self.ports, at));
         for (key, peer) in [("from", &self.from), ("to", &self.to)] {
@@ -152,7 +152,7 @@ impl Rules for GroupRule {
             || !self.description.chars().all(good)
         {
             problems.push(
-                Problem::new(
+                Diagnostic::new(
                     join(at, "description"),
                     "a description has 1 to 255 ASCII letters, digits, spaces and ._-:/()#,@[]+=&;{}!$*",
                 )
@@ -163,11 +163,11 @@ impl Rules for GroupRule {
 }
 
 impl Rules for Acls {
-    fn rules(&self, _: &str, _: &mut Vec<Problem>) {}
+    fn rules(&self, _: &str, _: &mut Vec<Diagnostic>) {}
 }
 
 impl Rules for Acl {
-    fn rules(&self, at: &str, problems: &mut Vec<Problem>) {
+    fn rules(&self, at: &str, problems: &mut Vec<Diagnostic>) {
         let mut seen = BTreeSet::new();
         for (index, entry) in self.entry.iter().enumerate() {
             let Some(direction) = entry.direction() else {
@@ -175,7 +175,7 @@ impl Rules for Acl {
             };
             if !seen.insert((direction, entry.number)) {
                 problems.push(
-                    Problem::new(
+                    Diagnostic::new(
                         format!("{at}.entry[{index}].number"),
                         format_args!(
                             "{direction} has two entries with the number {}",
@@ -197,7 +197,7 @@ impl AclEntry {
 }
 
 impl Rules for AclEntry {
-    fn rules(&self, at: &str, problems: &mut Vec<Problem>) {
+    fn rules(&self, at: &str, problems: &mut Vec<Diagnostic>) {
         problems.extend(direction(self.from.is_some(), self.to.is_some(), at).err());
         problems.extend(ports(self.protocol, self.ports, at));
         for (key, cidr) in [("from", self.from), ("to", self.to)] {
@@ -207,16 +207,16 @@ impl Rules for AclEntry {
 }
 
 impl Rules for RouteTables {
-    fn rules(&self, _: &str, _: &mut Vec<Problem>) {}
+    fn rules(&self, _: &str, _: &mut Vec<Diagnostic>) {}
 }
 
 impl Rules for RouteTable {
-    fn rules(&self, at: &str, problems: &mut Vec<Problem>) {
+    fn rules(&self, at: &str, problems: &mut Vec<Diagnostic>) {
         let mut seen = BTreeSet::new();
         for (index, route) in self.route.iter().enumerate() {
             if !seen.insert(route.destination) {
                 problems.push(
-                    Problem::new(
+                    Diagnostic::new(
                         format!("{at}.route[{index}].destination"),
                         format_args!("there are two routes to `{}`", route.destination),
                     )
@@ -228,11 +228,11 @@ impl Rules for RouteTable {
 }
 
 impl Rules for Route {
-    fn rules(&self, at: &str, problems: &mut Vec<Problem>) {
+    fn rules(&self, at: &str, problems: &mut Vec<Diagnostic>) {
         problems.extend(host_bits(self.destination, join(at, "destination")));
     }
 }
 
 impl Rules for Expectation {
-    fn rules(&self, _: &str, _: &mut Vec<Problem>) {}
+    fn rules(&self, _: &str, _: &mut Vec<Diagnostic>) {}
 }

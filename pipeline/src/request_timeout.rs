@@ -14,16 +14,16 @@ pub(crate) const LAST_ANSWER: Duration = Duration::from_secs(3);
 
 /// For how long a provider may be silent before that is a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Patience(pub Duration);
+pub struct RequestTimeout(pub Duration);
 
-impl Default for Patience {
+impl Default for RequestTimeout {
     /// As long as a listing may take: two minutes.
     fn default() -> Self {
         Self(Duration::from_secs(120))
     }
 }
 
-impl Patience {
+impl RequestTimeout {
     /// Awaits one answer.
     ///
     /// # Errors
@@ -46,7 +46,7 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
     ) -> std::result::Result<T, Box<Failure>> {
         tokio::select! {
             biased;
-            answer = self.options.patience.answer(call) => {
+            answer = self.options.request_timeout.answer(call) => {
                 answer.map_err(|error| Failure::of(stage, doing, error))
             }
             () = self.options.apply.stop.cancelled() => Err(Failure::interrupted()),

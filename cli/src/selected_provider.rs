@@ -7,14 +7,14 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use landfall_local::{Local, LocalOptions};
-use landfall_pipeline::{Cloud, Config, Patience, Whereabouts};
-use landfall_provider::{Events, Pace, Port, Result};
+use landfall_pipeline::{Cloud, Config, RequestTimeout, StackLocation};
+use landfall_provider::{Events, PollInterval, Port, Result};
 
 use crate::args::{Common, ProviderName};
-use crate::problem::Problem;
+use crate::cli_error::CliError;
 
 /// A provider, and what the cli does with it beside the flows.
-pub(crate) enum Place {
+pub(crate) enum SelectedProvider {
     Local(Local),
     #[cfg(feature = "aws")]
     Aws(landfall_aws::Aws),
@@ -41,8 +41,8 @@ impl From<&Config> for Said {
     }
 }
 
-impl From<Whereabouts> for Said {
-    fn from(there: Whereabouts) -> Self {
+impl From<StackLocation> for Said {
+    fn from(there: StackLocation) -> Self {
         Self {
             port: None,
             region: there.region.map(|region| region.to_string()),
@@ -51,12 +51,12 @@ impl From<Whereabouts> for Said {
     }
 }
 
-impl Place {
+impl SelectedProvider {
     /// Whether this build has the provider.
     ///
     /// # Errors
     /// When it has not, and why.
-    pub(crate) fn check(name: ProviderName) -> Result<(), Problem> {
+    pub(crate) fn check(name: ProviderName) -> Result<(), CliError> {
         match name {
             #[cfg(not(feature = "aws"))]
             ProviderName::Aws => Err(without_aws()),
@@ -72,7 +72,7 @@ impl Place {
         common: &Common,
         said: Said,
         events: &Events,
-    ) -> Result<Self, Problem> {
+    ) -> Result<Self, CliError> {
         match common.provider {
             ProviderName::Local => {
                 let options = LocalOptions {
@@ -115,7 +115,7 @@ impl Place {
         not(feature = "aws"),
         expect(clippy::unused_async, reason = "AWS has to be asked")
     )]
-    pub(crate) async fn address(&self) -> Result<Ipv4Addr, Problem> {
+    pub(crate) async fn address(&self) -> Result<Ipv4Addr, CliError> {
         match self {
             Self::Local(_) => Ok(landfall_local::OPERATOR),
             #[cfg(feature = "aws")]
@@ -133,21 +133,21 @@ impl Place {
     }
 
     /// How often it is looked at while something is waited for.
-    pub(crate) fn pace(&self) -> Pace {
+    pub(crate) fn poll_interval(&self) -> PollInterval {
         match self {
-            Self::Local(_) => Pace::NEARBY,
+            Self::Local(_) => PollInterval::LOCAL,
             #[cfg(feature = "aws")]
-            Self::Aws(_) => Pace::default(),
+            Self::Aws(_) => PollInterval::default(),
         }
     }
 
     /// For how long it may be silent.
-    pub(crate) fn patience(&self) -> Patience {
+    pub(crate) fn request_timeout(&self) -> RequestTimeout {
         match self {
             // Nothing but a process on this machine.
-            Self::Local(_) => Patience(Duration::from_secs(30)),
+            Self::Local(_) => RequestTimeout(Duration::from_secs(30)),
             #[cfg(feature = "aws")]
-            Self::Aws(_) => Patience::default(),
+            Self::Aws(_) => RequestTimeout::default(),
         }
     }
 
@@ -174,8 +174,8 @@ impl Place {
 }
 
 #[cfg(not(feature = "aws"))]
-fn without_aws() -> Problem {
-    Problem::usage(
+fn without_aws() -> CliError {
+    CliError::usage(
         "this build has no AWS support: the AWS SDK takes minutes to compile, so it is asked for",
         Some("build it with --features aws; `cargo xtask` does that by itself"),
     )

@@ -18,10 +18,10 @@ use aws_smithy_types::retry::RetryConfig;
 /// repeated as ever.
 ///
 /// ```ignore
-/// aws.client(|config| Client::from_conf(Builder::from(config).interceptor(NotTwice).build()))
+/// aws.client(|config| Client::from_conf(Builder::from(config).interceptor(NonIdempotentRetryGuard).build()))
 /// ```
 #[derive(Debug, Clone, Copy)]
-pub struct NotTwice;
+pub struct NonIdempotentRetryGuard;
 
 /// Whether the call under way may be repeated.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl Storable for Repeatable {
 }
 
 #[dyn_dispatch_hint]
-impl Intercept for NotTwice {
+impl Intercept for NonIdempotentRetryGuard {
     fn name(&self) -> &'static str {
         "not twice"
     }

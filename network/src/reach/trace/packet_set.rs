@@ -4,7 +4,7 @@ use crate::reach::ranges::Ranges;
 
 /// Whose addresses a rule is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Who {
+pub(super) enum AddressField {
     /// Those of who opens the connection.
     Source,
     /// Those of who is asked.
@@ -13,9 +13,9 @@ pub(super) enum Who {
     Translated,
 }
 
-/// Which ports a rule is about.
+/// PortField ports a rule is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Which {
+pub(super) enum PortField {
     /// Those that are asked: where requests go.
     Service,
     /// Those that the connection is opened from: where answers go.
@@ -26,12 +26,12 @@ pub(super) enum Which {
 
 /// Every combination of these addresses and ports.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::reach) struct Piece {
+pub(in crate::reach) struct PacketSet {
     addresses: [Ranges; 3],
     ports: [Ranges; 3],
 }
 
-impl Piece {
+impl PacketSet {
     pub(super) fn new(
         source: Ranges,
         destination: Ranges,
@@ -44,27 +44,27 @@ impl Piece {
         }
     }
 
-    pub(super) fn addresses(&self, who: Who) -> &Ranges {
+    pub(super) fn addresses(&self, who: AddressField) -> &Ranges {
         &self.addresses[who as usize]
     }
 
-    pub(super) fn ports(&self, which: Which) -> &Ranges {
+    pub(super) fn ports(&self, which: PortField) -> &Ranges {
         &self.ports[which as usize]
     }
 
     /// The ports that are asked.
     pub(in crate::reach) fn service_ports(&self) -> &Ranges {
-        self.ports(Which::Service)
+        self.ports(PortField::Service)
     }
 
     /// With other addresses.
-    pub(super) fn at(mut self, who: Who, addresses: Ranges) -> Self {
+    pub(super) fn at(mut self, who: AddressField, addresses: Ranges) -> Self {
         self.addresses[who as usize] = addresses;
         self
     }
 
     /// With other ports.
-    pub(super) fn on_ports(mut self, which: Which, ports: Ranges) -> Self {
+    pub(super) fn on_ports(mut self, which: PortField, ports: Ranges) -> Self {
         self.ports[which as usize] = ports;
         self
     }
@@ -72,9 +72,9 @@ impl Piece {
     /// What of it has one of these addresses and ports, and what has not.
     pub(super) fn split(
         self,
-        who: Who,
+        who: AddressField,
         addresses: Option<&Ranges>,
-        which: Which,
+        which: PortField,
         ports: Option<&Ranges>,
     ) -> (Option<Self>, Vec<Self>) {
         let mut outside = Vec::new();
@@ -106,7 +106,7 @@ impl Piece {
 }
 
 /// Puts pieces together that differ in one thing alone, so that they do not multiply on the way.
-pub(super) fn merge(mut pieces: Vec<Piece>) -> Vec<Piece> {
+pub(super) fn merge(mut pieces: Vec<PacketSet>) -> Vec<PacketSet> {
     let mut at = 0;
     while at < pieces.len() {
         let mut other = at + 1;
@@ -128,7 +128,7 @@ pub(super) fn merge(mut pieces: Vec<Piece>) -> Vec<Piece> {
 }
 
 /// Both pieces as one, if they differ in one thing alone.
-fn join(a: &Piece, b: &Piece) -> Option<Piece> {
+fn join(a: &PacketSet, b: &PacketSet) -> Option<PacketSet> {
     let pairs = || {
         let addresses = a.addresses.iter().zip(&b.addresses);
         addresses.chain(a.ports.iter().zip(&b.ports))
@@ -147,14 +147,14 @@ fn join(a: &Piece, b: &Piece) -> Option<Piece> {
 }
 
 /// All of these addresses.
-pub(super) fn all_addresses(pieces: &[Piece], who: Who) -> Ranges {
+pub(super) fn all_addresses(pieces: &[PacketSet], who: AddressField) -> Ranges {
     pieces
         .iter()
         .fold(Ranges::default(), |all, piece| all.or(piece.addresses(who)))
 }
 
 /// All of these ports.
-pub(super) fn all_ports(pieces: &[Piece], which: Which) -> Ranges {
+pub(super) fn all_ports(pieces: &[PacketSet], which: PortField) -> Ranges {
     pieces
         .iter()
         .fold(Ranges::default(), |all, piece| all.or(piece.ports(which)))

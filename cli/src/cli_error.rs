@@ -1,7 +1,9 @@
 //! Why a command did not do what it was asked for: shown to people, written as JSON, and an exit code.
 
-use landfall_pipeline::{Broken, ConfigErrors, Failure, Fault, Remains, Sick, Stage};
-use landfall_provider::{Error, ErrorKind, Key, Lost, StackName};
+use landfall_pipeline::{
+    ConfigErrors, Failure, LocatedDiagnostic, PostFailureState, Stage, UnhealthyTarget, Violation,
+};
+use landfall_provider::{Error, ErrorKind, IrreversibleChange, Key, StackName};
 use serde::Serialize;
 
 use crate::render::error as render;
@@ -9,7 +11,7 @@ use crate::{exit, output};
 
 /// What kept a command from its end.
 #[derive(Debug)]
-pub(crate) enum Problem {
+pub(crate) enum CliError {
     /// What was asked for cannot be: this build, this machine or these arguments do not allow it.
     Usage {
         /// What cannot be.
@@ -30,7 +32,7 @@ pub(crate) enum Problem {
     Error(Error),
 }
 
-impl Problem {
+impl CliError {
     /// Something that cannot be asked for.
     pub(crate) fn usage(message: impl Into<String>, hint: Option<&str>) -> Self {
         Self::Usage {
@@ -137,7 +139,7 @@ impl Problem {
 /// Whether nothing was changed and repeating it is of no use: what was asked for has to be changed first. Where
 /// there are errors their kinds decide, and not where they came from.
 fn is_refused(failure: &Failure) -> bool {
-    if failure.remains != Remains::Unchanged {
+    if failure.remains != PostFailureState::Unchanged {
         return false;
     }
     let mut errors = failure.errors.iter();
@@ -148,7 +150,7 @@ fn is_refused(failure: &Failure) -> bool {
         | Stage::Preflight
         | Stage::Reachability
         | Stage::Protected
-        | Stage::Consent
+        | Stage::Confirmation
         | Stage::Scale
         | Stage::Stale => true,
         Stage::Sources | Stage::Look | Stage::Build | Stage::Apply => false,
@@ -170,17 +172,17 @@ struct Line<'a> {
     message: String,
     stage: Option<Stage>,
     file: Option<&'a str>,
-    faults: &'a [Fault],
+    faults: &'a [LocatedDiagnostic],
     errors: Vec<Cause<'a>>,
-    targets: &'a [Sick],
+    targets: &'a [UnhealthyTarget],
     output: &'a [String],
-    broken: &'a [Broken],
-    losses: &'a [Lost],
+    broken: &'a [Violation],
+    losses: &'a [IrreversibleChange],
     details: &'a [String],
     on_its_way: &'a [Key],
     not_started: &'a [Key],
     hint: Option<&'a str>,
-    remains: Option<&'a Remains>,
+    remains: Option<&'a PostFailureState>,
 }
 
 /// An error of a provider, in the words in which people are told.
@@ -207,19 +209,19 @@ impl<'a> Cause<'a> {
     }
 }
 
-impl From<ConfigErrors> for Problem {
+impl From<ConfigErrors> for CliError {
     fn from(errors: ConfigErrors) -> Self {
         Self::Config(errors)
     }
 }
 
-impl From<Box<Failure>> for Problem {
+impl From<Box<Failure>> for CliError {
     fn from(failure: Box<Failure>) -> Self {
         Self::Failure(failure)
     }
 }
 
-impl From<Error> for Problem {
+impl From<Error> for CliError {
     fn from(error: Error) -> Self {
         Self::Error(error)
     }
@@ -234,13 +236,13 @@ mod tests {
     #[test]
     fn every_problem_is_a_line_of_json_with_the_same_fields() {
         let problems = [
-            Problem::usage("this build has no AWS support", None),
+            CliError::usage("this build has no AWS support", None),
             Config::parse("stack = 1", "landfall.toml")
                 .unwrap_err()
                 .into(),
             Error::new(ErrorKind::Unavailable, "no answer").into(),
         ];
-        let codes: Vec<u8> = problems.iter().map(Problem::exit_code).collect();
+        let codes: Vec<u8> = problems.iter().map(CliError::exit_code).collect();
         assert_eq!(codes, [2, 2, 1]);
         for problem in &problems {
             let line = serde_json::to_value(problem.line("deploy", problem.exit_code())).unwrap();
