@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn another_generation_has_another_name_and_the_same_one_the_same() {
+    fn generation_is_part_of_the_name() {
         let key = "target-group/web";
         assert_eq!(name("digipay", key, "8000"), name("digipay", key, "8000"));
         assert_ne!(name("digipay", key, "8000"), name("digipay", key, "9000"));

@@ -141,8 +141,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_comes_a_little_later_gets_the_same_answer_unless_it_was_forgotten_or_is_an_error()
-    {
+    async fn recent_answers_are_shared_until_forgotten_or_failed() {
         let asked = AtomicUsize::new(0);
         let singleflight = Singleflight::default();
         let ask = || std::future::ready(Ok(asked.fetch_add(1, Ordering::Relaxed)));

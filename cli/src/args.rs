@@ -532,7 +532,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stack_comes_from_the_name_or_from_the_file_and_not_from_both() {
+    fn stack_name_and_file_exclude_each_other() {
         let both = ["landfall", "destroy", "--stack", "a", "--config", "b.toml"];
         assert!(Cli::try_parse_from(both).is_err());
         assert!(Cli::try_parse_from(["landfall", "destroy", "--stack", "a"]).is_ok());

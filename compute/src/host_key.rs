@@ -127,7 +127,7 @@ mod tests {
     const ECDSA: &str = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTY=";
 
     #[test]
-    fn the_keys_of_the_last_boot_are_found_whatever_stands_before_them() {
+    fn host_keys_of_the_last_boot_are_found() {
         let console = format!(
             "[    9.2] cloud-init[1612]: {BEGIN}\r\n{OTHER} root@old\r\n{END}\r\n\
              ec2: -----BEGIN SSH HOST KEY FINGERPRINTS-----\r\n\
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_console_without_keys_has_none_and_one_that_is_cut_off_has_the_whole_ones() {
+    fn truncated_console_yields_whole_keys_only() {
         assert_eq!(HostKey::from_console("login: ssh-ed25519 AAAA"), Vec::new());
         let cut = format!("{BEGIN}\n{ED25519}\nssh-rsa AAAAB3NzaC1yc2EAAAADAQA");
         assert_eq!(

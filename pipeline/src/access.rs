@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn instances_are_numbered_by_zone_and_id_and_found_by_service_number_and_id() {
+    fn instances_are_numbered_by_zone_and_id() {
         let shop = shop();
         let all = Ok(vec!["web/1 i-4".to_owned(), "web/2 i-3".to_owned()]);
         assert_eq!(names(&shop, "web"), all);

@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn needs_git_the_commit_is_told_and_whether_files_were_changed_since() {
+    async fn needs_git_commit_and_changes_are_reported() {
         let directory = tempfile::tempdir().unwrap();
         let git = |args: &[&str]| {
             let ran = Command::new("git")

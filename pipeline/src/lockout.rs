@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replaced_set_of_rules_locks_out_as_a_changed_one_does_and_one_that_ends_nobody() {
+    fn replaced_rules_lock_out_like_changed_ones() {
         let ended = Action::Delete {
             live: live(&["203.0.113.7/32"]),
             because: Reason::NotWanted,

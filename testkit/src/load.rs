@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn half_of_the_requests_are_on_kept_connections_and_all_answers_are_counted() {
+    fn load_uses_kept_connections_and_counts_answers() {
         let counts = load_for(&server(&[200]), Duration::from_millis(500));
         assert_eq!(counts.failed(), 0, "{counts}");
         assert!(counts.kept > 0 && counts.fresh > 0, "{counts}");

@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn needs_moto_evaluates_policies_with_resources_and_what_a_call_needs_besides() {
+    async fn needs_moto_evaluates_policies_with_resources() {
         let moto = Moto::start().await.unwrap();
         let program = r#"
 import boto3, json, sys

@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_script_answers_and_what_it_leaves_goes_to_the_emulator_as_it_came() {
+    fn unscripted_calls_reach_the_emulator() {
         let emulator = Endpoint::builder()
             .script(|call, _| {
                 Some(call.result(&format!("<host>{:?}</host>", call.headers["host"])))

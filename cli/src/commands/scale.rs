@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_summary_says_what_became_of_each_service_and_who_may_change_it() {
+    fn summary_lists_each_service_and_its_policy() {
         let service = |name: &str, before, policies| ScaledService {
             name: name.parse().unwrap(),
             before,

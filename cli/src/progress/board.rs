@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_wait_is_told_once_then_when_its_reason_changes_and_every_half_minute() {
+    fn long_waits_repeat_on_change_and_each_half_minute() {
         let mut board = Board::default();
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);

@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn every_host_that_can_be_known_is_named_by_service_number_and_id() {
+    fn hosts_are_named_by_service_number_and_id() {
         let ended = InstanceState::Failed("exited with code 1".to_owned());
         let web = vec![
             host("web/1", "i-1", 4, InstanceState::Running),

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_public_key_is_the_operators_if_its_private_key_stands_beside_it() {
+    fn public_key_needs_its_private_key_beside_it() {
         let home = tempfile::tempdir().unwrap();
         let public = home.path().join("id_work.pub");
         std::fs::write(&public, format!("{ONE} ana")).unwrap();

@@ -44,7 +44,7 @@ fn services(door: &Endpoint) -> BTreeMap<String, usize> {
 }
 
 #[tokio::test]
-async fn needs_emulators_a_profile_says_who_where_and_by_which_endpoints() {
+async fn needs_emulators_profile_sets_identity_region_and_endpoints() {
     let account = Account::new(EXAMPLE).await;
     let keys: Value = serde_json::from_str(&account.aws.moto.python(USERS).await.unwrap()).unwrap();
     let (all, ec2) = (door(&account), door(&account));
@@ -115,7 +115,7 @@ async fn needs_emulators_a_profile_says_who_where_and_by_which_endpoints() {
 }
 
 #[tokio::test]
-async fn needs_emulators_an_endpoint_for_one_service_is_asked_for_that_service_alone() {
+async fn needs_emulators_service_endpoint_serves_that_service_only() {
     let account = Account::new(EXAMPLE).await;
     let ec2 = door(&account);
     let mut plan = account.command(&["plan"]);
@@ -131,7 +131,7 @@ async fn needs_emulators_an_endpoint_for_one_service_is_asked_for_that_service_a
 }
 
 #[tokio::test]
-async fn needs_emulators_a_call_is_tried_as_often_as_the_settings_say_and_else_eight_times() {
+async fn needs_emulators_attempts_follow_settings_default_eight() {
     let account = Account::new(EXAMPLE).await;
     // What passes with trying again, and is no throttling, which the engine tries again by itself.
     let broken = || {

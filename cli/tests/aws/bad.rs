@@ -68,7 +68,7 @@ async fn nothing_is_there(account: &Account) {
 }
 
 #[tokio::test]
-async fn needs_emulators_without_credentials_it_says_where_they_are_looked_for() {
+async fn needs_emulators_missing_credentials_name_the_sources() {
     let account = Account::new(EXAMPLE).await;
     let start = Instant::now();
     let without = [("AWS_ACCESS_KEY_ID", ""), ("AWS_SECRET_ACCESS_KEY", "")];
@@ -124,7 +124,7 @@ async fn needs_emulators_a_region_that_does_not_exist_is_named() {
 }
 
 #[tokio::test]
-async fn needs_emulators_zones_that_the_region_lacks_are_found_before_anything_is_made() {
+async fn needs_emulators_unknown_zones_are_refused_first() {
     let file = EXAMPLE.replace("zones   = 2", "zones   = 4");
     let account = Account::new(&file).await;
     let (text, json) = refused(&account, 2, &[], &[]);
@@ -144,7 +144,7 @@ async fn needs_emulators_zones_that_the_region_lacks_are_found_before_anything_i
 
 /// moto has AWS's default quotas: 5 VPCs in a region.
 #[tokio::test]
-async fn needs_emulators_a_quota_of_vpcs_is_found_before_anything_is_made() {
+async fn needs_emulators_vpc_quota_is_checked_first() {
     let account = Account::new(EXAMPLE).await;
     let others = "import boto3\n[boto3.client('ec2').create_vpc(CidrBlock=f'10.{n}.0.0/16') for n in range(1, 5)]";
     account.aws.moto.python(others).await.unwrap();
@@ -165,7 +165,7 @@ async fn needs_emulators_a_quota_of_vpcs_is_found_before_anything_is_made() {
 
 /// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html>
 #[tokio::test]
-async fn needs_emulators_a_call_is_tried_as_often_as_was_said_and_not_more_often() {
+async fn needs_emulators_attempts_are_bounded_by_the_option() {
     let account = Account::scripted(EXAMPLE, |call, _| {
         call.is("ssm:GetParameter")
             .then(|| call.error(500, "InternalServerError", "not now"))
@@ -198,7 +198,7 @@ async fn needs_emulators_another_account_than_the_files_is_refused() {
 }
 
 #[tokio::test]
-async fn needs_emulators_an_endpoint_that_nobody_listens_at_is_named_within_seconds() {
+async fn needs_emulators_dead_endpoint_is_named_within_seconds() {
     let account = Account::new(EXAMPLE).await;
     // Free a moment ago, and nobody is told of it.
     let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -239,7 +239,7 @@ async fn needs_emulators_a_page_of_html_is_quoted_and_told_from_aws() {
 }
 
 #[tokio::test]
-async fn needs_emulators_a_denied_action_midway_is_named_and_the_first_deploy_is_ended_again() {
+async fn needs_emulators_denied_action_undoes_the_first_deploy() {
     // https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html#CommonErrors
     let account = Account::scripted(EXAMPLE, |call, _| {
         call.is("ec2:CreateNatGateway").then(|| {
@@ -271,7 +271,7 @@ async fn needs_emulators_a_denied_action_midway_is_named_and_the_first_deploy_is
 }
 
 #[tokio::test]
-async fn needs_emulators_a_quota_midway_is_named_and_the_first_deploy_is_ended_again() {
+async fn needs_emulators_quota_midway_undoes_the_first_deploy() {
     // https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
     let account = Account::scripted(EXAMPLE, |call, _| {
         call.is("ec2:CreateNatGateway").then(|| {
@@ -298,7 +298,7 @@ async fn needs_emulators_a_quota_midway_is_named_and_the_first_deploy_is_ended_a
 }
 
 #[tokio::test]
-async fn needs_emulators_a_failed_change_says_what_is_there_and_leaves_what_was_deployed() {
+async fn needs_emulators_failed_change_keeps_what_was_deployed() {
     let account = Account::scripted(EXAMPLE, |call, _| {
         call.is("ec2:CreateLaunchTemplateVersion").then(|| {
             call.error(
@@ -325,7 +325,7 @@ async fn needs_emulators_a_failed_change_says_what_is_there_and_leaves_what_was_
 }
 
 #[tokio::test]
-async fn needs_emulators_what_cannot_run_is_found_before_anything_is_made() {
+async fn needs_emulators_wrong_architecture_is_refused_first() {
     // An image for one processor on an instance type with another, and a type that no zone offers.
     let service = "instance = \"t3.micro\"";
     let arm = format!("{service}\nimage = {{ platform = \"linux/arm64\" }}");
@@ -352,7 +352,7 @@ async fn needs_emulators_what_cannot_run_is_found_before_anything_is_made() {
 }
 
 #[tokio::test]
-async fn needs_emulators_account_and_region_are_said_before_the_first_create() {
+async fn needs_emulators_account_and_region_are_printed_first() {
     // The first create waits until the line was read: were it said later, the test would time out.
     let (release, reported) = std::sync::mpsc::channel::<()>();
     let reported = std::sync::Mutex::new(reported);
@@ -403,7 +403,7 @@ async fn needs_emulators_account_and_region_are_said_before_the_first_create() {
 }
 
 #[tokio::test]
-async fn needs_emulators_two_at_once_are_kept_apart_until_the_lock_is_broken() {
+async fn needs_emulators_lock_excludes_a_second_run() {
     let account = Account::new(EXAMPLE).await;
     let holder = json!({
         "doing": "deploy", "who": "ana@build-3", "pid": 4711, "since": "2026-11-22T09:30:00Z",

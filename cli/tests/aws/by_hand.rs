@@ -18,7 +18,7 @@ async fn by_hand(account: &Account, deed: &str) {
 }
 
 #[tokio::test]
-async fn needs_emulators_a_rule_that_is_revoked_is_missed_in_what_is_there_and_put_back() {
+async fn needs_emulators_revoked_rule_is_found_and_restored() {
     let account = Account::new(EXAMPLE).await;
     account.landfall(&["deploy"]).ended_with(0);
     let before = picture(&account).await;
@@ -46,7 +46,7 @@ ec2.revoke_security_group_ingress(GroupId=group['GroupId'], IpPermissions=rules)
 }
 
 #[tokio::test]
-async fn needs_emulators_what_somebody_renames_is_ended_and_made_anew_under_its_own_name() {
+async fn needs_emulators_renamed_resource_is_replaced() {
     let account = Account::new(EXAMPLE).await;
     account.landfall(&["deploy"]).ended_with(0);
     let before = picture(&account).await;
@@ -73,7 +73,7 @@ ec2.create_tags(Resources=[vpc['VpcId']], Tags=[{'Key': 'Name', 'Value': 'our ne
 }
 
 #[tokio::test]
-async fn needs_emulators_a_vpc_that_has_lost_its_tags_is_replaced_after_a_yes_or_gets_them_back() {
+async fn needs_emulators_untagged_vpc_is_replaced_or_retagged() {
     let account = Account::new(EXAMPLE).await;
     account.landfall(&["deploy"]).ended_with(0);
     let before = picture(&account).await;
@@ -117,7 +117,7 @@ ec2.create_tags(Resources=[vpc['VpcId']],
 }
 
 #[tokio::test]
-async fn needs_emulators_what_has_lost_its_tags_and_has_a_name_is_pointed_at_and_gets_them_back() {
+async fn needs_emulators_untagged_named_resource_is_retagged() {
     let bastion = EXAMPLE.lines().find(|line| line.starts_with("bastion"));
     let account = Account::new(&EXAMPLE.replace(bastion.unwrap(), "")).await;
     account.landfall(&["deploy"]).ended_with(0);

@@ -6,7 +6,7 @@ use crate::account::{Account, EXAMPLE};
 use crate::eye::{changed, picture};
 
 #[tokio::test]
-async fn needs_emulators_another_port_changes_what_follows_from_it_and_leaves_no_orphan() {
+async fn needs_emulators_port_change_leaves_no_orphan() {
     let account = Account::new(EXAMPLE).await;
     account.landfall(&["deploy"]).ended_with(0);
     let before = picture(&account).await;
@@ -53,7 +53,7 @@ async fn needs_emulators_another_port_changes_what_follows_from_it_and_leaves_no
 }
 
 #[tokio::test]
-async fn needs_emulators_without_its_bastion_a_stack_loses_the_bastions_things_and_no_others() {
+async fn needs_emulators_removed_bastion_takes_only_its_resources() {
     let account = Account::new(EXAMPLE).await;
     account.landfall(&["deploy"]).ended_with(0);
     let before = picture(&account).await;

@@ -30,7 +30,7 @@ const MOTO_KEEPS: [&str; 6] = [
 const CALLS: [usize; 3] = [120, 38, 110];
 
 #[tokio::test]
-async fn needs_emulators_a_deploy_ends_with_the_balancers_name_and_a_destroy_with_nothing() {
+async fn needs_emulators_deploy_prints_the_name_destroy_leaves_none() {
     let account = Account::new(EXAMPLE).await;
     let before = everything(&account).await;
 

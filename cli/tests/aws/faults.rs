@@ -9,8 +9,7 @@ use crate::account::{Account, EXAMPLE};
 use crate::eye::{look, picture, what_is_there};
 
 #[tokio::test]
-async fn needs_emulators_through_throttling_and_lost_answers_a_stack_comes_and_goes_without_doubles()
- {
+async fn needs_emulators_throttling_and_lost_answers_no_duplicates() {
     let spared = Account::new(EXAMPLE).await;
     spared.landfall(&["deploy"]).ended_with(0);
     let whole = picture(&spared).await;

@@ -33,8 +33,7 @@ fn with_certificate(arn: &Value) -> String {
 }
 
 #[tokio::test]
-async fn needs_emulators_with_a_certificate_443_serves_https_by_a_modern_policy_and_80_sends_there()
-{
+async fn needs_emulators_certificate_serves_443_and_redirects_80() {
     let account = Account::new(EXAMPLE).await;
     let certificates = asked(&account, CERTIFICATES).await;
     account.write("landfall.toml", &with_certificate(&certificates[0]));

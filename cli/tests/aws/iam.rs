@@ -219,7 +219,7 @@ fn destroy(account: &Account) {
 }
 
 #[tokio::test]
-async fn needs_emulators_the_operators_policy_is_what_is_called_and_no_more() {
+async fn needs_emulators_operator_policy_matches_the_calls() {
     let account = Account::new(EXAMPLE).await;
     account.landfall(&["deploy"]).ended_with(0);
     account.write(

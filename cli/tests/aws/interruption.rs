@@ -115,34 +115,33 @@ impl Drop for There {
 }
 
 #[test]
-fn needs_emulators_a_deploy_that_is_killed_at_any_moment_is_continued_by_deploy_and_ended_by_destroy()
- {
+fn needs_emulators_killed_deploy_is_continued_and_destroyed() {
     strike::a_deploy_that_is_killed_is_made_good(&There::new());
 }
 
 #[test]
-fn needs_emulators_a_change_that_is_killed_at_any_moment_is_continued_or_taken_back_by_deploy() {
+fn needs_emulators_killed_change_is_continued_or_reverted() {
     strike::a_change_that_is_killed_is_made_good(&There::new(), 6);
 }
 
 #[test]
-fn needs_emulators_a_destroy_that_is_killed_at_any_moment_is_continued() {
+fn needs_emulators_killed_destroy_is_continued() {
     strike::a_destroy_that_is_killed_is_continued(&There::new());
 }
 
 #[test]
-fn needs_emulators_an_interrupted_destroy_comes_to_an_end_in_time_and_says_how_to_go_on() {
+fn needs_emulators_interrupted_destroy_ends_in_time() {
     strike::an_interrupted_destroy_says_how_to_go_on(&There::new());
 }
 
 #[test]
-fn needs_emulators_an_interrupted_deploy_comes_to_an_end_in_time_and_says_how_to_go_on() {
+fn needs_emulators_interrupted_deploy_ends_in_time() {
     let place = There::new();
     strike::an_interrupted_deploy_says_how_to_go_on(&place);
 }
 
 #[test]
-fn needs_emulators_a_second_interruption_ends_at_once_and_releases_the_lock_all_the_same() {
+fn needs_emulators_second_interruption_releases_the_lock() {
     let place = There::new();
     let (took, _) = place.undisturbed();
     let mut moments = Moments::new();

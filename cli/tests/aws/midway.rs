@@ -29,7 +29,7 @@ fn says(ran: &Ran, words: &[&str]) {
 }
 
 #[tokio::test]
-async fn needs_emulators_a_token_that_expires_midway_leaves_what_is_made_and_a_new_one_goes_on() {
+async fn needs_emulators_expired_token_is_continued_with_a_new_one() {
     let (is_expired, is_renewed) = (
         Arc::new(AtomicBool::new(false)),
         Arc::new(AtomicBool::new(false)),
@@ -78,7 +78,7 @@ async fn needs_emulators_a_token_that_expires_midway_leaves_what_is_made_and_a_n
 }
 
 #[tokio::test]
-async fn needs_emulators_a_page_of_html_midway_is_tried_again_then_quoted_and_all_is_ended() {
+async fn needs_emulators_html_answer_is_retried_then_quoted() {
     const PAGE: &str =
         "<!DOCTYPE html><html><body><h1>Gateway of Example Corp is tired</h1></body></html>";
     let account = Account::scripted(EXAMPLE, |call, _| {
@@ -143,8 +143,7 @@ fn offerings(call: &Call) -> Option<Answer> {
 const LACKING: &str = "launch-template/web: t3.micro is not offered in eu-central-1c\n";
 
 #[tokio::test]
-async fn needs_emulators_a_type_that_one_of_three_zones_lacks_is_told_with_the_zones_that_have_it()
-{
+async fn needs_emulators_missing_type_names_the_zones_that_have_it() {
     let three = EXAMPLE.replace("zones   = 2", "zones   = 3");
     let account = Account::scripted(&three, |call, _| offerings(call)).await;
     let refused = account.landfall(&["deploy"]).ended_with(2);
@@ -170,7 +169,7 @@ async fn needs_emulators_a_type_that_one_of_three_zones_lacks_is_told_with_the_z
 }
 
 #[tokio::test]
-async fn needs_emulators_what_zones_lack_is_told_by_who_may_not_ask_for_types() {
+async fn needs_emulators_missing_type_without_describe_permission() {
     let three = EXAMPLE.replace("zones   = 2", "zones   = 3");
     let account = Account::scripted(&three, |call, _| {
         let denied = || call.error(403, "UnauthorizedOperation", "You are not authorized.");

@@ -165,7 +165,7 @@ fn only(actions: &BTreeSet<String>) -> Value {
 const OTHER_PORT: [&str; 2] = ["port     = 8000", "port     = 9000"];
 
 #[tokio::test]
-async fn needs_emulators_with_exactly_the_operators_policy_a_stack_is_made_changed_and_ended() {
+async fn needs_emulators_operator_policy_suffices_for_a_lifecycle() {
     let mut guarded = Guarded::new().await;
     let stranger = guarded.landfall(&["plan"]).ended_with(1);
     assert!(
@@ -191,7 +191,7 @@ async fn needs_emulators_with_exactly_the_operators_policy_a_stack_is_made_chang
 }
 
 #[tokio::test]
-async fn needs_emulators_without_an_action_that_is_needed_an_error_names_it_and_what_for() {
+async fn needs_emulators_missing_permission_is_named_with_its_use() {
     let mut guarded = Guarded::new().await;
     // Nobody needs this to be allowed, and a policy says something.
     let mut granted = BTreeSet::from(["sts:GetCallerIdentity".to_owned()]);

@@ -119,7 +119,7 @@ fn parts(account: &Account) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn needs_emulators_a_release_a_failed_one_and_a_rollback_are_these_calls_in_this_order() {
+async fn needs_emulators_release_failure_and_rollback_calls() {
     let group = Arc::new(Mutex::new(Group {
         serving: 1,
         refreshes: Vec::new(),

@@ -6,7 +6,7 @@ use crate::account::{Account, EXAMPLE};
 use crate::eye::look;
 
 #[tokio::test]
-async fn needs_emulators_a_scaled_group_has_another_capacity_and_the_plan_no_change() {
+async fn needs_emulators_scaling_changes_capacity_not_the_plan() {
     let account = Account::new(EXAMPLE).await;
     account.landfall(&["deploy"]).ended_with(0);
     let group = || async {

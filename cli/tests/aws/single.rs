@@ -147,7 +147,7 @@ async fn needs_emulators_a_single_instance_keeps_its_address() {
 }
 
 #[tokio::test]
-async fn needs_emulators_a_single_instance_grows_into_a_balanced_stack() {
+async fn needs_emulators_single_grows_into_a_balanced_stack() {
     let account = Account::new(FILE).await;
     account.landfall(&["deploy"]).ended_with(0);
     let vpc = look(&account).await["vpcs"][0]["VpcId"].clone();

@@ -9,7 +9,7 @@ use crate::account::{Account, EXAMPLE};
 use crate::eye::{look, what_is_there};
 
 #[tokio::test]
-async fn needs_emulators_a_deploy_that_waits_goes_on_when_the_lock_is_given_back() {
+async fn needs_emulators_waiting_deploy_continues_after_unlock() {
     let account = Account::new(EXAMPLE).await;
     let holder = json!({
         "doing": "deploy", "who": "ana@build-3", "pid": 4711, "since": "2026-11-22T09:30:00Z",

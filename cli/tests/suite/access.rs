@@ -123,12 +123,12 @@ const SHOP: &str =
     "stack = \"NAME\"\n\n[service.web]\nport = 8000\nhealth = { path = \"/healthz\" }\n";
 
 #[test]
-fn needs_busybox_a_command_runs_in_the_container_and_its_exit_code_comes_back() {
+fn needs_busybox_exec_returns_the_exit_code() {
     in_the_container(Project::with_service(&SHOP.replace("NAME", "exec-root")));
 }
 
 #[test]
-fn needs_busybox_an_ordinary_user_runs_commands_in_containers_too() {
+fn needs_busybox_exec_as_an_ordinary_user() {
     let project = Project::with_service(&SHOP.replace("NAME", "exec-user"));
     in_the_container(project.by_an_ordinary_user());
 }
@@ -391,7 +391,7 @@ fn stack_of(project: &Project) -> String {
 }
 
 #[test]
-fn needs_rsync_a_tree_goes_there_and_back_where_the_image_has_rsync() {
+fn needs_rsync_tree_survives_a_round_trip() {
     let project = Project::with_service(&with_bastion("shop-rsync", ME));
     make_key(&project);
     add_program(&project, "rsync");

@@ -140,7 +140,7 @@ fn an_expectation_of_somebody_who_is_not_there() {
 }
 
 #[test]
-fn an_expectation_that_does_not_hold_is_refused_before_anything_is_made() {
+fn false_expectation_is_refused_first() {
     let expect = "[[network.expect]]\nfrom = \"web\"\nto = \"internet\"\nport = 25";
     let project = Project::new(&file("", "", expect));
     for command in ["plan", "deploy"] {
@@ -155,7 +155,7 @@ fn an_expectation_that_does_not_hold_is_refused_before_anything_is_made() {
 }
 
 #[test]
-fn a_connection_that_must_not_come_about_is_refused_with_what_lets_it_through() {
+fn forbidden_connection_names_the_rule_that_allows_it() {
     let expect =
         "[[network.expect]]\nfrom = \"203.0.113.9\"\nto = \"lb\"\nport = 80\nreachable = false";
     let project = Project::new(&file("", "", expect));
@@ -295,7 +295,7 @@ fn an_image_without_an_entrypoint_is_refused() {
 }
 
 #[test]
-fn a_service_that_exits_at_once_is_quoted_long_before_the_deadline() {
+fn exiting_service_is_quoted_before_the_deadline() {
     let service = "env = { MODE = \"exit\" }\nhealth = { deadline = 120 }";
     let project = Project::with_service(&file("", service, ""));
     let started = std::time::Instant::now();
@@ -315,7 +315,7 @@ fn a_service_that_exits_at_once_is_quoted_long_before_the_deadline() {
 }
 
 #[test]
-fn a_service_that_never_becomes_healthy_ends_by_its_deadline_with_the_reason() {
+fn unhealthy_service_ends_by_its_deadline() {
     let service = "env = { MODE = \"sick\" }\nhealth = { deadline = 8, interval = 5, timeout = 2 }";
     let project = Project::with_service(&file("", service, ""));
     fails(
@@ -345,7 +345,7 @@ fn a_loopback_port_that_is_taken_is_named() {
 }
 
 #[test]
-fn what_the_local_provider_does_not_do_is_refused_before_anything_is_made() {
+fn unsupported_local_features_are_refused_first() {
     let balancer =
         "[load-balancer]\ncertificate = \"arn:aws:acm:eu-central-1:123456789012:certificate/0a1b\"";
     let project = Project::with_service(&file("", "", balancer));

@@ -106,7 +106,7 @@ fn an_ordinary_user_deploys_is_answered_and_leaves_nothing() {
 }
 
 #[test]
-fn a_file_that_became_faulty_still_names_what_is_to_be_destroyed() {
+fn faulty_file_still_names_the_stack_to_destroy() {
     let toml = SHOP.replace("shop", "shop-faulty");
     let project = Project::with_service(&toml);
     project.landfall(&["deploy"]).ended_with(0);
@@ -182,7 +182,7 @@ fn destroy_needs_only_the_name() {
 }
 
 #[test]
-fn an_interrupted_deploy_is_continued_by_deploy_and_ended_by_destroy() {
+fn interrupted_deploy_is_continued_and_destroyed() {
     for (name, how, then) in [
         ("shop-int", "INT", "deploy"),
         ("shop-term", "TERM", "destroy"),

@@ -55,7 +55,7 @@ fn a_path_is_told_hop_by_hop_with_its_rules() {
 }
 
 #[test]
-fn what_stops_a_connection_is_told_with_every_change_that_it_takes() {
+fn blocked_connection_lists_every_needed_change() {
     let project = Project::new(SHOP);
     let reported = project
         .landfall(&["explain", "203.0.113.9", "bastion:22"])

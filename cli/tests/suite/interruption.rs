@@ -84,12 +84,12 @@ impl Target for Here {
 }
 
 #[test]
-fn a_deploy_that_is_killed_at_any_moment_is_continued_by_deploy_and_ended_by_destroy() {
+fn killed_deploy_is_continued_and_destroyed() {
     strike::a_deploy_that_is_killed_is_made_good(&Here::new("shop-kill"));
 }
 
 #[test]
-fn a_change_that_is_killed_at_any_moment_is_continued_or_taken_back_by_deploy() {
+fn killed_change_is_continued_or_reverted() {
     strike::a_change_that_is_killed_is_made_good(&Here::new("shop-change"), 10);
 }
 
@@ -99,12 +99,12 @@ fn a_destroy_that_is_killed_at_any_moment_is_continued() {
 }
 
 #[test]
-fn an_interrupted_deploy_comes_to_an_end_in_time_and_says_how_to_go_on() {
+fn interrupted_deploy_ends_in_time() {
     strike::an_interrupted_deploy_says_how_to_go_on(&Here::new("shop-stop"));
 }
 
 #[test]
-fn an_interrupted_destroy_comes_to_an_end_in_time_and_says_how_to_go_on() {
+fn interrupted_destroy_ends_in_time() {
     strike::an_interrupted_destroy_says_how_to_go_on(&Here::new("shop-halt"));
 }
 

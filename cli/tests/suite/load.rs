@@ -88,7 +88,7 @@ fn none_failed(what: &str, counts: &Counts) {
 }
 
 #[test]
-fn under_load_a_group_grows_to_its_most_and_comes_back_without_a_failed_request() {
+fn scaling_out_and_in_under_load_fails_no_request() {
     // 240 a second are 14,400 a minute: as much as four instances are to bear.
     let scale = "scale = { min = 2, desired = 2, max = 4, requests = 4000 }";
     let project = Project::with_busy_service(&file("load-grows", scale));
@@ -176,7 +176,7 @@ fn scaling_by_hand_under_load_fails_no_request() {
 }
 
 #[test]
-fn of_an_instance_that_is_killed_under_load_only_the_requests_in_flight_fail() {
+fn killed_instance_fails_only_requests_in_flight() {
     let project = Project::with_busy_service(&file("load-killed", ""));
     let url = project.landfall(&["deploy"]).ended_with(0).stdout;
     let before = running(&status(&project), "web");
@@ -226,7 +226,7 @@ fn kill(instance: &str) {
 }
 
 #[test]
-fn a_release_of_one_service_touches_no_instance_and_no_request_of_another() {
+fn release_of_one_service_leaves_the_other_alone() {
     let file = |greeting: &str| {
         format!(
             "stack = \"load-two\"\n\n[service.web]\nport = 8000\nhealth = {{ path = \"/healthz\" }}\n\n\

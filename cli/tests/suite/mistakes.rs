@@ -148,7 +148,7 @@ fn a_group_without_a_rule_for_the_port_that_the_acl_lets_in() {
 }
 
 #[test]
-fn a_group_with_a_rule_for_another_port_than_that_of_the_service() {
+fn security_group_for_another_port() {
     behind_the_balancer(&Mistake {
         name: "2-wrong-port",
         layer: "security-group/web",
@@ -194,7 +194,7 @@ fn a_balancer_whose_port_is_closed() {
 }
 
 #[test]
-fn a_rule_that_somebody_removes_by_hand_is_missed_in_what_is_there_and_not_in_the_file() {
+fn rule_removed_by_hand_is_missed_in_the_live_stack() {
     let file = "stack = \"shop-drift\"\n\n[service.web]\nport = 8000\n";
     let project = Project::with_service(file);
     let url = project.landfall(&["deploy"]).ended_with(0).stdout;
@@ -226,7 +226,7 @@ fn a_rule_that_somebody_removes_by_hand_is_missed_in_what_is_there_and_not_in_th
 }
 
 #[test]
-fn the_examples_as_they_stand_are_explained_from_their_own_directories() {
+fn examples_are_explained_from_their_directories() {
     let project = Project::new("");
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/mistakes");
     let mut seen = 0;

@@ -199,7 +199,7 @@ fn a_release_whose_health_path_gives_500_goes_back_and_says_so() {
 }
 
 #[test]
-fn a_release_that_listens_on_the_wrong_port_goes_back_and_says_on_which() {
+fn release_on_a_wrong_port_is_rolled_back() {
     let shop = Shop::new("load-port");
     a_bad_release(&shop, "a service on the wrong port", "LISTEN = \"9000\"").saying(&[
         "Target.FailedHealthChecks",
@@ -208,7 +208,7 @@ fn a_release_that_listens_on_the_wrong_port_goes_back_and_says_on_which() {
 }
 
 #[test]
-fn a_release_whose_run_is_killed_goes_on_and_goes_back_by_itself() {
+fn release_continues_after_its_run_is_killed() {
     let shop = Shop::new("load-kill");
     let url = shop.open();
     under_load("a release that nobody waits for", &url, || {

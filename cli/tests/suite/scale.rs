@@ -25,7 +25,7 @@ fn running(project: &Project) -> (usize, usize) {
 }
 
 #[test]
-fn a_service_is_scaled_and_stays_so_until_the_file_wishes_for_another_number() {
+fn scale_holds_until_the_file_changes_the_number() {
     let toml = file("scale-stays");
     let project = Project::with_service(&toml);
     let url = project.landfall(&["deploy"]).ended_with(0).stdout;
@@ -76,7 +76,7 @@ fn a_service_is_scaled_and_stays_so_until_the_file_wishes_for_another_number() {
 }
 
 #[test]
-fn what_cannot_be_asked_for_is_refused_before_anything_is_changed() {
+fn invalid_counts_are_refused_first() {
     let project = Project::with_service(&file("scale-refused"));
     project
         .landfall(&["scale", "web=2"])

@@ -33,7 +33,7 @@ fn lines(child: &mut Child) -> Receiver<String> {
 }
 
 #[test]
-fn each_change_is_a_line_of_json_and_the_end_of_the_stack_is_the_last() {
+fn watch_prints_json_lines_until_the_stack_ends() {
     let project = project("watch-json");
     project.landfall(&["deploy"]).ended_with(0);
     let mut watching = project.spawn(&["status", "--watch", "--json"]);
@@ -74,7 +74,7 @@ fn each_change_is_a_line_of_json_and_the_end_of_the_stack_is_the_last() {
 }
 
 #[test]
-fn it_ends_when_it_is_told_to_and_has_then_done_what_it_was_asked_for() {
+fn watch_ends_when_interrupted() {
     let project = project("watch-ends");
     project
         .landfall(&["status", "--watch"])

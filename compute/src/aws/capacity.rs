@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cause_of_a_policys_change_is_told_without_what_follows_from_it() {
+    fn policy_change_shows_its_cause_only() {
         // As the user guide has it, "Verify a scaling activity for an Auto Scaling group".
         let cause = "At 2020-12-15T20:22:37Z a monitor alarm TargetTracking-web-AlarmHigh in state ALARM triggered \
             policy requests changing the desired capacity from 2 to 3.  At 2020-12-15T20:22:39Z an instance was \

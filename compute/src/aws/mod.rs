@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_visible_yet_is_tried_again_and_what_is_wrong_is_not() {
+    fn late_visibility_is_retried_other_errors_are_not() {
         let seen = |kind, why: &str| until_launchable(Error::new(kind, why)).kind();
         let profile = "ec2:RunInstances: Value (x) for parameter iamInstanceProfile.name is invalid. \
                        Invalid IAM Instance Profile name (InvalidParameterValue)";

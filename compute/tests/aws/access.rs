@@ -26,7 +26,7 @@ fn booted() -> String {
 
 /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_GetConsoleOutput.html>
 #[tokio::test]
-async fn host_keys_are_read_from_the_console_of_the_boot_and_before_that_from_the_latest() {
+async fn host_keys_come_from_the_boot_console_then_the_latest() {
     let known = [HostKey::new(KEY).unwrap()];
     for (kept, calls) in [(true, 1), (false, 2)] {
         let (aws, endpoint) = scripted(move |call| {
@@ -52,7 +52,7 @@ async fn host_keys_are_read_from_the_console_of_the_boot_and_before_that_from_th
 }
 
 #[tokio::test]
-async fn an_instance_that_is_gone_or_has_told_nothing_has_no_host_keys() {
+async fn missing_or_silent_instance_has_no_host_keys() {
     let none = Vec::<HostKey>::new();
     let (aws, _endpoint) = scripted(|call| {
         Some(call.error(

@@ -160,7 +160,7 @@ async fn needs_moto_a_launch_template() {
 }
 
 #[tokio::test]
-async fn needs_moto_the_image_is_of_the_types_architecture_and_looked_up_once() {
+async fn needs_moto_machine_image_matches_the_architecture() {
     let bed = Bed::new().await;
     let mut arm = template(&bed, "info");
     arm.instance_type = "t4g.micro".to_owned();
@@ -216,7 +216,7 @@ async fn needs_moto_an_autoscaling_group() {
 }
 
 #[tokio::test]
-async fn needs_moto_what_scaling_does_to_a_group_is_no_change_to_the_wish() {
+async fn needs_moto_scaling_is_no_change_to_the_desired_state() {
     let bed = Bed::new().await;
     let (_, desired) = group(&bed).await;
     let key = key::<AutoscalingGroup>("web");

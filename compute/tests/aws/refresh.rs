@@ -39,7 +39,7 @@ fn in_progress(call: &Call) -> Answer {
 }
 
 #[tokio::test]
-async fn a_refresh_names_its_version_keeps_all_healthy_and_goes_back_by_itself() {
+async fn refresh_names_its_version_and_rolls_back_by_itself() {
     let (aws, endpoint) = scripted(|call| {
         call.is("autoscaling:StartInstanceRefresh").then(|| {
             call.result(

@@ -88,7 +88,7 @@ async fn a_release_starts_a_refresh_and_looks_until_it_is_done() {
 }
 
 #[tokio::test]
-async fn a_release_that_fails_is_rolled_back_and_looked_at_until_the_version_before_is_back() {
+async fn failed_release_is_watched_until_rolled_back() {
     let (aws, endpoint) =
         group_in(&["InProgress", "RollbackInProgress", "RollbackSuccessful"]).await;
     let (group, template) = ids();
@@ -171,7 +171,7 @@ fn version(number: u32, description: &str) -> String {
 }
 
 #[tokio::test]
-async fn releases_are_the_templates_versions_and_what_became_of_their_refreshes() {
+async fn releases_are_template_versions_with_refreshes() {
     let (aws, endpoint) = scripted(|call| match call.action.as_str() {
         "DescribeLaunchTemplateVersions" => {
             let (versions, next) = match call.field("NextToken") {
@@ -263,7 +263,7 @@ async fn releases_are_the_templates_versions_and_what_became_of_their_refreshes(
 }
 
 #[tokio::test]
-async fn needs_moto_what_a_version_was_made_from_stands_in_its_description() {
+async fn needs_moto_version_description_holds_its_source() {
     let bed = Bed::new().await;
     let (desired, changed) = (template(&bed, "info"), template(&bed, "debug"));
     let note = |commit: Option<&str>, back_to| ReleaseNote {

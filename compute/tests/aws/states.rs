@@ -125,7 +125,7 @@ async fn a_group_is_usable_when_as_many_serve_as_it_is_to_have() {
 
 /// <https://docs.aws.amazon.com/autoscaling/ec2/userguide/CHAP_Troubleshooting.html>
 #[tokio::test]
-async fn launches_that_fail_are_told_and_three_in_a_row_are_the_end_of_waiting() {
+async fn three_failed_launches_end_the_wait() {
     type Case = (
         &'static [(&'static str, u64)],
         fn(&str) -> Probe<AutoscalingGroupOutput>,
@@ -199,7 +199,7 @@ async fn a_group_on_its_way_out_says_how_many_still_drain() {
 /// <https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_DeleteAutoScalingGroup.html>:
 /// `ScalingActivityInProgress`, `ResourceInUse`
 #[tokio::test]
-async fn deleting_a_group_that_is_gone_or_going_succeeds_and_other_refusals_are_told() {
+async fn deleting_a_deleted_group_succeeds() {
     const GOING: &str = "<Status>Delete in progress</Status>";
     for (code, there, expected) in [
         ("ValidationError", None, None),
@@ -328,7 +328,7 @@ async fn an_instance_goes_through_all_its_states() {
 /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_StateReason.html>,
 /// <https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-lifecycle.html>
 #[tokio::test]
-async fn members_that_ended_by_themselves_are_told_from_those_that_were_ended() {
+async fn exited_instances_differ_from_terminated_ones() {
     let (aws, _endpoint) = scripted(|call| match call.action.as_str() {
         "DescribeAutoScalingGroups" => Some(group(
             call,
@@ -386,7 +386,7 @@ async fn members_that_ended_by_themselves_are_told_from_those_that_were_ended() 
 
 /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_GetConsoleOutput.html>
 #[tokio::test]
-async fn the_last_lines_of_the_console_are_what_an_instance_wrote_last() {
+async fn console_tail_is_the_last_output() {
     use base64::Engine as _;
     let console = "[    0.000000] Linux version 6.12\r\nweb: starting\r\nweb: no database\r\n";
     let console = base64::engine::general_purpose::STANDARD.encode(console);
@@ -441,7 +441,7 @@ async fn a_profile_that_is_not_visible_yet_is_tried_again() {
 
 /// <https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_CreateAutoScalingGroup.html>: `AlreadyExists`
 #[tokio::test]
-async fn a_group_beside_one_of_its_name_that_is_going_gets_another_name() {
+async fn group_beside_a_deleting_one_gets_a_new_name() {
     let first = short_name(255, &stack(), &key::<AutoscalingGroup>("web"), "");
     let taken = first.clone();
     let (aws, endpoint) = scripted(move |call| match call.action.as_str() {

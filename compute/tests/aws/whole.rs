@@ -157,7 +157,7 @@ async fn needs_moto_a_stack_lives_and_ends_with_few_calls() {
 }
 
 #[tokio::test]
-async fn needs_moto_a_stack_comes_and_goes_though_calls_are_refused_and_answers_lost() {
+async fn needs_moto_lifecycle_survives_refusals_and_lost_answers() {
     for seed in 1..=3 {
         let bed = Bed::with(Faults::seeded(seed).throttle(20).lose_every(7)).await;
         deploy(&bed, &desired(&bed, "info")).await;

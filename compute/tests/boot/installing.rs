@@ -15,7 +15,7 @@ mv "$SCENE/docker" "$SCENE/bin/docker"
 "#;
 
 #[test]
-fn needs_docker_where_no_engine_is_docker_is_installed_as_soon_as_it_can_be() {
+fn needs_docker_engine_is_installed_once_possible() {
     let scene = Scene::new();
     let image = scene.publish(SERVICE);
     std::fs::rename(scene.path("bin/docker"), scene.path("docker")).unwrap();
@@ -34,7 +34,7 @@ fn needs_docker_where_no_engine_is_docker_is_installed_as_soon_as_it_can_be() {
 }
 
 #[test]
-fn needs_docker_where_no_engine_is_and_none_can_be_installed_the_console_says_so() {
+fn needs_docker_failed_engine_install_is_on_the_console() {
     let scene = Scene::new();
     let image = scene.publish(SERVICE);
     std::fs::remove_file(scene.path("bin/docker")).unwrap();

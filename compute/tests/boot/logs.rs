@@ -86,7 +86,7 @@ async fn shows(moto: &Moto, expected: &str) {
 const SERVICE: &str = "echo one; echo two; exec httpd -f -p $PORT -h /www";
 
 #[tokio::test]
-async fn needs_docker_and_moto_what_a_container_prints_is_in_its_log_group_after_a_reboot_too() {
+async fn needs_docker_and_moto_log_group_survives_a_reboot() {
     let moto = Moto::start().await.unwrap();
     let mut scene = scene(&moto);
     let mut workload = workload(scene.publish(SERVICE));
@@ -110,8 +110,7 @@ async fn needs_docker_and_moto_what_a_container_prints_is_in_its_log_group_after
 }
 
 #[tokio::test]
-async fn needs_docker_and_moto_a_container_with_a_log_group_that_fails_has_its_last_lines_on_the_console()
- {
+async fn needs_docker_and_moto_failed_container_logs_to_the_console() {
     let moto = Moto::start().await.unwrap();
     let scene = scene(&moto);
     let mut workload = workload(scene.publish("echo no database; exit 3"));

@@ -51,12 +51,12 @@ fn answers_and_answers_again(program: Program) {
 }
 
 #[test]
-fn needs_docker_an_instance_answers_and_answers_again_after_a_second_run_and_after_a_crash() {
+fn needs_docker_instance_answers_after_reboot_and_crash() {
     answers_and_answers_again(Program::Docker);
 }
 
 #[test]
-fn needs_podman_and_registry_an_instance_answers_and_answers_again() {
+fn needs_podman_and_registry_instance_answers_twice() {
     answers_and_answers_again(Program::Podman);
 }
 
@@ -81,7 +81,7 @@ fn needs_docker_limits_are_the_containers() {
 }
 
 #[test]
-fn needs_docker_what_keeps_an_instance_from_running_is_on_its_console() {
+fn needs_docker_boot_failure_is_on_the_console() {
     let scene = Scene::new();
     let image = scene.publish("echo no database; exit 3");
     let (why, reported) = scene.fails(&workload(image.clone()));

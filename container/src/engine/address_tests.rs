@@ -90,7 +90,7 @@ fn a_bad_docker_host_is_named_as_such() {
 
 #[cfg(unix)]
 #[test]
-fn without_settings_docker_comes_first_and_rootless_before_the_system() {
+fn default_order_is_docker_then_rootless_then_system() {
     let environment = Environment {
         runtime_dir: Some("/run/user/7".into()),
         ..Environment::default()

@@ -154,7 +154,7 @@ fn reported(error: &Error) -> String {
 }
 
 #[tokio::test]
-async fn who_may_not_push_is_told_the_action_and_the_repository_at_once() {
+async fn denied_push_names_action_and_repository() {
     for (at, action) in [
         ("HEAD", "ecr:BatchCheckLayerAvailability"),
         ("POST", "ecr:InitiateLayerUpload"),
@@ -189,7 +189,7 @@ async fn who_may_not_push_is_told_the_action_and_the_repository_at_once() {
 /// An immutable tag is not given twice, not even to the same image:
 /// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-tag-mutability.html>.
 #[tokio::test]
-async fn a_push_whose_last_answer_was_lost_is_found_by_its_tag_and_so_is_one_that_was_there() {
+async fn lost_push_answer_is_found_by_tag() {
     for refused in [
         None,
         Some(refused(

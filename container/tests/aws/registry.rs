@@ -260,19 +260,15 @@ ENTRYPOINT [\"/bin/sh\", \"/service\"]
     }
 
     #[tokio::test]
-    async fn needs_docker_what_the_classic_builder_made_is_in_the_registry() {
-        arrives(
-            "needs_docker_what_the_classic_builder_made_is_in_the_registry",
-            "0",
-        )
-        .await;
+    async fn needs_docker_classic_build_is_in_the_registry() {
+        arrives("needs_docker_classic_build_is_in_the_registry", "0").await;
     }
 }
 
 #[tokio::test]
-async fn needs_registry_what_is_made_where_no_engine_is_is_in_the_registry() {
+async fn needs_registry_daemonless_build_is_in_the_registry() {
     if !is_again() {
-        let test = "needs_registry_what_is_made_where_no_engine_is_is_in_the_registry";
+        let test = "needs_registry_daemonless_build_is_in_the_registry";
         return again(test, "unix:///nowhere/docker.sock", "1");
     }
     let scene = Scene::new();

@@ -15,7 +15,7 @@ fn web(keep: u32) -> Repository {
 }
 
 #[tokio::test]
-async fn needs_moto_a_repository_is_immutable_scanned_and_keeps_the_last_images() {
+async fn needs_moto_repository_is_immutable_scanned_and_trimmed() {
     let bed = Bed::new().await;
     let key = key::<Repository>("web");
     let id = bed.aws.create(&stack(), &key, &web(10)).await.unwrap();
@@ -93,7 +93,7 @@ async fn needs_moto_what_others_named_like_a_stacks_survives_its_end() {
 }
 
 #[tokio::test]
-async fn needs_moto_what_is_somebody_elses_is_neither_taken_nor_changed() {
+async fn needs_moto_foreign_repository_is_left_alone() {
     let bed = Bed::new().await;
     bed.boto("ecr.create_repository(repositoryName='digipay/web')")
         .await;
@@ -126,7 +126,7 @@ async fn needs_moto_what_is_somebody_elses_is_neither_taken_nor_changed() {
 
 /// <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ListTagsForResource.html>: RepositoryNotFoundException
 #[tokio::test]
-async fn a_neighbour_that_goes_while_repositories_are_listed_is_no_failure() {
+async fn neighbour_deleted_during_listing_is_no_failure() {
     let (aws, endpoint) = scripted(|call| match call.action.as_str() {
         "DescribeRepositories" => {
             let one = |name: &str| {

@@ -92,7 +92,7 @@ async fn an_image_that_is_there_is_not_built_again() {
 }
 
 #[test]
-fn what_goes_into_an_image_changes_its_identity_and_nothing_else_does() {
+fn identity_changes_with_image_inputs_only() {
     let identity = |lab: &Lab| lab.request.identity().unwrap();
     let base = identity(&lab());
 
@@ -185,7 +185,7 @@ fn the_ignore_file_beside_the_dockerfile_is_the_one_that_counts() {
 }
 
 #[test]
-fn the_archive_for_an_engine_is_the_context_and_is_always_the_same() {
+fn engine_archive_is_reproducible() {
     let lab = lab();
     let context = Context::open(&lab.request).unwrap();
     let mut first = Vec::new();

@@ -297,7 +297,7 @@ fn what_is_no_archive_is_refused() {
 }
 
 #[test]
-fn entries_are_kept_apart_and_blobs_are_collected_when_nobody_mentions_them() {
+fn unreferenced_blobs_are_collected() {
     let lab = Lab::new();
     let shared = archive(&[("shared", "x", 0o644, 0)]);
     let one = commit_layers(

@@ -21,7 +21,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_names_instance_and_zone_and_nothing_of_them_is_markup() {
+    fn page_escapes_instance_and_zone() {
         let page = render(&Identity {
             instance: "i-<b>7".into(),
             zone: "ap-south-1a".into(),

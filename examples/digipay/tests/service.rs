@@ -115,7 +115,7 @@ fn it_answers_with_instance_and_zone() {
 }
 
 #[test]
-fn a_running_request_is_finished_after_sigterm_and_nothing_new_is_taken() {
+fn sigterm_finishes_running_requests() {
     let mut service = Running::start();
     let mut running = service.connect();
     running

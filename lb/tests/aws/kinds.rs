@@ -148,7 +148,7 @@ async fn needs_moto_all_kinds_of_a_stack_are_listed_in_one_survey() {
 }
 
 #[tokio::test]
-async fn needs_moto_a_group_for_another_port_stands_beside_the_old_one() {
+async fn needs_moto_new_port_makes_a_second_target_group() {
     let bed = Bed::new().await;
     let old = bed.made("one", &target_group(&bed)).await;
     let want = TargetGroup {

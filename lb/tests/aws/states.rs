@@ -125,7 +125,7 @@ async fn every_reason_of_aws_is_known_by_its_code() {
 /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_DescribeLoadBalancers.html>: Marker and
 /// NextMarker.
 #[tokio::test]
-async fn every_page_of_a_listing_is_read_and_only_the_stacks_own_are_taken() {
+async fn all_pages_are_read_own_resources_taken() {
     let balancer = |name: &str| {
         format!(
             "<member><LoadBalancerArn>arn:{name}</LoadBalancerArn><LoadBalancerName>{name}</LoadBalancerName>\

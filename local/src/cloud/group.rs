@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unhealthy_instance_goes_after_its_grace_period_and_not_before() {
+    fn unhealthy_instance_ends_after_its_grace_period() {
         let members = vec![
             member("i-1", "a", true, Health::Unhealthy),
             member("i-2", "b", true, Health::Healthy),

@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn old_instances_that_still_finish_their_requests_are_no_reason_to_turn_back() {
+    fn draining_instances_do_not_cause_a_rollback() {
         let now = Instant::now();
         let mut rollout = Rollout::at(1);
         rollout.begin(2, now);
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn three_that_never_became_healthy_are_given_up_before_the_time_is_up() {
+    fn three_failed_instances_end_the_rollout() {
         let now = Instant::now();
         let mut rollout = Rollout::at(4);
         rollout.begin(5, now + Duration::from_secs(300));
@@ -397,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_in_the_place_of_one_that_was_being_tried_goes_back_to_what_served() {
+    fn superseding_version_rolls_back_to_the_serving_one() {
         let now = Instant::now();
         let mut rollout = Rollout::at(1);
         rollout.begin(2, now);

@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_change_nothing_goes_for_as_long_as_it_takes_to_see_what_it_does() {
+    fn cooldown_follows_each_change() {
         let (track, now) = track(100.0, &seconds(50.0, 60));
         assert_eq!(track.proposal(4, now - CALM), Proposal::In(1));
         assert_eq!(track.proposal(4, now - CALM + EVERY), Proposal::Keep);

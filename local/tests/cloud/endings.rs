@@ -93,7 +93,7 @@ async fn after_destroy_nothing_is_left_but_the_files_of_images() {
 }
 
 #[tokio::test]
-async fn killing_the_background_process_ends_everything_and_the_next_deploy_starts_anew() {
+async fn killed_cloud_is_replaced_by_the_next_deploy() {
     let bed = Bed::new();
     let shape = Shape::named("struck");
     let url = bed.deploy(&shape).await;
@@ -121,7 +121,7 @@ async fn killing_the_background_process_ends_everything_and_the_next_deploy_star
 }
 
 #[tokio::test]
-async fn one_run_at_a_time_changes_a_stack_and_the_other_hears_who_does() {
+async fn lock_names_its_holder_to_the_second_run() {
     let bed = Bed::new();
     let (name, other) = (
         StackName::new("held").unwrap(),
@@ -160,7 +160,7 @@ async fn one_run_at_a_time_changes_a_stack_and_the_other_hears_who_does() {
 }
 
 #[tokio::test]
-async fn a_cloud_that_dies_under_a_held_lock_is_missed_and_not_taken_for_empty() {
+async fn dead_cloud_under_a_lock_is_not_taken_for_empty() {
     let bed = Bed::new();
     let name = StackName::new("missed").unwrap();
     let guard = taken(&bed, &name, "deploy").await;
@@ -182,7 +182,7 @@ async fn a_cloud_that_dies_under_a_held_lock_is_missed_and_not_taken_for_empty()
 }
 
 #[tokio::test]
-async fn a_run_that_stopped_halfway_is_finished_by_the_next_without_duplicates() {
+async fn stopped_run_is_finished_without_duplicates() {
     let bed = Bed::new();
     let shape = Shape::named("half");
     let desired = bed.stack(&shape);

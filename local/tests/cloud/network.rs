@@ -75,7 +75,7 @@ async fn instances_do_not_reach_each_other() {
 }
 
 #[tokio::test]
-async fn an_instance_is_seen_on_the_internet_with_its_zones_gateways_address() {
+async fn outbound_address_is_the_zones_nat_gateway() {
     let bed = Bed::new();
     let url = bed.deploy(&Shape::named("outward")).await;
     let mut seen = std::collections::BTreeMap::new();
@@ -102,7 +102,7 @@ async fn an_instance_is_seen_on_the_internet_with_its_zones_gateways_address() {
 }
 
 #[tokio::test]
-async fn the_bastion_hears_from_allowed_addresses_and_the_instances_from_the_bastion() {
+async fn ssh_passes_allowed_addresses_and_the_bastion_only() {
     let bed = Bed::new();
     // Tries on the internet come from this address.
     let allowed = Shape {

@@ -37,7 +37,7 @@ async fn states(bed: &Bed, name: &str) -> Vec<ReleaseState> {
 }
 
 #[tokio::test]
-async fn a_group_runs_what_it_was_brought_to_and_not_what_its_template_says() {
+async fn group_runs_its_rolled_out_version() {
     let bed = Bed::new();
     let before = changed(&bed, "stays", ("GREETING", "new")).await;
     assert_eq!(

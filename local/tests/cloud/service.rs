@@ -53,7 +53,7 @@ async fn a_second_deploy_has_nothing_to_do() {
 }
 
 #[tokio::test]
-async fn an_instance_whose_process_ends_is_replaced_while_the_other_serves() {
+async fn exited_instance_is_replaced_while_another_serves() {
     let bed = Bed::new();
     let url = bed.deploy(&Shape::named("phoenix")).await;
     let before: Vec<_> = bed
@@ -159,7 +159,7 @@ async fn a_changed_environment_takes_over_without_a_failed_request() {
 }
 
 #[tokio::test]
-async fn a_third_zone_is_added_and_taken_away_while_the_service_answers() {
+async fn third_zone_comes_and_goes_under_load() {
     let bed = Bed::new();
     let two = Shape::named("grow");
     let three = Shape {

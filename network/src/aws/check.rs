@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_for_anothers_end_takes_its_place_and_what_does_not_is_one_more() {
+    fn quota_counts_replacements_once() {
         let made = |after: &[usize]| {
             let want = serde_json::json!({});
             step(

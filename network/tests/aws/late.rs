@@ -52,7 +52,7 @@ const HELD: (u16, &str, &str) = (
 );
 
 #[tokio::test]
-async fn an_address_is_released_as_soon_as_its_gateway_has_given_it_back() {
+async fn address_is_released_after_its_gateway() {
     let tries = Arc::new(AtomicUsize::new(0));
     let tried = tries.clone();
     let (endpoint, aws) = scripted(move |call| {
@@ -91,7 +91,7 @@ async fn an_address_is_released_as_soon_as_its_gateway_has_given_it_back() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_refused_to_keys_that_aws_does_not_know_is_denied() {
+async fn address_refused_to_unknown_keys_is_denied() {
     let (_endpoint, aws) = scripted(|call| {
         let (status, code, _) = HELD;
         let why = "AWS was not able to validate the provided access credentials";
@@ -185,7 +185,7 @@ async fn a_vpc_is_finished_when_its_default_group_was_seen_and_closed() {
 
 /// <https://docs.aws.amazon.com/vpc/latest/userguide/security-group-rules.html>: a new group lets everything out.
 #[tokio::test]
-async fn a_group_that_is_not_visible_yet_loses_aws_own_rule_a_moment_later() {
+async fn late_group_loses_the_default_rule() {
     let revokes = AtomicUsize::new(0);
     let (endpoint, aws) = scripted(move |call| {
         Some(match call.action.as_str() {
@@ -231,7 +231,7 @@ async fn a_group_that_is_not_visible_yet_loses_aws_own_rule_a_moment_later() {
 
 /// <https://docs.aws.amazon.com/vpc/latest/userguide/vpc-network-acls.html>: every subnet is associated with an ACL.
 #[tokio::test]
-async fn a_network_acl_guards_every_subnet_that_it_was_given_also_those_that_are_seen_late() {
+async fn acl_is_associated_with_late_subnets() {
     let looks = AtomicUsize::new(0);
     let moved = Arc::new(Mutex::new(Vec::new()));
     let log = moved.clone();

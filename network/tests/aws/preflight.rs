@@ -69,7 +69,7 @@ fn reported(findings: &[Error]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn needs_moto_quotas_are_held_against_what_the_account_has_and_the_plan_makes() {
+async fn needs_moto_quotas_count_account_and_plan() {
     let mut bed = Bed::new().await;
     // As many as every account may have, with the VPC of AWS's: below that nobody asks.
     bed.moto
@@ -132,7 +132,7 @@ async fn needs_moto_quotas_are_held_against_what_the_account_has_and_the_plan_ma
 }
 
 #[tokio::test]
-async fn needs_moto_a_new_vpc_has_no_addresses_of_the_stacks_others_and_of_their_peers() {
+async fn needs_moto_vpc_blocks_overlap_no_peer() {
     let bed = Bed::new().await;
     bed.deploy(&network("10.0.0.0/16", &[])).await;
     let peer = bed

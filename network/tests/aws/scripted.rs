@@ -131,7 +131,7 @@ async fn a_nat_gateway_goes_through_its_states_and_says_why_it_failed() {
 /// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/requester-managed-eni.html>: the interfaces of a balancer stay
 /// for a while; <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>: DependencyViolation.
 #[tokio::test]
-async fn a_subnet_waits_for_the_interfaces_of_a_balancer_and_says_whose_they_are() {
+async fn subnet_delete_waits_for_balancer_interfaces() {
     let tries = AtomicUsize::new(0);
     let (endpoint, aws) = scripted(move |call| {
         if call.is("ec2:DescribeSubnets") {

@@ -90,7 +90,7 @@ async fn nothing_left(bed: &Bed) {
 }
 
 #[tokio::test]
-async fn needs_moto_throttled_calls_and_lost_answers_leave_no_duplicates() {
+async fn needs_moto_lost_answers_leave_no_duplicates() {
     let faults = Faults::seeded(7).throttle(30).lose_every(10);
     let bed = Bed::behind(Endpoint::builder().faults(faults)).await;
     let want = network("ab", NatMode::PerZone);
@@ -101,7 +101,7 @@ async fn needs_moto_throttled_calls_and_lost_answers_leave_no_duplicates() {
 }
 
 #[tokio::test]
-async fn needs_moto_what_the_account_lacks_is_said_before_anything_is_made() {
+async fn needs_moto_preflight_names_what_the_account_lacks() {
     let bed = Bed::new().await;
     let allocate = "import boto3\nfor _ in range(4): boto3.client('ec2').allocate_address()";
     bed.moto.python(allocate).await.unwrap();
@@ -123,7 +123,7 @@ async fn needs_moto_what_the_account_lacks_is_said_before_anything_is_made() {
 }
 
 #[tokio::test]
-async fn needs_moto_a_network_is_deployed_changed_and_destroyed_without_orphans() {
+async fn needs_moto_network_lifecycle_leaves_no_orphans() {
     let mut bed = Bed::new().await;
     let want = network("ab", NatMode::PerZone);
     bed.deploy(&want).await;

@@ -137,7 +137,7 @@ fn keys<'a>(schema: &'a Value, table: &str, found: &mut Vec<(String, &'a str, &'
 }
 
 #[test]
-fn the_page_about_the_file_has_every_key_with_its_range_and_default() {
+fn reference_page_lists_every_key() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/landfall-toml.md");
     let page = std::fs::read_to_string(path).unwrap();
     let (schema, mut found, mut missing) = (json_schema(), Vec::new(), Vec::new());

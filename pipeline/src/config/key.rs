@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn the_usual_keys_are_looked_for_and_none_of_them_has_to_be_there() {
+    fn default_keys_are_optional() {
         let home = tempfile::tempdir().unwrap();
         assert_eq!(read(None, home.path()), (None, None));
         std::fs::create_dir(home.path().join(".ssh")).unwrap();

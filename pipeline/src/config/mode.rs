@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn an_environment_may_choose_another_mode_than_the_rest_of_the_file() {
+    fn environment_may_choose_another_mode() {
         let source = "stack = 'a'\nload-balancer.port = 81\n[network]\nnat = 'single'\ncidr = '10.1.0.0/16'\n\
                       [service.web]\nport = 8000\nscale = { desired = 3 }\nhealth = { path = '/up', interval = 20 }\n\
                       [env.try]\nmode = 'single'\nsingle.allow = ['203.0.113.0/24']\n";

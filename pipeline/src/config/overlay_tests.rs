@@ -149,7 +149,7 @@ fn environments_that_cannot_be() {
 }
 
 #[test]
-fn a_stack_is_found_by_its_environment_in_a_file_that_is_faulty_elsewhere() {
+fn stack_is_found_in_a_file_faulty_elsewhere() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("landfall.toml");
     std::fs::write(

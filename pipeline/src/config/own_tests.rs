@@ -144,7 +144,7 @@ fn rules_of_ones_own_that_cannot_be() {
 }
 
 #[test]
-fn more_acl_entries_than_aws_takes_are_refused_with_their_number() {
+fn too_many_acl_entries_are_refused_with_their_number() {
     let entries: Vec<String> = (1..=40)
         .map(|n| {
             format!("{{ number = {n}, action = 'deny', from = '203.0.113.{n}/32', ports = 80 }}")

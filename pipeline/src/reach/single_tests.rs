@@ -5,7 +5,7 @@ use super::tests::reported;
 const SINGLE: &str = "mode = 'single'\n[service.web]\nport = 8000\n";
 
 #[test]
-fn one_port_is_reachable_by_those_who_are_allowed_and_nothing_else() {
+fn only_the_port_is_reachable_by_allowed_callers() {
     for text in [
         "",
         "[single]\nallow = ['203.0.113.0/24', '198.51.100.7/32']\n",

@@ -65,7 +65,7 @@ const STOPPED: &[&str] = &[
 ];
 
 #[test]
-fn what_is_stopped_is_told_once_for_each_cause_with_the_changes_that_it_takes() {
+fn blocked_connections_are_grouped_by_cause() {
     let all = STOPPED
         .iter()
         .map(|text| format!("== {text}\n{}", reported(&format!("{WEB}{text}"))));

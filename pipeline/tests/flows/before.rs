@@ -16,7 +16,7 @@ fn config(app: &App, commands: &[&str]) -> Config {
 }
 
 #[tokio::test]
-async fn they_run_in_order_in_the_files_directory_and_what_they_write_is_told() {
+async fn commands_run_in_order_in_the_files_directory() {
     let (cloud, app) = (Fake::new(healthy), App::new());
     let config = config(
         &app,
@@ -109,7 +109,7 @@ async fn one_that_is_not_there_is_told_by_the_shell() {
 }
 
 #[tokio::test]
-async fn one_that_leaves_a_child_behind_does_not_keep_the_deploy_waiting_for_its_end() {
+async fn orphaned_child_does_not_block_the_deploy() {
     let (cloud, app) = (Fake::new(healthy), App::new());
     let began = Instant::now();
     plan(

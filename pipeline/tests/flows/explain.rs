@@ -11,7 +11,7 @@ fn name() -> StackName {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stack_that_is_there_has_a_network_and_one_that_is_gone_has_none() {
+async fn deployed_stack_has_a_network() {
     let (cloud, app) = (Fake::new(healthy), App::new());
     assert_eq!(live_topology(&cloud, &name()).await.unwrap(), None);
     deploy(&cloud, &app.config(""), &app.options).await.unwrap();

@@ -27,7 +27,7 @@ fn reported(failure: &Failure) -> serde_json::Value {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_waits_until_as_many_as_desired_are_healthy_and_tells_how_far_it_is() {
+async fn waits_for_all_desired_targets_with_progress() {
     let (cloud, app) = (Fake::new(after(7, healthy)), App::new());
     let began = Instant::now();
     deploy(&cloud, &app.config(""), &app.options).await.unwrap();
@@ -43,7 +43,7 @@ async fn it_waits_until_as_many_as_desired_are_healthy_and_tells_how_far_it_is()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_that_never_becomes_healthy_fails_by_its_deadline_and_is_undone() {
+async fn unhealthy_service_fails_by_its_deadline_and_is_undone() {
     let cloud = Fake::new(|_| {
         vec![
             seen(
@@ -131,7 +131,7 @@ async fn the_group_itself_can_say_that_there_is_no_hope() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_that_is_not_done_by_the_deadline_is_no_longer_waited_for() {
+async fn deadline_ends_the_wait_for_a_group() {
     let times = Times {
         create: Duration::from_secs(5000).into(),
         ..Times::default()
@@ -168,7 +168,7 @@ async fn a_group_that_is_not_done_by_the_deadline_is_no_longer_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_that_fails_does_not_take_the_deadline_of_another_along() {
+async fn failed_group_keeps_the_others_deadline() {
     let times = Times {
         create: Duration::from_secs(5000).into(),
         ..Times::default()
@@ -202,7 +202,7 @@ async fn a_group_that_fails_does_not_take_the_deadline_of_another_along() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_changed_service_is_deployed_when_the_new_version_has_taken_over() {
+async fn change_is_done_when_the_new_version_serves() {
     let (cloud, app) = (Fake::new(healthy), App::new());
     deploy(&cloud, &app.config(""), &app.options).await.unwrap();
     cloud.now(|since| match since.as_secs() {

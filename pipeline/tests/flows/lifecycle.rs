@@ -125,7 +125,7 @@ async fn a_destroy_that_fails_says_what_is_left_and_can_be_repeated() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_destroy_whose_last_look_fails_says_that_what_is_left_is_unknown() {
+async fn failed_last_listing_leaves_the_rest_unknown() {
     let (cloud, app) = (Fake::new(healthy), App::new());
     deploy(&cloud, &app.config(""), &app.options).await.unwrap();
     let before = cloud.sim.calls();
@@ -292,7 +292,7 @@ async fn a_run_that_is_stopped_before_it_begins_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_provider_says_against_a_plan_is_told_before_anything_is_made() {
+async fn preflight_findings_come_first() {
     let (cloud, app) = (Fake::new(healthy), App::new());
     let findings = ["the loopback port 8080 is taken", "no user namespaces"];
     *cloud.findings.lock().unwrap() = findings

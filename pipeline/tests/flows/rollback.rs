@@ -181,7 +181,7 @@ async fn the_release_that_serves_is_there_already() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_release_whose_image_is_gone_is_refused_before_anything_is_changed() {
+async fn release_without_its_image_is_refused_first() {
     let bed = released(&[(Superseded, "one", None), (Current, "two", None)]).await;
     let gone = ImageId::from("digipay/web@sha256:00");
     bed.0.rollouts.lock().unwrap().releases[0]
@@ -197,7 +197,7 @@ async fn a_release_whose_image_is_gone_is_refused_before_anything_is_changed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_release_on_another_port_is_refused_and_what_to_do_instead_told() {
+async fn release_on_another_port_is_refused_with_advice() {
     let bed = released(&[(Superseded, "one", None), (Current, "two", None)]).await;
     bed.0.rollouts.lock().unwrap().releases[0]
         .spec

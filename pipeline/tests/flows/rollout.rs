@@ -57,7 +57,7 @@ async fn what_has_to_end_before_a_rollout_begins_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rollout_that_the_provider_gives_up_is_a_failure_and_takes_nothing_along() {
+async fn rollout_given_up_by_the_provider_is_a_failure() {
     let (cloud, app) = outdated(Rollouts {
         course: [Probe::Failed("the version before is back".to_owned())].into(),
         ..Rollouts::default()
@@ -112,7 +112,7 @@ fn stuck() -> Rollouts {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_release_that_does_not_become_healthy_in_time_is_told_and_taken_back() {
+async fn late_release_is_rolled_back() {
     let (cloud, app) = outdated(stuck()).await;
     cloud.now(|_| {
         let sick = How::UnhealthyTarget(
@@ -199,7 +199,7 @@ async fn old_instances_may_finish_what_they_have_begun() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_does_not_come_back_either_is_said_with_all_that_there_is() {
+async fn failed_rollback_is_reported_in_full() {
     let (cloud, app) = outdated(Rollouts {
         way_back: vec![Probe::Ending("1 of 2 are back".to_owned()); 5000].into(),
         ..stuck()

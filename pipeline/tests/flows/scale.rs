@@ -40,7 +40,7 @@ async fn deployed() -> (Fake, App) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_waits_until_as_many_are_healthy_as_were_asked_for_and_no_more_run() {
+async fn waits_for_exactly_the_requested_number() {
     let (cloud, app) = deployed().await;
     cloud.now(|since| running(if since < Duration::from_secs(5) { 2 } else { 3 }));
     let scaled = scale(&cloud, &stack(), &counts(&[("web", 3)]), &app.options)
@@ -73,7 +73,7 @@ async fn it_waits_until_as_many_are_healthy_as_were_asked_for_and_no_more_run() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_scaled_is_no_change_to_a_plan_and_what_the_next_deploy_waits_for() {
+async fn scaled_number_is_no_change_to_the_plan() {
     let (cloud, app) = deployed().await;
     cloud.now(|_| running(3));
     scale(&cloud, &stack(), &counts(&[("web", 3)]), &app.options)
@@ -123,7 +123,7 @@ async fn without_a_stack_there_is_nothing_to_scale() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn instances_that_do_not_become_healthy_are_a_failure_that_says_why() {
+async fn unhealthy_instances_fail_the_scaling() {
     let (cloud, app) = deployed().await;
     cloud.now(|_| {
         let mut all = running(2);

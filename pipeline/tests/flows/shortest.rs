@@ -7,7 +7,7 @@ use crate::run::{block_on, one};
 const AIM: f64 = 1.05;
 
 #[test]
-fn a_deploy_of_the_example_takes_hardly_longer_than_its_longest_chain_of_waits() {
+fn deploy_time_is_the_longest_chain_of_waits() {
     let (report, bound) = block_on(one(None));
     // A bound that lost its meaning would be easily met: it is that of a balancer, and less than the other orders.
     assert!(bound > 100.0 && bound < report.tiers, "{bound}");

@@ -188,7 +188,7 @@ async fn what_takes_too_long_is_a_timeout_with_the_last_thing_seen() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_never_answers_is_given_up_and_says_that_nothing_is_known() {
+async fn silent_call_is_given_up_with_unknown_result() {
     let sim = Sim::new();
     sim.inject(0, Fault::Hang);
     let began = Instant::now();
@@ -379,7 +379,7 @@ async fn names_that_are_unique_are_free_before_the_successor_comes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_place_that_only_one_can_have_is_free_before_the_next_one_comes() {
+async fn exclusive_claim_is_free_before_the_next_holder() {
     let sim = Sim::new();
     let first = stack(&["plain/a", "plain/old fixed=plain/a spot=7"]);
     assert!(deploy(&sim, &first).await.is_complete());

@@ -137,7 +137,7 @@ async fn what_says_how_long_it_takes_to_pass_is_tried_as_long() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_stays_in_use_for_ever_is_asked_until_the_deadline_and_says_how_often() {
+async fn in_use_forever_ends_at_the_deadline() {
     let sim = Sim::new();
     run_in_full(&sim, &catalog(), &stack(&["plain/a"]))
         .await
@@ -225,7 +225,7 @@ async fn what_was_made_before_and_is_not_there_is_missed_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_somebody_deletes_between_plan_and_update_is_said_to_be_gone() {
+async fn deleted_between_plan_and_update_is_reported() {
     let sim = Sim::new();
     run_in_full(&sim, &catalog(), &stack(&["plain/a"]))
         .await
@@ -242,7 +242,7 @@ async fn what_somebody_deletes_between_plan_and_update_is_said_to_be_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_somebody_deletes_while_it_is_being_made_is_not_waited_for() {
+async fn deleted_during_create_is_not_waited_for() {
     let slow = Times {
         create: Span::always(seconds(200)),
         ..Times::default()
@@ -278,7 +278,7 @@ async fn what_has_lost_its_tags_and_has_a_name_is_pointed_at() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_has_lost_its_tags_and_has_no_name_is_replaced_and_left_to_whoever_took_them() {
+async fn untagged_unnamed_resource_is_replaced_and_left() {
     let sim = Sim::new();
     let want = stack(&["plain/a", "plain/b loose=plain/a", "plain/c fixed=plain/a"]);
     run_in_full(&sim, &catalog(), &want).await.unwrap();
@@ -304,7 +304,7 @@ async fn what_has_lost_its_tags_and_has_no_name_is_replaced_and_left_to_whoever_
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_somebody_renames_is_ended_and_made_anew_under_its_own_name() {
+async fn renamed_resource_is_replaced() {
     let sim = Sim::new();
     let want = stack(&["plain/a", "plain/b loose=plain/a", "plain/c fixed=plain/a"]);
     run_in_full(&sim, &catalog(), &want).await.unwrap();

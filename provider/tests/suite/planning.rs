@@ -422,7 +422,7 @@ fn what_outlives_its_stack_is_never_deleted() {
 }
 
 #[test]
-fn what_holds_something_that_outlives_its_stack_ends_behind_those_who_use_that() {
+fn holder_of_retained_resources_ends_last() {
     let have = stack(&[
         "plain/home",
         "lasting/image fixed=plain/home",

@@ -114,7 +114,7 @@ fn a_failed_deploy_says_what_failed_and_what_is_there() {
 }
 
 #[test]
-fn an_interrupted_deploy_says_what_is_there_what_is_left_and_how_to_go_on() {
+fn interrupted_deploy_lists_leftovers_and_next_step() {
     let shown = failure(&Failure {
         on_its_way: vec![key("nat-gateway/a")],
         // One that is replaced has two steps.
@@ -149,7 +149,7 @@ fn an_interrupted_deploy_says_what_is_there_what_is_left_and_how_to_go_on() {
 }
 
 #[test]
-fn a_service_that_is_not_healthy_shows_its_targets_and_its_last_words() {
+fn unhealthy_service_shows_targets_and_last_lines() {
     let sick = |id: &str, zone: &str| UnhealthyTarget {
         service: "web".into(),
         id: id.into(),

@@ -63,7 +63,7 @@ async fn what_is_no_response_is_502() {
 }
 
 #[tokio::test]
-async fn a_target_that_dies_in_its_response_ends_the_clients_connection() {
+async fn target_death_mid_response_closes_the_client() {
     let dying = Upstream::healthy_but(|mut stream, _| async move {
         let _ = stream
             .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf")
@@ -149,7 +149,7 @@ async fn a_target_that_went_away_passes_its_request_on() {
 }
 
 #[tokio::test]
-async fn a_target_that_went_away_before_its_first_request_passes_it_on() {
+async fn closed_idle_target_passes_the_request_on() {
     let (going, staying) = (
         Upstream::named("going").await,
         Upstream::named("staying").await,
@@ -200,7 +200,7 @@ async fn a_target_that_says_nothing_is_504() {
 }
 
 #[tokio::test]
-async fn a_target_that_falls_silent_in_its_response_ends_the_connection() {
+async fn silent_target_mid_response_closes_the_client() {
     let silent = Upstream::healthy_but(|mut stream, _| async move {
         let _ = stream
             .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nsome")

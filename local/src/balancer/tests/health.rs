@@ -268,7 +268,7 @@ async fn unhealthy_targets_get_no_requests_until_all_are() {
 }
 
 #[tokio::test]
-async fn a_target_that_starts_late_is_found_long_before_the_next_interval() {
+async fn late_target_is_found_before_the_next_interval() {
     let addr = nobody();
     let mut slow = group("web");
     slow.health_check.interval = Duration::from_secs(300);

@@ -71,7 +71,7 @@ isolated_test! {
 }
 
 isolated_test! {
-    fn private_interfaces_reach_the_internet_as_their_zones_nat_gateway() {
+    fn private_interfaces_leave_by_their_zones_nat() {
         let mut fabric = Fabric::new().unwrap();
         fabric.apply(&two_zones("a", 0)).unwrap();
         let namespace = |name: &str| fabric.namespace(&name.into()).unwrap();

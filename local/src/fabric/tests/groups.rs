@@ -121,7 +121,7 @@ isolated_test! {
 }
 
 isolated_test! {
-    fn an_interface_cannot_speak_with_an_address_that_is_not_its_own() {
+    fn spoofed_source_address_is_dropped() {
         let mut topology = internet();
         add_public_vpc(&mut topology, "a");
         add_group(&mut topology, "sg-open", &[everything()], &[everything()]);

@@ -224,7 +224,7 @@ fn answers_to_a_balancer_go_to_ports_that_it_took() {
 }
 
 #[test]
-fn ephemeral_ports_that_are_open_in_part_are_a_block_of_the_rest() {
+fn partly_open_ephemeral_ports_block_the_rest() {
     let mut topology = two_tier(NatMode::PerZone);
     let acl = topology
         .network_acls
@@ -452,7 +452,7 @@ fn everywhere_as_a_destination_is_the_internet() {
 }
 
 #[test]
-fn what_has_no_public_address_does_not_leave_by_the_internet_gateway() {
+fn private_address_cannot_use_the_internet_gateway() {
     let mut topology = two_tier(NatMode::PerZone);
     topology.interfaces.get_mut("web/1").unwrap().subnet = key("subnet/public-a");
     let block = mended(&topology, &tcp(interface("web/1"), End::Internet, 443));

@@ -53,7 +53,7 @@ fn mend(topology: &Topology, flow: &Flow, code: Code, group: &str, expected: &st
 }
 
 #[test]
-fn the_acl_lets_a_single_instances_port_through_and_its_group_does_not() {
+fn acl_allows_and_security_group_denies() {
     // Before there was a balancer: one instance with an address of its own, asked on port 5000.
     let mut topology = open_acls();
     let mut instance = topology.interfaces["bastion"].clone();
@@ -91,7 +91,7 @@ fn the_balancer_may_ask_and_the_instances_group_lets_nobody_in() {
 }
 
 #[test]
-fn the_instances_are_fine_and_the_balancers_group_lets_no_client_in() {
+fn balancer_group_blocks_clients() {
     let mut topology = open_acls();
     close(&mut topology, "security-group/balancer", 80);
     let found = broken(&topology);

@@ -93,7 +93,7 @@ proptest! {
     }
 
     #[test]
-    fn an_address_that_becomes_known_changes_nothing_that_was_certain(
+    fn known_addresses_keep_certain_verdicts(
         topology in topology(), flow in flow()
     ) {
         let Ok(before) = trace(&topology, &flow) else { return Ok(()) };
