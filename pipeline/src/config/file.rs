@@ -10,7 +10,7 @@ use super::fault::{ConfigErrors, Diagnostic, LocatedDiagnostic, MOST_FAULTS};
 use super::reading::Reading;
 use super::setting::{Field, Setting};
 use super::{Config, ImageSource, overlay};
-use crate::region::Region;
+use crate::config::Region;
 
 /// The longest file that is read, in bytes.
 const MOST_BYTES: u64 = 2 << 20;

@@ -21,6 +21,7 @@ mod overlay_tests;
 #[cfg(test)]
 mod own_tests;
 mod reading;
+mod region;
 mod rule_values;
 mod rules;
 mod schema;
@@ -43,6 +44,7 @@ pub use self::fault::{ConfigErrors, Diagnostic, LocatedDiagnostic};
 pub use self::file::StackLocation;
 pub use self::mode::Mode;
 pub use self::overlay::Environments;
+pub use self::region::{InvalidRegion, Region, zones};
 pub use self::rule_values::{
     Acl, AclEntry, Acls, EndpointName, Expectation, GroupRule, Peer, Route, RouteTable,
     RouteTables, RouteVia, SecurityGroup,
@@ -53,7 +55,6 @@ pub(crate) use self::hints::for_name;
 pub(crate) use self::rule_values::is_address;
 
 use self::table::{defaults, table};
-use crate::region::Region;
 use crate::stack::{self, StackError};
 
 table! {

@@ -13,7 +13,7 @@ use super::{
     Bastion, Config, Health, ImageSource, LoadBalancer, Local, Mode, Network, Scale, Service,
     Single,
 };
-use crate::routes;
+use crate::stack::routes;
 
 /// The rules of a table.
 pub(crate) trait Rules {

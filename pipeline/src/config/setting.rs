@@ -18,7 +18,7 @@ use toml_span::value::ValueInner;
 use super::fault::Diagnostic;
 use super::hints;
 use super::reading::Reading;
-use crate::region::Region;
+use crate::config::Region;
 
 /// The place of a setting, and what the table says about it.
 #[derive(Debug, Clone)]

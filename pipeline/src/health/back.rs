@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::{Observation, Rollout, SHORTEST_PAUSE, Watched, is_alive};
 use crate::cloud::Cloud;
 use crate::outcome::{Failure, PostFailureState, RolledBackService, millis};
-use crate::request_timeout::RequestTimeout;
+use crate::run::RequestTimeout;
 
 /// Takes a rollout back and waits until the version before serves alone; the failure tells what came of that.
 ///

@@ -10,7 +10,7 @@ use super::cause::Cause;
 use super::{Observation, Verdict, Watched, current, desired, healthy, late, verdict};
 use crate::cloud::Cloud;
 use crate::outcome::{Failure, Stage, UnhealthyTarget};
-use crate::request_timeout::RequestTimeout;
+use crate::run::RequestTimeout;
 
 /// How many of its last lines an instance is quoted with.
 const QUOTED: usize = 20;

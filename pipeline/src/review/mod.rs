@@ -14,7 +14,7 @@ use landfall_provider::{
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::pending::PendingRollout;
+use crate::ops::pending::PendingRollout;
 
 pub(crate) use self::fields::leaves;
 pub(crate) use self::secrets::concealed;

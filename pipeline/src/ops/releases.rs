@@ -6,8 +6,8 @@ use landfall_provider::{
     StackName, kind,
 };
 
+use super::single::needs_groups;
 use crate::cloud::{Cloud, catalog};
-use crate::single::needs_groups;
 
 /// The releases of a service.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::cloud::Cloud;
 use crate::outcome::{Failure, Stage};
-use crate::request_timeout::LAST_ANSWER;
+use crate::run::LAST_ANSWER;
 use crate::run::Run;
 
 /// How long after a call failed because the provider has ended the loss of the lock may be noticed.

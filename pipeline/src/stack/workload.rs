@@ -6,8 +6,8 @@ use landfall_compute::{InstanceProfile, SecretReference, Workload};
 use landfall_container::{BuildSpec, ContextHash, Image, Repository};
 use landfall_provider::{Handle, ResourceName, Stack};
 
+use super::StackError;
 use crate::config::{Config, Service};
-use crate::stack::StackError;
 
 /// Adds what makes a service's image and lets instances read it, and gives what they run.
 pub(crate) fn add_workload(

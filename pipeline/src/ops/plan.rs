@@ -2,14 +2,14 @@
 
 use landfall_provider::{Error, Event, Plan, Snapshot, Stack};
 
+use super::lockout::lockouts;
+use super::prebuild::{SameImage, with_held};
 use crate::cloud::Cloud;
 use crate::config::Config;
-use crate::lockout::lockouts;
 use crate::outcome::{Failure, Stage};
-use crate::prebuild::{SameImage, with_held};
 use crate::review::Review;
+use crate::run::SavedPlan;
 use crate::run::{Options, Run};
-use crate::saved::SavedPlan;
 use crate::stack::Sources;
 
 /// What has been planned, from what, and what stands against it.

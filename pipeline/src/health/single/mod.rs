@@ -1,5 +1,7 @@
 //! Waiting until a single instance answers, and finding out why it does not.
 
+mod ask;
+
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
@@ -10,10 +12,10 @@ use landfall_provider::{
 };
 use tokio::time::Instant;
 
-use super::ask::{self, Answer};
+use self::ask::Answer;
+use super::Cause;
 use crate::cloud::Cloud;
 use crate::config::{Config, Service};
-use crate::health::Cause;
 use crate::outcome::{Failure, Stage, UnhealthyTarget, millis};
 
 /// A container that has ended so many times in a row will not get better.

@@ -16,10 +16,10 @@ use serde::de::DeserializeOwned;
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
-use crate::access::name_of;
+use super::access::name_of;
+use super::single_status::{self, SingleStatus};
 use crate::cloud::{Cloud, catalog};
 use crate::health::place;
-use crate::single::{self, SingleStatus};
 
 /// How a stack is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -237,7 +237,7 @@ pub async fn status<P: Cloud + ?Sized>(cloud: &P, stack: &StackName) -> Result<S
     let (mut listeners, groups, instances) = futures::try_join!(
         try_join_all(listeners),
         try_join_all(groups),
-        single::statuses(cloud, &snapshot),
+        single_status::statuses(cloud, &snapshot),
     )?;
     let rules = listeners
         .iter_mut()

@@ -1,18 +1,5 @@
 //! `mode = "single"`: one instance with an address of its own, in place of a balancer and groups.
 
-mod ask;
-mod power;
-mod stack;
-mod status;
-mod wait;
-
-pub use self::power::{Powered, start, stop};
-pub use self::status::SingleStatus;
-
-pub(crate) use self::stack::build;
-pub(crate) use self::status::statuses;
-pub(crate) use self::wait::{ServingTarget, wait};
-
 use landfall_compute::Instance;
 use landfall_provider::{Found, Snapshot, StackName, kind};
 use serde::Deserialize;

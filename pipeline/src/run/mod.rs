@@ -1,5 +1,11 @@
 //! What deploy, plan, status and destroy share: one provider, one stack, one way of looking and of giving up.
 
+mod announce;
+mod confirmation;
+mod lock;
+mod request_timeout;
+mod saved;
+
 use std::time::Duration;
 
 use landfall_container::ContextHash;
@@ -9,15 +15,17 @@ use landfall_provider::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::announce::OnFailure;
-use crate::before;
+pub use self::announce::OnFailure;
+pub use self::confirmation::{Confirmation, Question};
+pub(crate) use self::request_timeout::LAST_ANSWER;
+pub use self::request_timeout::RequestTimeout;
+pub use self::saved::{SavedPlan, SavedPlanError};
+
 use crate::cloud::{Cloud, catalog};
 use crate::config::{Config, Service};
-use crate::confirmation::Confirmation;
+use crate::ops::before;
 use crate::outcome::{Failure, PostFailureState, Stage};
 use crate::reach::{ReachabilityCheck, check_reachability};
-use crate::request_timeout::RequestTimeout;
-use crate::saved::SavedPlan;
 use crate::stack::{Sources, with_stand_ins};
 
 /// How a run is carried out.

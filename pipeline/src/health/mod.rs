@@ -16,11 +16,12 @@ use tokio::time::Instant;
 use crate::cloud::Cloud;
 use crate::config::Service;
 use crate::outcome::{Failure, Stage, millis};
-use crate::request_timeout::{LAST_ANSWER, RequestTimeout};
+use crate::run::{LAST_ANSWER, RequestTimeout};
 
 mod back;
 mod cause;
 mod diagnosis;
+pub(crate) mod single;
 
 pub(crate) use cause::Cause;
 pub(crate) use diagnosis::diagnose_group;

@@ -15,15 +15,15 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::commit;
 use crate::cloud::Cloud;
-use crate::commit;
 use crate::config::{Config, Mode};
+use crate::health::single::{self, ServingTarget};
 use crate::health::{self, Baseline, Rollout, Watched};
 use crate::outcome::{Changes, Deployed, Failure, PostFailureState, Stage, millis};
 use crate::review::Review;
-use crate::routes;
 use crate::run::{Cleared, Options, Run, count};
-use crate::single::{self, ServingTarget};
+use crate::stack::routes;
 
 /// Makes the provider hold what the configuration says, and waits until the service is healthy.
 ///

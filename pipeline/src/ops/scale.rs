@@ -11,12 +11,12 @@ use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 use tokio::time::Instant;
 
+use super::single::needs_groups;
 use crate::cloud::Cloud;
 use crate::config::{self, Health, Service};
 use crate::health::{self, Watched};
 use crate::outcome::{Failure, PostFailureState, Stage, millis};
 use crate::run::{Options, Run};
-use crate::single::needs_groups;
 use crate::stack::AFTER_DEADLINE;
 
 /// Services that have been scaled.

@@ -5,7 +5,7 @@ use landfall_compute::{Instance, SingleInstance, SingleInstanceState};
 use landfall_provider::{Found, InstanceId, Port, ResourceName, Result, Snapshot};
 use serde::Serialize;
 
-use super::standing_alone;
+use super::single::standing_alone;
 use crate::cloud::Cloud;
 
 /// How many of its last lines an instance is quoted with whose container does not stay up.

@@ -4,11 +4,11 @@ use landfall_compute::Instance;
 use landfall_network::{ElasticIp, OneSubnet, ServicePort};
 use landfall_provider::Stack;
 
+use super::custom::add_custom_rules;
+use super::workload::add_workload;
+use super::{Sources, StackError};
+use crate::config::zones;
 use crate::config::{Config, Diagnostic};
-use crate::own::add_custom_rules;
-use crate::region::zones;
-use crate::stack::{Sources, StackError};
-use crate::workload::add_workload;
 
 /// The stack of a configuration that has been checked and says `mode = "single"`.
 pub(crate) fn build(config: &Config, sources: &Sources) -> Result<Stack, StackError> {

@@ -1,5 +1,10 @@
 //! From a configuration to the stack that it describes: a pure function of the file and the images' identities.
 
+mod custom;
+pub(crate) mod routes;
+mod single;
+mod workload;
+
 use std::collections::BTreeMap;
 
 use landfall_compute::{
@@ -14,11 +19,10 @@ use landfall_provider::{
     Handle, Input, KeyPairId, NameTaken, Port, RepositoryId, ResourceName, SecurityGroupId, Stack,
 };
 
+use self::custom::add_custom_rules;
+use self::workload::add_workload;
+use crate::config::zones;
 use crate::config::{Bastion, Config, Diagnostic, Health, ImageSource, Mode, Service};
-use crate::own::add_custom_rules;
-use crate::region::zones;
-use crate::workload::add_workload;
-use crate::{routes, single};
 
 /// For how many seconds after a deploy has given up an instance may still be unhealthy without being replaced.
 pub(crate) const AFTER_DEADLINE: u32 = 30;
@@ -450,14 +454,14 @@ mod tests {
 
     #[test]
     fn a_file_that_says_everything() {
-        let source = include_str!("config/every-key.toml");
+        let source = include_str!("../config/every-key.toml");
         let config = Config::parse(source, "/checkout/landfall.toml").unwrap();
         insta::assert_snapshot!(text(&stack(&config, &sources()).unwrap()));
     }
 
     #[test]
     fn one_instance_and_what_it_stands_in() {
-        let source = include_str!("config/single.toml");
+        let source = include_str!("../config/single.toml");
         let mut config = Config::parse(source, "/checkout/landfall.toml").unwrap();
         let web = config.service.get_mut(&name("web")).unwrap();
         web.image.platform = Some("linux/amd64".parse().unwrap());
@@ -467,9 +471,9 @@ mod tests {
     #[test]
     fn every_reference_is_to_something_in_the_stack() {
         for source in [
-            include_str!("config/every-key.toml"),
-            include_str!("config/single.toml"),
-            include_str!("../../landfall.toml"),
+            include_str!("../config/every-key.toml"),
+            include_str!("../config/single.toml"),
+            include_str!("../../../landfall.toml"),
         ] {
             let config = Config::parse(source, "landfall.toml").unwrap();
             let stack = stack(&config, &sources()).unwrap();

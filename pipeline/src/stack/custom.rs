@@ -8,8 +8,8 @@ use landfall_network::{
 };
 use landfall_provider::{Input, ResourceName, SecurityGroupId, Stack};
 
+use super::StackError;
 use crate::config::{self, Config, Diagnostic, Peer, RouteVia};
-use crate::stack::StackError;
 
 /// Adds what the file says beside the derived rules, or puts it in their place.
 ///

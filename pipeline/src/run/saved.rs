@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::ops::plan::Planned;
 use crate::outcome::{Failure, Stage};
-use crate::plan::Planned;
 use crate::review::{concealed, leaves};
 
 /// Raised whenever a file of an older one could be misread.

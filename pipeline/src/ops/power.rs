@@ -7,7 +7,7 @@ use landfall_provider::{Error, ErrorKind, InstanceId, Key, Port, StackName};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::standing_alone;
+use super::single::standing_alone;
 use crate::cloud::Cloud;
 use crate::outcome::{Failure, Stage, millis};
 use crate::run::{Options, Run};

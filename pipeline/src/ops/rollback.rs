@@ -12,13 +12,13 @@ use landfall_provider::{
 use serde::Deserialize as _;
 use tokio::time::Instant;
 
+use super::releases::Released;
+use super::single::needs_groups;
 use crate::cloud::Cloud;
 use crate::config::{Config, Service};
 use crate::health::{self, Baseline, Rollout, Watched};
 use crate::outcome::{Failure, PostFailureState, Stage, millis};
-use crate::releases::Released;
 use crate::run::{Options, Run};
-use crate::single::needs_groups;
 
 /// Which release of which service.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

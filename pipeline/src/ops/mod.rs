@@ -1,0 +1,34 @@
+//! The commands, one file each: what they do with a provider and one stack of it.
+
+mod access;
+pub(crate) mod before;
+mod commit;
+mod deploy;
+mod destroy;
+mod lockout;
+pub(crate) mod pending;
+pub(crate) mod plan;
+mod power;
+mod prebuild;
+mod protect;
+mod releases;
+mod rollback;
+mod scale;
+mod single;
+mod single_status;
+mod status;
+
+pub use self::access::{Access, Host, NoSuchHost, access, host_keys};
+pub use self::deploy::deploy;
+pub use self::destroy::destroy;
+pub use self::plan::{Planned, plan};
+pub use self::power::{Powered, start, stop};
+pub use self::releases::{ServiceReleases, releases};
+pub use self::rollback::{RollbackTo, RolledBack, rollback};
+pub use self::scale::{Scaled, ScaledService, scale};
+pub use self::single::needs_groups;
+pub use self::single_status::SingleStatus;
+pub use self::status::{
+    BalancerStatus, GroupStatus, ListenerStatus, RuleAction, RuleStatus, Status, TargetGroupStatus,
+    TargetStatus, Unusable, status,
+};
