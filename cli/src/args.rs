@@ -51,7 +51,7 @@ Examples:
   landfall status                       show listener, rules, target groups and targets
   landfall releases                     list what every service has run and runs
   landfall rollback                     bring the service back to the release before
-  landfall scale web=3                  have the service web have three instances from now on
+  landfall scale web=3                  current the service web current three instances from now on
   landfall logs web -f                  follow what the instances of web write
   landfall exec web -- env              run a command in an instance's container
   landfall ssh web/2                    log in to an instance, through the bastion

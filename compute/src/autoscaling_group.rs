@@ -53,10 +53,13 @@ impl Resource for AutoscalingGroup {
 
     /// A group whose subnets and target groups are all others is to stand in another VPC, and its instances cannot
     /// follow it there.
-    fn requires_replacement(have: &Self, want: &Self) -> bool {
-        let shares_subnet = have.subnets.iter().any(|id| want.subnets.contains(id));
-        let targets = &have.target_groups;
-        let shares_targets = targets.iter().any(|id| want.target_groups.contains(id));
+    fn requires_replacement(current: &Self, desired: &Self) -> bool {
+        let shares_subnet = current
+            .subnets
+            .iter()
+            .any(|id| desired.subnets.contains(id));
+        let targets = &current.target_groups;
+        let shares_targets = targets.iter().any(|id| desired.target_groups.contains(id));
         !shares_subnet && !shares_targets
     }
 

@@ -94,14 +94,14 @@ pub trait PrebuildImage: Provider<Image> {
     ///
     /// # Errors
     /// When no builder is available, or the build fails.
-    async fn prebuild(&self, key: &Key, want: &Image) -> Result<Digest>;
+    async fn prebuild(&self, key: &Key, desired: &Image) -> Result<Digest>;
 
     /// Records that `want.source` builds to an image that the provider holds already.
     ///
     /// # Errors
     /// When the provider refuses the record.
-    async fn record_source(&self, stack: &StackName, key: &Key, want: &Image) -> Result<()> {
-        Provider::<Image>::create(self, stack, key, want)
+    async fn record_source(&self, stack: &StackName, key: &Key, desired: &Image) -> Result<()> {
+        Provider::<Image>::create(self, stack, key, desired)
             .await
             .map(drop)
     }

@@ -68,11 +68,11 @@ impl ImageBuilder {
     ///
     /// # Errors
     /// When no builder is at hand, the build fails, or the image cannot be run.
-    pub async fn make(&self, key: &Key, want: &Image, name: &str) -> Result<Built> {
+    pub async fn make(&self, key: &Key, desired: &Image, name: &str) -> Result<Built> {
         let output = |line: &str| self.tell(key, line);
-        let builder = want.build_spec.builder.choose(&output).await;
+        let builder = desired.build_spec.builder.choose(&output).await;
         let builder = builder.map_err(|error| failed("no builder is at hand", error))?;
-        let built = build(builder.as_ref(), &want.request(), &self.store, &output)
+        let built = build(builder.as_ref(), &desired.request(), &self.store, &output)
             .await
             .map_err(|error| failed("the image was not built", error))?;
         self.store
@@ -88,9 +88,9 @@ impl ImageBuilder {
     ///
     /// # Errors
     /// What stands against it.
-    pub async fn check(&self, name: &ResourceName, want: &Image) -> Result<()> {
+    pub async fn check(&self, name: &ResourceName, desired: &Image) -> Result<()> {
         let unreadable = |error| failed("the image store cannot be read", error);
-        if let Some(image) = self.store.find(&want.source).map_err(unreadable)? {
+        if let Some(image) = self.store.find(&desired.source).map_err(unreadable)? {
             let config = self
                 .store
                 .config(&image.config_digest)
@@ -106,9 +106,9 @@ impl ImageBuilder {
             let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
             said.push(line.to_owned());
         };
-        let builder = want.build_spec.builder.choose(&note).await;
+        let builder = desired.build_spec.builder.choose(&note).await;
         let builder = builder.map_err(|error| unusable("no builder is at hand", error))?;
-        let checked = builder.check(&want.request()).await;
+        let checked = builder.check(&desired.request()).await;
         checked.map_err(|error| {
             let said = said.into_inner().unwrap_or_else(PoisonError::into_inner);
             unusable("the image cannot be built", error).details(said)

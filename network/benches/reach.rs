@@ -212,12 +212,12 @@ fn network(zones: usize, services: usize, rules: usize) -> Result<Topology, Box<
 
 /// Rules for metrics from blocks of the VPC, a different one each time.
 fn fill_up(topology: &mut Topology, services: usize, rules: usize) -> Result<(), Box<dyn Error>> {
-    let have: usize = topology
+    let current: usize = topology
         .security_groups
         .values()
         .map(|it| it.rules.len())
         .sum();
-    for number in 0..rules.saturating_sub(have) {
+    for number in 0..rules.saturating_sub(current) {
         let group: Key = format!("security-group/{}", name(number % services)?).parse()?;
         let third = u8::try_from(number % 256)?;
         let port = 9100 + u16::try_from(number / services)?;

@@ -125,9 +125,9 @@ pub(crate) trait AnyKind<P: ?Sized>: Send + Sync {
         provider: &P,
         stack: &StackName,
         key: &Key,
-        want: &Value,
+        desired: &Value,
     ) -> Result<String>;
-    async fn update(&self, provider: &P, found: &Found, want: &Value) -> Result<()>;
+    async fn update(&self, provider: &P, found: &Found, desired: &Value) -> Result<()>;
     async fn probe(&self, provider: &P, id: &str) -> Result<Probe<Value>>;
     async fn delete(&self, provider: &P, found: &Found) -> Result<()>;
 }
@@ -161,15 +161,15 @@ where
         provider: &P,
         stack: &StackName,
         key: &Key,
-        want: &Value,
+        desired: &Value,
     ) -> Result<String> {
-        let want: R = from_json(want)?;
-        Ok(provider.create(stack, key, &want).await?.to_string())
+        let desired: R = from_json(desired)?;
+        Ok(provider.create(stack, key, &desired).await?.to_string())
     }
 
-    async fn update(&self, provider: &P, found: &Found, want: &Value) -> Result<()> {
-        let want: R = from_json(want)?;
-        provider.update(&live::<R>(found)?, &want).await
+    async fn update(&self, provider: &P, found: &Found, desired: &Value) -> Result<()> {
+        let desired: R = from_json(desired)?;
+        provider.update(&live::<R>(found)?, &desired).await
     }
 
     async fn probe(&self, provider: &P, id: &str) -> Result<Probe<Value>> {

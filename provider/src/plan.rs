@@ -80,7 +80,7 @@ pub enum Action {
     /// It is made.
     Create {
         /// The spec; references to what is not there yet stand in it as `${kind/name}`.
-        want: Value,
+        desired: Value,
         /// Why there has to be a new one although there is one, if so.
         because: Option<Reason>,
     },
@@ -89,7 +89,7 @@ pub enum Action {
         /// What is there.
         live: Found,
         /// The spec that it is to have.
-        want: Value,
+        desired: Value,
         /// What differs.
         fields: Vec<FieldChange>,
     },
@@ -260,12 +260,12 @@ impl<'a> Planner<'a> {
         }
         let uses = self.uses(by_key.values().filter(|places| places.len() > 1));
         let mut ids: BTreeMap<&Key, &str> = BTreeMap::new();
-        for desired in self.resources.in_order()? {
-            let (key, spec) = self.resources.get(desired);
+        for index in self.resources.in_order()? {
+            let (key, spec) = self.resources.get(index);
             let metadata = self.metadata(key)?;
             let spec_mismatch =
                 |error: serde_json::Error| PlanError::Misfit(key.clone(), error.to_string());
-            let (want, claims) = metadata
+            let (desired, claims) = metadata
                 .resolved(spec, &|key| ids.get(key).map(|&id| id.to_owned()))
                 .map_err(spec_mismatch)?;
 
@@ -273,10 +273,12 @@ impl<'a> Planner<'a> {
             for place in by_key.remove(key).unwrap_or_default() {
                 let found = self.there[place].found;
                 // What is the same is not looked into field by field.
-                let change = if found.spec == want {
+                let change = if found.spec == desired {
                     Change::Keep
                 } else {
-                    metadata.change(&found.spec, &want).map_err(spec_mismatch)?
+                    metadata
+                        .change(&found.spec, &desired)
+                        .map_err(spec_mismatch)?
                 };
                 let rank = match (&found.state, &change) {
                     (Probe::Failed(_) | Probe::Ending(_), _) => 3,
@@ -298,7 +300,7 @@ impl<'a> Planner<'a> {
                             ids.insert(key, &live.id);
                             Action::Update {
                                 live: live.clone(),
-                                want,
+                                desired,
                                 fields,
                             }
                         }
@@ -309,7 +311,7 @@ impl<'a> Planner<'a> {
                         Err(reason) => {
                             self.end(place, reason.clone(), metadata.retention);
                             Action::Create {
-                                want,
+                                desired,
                                 because: Some(reason),
                             }
                         }
@@ -318,7 +320,7 @@ impl<'a> Planner<'a> {
                 }
                 None => {
                     let because = None;
-                    (Action::Create { want, because }, None)
+                    (Action::Create { desired, because }, None)
                 }
             };
             let keeps = matches!(making, Action::Keep { .. });
@@ -326,7 +328,7 @@ impl<'a> Planner<'a> {
             if !keeps {
                 self.nodes[making].claims = claims;
             }
-            self.making[desired] = Some(making);
+            self.making[index] = Some(making);
             for (_, surplus, change) in candidates {
                 let reason = unfit(self.there[surplus].found, change);
                 let reason = reason.err().unwrap_or(Reason::Duplicate);

@@ -26,10 +26,10 @@ pub trait Provider<R: Resource>: Send + Sync {
     async fn list(&self, stack: &StackName) -> Result<Vec<Live<R>>>;
 
     /// Makes one and returns as soon as it has an id. All inputs of `want` are known.
-    async fn create(&self, stack: &StackName, key: &Key, want: &R) -> Result<R::Id>;
+    async fn create(&self, stack: &StackName, key: &Key, desired: &R) -> Result<R::Id>;
 
     /// Changes one in place to what is wanted. All inputs of `want` are known.
-    async fn update(&self, live: &Live<R>, want: &R) -> Result<()>;
+    async fn update(&self, live: &Live<R>, desired: &R) -> Result<()>;
 
     /// How it is now. Not being there is a state, not an error.
     async fn probe(&self, id: &R::Id) -> Result<Probe<R::Output>>;

@@ -68,14 +68,14 @@ pub trait Resource:
     ///
     /// Compares field by field; [`FORCES_REPLACEMENT`](Self::FORCES_REPLACEMENT),
     /// [`requires_replacement`](Self::requires_replacement) and [`NOT_COMPARED`](Self::NOT_COMPARED) say what a difference means.
-    fn change(have: &Self, want: &Self) -> Change {
-        let fields = differences::<Self>(have, want);
+    fn change(current: &Self, desired: &Self) -> Change {
+        let fields = differences::<Self>(current, desired);
         if fields.is_empty() {
             Change::Keep
         } else if fields
             .iter()
             .any(|field| Self::FORCES_REPLACEMENT.contains(&field.field.as_str()))
-            || Self::requires_replacement(have, want)
+            || Self::requires_replacement(current, desired)
         {
             Change::Replace(fields)
         } else {
@@ -84,23 +84,28 @@ pub trait Resource:
     }
 }
 
-fn differences<R: Resource>(have: &R, want: &R) -> Vec<FieldChange> {
-    let (Ok(Value::Object(mut have)), Ok(Value::Object(want))) =
-        (serde_json::to_value(have), serde_json::to_value(want))
+fn differences<R: Resource>(current: &R, desired: &R) -> Vec<FieldChange> {
+    let (Ok(Value::Object(mut current)), Ok(Value::Object(desired))) =
+        (serde_json::to_value(current), serde_json::to_value(desired))
     else {
         // A spec is a struct of named fields; anything else has no field to differ in.
         return Vec::new();
     };
-    want.into_iter()
+    desired
+        .into_iter()
         .filter(|(field, _)| !R::NOT_COMPARED.contains(&field.as_str()))
-        .filter_map(|(field, want)| {
-            let mut have = have.remove(&field).unwrap_or(Value::Null);
-            let mut want = want;
+        .filter_map(|(field, desired)| {
+            let mut current = current.remove(&field).unwrap_or(Value::Null);
+            let mut desired = desired;
             if R::UNORDERED.contains(&field.as_str()) {
-                sort(&mut have);
-                sort(&mut want);
+                sort(&mut current);
+                sort(&mut desired);
             }
-            (have != want).then_some(FieldChange { field, have, want })
+            (current != desired).then_some(FieldChange {
+                field,
+                before: current,
+                after: desired,
+            })
         })
         .collect()
 }
@@ -165,13 +170,13 @@ pub enum Change {
     Replace(Vec<FieldChange>),
 }
 
-/// One field, as it is and as it is wanted.
+/// One field that differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FieldChange {
     /// The name of the field in the spec.
     pub field: String,
-    /// The value it has.
-    pub have: Value,
-    /// The value it is to have.
-    pub want: Value,
+    /// The current value.
+    pub before: Value,
+    /// The desired value.
+    pub after: Value,
 }

@@ -69,7 +69,7 @@ impl KindMetadata {
             delete_timeout: R::DELETE_TIMEOUT,
             typical_create_time: R::TYPICAL_CREATE_TIME,
             forces_replacement: R::FORCES_REPLACEMENT,
-            change: |have, want| Ok(R::change(&spec(have)?, &spec(want)?)),
+            change: |current, desired| Ok(R::change(&spec(current)?, &spec(desired)?)),
             loss_of: |value| Ok(spec::<R>(value)?.loss()),
             read: |value| {
                 let mut spec: R = spec(value)?;
@@ -104,8 +104,8 @@ impl KindMetadata {
     ///
     /// # Errors
     /// When either is not a spec of this kind.
-    pub fn change(&self, have: &Value, want: &Value) -> serde_json::Result<Change> {
-        (self.change)(have, want)
+    pub fn change(&self, current: &Value, desired: &Value) -> serde_json::Result<Change> {
+        (self.change)(current, desired)
     }
 
     /// What the spec tells beside its fields.

@@ -17,7 +17,7 @@ pub struct Case<'a, P: ?Sized, R> {
     /// Its name.
     pub name: ResourceName,
     /// What is made; all inputs are known.
-    pub want: R,
+    pub desired: R,
     /// What it can be changed to in place, if anything.
     pub other: Option<R>,
     /// How long anything may take.
@@ -69,7 +69,10 @@ where
 
         let id = self.create("create makes one").await?;
         let live = self
-            .seen("what was made is listed with what was wanted", &self.want)
+            .seen(
+                "what was made is listed with what was wanted",
+                &self.desired,
+            )
             .await?;
         demand(live.id == id, "it is listed by its id", &live.id)?;
         self.until("what was made becomes usable", &id, |probe| match probe {
@@ -136,7 +139,7 @@ where
         )?;
         let deleted = self.provider.delete(live).await;
         deleted.map_err(failed("deleting what is gone succeeds"))?;
-        match self.provider.update(live, &self.want).await {
+        match self.provider.update(live, &self.desired).await {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             Err(error) => Err(failed("changing what is gone is NotFound")(error)),
             Ok(()) => Err(broken("changing what is gone is NotFound", "it succeeded")),
@@ -149,7 +152,7 @@ where
     /// When that is not [`InUse`](ErrorKind::InUse), or ends it all the same.
     pub async fn in_use(&self) -> Result<(), RuleViolation> {
         let rule = "what others mention cannot go";
-        let live = self.seen(rule, &self.want).await?;
+        let live = self.seen(rule, &self.desired).await?;
         match self.provider.delete(&live).await {
             Err(error) if error.kind() == ErrorKind::InUse => {}
             Err(error) => return Err(failed(rule)(error)),
@@ -169,7 +172,7 @@ where
 
     async fn create(&self, rule: &'static str) -> Result<R::Id, RuleViolation> {
         let key = self.key();
-        let created = self.provider.create(self.stack, &key, &self.want).await;
+        let created = self.provider.create(self.stack, &key, &self.desired).await;
         created.map_err(failed(rule))
     }
 
@@ -182,17 +185,20 @@ where
     }
 
     /// The one of that name, once it is listed as it is to be.
-    async fn seen(&self, rule: &'static str, want: &R) -> Result<Live<R>, RuleViolation> {
+    async fn seen(&self, rule: &'static str, desired: &R) -> Result<Live<R>, RuleViolation> {
         let mut pause = Pause::new(self.time_limit);
         loop {
             let listed = self.listed().await?;
             if let [live] = &listed[..]
-                && R::change(&live.spec, want) == Change::Keep
+                && R::change(&live.spec, desired) == Change::Keep
             {
                 return Ok(live.clone());
             }
             if !pause.again().await {
-                return Err(broken(rule, format_args!("{listed:#?} and not {want:#?}")));
+                return Err(broken(
+                    rule,
+                    format_args!("{listed:#?} and not {desired:#?}"),
+                ));
             }
         }
     }

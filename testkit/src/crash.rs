@@ -12,10 +12,11 @@ use crate::sim::{Cut, Sim};
 ///
 /// # Errors
 /// What the looking or planning failed with.
-pub async fn run(sim: &Sim, catalog: &Catalog<Sim>, want: &Stack) -> Result<Applied, String> {
-    let have = catalog.snapshot(sim, want.name()).await;
-    let have = have.map_err(|error| format!("looking: {error}"))?;
-    let plan = plan(want, &have, catalog.schema()).map_err(|error| format!("planning: {error}"))?;
+pub async fn run(sim: &Sim, catalog: &Catalog<Sim>, desired: &Stack) -> Result<Applied, String> {
+    let current = catalog.snapshot(sim, desired.name()).await;
+    let current = current.map_err(|error| format!("looking: {error}"))?;
+    let plan =
+        plan(desired, &current, catalog.schema()).map_err(|error| format!("planning: {error}"))?;
     Ok(apply(&plan, sim, catalog, &ApplyOptions::default()).await)
 }
 
@@ -23,8 +24,8 @@ pub async fn run(sim: &Sim, catalog: &Catalog<Sim>, want: &Stack) -> Result<Appl
 ///
 /// # Errors
 /// What it failed with, or left undone.
-pub async fn run_in_full(sim: &Sim, catalog: &Catalog<Sim>, want: &Stack) -> Result<(), String> {
-    let applied = run(sim, catalog, want).await?;
+pub async fn run_in_full(sim: &Sim, catalog: &Catalog<Sim>, desired: &Stack) -> Result<(), String> {
+    let applied = run(sim, catalog, desired).await?;
     match applied.is_complete() {
         true => Ok(()),
         false => Err(incomplete(&applied)),
@@ -80,7 +81,7 @@ pub struct Scenario<'a> {
     /// The kinds.
     pub catalog: &'a Catalog<Sim>,
     /// What the run that is cut off wants.
-    pub want: &'a Stack,
+    pub desired: &'a Stack,
     /// What the run after it wants.
     pub then: &'a Stack,
     /// How long after the one the other begins.
@@ -117,7 +118,7 @@ impl Scenario<'_> {
     /// When it fails even so.
     pub async fn calls(&self) -> Result<usize, String> {
         let sim = self.sim.fork();
-        run_in_full(&sim, self.catalog, self.want).await?;
+        run_in_full(&sim, self.catalog, self.desired).await?;
         Ok(sim.calls().len())
     }
 
@@ -127,7 +128,7 @@ impl Scenario<'_> {
     /// When one fails even so.
     pub async fn undisturbed(&self) -> Result<Vec<String>, String> {
         let sim = self.sim.fork();
-        run_in_full(&sim, self.catalog, self.want).await?;
+        run_in_full(&sim, self.catalog, self.desired).await?;
         run_in_full(&sim, self.catalog, self.then).await?;
         Ok(self.bound(&sim))
     }
@@ -145,8 +146,8 @@ impl Scenario<'_> {
         let sim = self.sim.fork();
         let mut cut_off = 0;
         for (number, Position { nth, cut }) in positions.iter().enumerate() {
-            let want = if number == 0 { self.want } else { self.then };
-            let run = run(&sim, self.catalog, want);
+            let desired = if number == 0 { self.desired } else { self.then };
+            let run = run(&sim, self.catalog, desired);
             match sim.until_cut(*nth, *cut, run).await {
                 Some(done) => drop(done?),
                 None => cut_off += 1,
@@ -158,9 +159,9 @@ impl Scenario<'_> {
         if lines != expected {
             return Err(difference(&lines, expected));
         }
-        let have = self.catalog.snapshot(&sim, self.then.name()).await;
-        let have = have.map_err(|error| error.to_string())?;
-        let left = plan(self.then, &have, self.catalog.schema());
+        let current = self.catalog.snapshot(&sim, self.then.name()).await;
+        let current = current.map_err(|error| error.to_string())?;
+        let left = plan(self.then, &current, self.catalog.schema());
         match left.map_err(|error| error.to_string())? {
             left if left.is_empty() => Ok(cut_off),
             left => Err(format!("there is something left to do: {left:#?}")),

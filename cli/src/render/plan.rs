@@ -152,12 +152,12 @@ fn why(because: &Because) -> String {
 }
 
 fn field(leaf: &Leaf) -> String {
-    let change = match (&leaf.have, &leaf.want) {
+    let change = match (&leaf.before, &leaf.after) {
         // Both are hidden.
-        (Some(have), Some(want)) if have == want => format!("{}, another one", short(have)),
-        (Some(have), Some(want)) => format!("{} → {}", short(have), short(want)),
-        (Some(have), None) => paint(BAD, format_args!("- {}", short(have))),
-        (None, Some(want)) => paint(GOOD, format_args!("+ {}", short(want))),
+        (Some(before), Some(after)) if before == after => format!("{}, another one", short(before)),
+        (Some(before), Some(after)) => format!("{} → {}", short(before), short(after)),
+        (Some(before), None) => paint(BAD, format_args!("- {}", short(before))),
+        (None, Some(after)) => paint(GOOD, format_args!("+ {}", short(after))),
         (None, None) => String::new(),
     };
     let forces = if leaf.forces_replacement {

@@ -53,10 +53,10 @@ impl Provider<AutoscalingGroup> for Aws {
         &self,
         stack: &StackName,
         key: &Key,
-        want: &AutoscalingGroup,
+        desired: &AutoscalingGroup,
     ) -> Result<AutoscalingGroupId> {
         let owner = Owner::new(stack, &key.name);
-        let template = template(self, want).await?;
+        let template = template(self, desired).await?;
         // A name that is taken although nothing was seen under it is taken by a call whose answer was lost: once more.
         let mut looked = self.may_hold(stack, key);
         loop {
@@ -65,7 +65,7 @@ impl Provider<AutoscalingGroup> for Aws {
                 false => Vec::new(),
             };
             let fits = |one: &&Live<AutoscalingGroup>| {
-                AutoscalingGroup::change(&one.spec, want) == Change::Keep
+                AutoscalingGroup::change(&one.spec, desired) == Change::Keep
                     && matches!(one.state, Probe::Usable(_) | Probe::Pending(_))
             };
             if let Some(same) = there.iter().find(fits) {
@@ -74,38 +74,44 @@ impl Provider<AutoscalingGroup> for Aws {
             // Beside one that is ending or has failed, the new one has another name.
             let names: Vec<&str> = there.iter().map(|one| one.id.as_ref()).collect();
             let name = short_name(LONGEST, stack, key, &names.join(" "));
-            match make(self, &name, &owner, want, &template).await {
+            match make(self, &name, &owner, desired, &template).await {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists && !looked => looked = true,
                 outcome => return outcome.map(|()| AutoscalingGroupId::from(name)),
             }
         }
     }
 
-    async fn update(&self, live: &Live<AutoscalingGroup>, want: &AutoscalingGroup) -> Result<()> {
+    async fn update(
+        &self,
+        live: &Live<AutoscalingGroup>,
+        desired: &AutoscalingGroup,
+    ) -> Result<()> {
         let name = live.id.as_ref();
-        let have = &live.spec;
+        let current = &live.spec;
         let autoscaling = autoscaling(self);
-        let template = match have.template == want.template {
+        let template = match current.template == desired.template {
             true => None,
-            false => Some(template(self, want).await?),
+            false => Some(template(self, desired).await?),
         };
         autoscaling
             .update_auto_scaling_group()
             .auto_scaling_group_name(name)
             .set_launch_template(template)
-            .vpc_zone_identifier(all_known(&want.subnets)?.join(","))
-            .min_size(number(want.min))
-            .max_size(number(want.max))
+            .vpc_zone_identifier(all_known(&desired.subnets)?.join(","))
+            .min_size(number(desired.min))
+            .max_size(number(desired.max))
             // What scaling has made of it stays, unless it is asked for anew; AWS keeps it within the bounds.
-            .set_desired_capacity((have.desired != want.desired).then(|| number(want.desired)))
+            .set_desired_capacity(
+                (current.desired != desired.desired).then(|| number(desired.desired)),
+            )
             .health_check_type(HEALTH_CHECK)
-            .health_check_grace_period(number(want.health_check_grace_period))
+            .health_check_grace_period(number(desired.health_check_grace_period))
             .send()
             .await
             .map_err(during("autoscaling:UpdateAutoScalingGroup"))?;
         let (gone, new) = (
-            beyond(&have.target_groups, &want.target_groups)?,
-            beyond(&want.target_groups, &have.target_groups)?,
+            beyond(&current.target_groups, &desired.target_groups)?,
+            beyond(&desired.target_groups, &current.target_groups)?,
         );
         if !new.is_empty() {
             autoscaling
@@ -125,11 +131,11 @@ impl Provider<AutoscalingGroup> for Aws {
                 .await
                 .map_err(during("autoscaling:DetachLoadBalancerTargetGroups"))?;
         }
-        if have.desired != want.desired {
+        if current.desired != desired.desired {
             // Last: until it is there, the next run sees a change that is still to be made.
             autoscaling
                 .create_or_update_tags()
-                .tags(tag(name, DESIRED, &want.desired.to_string(), false))
+                .tags(tag(name, DESIRED, &desired.desired.to_string(), false))
                 .send()
                 .await
                 .map_err(during("autoscaling:CreateOrUpdateTags"))?;
@@ -236,7 +242,7 @@ async fn make(
     aws: &Aws,
     name: &str,
     owner: &Owner,
-    want: &AutoscalingGroup,
+    desired: &AutoscalingGroup,
     template: &LaunchTemplateSpecification,
 ) -> Result<()> {
     let mut tags: Vec<Tag> = owner
@@ -244,18 +250,18 @@ async fn make(
         .iter()
         .map(|(key, value)| tag(name, key, value, true))
         .collect();
-    tags.push(tag(name, DESIRED, &want.desired.to_string(), false));
+    tags.push(tag(name, DESIRED, &desired.desired.to_string(), false));
     autoscaling(aws)
         .create_auto_scaling_group()
         .auto_scaling_group_name(name)
         .launch_template(template.clone())
-        .vpc_zone_identifier(all_known(&want.subnets)?.join(","))
-        .min_size(number(want.min))
-        .desired_capacity(number(want.desired))
-        .max_size(number(want.max))
-        .set_target_group_arns(Some(all_known(&want.target_groups)?))
+        .vpc_zone_identifier(all_known(&desired.subnets)?.join(","))
+        .min_size(number(desired.min))
+        .desired_capacity(number(desired.desired))
+        .max_size(number(desired.max))
+        .set_target_group_arns(Some(all_known(&desired.target_groups)?))
         .health_check_type(HEALTH_CHECK)
-        .health_check_grace_period(number(want.health_check_grace_period))
+        .health_check_grace_period(number(desired.health_check_grace_period))
         .set_tags(Some(tags))
         .customize()
         // The next attempt is the engine's: after a look, for an emulator that makes a second group of that name.
@@ -278,8 +284,8 @@ fn tag(group: &str, key: &str, value: &str, propagate: bool) -> Tag {
 }
 
 /// The template by id and its newest version by number.
-async fn template(aws: &Aws, want: &AutoscalingGroup) -> Result<LaunchTemplateSpecification> {
-    let id = LaunchTemplateId::from(known(&want.template)?);
+async fn template(aws: &Aws, desired: &AutoscalingGroup) -> Result<LaunchTemplateSpecification> {
+    let id = LaunchTemplateId::from(known(&desired.template)?);
     match Provider::<LaunchTemplate>::probe(aws, &id).await? {
         Probe::Usable(output) => Ok(version(&id, output.version)),
         _ => {

@@ -202,7 +202,7 @@ fn launches(plan: &Plan) -> Vec<Launch> {
 
 fn wanted(action: &Action) -> &Value {
     match action {
-        Action::Create { want, .. } | Action::Update { want, .. } => want,
+        Action::Create { desired, .. } | Action::Update { desired, .. } => desired,
         Action::Keep { live } | Action::Delete { live, .. } => &live.spec,
     }
 }

@@ -83,21 +83,21 @@ impl Provider<Instance> for Aws {
         Ok(live)
     }
 
-    async fn create(&self, stack: &StackName, key: &Key, want: &Instance) -> Result<InstanceId> {
+    async fn create(&self, stack: &StackName, key: &Key, desired: &Instance) -> Result<InstanceId> {
         let owner = Owner::new(stack, &key.name);
         let there = match self.may_hold(stack, key) {
-            true => launched(self, &owner, want).await?,
+            true => launched(self, &owner, desired).await?,
             false => None,
         };
         let instance = match there {
             Some(instance) => instance,
-            None => run(self, &owner, want, self.token_for(stack, key)).await?,
+            None => run(self, &owner, desired, self.token_for(stack, key)).await?,
         };
         let id = instance
             .instance_id()
             .map(InstanceId::from)
             .ok_or_else(|| lacks("ec2:RunInstances", "an id"))?;
-        if let Some(address) = &want.address {
+        if let Some(address) = &desired.address {
             let given = give_address(self, &instance, known(address)?).await;
             given.map_err(|error| error.left(Left::Resource(id.to_string())))?;
         }
@@ -107,17 +107,17 @@ impl Provider<Instance> for Aws {
         Ok(id)
     }
 
-    async fn update(&self, live: &Live<Instance>, want: &Instance) -> Result<()> {
-        if live.spec.address != want.address {
+    async fn update(&self, live: &Live<Instance>, desired: &Instance) -> Result<()> {
+        if live.spec.address != desired.address {
             let found = one(self, &live.id).await?;
             let found = found.ok_or_else(|| gone(&live.id))?;
-            match &want.address {
+            match &desired.address {
                 Some(address) => give_address(self, &found, known(address)?).await?,
                 None => take_address(self, &found).await?,
             }
         }
-        if live.spec.profile != want.profile {
-            change_profile(self, &live.id, want.profile.as_ref()).await?;
+        if live.spec.profile != desired.profile {
+            change_profile(self, &live.id, desired.profile.as_ref()).await?;
         }
         Ok(())
     }
@@ -177,17 +177,17 @@ pub(super) async fn one(aws: &Aws, id: &InstanceId) -> Result<Option<Found>> {
 }
 
 /// The one that was launched as this already, and comes up; its address and profile can still be changed.
-async fn launched(aws: &Aws, owner: &Owner, want: &Instance) -> Result<Option<Found>> {
+async fn launched(aws: &Aws, owner: &Owner, desired: &Instance) -> Result<Option<Found>> {
     for instance in described(aws, &of_owner(owner)).await? {
         if !is_coming_up(&instance) {
             continue;
         }
-        let have = Instance {
-            address: want.address.clone(),
-            profile: want.profile.clone(),
+        let current = Instance {
+            address: desired.address.clone(),
+            profile: desired.profile.clone(),
             ..spec(&instance, None, workload(aws, &instance).await?)
         };
-        if Instance::change(&have, want) == Change::Keep {
+        if Instance::change(&current, desired) == Change::Keep {
             return Ok(Some(instance));
         }
     }
@@ -195,11 +195,11 @@ async fn launched(aws: &Aws, owner: &Owner, want: &Instance) -> Result<Option<Fo
 }
 
 /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RunInstances.html>
-async fn run(aws: &Aws, owner: &Owner, want: &Instance, token: String) -> Result<Found> {
+async fn run(aws: &Aws, owner: &Owner, desired: &Instance, token: String) -> Result<Found> {
     let interface = InstanceNetworkInterfaceSpecification::builder()
         .device_index(0)
-        .subnet_id(known(&want.subnet)?)
-        .set_groups(Some(all_known(&want.groups)?))
+        .subnet_id(known(&desired.subnet)?)
+        .set_groups(Some(all_known(&desired.groups)?))
         // A public address is an Elastic IP, or there is none, whatever the subnet would give.
         .associate_public_ip_address(false)
         .delete_on_termination(true)
@@ -207,7 +207,7 @@ async fn run(aws: &Aws, owner: &Owner, want: &Instance, token: String) -> Result
     let disk = EbsBlockDevice::builder()
         .encrypted(true)
         .volume_type(VolumeType::Gp3)
-        .volume_size(volume_size(want.workload.as_ref()))
+        .volume_size(volume_size(desired.workload.as_ref()))
         .delete_on_termination(true)
         .build();
     let tagged = [
@@ -217,7 +217,7 @@ async fn run(aws: &Aws, owner: &Owner, want: &Instance, token: String) -> Result
     ]
     .map(|kind| {
         let mut tags = ec2_tags(owner);
-        if kind == ResourceType::Instance && want.workload.is_some() {
+        if kind == ResourceType::Instance && desired.workload.is_some() {
             tags.push(Tag::builder().key(RUNS).value("a container").build());
         }
         TagSpecification::builder()
@@ -225,8 +225,8 @@ async fn run(aws: &Aws, owner: &Owner, want: &Instance, token: String) -> Result
             .set_tags(Some(tags))
             .build()
     });
-    let profile = want.profile.as_ref().map(known).transpose()?;
-    let user_data = want
+    let profile = desired.profile.as_ref().map(known).transpose()?;
+    let user_data = desired
         .workload
         .as_ref()
         .map(|workload| user_data(aws, workload))
@@ -236,9 +236,16 @@ async fn run(aws: &Aws, owner: &Owner, want: &Instance, token: String) -> Result
         .min_count(1)
         .max_count(1)
         .client_token(token)
-        .image_id(image_for(aws, &want.instance_type).await?)
-        .instance_type(want.instance_type.as_str().into())
-        .set_key_name(want.key.as_ref().map(known).transpose()?.map(str::to_owned))
+        .image_id(image_for(aws, &desired.instance_type).await?)
+        .instance_type(desired.instance_type.as_str().into())
+        .set_key_name(
+            desired
+                .key
+                .as_ref()
+                .map(known)
+                .transpose()?
+                .map(str::to_owned),
+        )
         .set_iam_instance_profile(profile.map(profile_named))
         .network_interfaces(interface)
         .metadata_options(
@@ -375,7 +382,7 @@ fn interface(instance: &Found) -> Option<&str> {
 async fn change_profile(
     aws: &Aws,
     id: &InstanceId,
-    want: Option<&Input<InstanceProfileId>>,
+    desired: Option<&Input<InstanceProfileId>>,
 ) -> Result<()> {
     let ec2 = ec2(aws);
     let of_instance = Filter::builder().name("instance-id").values(id.as_ref());
@@ -389,7 +396,7 @@ async fn change_profile(
         .iam_instance_profile_associations()
         .first()
         .and_then(|association| association.association_id());
-    match (association, want) {
+    match (association, desired) {
         (Some(association), Some(profile)) => {
             ec2.replace_iam_instance_profile_association()
                 .association_id(association)

@@ -74,17 +74,17 @@ impl Provider<InstanceProfile> for Aws {
         &self,
         stack: &StackName,
         key: &Key,
-        want: &InstanceProfile,
+        desired: &InstanceProfile,
     ) -> Result<InstanceProfileId> {
         let name = short_name(LONGEST, stack, key, self.region());
-        put(self, &name, &Owner::new(stack, &key.name), want).await?;
+        put(self, &name, &Owner::new(stack, &key.name), desired).await?;
         let id = InstanceProfileId::from(name);
         // Whether EC2 knows it yet, IAM cannot tell: a launch is tried until it does.
         self.seen::<InstanceProfile>(&id, Probe::Usable(()));
         Ok(id)
     }
 
-    async fn update(&self, live: &Live<InstanceProfile>, want: &InstanceProfile) -> Result<()> {
+    async fn update(&self, live: &Live<InstanceProfile>, desired: &InstanceProfile) -> Result<()> {
         let name = live.id.as_ref();
         let found = self
             .client(aws_sdk_iam::Client::new)
@@ -99,7 +99,7 @@ impl Provider<InstanceProfile> for Aws {
             let why = format_args!("the path of {name} names no stack");
             Error::new(ErrorKind::Invalid, why)
         })?;
-        put(self, name, &Owner::new(&stack, &live.name), want).await
+        put(self, name, &Owner::new(&stack, &live.name), desired).await
     }
 
     async fn probe(&self, id: &InstanceProfileId) -> Result<Probe<()>> {
@@ -165,8 +165,8 @@ fn path(aws: &Aws, stack: &StackName, name: Option<&ResourceName>) -> String {
 }
 
 /// Makes what is missing of profile, role and policy, and makes the policy what it should be.
-async fn put(aws: &Aws, name: &str, owner: &Owner, want: &InstanceProfile) -> Result<()> {
-    let policy = want.policy(place(aws))?.to_string();
+async fn put(aws: &Aws, name: &str, owner: &Owner, desired: &InstanceProfile) -> Result<()> {
+    let policy = desired.policy(place(aws))?.to_string();
     let path = path(aws, &owner.stack, Some(&owner.name));
     let iam = aws.client(aws_sdk_iam::Client::new);
     let profile = iam

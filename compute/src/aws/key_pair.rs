@@ -30,13 +30,13 @@ impl Provider<KeyPair> for Aws {
         Ok(listed.key_pairs().iter().filter_map(live).collect())
     }
 
-    async fn create(&self, stack: &StackName, key: &Key, want: &KeyPair) -> Result<KeyPairId> {
-        let name = short_name(LONGEST, stack, key, want.public_key.as_str());
+    async fn create(&self, stack: &StackName, key: &Key, desired: &KeyPair) -> Result<KeyPairId> {
+        let name = short_name(LONGEST, stack, key, desired.public_key.as_str());
         let owner = Owner::new(stack, &key.name);
         let imported = ec2(self)
             .import_key_pair()
             .key_name(&name)
-            .public_key_material(Blob::new(want.public_key.as_str()))
+            .public_key_material(Blob::new(desired.public_key.as_str()))
             .tag_specifications(
                 TagSpecification::builder()
                     .resource_type(ResourceType::KeyPair)

@@ -64,7 +64,7 @@ impl Provider<LaunchTemplate> for Aws {
         &self,
         stack: &StackName,
         key: &Key,
-        want: &LaunchTemplate,
+        desired: &LaunchTemplate,
     ) -> Result<LaunchTemplateId> {
         let owner = Owner::new(stack, &key.name);
         let name = short_name(LONGEST, stack, key, "");
@@ -72,7 +72,7 @@ impl Provider<LaunchTemplate> for Aws {
             .create_launch_template()
             .launch_template_name(&name)
             .set_version_description(releases::description(self))
-            .launch_template_data(data(self, &owner, want).await?)
+            .launch_template_data(data(self, &owner, desired).await?)
             .tag_specifications(
                 TagSpecification::builder()
                     .resource_type(ResourceType::LaunchTemplate)
@@ -95,13 +95,13 @@ impl Provider<LaunchTemplate> for Aws {
                 Ok(id)
             }
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                adopt(self, &name, owner, want).await
+                adopt(self, &name, owner, desired).await
             }
             Err(error) => Err(error),
         }
     }
 
-    async fn update(&self, live: &Live<LaunchTemplate>, want: &LaunchTemplate) -> Result<()> {
+    async fn update(&self, live: &Live<LaunchTemplate>, desired: &LaunchTemplate) -> Result<()> {
         let id = live.id.as_ref();
         let template = one(self, &live.id).await?;
         let template = template.ok_or_else(|| {
@@ -117,7 +117,7 @@ impl Provider<LaunchTemplate> for Aws {
             Probe::Usable(output) => output.version,
             _ => output(&template).version,
         };
-        let wanted = as_text(want)?;
+        let wanted = as_text(desired)?;
         // AWS refuses a token that comes again with other words.
         let description = releases::description(self);
         let words = description.clone().unwrap_or_default();
@@ -125,7 +125,7 @@ impl Provider<LaunchTemplate> for Aws {
         let made = ec2
             .create_launch_template_version()
             .launch_template_id(id)
-            .launch_template_data(data(self, &owner, want).await?)
+            .launch_template_data(data(self, &owner, desired).await?)
             .set_version_description(description)
             .client_token(token([id, &version.to_string(), &wanted, &words]))
             .send()
@@ -198,7 +198,7 @@ async fn adopt(
     aws: &Aws,
     name: &str,
     owner: Owner,
-    want: &LaunchTemplate,
+    desired: &LaunchTemplate,
 ) -> Result<LaunchTemplateId> {
     let found = ec2(aws)
         .describe_launch_templates()
@@ -230,8 +230,8 @@ async fn adopt(
             version: number(&version),
         }),
     });
-    if let Some(live) = live.filter(|live| live.spec != *want) {
-        aws.update(&live, want).await?;
+    if let Some(live) = live.filter(|live| live.spec != *desired) {
+        aws.update(&live, desired).await?;
     }
     Ok(id)
 }
@@ -282,12 +282,12 @@ pub(super) fn spec(version: &LaunchTemplateVersion) -> LaunchTemplate {
 async fn data(
     aws: &Aws,
     owner: &Owner,
-    want: &LaunchTemplate,
+    desired: &LaunchTemplate,
 ) -> Result<RequestLaunchTemplateData> {
     let disk = LaunchTemplateEbsBlockDeviceRequest::builder()
         .encrypted(true)
         .volume_type(VolumeType::Gp3)
-        .volume_size(volume_size(Some(&want.workload)))
+        .volume_size(volume_size(Some(&desired.workload)))
         .delete_on_termination(true)
         .build();
     let tagged = [
@@ -301,16 +301,28 @@ async fn data(
             .set_tags(Some(ec2_tags(owner)))
             .build()
     });
-    let profile = want.profile.as_ref().map(known).transpose()?.map(|name| {
-        LaunchTemplateIamInstanceProfileSpecificationRequest::builder()
-            .name(name)
-            .build()
-    });
+    let profile = desired
+        .profile
+        .as_ref()
+        .map(known)
+        .transpose()?
+        .map(|name| {
+            LaunchTemplateIamInstanceProfileSpecificationRequest::builder()
+                .name(name)
+                .build()
+        });
     Ok(RequestLaunchTemplateData::builder()
-        .image_id(image_for(aws, &want.instance_type).await?)
-        .instance_type(want.instance_type.as_str().into())
-        .set_security_group_ids(Some(all_known(&want.groups)?))
-        .set_key_name(want.key.as_ref().map(known).transpose()?.map(str::to_owned))
+        .image_id(image_for(aws, &desired.instance_type).await?)
+        .instance_type(desired.instance_type.as_str().into())
+        .set_security_group_ids(Some(all_known(&desired.groups)?))
+        .set_key_name(
+            desired
+                .key
+                .as_ref()
+                .map(known)
+                .transpose()?
+                .map(str::to_owned),
+        )
         .set_iam_instance_profile(profile)
         .metadata_options(
             LaunchTemplateInstanceMetadataOptionsRequest::builder()
@@ -325,6 +337,6 @@ async fn data(
                 .build(),
         )
         .set_tag_specifications(Some(tagged.to_vec()))
-        .user_data(user_data(aws, &want.workload)?)
+        .user_data(user_data(aws, &desired.workload)?)
         .build())
 }

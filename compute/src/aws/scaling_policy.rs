@@ -44,17 +44,17 @@ impl Provider<ScalingPolicy> for Aws {
         &self,
         stack: &StackName,
         key: &Key,
-        want: &ScalingPolicy,
+        desired: &ScalingPolicy,
     ) -> Result<ScalingPolicyId> {
         // Putting one of the same name again changes it to what it is.
-        let id = put(self, &policy_name(stack, key.name.as_str()), want).await?;
+        let id = put(self, &policy_name(stack, key.name.as_str()), desired).await?;
         self.seen::<ScalingPolicy>(&id, Probe::Usable(()));
         Ok(id)
     }
 
-    async fn update(&self, live: &Live<ScalingPolicy>, want: &ScalingPolicy) -> Result<()> {
+    async fn update(&self, live: &Live<ScalingPolicy>, desired: &ScalingPolicy) -> Result<()> {
         let Named { policy, .. } = named(&live.id)?;
-        put(self, policy, want).await.map(drop)
+        put(self, policy, desired).await.map(drop)
     }
 
     async fn probe(&self, id: &ScalingPolicyId) -> Result<Probe<()>> {
@@ -132,8 +132,8 @@ fn named(id: &ScalingPolicyId) -> Result<Named<'_>> {
         })
 }
 
-async fn put(aws: &Aws, name: &str, want: &ScalingPolicy) -> Result<ScalingPolicyId> {
-    let (metric, target, label) = match &want.metric {
+async fn put(aws: &Aws, name: &str, desired: &ScalingPolicy) -> Result<ScalingPolicyId> {
+    let (metric, target, label) = match &desired.metric {
         Metric::Cpu(percent) => (
             MetricType::AsgAverageCpuUtilization,
             f64::from(*percent),
@@ -159,7 +159,7 @@ async fn put(aws: &Aws, name: &str, want: &ScalingPolicy) -> Result<ScalingPolic
         .build();
     let made = autoscaling(aws)
         .put_scaling_policy()
-        .auto_scaling_group_name(known(&want.group)?)
+        .auto_scaling_group_name(known(&desired.group)?)
         .policy_name(name)
         .policy_type(TYPE)
         .target_tracking_configuration(tracking)
@@ -172,7 +172,7 @@ async fn put(aws: &Aws, name: &str, want: &ScalingPolicy) -> Result<ScalingPolic
     // An emulator tells it only here.
     let found = autoscaling(aws)
         .describe_policies()
-        .auto_scaling_group_name(known(&want.group)?)
+        .auto_scaling_group_name(known(&desired.group)?)
         .policy_names(name)
         .send()
         .await
@@ -259,11 +259,11 @@ mod tests {
             "arn:aws:autoscaling:eu-central-1:123456789012:scalingPolicy:ac542982-cbeb-4294-891c-a5a941dfa787:\
              autoScalingGroupName/digipay-web-0a1b2c3d:policyName/landfall/digipay/web-cpu",
         );
-        let want = Named {
+        let desired = Named {
             group: "digipay-web-0a1b2c3d",
             policy: "landfall/digipay/web-cpu",
         };
-        assert_eq!(named(&id).unwrap(), want);
+        assert_eq!(named(&id).unwrap(), desired);
         assert!(named(&ScalingPolicyId::from("web-cpu")).is_err());
     }
 

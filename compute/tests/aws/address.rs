@@ -70,11 +70,11 @@ fn slow() -> impl Fn(&Call) -> Option<Answer> + Send + Sync + 'static {
 #[tokio::test]
 async fn it_is_given_again_and_no_second_instance_is_launched_for_it() {
     let (aws, endpoint) = scripted(slow()).await;
-    let mut want = Stack::new(stack());
-    want.add("bastion", bastion(Some("eipalloc-1")));
+    let mut desired = Stack::new(stack());
+    desired.add("bastion", bastion(Some("eipalloc-1")));
     let catalog = Catalog::new().with::<Instance>();
     let live = catalog.snapshot(&aws, &stack()).await.unwrap();
-    let plan = plan(&want, &live, catalog.schema()).unwrap();
+    let plan = plan(&desired, &live, catalog.schema()).unwrap();
     let applied = apply(&plan, &aws, &catalog, &quick()).await;
     assert!(applied.is_complete(), "{applied:#?}");
     let calls = endpoint.calls();
@@ -100,11 +100,11 @@ async fn an_update_that_comes_too_early_is_to_be_tried_again() {
         spec: bastion(None),
         state: Probe::Pending("starting".to_owned()),
     };
-    let want = bastion(Some("eipalloc-1"));
+    let desired = bastion(Some("eipalloc-1"));
     for (code, _) in REFUSALS {
-        let error = aws.update(&live, &want).await.unwrap_err();
+        let error = aws.update(&live, &desired).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
         assert!(error.to_string().contains(code), "{error}");
     }
-    aws.update(&live, &want).await.unwrap();
+    aws.update(&live, &desired).await.unwrap();
 }

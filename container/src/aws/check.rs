@@ -25,10 +25,10 @@ impl Check for Buildable {
             .iter()
             .filter(|step| step.key.kind == kind::IMAGE)
         {
-            let Action::Create { want, .. } = &step.action else {
+            let Action::Create { desired, .. } = &step.action else {
                 continue;
             };
-            let Ok(image) = Image::deserialize(want) else {
+            let Ok(image) = Image::deserialize(desired) else {
                 continue;
             };
             let checked = image_builder(aws)?.check(&step.key.name, &image).await;

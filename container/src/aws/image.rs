@@ -29,13 +29,15 @@ impl Provider<Image> for Aws {
         Ok(try_join_all(images).await?.into_iter().flatten().collect())
     }
 
-    async fn create(&self, _: &StackName, key: &Key, want: &Image) -> Result<ImageId> {
-        let repository = known(&want.repository)?;
+    async fn create(&self, _: &StackName, key: &Key, desired: &Image) -> Result<ImageId> {
+        let repository = known(&desired.repository)?;
         let image_builder = image_builder(self)?;
         // The login takes as long as it takes while the image is built.
-        let (built, login) =
-            futures::try_join!(image_builder.make(key, want, name(repository)), login(self))?;
-        let to = format!("{}/{}:{}", login.host, name(repository), tag(want));
+        let (built, login) = futures::try_join!(
+            image_builder.make(key, desired, name(repository)),
+            login(self)
+        )?;
+        let to = format!("{}/{}:{}", login.host, name(repository), tag(desired));
         let pushed = push(
             image_builder.store(),
             &built.manifest_digest,
@@ -55,7 +57,7 @@ impl Provider<Image> for Aws {
             Err(error) if error.kind() == ErrorKind::Denied => Err(error),
             // The last answer may have been lost, and a tag is not given a second time.
             Err(error) => {
-                let digest = tagged(self, repository, want).await?.ok_or(error)?;
+                let digest = tagged(self, repository, desired).await?.ok_or(error)?;
                 Ok(ImageId::from(format!("{repository}@{digest}")))
             }
         }
@@ -102,9 +104,9 @@ impl Provider<Image> for Aws {
 
 #[async_trait]
 impl PrebuildImage for Aws {
-    async fn prebuild(&self, key: &Key, want: &Image) -> Result<Digest> {
+    async fn prebuild(&self, key: &Key, desired: &Image) -> Result<Digest> {
         let built = image_builder(self)?
-            .make(key, want, key.name.as_str())
+            .make(key, desired, key.name.as_str())
             .await?;
         Ok(built.manifest_digest)
     }

@@ -39,7 +39,7 @@ impl Provider<Repository> for Aws {
         &self,
         stack: &StackName,
         key: &Key,
-        want: &Repository,
+        desired: &Repository,
     ) -> Result<RepositoryId> {
         let owner = Owner::new(stack, &key.name);
         let tags: std::result::Result<Vec<_>, _> = owner
@@ -49,7 +49,7 @@ impl Provider<Repository> for Aws {
             .collect();
         let created = client(self)
             .create_repository()
-            .repository_name(&want.name)
+            .repository_name(&desired.name)
             // A tag is what an image was built from: it never means another image.
             .image_tag_mutability(ImageTagMutability::Immutable)
             .image_scanning_configuration(
@@ -64,17 +64,17 @@ impl Provider<Repository> for Aws {
             .await
             .map_err(during("ecr:CreateRepository"))
             .map(|answer| answer.repository.and_then(|made| made.repository_uri));
-        let found = async { Ok(own(self, &owner, want).await?.map(Some)) };
+        let found = async { Ok(own(self, &owner, desired).await?.map(Some)) };
         let uri = created_or_found(created, found).await?;
-        set_keep(self, want).await?;
+        set_keep(self, desired).await?;
         let uri = uri.ok_or_else(|| lacks("ecr:CreateRepository", "a URI"))?;
         let id = RepositoryId::from(uri);
         self.seen::<Repository>(&id, Probe::Usable(()));
         Ok(id)
     }
 
-    async fn update(&self, _: &Live<Repository>, want: &Repository) -> Result<()> {
-        set_keep(self, want).await
+    async fn update(&self, _: &Live<Repository>, desired: &Repository) -> Result<()> {
+        set_keep(self, desired).await
     }
 
     async fn probe(&self, id: &RepositoryId) -> Result<Probe<()>> {
@@ -173,8 +173,8 @@ async fn owner(aws: &Aws, repository: &Found) -> Result<Option<Owner>> {
 }
 
 /// The address of the repository of this name, which is to be this owner's.
-async fn own(aws: &Aws, wanted: &Owner, want: &Repository) -> Result<Option<String>> {
-    let Some(found) = described(aws, &want.name).await? else {
+async fn own(aws: &Aws, wanted: &Owner, desired: &Repository) -> Result<Option<String>> {
+    let Some(found) = described(aws, &desired.name).await? else {
         return Ok(None);
     };
     if owner(aws, &found).await?.as_ref() == Some(wanted) {
@@ -185,7 +185,7 @@ async fn own(aws: &Aws, wanted: &Owner, want: &Repository) -> Result<Option<Stri
         ErrorKind::AlreadyExists,
         format_args!(
             "there is a repository {} already, and by its tags it is not this stack's",
-            want.name
+            desired.name
         ),
     )
     .hint(format_args!(
@@ -214,11 +214,11 @@ fn policy(keep: u32) -> Value {
     }]})
 }
 
-async fn set_keep(aws: &Aws, want: &Repository) -> Result<()> {
+async fn set_keep(aws: &Aws, desired: &Repository) -> Result<()> {
     client(aws)
         .put_lifecycle_policy()
-        .repository_name(&want.name)
-        .lifecycle_policy_text(policy(want.keep).to_string())
+        .repository_name(&desired.name)
+        .lifecycle_policy_text(policy(desired.keep).to_string())
         .send()
         .await
         .map_err(during("ecr:PutLifecyclePolicy"))?;

@@ -54,12 +54,12 @@ pub(crate) fn is_index(media_type: &MediaType) -> bool {
 }
 
 /// Whether an image for `have` is one for `want`: a variant counts only if both sides name one.
-pub(crate) fn fits(want: &Platform, have: &Platform) -> bool {
-    let variants = match (&want.variant, &have.variant) {
-        (Some(want), Some(have)) => want == have,
+pub(crate) fn fits(desired: &Platform, current: &Platform) -> bool {
+    let variants = match (&desired.variant, &current.variant) {
+        (Some(desired), Some(current)) => desired == current,
         _ => true,
     };
-    want.os == have.os && want.arch == have.arch && variants
+    desired.os == current.os && desired.arch == current.arch && variants
 }
 
 fn json<T: DeserializeOwned>(read: &Read<'_>, blob: &Descriptor) -> Result<T> {

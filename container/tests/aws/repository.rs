@@ -76,9 +76,9 @@ async fn needs_moto_what_others_named_like_a_stacks_survives_its_end() {
     let bed = Bed::new().await;
     bed.boto(OTHERS).await;
     let catalog = kinds(Catalog::new());
-    let mut want = Stack::new(stack());
-    want.add("web", web(10));
-    for (desired, mine) in [(want, 1), (Stack::new(stack()), 0)] {
+    let mut desired = Stack::new(stack());
+    desired.add("web", web(10));
+    for (desired, mine) in [(desired, 1), (Stack::new(stack()), 0)] {
         let live = catalog.snapshot(&bed.aws, &stack()).await.unwrap();
         let plan = plan(&desired, &live, catalog.schema()).unwrap();
         let applied = apply(&plan, &bed.aws, &catalog, &quick()).await;

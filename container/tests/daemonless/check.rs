@@ -81,7 +81,7 @@ async fn what_does_not_depend_on_a_base_image_is_told() {
         ),
     ] {
         let got = Lab::with(dockerfile).file("f", "x").check().await.unwrap();
-        let want = format!("Dockerfile:{line}: {problem}");
-        assert!(got.starts_with(&want), "{got}");
+        let desired = format!("Dockerfile:{line}: {problem}");
+        assert!(got.starts_with(&desired), "{got}");
     }
 }

@@ -182,14 +182,14 @@ async fn copy_of_an_own_file_says_why_not() {
         (".git/HEAD", ".git"),
     ] {
         let lab = with_own_files().file("Dockerfile", format!("FROM scratch\nCOPY {source} /x\n"));
-        let want = format!(
+        let desired = format!(
             "hint: {name} is left out of the build context by default, since no image needs it; the line `!{name}` \
              in .dockerignore takes it back"
         );
         let reported = lab.fail().await;
-        assert!(reported.contains(&want), "{reported}");
+        assert!(reported.contains(&desired), "{reported}");
         let reported = lab.check().await.unwrap();
-        assert!(reported.contains(&want), "{reported}");
+        assert!(reported.contains(&desired), "{reported}");
         let lab = lab.file(".dockerignore", format!("!{name}\n"));
         lab.try_build().await.unwrap();
     }

@@ -170,13 +170,13 @@ async fn owners_are_looked_up_in_the_image() {
         .file("etc/group", "staff:x:50:\n")
         .file("f", "x");
     let image = lab.build().await;
-    for (path, want) in [
+    for (path, desired) in [
         ("1", "644 33:34 x"),
         ("2", "644 33:50 x"),
         ("3", "644 5:50 x"),
         ("w/", "755 33:34"),
     ] {
-        assert_eq!(image.what(path), want, "{path}");
+        assert_eq!(image.what(path), desired, "{path}");
     }
 }
 

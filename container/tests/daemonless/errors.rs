@@ -321,18 +321,18 @@ async fn every_fault_points_at_its_line() {
             .link("dangling", "gone")
             .link("loop", "loop");
         let text = dockerfile.lines().nth(line - 1).unwrap_or_default();
-        let mut want = format!("Dockerfile:{line}: {problem}\n  {line} | {text}");
+        let mut desired = format!("Dockerfile:{line}: {problem}\n  {line} | {text}");
         if let Some(hint) = hint {
-            want.push_str(&format!("\n  hint: {hint}"));
+            desired.push_str(&format!("\n  hint: {hint}"));
         }
         let got = lab.fail().await;
-        if got != want {
-            wrong.push(format!("--- wanted\n{want}\n--- got\n{got}\n"));
+        if got != desired {
+            wrong.push(format!("--- wanted\n{desired}\n--- got\n{got}\n"));
         }
         // Before anything is made, too.
         let got = lab.check().await.unwrap_or_default();
-        if got != want {
-            wrong.push(format!("--- wanted\n{want}\n--- checked\n{got}\n"));
+        if got != desired {
+            wrong.push(format!("--- wanted\n{desired}\n--- checked\n{got}\n"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.concat());

@@ -42,16 +42,16 @@ impl Provider<Listener> for Aws {
         Ok(found.collect())
     }
 
-    async fn create(&self, stack: &StackName, key: &Key, want: &Listener) -> Result<ListenerId> {
-        let balancer = known(&want.balancer)?;
+    async fn create(&self, stack: &StackName, key: &Key, desired: &Listener) -> Result<ListenerId> {
+        let balancer = known(&desired.balancer)?;
         let created = client(self)
             .create_listener()
             .load_balancer_arn(balancer)
-            .port(want.port.get().into())
-            .protocol(protocol(want))
-            .set_ssl_policy(want.certificate.as_ref().map(|_| TLS_POLICY.to_owned()))
-            .set_certificates(certificates(want))
-            .default_actions(action(&want.action)?)
+            .port(desired.port.get().into())
+            .protocol(protocol(desired))
+            .set_ssl_policy(desired.certificate.as_ref().map(|_| TLS_POLICY.to_owned()))
+            .set_certificates(certificates(desired))
+            .default_actions(action(&desired.action)?)
             .set_tags(Some(tags(&Owner::new(stack, &key.name))))
             .send()
             .await
@@ -60,7 +60,7 @@ impl Provider<Listener> for Aws {
             .map(|answer| answer.listeners.unwrap_or_default());
         let found = async {
             let mut listeners = listeners(self, balancer).await?;
-            listeners.retain(|listener| port(listener.port()) == Some(want.port));
+            listeners.retain(|listener| port(listener.port()) == Some(desired.port));
             Ok((!listeners.is_empty()).then_some(listeners))
         };
         let made = created_or_found(created, found).await?.into_iter().next();
@@ -72,15 +72,15 @@ impl Provider<Listener> for Aws {
         Ok(id)
     }
 
-    async fn update(&self, live: &Live<Listener>, want: &Listener) -> Result<()> {
+    async fn update(&self, live: &Live<Listener>, desired: &Listener) -> Result<()> {
         client(self)
             .modify_listener()
             .listener_arn(live.id.as_ref())
-            .port(want.port.get().into())
-            .protocol(protocol(want))
-            .set_ssl_policy(want.certificate.as_ref().map(|_| TLS_POLICY.to_owned()))
-            .set_certificates(certificates(want))
-            .default_actions(action(&want.action)?)
+            .port(desired.port.get().into())
+            .protocol(protocol(desired))
+            .set_ssl_policy(desired.certificate.as_ref().map(|_| TLS_POLICY.to_owned()))
+            .set_certificates(certificates(desired))
+            .default_actions(action(&desired.action)?)
             .send()
             .await
             .map_err(during("elasticloadbalancing:ModifyListener"))?;
@@ -118,15 +118,15 @@ impl Provider<Listener> for Aws {
     }
 }
 
-fn protocol(want: &Listener) -> ProtocolEnum {
-    match want.certificate {
+fn protocol(desired: &Listener) -> ProtocolEnum {
+    match desired.certificate {
         Some(_) => ProtocolEnum::Https,
         None => ProtocolEnum::Http,
     }
 }
 
-fn certificates(want: &Listener) -> Option<Vec<Certificate>> {
-    let certificate = want.certificate.as_ref()?;
+fn certificates(desired: &Listener) -> Option<Vec<Certificate>> {
+    let certificate = desired.certificate.as_ref()?;
     Some(vec![
         Certificate::builder().certificate_arn(certificate).build(),
     ])

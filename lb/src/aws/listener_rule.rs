@@ -33,15 +33,15 @@ impl Provider<ListenerRule> for Aws {
         &self,
         stack: &StackName,
         key: &Key,
-        want: &ListenerRule,
+        desired: &ListenerRule,
     ) -> Result<ListenerRuleId> {
-        let listener = known(&want.listener)?;
+        let listener = known(&desired.listener)?;
         let created = client(self)
             .create_rule()
             .listener_arn(listener)
-            .priority(want.priority.into())
-            .conditions(condition(&want.condition))
-            .actions(action(&Action::Forward(want.target_group.clone()))?)
+            .priority(desired.priority.into())
+            .conditions(condition(&desired.condition))
+            .actions(action(&Action::Forward(desired.target_group.clone()))?)
             .set_tags(Some(tags(&Owner::new(stack, &key.name))))
             .send()
             .await
@@ -50,7 +50,7 @@ impl Provider<ListenerRule> for Aws {
             .map(|answer| answer.rules.unwrap_or_default());
         let found = async {
             let mut own: Vec<_> = rules(self, listener).await?;
-            own.retain(|(rule, listener)| spec(rule, listener).as_ref() == Some(want));
+            own.retain(|(rule, listener)| spec(rule, listener).as_ref() == Some(desired));
             Ok((!own.is_empty()).then(|| own.into_iter().map(|(rule, _)| rule).collect()))
         };
         let arn = created_or_found(created, found)
@@ -61,12 +61,12 @@ impl Provider<ListenerRule> for Aws {
         Ok(ListenerRuleId::from(arn))
     }
 
-    async fn update(&self, live: &Live<ListenerRule>, want: &ListenerRule) -> Result<()> {
+    async fn update(&self, live: &Live<ListenerRule>, desired: &ListenerRule) -> Result<()> {
         let arn = live.id.as_ref();
-        if live.spec.priority != want.priority {
+        if live.spec.priority != desired.priority {
             let pair = RulePriorityPair::builder()
                 .rule_arn(arn)
-                .priority(want.priority.into())
+                .priority(desired.priority.into())
                 .build();
             let set = client(self)
                 .set_rule_priorities()
@@ -79,17 +79,17 @@ impl Provider<ListenerRule> for Aws {
             let is_so = async {
                 let rule = described(self, arn).await?;
                 let is = rule.and_then(|rule| rule.priority);
-                Ok((is == Some(want.priority.to_string())).then_some(()))
+                Ok((is == Some(desired.priority.to_string())).then_some(()))
             };
             created_or_found(set, is_so).await?;
         }
         let rest = |rule: &ListenerRule| (rule.condition.clone(), rule.target_group.clone());
-        if rest(&live.spec) != rest(want) {
+        if rest(&live.spec) != rest(desired) {
             client(self)
                 .modify_rule()
                 .rule_arn(arn)
-                .conditions(condition(&want.condition))
-                .actions(action(&Action::Forward(want.target_group.clone()))?)
+                .conditions(condition(&desired.condition))
+                .actions(action(&Action::Forward(desired.target_group.clone()))?)
                 .send()
                 .await
                 .map_err(during("elasticloadbalancing:ModifyRule"))?;

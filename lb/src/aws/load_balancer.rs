@@ -39,15 +39,15 @@ impl Provider<LoadBalancer> for Aws {
         &self,
         stack: &StackName,
         key: &Key,
-        want: &LoadBalancer,
+        desired: &LoadBalancer,
     ) -> Result<LoadBalancerId> {
-        let name = balancer_name(stack, key, known(&want.vpc)?);
+        let name = balancer_name(stack, key, known(&desired.vpc)?);
         let created = client(self)
             .create_load_balancer()
             .name(&name)
             .r#type(LoadBalancerTypeEnum::Application)
-            .set_subnets(Some(all_known(&want.subnets)?))
-            .set_security_groups(Some(all_known(&want.groups)?))
+            .set_subnets(Some(all_known(&desired.subnets)?))
+            .set_security_groups(Some(all_known(&desired.groups)?))
             .set_tags(Some(tags(&Owner::new(stack, &key.name))))
             .send()
             .await
@@ -68,33 +68,33 @@ impl Provider<LoadBalancer> for Aws {
                 )
             })?;
         self.note(&arn, Host(host));
-        set_attributes(self, &arn, want).await?;
+        set_attributes(self, &arn, desired).await?;
         Ok(LoadBalancerId::from(arn))
     }
 
-    async fn update(&self, live: &Live<LoadBalancer>, want: &LoadBalancer) -> Result<()> {
+    async fn update(&self, live: &Live<LoadBalancer>, desired: &LoadBalancer) -> Result<()> {
         let arn = live.id.as_ref();
-        if sorted(&live.spec.subnets) != sorted(&want.subnets) {
+        if sorted(&live.spec.subnets) != sorted(&desired.subnets) {
             client(self)
                 .set_subnets()
                 .load_balancer_arn(arn)
-                .set_subnets(Some(all_known(&want.subnets)?))
+                .set_subnets(Some(all_known(&desired.subnets)?))
                 .send()
                 .await
                 .map_err(during("elasticloadbalancing:SetSubnets"))?;
         }
-        if sorted(&live.spec.groups) != sorted(&want.groups) {
+        if sorted(&live.spec.groups) != sorted(&desired.groups) {
             client(self)
                 .set_security_groups()
                 .load_balancer_arn(arn)
-                .set_security_groups(Some(all_known(&want.groups)?))
+                .set_security_groups(Some(all_known(&desired.groups)?))
                 .send()
                 .await
                 .map_err(during("elasticloadbalancing:SetSecurityGroups"))?;
         }
         let attributes = |spec: &LoadBalancer| (spec.idle_timeout, spec.protected);
-        if attributes(&live.spec) != attributes(want) {
-            set_attributes(self, arn, want).await?;
+        if attributes(&live.spec) != attributes(desired) {
+            set_attributes(self, arn, desired).await?;
         }
         Ok(())
     }
@@ -202,10 +202,10 @@ fn spec(balancer: &types::LoadBalancer, attributes: &Attributes) -> LoadBalancer
     }
 }
 
-async fn set_attributes(aws: &Aws, arn: &str, want: &LoadBalancer) -> Result<()> {
+async fn set_attributes(aws: &Aws, arn: &str, desired: &LoadBalancer) -> Result<()> {
     let attributes = [
-        (IDLE_TIMEOUT, want.idle_timeout.to_string()),
-        (PROTECTION, want.protected.to_string()),
+        (IDLE_TIMEOUT, desired.idle_timeout.to_string()),
+        (PROTECTION, desired.protected.to_string()),
         (DROP_INVALID, "true".to_owned()),
         (DESYNC, "defensive".to_owned()),
     ];

@@ -38,16 +38,16 @@ impl Provider<TargetGroup> for Aws {
         &self,
         stack: &StackName,
         key: &Key,
-        want: &TargetGroup,
+        desired: &TargetGroup,
     ) -> Result<TargetGroupId> {
-        let vpc = known(&want.vpc)?;
-        let name = short_name(LONGEST, stack, key, &format!("{vpc} {}", want.port));
-        let check = &want.health_check;
+        let vpc = known(&desired.vpc)?;
+        let name = short_name(LONGEST, stack, key, &format!("{vpc} {}", desired.port));
+        let check = &desired.health_check;
         let created = client(self)
             .create_target_group()
             .name(&name)
             .protocol(ProtocolEnum::Http)
-            .port(want.port.get().into())
+            .port(desired.port.get().into())
             .vpc_id(vpc)
             .target_type(TargetTypeEnum::Instance)
             .health_check_enabled(true)
@@ -73,16 +73,16 @@ impl Provider<TargetGroup> for Aws {
             .into_iter()
             .find_map(|group| group.target_group_arn)
             .ok_or_else(|| lacks("elasticloadbalancing:CreateTargetGroup", "an ARN"))?;
-        set_delay(self, &arn, want).await?;
+        set_delay(self, &arn, desired).await?;
         let id = TargetGroupId::from(arn);
         self.seen::<TargetGroup>(&id, Probe::Usable(()));
         Ok(id)
     }
 
-    async fn update(&self, live: &Live<TargetGroup>, want: &TargetGroup) -> Result<()> {
+    async fn update(&self, live: &Live<TargetGroup>, desired: &TargetGroup) -> Result<()> {
         let arn = live.id.as_ref();
-        if live.spec.health_check != want.health_check {
-            let check = &want.health_check;
+        if live.spec.health_check != desired.health_check {
+            let check = &desired.health_check;
             client(self)
                 .modify_target_group()
                 .target_group_arn(arn)
@@ -98,8 +98,8 @@ impl Provider<TargetGroup> for Aws {
                 .await
                 .map_err(during("elasticloadbalancing:ModifyTargetGroup"))?;
         }
-        if live.spec.deregistration_delay != want.deregistration_delay {
-            set_delay(self, arn, want).await?;
+        if live.spec.deregistration_delay != desired.deregistration_delay {
+            set_delay(self, arn, desired).await?;
         }
         Ok(())
     }
@@ -157,10 +157,10 @@ fn spec(group: &types::TargetGroup, attributes: &Attributes) -> Option<TargetGro
     })
 }
 
-async fn set_delay(aws: &Aws, arn: &str, want: &TargetGroup) -> Result<()> {
+async fn set_delay(aws: &Aws, arn: &str, desired: &TargetGroup) -> Result<()> {
     let delay = TargetGroupAttribute::builder()
         .key(DELAY)
-        .value(want.deregistration_delay.to_string())
+        .value(desired.deregistration_delay.to_string())
         .build();
     client(aws)
         .modify_target_group_attributes()

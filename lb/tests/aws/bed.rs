@@ -70,7 +70,7 @@ impl Bed {
     }
 
     /// Makes one, changes it and ends it, as every provider has to.
-    pub(crate) async fn live_through<R: Resource>(&self, want: R, other: R)
+    pub(crate) async fn live_through<R: Resource>(&self, desired: R, other: R)
     where
         Aws: Provider<R>,
     {
@@ -78,7 +78,7 @@ impl Bed {
             provider: &self.aws,
             stack: &stack(),
             name: name("one"),
-            want,
+            desired,
             other: Some(other),
             time_limit: Duration::from_secs(20),
         };
@@ -88,12 +88,12 @@ impl Bed {
     }
 
     /// Makes one, for others to refer to.
-    pub(crate) async fn made<R: Resource>(&self, called: &str, want: &R) -> Input<R::Id>
+    pub(crate) async fn made<R: Resource>(&self, called: &str, desired: &R) -> Input<R::Id>
     where
         Aws: Provider<R>,
     {
         let key = Key::new(R::KIND, name(called));
-        Input::Known(self.aws.create(&stack(), &key, want).await.unwrap())
+        Input::Known(self.aws.create(&stack(), &key, desired).await.unwrap())
     }
 
     /// The calls since the last time, in their order.

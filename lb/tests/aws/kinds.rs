@@ -48,14 +48,14 @@ async fn listener(bed: &Bed) -> Listener {
 #[tokio::test]
 async fn needs_moto_a_balancer_is_made_changed_and_ended() {
     let bed = Bed::new().await;
-    let want = balancer(&bed);
+    let desired = balancer(&bed);
     let wider = LoadBalancer {
         subnets: bed.subnets.clone(),
         groups: bed.groups.clone(),
         idle_timeout: 120,
-        ..want.clone()
+        ..desired.clone()
     };
-    bed.live_through(want, wider).await;
+    bed.live_through(desired, wider).await;
     let calls = bed.endpoint.calls();
     let set = calls
         .iter()
@@ -80,17 +80,17 @@ async fn needs_moto_a_balancer_is_made_changed_and_ended() {
 #[tokio::test]
 async fn needs_moto_a_target_group_is_made_changed_and_ended() {
     let bed = Bed::new().await;
-    let want = target_group(&bed);
+    let desired = target_group(&bed);
     let slower = TargetGroup {
         health_check: HealthCheck {
             path: "/ready".to_owned(),
             interval: 30,
-            ..want.health_check.clone()
+            ..desired.health_check.clone()
         },
         deregistration_delay: 300,
-        ..want.clone()
+        ..desired.clone()
     };
-    bed.live_through(want, slower).await;
+    bed.live_through(desired, slower).await;
 }
 
 #[tokio::test]
@@ -151,11 +151,11 @@ async fn needs_moto_all_kinds_of_a_stack_are_listed_in_one_survey() {
 async fn needs_moto_new_port_makes_a_second_target_group() {
     let bed = Bed::new().await;
     let old = bed.made("one", &target_group(&bed)).await;
-    let want = TargetGroup {
+    let desired = TargetGroup {
         port: Port::new(9000).unwrap(),
         ..target_group(&bed)
     };
-    assert_ne!(bed.made("one", &want).await, old);
+    assert_ne!(bed.made("one", &desired).await, old);
     assert_eq!(listed::<TargetGroup>(&bed.aws).await.len(), 2);
 }
 
@@ -184,13 +184,18 @@ async fn needs_moto_lost_answers_and_throttling_make_no_second_one() {
             .await
     })
     .await;
-    let want = Listener {
+    let desired = Listener {
         balancer: Input::Known(balancer),
         port: Port::new(80).unwrap(),
         certificate: None,
         action: Action::Forward(Input::Known(group)),
     };
-    persist(async || bed.aws.create(&stack(), &key(Listener::KIND), &want).await).await;
+    persist(async || {
+        bed.aws
+            .create(&stack(), &key(Listener::KIND), &desired)
+            .await
+    })
+    .await;
     let balancers =
         persist(async || Provider::<LoadBalancer>::list(&bed.aws, &stack()).await).await;
     let groups = persist(async || Provider::<TargetGroup>::list(&bed.aws, &stack()).await).await;

@@ -26,10 +26,12 @@ impl Provider<Image> for Local {
         self.in_repositories(images).await
     }
 
-    async fn create(&self, stack: &StackName, key: &Key, want: &Image) -> Result<ImageId> {
-        let repository = self.repository(want).await?;
+    async fn create(&self, stack: &StackName, key: &Key, desired: &Image) -> Result<ImageId> {
+        let repository = self.repository(desired).await?;
         let image_builder = &self.0.image_builder;
-        let built = image_builder.make(key, want, repository.as_ref()).await?;
+        let built = image_builder
+            .make(key, desired, repository.as_ref())
+            .await?;
         let entry = Entry {
             name: Some(repository.to_string()),
             stack: Some(stack.to_string()),
@@ -80,11 +82,11 @@ impl Provider<Image> for Local {
 
 #[async_trait]
 impl PrebuildImage for Local {
-    async fn prebuild(&self, key: &Key, want: &Image) -> Result<Digest> {
+    async fn prebuild(&self, key: &Key, desired: &Image) -> Result<Digest> {
         let built = self
             .0
             .image_builder
-            .make(key, want, key.name.as_str())
+            .make(key, desired, key.name.as_str())
             .await?;
         Ok(built.manifest_digest)
     }
@@ -92,8 +94,8 @@ impl PrebuildImage for Local {
 
 impl Local {
     /// The repository of a new image, which has to be there.
-    async fn repository(&self, want: &Image) -> Result<RepositoryId> {
-        let id = want.repository.resolved()?.clone();
+    async fn repository(&self, desired: &Image) -> Result<RepositoryId> {
+        let id = desired.repository.resolved()?.clone();
         if self.has_repository(&id).await? {
             return Ok(id);
         }

@@ -288,14 +288,14 @@ mod tests {
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect();
-        let want = [
+        let desired = [
             ("FLAT", "flat"),
             ("PORT_OF_DB", "5432"),
             ("TOKEN", "from outside"),
             ("URL", "from the file"),
             ("USER", "ana"),
         ];
-        assert_eq!(got, want);
+        assert_eq!(got, desired);
         // Who gives all of them needs no file, and one that is there is not looked at.
         let env = [("LANDFALL_SECRET_URL", "outside")];
         std::fs::write(safe.file.as_ref().unwrap(), "no TOML").unwrap();

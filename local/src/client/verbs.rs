@@ -50,8 +50,8 @@ impl<R: OnLocal> Provider<R> for Local {
         Ok(listed.unwrap_or_default())
     }
 
-    async fn create(&self, stack: &StackName, key: &Key, want: &R) -> Result<R::Id> {
-        let spec = spec(want)?;
+    async fn create(&self, stack: &StackName, key: &Key, desired: &R) -> Result<R::Id> {
+        let spec = spec(desired)?;
         let call = Call::Create {
             kind: R::KIND,
             stack: stack.clone(),
@@ -63,8 +63,8 @@ impl<R: OnLocal> Provider<R> for Local {
         Ok(R::Id::from(id))
     }
 
-    async fn update(&self, live: &Live<R>, want: &R) -> Result<()> {
-        let spec = spec(want)?;
+    async fn update(&self, live: &Live<R>, desired: &R) -> Result<()> {
+        let spec = spec(desired)?;
         let call = Call::Update {
             kind: R::KIND,
             id: live.id.to_string(),
@@ -107,8 +107,8 @@ impl Local {
     }
 }
 
-fn spec<R: Resource>(want: &R) -> Result<Value> {
-    serde_json::to_value(want).map_err(|error| {
+fn spec<R: Resource>(desired: &R) -> Result<Value> {
+    serde_json::to_value(desired).map_err(|error| {
         Error::new(ErrorKind::Invalid, "a spec does not go into JSON").caused_by(error)
     })
 }
@@ -265,8 +265,8 @@ impl Preflight for Local {
             })
         };
         for step in makes(kind::IMAGE) {
-            if let Action::Create { want, .. } = &step.action {
-                let image = from_value(want.clone())?;
+            if let Action::Create { desired, .. } = &step.action {
+                let image = from_value(desired.clone())?;
                 let checked = self.0.image_builder.check(&step.key.name, &image).await;
                 findings.extend(
                     checked
@@ -276,10 +276,11 @@ impl Preflight for Local {
             }
         }
         for step in &plan.steps {
-            let (Action::Create { want, .. } | Action::Update { want, .. }) = &step.action else {
+            let (Action::Create { desired, .. } | Action::Update { desired, .. }) = &step.action
+            else {
                 continue;
             };
-            if let Some(workload) = workload(&step.key.kind, want)?
+            if let Some(workload) = workload(&step.key.kind, desired)?
                 && let Err(missing) = self.0.safe.open(&workload)
             {
                 let missing = missing.into_iter();
@@ -287,8 +288,8 @@ impl Preflight for Local {
             }
         }
         for step in makes(kind::LISTENER) {
-            if let Action::Create { want, .. } = &step.action
-                && !want["certificate"].is_null()
+            if let Action::Create { desired, .. } = &step.action
+                && !desired["certificate"].is_null()
             {
                 findings.push(
                     Error::new(
@@ -335,7 +336,7 @@ impl ProviderIdentity for Local {
 
 /// Whether an instance is asked by clients itself.
 fn runs_container(step: &&Step) -> bool {
-    matches!(&step.action, Action::Create { want, .. } if !want["workload"].is_null())
+    matches!(&step.action, Action::Create { desired, .. } if !desired["workload"].is_null())
 }
 
 /// What a resource is to make instances run, if it is about that.

@@ -107,8 +107,8 @@ pub(super) type Layout = BTreeMap<NodeId, Node>;
 pub(super) type VpcNumbers = BTreeMap<VpcId, u32>;
 
 /// Keeps the numbers of VPCs that stay, and gives the lowest free ones to those that are new.
-pub(super) fn vpc_numbers(have: &VpcNumbers, topology: &Topology) -> VpcNumbers {
-    let mut vpc_numbers: VpcNumbers = have
+pub(super) fn vpc_numbers(current: &VpcNumbers, topology: &Topology) -> VpcNumbers {
+    let mut vpc_numbers: VpcNumbers = current
         .iter()
         .filter(|(vpc, _)| topology.vpcs.contains_key(*vpc))
         .map(|(vpc, slot)| (vpc.clone(), *slot))

@@ -97,17 +97,17 @@ impl Fabric {
     ///
     /// When the topology has faults, or the kernel refuses a change. After the latter, applying
     /// again continues where it stopped.
-    pub(crate) fn apply(&mut self, want: &Topology) -> Result<()> {
-        let faults = want.faults();
+    pub(crate) fn apply(&mut self, desired: &Topology) -> Result<()> {
+        let faults = desired.faults();
         if !faults.is_empty() {
             return Err(Error::Invalid(faults));
         }
-        let vpc_numbers = layout::vpc_numbers(&self.vpc_numbers, want);
-        let layout = layout::layout(want, &vpc_numbers);
+        let vpc_numbers = layout::vpc_numbers(&self.vpc_numbers, desired);
+        let layout = layout::layout(desired, &vpc_numbers);
         self.vpc_numbers = vpc_numbers;
         self.delete_links(&layout)?;
         self.nodes.retain(|id, _| layout.contains_key(id));
-        for (id, want) in &layout {
+        for (id, desired) in &layout {
             if !self.nodes.contains_key(id) {
                 self.nodes.insert(id.clone(), LiveNode::create(id)?);
             }
@@ -116,13 +116,13 @@ impl Fabric {
                 .get_mut(id)
                 .expect("it was made if it was missing");
             // The filter comes before the links, so that no packet passes undetermined.
-            node.install(&want.ruleset)?;
-            node.delete_missing(want)?;
+            node.install(&desired.ruleset)?;
+            node.delete_missing(desired)?;
         }
         let added = self.add_links(&layout)?;
-        for (id, want) in &layout {
+        for (id, desired) in &layout {
             let node = self.nodes.get_mut(id).expect("all were made above");
-            node.add_missing(want)?;
+            node.add_missing(desired)?;
         }
         for (id, index) in added {
             let node = self.nodes.get_mut(id).expect("it got a link");
@@ -155,12 +155,14 @@ impl Fabric {
     fn delete_links(&mut self, layout: &Layout) -> Result<()> {
         let mut deleted = Vec::new();
         for (id, node) in &mut self.nodes {
-            let want = layout.get(id);
+            let desired = layout.get(id);
             let stale: Vec<u32> = node
                 .links()
                 .iter()
-                .filter(|(index, link)| want.and_then(|want| want.links.get(index)) != Some(*link))
-                .filter(|(_, link)| want.is_some() || layout.contains_key(&link.peer))
+                .filter(|(index, link)| {
+                    desired.and_then(|desired| desired.links.get(index)) != Some(*link)
+                })
+                .filter(|(_, link)| desired.is_some() || layout.contains_key(&link.peer))
                 .map(|(index, _)| *index)
                 .collect();
             for index in stale {
@@ -178,8 +180,8 @@ impl Fabric {
     /// Adds links that are missing, and says which they are.
     fn add_links<'a>(&mut self, layout: &'a Layout) -> Result<Vec<(&'a NodeId, u32)>> {
         let mut added = Vec::new();
-        for (id, want) in layout {
-            for (index, link) in &want.links {
+        for (id, desired) in layout {
+            for (index, link) in &desired.links {
                 if self.nodes[id].links().contains_key(index) {
                     continue;
                 }

@@ -68,7 +68,7 @@ pub(super) struct LiveNode {
     name: String,
     namespace: Namespace,
     netlink: Netlink,
-    have: Node,
+    current: Node,
 }
 
 impl LiveNode {
@@ -101,7 +101,7 @@ impl LiveNode {
             name,
             namespace,
             netlink,
-            have: Node::default(),
+            current: Node::default(),
         })
     }
 
@@ -117,21 +117,21 @@ impl LiveNode {
 
     /// What has been put in.
     #[cfg(test)]
-    pub(super) fn have(&self) -> &Node {
-        &self.have
+    pub(super) fn current(&self) -> &Node {
+        &self.current
     }
 
     pub(super) fn links(&self) -> &BTreeMap<u32, Link> {
-        &self.have.links
+        &self.current.links
     }
 
     /// Puts the rules into force, all at once.
-    pub(super) fn install(&mut self, want: &Ruleset) -> Result<()> {
-        let first = self.have.ruleset == Ruleset::default() && *want != Ruleset::default();
-        let result = self.netlink.install(&self.have.ruleset, want);
+    pub(super) fn install(&mut self, desired: &Ruleset) -> Result<()> {
+        let first = self.current.ruleset == Ruleset::default() && *desired != Ruleset::default();
+        let result = self.netlink.install(&self.current.ruleset, desired);
         self.refused(result)?;
-        self.have.ruleset = want.clone();
-        let tracks = want.sets.contains_key("states");
+        self.current.ruleset = desired.clone();
+        let tracks = desired.sets.contains_key("states");
         if first && tracks {
             let entered = self.namespace.enter(|| set(TRACKING));
             entered
@@ -148,7 +148,7 @@ impl LiveNode {
     pub(super) fn add_link(&mut self, link: &Link, peer: &Namespace) -> Result<()> {
         let result = self.netlink.add_veth(&link.here, &link.there, peer.as_fd());
         self.refused(result)?;
-        self.have.links.insert(link.here.index, link.clone());
+        self.current.links.insert(link.here.index, link.clone());
         Ok(())
     }
 
@@ -169,7 +169,7 @@ impl LiveNode {
             if Instant::now() > deadline {
                 return Err(Error::Silent {
                     node: self.name.clone(),
-                    link: self.have.links[&index].here.name.clone(),
+                    link: self.current.links[&index].here.name.clone(),
                 });
             }
             thread::sleep(SENDING_INTERVAL);
@@ -181,51 +181,58 @@ impl LiveNode {
         let result = self.netlink.delete_link(index);
         self.refused(result)?;
         self.forget_link(index);
-        let link = self.have.links.remove(&index);
+        let link = self.current.links.remove(&index);
         Ok(link.expect("the caller took the index from the links"))
     }
 
     /// Strikes what the kernel deletes along with a link.
     pub(super) fn forget_link(&mut self, index: u32) {
-        self.have.addresses.retain(|(link, _)| *link != index);
-        self.have.neighbours.retain(|(link, _), _| *link != index);
-        self.have
+        self.current.addresses.retain(|(link, _)| *link != index);
+        self.current
+            .neighbours
+            .retain(|(link, _), _| *link != index);
+        self.current
             .routes
             .retain(|_, route| route.hop.link() != Some(index));
     }
 
     /// Deletes rules, routes and addresses that should not be there, or should be different.
-    pub(super) fn delete_missing(&mut self, want: &Node) -> Result<()> {
-        let stale: Vec<_> = self.have.rules.difference(&want.rules).cloned().collect();
+    pub(super) fn delete_missing(&mut self, desired: &Node) -> Result<()> {
+        let stale: Vec<_> = self
+            .current
+            .rules
+            .difference(&desired.rules)
+            .cloned()
+            .collect();
         for rule in stale {
             let result = self.netlink.delete_rule(&rule);
             self.refused(result)?;
-            self.have.rules.remove(&rule);
+            self.current.rules.remove(&rule);
         }
         let stale: Vec<_> = self
-            .have
+            .current
             .routes
             .iter()
-            .filter(|(key, _)| !want.routes.contains_key(key))
+            .filter(|(key, _)| !desired.routes.contains_key(key))
             .map(|(key, route)| (*key, *route))
             .collect();
         for ((table, to), route) in stale {
             let result = self.netlink.delete_route(table, to, route);
             self.refused(result)?;
-            self.have.routes.remove(&(table, to));
+            self.current.routes.remove(&(table, to));
         }
         let stale: Vec<_> = self
-            .have
+            .current
             .addresses
-            .difference(&want.addresses)
+            .difference(&desired.addresses)
             .copied()
             .collect();
         for (index, address) in stale {
             let result = self.netlink.delete_address(index, address);
             self.refused(result)?;
-            self.have.addresses.remove(&(index, address));
+            self.current.addresses.remove(&(index, address));
             // The kernel deletes the routes that say to use it.
-            self.have
+            self.current
                 .routes
                 .retain(|_, route| route.source != Some(address));
         }
@@ -233,33 +240,33 @@ impl LiveNode {
     }
 
     /// Adds what is not there yet.
-    pub(super) fn add_missing(&mut self, want: &Node) -> Result<()> {
-        for (index, address) in &want.addresses {
-            if !self.have.addresses.contains(&(*index, *address)) {
+    pub(super) fn add_missing(&mut self, desired: &Node) -> Result<()> {
+        for (index, address) in &desired.addresses {
+            if !self.current.addresses.contains(&(*index, *address)) {
                 let result = self.netlink.add_address(*index, *address);
                 self.refused(result)?;
-                self.have.addresses.insert((*index, *address));
+                self.current.addresses.insert((*index, *address));
             }
         }
-        for ((index, address), mac) in &want.neighbours {
-            if self.have.neighbours.get(&(*index, *address)) != Some(mac) {
+        for ((index, address), mac) in &desired.neighbours {
+            if self.current.neighbours.get(&(*index, *address)) != Some(mac) {
                 let result = self.netlink.set_neighbour(*index, *address, *mac);
                 self.refused(result)?;
-                self.have.neighbours.insert((*index, *address), *mac);
+                self.current.neighbours.insert((*index, *address), *mac);
             }
         }
-        for ((table, to), route) in &want.routes {
-            if self.have.routes.get(&(*table, *to)) != Some(route) {
+        for ((table, to), route) in &desired.routes {
+            if self.current.routes.get(&(*table, *to)) != Some(route) {
                 let result = self.netlink.set_route(*table, *to, *route);
                 self.refused(result)?;
-                self.have.routes.insert((*table, *to), *route);
+                self.current.routes.insert((*table, *to), *route);
             }
         }
-        for rule in &want.rules {
-            if !self.have.rules.contains(rule) {
+        for rule in &desired.rules {
+            if !self.current.rules.contains(rule) {
                 let result = self.netlink.add_rule(rule);
                 self.refused(result)?;
-                self.have.rules.insert(rule.clone());
+                self.current.rules.insert(rule.clone());
             }
         }
         Ok(())

@@ -23,12 +23,12 @@ impl Netlink {
     /// # Errors
     ///
     /// When the kernel refuses; the rules in force are then those from before.
-    pub(crate) fn install(&mut self, have: &Ruleset, want: &Ruleset) -> Result<()> {
-        if have == want {
+    pub(crate) fn install(&mut self, current: &Ruleset, desired: &Ruleset) -> Result<()> {
+        if current == desired {
             return Ok(());
         }
         let mut transaction = Transaction::new(self.socket.reserve_seq(SEQUENCE_NUMBERS));
-        transaction.change(have, want);
+        transaction.change(current, desired);
         let transaction = transaction.finish();
         let doing = "install the packet filter rules";
         self.socket
@@ -57,8 +57,8 @@ impl Transaction {
 
     /// Everything that leads from one ruleset to the other, in an order that never leaves a
     /// reference to something that is not there.
-    fn change(&mut self, have: &Ruleset, want: &Ruleset) {
-        if *have == Ruleset::default() {
+    fn change(&mut self, current: &Ruleset, desired: &Ruleset) {
+        if *current == Ruleset::default() {
             self.messages
                 .request()
                 .set_create()
@@ -66,29 +66,30 @@ impl Transaction {
                 .encode()
                 .push_name_bytes(TABLE.as_bytes());
         }
-        let gone_sets = differing(&have.sets, &want.sets, |have, want| {
-            have.key != want.key || have.value != want.value
+        let gone_sets = differing(&current.sets, &desired.sets, |current, desired| {
+            current.key != desired.key || current.value != desired.value
         });
-        let gone_chains = differing(&have.chains, &want.chains, |have, want| {
-            have.base != want.base
+        let gone_chains = differing(&current.chains, &desired.chains, |current, desired| {
+            current.base != desired.base
         });
-        let kept_set = |name: &String| have.sets.get(name).filter(|_| !gone_sets.contains(name));
+        let kept_set = |name: &String| current.sets.get(name).filter(|_| !gone_sets.contains(name));
         let kept_chain = |name: &String| {
-            have.chains
+            current
+                .chains
                 .get(name)
                 .filter(|_| !gone_chains.contains(name))
         };
 
-        for (name, chain) in &have.chains {
-            let same = kept_chain(name).is_some() && want.chains[name].rules == chain.rules;
+        for (name, chain) in &current.chains {
+            let same = kept_chain(name).is_some() && desired.chains[name].rules == chain.rules;
             if !same && !chain.rules.is_empty() {
                 self.flush_chain(name);
             }
         }
-        for (name, set) in &have.sets {
+        for (name, set) in &current.sets {
             match kept_set(name) {
                 Some(_) => {
-                    let wanted = &want.sets[name].elements;
+                    let wanted = &desired.sets[name].elements;
                     let stale = set
                         .elements
                         .iter()
@@ -104,12 +105,12 @@ impl Transaction {
         for name in &gone_chains {
             self.delete_chain(name);
         }
-        for (name, chain) in &want.chains {
+        for (name, chain) in &desired.chains {
             if kept_chain(name).is_none() {
                 self.add_chain(name, chain.base);
             }
         }
-        for (name, set) in &want.sets {
+        for (name, set) in &desired.sets {
             let kept = kept_set(name);
             if kept.is_none() {
                 self.add_set(name, set);
@@ -119,12 +120,12 @@ impl Transaction {
             });
             self.add_elements(name, missing);
         }
-        for (name, chain) in &want.chains {
+        for (name, chain) in &desired.chains {
             if kept_chain(name).is_none_or(|kept| kept.rules != chain.rules) {
                 self.add_rules(name, chain);
             }
         }
-        if *want == Ruleset::default() {
+        if *desired == Ruleset::default() {
             self.messages
                 .request()
                 .op_deltable_do(&header())
@@ -340,12 +341,17 @@ fn message_offsets(payload: &[u8]) -> Vec<usize> {
 
 /// Names of what is in `have` and is not in `want`, or is there as something else.
 fn differing<T>(
-    have: &BTreeMap<String, T>,
-    want: &BTreeMap<String, T>,
+    current: &BTreeMap<String, T>,
+    desired: &BTreeMap<String, T>,
     other: impl Fn(&T, &T) -> bool,
 ) -> Vec<String> {
-    have.iter()
-        .filter(|(name, have)| want.get(*name).is_none_or(|want| other(have, want)))
+    current
+        .iter()
+        .filter(|(name, current)| {
+            desired
+                .get(*name)
+                .is_none_or(|desired| other(current, desired))
+        })
         .map(|(name, _)| name.clone())
         .collect()
 }

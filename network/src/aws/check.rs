@@ -74,8 +74,8 @@ fn before(plan: &Plan, index: usize) -> BTreeSet<usize> {
 /// What the plan makes of a kind.
 pub(super) fn created<R: Resource>(plan: &Plan) -> impl Iterator<Item = (&Key, R)> {
     plan.steps.iter().filter_map(|step| match &step.action {
-        Action::Create { want, .. } if step.key.kind == R::KIND => {
-            Some((&step.key, R::deserialize(want).ok()?))
+        Action::Create { desired, .. } if step.key.kind == R::KIND => {
+            Some((&step.key, R::deserialize(desired).ok()?))
         }
         _ => None,
     })
@@ -275,9 +275,9 @@ fn words(plan: &Plan) -> Vec<Error> {
         findings.extend(not_taken(key, &group.description));
     }
     let updated = plan.steps.iter().filter_map(|step| match &step.action {
-        Action::Update { want, .. } if step.key.kind == SecurityGroupRules::KIND => Some((
+        Action::Update { desired, .. } if step.key.kind == SecurityGroupRules::KIND => Some((
             &step.key,
-            <SecurityGroupRules as serde::Deserialize>::deserialize(want).ok()?,
+            <SecurityGroupRules as serde::Deserialize>::deserialize(desired).ok()?,
         )),
         _ => None,
     });
@@ -346,10 +346,10 @@ mod tests {
     #[test]
     fn quota_counts_replacements_once() {
         let made = |after: &[usize]| {
-            let want = serde_json::json!({});
+            let desired = serde_json::json!({});
             step(
                 Action::Create {
-                    want,
+                    desired,
                     because: None,
                 },
                 after,

@@ -64,8 +64,13 @@ impl Provider<ElasticIp> for Aws {
         Ok(found)
     }
 
-    async fn create(&self, stack: &StackName, key: &Key, want: &ElasticIp) -> Result<AllocationId> {
-        if let Some(live) = earlier(self, stack, key, want).await? {
+    async fn create(
+        &self,
+        stack: &StackName,
+        key: &Key,
+        desired: &ElasticIp,
+    ) -> Result<AllocationId> {
+        if let Some(live) = earlier(self, stack, key, desired).await? {
             return Ok(live.id);
         }
         let made = ec2(self)

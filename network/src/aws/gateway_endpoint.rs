@@ -98,11 +98,11 @@ impl Provider<GatewayEndpoint> for Aws {
         &self,
         stack: &StackName,
         key: &Key,
-        want: &GatewayEndpoint,
+        desired: &GatewayEndpoint,
     ) -> Result<GatewayEndpointId> {
-        match earlier(self, stack, key, want).await? {
+        match earlier(self, stack, key, desired).await? {
             Some(live) if !matches!(live.state, Probe::Failed(_)) => {
-                self.update(&live, want).await?;
+                self.update(&live, desired).await?;
                 return Ok(live.id);
             }
             _ => {}
@@ -110,9 +110,9 @@ impl Provider<GatewayEndpoint> for Aws {
         let made = ec2(self)
             .create_vpc_endpoint()
             .vpc_endpoint_type(VpcEndpointType::Gateway)
-            .vpc_id(known(&want.vpc)?)
-            .service_name(service_name(self, want.service))
-            .set_route_table_ids(Some(all_known(&want.route_tables)?))
+            .vpc_id(known(&desired.vpc)?)
+            .service_name(service_name(self, desired.service))
+            .set_route_table_ids(Some(all_known(&desired.route_tables)?))
             .client_token(self.token_for(stack, key))
             .tag_specifications(tags(ResourceType::VpcEndpoint, stack, &key.name))
             .customize()
@@ -131,10 +131,10 @@ impl Provider<GatewayEndpoint> for Aws {
         Ok(id)
     }
 
-    async fn update(&self, live: &Live<GatewayEndpoint>, want: &GatewayEndpoint) -> Result<()> {
-        let (have, wanted) = (
+    async fn update(&self, live: &Live<GatewayEndpoint>, desired: &GatewayEndpoint) -> Result<()> {
+        let (current, wanted) = (
             all_known(&live.spec.route_tables)?,
-            all_known(&want.route_tables)?,
+            all_known(&desired.route_tables)?,
         );
         let missing = |from: &[String], other: &[String]| -> Option<Vec<String>> {
             let missing: Vec<String> = from
@@ -144,7 +144,7 @@ impl Provider<GatewayEndpoint> for Aws {
                 .collect();
             (!missing.is_empty()).then_some(missing)
         };
-        let (add, remove) = (missing(&wanted, &have), missing(&have, &wanted));
+        let (add, remove) = (missing(&wanted, &current), missing(&current, &wanted));
         if add.is_none() && remove.is_none() {
             return Ok(());
         }

@@ -71,11 +71,11 @@ impl Provider<InternetGateway> for Aws {
         &self,
         stack: &StackName,
         key: &Key,
-        want: &InternetGateway,
+        desired: &InternetGateway,
     ) -> Result<InternetGatewayId> {
-        let vpc = known(&want.vpc)?;
-        let id = match unattached_or_whole(self, stack, key, want).await? {
-            Some(live) if live.spec == *want => return Ok(live.id),
+        let vpc = known(&desired.vpc)?;
+        let id = match unattached_or_whole(self, stack, key, desired).await? {
+            Some(live) if live.spec == *desired => return Ok(live.id),
             Some(live) => live.id,
             None => make(self, stack, key).await?,
         };
@@ -115,12 +115,12 @@ async fn unattached_or_whole(
     aws: &Aws,
     stack: &StackName,
     key: &Key,
-    want: &InternetGateway,
+    desired: &InternetGateway,
 ) -> Result<Option<Live<InternetGateway>>> {
     let found = under::<InternetGateway>(aws, stack, key).await?;
     let found = found
         .into_iter()
-        .find(|live| live.spec == *want || live.spec.vpc == input(DETACHED));
+        .find(|live| live.spec == *desired || live.spec.vpc == input(DETACHED));
     begun(aws, stack, key, found).await
 }
 

@@ -98,12 +98,12 @@ async fn earlier<R: Described>(
     aws: &Aws,
     stack: &StackName,
     key: &Key,
-    want: &R,
+    desired: &R,
 ) -> Result<Option<Live<R>>> {
     let found = under::<R>(aws, stack, key).await?;
     let earlier = found.into_iter().find(|live| {
         !matches!(live.state, Probe::Absent | Probe::Ending(_))
-            && !matches!(R::change(&live.spec, want), Change::Replace(_))
+            && !matches!(R::change(&live.spec, desired), Change::Replace(_))
     });
     begun(aws, stack, key, earlier).await
 }

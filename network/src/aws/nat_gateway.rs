@@ -91,16 +91,16 @@ impl Provider<NatGateway> for Aws {
         &self,
         stack: &StackName,
         key: &Key,
-        want: &NatGateway,
+        desired: &NatGateway,
     ) -> Result<NatGatewayId> {
-        match earlier(self, stack, key, want).await? {
+        match earlier(self, stack, key, desired).await? {
             Some(live) if !matches!(live.state, Probe::Failed(_)) => return Ok(live.id),
             _ => {}
         }
         let made = ec2(self)
             .create_nat_gateway()
-            .subnet_id(known(&want.subnet)?)
-            .allocation_id(known(&want.address)?)
+            .subnet_id(known(&desired.subnet)?)
+            .allocation_id(known(&desired.address)?)
             .client_token(self.token_for(stack, key))
             .tag_specifications(tags(ResourceType::Natgateway, stack, &key.name))
             .customize()

@@ -129,15 +129,15 @@ impl Provider<NetworkAcl> for Aws {
         &self,
         stack: &StackName,
         key: &Key,
-        want: &NetworkAcl,
+        desired: &NetworkAcl,
     ) -> Result<NetworkAclId> {
-        if let Some(live) = earlier(self, stack, key, want).await? {
-            self.update(&live, want).await?;
+        if let Some(live) = earlier(self, stack, key, desired).await? {
+            self.update(&live, desired).await?;
             return Ok(live.id);
         }
         let made = ec2(self)
             .create_network_acl()
-            .vpc_id(known(&want.vpc)?)
+            .vpc_id(known(&desired.vpc)?)
             .tag_specifications(tags(ResourceType::NetworkAcl, stack, &key.name))
             .customize()
             .config_override(once())
@@ -150,23 +150,23 @@ impl Provider<NetworkAcl> for Aws {
             id: NetworkAclId::from(given(id, "the new network ACL's id")?),
             name: key.name.clone(),
             spec: NetworkAcl {
-                vpc: want.vpc.clone(),
+                vpc: desired.vpc.clone(),
                 entries: Vec::new(),
                 subnets: Vec::new(),
             },
             state: Probe::Usable(()),
         };
-        self.update(&live, want)
+        self.update(&live, desired)
             .await
             .map_err(half_made(self, stack, key, &live.id))?;
         Ok(live.id)
     }
 
-    async fn update(&self, live: &Live<NetworkAcl>, want: &NetworkAcl) -> Result<()> {
-        match reconcile(self, &live.id, &live.spec, want).await {
+    async fn update(&self, live: &Live<NetworkAcl>, desired: &NetworkAcl) -> Result<()> {
+        match reconcile(self, &live.id, &live.spec, desired).await {
             Err(error) if is_outdated(&error) => {
                 let now = by_id::<NetworkAcl>(self, &live.id).await?.ok_or(error)?;
-                reconcile(self, &live.id, &now.spec, want).await?;
+                reconcile(self, &live.id, &now.spec, desired).await?;
             }
             outcome => outcome?,
         }
@@ -197,12 +197,12 @@ impl Provider<NetworkAcl> for Aws {
 async fn reconcile(
     aws: &Aws,
     id: &NetworkAclId,
-    have: &NetworkAcl,
-    want: &NetworkAcl,
+    current: &NetworkAcl,
+    desired: &NetworkAcl,
 ) -> Result<()> {
     let place = |entry: &AclEntry| (entry.direction, entry.number);
-    for entry in &want.entries {
-        match have
+    for entry in &desired.entries {
+        match current
             .entries
             .iter()
             .find(|other| place(other) == place(entry))
@@ -212,8 +212,8 @@ async fn reconcile(
             None => create_entry(aws, id, entry).await?,
         }
     }
-    for entry in &have.entries {
-        if !want
+    for entry in &current.entries {
+        if !desired
             .entries
             .iter()
             .any(|other| place(other) == place(entry))
@@ -221,18 +221,18 @@ async fn reconcile(
             delete_entry(aws, id, entry).await?;
         }
     }
-    let come: Vec<Input<SubnetId>> = want
+    let come: Vec<Input<SubnetId>> = desired
         .subnets
         .iter()
-        .filter(|subnet| !have.subnets.contains(subnet))
+        .filter(|subnet| !current.subnets.contains(subnet))
         .cloned()
         .collect();
     if !come.is_empty() {
         take_over(aws, id, &come).await?;
     }
-    let leave = |subnet: &Input<SubnetId>| !want.subnets.contains(subnet);
-    if have.subnets.iter().any(leave) {
-        give_back(aws, id, have, |subnet| leave(&input(subnet))).await?;
+    let leave = |subnet: &Input<SubnetId>| !desired.subnets.contains(subnet);
+    if current.subnets.iter().any(leave) {
+        give_back(aws, id, current, |subnet| leave(&input(subnet))).await?;
     }
     Ok(())
 }
@@ -333,11 +333,11 @@ async fn take_over(aws: &Aws, id: &NetworkAclId, subnets: &[Input<SubnetId>]) ->
 async fn give_back(
     aws: &Aws,
     id: &NetworkAclId,
-    have: &NetworkAcl,
+    current: &NetworkAcl,
     which: impl Fn(&str) -> bool + Send + Sync,
 ) -> Result<()> {
-    let vpc = known(&have.vpc)?;
-    let mut subnets = all_known(&have.subnets)?;
+    let vpc = known(&current.vpc)?;
+    let mut subnets = all_known(&current.subnets)?;
     subnets.retain(|subnet| which(subnet));
     let default = match aws.take_note(vpc) {
         Some(DefaultAcl(default)) => default,

@@ -111,8 +111,8 @@ fn wanted_by_zone(plan: &Plan) -> BTreeMap<String, usize> {
 
 fn zone_of(plan: &Plan, subnet: &Input<SubnetId>) -> Option<String> {
     let spec = plan.steps.iter().find_map(|step| match &step.action {
-        Action::Create { want, .. } => {
-            matches!(subnet, Input::Of(key, _) if *key == step.key).then_some(want)
+        Action::Create { desired, .. } => {
+            matches!(subnet, Input::Of(key, _) if *key == step.key).then_some(desired)
         }
         Action::Keep { live } | Action::Update { live, .. } => {
             let id = subnet.known().map(AsRef::as_ref);

@@ -92,15 +92,15 @@ impl Provider<RouteTable> for Aws {
         &self,
         stack: &StackName,
         key: &Key,
-        want: &RouteTable,
+        desired: &RouteTable,
     ) -> Result<RouteTableId> {
-        if let Some(live) = earlier(self, stack, key, want).await? {
-            self.update(&live, want).await?;
+        if let Some(live) = earlier(self, stack, key, desired).await? {
+            self.update(&live, desired).await?;
             return Ok(live.id);
         }
         let made = ec2(self)
             .create_route_table()
-            .vpc_id(known(&want.vpc)?)
+            .vpc_id(known(&desired.vpc)?)
             .tag_specifications(tags(ResourceType::RouteTable, stack, &key.name))
             .customize()
             .config_override(once())
@@ -113,23 +113,23 @@ impl Provider<RouteTable> for Aws {
             id: RouteTableId::from(given(id, "the new route table's id")?),
             name: key.name.clone(),
             spec: RouteTable {
-                vpc: want.vpc.clone(),
+                vpc: desired.vpc.clone(),
                 routes: Vec::new(),
                 subnets: Vec::new(),
             },
             state: Probe::Usable(()),
         };
-        self.update(&live, want)
+        self.update(&live, desired)
             .await
             .map_err(half_made(self, stack, key, &live.id))?;
         Ok(live.id)
     }
 
-    async fn update(&self, live: &Live<RouteTable>, want: &RouteTable) -> Result<()> {
-        match reconcile(self, &live.id, &live.spec, want).await {
+    async fn update(&self, live: &Live<RouteTable>, desired: &RouteTable) -> Result<()> {
+        match reconcile(self, &live.id, &live.spec, desired).await {
             Err(error) if is_outdated(&error) => {
                 let now = by_id::<RouteTable>(self, &live.id).await?.ok_or(error)?;
-                reconcile(self, &live.id, &now.spec, want).await?;
+                reconcile(self, &live.id, &now.spec, desired).await?;
             }
             outcome => outcome?,
         }
@@ -159,11 +159,11 @@ impl Provider<RouteTable> for Aws {
 async fn reconcile(
     aws: &Aws,
     id: &RouteTableId,
-    have: &RouteTable,
-    want: &RouteTable,
+    current: &RouteTable,
+    desired: &RouteTable,
 ) -> Result<()> {
-    for route in &want.routes {
-        match have
+    for route in &desired.routes {
+        match current
             .routes
             .iter()
             .find(|other| other.destination == route.destination)
@@ -173,13 +173,13 @@ async fn reconcile(
             None => create_route(aws, id, route).await?,
         }
     }
-    for subnet in &want.subnets {
-        if !have.subnets.contains(subnet) {
+    for subnet in &desired.subnets {
+        if !current.subnets.contains(subnet) {
             associate(aws, id, known(subnet)?).await?;
         }
     }
-    for route in &have.routes {
-        if !want
+    for route in &current.routes {
+        if !desired
             .routes
             .iter()
             .any(|other| other.destination == route.destination)
@@ -187,8 +187,8 @@ async fn reconcile(
             delete_route(aws, id, route).await?;
         }
     }
-    let left = |subnet: &Input<SubnetId>| !want.subnets.contains(subnet);
-    if have.subnets.iter().any(left) {
+    let left = |subnet: &Input<SubnetId>| !desired.subnets.contains(subnet);
+    if current.subnets.iter().any(left) {
         release(aws, id, |subnet| left(&input(subnet))).await?;
     }
     Ok(())

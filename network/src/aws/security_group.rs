@@ -97,15 +97,15 @@ impl Provider<SecurityGroup> for Aws {
         &self,
         stack: &StackName,
         key: &Key,
-        want: &SecurityGroup,
+        desired: &SecurityGroup,
     ) -> Result<SecurityGroupId> {
-        let id = match earlier(self, stack, key, want).await? {
+        let id = match earlier(self, stack, key, desired).await? {
             Some(live) => {
                 take_undescribed(self, &live.id).await?;
                 live.id
             }
             None => {
-                let id = make(self, stack, key, want).await?;
+                let id = make(self, stack, key, desired).await?;
                 take_initial(self, &id)
                     .await
                     .map_err(half_made(self, stack, key, &id))?;
@@ -144,10 +144,10 @@ async fn make(
     aws: &Aws,
     stack: &StackName,
     key: &Key,
-    want: &SecurityGroup,
+    desired: &SecurityGroup,
 ) -> Result<SecurityGroupId> {
     // Unique in its VPC, so a successor with another description has another name.
-    let mut name = short_name(LONGEST_NAME, stack, key, &want.description);
+    let mut name = short_name(LONGEST_NAME, stack, key, &desired.description);
     if name.starts_with("sg-") {
         // Reserved for ids.
         name.insert(0, '_');
@@ -155,8 +155,8 @@ async fn make(
     let made = ec2(aws)
         .create_security_group()
         .group_name(name)
-        .description(&want.description)
-        .vpc_id(known(&want.vpc)?)
+        .description(&desired.description)
+        .vpc_id(known(&desired.vpc)?)
         .tag_specifications(tags(ResourceType::SecurityGroup, stack, &key.name))
         .send()
         .await

@@ -187,18 +187,18 @@ impl Provider<SecurityGroupRules> for Aws {
         &self,
         stack: &StackName,
         key: &Key,
-        want: &SecurityGroupRules,
+        desired: &SecurityGroupRules,
     ) -> Result<SecurityGroupRulesId> {
-        let group = known(&want.group)?;
+        let group = known(&desired.group)?;
         let id = rules_id(group);
         let owner = tags(ResourceType::SecurityGroupRule, stack, &key.name);
-        let have = match self.first_look::<SecurityGroupRules>(&id) {
+        let current = match self.first_look::<SecurityGroupRules>(&id) {
             Some(Probe::Absent) => Vec::new(),
             _ => spec_of(self, group).await?,
         };
         let made = async {
-            reconcile(self, group, &have, want, &owner).await?;
-            match want.rules.is_empty() {
+            reconcile(self, group, &current, desired, &owner).await?;
+            match desired.rules.is_empty() {
                 true => unruled::put(self, group, &key.name).await,
                 false => Ok(()),
             }
@@ -211,16 +211,16 @@ impl Provider<SecurityGroupRules> for Aws {
     async fn update(
         &self,
         live: &Live<SecurityGroupRules>,
-        want: &SecurityGroupRules,
+        desired: &SecurityGroupRules,
     ) -> Result<()> {
-        let group = known(&want.group)?;
+        let group = known(&desired.group)?;
         let owner = owner_of(self, group).await?;
-        if want.rules.is_empty() {
+        if desired.rules.is_empty() {
             // First: without it and without rules, nobody would find the set.
             unruled::put(self, group, &live.name).await?;
         }
-        reconcile(self, group, &live.spec.rules, want, &owner).await?;
-        if live.spec.rules.is_empty() && !want.rules.is_empty() {
+        reconcile(self, group, &live.spec.rules, desired, &owner).await?;
+        if live.spec.rules.is_empty() && !desired.rules.is_empty() {
             unruled::take(self, group).await?;
         }
         self.seen::<SecurityGroupRules>(&live.id, Probe::Usable(()));
@@ -284,19 +284,19 @@ async fn owner_of(aws: &Aws, group: &str) -> Result<TagSpecification> {
 async fn reconcile(
     aws: &Aws,
     group: &str,
-    have: &[SecurityRule],
-    want: &SecurityGroupRules,
+    current: &[SecurityRule],
+    desired: &SecurityGroupRules,
     owner: &TagSpecification,
 ) -> Result<()> {
-    match add(aws, group, have, want, owner).await {
+    match add(aws, group, current, desired, owner).await {
         Err(error) if is_outdated(&error) => {
             let now = spec_of(aws, group).await?;
-            add(aws, group, &now, want, owner).await?;
+            add(aws, group, &now, desired, owner).await?;
         }
         outcome => outcome?,
     }
-    let wanted: Vec<SecurityRule> = want.rules.iter().map(reach).collect();
-    if have.iter().any(|rule| !wanted.contains(&reach(rule))) {
+    let wanted: Vec<SecurityRule> = desired.rules.iter().map(reach).collect();
+    if current.iter().any(|rule| !wanted.contains(&reach(rule))) {
         remove(aws, group, |rule| wanted.contains(rule)).await?;
     }
     Ok(())
@@ -313,15 +313,18 @@ fn reach(rule: &SecurityRule) -> SecurityRule {
 async fn add(
     aws: &Aws,
     group: &str,
-    have: &[SecurityRule],
-    want: &SecurityGroupRules,
+    current: &[SecurityRule],
+    desired: &SecurityGroupRules,
     owner: &TagSpecification,
 ) -> Result<()> {
     let mut other_words = Vec::new();
     let (mut ingress, mut egress) = (Vec::new(), Vec::new());
-    for wanted in &want.rules {
-        match have.iter().find(|have| reach(have) == reach(wanted)) {
-            Some(have) if have == wanted => {}
+    for wanted in &desired.rules {
+        match current
+            .iter()
+            .find(|current| reach(current) == reach(wanted))
+        {
+            Some(current) if current == wanted => {}
             Some(_) => other_words.push(wanted),
             None if wanted.direction == Direction::Ingress => ingress.push(permission(wanted)?),
             None => egress.push(permission(wanted)?),
@@ -355,12 +358,12 @@ async fn add(
 
 /// Gives rules other descriptions, by their ids.
 async fn describe_anew(aws: &Aws, group: &str, rules: &[&SecurityRule]) -> Result<()> {
-    let have = rules_of(aws, [group]).await?;
+    let current = rules_of(aws, [group]).await?;
     let mut updates = Vec::new();
     for wanted in rules {
-        let same = have
+        let same = current
             .iter()
-            .find(|have| reach_of(have).is_some_and(|have| have == reach(wanted)));
+            .find(|current| reach_of(current).is_some_and(|current| current == reach(wanted)));
         if let Some(same) = same {
             updates.push(
                 SecurityGroupRuleUpdate::builder()

@@ -64,15 +64,15 @@ impl Provider<Subnet> for Aws {
         list(self, stack).await
     }
 
-    async fn create(&self, stack: &StackName, key: &Key, want: &Subnet) -> Result<SubnetId> {
-        if let Some(live) = earlier(self, stack, key, want).await? {
+    async fn create(&self, stack: &StackName, key: &Key, desired: &Subnet) -> Result<SubnetId> {
+        if let Some(live) = earlier(self, stack, key, desired).await? {
             return Ok(live.id);
         }
         let made = ec2(self)
             .create_subnet()
-            .vpc_id(known(&want.vpc)?)
-            .availability_zone(want.zone.as_str())
-            .cidr_block(want.cidr.to_string())
+            .vpc_id(known(&desired.vpc)?)
+            .availability_zone(desired.zone.as_str())
+            .cidr_block(desired.cidr.to_string())
             .tag_specifications(tags(ResourceType::Subnet, stack, &key.name))
             .send()
             .await

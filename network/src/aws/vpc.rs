@@ -69,11 +69,11 @@ impl Provider<Vpc> for Aws {
         Ok(found)
     }
 
-    async fn create(&self, stack: &StackName, key: &Key, want: &Vpc) -> Result<VpcId> {
-        let id = match earlier(self, stack, key, want).await? {
+    async fn create(&self, stack: &StackName, key: &Key, desired: &Vpc) -> Result<VpcId> {
+        let id = match earlier(self, stack, key, desired).await? {
             Some(live) if matches!(live.state, Probe::Failed(_)) => live.id,
             Some(live) => return Ok(live.id),
-            None => make(self, stack, key, want).await?,
+            None => make(self, stack, key, desired).await?,
         };
         let finished = finish(self, &id).await;
         vpcs_changed(self);
@@ -104,14 +104,14 @@ impl Provider<Vpc> for Aws {
     }
 }
 
-async fn make(aws: &Aws, stack: &StackName, key: &Key, want: &Vpc) -> Result<VpcId> {
+async fn make(aws: &Aws, stack: &StackName, key: &Key, desired: &Vpc) -> Result<VpcId> {
     let mut tags = tags(ResourceType::Vpc, stack, &key.name);
     tags.tags
         .get_or_insert_default()
         .push(tag(UNFINISHED, "true"));
     let made = ec2(aws)
         .create_vpc()
-        .cidr_block(want.cidr.to_string())
+        .cidr_block(desired.cidr.to_string())
         .tag_specifications(tags)
         .send()
         .await

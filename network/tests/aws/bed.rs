@@ -76,15 +76,15 @@ impl Bed {
         (counts.values().sum(), lines.join("\n"))
     }
 
-    pub(crate) async fn plan(&self, want: &Stack) -> Plan {
+    pub(crate) async fn plan(&self, desired: &Stack) -> Plan {
         let catalog = catalog();
-        let live = catalog.snapshot(&self.aws, want.name()).await.unwrap();
-        plan(want, &live, catalog.schema()).unwrap()
+        let live = catalog.snapshot(&self.aws, desired.name()).await.unwrap();
+        plan(desired, &live, catalog.schema()).unwrap()
     }
 
     /// Brings AWS to what is wanted, as a deploy does.
-    pub(crate) async fn deploy(&self, want: &Stack) -> Applied {
-        let plan = self.plan(want).await;
+    pub(crate) async fn deploy(&self, desired: &Stack) -> Applied {
+        let plan = self.plan(desired).await;
         let findings = self.aws.preflight(&plan).await.unwrap();
         assert!(findings.is_empty(), "{findings:?}");
         let applied = apply(&plan, &self.aws, &catalog(), &quick()).await;

@@ -31,7 +31,7 @@ where
 }
 
 /// It is made, found again as it was wished, and made once however often it is asked for.
-async fn made<R: Resource>(bed: &Bed, want: &R) -> Live<R>
+async fn made<R: Resource>(bed: &Bed, desired: &R) -> Live<R>
 where
     Aws: Provider<R>,
 {
@@ -39,7 +39,7 @@ where
         kind: R::KIND,
         name: name(),
     };
-    let id = bed.aws.create(&stack(), &key, want).await.unwrap();
+    let id = bed.aws.create(&stack(), &key, desired).await.unwrap();
     assert!(matches!(
         Provider::<R>::probe(&bed.aws, &id).await.unwrap(),
         Probe::Usable(_)
@@ -51,26 +51,36 @@ where
     ));
     let live = only::<R>(&aws).await;
     assert_eq!((&live.id, &live.name), (&id, &name()));
-    assert_eq!(R::change(&live.spec, want), Change::Keep, "{:?}", live.spec);
-    assert_eq!(aws.create(&stack(), &key, want).await.unwrap(), id);
+    assert_eq!(
+        R::change(&live.spec, desired),
+        Change::Keep,
+        "{:?}",
+        live.spec
+    );
+    assert_eq!(aws.create(&stack(), &key, desired).await.unwrap(), id);
     // One that asks without having listed.
     let aws = session(bed.endpoint.url()).await;
-    assert_eq!(aws.create(&stack(), &key, want).await.unwrap(), id);
+    assert_eq!(aws.create(&stack(), &key, desired).await.unwrap(), id);
     only::<R>(&aws).await
 }
 
-async fn changed<R: Resource>(bed: &Bed, want: &R)
+async fn changed<R: Resource>(bed: &Bed, desired: &R)
 where
     Aws: Provider<R>,
 {
     let live = only::<R>(&bed.aws).await;
-    bed.aws.update(&live, want).await.unwrap();
+    bed.aws.update(&live, desired).await.unwrap();
     let now = only::<R>(&bed.aws).await;
     assert_eq!(now.id, live.id);
-    assert_eq!(R::change(&now.spec, want), Change::Keep, "{:?}", now.spec);
+    assert_eq!(
+        R::change(&now.spec, desired),
+        Change::Keep,
+        "{:?}",
+        now.spec
+    );
     // Nothing to change is no failure, nor what was changed already.
-    bed.aws.update(&now, want).await.unwrap();
-    bed.aws.update(&live, want).await.unwrap();
+    bed.aws.update(&now, desired).await.unwrap();
+    bed.aws.update(&live, desired).await.unwrap();
     assert_eq!(only::<R>(&bed.aws).await.spec, now.spec);
 }
 

@@ -17,7 +17,7 @@ use crate::bed::{catalog, quick};
 use crate::scripted::{calls, scripted, stack, tags};
 
 /// Brings an account to what is wanted; and what was waited for.
-async fn deploy(aws: &Aws, want: &Stack) -> (Applied, Vec<String>) {
+async fn deploy(aws: &Aws, desired: &Stack) -> (Applied, Vec<String>) {
     let heard = Arc::new(Mutex::new(Vec::new()));
     let options = ApplyOptions {
         events: Events::to({
@@ -31,8 +31,8 @@ async fn deploy(aws: &Aws, want: &Stack) -> (Applied, Vec<String>) {
         ..quick()
     };
     let catalog = catalog();
-    let live = catalog.snapshot(aws, want.name()).await.unwrap();
-    let plan = plan(want, &live, catalog.schema()).unwrap();
+    let live = catalog.snapshot(aws, desired.name()).await.unwrap();
+    let plan = plan(desired, &live, catalog.schema()).unwrap();
     let applied = apply(&plan, aws, &catalog, &options).await;
     let heard = heard.lock().unwrap().clone();
     (applied, heard)
@@ -161,14 +161,14 @@ async fn a_vpc_is_finished_when_its_default_group_was_seen_and_closed() {
         })
     })
     .await;
-    let mut want = Stack::new(stack());
-    want.add(
+    let mut desired = Stack::new(stack());
+    desired.add(
         "main",
         Vpc {
             cidr: "10.0.0.0/16".parse().unwrap(),
         },
     );
-    let (applied, _) = deploy(&aws, &want).await;
+    let (applied, _) = deploy(&aws, &desired).await;
     assert!(applied.is_complete(), "{applied:?}");
     let called = |action: &str| calls(&endpoint, action);
     assert_eq!(called("ec2:CreateVpc"), 1);
@@ -215,15 +215,15 @@ async fn late_group_loses_the_default_rule() {
         })
     })
     .await;
-    let mut want = Stack::new(stack());
-    want.add(
+    let mut desired = Stack::new(stack());
+    desired.add(
         "web",
         SecurityGroup {
             vpc: Input::Known("vpc-1".into()),
             description: "web".to_owned(),
         },
     );
-    let (applied, _) = deploy(&aws, &want).await;
+    let (applied, _) = deploy(&aws, &desired).await;
     assert!(applied.is_complete(), "{applied:?}");
     assert_eq!(calls(&endpoint, "ec2:CreateSecurityGroup"), 1);
     assert_eq!(calls(&endpoint, "ec2:RevokeSecurityGroupEgress"), 2);
@@ -275,8 +275,8 @@ async fn acl_is_associated_with_late_subnets() {
         })
     })
     .await;
-    let mut want = Stack::new(stack());
-    want.add(
+    let mut desired = Stack::new(stack());
+    desired.add(
         "private",
         NetworkAcl {
             vpc: Input::Known("vpc-1".into()),
@@ -286,7 +286,7 @@ async fn acl_is_associated_with_late_subnets() {
                 .to_vec(),
         },
     );
-    let (applied, _) = deploy(&aws, &want).await;
+    let (applied, _) = deploy(&aws, &desired).await;
     assert!(applied.is_complete(), "{applied:?}");
     assert_eq!(calls(&endpoint, "ec2:CreateNetworkAcl"), 1);
     let moved = moved.lock().unwrap();

@@ -29,15 +29,15 @@ impl Quotas for May {
 
 /// A VPC with a NAT gateway in each of these zones.
 fn network(cidr: &str, zones: &[&str]) -> Stack {
-    let mut want = Stack::new(stack());
-    let vpc = want.add(
+    let mut desired = Stack::new(stack());
+    let vpc = desired.add(
         "main",
         Vpc {
             cidr: cidr.parse().unwrap(),
         },
     );
     for (index, zone) in zones.iter().enumerate() {
-        let subnet = want.add(
+        let subnet = desired.add(
             &format!("public-{zone}"),
             Subnet {
                 vpc: vpc.id(),
@@ -45,8 +45,8 @@ fn network(cidr: &str, zones: &[&str]) -> Stack {
                 cidr: format!("10.0.{index}.0/24").parse().unwrap(),
             },
         );
-        let address = want.add(&format!("nat-{zone}"), ElasticIp {});
-        want.add(
+        let address = desired.add(&format!("nat-{zone}"), ElasticIp {});
+        desired.add(
             zone,
             NatGateway {
                 subnet: subnet.id(),
@@ -54,13 +54,13 @@ fn network(cidr: &str, zones: &[&str]) -> Stack {
             },
         );
     }
-    want
+    desired
 }
 
-async fn findings(aws: &Aws, want: &Stack) -> Vec<Error> {
+async fn findings(aws: &Aws, desired: &Stack) -> Vec<Error> {
     let catalog = catalog();
-    let live = catalog.snapshot(aws, want.name()).await.unwrap();
-    let plan = plan(want, &live, catalog.schema()).unwrap();
+    let live = catalog.snapshot(aws, desired.name()).await.unwrap();
+    let plan = plan(desired, &live, catalog.schema()).unwrap();
     aws.preflight(&plan).await.unwrap()
 }
 
@@ -83,16 +83,16 @@ async fn needs_moto_quotas_count_account_and_plan() {
         )
         .await
         .unwrap();
-    let want = network("10.0.0.0/16", &["a", "b"]);
-    let with = async |vpcs, nat_gateways, want: &Stack| {
+    let desired = network("10.0.0.0/16", &["a", "b"]);
+    let with = async |vpcs, nat_gateways, desired: &Stack| {
         let may = May { vpcs, nat_gateways };
         let aws = session_with(bed.endpoint.url(), vec![check(), quotas(may)]).await;
-        reported(&findings(&aws, want).await)
+        reported(&findings(&aws, desired).await)
     };
-    assert_eq!(with(Some(6), Some(6), &want).await, [""; 0]);
-    assert_eq!(with(None, None, &want).await, [""; 0]);
+    assert_eq!(with(Some(6), Some(6), &desired).await, [""; 0]);
+    assert_eq!(with(None, None, &desired).await, [""; 0]);
     assert_eq!(
-        with(Some(5), Some(5), &want).await,
+        with(Some(5), Some(5), &desired).await,
         [
             "the plan needs 1 more VPCs in eu-central-1, and 5 of the account's 5 are in use",
             "the plan needs 1 more NAT gateways in eu-central-1a, and 5 of the account's 5 are in use",
@@ -118,10 +118,10 @@ async fn needs_moto_quotas_count_account_and_plan() {
             address: address.id(),
         },
     );
-    let with = async |vpcs, nat_gateways, want: &Stack| {
+    let with = async |vpcs, nat_gateways, desired: &Stack| {
         let may = May { vpcs, nat_gateways };
         let aws = session_with(bed.endpoint.url(), vec![check(), quotas(may)]).await;
-        reported(&findings(&aws, want).await)
+        reported(&findings(&aws, desired).await)
     };
     assert_eq!(
         with(Some(6), Some(6), &more).await,

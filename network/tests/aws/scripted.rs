@@ -96,12 +96,12 @@ async fn a_nat_gateway_goes_through_its_states_and_says_why_it_failed() {
         )))
     })
     .await;
-    let want = NatGateway {
+    let desired = NatGateway {
         subnet: Input::Known("subnet-1".into()),
         address: Input::Known("eipalloc-1".into()),
     };
     let id = aws
-        .create(&stack(), &key::<NatGateway>("a"), &want)
+        .create(&stack(), &key::<NatGateway>("a"), &desired)
         .await
         .unwrap();
     let mut seen = Vec::new();
@@ -206,8 +206,8 @@ async fn a_vpc_that_is_not_visible_yet_is_waited_for() {
         })
     })
     .await;
-    let mut want = Stack::new(stack());
-    want.add(
+    let mut desired = Stack::new(stack());
+    desired.add(
         "public-a",
         Subnet {
             vpc: Input::Known("vpc-1".into()),
@@ -217,7 +217,7 @@ async fn a_vpc_that_is_not_visible_yet_is_waited_for() {
     );
     let catalog = catalog();
     let live = catalog.snapshot(&aws, &stack()).await.unwrap();
-    let plan = plan(&want, &live, catalog.schema()).unwrap();
+    let plan = plan(&desired, &live, catalog.schema()).unwrap();
     let applied = apply(&plan, &aws, &catalog, &quick()).await;
     let made = &applied.ready[&key::<Subnet>("public-a")];
     assert_eq!(made.id, SubnetId::from("subnet-1").as_ref());

@@ -70,9 +70,9 @@ fn network(zones: &str, nat: NatMode) -> Stack {
     stack
 }
 
-async fn nothing_to_do(bed: &mut Bed, want: &Stack) -> usize {
+async fn nothing_to_do(bed: &mut Bed, desired: &Stack) -> usize {
     bed.next_run().await;
-    let plan = bed.plan(want).await;
+    let plan = bed.plan(desired).await;
     let differing: Vec<_> = plan
         .steps
         .iter()
@@ -93,8 +93,8 @@ async fn nothing_left(bed: &Bed) {
 async fn needs_moto_lost_answers_leave_no_duplicates() {
     let faults = Faults::seeded(7).throttle(30).lose_every(10);
     let bed = Bed::behind(Endpoint::builder().faults(faults)).await;
-    let want = network("ab", NatMode::PerZone);
-    bed.deploy(&want).await;
+    let desired = network("ab", NatMode::PerZone);
+    bed.deploy(&desired).await;
     assert_eq!(bed.moto.python(SEEN).await.unwrap(), WHOLE);
     bed.destroy(&stack_name()).await;
     nothing_left(&bed).await;
@@ -125,26 +125,26 @@ async fn needs_moto_preflight_names_what_the_account_lacks() {
 #[tokio::test]
 async fn needs_moto_network_lifecycle_leaves_no_orphans() {
     let mut bed = Bed::new().await;
-    let want = network("ab", NatMode::PerZone);
-    bed.deploy(&want).await;
+    let desired = network("ab", NatMode::PerZone);
+    bed.deploy(&desired).await;
     let (deploy, actions) = bed.calls();
     println!(
         "deploy: {deploy} calls for {} resources\n{actions}",
-        want.resources().len()
+        desired.resources().len()
     );
     assert_eq!(bed.moto.python(SEEN).await.unwrap(), WHOLE);
-    let unchanged = nothing_to_do(&mut bed, &want).await;
+    let unchanged = nothing_to_do(&mut bed, &desired).await;
     println!("nothing to do: {unchanged} calls");
 
-    for want in [
+    for desired in [
         network("abc", NatMode::PerZone),
         network("abc", NatMode::Single),
         network("ab", NatMode::None),
         network("ab", NatMode::PerZone),
     ] {
         bed.next_run().await;
-        bed.deploy(&want).await;
-        nothing_to_do(&mut bed, &want).await;
+        bed.deploy(&desired).await;
+        nothing_to_do(&mut bed, &desired).await;
     }
 
     bed.next_run().await;

@@ -17,10 +17,10 @@ pub(crate) fn lockouts(plan: &Plan) -> BTreeSet<Ipv4Net> {
     let (mut now, mut then) = (BTreeSet::new(), None);
     for step in plan.steps.iter().filter(|step| is_bastions(&step.key)) {
         match &step.action {
-            Action::Create { want, .. } => then = Some(sources(want)),
-            Action::Update { live, want, .. } => {
+            Action::Create { desired, .. } => then = Some(sources(desired)),
+            Action::Update { live, desired, .. } => {
                 now.extend(sources(&live.spec));
-                then = Some(sources(want));
+                then = Some(sources(desired));
             }
             Action::Delete { live, .. } => now.extend(sources(&live.spec)),
             Action::Keep { .. } => {}
@@ -99,7 +99,7 @@ mod tests {
     fn who_is_in_no_allowed_network_any_more_is_locked_out() {
         let update = Action::Update {
             live: live(&["203.0.113.7/32", "198.51.100.1/32", "192.0.2.0/24"]),
-            want: rules(&["203.0.113.0/24", "192.0.2.9/32"]),
+            desired: rules(&["203.0.113.0/24", "192.0.2.9/32"]),
             fields: Vec::new(),
         };
         assert_eq!(reported([update]), ["192.0.2.0/24", "198.51.100.1/32"]);
@@ -113,7 +113,7 @@ mod tests {
         };
         assert_eq!(reported([ended.clone()]), [""; 0]);
         let made = Action::Create {
-            want: rules(&[]),
+            desired: rules(&[]),
             because: Some(Reason::NotWanted),
         };
         assert_eq!(reported([made, ended]), ["203.0.113.7/32"]);

@@ -15,7 +15,7 @@ use crate::stack::Sources;
 pub(crate) struct SameImage {
     key: Key,
     /// The image as it is wanted, in the repository that holds it.
-    want: Image,
+    desired: Image,
     /// The image as the provider lists it.
     held: Image,
     /// Whether the provider knows the wanted source.
@@ -32,7 +32,7 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
         live: &Snapshot,
     ) -> Result<Vec<SameImage>, Box<Failure>> {
         let rebuilt = plan.steps.iter().filter_map(rebuilt);
-        let building = rebuilt.map(|(key, want)| self.same_image(key, want, live));
+        let building = rebuilt.map(|(key, desired)| self.same_image(key, desired, live));
         let mut same: Vec<SameImage> = tokio::select! {
             biased;
             built = try_join_all(building) => built?.into_iter().flatten().collect(),
@@ -45,18 +45,18 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
     async fn same_image(
         &self,
         key: &Key,
-        want: Image,
+        desired: Image,
         live: &Snapshot,
     ) -> Result<Option<SameImage>, Box<Failure>> {
-        let digest = self.cloud.prebuild(key, &want).await.map_err(|error| {
+        let digest = self.cloud.prebuild(key, &desired).await.map_err(|error| {
             let message = "the image cannot be built, and there is no plan without it";
             Failure::of(Stage::Build, message, error.doing("building", key))
         })?;
-        Ok(held(live, key, &digest, &want).map(|held| SameImage {
+        Ok(held(live, key, &digest, &desired).map(|held| SameImage {
             key: key.clone(),
-            want: Image {
+            desired: Image {
                 repository: held.repository.clone(),
-                ..want
+                ..desired
             },
             held,
             recorded: false,
@@ -65,8 +65,8 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
 
     /// Has the provider remember what else its images are built from, so that the next plan need not build them.
     pub(crate) async fn record_sources(&self, same: &[SameImage]) {
-        for SameImage { key, want, .. } in same.iter().filter(|image| !image.recorded) {
-            let recording = self.cloud.record_source(self.stack, key, want);
+        for SameImage { key, desired, .. } in same.iter().filter(|image| !image.recorded) {
+            let recording = self.cloud.record_source(self.stack, key, desired);
             if let Err(error) = self.options.request_timeout.answer(recording).await {
                 let text = format!(
                     "{key} is unchanged, and that was not recorded: the next plan builds it again ({error})"
@@ -86,12 +86,12 @@ pub(crate) fn with_held(mut sources: Sources, same: &[SameImage]) -> Sources {
 }
 
 /// The image with this digest that the stack holds. Of several sources, the first: saved plans compare it.
-fn held(live: &Snapshot, key: &Key, digest: &Digest, want: &Image) -> Option<Image> {
+fn held(live: &Snapshot, key: &Key, digest: &Digest, desired: &Image) -> Option<Image> {
     let found = live.found().iter().filter(|found| &found.key == key);
     let of_digest = found.filter(|found| digest_of(found).as_ref() == Some(digest));
     let images = of_digest.filter_map(image);
     images
-        .filter(|image| image.platform == want.platform)
+        .filter(|image| image.platform == desired.platform)
         .min_by(|one, other| one.source.cmp(&other.source))
 }
 
@@ -103,11 +103,11 @@ fn kept(step: &Step, live: &Snapshot) -> Option<SameImage> {
     if step.key.kind != kind::IMAGE {
         return None;
     }
-    let want = image(found)?;
-    let held = held(live, &step.key, &digest_of(found)?, &want)?;
-    (held.source != want.source).then(|| SameImage {
+    let desired = image(found)?;
+    let held = held(live, &step.key, &digest_of(found)?, &desired)?;
+    (held.source != desired.source).then(|| SameImage {
         key: step.key.clone(),
-        want,
+        desired,
         held,
         recorded: true,
     })
@@ -116,7 +116,7 @@ fn kept(step: &Step, live: &Snapshot) -> Option<SameImage> {
 /// The image of a step that makes a new one for its source alone.
 fn rebuilt(step: &Step) -> Option<(&Key, Image)> {
     let Action::Create {
-        want,
+        desired,
         because: Some(Reason::Replaced(fields)),
     } = &step.action
     else {
@@ -126,7 +126,7 @@ fn rebuilt(step: &Step) -> Option<(&Key, Image)> {
     if step.key.kind != kind::IMAGE || !for_source {
         return None;
     }
-    Some((&step.key, Image::deserialize(want).ok()?))
+    Some((&step.key, Image::deserialize(desired).ok()?))
 }
 
 fn image(found: &Found) -> Option<Image> {

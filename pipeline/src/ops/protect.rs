@@ -47,11 +47,11 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
     pub(crate) async fn unprotect(&self) -> landfall_provider::Result<()> {
         for live in Provider::<LoadBalancer>::list(self.cloud, self.stack).await? {
             if live.spec.protected {
-                let want = LoadBalancer {
+                let desired = LoadBalancer {
                     protected: false,
                     ..live.spec.clone()
                 };
-                self.cloud.update(&live, &want).await?;
+                self.cloud.update(&live, &desired).await?;
             }
         }
         Ok(())

@@ -307,19 +307,19 @@ impl<P: Cloud + ?Sized> Rollback<'_, P> {
     async fn version_of(&self, found: &Found, release: &Release) -> Result<u32> {
         let cloud = self.run.cloud;
         let live = live::<LaunchTemplate>(found)?;
-        let want = LaunchTemplate {
+        let desired = LaunchTemplate {
             instance_type: release.spec.instance_type.clone(),
             workload: release.spec.workload.clone(),
             ..live.spec.clone()
         };
         // An interrupted rollback may have made it.
-        if live.spec != want {
+        if live.spec != desired {
             cloud.note_releases(ReleaseNote {
                 who: self.run.options.who.clone(),
                 commit: release.note.commit.clone(),
                 back_to: Some(release.version),
             });
-            Provider::<LaunchTemplate>::update(cloud, &live, &want).await?;
+            Provider::<LaunchTemplate>::update(cloud, &live, &desired).await?;
         }
         match Provider::<LaunchTemplate>::probe(cloud, &live.id).await? {
             Probe::Usable(output) => Ok(output.version),

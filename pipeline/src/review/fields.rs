@@ -6,43 +6,43 @@ use super::Leaf;
 
 /// Walks down to what differs. Of lists, what leaves and what joins is told; a list whose elements are the same in
 /// another order is told as a whole.
-pub(crate) fn leaves(path: &str, have: &Value, want: &Value) -> Vec<Leaf> {
+pub(crate) fn leaves(path: &str, before: &Value, after: &Value) -> Vec<Leaf> {
     let mut found = Vec::new();
-    walk(path, Some(have), Some(want), &mut found);
+    walk(path, Some(before), Some(after), &mut found);
     found
 }
 
-fn walk(path: &str, have: Option<&Value>, want: Option<&Value>, found: &mut Vec<Leaf>) {
-    match (have, want) {
-        (Some(Value::Object(have)), Some(Value::Object(want))) => {
-            let mut names: Vec<&String> = have.keys().chain(want.keys()).collect();
+fn walk(path: &str, before: Option<&Value>, after: Option<&Value>, found: &mut Vec<Leaf>) {
+    match (before, after) {
+        (Some(Value::Object(before)), Some(Value::Object(after))) => {
+            let mut names: Vec<&String> = before.keys().chain(after.keys()).collect();
             names.sort();
             names.dedup();
             for name in names {
-                let (have, want) = (have.get(name), want.get(name));
-                if have != want {
-                    walk(&join(path, name), have, want, found);
+                let (before, after) = (before.get(name), after.get(name));
+                if before != after {
+                    walk(&join(path, name), before, after, found);
                 }
             }
         }
-        (Some(Value::Array(have)), Some(Value::Array(want))) => {
-            let (gone, come) = (missing(have, want), missing(want, have));
-            if gone.is_empty() && come.is_empty() && have != want {
+        (Some(Value::Array(before)), Some(Value::Array(after))) => {
+            let (gone, come) = (missing(before, after), missing(after, before));
+            if gone.is_empty() && come.is_empty() && before != after {
                 found.push(leaf(
                     path,
-                    Some(have.clone().into()),
-                    Some(want.clone().into()),
+                    Some(before.clone().into()),
+                    Some(after.clone().into()),
                 ));
             }
             let (changed, gone, come) = paired(gone, come);
-            for (have, want) in changed {
-                let path = format!("{path}[{}]", common(&have, &want));
-                walk(&path, Some(&have), Some(&want), found);
+            for (before, after) in changed {
+                let path = format!("{path}[{}]", common(&before, &after));
+                walk(&path, Some(&before), Some(&after), found);
             }
             found.extend(gone.into_iter().map(|value| leaf(path, Some(value), None)));
             found.extend(come.into_iter().map(|value| leaf(path, None, Some(value))));
         }
-        _ => found.push(leaf(path, have.cloned(), want.cloned())),
+        _ => found.push(leaf(path, before.cloned(), after.cloned())),
     }
 }
 
@@ -53,11 +53,11 @@ fn join(path: &str, name: &str) -> String {
     }
 }
 
-fn leaf(path: &str, have: Option<Value>, want: Option<Value>) -> Leaf {
+fn leaf(path: &str, before: Option<Value>, after: Option<Value>) -> Leaf {
     Leaf {
         path: path.to_owned(),
-        have,
-        want,
+        before,
+        after,
         forces_replacement: false,
     }
 }
@@ -81,9 +81,9 @@ fn missing(from: &[Value], other: &[Value]) -> Vec<Value> {
 /// came. Of several that are, the most alike go first.
 fn paired(gone: Vec<Value>, come: Vec<Value>) -> (Vec<(Value, Value)>, Vec<Value>, Vec<Value>) {
     let mut alike: Vec<(usize, usize, usize)> = Vec::new();
-    for (old, have) in gone.iter().enumerate() {
-        for (new, want) in come.iter().enumerate() {
-            let (same, all) = likeness(have, want);
+    for (old, before) in gone.iter().enumerate() {
+        for (new, after) in come.iter().enumerate() {
+            let (same, all) = likeness(before, after);
             if same * 2 > all || (same, all) == (1, 2) {
                 alike.push((same, old, new));
             }
@@ -103,24 +103,24 @@ fn paired(gone: Vec<Value>, come: Vec<Value>) -> (Vec<(Value, Value)>, Vec<Value
 }
 
 /// How many of how many fields two objects have in common.
-fn likeness(have: &Value, want: &Value) -> (usize, usize) {
-    let (Value::Object(have), Value::Object(want)) = (have, want) else {
+fn likeness(before: &Value, after: &Value) -> (usize, usize) {
+    let (Value::Object(before), Value::Object(after)) = (before, after) else {
         return (0, 0);
     };
-    let same = have
+    let same = before
         .iter()
-        .filter(|(name, value)| want.get(*name) == Some(value));
-    (same.count(), have.len().max(want.len()))
+        .filter(|(name, value)| after.get(*name) == Some(value));
+    (same.count(), before.len().max(after.len()))
 }
 
 /// What tells an element apart from its neighbours: the plain values that stay the same.
-fn common(have: &Value, want: &Value) -> String {
-    let (Value::Object(have), Value::Object(want)) = (have, want) else {
+fn common(before: &Value, after: &Value) -> String {
+    let (Value::Object(before), Value::Object(after)) = (before, after) else {
         return String::new();
     };
-    let parts = have
+    let parts = before
         .iter()
-        .filter(|(name, value)| want.get(*name) == Some(value))
+        .filter(|(name, value)| after.get(*name) == Some(value))
         .filter_map(|(name, value)| match value {
             Value::String(text) => Some(format!("{name} {text}")),
             Value::Number(number) => Some(format!("{name} {number}")),
@@ -135,34 +135,34 @@ mod tests {
 
     use super::*;
 
-    fn reported(have: Value, want: Value) -> Vec<String> {
+    fn reported(before: Value, after: Value) -> Vec<String> {
         let show = |value: Option<Value>| value.map_or("-".to_owned(), |value| value.to_string());
-        leaves("at", &have, &want)
+        leaves("at", &before, &after)
             .into_iter()
-            .map(|leaf| format!("{}: {} {}", leaf.path, show(leaf.have), show(leaf.want)))
+            .map(|leaf| format!("{}: {} {}", leaf.path, show(leaf.before), show(leaf.after)))
             .collect()
     }
 
     #[test]
     fn only_what_differs_is_told() {
-        let have = json!({"path": "/", "every": 5, "gone": true, "none": null});
-        let want = json!({"path": "/ok", "every": 5, "come": {"a": 1}, "none": 1});
+        let before = json!({"path": "/", "every": 5, "gone": true, "none": null});
+        let after = json!({"path": "/ok", "every": 5, "come": {"a": 1}, "none": 1});
         let lines = [
             r#"at.come: - {"a":1}"#,
             "at.gone: true -",
             "at.none: null 1",
             r#"at.path: "/" "/ok""#,
         ];
-        assert_eq!(reported(have, want), lines);
+        assert_eq!(reported(before, after), lines);
     }
 
     #[test]
     fn an_element_that_is_mostly_alike_has_changed() {
-        let have = json!([
+        let before = json!([
             {"number": 100, "cidr": "10.0.0.0/18", "deny": false, "ports": {"from": 22, "to": 22}},
             {"number": 110, "cidr": "10.0.0.0/18", "deny": false, "ports": {"from": 80, "to": 80}},
         ]);
-        let want = json!([
+        let after = json!([
             {"number": 110, "cidr": "10.0.0.0/18", "deny": false, "ports": {"from": 80, "to": 81}},
             {"number": 300, "cidr": "10.9.0.0/18", "deny": true, "ports": null},
         ]);
@@ -171,15 +171,15 @@ mod tests {
             r#"at: {"cidr":"10.0.0.0/18","deny":false,"number":100,"ports":{"from":22,"to":22}} -"#,
             r#"at: - {"cidr":"10.9.0.0/18","deny":true,"number":300,"ports":null}"#,
         ];
-        assert_eq!(reported(have, want), lines);
+        assert_eq!(reported(before, after), lines);
     }
 
     #[test]
     fn lists_are_told_by_what_leaves_and_what_joins() {
-        let have = json!([{"port": 80}, {"port": 22}, {"port": 22}]);
-        let want = json!([{"port": 80}, {"port": 443}, {"port": 22}]);
+        let before = json!([{"port": 80}, {"port": 22}, {"port": 22}]);
+        let after = json!([{"port": 80}, {"port": 443}, {"port": 22}]);
         let lines = [r#"at: {"port":22} -"#, r#"at: - {"port":443}"#];
-        assert_eq!(reported(have, want), lines);
+        assert_eq!(reported(before, after), lines);
         assert_eq!(reported(json!([1, 2]), json!([2, 1])), ["at: [1,2] [2,1]"]);
         assert_eq!(reported(json!([1, 2]), json!([1, 2])), Vec::<String>::new());
     }

@@ -98,10 +98,10 @@ pub struct Leaf {
     pub path: String,
     /// The value that it has; missing when there is none, as for an element that joins a list.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub have: Option<Value>,
+    pub before: Option<Value>,
     /// The value that it is to have; missing when there is to be none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub want: Option<Value>,
+    pub after: Option<Value>,
     /// Whether this difference is why the resource has to be made anew.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub forces_replacement: bool,
@@ -204,15 +204,15 @@ impl Reviewed {
         Some(match &step.action {
             Action::Keep { .. } => return None,
             Action::Create {
-                want,
+                desired,
                 because: None,
             } => Self {
-                spec: Some(concealed("", want)),
+                spec: Some(concealed("", desired)),
                 ..reviewed
             },
             Action::Create { .. } if ends.ended.contains_key(&step.key) => return None,
             Action::Create {
-                want,
+                desired,
                 because: Some(because),
             } => {
                 let outlives =
@@ -225,7 +225,7 @@ impl Reviewed {
                     },
                     because: Some(Because::of(because, &forces)),
                     fields: differing(because, &forces),
-                    spec: Some(concealed("", want)),
+                    spec: Some(concealed("", desired)),
                     ..reviewed
                 }
             }
@@ -256,7 +256,7 @@ impl Reviewed {
         match (old.filter(|&old| is_it(old)), ends.remade.get(&self.key)) {
             (Some(old), Some(&(new, because))) => {
                 let spec = match &ends.steps[new].action {
-                    Action::Create { want, .. } => Some(concealed("", want)),
+                    Action::Create { desired, .. } => Some(concealed("", desired)),
                     _ => None,
                 };
                 Self {
@@ -318,11 +318,11 @@ fn differing(reason: &Reason, forces: &dyn Fn(&str) -> bool) -> Vec<Leaf> {
 
 /// One field's leaves, without secrets.
 fn reported(change: &FieldChange, forces_replacement: bool) -> Vec<Leaf> {
-    leaves(&change.field, &change.have, &change.want)
+    leaves(&change.field, &change.before, &change.after)
         .into_iter()
         .map(|leaf| Leaf {
-            have: leaf.have.map(|value| concealed(&leaf.path, &value)),
-            want: leaf.want.map(|value| concealed(&leaf.path, &value)),
+            before: leaf.before.map(|value| concealed(&leaf.path, &value)),
+            after: leaf.after.map(|value| concealed(&leaf.path, &value)),
             forces_replacement,
             path: leaf.path,
         })

@@ -252,13 +252,13 @@ fn changed_spec(key: &Key, old: &Value, new: &Value, schema: &Schema) -> Vec<Str
     };
     fields
         .iter()
-        .flat_map(|field| leaves(&field.field, &field.have, &field.want))
+        .flat_map(|field| leaves(&field.field, &field.before, &field.after))
         .map(|leaf| {
             format!(
                 "{key}: {}: {} → {}",
                 leaf.path,
-                show(leaf.have),
-                show(leaf.want)
+                show(leaf.before),
+                show(leaf.after)
             )
         })
         .collect()

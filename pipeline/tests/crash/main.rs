@@ -48,9 +48,9 @@ fn moved(mut config: Config) -> Stack {
 }
 
 /// How many are updated, deleted, replaced with the old one going first, and with the new one coming first.
-async fn counts(sim: &Sim, want: &Stack) -> [usize; 4] {
-    let have = catalog().snapshot(sim, want.name()).await.unwrap();
-    let steps = plan(want, &have, catalog().schema()).unwrap().steps;
+async fn counts(sim: &Sim, desired: &Stack) -> [usize; 4] {
+    let current = catalog().snapshot(sim, desired.name()).await.unwrap();
+    let steps = plan(desired, &current, catalog().schema()).unwrap().steps;
     let mut counts = [0; 4];
     for (index, step) in steps.iter().enumerate() {
         let new = steps
@@ -84,9 +84,9 @@ async fn change_and_move_have_something_of_everything() {
 }
 
 /// Where a stack is deployed already.
-async fn deployed(want: &Stack) -> Sim {
+async fn deployed(desired: &Stack) -> Sim {
     let sim = aws();
-    run_in_full(&sim, &catalog(), want).await.unwrap();
+    run_in_full(&sim, &catalog(), desired).await.unwrap();
     tokio::time::sleep(Duration::from_secs(600)).await;
     sim
 }
@@ -95,16 +95,16 @@ async fn deployed(want: &Stack) -> Sim {
     clippy::print_stdout,
     reason = "how many positions there are is part of the result"
 )]
-async fn everywhere(what: &str, sim: &Sim, want: &Stack, then: &Stack) {
+async fn everywhere(what: &str, sim: &Sim, desired: &Stack, then: &Stack) {
     let catalog = catalog();
     let scenario = Scenario {
         sim,
         catalog: &catalog,
-        want,
+        desired,
         then,
         // The same again finds what it has made by making it again. Another run can only end what it is shown: it
         // begins when the last creation is seen.
-        rest: match want == then {
+        rest: match desired == then {
             true => Duration::ZERO,
             false => Duration::from_secs(1),
         },
@@ -122,13 +122,13 @@ const PAIRS: u64 = 60;
     clippy::print_stdout,
     reason = "how many pairs there are is part of the result"
 )]
-async fn twice(what: &str, sim: &Sim, want: &Stack) {
+async fn twice(what: &str, sim: &Sim, desired: &Stack) {
     let catalog = catalog();
     let scenario = Scenario {
         sim,
         catalog: &catalog,
-        want,
-        then: want,
+        desired,
+        then: desired,
         rest: Duration::ZERO,
     };
     let calls = scenario.calls().await.unwrap();
@@ -157,30 +157,30 @@ macro_rules! matrix {
 
             #[tokio::test(start_paused = true)]
             async fn a_first_deploy_that_dies_anywhere_is_made_good_by_the_next() {
-                let want = of(&$config, '1');
-                everywhere(concat!(stringify!($name), ", first deploy"), &aws(), &want, &want).await;
+                let desired = of(&$config, '1');
+                everywhere(concat!(stringify!($name), ", first deploy"), &aws(), &desired, &desired).await;
             }
 
             #[tokio::test(start_paused = true)]
             async fn a_change_that_dies_anywhere_is_made_good_by_the_next() {
                 let sim = deployed(&of(&$config, '1')).await;
-                let want = changed($config);
-                everywhere(concat!(stringify!($name), ", change"), &sim, &want, &want).await;
+                let desired = changed($config);
+                everywhere(concat!(stringify!($name), ", change"), &sim, &desired, &desired).await;
             }
 
             #[tokio::test(start_paused = true)]
             async fn a_move_that_dies_anywhere_is_made_good_by_the_next() {
                 let sim = deployed(&of(&$config, '1')).await;
-                let want = moved($config);
-                everywhere(concat!(stringify!($name), ", move"), &sim, &want, &want).await;
+                let desired = moved($config);
+                everywhere(concat!(stringify!($name), ", move"), &sim, &desired, &desired).await;
             }
 
             #[tokio::test(start_paused = true)]
             async fn a_change_that_dies_anywhere_can_be_taken_back() {
                 let before = of(&$config, '1');
                 let sim = deployed(&before).await;
-                let want = changed($config);
-                everywhere(concat!(stringify!($name), ", change taken back"), &sim, &want, &before).await;
+                let desired = changed($config);
+                everywhere(concat!(stringify!($name), ", change taken back"), &sim, &desired, &before).await;
             }
 
             #[tokio::test(start_paused = true)]
@@ -202,9 +202,9 @@ macro_rules! matrix {
 
             #[tokio::test(start_paused = true)]
             async fn a_deploy_that_dies_anywhere_can_be_destroyed() {
-                let want = of(&$config, '1');
-                let nothing = nothing(&want);
-                everywhere(concat!(stringify!($name), ", deploy then destroy"), &aws(), &want, &nothing).await;
+                let desired = of(&$config, '1');
+                let nothing = nothing(&desired);
+                everywhere(concat!(stringify!($name), ", deploy then destroy"), &aws(), &desired, &nothing).await;
             }
         }
     )*};

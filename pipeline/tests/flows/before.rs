@@ -44,7 +44,7 @@ async fn what_they_make_decides_what_the_image_is_made_from() {
             .iter()
             .find(|step| step.key.to_string() == "image/web")
             .unwrap();
-        serde_json::to_value(&image.action).unwrap()["create"]["want"]["source"].clone()
+        serde_json::to_value(&image.action).unwrap()["create"]["desired"]["source"].clone()
     };
     let one = source("echo 1 > binary").await;
     assert!(one.is_string());

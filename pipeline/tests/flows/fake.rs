@@ -222,12 +222,12 @@ impl<R: Resource> Provider<R> for Fake {
         Ok(listed)
     }
 
-    async fn create(&self, stack: &StackName, key: &Key, want: &R) -> Result<R::Id> {
-        self.sim.create(stack, key, want).await
+    async fn create(&self, stack: &StackName, key: &Key, desired: &R) -> Result<R::Id> {
+        self.sim.create(stack, key, desired).await
     }
 
-    async fn update(&self, live: &Live<R>, want: &R) -> Result<()> {
-        self.sim.update(live, want).await
+    async fn update(&self, live: &Live<R>, desired: &R) -> Result<()> {
+        self.sim.update(live, desired).await
     }
 
     async fn probe(&self, id: &R::Id) -> Result<Probe<R::Output>> {
@@ -242,16 +242,16 @@ impl<R: Resource> Provider<R> for Fake {
 
 #[async_trait]
 impl PrebuildImage for Fake {
-    async fn prebuild(&self, _: &Key, want: &Image) -> Result<Digest> {
+    async fn prebuild(&self, _: &Key, desired: &Image) -> Result<Digest> {
         if *self.build_fails.lock().unwrap() {
             return Err(Error::new(ErrorKind::Other, "the image was not built"));
         }
         let builds_to = self.builds_to.lock().unwrap().clone();
-        Ok(builds_to.unwrap_or_else(|| format!("sha256:{}", want.source).parse().unwrap()))
+        Ok(builds_to.unwrap_or_else(|| format!("sha256:{}", desired.source).parse().unwrap()))
     }
 
-    async fn record_source(&self, _: &StackName, _: &Key, want: &Image) -> Result<()> {
-        self.recorded.lock().unwrap().push(want.clone());
+    async fn record_source(&self, _: &StackName, _: &Key, desired: &Image) -> Result<()> {
+        self.recorded.lock().unwrap().push(desired.clone());
         Ok(())
     }
 }

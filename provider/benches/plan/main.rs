@@ -69,7 +69,7 @@ fn wide(count: usize, size: u32) -> Stack {
 /// The shortest of three plans, and the most memory that the process ever had.
 fn planned(case: &str, count: usize) -> serde_json::Value {
     let full = || snapshot(&wide(count, 1));
-    let (want, have) = match case {
+    let (desired, current) = match case {
         "create" => (wide(count, 1), Snapshot::default()),
         "keep" => (wide(count, 1), full()),
         "replace" => (wide(count, 2), full()),
@@ -79,7 +79,7 @@ fn planned(case: &str, count: usize) -> serde_json::Value {
     let schema = schema();
     let one = |_| {
         let began = Instant::now();
-        let plan = plan(&want, &have, &schema).unwrap();
+        let plan = plan(&desired, &current, &schema).unwrap();
         let took = began.elapsed();
         assert!(plan.steps.len() >= count);
         took
@@ -100,9 +100,9 @@ fn applied(count: usize, concurrency: usize) -> serde_json::Value {
             ..ApplyOptions::default()
         };
         let started = tokio::time::Instant::now();
-        for want in [wide(count, 1), wide(count, 1), stack_of([])] {
-            let have = catalog.snapshot(&sim, want.name()).await.unwrap();
-            let plan = plan(&want, &have, &schema()).unwrap();
+        for desired in [wide(count, 1), wide(count, 1), stack_of([])] {
+            let current = catalog.snapshot(&sim, desired.name()).await.unwrap();
+            let plan = plan(&desired, &current, &schema()).unwrap();
             let applied = apply(&plan, &sim, &catalog, &options).await;
             assert!(applied.is_complete(), "{} failed", applied.failed.len());
         }

@@ -63,15 +63,15 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
         }
     }
 
-    pub(super) async fn create(&mut self, want: &Value) -> Result<String> {
-        let (want, passing) = self.resolved(want)?;
+    pub(super) async fn create(&mut self, desired: &Value) -> Result<String> {
+        let (desired, passing) = self.resolved(desired)?;
         self.is_new = true;
         let Worker {
             provider, stack, ..
         } = *self.worker;
         let (kind, key) = (self.kind, self.key);
         let made = self
-            .persist(passing, || kind.create(provider, stack, key, &want))
+            .persist(passing, || kind.create(provider, stack, key, &desired))
             .await;
         made.map_err(|error| match error.kind() {
             // Whether the call had its effect, only the next listing can say.
@@ -84,11 +84,11 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
         })
     }
 
-    pub(super) async fn update(&mut self, live: &Found, want: &Value) -> Result<()> {
-        let (want, passing) = self.resolved(want)?;
+    pub(super) async fn update(&mut self, live: &Found, desired: &Value) -> Result<()> {
+        let (desired, passing) = self.resolved(desired)?;
         let (kind, provider) = (self.kind, self.worker.provider);
         let updated = self
-            .persist(passing, || kind.update(provider, live, &want))
+            .persist(passing, || kind.update(provider, live, &desired))
             .await;
         updated.map_err(|error| match error.kind() {
             ErrorKind::NotFound => error.or_hint(
@@ -182,15 +182,15 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
 
     /// The spec with every id in its place, and the errors that pass with such a spec: where it refers to what
     /// this run has made, a cloud may need a moment until it finds that.
-    fn resolved(&self, want: &Value) -> Result<(Value, &'static [ErrorKind])> {
+    fn resolved(&self, desired: &Value) -> Result<(Value, &'static [ErrorKind])> {
         let spec_mismatch =
             |error| Error::new(ErrorKind::Invalid, "a spec does not fit its kind").caused_by(error);
         let mut passing = PASSING;
         let resolved = self
             .metadata
-            .resolve(want, &|key| self.worker.ids().get(key).cloned())
+            .resolve(desired, &|key| self.worker.ids().get(key).cloned())
             .map_err(spec_mismatch)?;
-        if resolved != *want {
+        if resolved != *desired {
             passing = PASSING_WHILE_NEW;
         }
         for reference in self

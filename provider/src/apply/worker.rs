@@ -111,10 +111,10 @@ impl<P: ?Sized + Send + Sync> Worker<'_, P> {
                 }
                 live.id.clone()
             }
-            Action::Create { want, .. } => job.create(want).await?,
-            Action::Update { live, want, .. } => {
+            Action::Create { desired, .. } => job.create(desired).await?,
+            Action::Update { live, desired, .. } => {
                 let left = |error: Error| error.left(Left::Resource(live.id.clone()));
-                job.update(live, want).await.map_err(left)?;
+                job.update(live, desired).await.map_err(left)?;
                 live.id.clone()
             }
             Action::Delete { live, .. } => {

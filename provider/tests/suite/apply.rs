@@ -14,18 +14,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::things::{catalog, key, kind, schema, stack, stack_name};
 
-async fn planned(sim: &Sim, want: &Stack) -> Plan {
+async fn planned(sim: &Sim, desired: &Stack) -> Plan {
     let live = catalog().snapshot(sim, &stack_name()).await.unwrap();
-    plan(want, &live, &schema()).unwrap()
+    plan(desired, &live, &schema()).unwrap()
 }
 
-async fn deploy_with(sim: &Sim, want: &Stack, options: &ApplyOptions) -> Applied {
-    let plan = planned(sim, want).await;
+async fn deploy_with(sim: &Sim, desired: &Stack, options: &ApplyOptions) -> Applied {
+    let plan = planned(sim, desired).await;
     apply(&plan, sim, &catalog(), options).await
 }
 
-async fn deploy(sim: &Sim, want: &Stack) -> Applied {
-    deploy_with(sim, want, &ApplyOptions::default()).await
+async fn deploy(sim: &Sim, desired: &Stack) -> Applied {
+    deploy_with(sim, desired, &ApplyOptions::default()).await
 }
 
 /// Options whose events are kept.
@@ -109,13 +109,13 @@ async fn dependents_start_at_their_gate() {
     let sim = Sim::new()
         .times(kind("early"), slow(100))
         .times(kind("plain"), slow(10));
-    let want = stack(&[
+    let desired = stack(&[
         "early/e",
         "plain/on-early fixed=early/e",
         "plain/p",
         "plain/on-plain fixed=plain/p",
     ]);
-    assert!(deploy(&sim, &want).await.is_complete());
+    assert!(deploy(&sim, &desired).await.is_complete());
     let at = |what: &str| {
         let calls = sim.calls();
         calls
@@ -132,14 +132,14 @@ async fn dependents_start_at_their_gate() {
 async fn a_failure_keeps_back_only_what_needs_it() {
     let sim = Sim::new().fails(key("plain/a"), "no room");
     let (options, heard) = listening();
-    let want = stack(&[
+    let desired = stack(&[
         "plain/a",
         "plain/b fixed=plain/a",
         "plain/c fixed=plain/b",
         "plain/other",
         "plain/another fixed=plain/other",
     ]);
-    let applied = deploy_with(&sim, &want, &options).await;
+    let applied = deploy_with(&sim, &desired, &options).await;
     assert!(!applied.is_complete());
     assert_eq!(applied.not_started, keys(&["plain/b", "plain/c"]));
     assert_eq!(applied.ready.len(), 2);
@@ -165,9 +165,9 @@ async fn a_failure_keeps_back_only_what_needs_it() {
 #[tokio::test(start_paused = true)]
 async fn what_failed_is_made_anew_by_the_next_run() {
     let sim = Sim::new().fails(key("plain/a"), "no room");
-    let want = stack(&["plain/a", "plain/b fixed=plain/a"]);
-    assert!(!deploy(&sim, &want).await.is_complete());
-    let plan = planned(&sim, &want).await;
+    let desired = stack(&["plain/a", "plain/b fixed=plain/a"]);
+    assert!(!deploy(&sim, &desired).await.is_complete());
+    let plan = planned(&sim, &desired).await;
     assert!(matches!(&plan.steps[0].action, Action::Delete { .. }));
     let again = apply(&plan, &sim, &catalog(), &ApplyOptions::default()).await;
     assert_eq!(again.deleted, keys(&["plain/a"]));
@@ -208,9 +208,9 @@ async fn silent_call_is_given_up_with_unknown_result() {
 #[tokio::test(start_paused = true)]
 async fn a_lost_answer_leaves_no_double() {
     let sim = Sim::new();
-    let want = stack(&["plain/a", "plain/b fixed=plain/a"]);
+    let desired = stack(&["plain/a", "plain/b fixed=plain/a"]);
     sim.inject(0, Fault::LoseAnswer);
-    assert!(deploy(&sim, &want).await.is_complete());
+    assert!(deploy(&sim, &desired).await.is_complete());
     assert_eq!(sim.called("create"), ["plain/a", "plain/a", "plain/b"]);
     assert_eq!(sim.held().len(), 2);
 
@@ -327,16 +327,16 @@ fn stopping_soon() -> ApplyOptions {
 #[tokio::test(start_paused = true)]
 async fn a_stopped_run_starts_nothing_more_and_the_next_one_goes_on() {
     let sim = Sim::new().times(kind("plain"), slow(100));
-    let want = stack(&["plain/a", "plain/b fixed=plain/a"]);
+    let desired = stack(&["plain/a", "plain/b fixed=plain/a"]);
     let began = Instant::now();
-    let stopped = deploy_with(&sim, &want, &stopping_soon()).await;
+    let stopped = deploy_with(&sim, &desired, &stopping_soon()).await;
     assert!(began.elapsed() < seconds(1), "{:?}", began.elapsed());
     assert!(!stopped.is_complete());
     assert_eq!(stopped.on_its_way, keys(&["plain/a"]));
     assert_eq!(stopped.not_started, keys(&["plain/b"]));
     assert!(stopped.failed.is_empty());
 
-    assert!(deploy(&sim, &want).await.is_complete());
+    assert!(deploy(&sim, &desired).await.is_complete());
     assert_eq!(sim.called("create"), ["plain/a", "plain/b"]);
 }
 
@@ -349,15 +349,15 @@ async fn a_stack_that_is_ending_is_made_anew_after_it_has_ended() {
             ..Times::default()
         },
     );
-    let want = stack(&["plain/a"]);
-    let first = deploy(&sim, &want).await;
+    let desired = stack(&["plain/a"]);
+    let first = deploy(&sim, &desired).await;
     assert_eq!(
         deploy_with(&sim, &stack(NOTHING), &stopping_soon())
             .await
             .on_its_way,
         keys(&["plain/a"])
     );
-    let second = deploy(&sim, &want).await;
+    let second = deploy(&sim, &desired).await;
     assert!(second.is_complete(), "{second:?}");
     assert_ne!(
         first.ready[&key("plain/a")].id,

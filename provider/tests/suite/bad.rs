@@ -193,8 +193,8 @@ async fn what_lingers_is_waited_out() {
 #[tokio::test(start_paused = true)]
 async fn what_was_just_made_may_be_seen_late() {
     let sim = Sim::new().lag(seconds(5));
-    let want = &["early/a", "plain/b fixed=early/a", "plain/c loose=plain/b"];
-    let applied = deploy(&sim, want).await;
+    let desired = &["early/a", "plain/b fixed=early/a", "plain/c loose=plain/b"];
+    let applied = deploy(&sim, desired).await;
     assert!(applied.is_complete(), "{applied:?}");
     let refused = sim
         .calls()
@@ -210,9 +210,9 @@ async fn what_was_made_before_and_is_not_there_is_missed_at_once() {
     run_in_full(&sim, &catalog(), &stack(&["plain/a"]))
         .await
         .unwrap();
-    let want = stack(&["plain/a", "plain/b fixed=plain/a"]);
-    let have = catalog().snapshot(&sim, &stack_name()).await.unwrap();
-    let planned = plan(&want, &have, &schema()).unwrap();
+    let desired = stack(&["plain/a", "plain/b fixed=plain/a"]);
+    let current = catalog().snapshot(&sim, &stack_name()).await.unwrap();
+    let planned = plan(&desired, &current, &schema()).unwrap();
     sim.remove(&key("plain/a"));
     let applied = apply(&planned, &sim, &catalog(), &ApplyOptions::default()).await;
     let (kind, text, _) = failure(&applied);
@@ -220,7 +220,7 @@ async fn what_was_made_before_and_is_not_there_is_missed_at_once() {
     assert_eq!(text, "creating plain/b: plain-0001 is not there");
     assert_eq!(sim.called("create"), ["plain/a", "plain/b"]);
 
-    run_in_full(&sim, &catalog(), &want).await.unwrap();
+    run_in_full(&sim, &catalog(), &desired).await.unwrap();
     assert_eq!(sim.held().len(), 2);
 }
 
@@ -230,15 +230,15 @@ async fn deleted_between_plan_and_update_is_reported() {
     run_in_full(&sim, &catalog(), &stack(&["plain/a"]))
         .await
         .unwrap();
-    let want = stack(&["plain/a value=1"]);
-    let have = catalog().snapshot(&sim, &stack_name()).await.unwrap();
-    let planned = plan(&want, &have, &schema()).unwrap();
+    let desired = stack(&["plain/a value=1"]);
+    let current = catalog().snapshot(&sim, &stack_name()).await.unwrap();
+    let planned = plan(&desired, &current, &schema()).unwrap();
     sim.remove(&key("plain/a"));
     let applied = apply(&planned, &sim, &catalog(), &ApplyOptions::default()).await;
     let (kind, _, hint) = failure(&applied);
     assert_eq!(kind, ErrorKind::NotFound);
     assert!(hint.contains("somebody has deleted it"), "{hint}");
-    run_in_full(&sim, &catalog(), &want).await.unwrap();
+    run_in_full(&sim, &catalog(), &desired).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -249,8 +249,8 @@ async fn deleted_during_create_is_not_waited_for() {
     };
     let sim = Sim::new().times(kind("plain"), slow);
     let began = Instant::now();
-    let (catalog, want) = (catalog(), stack(&["plain/a"]));
-    let (applied, ()) = tokio::join!(run(&sim, &catalog, &want), async {
+    let (catalog, desired) = (catalog(), stack(&["plain/a"]));
+    let (applied, ()) = tokio::join!(run(&sim, &catalog, &desired), async {
         tokio::time::sleep(seconds(20)).await;
         sim.remove(&key("plain/a"));
     });
@@ -280,11 +280,11 @@ async fn what_has_lost_its_tags_and_has_a_name_is_pointed_at() {
 #[tokio::test(start_paused = true)]
 async fn untagged_unnamed_resource_is_replaced_and_left() {
     let sim = Sim::new();
-    let want = stack(&["plain/a", "plain/b loose=plain/a", "plain/c fixed=plain/a"]);
-    run_in_full(&sim, &catalog(), &want).await.unwrap();
+    let desired = stack(&["plain/a", "plain/b loose=plain/a", "plain/c fixed=plain/a"]);
+    run_in_full(&sim, &catalog(), &desired).await.unwrap();
     let (whole, before) = (sim.lines(), sim.held());
     sim.untag(&key("plain/a"));
-    run_in_full(&sim, &catalog(), &want).await.unwrap();
+    run_in_full(&sim, &catalog(), &desired).await.unwrap();
     // Who has referred to it refers to the new one, by an update or by being replaced.
     let [a, b, c] = ["plain/a", "plain/b", "plain/c"].map(key);
     assert_eq!(sim.called("update"), ["plain/b"]);
@@ -306,13 +306,13 @@ async fn untagged_unnamed_resource_is_replaced_and_left() {
 #[tokio::test(start_paused = true)]
 async fn renamed_resource_is_replaced() {
     let sim = Sim::new();
-    let want = stack(&["plain/a", "plain/b loose=plain/a", "plain/c fixed=plain/a"]);
-    run_in_full(&sim, &catalog(), &want).await.unwrap();
+    let desired = stack(&["plain/a", "plain/b loose=plain/a", "plain/c fixed=plain/a"]);
+    run_in_full(&sim, &catalog(), &desired).await.unwrap();
     let whole = sim.lines();
     sim.rename(&key("plain/a"), "other".parse().unwrap());
     // The plan says it: a key that the stack does not want, and one that is missing.
-    let have = catalog().snapshot(&sim, &stack_name()).await.unwrap();
-    let planned = plan(&want, &have, &schema()).unwrap();
+    let current = catalog().snapshot(&sim, &stack_name()).await.unwrap();
+    let planned = plan(&desired, &current, &schema()).unwrap();
     let steps = planned.steps.iter().map(|step| match step.action {
         Action::Create { .. } => format!("create {}", step.key),
         Action::Update { .. } => format!("update {}", step.key),
@@ -329,18 +329,18 @@ async fn renamed_resource_is_replaced() {
         "update plain/b",
     ];
     assert_eq!(steps, expected);
-    run_in_full(&sim, &catalog(), &want).await.unwrap();
+    run_in_full(&sim, &catalog(), &desired).await.unwrap();
     assert_eq!(sim.lines(), whole);
 }
 
 #[tokio::test(start_paused = true)]
 async fn of_two_under_one_name_that_somebody_gave_them_one_stays() {
     let sim = Sim::new();
-    let want = stack(&["plain/a", "plain/b", "plain/c fixed=plain/b"]);
-    run_in_full(&sim, &catalog(), &want).await.unwrap();
+    let desired = stack(&["plain/a", "plain/b", "plain/c fixed=plain/b"]);
+    run_in_full(&sim, &catalog(), &desired).await.unwrap();
     let (whole, before) = (sim.lines(), sim.held());
     sim.rename(&key("plain/a"), "b".parse().unwrap());
-    run_in_full(&sim, &catalog(), &want).await.unwrap();
+    run_in_full(&sim, &catalog(), &desired).await.unwrap();
     assert_eq!(sim.lines(), whole);
     // The one that is referred to is the one from before.
     let id = |held: &[(Key, String)]| held.iter().find(|(k, _)| *k == key("plain/b")).cloned();

@@ -24,7 +24,7 @@ fn case<'a, P, R: Resource + From<Facts>>(provider: &'a P, stack: &'a StackName)
         provider,
         stack,
         name: ResourceName::new("a").unwrap(),
-        want: facts(1).into(),
+        desired: facts(1).into(),
         other: Some(facts(2).into()),
         time_limit: Duration::from_secs(60),
     }
@@ -84,25 +84,25 @@ impl Provider<Plain> for Sinner {
         &self,
         stack: &StackName,
         key: &Key,
-        want: &Plain,
+        desired: &Plain,
     ) -> Result<<Plain as Resource>::Id> {
-        let mut want = want.clone();
+        let mut desired = desired.clone();
         if self.1 == Sin::Doubles {
             // A field that is not compared makes it another one.
             let build_spec = u32::try_from(self.0.calls().len()).unwrap();
-            want = Facts {
+            desired = Facts {
                 build_spec,
                 ..facts(1)
             }
             .into();
         }
-        self.0.create(stack, key, &want).await
+        self.0.create(stack, key, &desired).await
     }
 
-    async fn update(&self, live: &Live<Plain>, want: &Plain) -> Result<()> {
+    async fn update(&self, live: &Live<Plain>, desired: &Plain) -> Result<()> {
         match self.1 {
             Sin::Ignores => Ok(()),
-            _ => self.0.update(live, want).await,
+            _ => self.0.update(live, desired).await,
         }
     }
 

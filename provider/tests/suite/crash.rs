@@ -57,7 +57,7 @@ proptest! {
             let (catalog, nothing) = (catalog(), stack_of([]));
             let (empty, full) = (sim(seed), sim(seed));
             run_in_full(&full, &catalog, &first).await.map_err(TestCaseError::fail)?;
-            for (sim, want, then) in [
+            for (sim, desired, then) in [
                 (&empty, &first, &first),
                 (&full, &second, &second),
                 (&full, &nothing, &nothing),
@@ -65,7 +65,7 @@ proptest! {
                 (&empty, &first, &nothing),
                 (&full, &second, &first),
             ] {
-                let scenario = Scenario { sim, catalog: &catalog, want, then, rest: Duration::from_secs(1) };
+                let scenario = Scenario { sim, catalog: &catalog, desired, then, rest: Duration::from_secs(1) };
                 let expected = scenario.undisturbed().await.map_err(TestCaseError::fail)?;
                 for (one, other) in &positions {
                     let positions: Vec<_> = std::iter::once(*one).chain(*other).collect();
@@ -100,11 +100,11 @@ async fn small_graphs_are_made_good_wherever_a_run_dies() {
             (&empty, &first, &nothing),
             (&full, &second, &first),
         ];
-        for (count, (sim, want, then)) in counts.iter_mut().zip(scenarios) {
+        for (count, (sim, desired, then)) in counts.iter_mut().zip(scenarios) {
             let scenario = Scenario {
                 sim,
                 catalog: &catalog,
-                want,
+                desired,
                 then,
                 rest: Duration::from_secs(1),
             };

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::things::{key, live, schema, snapshot, stack};
 
-fn planned(want: &Stack, have: &Snapshot) -> Plan {
-    plan(want, have, &schema()).unwrap()
+fn planned(desired: &Stack, current: &Snapshot) -> Plan {
+    plan(desired, current, &schema()).unwrap()
 }
 
 /// A step per line: what, and the lines that it waits for (`!` where existing is enough).
@@ -57,12 +57,12 @@ fn reason(reason: &Reason) -> String {
     }
 }
 
-fn check(want: &Stack, have: &Snapshot, expected: &[&str]) {
-    let plan = planned(want, have);
+fn check(desired: &Stack, current: &Snapshot, expected: &[&str]) {
+    let plan = planned(desired, current);
     assert_eq!(text(&plan), expected);
     let json = serde_json::to_string(&plan).unwrap();
     assert_eq!(serde_json::from_str::<Plan>(&json).unwrap(), plan);
-    assert_eq!(planned(want, have), plan, "the same again");
+    assert_eq!(planned(desired, current), plan, "the same again");
 }
 
 const NOTHING: &[&str] = &[];
@@ -102,13 +102,13 @@ fn a_kind_that_comes_after_another_waits_for_all_of_it() {
 
 #[test]
 fn what_is_as_it_should_be_is_kept() {
-    let want = stack(&[
+    let desired = stack(&[
         "plain/a",
         "plain/b fixed=plain/a value=3",
         "late/x",
         "gate/g",
     ]);
-    let plan = planned(&want, &snapshot(&want));
+    let plan = planned(&desired, &snapshot(&desired));
     assert!(plan.is_empty());
     assert!(
         plan.steps
@@ -119,17 +119,21 @@ fn what_is_as_it_should_be_is_kept() {
 
 #[test]
 fn what_is_on_its_way_is_kept_and_waited_for() {
-    let want = stack(&["plain/a", "plain/b fixed=plain/a"]);
+    let desired = stack(&["plain/a", "plain/b fixed=plain/a"]);
     let pending = Probe::Pending("making".to_owned());
-    let have = Snapshot::new(live(&want, &[("plain/a", pending.clone())]));
-    check(&want, &have, &["0 keep plain/a", "1 keep plain/b after 0"]);
-    let plan = planned(&want, &have);
+    let current = Snapshot::new(live(&desired, &[("plain/a", pending.clone())]));
+    check(
+        &desired,
+        &current,
+        &["0 keep plain/a", "1 keep plain/b after 0"],
+    );
+    let plan = planned(&desired, &current);
     assert!(matches!(&plan.steps[0].action, Action::Keep { live } if live.state == pending));
 }
 
 #[test]
 fn nothing_is_wanted_and_all_goes_in_the_other_order() {
-    let have = stack(&[
+    let current = stack(&[
         "plain/a",
         "plain/b fixed=plain/a",
         "plain/c loose=plain/b",
@@ -138,7 +142,7 @@ fn nothing_is_wanted_and_all_goes_in_the_other_order() {
     ]);
     check(
         &stack(NOTHING),
-        &snapshot(&have),
+        &snapshot(&current),
         &[
             "0 delete x-1 because not wanted",
             "1 delete g-1 because not wanted after 0",
@@ -163,9 +167,9 @@ fn a_value_is_updated_in_place_and_the_rest_kept() {
 
 #[test]
 fn the_order_of_a_list_without_order_says_nothing() {
-    let want = stack(&["plain/a", "plain/b", "plain/c loose=plain/a,plain/b"]);
-    let have = stack(&["plain/a", "plain/b", "plain/c loose=plain/b,plain/a"]);
-    assert!(planned(&want, &snapshot(&have)).is_empty());
+    let desired = stack(&["plain/a", "plain/b", "plain/c loose=plain/a,plain/b"]);
+    let current = stack(&["plain/a", "plain/b", "plain/c loose=plain/b,plain/a"]);
+    assert!(planned(&desired, &snapshot(&current)).is_empty());
 }
 
 #[test]
@@ -322,17 +326,17 @@ fn what_is_let_go_of_goes_after_that() {
 
 #[test]
 fn what_failed_or_is_ending_is_made_anew() {
-    let want = stack(&["plain/a", "plain/b fixed=plain/a", "plain/c"]);
-    let have = Snapshot::new(live(
-        &want,
+    let desired = stack(&["plain/a", "plain/b fixed=plain/a", "plain/c"]);
+    let current = Snapshot::new(live(
+        &desired,
         &[
             ("plain/a", Probe::Failed("no room".to_owned())),
             ("plain/c", Probe::Ending("ending".to_owned())),
         ],
     ));
     check(
-        &want,
-        &have,
+        &desired,
+        &current,
         &[
             "0 delete b-1 because fixed changed",
             "1 delete a-1 because failed: no room after 0",
@@ -353,15 +357,15 @@ fn double(of: &Found, id: &str) -> Found {
 
 #[test]
 fn of_several_under_one_key_the_best_stays() {
-    let want = stack(&["plain/a value=1"]);
-    let good = &live(&want, &[])[0];
+    let desired = stack(&["plain/a value=1"]);
+    let good = &live(&desired, &[])[0];
     let other = &live(&stack(&["plain/a value=2"]), &[])[0];
     let failed = Found {
         state: Probe::Failed("no room".to_owned()),
         ..double(good, "a-0")
     };
     check(
-        &want,
+        &desired,
         &Snapshot::new(vec![failed, double(other, "a-2"), double(good, "a-3")]),
         &[
             "0 keep plain/a",
@@ -373,13 +377,13 @@ fn of_several_under_one_key_the_best_stays() {
 
 #[test]
 fn of_several_that_fit_the_one_in_use_stays() {
-    let want = stack(&["plain/a", "plain/b fixed=plain/a"]);
-    let mut have = live(&want, &[]);
-    let earlier = double(&have[0], "a-0");
-    have.push(earlier);
+    let desired = stack(&["plain/a", "plain/b fixed=plain/a"]);
+    let mut current = live(&desired, &[]);
+    let earlier = double(&current[0], "a-0");
+    current.push(earlier);
     check(
-        &want,
-        &Snapshot::new(have),
+        &desired,
+        &Snapshot::new(current),
         &[
             "0 keep plain/a",
             "1 delete a-0 because surplus",
@@ -390,11 +394,11 @@ fn of_several_that_fit_the_one_in_use_stays() {
 
 #[test]
 fn of_several_that_none_fits_all_go_first() {
-    let have = live(&stack(&["plain/a"]), &[]);
-    let second = double(&have[0], "a-2");
+    let current = live(&stack(&["plain/a"]), &[]);
+    let second = double(&current[0], "a-2");
     check(
         &stack(&["plain/a size=2"]),
-        &Snapshot::new(vec![have[0].clone(), second]),
+        &Snapshot::new(vec![current[0].clone(), second]),
         &[
             "0 delete a-1 because size changed",
             "1 delete a-2 because size changed",
@@ -405,15 +409,15 @@ fn of_several_that_none_fits_all_go_first() {
 
 #[test]
 fn what_outlives_its_stack_is_never_deleted() {
-    let have = stack(&["lasting/image", "plain/a loose=lasting/image"]);
+    let current = stack(&["lasting/image", "plain/a loose=lasting/image"]);
     check(
         &stack(NOTHING),
-        &snapshot(&have),
+        &snapshot(&current),
         &["0 delete a-1 because not wanted"],
     );
     check(
         &stack(&["lasting/image size=2", "plain/a loose=lasting/image"]),
-        &snapshot(&have),
+        &snapshot(&current),
         &[
             "0 create lasting/image because size changed",
             "1 update plain/a in loose after 0",
@@ -423,14 +427,14 @@ fn what_outlives_its_stack_is_never_deleted() {
 
 #[test]
 fn holder_of_retained_resources_ends_last() {
-    let have = stack(&[
+    let current = stack(&[
         "plain/home",
         "lasting/image fixed=plain/home",
         "plain/user loose=lasting/image",
     ]);
     check(
         &stack(NOTHING),
-        &snapshot(&have),
+        &snapshot(&current),
         &[
             "0 delete user-1 because not wanted",
             "1 delete home-1 because not wanted after 0",
@@ -443,7 +447,7 @@ fn holder_of_retained_resources_ends_last() {
             "lasting/image fixed=plain/home",
             "plain/user loose=lasting/image",
         ]),
-        &snapshot(&have),
+        &snapshot(&current),
         &[
             "0 create plain/home because size changed",
             "1 create lasting/image because fixed changed after 0",
@@ -457,9 +461,9 @@ fn holder_of_retained_resources_ends_last() {
 fn of_several_that_outlive_the_one_that_is_wanted_is_kept() {
     let old = double(&live(&stack(&["lasting/image size=1"]), &[])[0], "image-1");
     let new = double(&live(&stack(&["lasting/image size=2"]), &[])[0], "image-2");
-    let have = Snapshot::new(vec![old, new]);
+    let current = Snapshot::new(vec![old, new]);
     for (size, id) in [(1, "image-1"), (2, "image-2")] {
-        let plan = planned(&stack(&[&format!("lasting/image size={size}")]), &have);
+        let plan = planned(&stack(&[&format!("lasting/image size={size}")]), &current);
         assert!(plan.is_empty());
         assert!(
             matches!(&plan.steps[..], [Step { action: Action::Keep { live }, .. }] if live.id == id)
@@ -525,10 +529,10 @@ fn a_stack_that_contradicts_itself_has_no_plan() {
 
 #[test]
 fn a_spec_of_another_shape_is_an_error_that_names_it() {
-    let want = stack(&["plain/a"]);
-    let mut have = live(&want, &[]);
-    have[0].spec = Value::String("something else".to_owned());
-    let error = plan(&want, &Snapshot::new(have), &schema()).unwrap_err();
+    let desired = stack(&["plain/a"]);
+    let mut current = live(&desired, &[]);
+    current[0].spec = Value::String("something else".to_owned());
+    let error = plan(&desired, &Snapshot::new(current), &schema()).unwrap_err();
     assert!(matches!(&error, PlanError::Misfit(of, _) if *of == key("plain/a")));
     assert!(error.to_string().starts_with("plain/a: "), "{error}");
 }

@@ -100,11 +100,11 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_plan_is_sound(want in any_stack(), have in any_snapshot()) {
-        let plan = plan(&want, &have, &schema()).unwrap();
+    fn a_plan_is_sound(desired in any_stack(), current in any_snapshot()) {
+        let plan = plan(&desired, &current, &schema()).unwrap();
 
         // The same again, and through JSON.
-        prop_assert_eq!(&landfall_provider::plan(&want, &have, &schema()).unwrap(), &plan);
+        prop_assert_eq!(&landfall_provider::plan(&desired, &current, &schema()).unwrap(), &plan);
         let json = serde_json::to_string(&plan).unwrap();
         prop_assert_eq!(&serde_json::from_str::<Plan>(&json).unwrap(), &plan);
 
@@ -121,10 +121,10 @@ proptest! {
                 _ => prop_assert!(makers.insert(&step.key, index).is_none()),
             }
         }
-        prop_assert_eq!(makers.keys().copied().collect::<Vec<_>>(), want.resources().keys().collect::<Vec<_>>());
+        prop_assert_eq!(makers.keys().copied().collect::<Vec<_>>(), desired.resources().keys().collect::<Vec<_>>());
 
         // What is there stays or goes.
-        for found in have.found() {
+        for found in current.found() {
             let stays = plan.steps.iter().any(|step| matches!(
                 &step.action,
                 Action::Keep { live } | Action::Update { live, .. } if live == found
@@ -136,7 +136,7 @@ proptest! {
 
         // References come first, and who has mentioned what is ended lets go of it first.
         for (&made, &step) in &makers {
-            for need in &want.resources()[made].needs {
+            for need in &desired.resources()[made].needs {
                 prop_assert!(plan.steps[step].after.iter().any(|after| after.step == makers[need]));
             }
         }
@@ -173,10 +173,10 @@ proptest! {
     }
 
     #[test]
-    fn what_is_live_is_kept(want in any_stack()) {
-        let plan = plan(&want, &Snapshot::new(live(&want, &[])), &schema()).unwrap();
+    fn what_is_live_is_kept(desired in any_stack()) {
+        let plan = plan(&desired, &Snapshot::new(live(&desired, &[])), &schema()).unwrap();
         prop_assert!(plan.is_empty());
-        prop_assert_eq!(plan.steps.len(), want.resources().len());
+        prop_assert_eq!(plan.steps.len(), desired.resources().len());
     }
 }
 
@@ -193,19 +193,19 @@ proptest! {
         runtime.block_on(async {
             let (sim, catalog) = (Sim::new(), catalog());
             let nothing = stack_of([]);
-            for want in [&first, &second, &first, &nothing] {
-                let have = catalog.snapshot(&sim, &stack_name()).await.unwrap();
-                let changes = plan(want, &have, &schema()).unwrap();
+            for desired in [&first, &second, &first, &nothing] {
+                let current = catalog.snapshot(&sim, &stack_name()).await.unwrap();
+                let changes = plan(desired, &current, &schema()).unwrap();
                 let applied = apply(&changes, &sim, &catalog, &ApplyOptions::default()).await;
                 prop_assert!(applied.is_complete(), "{applied:#?}\n{changes:#?}");
 
-                let have = catalog.snapshot(&sim, &stack_name()).await.unwrap();
-                prop_assert!(plan(want, &have, &schema()).unwrap().is_empty());
-                let there: BTreeSet<_> = have.found().iter().map(|found| &found.key).collect();
+                let current = catalog.snapshot(&sim, &stack_name()).await.unwrap();
+                prop_assert!(plan(desired, &current, &schema()).unwrap().is_empty());
+                let there: BTreeSet<_> = current.found().iter().map(|found| &found.key).collect();
                 let lasting = |key: &&&Key| key.kind.as_str() == "lasting";
-                prop_assert!(want.resources().keys().all(|key| there.contains(key)));
-                prop_assert!(there.iter().all(|key| lasting(&key) || want.resources().contains_key(*key)));
-                prop_assert!(have.found().iter().all(|found| matches!(found.state, Probe::Usable(_))));
+                prop_assert!(desired.resources().keys().all(|key| there.contains(key)));
+                prop_assert!(there.iter().all(|key| lasting(&key) || desired.resources().contains_key(*key)));
+                prop_assert!(current.found().iter().all(|found| matches!(found.state, Probe::Usable(_))));
             }
             Ok(())
         })?;

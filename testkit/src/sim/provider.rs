@@ -204,8 +204,8 @@ impl<R: Resource> Provider<R> for Sim {
         listed.await
     }
 
-    async fn create(&self, stack: &StackName, key: &Key, want: &R) -> Result<R::Id> {
-        let spec = serde_json::to_value(want).map_err(spec_mismatch)?;
+    async fn create(&self, stack: &StackName, key: &Key, desired: &R) -> Result<R::Id> {
+        let spec = serde_json::to_value(desired).map_err(spec_mismatch)?;
         let began = Instant::now();
         let (takes, until_usable) = self.making(key);
         let call = Making {
@@ -225,8 +225,8 @@ impl<R: Resource> Provider<R> for Sim {
                 return Err(Error::new(ErrorKind::AlreadyExists, why));
             }
             self.within_quota(&state.things, &R::KIND)?;
-            let resolved_refs = state.things.resolved_refs(want)?;
-            let claims = want.claims();
+            let resolved_refs = state.things.resolved_refs(desired)?;
+            let claims = desired.claims();
             state.things.nobody_claims(&claims, &resolved_refs, None)?;
             let held = Held {
                 stack: stack.clone(),
@@ -248,8 +248,8 @@ impl<R: Resource> Provider<R> for Sim {
         created.await
     }
 
-    async fn update(&self, live: &Live<R>, want: &R) -> Result<()> {
-        let spec = serde_json::to_value(want).map_err(spec_mismatch)?;
+    async fn update(&self, live: &Live<R>, desired: &R) -> Result<()> {
+        let spec = serde_json::to_value(desired).map_err(spec_mismatch)?;
         let key = Key::new(R::KIND, live.name.clone());
         let took = self
             .dice
@@ -262,8 +262,8 @@ impl<R: Resource> Provider<R> for Sim {
                 .get(&id)
                 .filter(|held| held.stays())
                 .ok_or_else(gone)?;
-            let resolved_refs = state.things.resolved_refs(want)?;
-            let claims = want.claims();
+            let resolved_refs = state.things.resolved_refs(desired)?;
+            let claims = desired.claims();
             state
                 .things
                 .nobody_claims(&claims, &resolved_refs, Some(&id))?;

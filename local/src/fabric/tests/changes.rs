@@ -38,8 +38,8 @@ isolated_test! {
         let mut fabric = Fabric::new().unwrap();
         fabric.apply(&topology).unwrap();
         let layout = layout::layout(&topology, &fabric.vpc_numbers);
-        for (id, want) in &layout {
-            assert_eq!(fabric.nodes[id].have(), want, "{id}");
+        for (id, desired) in &layout {
+            assert_eq!(fabric.nodes[id].current(), desired, "{id}");
         }
         assert_eq!(fabric.nodes.len(), layout.len());
     }

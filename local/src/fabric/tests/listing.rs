@@ -102,7 +102,7 @@ isolated_test! {
         let mut fabric = Fabric::new().unwrap();
         fabric.apply(&topology).unwrap();
         for (id, node) in &fabric.nodes {
-            let ruleset = &node.have().ruleset;
+            let ruleset = &node.current().ruleset;
             // In another namespace, for numbers of links are printed as names where there are links.
             let (copy, mut netlink) = open();
             netlink.install(&Ruleset::default(), ruleset).unwrap();

@@ -80,9 +80,9 @@ impl PacketSet {
         let mut outside = Vec::new();
         let mut inside = self;
         if let Some(addresses) = addresses {
-            let have = inside.addresses(who);
-            if !have.within(addresses) {
-                let (same, other) = (have.and(addresses), have.without(addresses));
+            let current = inside.addresses(who);
+            if !current.within(addresses) {
+                let (same, other) = (current.and(addresses), current.without(addresses));
                 if same.is_empty() {
                     return (None, vec![inside]);
                 }
@@ -91,9 +91,9 @@ impl PacketSet {
             }
         }
         if let Some(ports) = ports {
-            let have = inside.ports(which);
-            if !have.within(ports) {
-                let (same, other) = (have.and(ports), have.without(ports));
+            let current = inside.ports(which);
+            if !current.within(ports) {
+                let (same, other) = (current.and(ports), current.without(ports));
                 outside.push(inside.clone().on_ports(which, other));
                 if same.is_empty() {
                     return (None, outside);
