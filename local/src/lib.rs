@@ -5,10 +5,6 @@
 //! makes and where; on other systems everything compiles and [`Local::open`] says that it needs Linux.
 
 #[cfg(target_os = "linux")]
-mod accept;
-#[cfg(target_os = "linux")]
-mod balancer;
-#[cfg(target_os = "linux")]
 mod client;
 #[cfg(target_os = "linux")]
 mod cloud;

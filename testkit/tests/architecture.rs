@@ -20,7 +20,21 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("landfall-compute", WITH_AWS),
     ("landfall-lb", WITH_AWS),
     ("landfall-container", WITH_AWS),
-    ("landfall-local", KINDS),
+    // The parts of the local provider do not know each other; only its own crate does.
+    ("landfall-kernel", &[]),
+    ("landfall-balancer", &["landfall-kernel"]),
+    (
+        "landfall-local",
+        &[
+            "landfall-provider",
+            "landfall-network",
+            "landfall-compute",
+            "landfall-lb",
+            "landfall-container",
+            "landfall-kernel",
+            "landfall-balancer",
+        ],
+    ),
     ("landfall-pipeline", KINDS),
     (
         "landfall-cli",
@@ -71,11 +85,7 @@ const KINDS: &[&str] = &[
 const TESTKIT: &str = "landfall-testkit";
 
 /// Where the kernel is called by hand.
-const UNSAFE_ALLOWED: &[&str] = &[
-    "local/src/sys/",
-    // Its tests run in namespaces of their own, which a process enters between fork and exec.
-    "local/src/fabric/tests/support.rs",
-];
+const UNSAFE_ALLOWED: &[&str] = &["local/kernel/src/", "local/src/sys/"];
 
 /// What the planner must not know: time, chance, the outside, and whatever waits.
 const NOT_IN_PLAN: &[&str] = &[

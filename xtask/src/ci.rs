@@ -71,6 +71,8 @@ const ALONE: &[&[&str]] = &[
     &["landfall-container", "--features=registry"],
     &["landfall-container", "--features=aws"],
     &["landfall-pipeline"],
+    &["landfall-kernel"],
+    &["landfall-balancer"],
     &["landfall-local"],
     &["landfall-cli"],
 ];

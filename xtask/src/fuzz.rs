@@ -31,6 +31,7 @@ pub(crate) struct SoakOptions {
 /// The crates that read something from outside.
 const CRATES: &[&str] = &[
     "--package=landfall-container",
+    "--package=landfall-balancer",
     "--package=landfall-local",
     "--package=landfall-pipeline",
 ];

@@ -17,8 +17,8 @@ use super::state::State;
 use super::table::find;
 use super::topology::node_interface;
 use super::{Cloud, Inner, guest, publish};
-use crate::balancer::{
-    self, Attributes, Balancer, Condition, HealthCheckConfig, HealthState, ListenerConfig, Matcher,
+use landfall_balancer::{
+    Attributes, Balancer, Condition, HealthCheckConfig, HealthState, ListenerConfig, Matcher,
     Reason, Rule, Target, TargetGroupConfig,
 };
 
@@ -217,7 +217,7 @@ fn register_with(
 }
 
 /// Takes an instance out of every balancer; the result ends when its last request has.
-pub(super) fn deregister(inner: &Inner, instance: &InstanceId) -> Vec<balancer::Drain> {
+pub(super) fn deregister(inner: &Inner, instance: &InstanceId) -> Vec<landfall_balancer::Drain> {
     let mut drains = Vec::new();
     for (group, target) in targets_of(&inner.state, instance) {
         for running in inner
@@ -501,6 +501,6 @@ pub(super) fn public_addresses(state: &State, id: &LoadBalancerId) -> Vec<Ipv4Ad
         .unwrap_or_default()
 }
 
-fn failed(error: balancer::Error) -> Error {
+fn failed(error: landfall_balancer::Error) -> Error {
     Error::new(ErrorKind::Other, "the balancer refused").caused_by(error)
 }

@@ -20,8 +20,8 @@ use super::topology::instance_interface;
 use super::{Cloud, Inner, balance, group, keeper, publish, single};
 use crate::instance::{self, Output, Running, Spec};
 use crate::ssh::{self, Inside, SshListener};
-use crate::sys::netns::Namespace;
-use crate::sys::process::log;
+use landfall_kernel::log;
+use landfall_kernel::netns::Namespace;
 
 /// For how long a container may go on after it was asked to stop, as with `docker stop`.
 const STOP_GRACE: Duration = Duration::from_secs(10);

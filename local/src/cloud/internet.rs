@@ -12,9 +12,9 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
 use super::INTERNET_HOST;
-use crate::accept::{AcceptErrors, Newcomers};
-use crate::sys::descriptors::Budget;
-use crate::sys::netns::Namespace;
+use landfall_kernel::accept::{AcceptErrors, Newcomers};
+use landfall_kernel::descriptors::Budget;
+use landfall_kernel::netns::Namespace;
 
 /// How long a caller may take for its request and its answer.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(10);

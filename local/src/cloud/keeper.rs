@@ -18,7 +18,7 @@ use super::rollout::{Rollout, RolloutProgress};
 use super::state::State;
 use super::table::{LocalResource, find};
 use super::{Cloud, Inner, balance, guest, rollout};
-use crate::sys::process::log;
+use landfall_kernel::log;
 
 /// Starts the task that keeps a group at its size, until the group is gone.
 pub(super) fn reconcile_group(cloud: &Arc<Cloud>, id: AutoscalingGroupId) {

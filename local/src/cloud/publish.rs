@@ -11,7 +11,7 @@ use super::kinds::known;
 use super::state::State;
 use super::table::find;
 use super::{Cloud, balance, single};
-use crate::balancer::Forward;
+use landfall_balancer::Forward;
 
 /// Where ports are looked for that nobody asked for: below the range that clients connect from.
 const PORTS: std::ops::Range<u16> = 20_000..30_000;

@@ -18,7 +18,7 @@ use super::table::find;
 use super::tracking::{self, Proposal, Track};
 use super::{Cloud, Inner, balance};
 use crate::instance::processor_times;
-use crate::sys::process::log;
+use landfall_kernel::log;
 
 /// What a group is to have now.
 pub(super) fn capacity(state: &State, group: &AutoscalingGroupId) -> Result<GroupCapacity> {

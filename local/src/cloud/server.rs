@@ -20,9 +20,9 @@ use tokio::time::{Instant, timeout};
 use super::{
     Cloud, balance, dial, exec, guest, keeper, logs, publish, reach, rollout, scaling, single,
 };
-use crate::accept::{AcceptErrors, Newcomer, Newcomers};
-use crate::sys::descriptors::Budget;
 use crate::wire::{Answer, Call, PROTOCOL, Request};
+use landfall_kernel::accept::{AcceptErrors, Newcomer, Newcomers};
+use landfall_kernel::descriptors::Budget;
 
 /// The longest call that is read: specs are small, and nobody is to fill the memory.
 const LONGEST_CALL: u64 = 4 << 20;
@@ -81,7 +81,7 @@ pub(super) async fn serve(
                         Ok(heard) => heard,
                         Err(error) => {
                             let failed = format_args!("a client's connection failed: {error}");
-                            crate::sys::process::log(failed);
+                            landfall_kernel::log(failed);
                             true
                         }
                     };
@@ -439,7 +439,7 @@ async fn end(cloud: &Arc<Cloud>, of: &Kind, id: &str) -> Result<()> {
         let (cloud, id) = (Arc::clone(cloud), LoadBalancerId::from(id));
         tokio::spawn(async move {
             if let Err(error) = balance::end(&cloud, &id).await {
-                crate::sys::process::log(format_args!("ending {id}: {error}"));
+                landfall_kernel::log(format_args!("ending {id}: {error}"));
             }
         });
     }

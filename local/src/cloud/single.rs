@@ -14,7 +14,7 @@ use super::machine::{InstanceRecord, Phase};
 use super::state::State;
 use super::table::find;
 use super::{Cloud, guest};
-use crate::sys::process::log;
+use landfall_kernel::log;
 
 /// The pause before a container is started again: doubled each time, as Docker does it.
 ///

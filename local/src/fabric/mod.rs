@@ -24,7 +24,7 @@ pub(crate) use self::topology::{
     SecurityGroup, Subnet, Target, Topology, Traffic, Vpc,
 };
 use crate::netlink;
-use crate::sys::netns::Namespace;
+use landfall_kernel::netns::Namespace;
 
 /// Why the fabric could not become what was wanted.
 #[derive(Debug, thiserror::Error)]

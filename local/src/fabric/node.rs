@@ -9,7 +9,7 @@ use super::layout::{Link, Node, NodeId};
 use super::{Error, Result};
 use crate::netlink::Netlink;
 use crate::netlink::ruleset::Ruleset;
-use crate::sys::netns::Namespace;
+use landfall_kernel::netns::Namespace;
 
 /// Settings of every namespace: no IPv6, no checks that do not fit links without networks, and the
 /// congestion control that every kernel has and lets everybody choose: what a machine prefers for

@@ -17,11 +17,12 @@ use tokio::time::timeout;
 use super::limits::Confined;
 use super::run::START_WITHIN;
 use super::{Error, Exit, Running};
-use crate::sys::fds;
-use crate::sys::process::{ROLE_ENTER, ROLE_VAR, log};
+use crate::sys::process::{ROLE_ENTER, ROLE_VAR};
 use crate::sys::sandbox::Report;
 use crate::sys::sandbox::enter::{ExecMode, ExecTask, Size};
 use crate::sys::sandbox::program::Program;
+use landfall_kernel::fds;
+use landfall_kernel::log;
 
 /// What is to be run in an instance beside its own command.
 #[derive(Clone, Debug)]

@@ -16,7 +16,7 @@ use flate2::bufread::MultiGzDecoder;
 use nix::sys::stat::{Mode, mode_t};
 use tar::{Archive, Entry, EntryType, Header};
 
-use crate::sys::rooted::{Rooted, normal, through};
+use landfall_kernel::rooted::{Rooted, normal, through};
 
 /// What marks a file as deleted by a layer.
 const WHITEOUT: &[u8] = b".wh.";

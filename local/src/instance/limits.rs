@@ -16,9 +16,9 @@ use nix::sys::statvfs::statvfs;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::census::{self, Census};
-use crate::sys::cgroup::{Controller, Group, GroupLimits, Groups};
-use crate::sys::oom;
-use crate::sys::process::log;
+use landfall_kernel::cgroup::{Controller, Group, GroupLimits, Groups};
+use landfall_kernel::log;
+use landfall_kernel::oom;
 
 /// How often the use of memory, processes and disk is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);

@@ -25,9 +25,9 @@ use super::limits::{Confined, Guard, Limiter};
 use super::output::{Output, Stream};
 use super::spawn::{Scratch, spawn};
 use super::{Config, Error};
-use crate::sys::process::log;
 use crate::sys::sandbox::{Order, Report};
-use crate::sys::signal;
+use landfall_kernel::log;
+use landfall_kernel::signal;
 
 /// How long the sandbox may take to build. It takes milliseconds, unless files have to be copied.
 pub(super) const START_WITHIN: Duration = Duration::from_secs(60);

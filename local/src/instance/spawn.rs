@@ -15,10 +15,11 @@ use tokio::sync::oneshot;
 use super::limits::{Confined, unmount_disk};
 use super::run::START_WITHIN;
 use super::{Error, Spec};
-use crate::sys::fds;
-use crate::sys::process::{ROLE_INSTANCE, ROLE_VAR, log};
+use crate::sys::process::{ROLE_INSTANCE, ROLE_VAR};
 use crate::sys::sandbox::Order;
 use crate::sys::sandbox::program::Program;
+use landfall_kernel::fds;
+use landfall_kernel::log;
 
 /// Executes the copy of this program as process 1 of a new pid namespace and gives it its order.
 ///

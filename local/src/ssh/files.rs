@@ -32,7 +32,7 @@ pub(crate) fn serve() -> i32 {
     match run() {
         Ok(()) => 0,
         Err(error) => {
-            crate::sys::process::log(format_args!("serve files: {error}"));
+            landfall_kernel::log(format_args!("serve files: {error}"));
             1
         }
     }

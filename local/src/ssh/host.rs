@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::USER;
 use crate::instance::Running;
-use crate::sys::netns::Namespace;
+use landfall_kernel::netns::Namespace;
 
 /// How long a connection that a client asks for may take.
 const CONNECT_WITHIN: Duration = Duration::from_secs(20);

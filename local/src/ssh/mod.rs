@@ -26,8 +26,8 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use host::{Inside, SshHost};
 
-use crate::accept::{AcceptErrors, Newcomers};
-use crate::sys::descriptors::Budget;
+use landfall_kernel::accept::{AcceptErrors, Newcomers};
+use landfall_kernel::descriptors::Budget;
 
 /// Who logs in: the user that Amazon Linux has, and none other.
 pub(crate) const USER: &str = "ec2-user";

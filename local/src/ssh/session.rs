@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 use super::cut::UntilCut;
 use super::host::Inside;
 use super::{LOGIN_WITHIN, SshHost};
-use crate::accept::Newcomer;
 use crate::instance::{self, Entered, Feed, Further, Handle};
 use crate::sys::sandbox::enter::Size;
+use landfall_kernel::accept::Newcomer;
 
 /// How many bytes for a command may wait here until it reads them. A client that sends more has to wait, with
 /// everything that it does on the connection.

@@ -17,7 +17,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
 use crate::fabric::{Fabric, InterfaceId};
-use crate::sys::netns::Namespace;
+use landfall_kernel::netns::Namespace;
 
 /// How far a probe got.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -4,9 +4,9 @@ use landfall_lb::TargetGroup;
 use landfall_provider::{Probe, Resource, Result};
 
 use super::invalid;
-use crate::balancer::Matcher;
 use crate::cloud::state::State;
 use crate::cloud::table::{Draft, Entry, LocalResource};
+use landfall_balancer::Matcher;
 
 impl LocalResource for TargetGroup {
     const PREFIX: &'static str = "tg";

@@ -11,7 +11,7 @@ use crate::fabric::node::LiveNode;
 use crate::fabric::{Error, Fabric, Interface};
 use crate::netlink::Netlink;
 use crate::netlink::route::{End, Mac};
-use crate::sys::netns::Namespace;
+use landfall_kernel::netns::Namespace;
 
 /// How many requests the kernel has got.
 fn requests(fabric: &mut Fabric) -> u32 {

@@ -7,7 +7,7 @@ use crate::fabric::Fabric;
 use crate::fabric::layout::{self, NodeId};
 use crate::netlink::Netlink;
 use crate::netlink::ruleset::{Chain, Field, Match, Rule, Ruleset, Set, Verdict};
-use crate::sys::netns::Namespace;
+use landfall_kernel::netns::Namespace;
 
 #[test]
 fn the_rules_of_two_zones() {

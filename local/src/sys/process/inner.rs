@@ -18,9 +18,9 @@ use nix::unistd::sethostname;
 
 use super::outer::MAX_MESSAGE;
 use super::runtime_dir::RuntimeDir;
-use super::{Arguments, CloudMain, log, userns};
+use super::{Arguments, CloudMain};
 use crate::sys::sandbox::program;
-use crate::sys::{descriptors, fds};
+use landfall_kernel::{descriptors, fds, log, userns};
 
 /// What the inner process works with.
 #[derive(Debug)]

@@ -15,7 +15,6 @@ mod launch;
 mod outer;
 mod pids;
 mod runtime_dir;
-pub(crate) mod userns;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -40,10 +39,6 @@ const ROLE_INNER: &str = "cloud-inner";
 pub(crate) const ROLE_INSTANCE: &str = "instance";
 /// The role of whoever runs a further command in an instance.
 pub(crate) const ROLE_ENTER: &str = "enter";
-
-/// How this program executes itself again, whatever has become of its file since. Never for what enters an instance:
-/// see `sandbox::program`.
-pub(crate) const SELF: &str = "/proc/self/exe";
 
 /// Whether this process called [`hook`].
 static HOOKED: AtomicBool = AtomicBool::new(false);
@@ -127,13 +122,6 @@ pub fn hook(cloud_main: CloudMain) {
         _ => return,
     };
     std::process::exit(i32::from(code != ExitCode::SUCCESS));
-}
-
-/// Writes to standard error, which is the cloud's log.
-pub(crate) fn log(text: std::fmt::Arguments<'_>) {
-    use std::io::Write;
-    // A log that cannot be written has nowhere to say so.
-    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// What the outer process needs to know, as arguments of its command line.

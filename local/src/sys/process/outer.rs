@@ -21,9 +21,9 @@ use nix::unistd::{ForkResult, Pid, dup2_stdout, fork, setsid};
 
 use super::pids::{self, Pids};
 use super::runtime_dir::{RuntimeDir, lock};
-use super::{Arguments, ROLE_INNER, SELF, log, userns};
-use crate::sys::cgroup::Groups;
-use crate::sys::{fds, oom};
+use super::{Arguments, ROLE_INNER};
+use landfall_kernel::cgroup::Groups;
+use landfall_kernel::{SELF, fds, log, oom, userns};
 
 /// The longest message between the two processes, in bytes.
 pub(super) const MAX_MESSAGE: usize = 4096;

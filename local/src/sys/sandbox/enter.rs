@@ -30,8 +30,8 @@ use super::{
     Order, Report, enter_folder, exec, hide, identity, keyring, limit_processes, limits,
     privileges, program, report, seccomp, take_control,
 };
-use crate::sys::fds;
-use crate::sys::process::userns::{explain, single_user};
+use landfall_kernel::fds;
+use landfall_kernel::userns::{explain, single_user};
 
 /// How long a command that was hung up on may take to end, in milliseconds.
 const HANG_UP_MS: u16 = 2_000;
@@ -82,7 +82,7 @@ pub(crate) fn run() -> ExitCode {
     let mut control = match hide().and_then(|()| take_control()) {
         Ok(control) => control,
         Err(error) => {
-            crate::sys::process::log(format_args!("enter an instance: {error}"));
+            landfall_kernel::log(format_args!("enter an instance: {error}"));
             return ExitCode::FAILURE;
         }
     };

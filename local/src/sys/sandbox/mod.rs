@@ -40,8 +40,8 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{sethostname, setsid};
 use serde::{Deserialize, Serialize};
 
-use super::fds;
-use super::process::userns::{explain, single_user};
+use landfall_kernel::fds;
+use landfall_kernel::userns::{explain, single_user};
 
 /// The most open files an instance may have, unless the machine allows less.
 const MAX_FILES: u64 = 65_536;
@@ -87,7 +87,7 @@ pub(super) fn run() -> ExitCode {
     let mut control = match hide().and_then(|()| take_control()) {
         Ok(control) => control,
         Err(error) => {
-            super::process::log(format_args!("instance: take the control socket: {error}"));
+            landfall_kernel::log(format_args!("instance: take the control socket: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -103,7 +103,7 @@ pub(super) fn run() -> ExitCode {
                 match reaper::run(command, control) {
                     Ok(code) => std::process::exit(code),
                     Err(reason) => {
-                        super::process::log(format_args!("instance: {reason}"));
+                        landfall_kernel::log(format_args!("instance: {reason}"));
                         return ExitCode::FAILURE;
                     }
                 }
@@ -227,7 +227,7 @@ fn limits() -> nix::Result<()> {
 /// and the instance has just got one of its own; root's instances have the control group only, since their users
 /// are the machine's.
 fn limit_processes(most: u64) -> nix::Result<()> {
-    if !super::process::userns::single_user() || !super::process::userns::counts_processes() {
+    if !landfall_kernel::userns::single_user() || !landfall_kernel::userns::counts_processes() {
         return Ok(());
     }
     let (_, hard) = getrlimit(Resource::RLIMIT_NPROC)?;

@@ -13,8 +13,8 @@ use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::pivot_root;
 
 use super::{Order, copy};
-use crate::sys::process::userns::{explain, initial, single_user};
-use crate::sys::rooted::{Rooted, through};
+use landfall_kernel::rooted::{Rooted, through};
+use landfall_kernel::userns::{explain, initial, single_user};
 
 /// Devices without state or danger, as in Docker's `/dev`, with their numbers.
 const DEVICES: [(&str, u64, u64); 6] = [

@@ -13,7 +13,7 @@ use rustix::thread::{
 };
 
 use super::identity::Identity;
-use crate::sys::process::userns::{explain, map};
+use landfall_kernel::userns::{explain, map};
 
 /// What an image's root may do: Docker's default set (moby: oci/caps/defaults.go) without MKNOD
 /// (no cgroup limits the devices here), NET_RAW (packets go through the fabric's rules as an

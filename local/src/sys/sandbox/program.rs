@@ -24,9 +24,9 @@ use nix::libc;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use super::elf;
-use crate::sys::process::SELF;
-use crate::sys::process::userns::explain;
-use crate::sys::rooted::through;
+use landfall_kernel::SELF;
+use landfall_kernel::rooted::through;
+use landfall_kernel::userns::explain;
 
 const EMPTY_PATH: libc::c_uint = libc::AT_EMPTY_PATH.unsigned_abs();
 

@@ -9,8 +9,8 @@ use rustix::process::{WaitOptions, wait};
 
 use super::exec::Command;
 use super::{Report, report, reset_signals};
-use crate::sys::process::userns::explain;
-use crate::sys::signal;
+use landfall_kernel::signal;
+use landfall_kernel::userns::explain;
 
 /// Runs the command as a child to its end. Returns the code to end with: the command's own, or 128 and the number of
 /// the signal that ended it, since process 1 cannot end by a signal of its own.

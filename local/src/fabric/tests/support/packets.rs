@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::address;
-use crate::sys::netns::Namespace;
+use landfall_kernel::netns::Namespace;
 
 /// How long a packet that nobody answers is waited for.
 const WAIT_TIMEOUT: Duration = Duration::from_millis(300);

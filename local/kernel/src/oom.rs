@@ -11,13 +11,13 @@ const CLOUD: &str = "-800";
 const INSTANCE: &str = "500";
 
 /// Makes this process, and what it starts, one of the last that the kernel ends.
-pub(crate) fn protect() {
+pub fn protect() {
     // An ordinary user may not, and its instances go first all the same.
     let _ = fs::write("/proc/self/oom_score_adj", CLOUD);
 }
 
 /// Makes a process, and what it starts from then on, one of the first.
-pub(crate) fn prefer(pid: i32) {
+pub fn prefer(pid: i32) {
     // It may have ended.
     let _ = fs::write(format!("/proc/{pid}/oom_score_adj"), INSTANCE);
 }

@@ -10,6 +10,7 @@
 //!
 //! **Architecture invariant:** nothing here knows of providers or records; the balancer could serve
 //! anywhere. A request takes no lock that another thread ever holds.
+#![cfg(target_os = "linux")]
 
 mod body;
 mod check;
@@ -45,23 +46,23 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, watch};
 
-pub(crate) use config::{
+pub use config::{
     Attributes, Condition, HealthCheckConfig, ListenerConfig, Matcher, Rule, Target,
     TargetGroupConfig,
 };
-pub(crate) use forward::{Forward, Forwarder};
-pub(crate) use health::{HealthState, Reason, TargetHealth};
-pub(crate) use registry::Drain;
+pub use forward::{Forward, Forwarder};
+pub use health::{HealthState, Reason, TargetHealth};
+pub use registry::Drain;
 
 use node::Node;
 use registry::Registry;
 
 /// Moves the calling thread to where it has to work; called once, before any socket is made.
-pub(crate) type Pin = Box<dyn FnOnce() -> std::io::Result<()> + Send>;
+pub type Pin = Box<dyn FnOnce() -> std::io::Result<()> + Send>;
 
 /// What can go wrong when a balancer is set up.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
+pub enum Error {
     /// The thread of a node could not be started in its namespace.
     #[error("starting the balancer's node {node} failed")]
     StartNode {
@@ -116,7 +117,7 @@ pub(crate) enum Error {
 /// A load balancer. Its methods have to be called inside a tokio runtime.
 ///
 /// Dropping it ends all its connections at once; [`Balancer::shutdown`] lets them finish.
-pub(crate) struct Balancer {
+pub struct Balancer {
     name: String,
     registry: Arc<Registry>,
     /// One change of nodes or ports at a time.
@@ -133,7 +134,7 @@ impl fmt::Debug for Balancer {
 
 impl Balancer {
     /// A balancer without nodes, listeners and groups.
-    pub(crate) fn new(name: impl Into<String>, attributes: Attributes) -> Self {
+    pub fn new(name: impl Into<String>, attributes: Attributes) -> Self {
         Self {
             name: name.into(),
             registry: Registry::new(attributes),
@@ -148,7 +149,7 @@ impl Balancer {
     /// # Errors
     /// When the zone has a node, the thread cannot be started, or a port cannot be bound; no node
     /// is left behind then.
-    pub(crate) async fn add_node(&self, zone: &str, bind: Ipv4Addr, pin: Pin) -> Result<(), Error> {
+    pub async fn add_node(&self, zone: &str, bind: Ipv4Addr, pin: Pin) -> Result<(), Error> {
         let _setup = self.setup.lock().await;
         if self.registry.has_node(zone) {
             return Err(Error::NodeExists(zone.into()));
@@ -167,7 +168,7 @@ impl Balancer {
     ///
     /// # Errors
     /// When the zone has no node.
-    pub(crate) async fn remove_node(&self, zone: &str, time_limit: Duration) -> Result<(), Error> {
+    pub async fn remove_node(&self, zone: &str, time_limit: Duration) -> Result<(), Error> {
         let _setup = self.setup.lock().await;
         let node = self
             .registry
@@ -183,7 +184,7 @@ impl Balancer {
     /// # Errors
     /// When two have the same port or a group is unknown, with nothing changed; when a node cannot
     /// bind a port, with the rest in place.
-    pub(crate) async fn set_listeners(&self, listeners: Vec<ListenerConfig>) -> Result<(), Error> {
+    pub async fn set_listeners(&self, listeners: Vec<ListenerConfig>) -> Result<(), Error> {
         let _setup = self.setup.lock().await;
         let mut ports = BTreeSet::new();
         if let Some(twice) = listeners
@@ -204,7 +205,7 @@ impl Balancer {
     ///
     /// # Errors
     /// When a group that would go is still forwarded to, with nothing changed.
-    pub(crate) fn set_groups(&self, groups: Vec<TargetGroupConfig>) -> Result<(), Error> {
+    pub fn set_groups(&self, groups: Vec<TargetGroupConfig>) -> Result<(), Error> {
         self.registry.set_groups(groups)
     }
 
@@ -213,7 +214,7 @@ impl Balancer {
     ///
     /// # Errors
     /// When there is no such group.
-    pub(crate) fn register(&self, group: &str, target: Target) -> Result<(), Error> {
+    pub fn register(&self, group: &str, target: Target) -> Result<(), Error> {
         self.registry.register(group, target)
     }
 
@@ -223,7 +224,7 @@ impl Balancer {
     ///
     /// # Errors
     /// When there is no such group or target.
-    pub(crate) fn deregister(&self, group: &str, target: &str) -> Result<Drain, Error> {
+    pub fn deregister(&self, group: &str, target: &str) -> Result<Drain, Error> {
         self.registry.deregister(group, target)
     }
 
@@ -231,7 +232,7 @@ impl Balancer {
     ///
     /// # Errors
     /// When there is no such group.
-    pub(crate) fn health(&self, group: &str) -> Result<Vec<TargetHealth>, Error> {
+    pub fn health(&self, group: &str) -> Result<Vec<TargetHealth>, Error> {
         self.registry.health(group)
     }
 
@@ -239,17 +240,17 @@ impl Balancer {
     ///
     /// # Errors
     /// When there is no such group.
-    pub(crate) fn requests(&self, group: &str) -> Result<u64, Error> {
+    pub fn requests(&self, group: &str) -> Result<u64, Error> {
         self.registry.requests(group)
     }
 
     /// Changes whenever the health of any target does; the number itself means nothing.
-    pub(crate) fn watch(&self) -> watch::Receiver<u64> {
+    pub fn watch(&self) -> watch::Receiver<u64> {
         self.registry.watch()
     }
 
     /// Ends all nodes as [`Balancer::remove_node`] does, side by side.
-    pub(crate) async fn shutdown(&self, time_limit: Duration) {
+    pub async fn shutdown(&self, time_limit: Duration) {
         let _setup = self.setup.lock().await;
         let nodes = self.registry.take_nodes();
         futures::future::join_all(nodes.into_iter().map(|node| node.stop(time_limit))).await;

@@ -23,8 +23,8 @@ use super::Pin;
 use super::io::{Meter, Phase};
 use super::room::Room;
 use super::thread::PinnedThread;
-use crate::accept::{AcceptErrors, is_exhaustion};
-use crate::sys::descriptors::Budget;
+use landfall_kernel::accept::{AcceptErrors, is_exhaustion};
+use landfall_kernel::descriptors::Budget;
 
 /// How long a node may take to accept before the next one is tried.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -37,7 +37,7 @@ const BUFFER: usize = 16 * 1024;
 /// The thread in the internet's namespace that carries all forwarded connections.
 ///
 /// Dropping it closes all ports and ends all of them at once.
-pub(crate) struct Forwarder {
+pub struct Forwarder {
     thread: PinnedThread,
     shared: Arc<Shared>,
 }
@@ -59,7 +59,7 @@ struct Shared {
 
 /// One forwarded port; dropping it closes the port, and lets open connections go on.
 #[derive(Debug)]
-pub(crate) struct Forward {
+pub struct Forward {
     nodes: Arc<Mutex<Nodes>>,
     stop: CancellationToken,
 }
@@ -99,7 +99,7 @@ impl Forwarder {
     ///
     /// # Errors
     /// When the thread cannot be made or `pin` fails.
-    pub(crate) async fn start(name: &str, pin: Pin) -> io::Result<Self> {
+    pub async fn start(name: &str, pin: Pin) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -123,7 +123,7 @@ impl Forwarder {
     ///
     /// # Errors
     /// When the listener cannot be handed to the thread.
-    pub(crate) fn forward(
+    pub fn forward(
         &self,
         listener: StdListener,
         nodes: impl IntoIterator<Item = SocketAddr>,
@@ -155,7 +155,7 @@ impl Forwarder {
 
 impl Forward {
     /// Where connections go from now on.
-    pub(crate) fn set_nodes(&self, nodes: impl IntoIterator<Item = SocketAddr>) {
+    pub fn set_nodes(&self, nodes: impl IntoIterator<Item = SocketAddr>) {
         lock(&self.nodes).all = nodes.into_iter().map(|addr| (addr, None)).collect();
     }
 }

@@ -19,7 +19,7 @@ use super::table::Shared;
 use super::thread::PinnedThread;
 use super::upstream::Pool;
 use super::{Error, Pin, client};
-use crate::accept::{EXHAUSTED_PAUSE, is_exhaustion};
+use landfall_kernel::accept::{EXHAUSTED_PAUSE, is_exhaustion};
 
 /// How often idle connections are looked through.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -146,7 +146,7 @@ async fn run(shared: Arc<Shared>, bind: Ipv4Addr, mut inbox: mpsc::UnboundedRece
             _ = sweep.tick() => {
                 worker.pool.sweep(&worker.shared.table(), true);
                 if worker.room.take_released() >= TRIM_AFTER {
-                    crate::sys::memory::release_free_memory();
+                    landfall_kernel::memory::release_free_memory();
                 }
             }
         }

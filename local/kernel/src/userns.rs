@@ -9,7 +9,7 @@ use rustix::thread::{CapabilitySet, capabilities};
 
 /// Whether this process needs a user namespace to make the others: it is not root, or a root whose
 /// powers were taken away (as in most containers).
-pub(super) fn needed() -> bool {
+pub fn needed() -> bool {
     !(geteuid().is_root()
         && capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN)))
 }
@@ -19,7 +19,7 @@ pub(super) fn needed() -> bool {
 /// # Errors
 ///
 /// What was tried, why it failed and what to do about it.
-pub(super) fn enter() -> Result<(), String> {
+pub fn enter() -> Result<(), String> {
     let (user, group) = (geteuid(), getegid());
     unshare(CloneFlags::CLONE_NEWUSER)
         .map_err(|error| explain("create a user namespace", error))?;
@@ -27,7 +27,7 @@ pub(super) fn enter() -> Result<(), String> {
 }
 
 /// Maps one user and one group of the user namespace just entered: each inside, then outside.
-pub(crate) fn map(user: (u32, u32), group: (u32, u32)) -> Result<(), String> {
+pub fn map(user: (u32, u32), group: (u32, u32)) -> Result<(), String> {
     // The kernel lets an ordinary user map its group only after giving up setgroups(2), see
     // user_namespaces(7).
     for (file, text) in [
@@ -45,21 +45,21 @@ pub(crate) fn map(user: (u32, u32), group: (u32, u32)) -> Result<(), String> {
 }
 
 /// Whether this process is in a user namespace that knows one user only, as an ordinary user's does.
-pub(crate) fn single_user() -> bool {
+pub fn single_user() -> bool {
     let count = |line: &str| line.split_whitespace().nth(2)?.parse::<u64>().ok();
     fs::read_to_string("/proc/self/uid_map")
         .is_ok_and(|map| map.lines().filter_map(count).sum::<u64>() == 1)
 }
 
 /// Whether this process is in the user namespace that the machine started with.
-pub(crate) fn initial() -> bool {
+pub fn initial() -> bool {
     fs::read_to_string("/proc/self/uid_map")
         .is_ok_and(|map| map.split_whitespace().eq(["0", "0", "4294967295"]))
 }
 
 /// Whether this kernel counts the processes of a user namespace for themselves. Before 5.14 it counts all of the user's
 /// on the machine, and a desktop has more than an instance may have.
-pub(crate) fn counts_processes() -> bool {
+pub fn counts_processes() -> bool {
     fs::read_to_string("/proc/sys/kernel/osrelease").is_ok_and(|release| counts_since(&release))
 }
 
@@ -74,7 +74,7 @@ fn counts_since(release: &str) -> bool {
 }
 
 /// What `doing` failed of, with the reason and the remedy that this machine's settings suggest.
-pub(crate) fn explain(doing: &str, error: Errno) -> String {
+pub fn explain(doing: &str, error: Errno) -> String {
     let setting = |name: &str| {
         fs::read_to_string(format!("/proc/sys/{}", name.replace('.', "/")))
             .ok()?

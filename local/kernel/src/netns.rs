@@ -12,7 +12,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 ///
 /// With its last holder the kernel takes it away, and every link, route and rule in it.
 #[derive(Debug, Clone)]
-pub(crate) struct Namespace(Arc<OwnedFd>);
+pub struct Namespace(Arc<OwnedFd>);
 
 impl Namespace {
     /// Makes a namespace and runs `setup` inside of it, which may open sockets there.
@@ -21,9 +21,7 @@ impl Namespace {
     ///
     /// When the kernel makes no namespace (the caller needs `CAP_SYS_ADMIN` in its user namespace,
     /// and `user.max_net_namespaces` bounds their number), or when `setup` fails.
-    pub(crate) fn create<T: Send>(
-        setup: impl FnOnce() -> io::Result<T> + Send,
-    ) -> io::Result<(Self, T)> {
+    pub fn create<T: Send>(setup: impl FnOnce() -> io::Result<T> + Send) -> io::Result<(Self, T)> {
         on_a_thread(|| {
             unshare(CloneFlags::CLONE_NEWNET)?;
             let descriptor = File::open("/proc/thread-self/ns/net")?;
@@ -39,7 +37,7 @@ impl Namespace {
     /// # Errors
     ///
     /// When no thread can be started or it may not enter the namespace.
-    pub(crate) fn enter<T: Send>(&self, task: impl FnOnce() -> T + Send) -> io::Result<T> {
+    pub fn enter<T: Send>(&self, task: impl FnOnce() -> T + Send) -> io::Result<T> {
         on_a_thread(|| {
             self.pin_current_thread()?;
             Ok(task())
@@ -53,7 +51,7 @@ impl Namespace {
     /// # Errors
     ///
     /// When the thread may not enter the namespace.
-    pub(crate) fn pin_current_thread(&self) -> io::Result<()> {
+    pub fn pin_current_thread(&self) -> io::Result<()> {
         Ok(setns(&*self.0, CloneFlags::CLONE_NEWNET)?)
     }
 }

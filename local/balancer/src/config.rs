@@ -11,23 +11,23 @@ use std::time::Duration;
 ///
 /// Source: "Application Load Balancer attributes" in the Elastic Load Balancing user guide.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Attributes {
+pub struct Attributes {
     /// How long a connection, on either side, may stay without a byte in either direction.
     /// AWS: `idle_timeout.timeout_seconds`, default 60 s.
-    pub(crate) idle_timeout: Duration,
+    pub idle_timeout: Duration,
     /// How long the head of a request may take from its first byte to its last. AWS has only the idle timeout, which
     /// a byte now and then renews; 10 s is what Envoy's documentation advises at the edge.
-    pub(crate) head_timeout: Duration,
+    pub head_timeout: Duration,
     /// The balancer's DNS name, which stands in for the Host of HTTP/1.0 requests without one, as on AWS.
-    pub(crate) dns_name: String,
+    pub dns_name: String,
     /// How long a target may take to accept a connection. Fixed at 10 s on AWS.
-    pub(crate) connect_timeout: Duration,
+    pub connect_timeout: Duration,
     /// Whether headers whose names are not made of letters, digits and hyphens are left out of
     /// the request to the target. AWS: `routing.http.drop_invalid_header_fields.enabled`.
-    pub(crate) drop_invalid_header_fields: bool,
+    pub drop_invalid_header_fields: bool,
     /// The most client connections that one node serves at a time; more wait in the kernel's
     /// accept queue. AWS has no such number; it bounds the memory and files of this process.
-    pub(crate) max_connections: usize,
+    pub max_connections: usize,
 }
 
 impl Default for Attributes {
@@ -45,33 +45,33 @@ impl Default for Attributes {
 
 /// One port that every node of the balancer listens on (HTTP).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ListenerConfig {
+pub struct ListenerConfig {
     /// The TCP port, 1–65535.
-    pub(crate) port: u16,
+    pub port: u16,
     /// Rules; the one with the lowest priority that matches decides.
-    pub(crate) rules: Vec<Rule>,
+    pub rules: Vec<Rule>,
     /// The target group that gets the requests that no rule matches.
-    pub(crate) default_group: String,
+    pub default_group: String,
 }
 
 /// A listener rule: all its conditions have to hold.
 ///
 /// Source: "Listener rules for your Application Load Balancer".
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Rule {
+pub struct Rule {
     /// Lower is looked at first. AWS allows 1–50000, each once per listener.
-    pub(crate) priority: u32,
+    pub priority: u32,
     /// All of these have to match.
-    pub(crate) conditions: Vec<Condition>,
+    pub conditions: Vec<Condition>,
     /// The target group that gets the request then.
-    pub(crate) group: String,
+    pub group: String,
 }
 
 /// One condition of a rule; any of its patterns has to match.
 ///
 /// In a pattern `*` stands for any number of characters and `?` for exactly one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Condition {
+pub enum Condition {
     /// The request's host name without its port, compared without regard to case.
     HostHeader(Vec<String>),
     /// The request's path without its query, compared with regard to case.
@@ -80,35 +80,35 @@ pub(crate) enum Condition {
 
 /// A target group: who may get requests, and how it is known that they can serve them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TargetGroupConfig {
+pub struct TargetGroupConfig {
     /// The name that listeners and registrations refer to.
-    pub(crate) name: String,
+    pub name: String,
     /// How targets are checked.
-    pub(crate) health_check: HealthCheckConfig,
+    pub health_check: HealthCheckConfig,
     /// How long a deregistered target may take to finish its requests.
     /// AWS: `deregistration_delay.timeout_seconds`, 0–3600 s, default 300 s.
-    pub(crate) deregistration_delay: Duration,
+    pub deregistration_delay: Duration,
 }
 
 /// How targets are checked.
 ///
 /// Source: "Health checks for Application Load Balancer target groups".
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct HealthCheckConfig {
+pub struct HealthCheckConfig {
     /// What is asked for with GET, default `/`.
-    pub(crate) path: String,
+    pub path: String,
     /// The port to ask, or `None` for the one that the target gets its traffic on.
-    pub(crate) port: Option<u16>,
+    pub port: Option<u16>,
     /// From the start of one check to the start of the next; AWS allows 5–300 s, default 30 s.
-    pub(crate) interval: Duration,
+    pub interval: Duration,
     /// How long one check may take; AWS allows 2–120 s, default 5 s.
-    pub(crate) timeout: Duration,
+    pub timeout: Duration,
     /// Passes in a row before an unhealthy target counts as healthy, 2–10, default 5.
-    pub(crate) healthy_threshold: u32,
+    pub healthy_threshold: u32,
     /// Failures in a row before a target counts as unhealthy, 2–10, default 2.
-    pub(crate) unhealthy_threshold: u32,
+    pub unhealthy_threshold: u32,
     /// The status codes that pass, default 200.
-    pub(crate) matcher: Matcher,
+    pub matcher: Matcher,
 }
 
 impl Default for HealthCheckConfig {
@@ -127,14 +127,14 @@ impl Default for HealthCheckConfig {
 
 /// The status codes that a health check takes as a pass, such as `200`, `200,302` or `200-299`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Matcher(Vec<(u16, u16)>);
+pub struct Matcher(Vec<(u16, u16)>);
 
 impl Matcher {
     /// Reads codes and ranges of codes separated by commas, each within 200–499 as on AWS.
     ///
     /// # Errors
     /// A sentence that names the part that is wrong.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, String> {
         let code = |part: &str| -> Result<u16, String> {
             match part.trim().parse::<u16>() {
                 Ok(code @ 200..=499) => Ok(code),
@@ -159,7 +159,7 @@ impl Matcher {
     }
 
     /// Whether this status code passes.
-    pub(crate) fn matches(&self, status: u16) -> bool {
+    pub fn matches(&self, status: u16) -> bool {
         self.0
             .iter()
             .any(|&(low, high)| (low..=high).contains(&status))
@@ -182,11 +182,11 @@ impl fmt::Display for Matcher {
 
 /// Somebody who can serve requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Target {
+pub struct Target {
     /// The instance's id.
-    pub(crate) id: String,
+    pub id: String,
     /// Where it serves.
-    pub(crate) addr: SocketAddr,
+    pub addr: SocketAddr,
     /// The availability zone it is in.
-    pub(crate) zone: String,
+    pub zone: String,
 }

@@ -18,7 +18,7 @@ use super::room::Seat;
 use super::table::{Group, InFlight, Listener};
 use super::tunnel;
 use super::upstream::{Failure, Upstream};
-use crate::accept::is_exhaustion;
+use landfall_kernel::accept::is_exhaustion;
 
 /// A client connection as its requests see it.
 pub(super) struct Front {

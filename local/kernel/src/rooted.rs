@@ -14,17 +14,17 @@ const TRIES: usize = 16;
 
 /// A folder taken as the root of all paths looked up in it.
 #[derive(Debug)]
-pub(crate) struct Rooted(OwnedFd);
+pub struct Rooted(OwnedFd);
 
 impl Rooted {
     /// Takes `path` as a root.
-    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+    pub fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         Ok(Self(open(path, flags, Mode::empty())?))
     }
 
     /// The folder at `path`, with links in it followed as a process with this root would.
-    pub(crate) fn dir(&self, path: &Path) -> io::Result<OwnedFd> {
+    pub fn dir(&self, path: &Path) -> io::Result<OwnedFd> {
         let path = normal(path)?;
         let path = if path.as_os_str().is_empty() {
             Path::new(".")
@@ -44,7 +44,7 @@ impl Rooted {
     }
 
     /// The folder at `path`, made with mode 755 where it is missing.
-    pub(crate) fn make_dir(&self, path: &Path) -> io::Result<OwnedFd> {
+    pub fn make_dir(&self, path: &Path) -> io::Result<OwnedFd> {
         match self.dir(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             result => return result,
@@ -74,7 +74,7 @@ impl Rooted {
     }
 
     /// The folder that holds `path`, and the name of `path` in it.
-    pub(crate) fn parent(&self, path: &Path) -> io::Result<(OwnedFd, PathBuf)> {
+    pub fn parent(&self, path: &Path) -> io::Result<(OwnedFd, PathBuf)> {
         let path = normal(path)?;
         let name = path
             .file_name()
@@ -86,7 +86,7 @@ impl Rooted {
 }
 
 /// A path by which this process reaches an open file, wherever that is. Valid while it is open.
-pub(crate) fn through(fd: BorrowedFd<'_>) -> PathBuf {
+pub fn through(fd: BorrowedFd<'_>) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))
 }
 
@@ -95,7 +95,7 @@ pub(crate) fn through(fd: BorrowedFd<'_>) -> PathBuf {
 /// # Errors
 ///
 /// It goes up with `..`.
-pub(crate) fn normal(path: &Path) -> io::Result<PathBuf> {
+pub fn normal(path: &Path) -> io::Result<PathBuf> {
     let mut result = PathBuf::new();
     for part in path.components() {
         match part {

@@ -6,7 +6,7 @@
 )]
 
 /// Gives back what the C library keeps of freed memory. It takes milliseconds when there is much.
-pub(crate) fn release_free_memory() {
+pub fn release_free_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: malloc_trim takes the allocator's own locks and touches free memory only.
     unsafe {

@@ -10,7 +10,7 @@ use super::config::HealthCheckConfig;
 
 /// The state of a target, in the words of `DescribeTargetHealth`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum HealthState {
+pub enum HealthState {
     /// Registered, and no check has decided yet.
     Initial,
     /// Gets requests.
@@ -25,7 +25,7 @@ pub(crate) enum HealthState {
 
 impl HealthState {
     /// The word that the API uses.
-    pub(crate) fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Initial => "initial",
             Self::Healthy => "healthy",
@@ -44,7 +44,7 @@ impl fmt::Display for HealthState {
 
 /// Why a target is in its state, in the words of `DescribeTargetHealth`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reason {
+pub enum Reason {
     /// `Elb.RegistrationInProgress`: no check has been sent yet.
     RegistrationInProgress,
     /// `Elb.InitialHealthChecking`: checks are under way.
@@ -63,7 +63,7 @@ pub(crate) enum Reason {
 
 impl Reason {
     /// The reason code of the API.
-    pub(crate) fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::RegistrationInProgress => "Elb.RegistrationInProgress",
             Self::InitialHealthChecking => "Elb.InitialHealthChecking",
@@ -114,17 +114,17 @@ impl Outcome {
 
 /// What a balancer thinks of one target.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TargetHealth {
+pub struct TargetHealth {
     /// Whom this is about.
-    pub(crate) target: super::config::Target,
+    pub target: super::config::Target,
     /// Its state.
-    pub(crate) state: HealthState,
+    pub state: HealthState,
     /// Why; `None` when healthy.
-    pub(crate) reason: Option<Reason>,
+    pub reason: Option<Reason>,
     /// The reason in a sentence; empty when healthy.
-    pub(crate) description: String,
+    pub description: String,
     /// Since when it is in this state.
-    pub(crate) since: SystemTime,
+    pub since: SystemTime,
 }
 
 /// The health of one target as its checks go by.

@@ -30,9 +30,12 @@ const SHARES: usize = 1024;
 
 /// What a group limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Controller {
+pub enum Controller {
+    /// Memory.
     Memory,
+    /// Processes and threads.
     Pids,
+    /// Processor time.
     Cpu,
 }
 
@@ -66,24 +69,25 @@ enum Version {
 
 /// The limits of one instance.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct GroupLimits {
+pub struct GroupLimits {
     /// In bytes; with files in memory.
-    pub(crate) memory: u64,
-    pub(crate) processes: u64,
+    pub memory: u64,
+    /// With threads.
+    pub processes: u64,
     /// In thousandths of a processor.
-    pub(crate) cpu: Option<u64>,
+    pub cpu: Option<u64>,
 }
 
 /// The groups of this cloud: none, where none can be made.
 #[derive(Debug, Default)]
-pub(crate) struct Groups {
+pub struct Groups {
     /// The cloud's group for each controller. Version 2 has one for all of them.
     folders: Vec<(Version, Controller, PathBuf)>,
 }
 
 impl Groups {
     /// Makes the groups of the cloud in this directory, and removes those that clouds left which were killed.
-    pub(crate) fn new(dir: &Path) -> Self {
+    pub fn new(dir: &Path) -> Self {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
         let digest = Sha256::digest(dir.as_os_str().as_encoded_bytes());
         let name = digest[..6]
@@ -112,7 +116,7 @@ impl Groups {
     ///
     /// # Errors
     /// What the kernel did not take. Nothing is left of the group then.
-    pub(crate) fn create(&self, id: &str, limits: &GroupLimits) -> io::Result<Group> {
+    pub fn create(&self, id: &str, limits: &GroupLimits) -> io::Result<Group> {
         let mut group = Group {
             folders: Vec::new(),
             is_removed: AtomicBool::new(false),
@@ -135,7 +139,7 @@ impl Groups {
     }
 
     /// Removes the groups of the cloud, when it ends.
-    pub(crate) fn remove(&self) {
+    pub fn remove(&self) {
         for (_, _, path) in &self.folders {
             remove_tree(path);
         }
@@ -193,7 +197,7 @@ fn limit(
 
 /// The group of an instance, until it is removed.
 #[derive(Debug)]
-pub(crate) struct Group {
+pub struct Group {
     folders: Vec<(Version, Controller, PathBuf)>,
     /// Another instance may have its name since.
     is_removed: AtomicBool,
@@ -201,7 +205,7 @@ pub(crate) struct Group {
 
 impl Group {
     /// Whether it limits this.
-    pub(crate) fn has(&self, controller: Controller) -> bool {
+    pub fn has(&self, controller: Controller) -> bool {
         self.folders.iter().any(|(_, one, _)| *one == controller)
     }
 
@@ -209,7 +213,7 @@ impl Group {
     ///
     /// # Errors
     /// When the kernel does not allow it.
-    pub(crate) fn admit(&self, pid: i32) -> io::Result<()> {
+    pub fn admit(&self, pid: i32) -> io::Result<()> {
         for (_, _, path) in &self.folders {
             put(&path.join("cgroup.procs"), &pid.to_string())?;
         }
@@ -218,7 +222,7 @@ impl Group {
 
     /// The memory of its processes in bytes, with what lies in memory file systems, and without what the kernel can
     /// take back.
-    pub(crate) fn memory(&self) -> Option<u64> {
+    pub fn memory(&self) -> Option<u64> {
         let (version, path) = self.folder(Controller::Memory)?;
         let stat = fs::read_to_string(path.join("memory.stat")).ok()?;
         let names = match version {
@@ -229,7 +233,7 @@ impl Group {
     }
 
     /// How many processes the kernel has ended in it for want of memory.
-    pub(crate) fn oom_kills(&self) -> u64 {
+    pub fn oom_kills(&self) -> u64 {
         let read = || {
             let (version, path) = self.folder(Controller::Memory)?;
             let file = match version {
@@ -242,14 +246,14 @@ impl Group {
     }
 
     /// How many processes and threads it has.
-    pub(crate) fn processes(&self) -> Option<u64> {
+    pub fn processes(&self) -> Option<u64> {
         let (_, path) = self.folder(Controller::Pids)?;
         let text = fs::read_to_string(path.join("pids.current")).ok()?;
         text.trim().parse().ok()
     }
 
     /// How often a process or thread was refused.
-    pub(crate) fn refused_processes(&self) -> u64 {
+    pub fn refused_processes(&self) -> u64 {
         let read = || {
             let (_, path) = self.folder(Controller::Pids)?;
             field(&fs::read_to_string(path.join("pids.events")).ok()?, "max")
@@ -258,7 +262,7 @@ impl Group {
     }
 
     /// Removes it; waits until its processes have gone, for a while. Blocks.
-    pub(crate) fn remove(&self) {
+    pub fn remove(&self) {
         if !self.is_removed.swap(true, Ordering::Relaxed) {
             remove_all(&self.folders);
         }

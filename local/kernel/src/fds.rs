@@ -19,7 +19,7 @@ use nix::sys::socket::{
 const MAX_FDS: usize = 4;
 
 /// Two connected sockets that keep the boundaries of messages, closed on exec.
-pub(crate) fn message_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+pub fn message_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(
         AddressFamily::Unix,
         SockType::SeqPacket,
@@ -29,7 +29,7 @@ pub(crate) fn message_pair() -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 /// Sends one message, with copies of the open files `fds` (at most [`MAX_FDS`]).
-pub(crate) fn send(socket: BorrowedFd<'_>, text: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+pub fn send(socket: BorrowedFd<'_>, text: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     let raw: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
     let rights = [ControlMessage::ScmRights(&raw)];
     let control: &[ControlMessage<'_>] = if raw.is_empty() { &[] } else { &rights };
@@ -51,10 +51,7 @@ pub(crate) fn send(socket: BorrowedFd<'_>, text: &[u8], fds: &[BorrowedFd<'_>]) 
 
 /// Receives up to `buffer.len()` bytes and the files that came with them, closed on exec.
 /// Zero bytes mean that the other side has closed the socket.
-pub(crate) fn receive(
-    socket: BorrowedFd<'_>,
-    buffer: &mut [u8],
-) -> io::Result<(usize, Vec<OwnedFd>)> {
+pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut space = cmsg_space!([RawFd; MAX_FDS]);
     let mut parts = [IoSliceMut::new(buffer)];
     let message = retry(|| {
@@ -99,7 +96,7 @@ fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
 /// forgot to mark lives on in a background process.
 ///
 /// Only for the first moments of a process, before it owns any file.
-pub(crate) fn close_inherited() -> io::Result<()> {
+pub fn close_inherited() -> io::Result<()> {
     let open: Vec<RawFd> = std::fs::read_dir("/proc/self/fd")?
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .filter(|fd| *fd > 2)
@@ -114,7 +111,7 @@ pub(crate) fn close_inherited() -> io::Result<()> {
 /// Closes every open file except standard input, output and error and those of `kept`.
 ///
 /// Only for a process that is about to become another one: whatever owned one of these files must not be used again.
-pub(crate) fn close_all_but(kept: &[BorrowedFd<'_>]) -> nix::Result<()> {
+pub fn close_all_but(kept: &[BorrowedFd<'_>]) -> nix::Result<()> {
     let mut kept: Vec<u32> = kept
         .iter()
         .map(|fd| fd.as_raw_fd().unsigned_abs())

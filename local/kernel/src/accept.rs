@@ -8,13 +8,13 @@ use std::time::Duration;
 use nix::errno::Errno;
 use tokio_util::sync::CancellationToken;
 
-use crate::sys::process::log;
+use crate::log;
 
 /// How long accepting pauses when the process is out of files or memory: others close theirs meanwhile.
-pub(crate) const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+pub const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 
 /// Whether the process or the machine is out of files or memory.
-pub(crate) fn is_exhaustion(error: &io::Error) -> bool {
+pub fn is_exhaustion(error: &io::Error) -> bool {
     let exhaustion = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM];
     error
         .raw_os_error()
@@ -23,14 +23,15 @@ pub(crate) fn is_exhaustion(error: &io::Error) -> bool {
 
 /// What has failed in one accept loop. No error ends such a loop.
 #[derive(Debug)]
-pub(crate) struct AcceptErrors {
+pub struct AcceptErrors {
     /// Whose connections they are, for the log.
     what: String,
     is_exhausted: bool,
 }
 
 impl AcceptErrors {
-    pub(crate) fn new(what: impl Into<String>) -> Self {
+    /// No error so far. `what` names the connections in the log.
+    pub fn new(what: impl Into<String>) -> Self {
         Self {
             what: what.into(),
             is_exhausted: false,
@@ -38,7 +39,7 @@ impl AcceptErrors {
     }
 
     /// Waits as long as the error asks for. The log has one line for each time that files ran out.
-    pub(crate) async fn failed(&mut self, error: &io::Error) {
+    pub async fn failed(&mut self, error: &io::Error) {
         if !is_exhaustion(error) {
             // About a connection that is gone already.
             return;
@@ -53,7 +54,7 @@ impl AcceptErrors {
     }
 
     /// Notes that a connection was accepted.
-    pub(crate) fn passed(&mut self) {
+    pub fn passed(&mut self) {
         if std::mem::take(&mut self.is_exhausted) {
             log(format_args!(
                 "{}: connections are accepted again",
@@ -66,7 +67,7 @@ impl AcceptErrors {
 /// Connections that have not said yet what they are for. There is room for so many; a further one takes the place of
 /// the oldest, so that clients that say nothing lock nobody out.
 #[derive(Debug, Clone)]
-pub(crate) struct Newcomers {
+pub struct Newcomers {
     most: usize,
     waiting: Arc<Mutex<Waiting>>,
 }
@@ -79,21 +80,23 @@ struct Waiting {
 
 /// The place of one connection; it is free again when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Newcomer {
+pub struct Newcomer {
     number: u64,
     all: Newcomers,
     displaced: CancellationToken,
 }
 
 impl Newcomers {
-    pub(crate) fn new(most: usize) -> Self {
+    /// Room for this many.
+    pub fn new(most: usize) -> Self {
         Self {
             most,
             waiting: Arc::default(),
         }
     }
 
-    pub(crate) fn enter(&self) -> Newcomer {
+    /// The place of a connection that was accepted just now.
+    pub fn enter(&self) -> Newcomer {
         let displaced = CancellationToken::new();
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let number = waiting.next;
@@ -114,11 +117,7 @@ impl Newcomers {
 
 impl Newcomer {
     /// Awaits what the connection is for. `None`: it took longer than this, or others needed its place.
-    pub(crate) async fn within<T>(
-        &self,
-        limit: Duration,
-        said: impl Future<Output = T>,
-    ) -> Option<T> {
+    pub async fn within<T>(&self, limit: Duration, said: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;
             said = tokio::time::timeout(limit, said) => said.ok(),

@@ -26,7 +26,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::config::HealthCheckConfig;
 use super::health::Outcome;
 use super::io::{Io, Meter};
-use crate::accept::{EXHAUSTED_PAUSE, is_exhaustion};
+use landfall_kernel::accept::{EXHAUSTED_PAUSE, is_exhaustion};
 
 /// The first pause between two checks of a target that has not been seen up yet.
 const FIRST_RETRY: Duration = Duration::from_millis(20);

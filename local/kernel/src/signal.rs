@@ -16,7 +16,7 @@ const REAL_TIME_FIRST: i32 = 34;
 const REAL_TIME_LAST: i32 = 64;
 
 /// The number that a `STOPSIGNAL` means, as Docker reads it: a number, or a name with or without `SIG` in any case.
-pub(crate) fn number(text: &str) -> Option<i32> {
+pub fn number(text: &str) -> Option<i32> {
     if let Ok(number) = text.parse::<i32>() {
         return (1..=REAL_TIME_LAST).contains(&number).then_some(number);
     }
@@ -46,7 +46,7 @@ pub(crate) fn number(text: &str) -> Option<i32> {
 /// # Errors
 ///
 /// As of kill(2).
-pub(crate) fn send(pid: i32, number: i32) -> nix::Result<()> {
+pub fn send(pid: i32, number: i32) -> nix::Result<()> {
     // SAFETY: kill(2) takes two numbers, and checks both.
     Errno::result(unsafe { libc::kill(pid, number) }).map(drop)
 }
@@ -56,7 +56,7 @@ pub(crate) fn send(pid: i32, number: i32) -> nix::Result<()> {
 /// # Errors
 ///
 /// As of sigwait(3), which has none for a full set.
-pub(crate) fn wait() -> nix::Result<i32> {
+pub fn wait() -> nix::Result<i32> {
     let all = SigSet::all();
     let mut number = 0;
     // SAFETY: both point to values that outlive the call.

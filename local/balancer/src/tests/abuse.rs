@@ -177,7 +177,7 @@ async fn health_check_ends_an_interim_flood() {
         ..quick_checks()
     };
     match check::once(server.addr, &config).await {
-        crate::balancer::health::Outcome::Failed(why) => assert!(why.contains("interim"), "{why}"),
+        crate::health::Outcome::Failed(why) => assert!(why.contains("interim"), "{why}"),
         other => panic!("{other:?}"),
     }
 }

@@ -3,15 +3,15 @@
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// The least that a cloud works with: its own files, and those of a small stack and its clients.
-pub(crate) const LEAST: u64 = 256;
+pub const LEAST: u64 = 256;
 
 /// The most files that the parts which strangers can fill may take, as shares of the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Budget(usize);
+pub struct Budget(usize);
 
 impl Budget {
     /// The budget under this process's limit as it is now.
-    pub(crate) fn now() -> Self {
+    pub fn now() -> Self {
         let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(LEAST, |(soft, _)| soft);
         Self::of(limit)
     }
@@ -21,22 +21,22 @@ impl Budget {
     }
 
     /// Connections of clients to the control socket: an eighth.
-    pub(crate) fn control(self) -> usize {
+    pub fn control(self) -> usize {
         (self.0 / 8).min(4096)
     }
 
     /// Connections to loopback ports: a quarter, with two files each.
-    pub(crate) fn forwarded(self) -> usize {
+    pub fn forwarded(self) -> usize {
         (self.0 / 8).min(4096)
     }
 
     /// Connections to all SSH servers together: a sixteenth.
-    pub(crate) fn ssh(self) -> usize {
+    pub fn ssh(self) -> usize {
         (self.0 / 16).min(1024)
     }
 
     /// Connections to the host on the internet that says who asks: a sixteenth.
-    pub(crate) fn internet(self) -> usize {
+    pub fn internet(self) -> usize {
         (self.0 / 16).min(64)
     }
 }
@@ -45,7 +45,7 @@ impl Budget {
 ///
 /// # Errors
 /// When that is too little for a cloud: how much there is, how much it needs, and how to raise it.
-pub(crate) fn raise() -> Result<(), String> {
+pub fn raise() -> Result<(), String> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)
         .map_err(|error| format!("read the limit of open files: {}", error.desc()))?;
     enough(hard)?;

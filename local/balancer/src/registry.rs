@@ -64,7 +64,7 @@ impl Registered {
 
 /// A target on its way out; ends when it is gone.
 #[derive(Debug)]
-pub(crate) struct Drain(JoinHandle<()>);
+pub struct Drain(JoinHandle<()>);
 
 impl Future for Drain {
     type Output = ();
