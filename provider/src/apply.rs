@@ -1,4 +1,4 @@
-//! The engine: carries a plan out, everything at once that the graph allows.
+//! The engine: applies a plan, with as much parallelism as the graph allows.
 
 mod board;
 mod job;
@@ -23,17 +23,17 @@ use crate::name::Key;
 use crate::plan::Plan;
 use crate::resource::Gate;
 
-/// How to carry a plan out.
+/// Options for [`apply()`].
 #[derive(Debug, Clone)]
 pub struct ApplyOptions {
-    /// Calls under way at once, at the most; waiting does not count.
+    /// The maximum number of concurrent calls; waiting does not count.
     pub concurrency: usize,
-    /// How often to look.
+    /// The interval between probes.
     pub poll_interval: PollInterval,
-    /// Who is told.
+    /// Receives the events of the run.
     pub events: Events,
-    /// Once cancelled, nothing new is started. Calls that are under way are finished; what they have
-    /// begun is no longer waited for.
+    /// Once cancelled, no new step is started. Calls in flight are finished; their effect is no
+    /// longer waited for.
     pub stop: CancellationToken,
 }
 
@@ -48,18 +48,19 @@ impl Default for ApplyOptions {
     }
 }
 
-/// How often a resource is looked at while it is waited for: soon at first, then less and less often; and often
-/// again once it is due, where its kind says how long it [usually takes](crate::Resource::TYPICAL_CREATE_TIME).
+/// The interval between probes of a resource that is waited for. It starts short and grows. It
+/// becomes short again once the resource is due, for kinds with a [typical create
+/// time](crate::Resource::TYPICAL_CREATE_TIME).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PollInterval {
-    /// Until the first look.
+    /// The pause before the first probe.
     pub first: Duration,
-    /// Between looks, in the end.
+    /// The longest pause between probes.
     pub longest: Duration,
 }
 
 impl Default for PollInterval {
-    /// For a cloud that takes seconds and throttles: from half a second to 10 s.
+    /// For a cloud that takes seconds and throttles calls: from 0.5 s to 10 s.
     fn default() -> Self {
         Self {
             first: Duration::from_millis(500),
@@ -79,8 +80,9 @@ impl PollInterval {
         (last * 3 / 2).min(self.longest)
     }
 
-    /// The pause before the next look at what usually takes so long and was begun so long ago: the looks fall
-    /// close together once it is due, a fiftieth of the usual time apart, until it has taken twice as long.
+    /// The pause before the next probe, given the typical create time and the time since creation
+    /// started. Once the resource is due, and until it has taken twice the typical time, probes are
+    /// at most one fiftieth of the typical time apart.
     fn around(self, typical_create_time: Duration, waited: Duration, pause: Duration) -> Duration {
         if waited < typical_create_time {
             pause.min(typical_create_time - waited)
@@ -91,49 +93,49 @@ impl PollInterval {
         }
     }
 
-    /// For how long calls may go unanswered or be too many before that is a failure: a minute for a
-    /// cloud, little more than a second for this machine, where silence has another meaning.
+    /// How long calls may stay unanswered or throttled before that is a failure: a minute for a
+    /// cloud, little more than a second for this machine, where no answer means something else.
     pub(crate) fn time_limit(self) -> Duration {
         self.longest * 6
     }
 }
 
-/// A resource that is as the plan wants it.
+/// A resource that matches the plan and is ready.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReadyResource {
     /// Its id.
     pub id: String,
-    /// What is known of it now that it is usable.
+    /// Its output, known once it is usable.
     pub output: Value,
 }
 
-/// What came of a plan.
+/// The result of applying a plan.
 #[derive(Debug, Default)]
 pub struct Applied {
-    /// What is usable now, made or kept.
+    /// Usable resources, created or kept.
     pub ready: BTreeMap<Key, ReadyResource>,
-    /// What is gone now.
+    /// Deleted resources.
     pub deleted: Vec<Key>,
-    /// What failed.
+    /// Failed resources.
     pub failed: Vec<(Key, Error)>,
-    /// What was begun and no longer waited for, because the run was stopped: it goes on by itself, and
-    /// the next run waits for it.
+    /// Resources whose creation or deletion was started and is no longer waited for, because the
+    /// run was stopped. The provider continues, and the next run waits for them.
     pub on_its_way: Vec<Key>,
-    /// What was not started, because something before it failed or the run was stopped.
+    /// Steps that were not started, because a step before them failed or the run was stopped.
     pub not_started: Vec<Key>,
 }
 
 impl Applied {
-    /// Whether everything that the plan says was done.
+    /// Whether every step of the plan was completed.
     pub fn is_complete(&self) -> bool {
         self.failed.is_empty() && self.on_its_way.is_empty() && self.not_started.is_empty()
     }
 }
 
-/// Carries the plan out.
+/// Applies the plan.
 ///
-/// A failed step keeps back only what needs it; the rest goes on, so that a second run has less to do
-/// and a destroy leaves as little as it can.
+/// A failed step blocks only the steps that depend on it; all others continue, so that a second run
+/// has less to do and a destroy leaves as little as possible.
 pub async fn apply<P>(
     plan: &Plan,
     provider: &P,
@@ -168,7 +170,7 @@ where
             next = running.next() => match next {
                 None => break,
                 Some((index, outcome)) => {
-                    // What it said on the way comes before how it ended.
+                    // Handle the events that a step sent before its result.
                     while let Ok(index) = exists_rx.try_recv() {
                         board.reached(index, Gate::Exists);
                     }

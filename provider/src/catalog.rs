@@ -1,4 +1,4 @@
-//! Everything that one provider can hold, the kinds behind one type.
+//! The catalog: all kinds that one provider supports, behind one type.
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -18,12 +18,13 @@ use crate::resource::Resource;
 use crate::schema::Schema;
 use crate::snapshot::{Found, Snapshot};
 
-/// For how long a listing may take, all pages of it and all that it has to be asked again.
+/// The timeout of a listing, with all its pages and retries.
 const LISTING: Duration = Duration::from_secs(120);
 
-/// The kinds that a provider `P` holds: how the engine calls [`Provider<R>`] without knowing `R`.
+/// The kinds that a provider `P` supports: lets the engine call [`Provider<R>`] without knowing
+/// `R`.
 ///
-/// Each crate adds its own kinds by a function: `landfall_network::kinds(catalog)`.
+/// Each crate adds its kinds with a function: `landfall_network::kinds(catalog)`.
 pub struct Catalog<P: ?Sized> {
     kinds: BTreeMap<Kind, Box<dyn AnyKind<P>>>,
     schema: Schema,
@@ -39,12 +40,12 @@ impl<P: ?Sized> Default for Catalog<P> {
 }
 
 impl<P: ?Sized + Send + Sync> Catalog<P> {
-    /// A catalog without kinds.
+    /// An empty catalog.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// With one kind more.
+    /// Adds a kind.
     #[must_use]
     pub fn with<R: Resource>(mut self) -> Self
     where
@@ -56,16 +57,16 @@ impl<P: ?Sized + Send + Sync> Catalog<P> {
         self
     }
 
-    /// What the planner has to know of these kinds.
+    /// The planner's metadata of these kinds.
     pub fn schema(&self) -> &Schema {
         &self.schema
     }
 
-    /// Everything that the stack holds now: one listing per kind, all at once. One that is one call too many
-    /// is made again.
+    /// Every resource that the stack holds now: one listing per kind, all concurrent. Throttled
+    /// listings are retried.
     ///
     /// # Errors
-    /// The first listing that failed, or that did not come within two minutes.
+    /// The first listing that failed, or that took longer than two minutes.
     pub async fn snapshot(&self, provider: &P, stack: &StackName) -> Result<Snapshot> {
         let listings = self.kinds.iter().map(|(kind, typed)| async move {
             let listing = list(typed.as_ref(), provider, stack);
@@ -91,7 +92,7 @@ impl<P: ?Sized + Send + Sync> Catalog<P> {
     }
 }
 
-/// Lists, and again as long as there are too many calls.
+/// Lists, and retries while throttled.
 async fn list<P: ?Sized>(
     kind: &dyn AnyKind<P>,
     provider: &P,

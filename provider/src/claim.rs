@@ -1,22 +1,23 @@
-//! What only one resource can have at a time: addresses, a port, a place in an order.
+//! Exclusive claims: addresses, a port, or a position in an order, each held by one resource at a
+//! time.
 
 use std::collections::BTreeMap;
 
 use crate::input::Reference;
 use crate::name::Kind;
 
-/// A range of numbers that a resource has for itself within what it refers to: the addresses of a subnet within its
-/// VPC, the port of a listener within its balancer.
+/// A range of numbers that a resource holds exclusively within its parent: the addresses of a
+/// subnet within its VPC, the port of a listener within its balancer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
-    /// What it refers to; one that has no id yet is nobody else's either, and goes by its key.
+    /// The parent's id. A parent without an id has no other children yet; its key is used instead.
     within: (Kind, String),
     first: u64,
     last: u64,
 }
 
 impl Claim {
-    /// From one number to another, both included.
+    /// A range from `first` to `last`, both included.
     pub fn range(within: &dyn Reference, first: u64, last: u64) -> Self {
         let named = match (within.id(), within.target()) {
             (Some(id), _) => id.to_owned(),
@@ -30,23 +31,23 @@ impl Claim {
         }
     }
 
-    /// One number.
+    /// A single number.
     pub fn one(within: &dyn Reference, number: u64) -> Self {
         Self::range(within, number, number)
     }
 
-    /// All of it.
+    /// The whole parent.
     pub fn whole(within: &dyn Reference) -> Self {
         Self::range(within, 0, u64::MAX)
     }
 
-    /// Whether both cannot be at once.
+    /// Whether the two claims cannot be held at the same time.
     pub fn excludes(&self, other: &Self) -> bool {
         self.within == other.within && self.first <= other.last && other.first <= self.last
     }
 }
 
-/// Claims and whose they are, to be found by what excludes them.
+/// Claims and their owners, searchable by conflict.
 #[derive(Default)]
 pub(crate) struct Claims(BTreeMap<(Kind, String), Vec<Owned>>);
 
@@ -84,7 +85,7 @@ impl Claims {
         self.0.is_empty()
     }
 
-    /// Whose claims exclude this one.
+    /// The owners of claims that conflict with this one.
     pub(crate) fn excluding(&self, claim: &Claim) -> impl Iterator<Item = usize> {
         let within = self.0.get(&claim.within).map_or(&[][..], Vec::as_slice);
         let from = within.partition_point(|one| one.reach < claim.first);

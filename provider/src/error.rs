@@ -1,4 +1,4 @@
-//! What went wrong, with which resource, what is left behind, and what to do about it.
+//! Errors: the failure, its resource, the state left behind, and a hint for the reader.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,28 +8,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::{Key, Kind};
 
-/// The result of a provider's verb.
+/// The result of a provider's operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What sort of failure it is: the engine acts on this and never on a message.
+/// The kind of failure. The engine decides by the kind and never by a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ErrorKind {
-    /// What was named is not there.
+    /// The named resource does not exist.
     NotFound,
-    /// Something of that name or address is there already.
+    /// A resource with that name or address already exists.
     AlreadyExists,
-    /// It cannot go or change while others use it.
+    /// The resource cannot be deleted or changed while others use it.
     InUse,
-    /// The caller may not.
+    /// The caller lacks the permission.
     Denied,
-    /// Too many calls; later it goes.
+    /// Too many calls; a later call succeeds.
     Throttled,
-    /// A quota is used up.
+    /// A quota is exhausted.
     Limit,
-    /// The request itself is wrong; repeating it is of no use.
+    /// The request is invalid; a retry cannot succeed.
     Invalid,
-    /// It took longer than it may.
+    /// The operation exceeded its time limit.
     Timeout,
     /// The provider did not answer.
     Unavailable,
@@ -38,35 +38,35 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// Whether the same call may succeed later without anybody changing anything.
+    /// Whether the same call may succeed later without any change.
     pub fn is_transient(self) -> bool {
         matches!(self, Self::Throttled | Self::Unavailable | Self::InUse)
     }
 }
 
-/// What a failed action left behind.
+/// The state that a failed action left behind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Left {
-    /// Nothing: as if it had not been tried.
+    /// Nothing: the same as before the action.
     Nothing,
     /// The resource with this id.
     Resource(String),
-    /// Not known: the answer was lost or did not come in time. The next run finds out.
+    /// Unknown: the answer was lost or late. The next run finds out.
     Unknown,
 }
 
 type Source = Arc<dyn std::error::Error + Send + Sync>;
 
-/// A failure, told so that the reader can act on it.
+/// A failure with the context that a reader needs to act on it.
 ///
-/// [`Display`](fmt::Display) gives what was being done and why it failed in one line, and leaves the
-/// source to [`source`](std::error::Error::source).
+/// [`Display`](fmt::Display) prints the operation and the reason in one line, and leaves the source
+/// to [`source`](std::error::Error::source).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Error(Box<Facts>);
 
-/// Behind a box: results are handed on often, and seldom hold an error.
+/// Boxed: results are passed often, and rarely hold an error.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Facts {
     kind: ErrorKind,
@@ -74,9 +74,9 @@ struct Facts {
     why: String,
     left: Left,
     hint: Option<String>,
-    /// Further lines that belong to the failure, such as a program's last output.
+    /// Further lines of the failure, such as a program's last output.
     details: Vec<String>,
-    /// For how long it is known to pass, where that is longer than usual.
+    /// The time after which a transient failure is over, if longer than usual.
     #[serde(default)]
     passes_within: Duration,
     #[serde(with = "chain")]
@@ -84,7 +84,7 @@ struct Facts {
 }
 
 impl Error {
-    /// A failure of this sort, with the reason in one line.
+    /// Creates an error of this kind, with the reason in one line.
     pub fn new(kind: ErrorKind, why: impl fmt::Display) -> Self {
         Self(Box::new(Facts {
             kind,
@@ -98,14 +98,14 @@ impl Error {
         }))
     }
 
-    /// Says what was being done, unless something closer to the failure has said it: `creating nat-gateway/a`.
+    /// Adds the operation, unless code closer to the failure has set it: `creating nat-gateway/a`.
     #[must_use]
     pub fn doing(mut self, verb: &str, key: &Key) -> Self {
         self.0.doing.get_or_insert_with(|| format!("{verb} {key}"));
         self
     }
 
-    /// Says what was being listed, unless something closer to the failure has said what was being done.
+    /// Adds the listing as the operation, unless code closer to the failure has set the operation.
     #[must_use]
     pub fn listing(mut self, kind: &Kind) -> Self {
         self.0
@@ -114,28 +114,28 @@ impl Error {
         self
     }
 
-    /// Says what is left behind.
+    /// Sets the state left behind.
     #[must_use]
     pub fn left(mut self, left: Left) -> Self {
         self.0.left = left;
         self
     }
 
-    /// Says what to do about it.
+    /// Sets the hint.
     #[must_use]
     pub fn hint(mut self, hint: impl fmt::Display) -> Self {
         self.0.hint = Some(hint.to_string());
         self
     }
 
-    /// Says what to do about it, unless something closer to the failure has said it.
+    /// Sets the hint, unless code closer to the failure has set it.
     #[must_use]
     pub(crate) fn or_hint(mut self, hint: &str) -> Self {
         self.0.hint.get_or_insert_with(|| hint.to_owned());
         self
     }
 
-    /// Says how often it was tried, if more than once, and for how long.
+    /// Adds the number of attempts, if more than one, and their total time.
     #[must_use]
     pub(crate) fn tried(mut self, times: u32, over: Duration) -> Self {
         if times > 1 {
@@ -147,27 +147,27 @@ impl Error {
         self
     }
 
-    /// Adds lines that belong to the failure.
+    /// Adds detail lines.
     #[must_use]
     pub fn details(mut self, lines: impl IntoIterator<Item = String>) -> Self {
         self.0.details.extend(lines);
         self
     }
 
-    /// Says how long it may take until what failed for a [passing reason](ErrorKind::is_transient) goes well, where that
-    /// is longer than the engine would try.
+    /// Sets the time within which a [transient failure](ErrorKind::is_transient) is over, for
+    /// failures that outlast the engine's usual retries.
     #[must_use]
     pub fn passes_within(mut self, time: Duration) -> Self {
         self.0.passes_within = time;
         self
     }
 
-    /// How long it may take until it goes well.
+    /// The time limit for retries.
     pub(crate) fn time_limit(&self) -> Duration {
         self.0.passes_within
     }
 
-    /// Names the error that caused this one.
+    /// Sets the cause.
     #[must_use]
     pub fn caused_by(
         mut self,
@@ -177,22 +177,22 @@ impl Error {
         self
     }
 
-    /// What sort of failure it is.
+    /// The kind of failure.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// What is left behind.
+    /// The state left behind.
     pub fn left_behind(&self) -> &Left {
         &self.0.left
     }
 
-    /// What to do about it, if anything is known.
+    /// The hint, if any.
     pub fn hint_text(&self) -> Option<&str> {
         self.0.hint.as_deref()
     }
 
-    /// Further lines that belong to the failure.
+    /// The detail lines.
     pub fn detail_lines(&self) -> &[String] {
         &self.0.details
     }
@@ -213,7 +213,7 @@ impl std::error::Error for Error {
     }
 }
 
-/// Sources on their way between processes: what each one says, the nearest first.
+/// The serialized form of an error's sources: the message of each, the nearest first.
 mod chain {
     use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What happens while a plan is carried out, told to whoever listens. Nothing here prints.
+//! Events of a running plan, for any listener. Nothing here prints.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,17 +8,17 @@ use serde::Serialize;
 
 use crate::name::Key;
 
-/// What is being done to a resource.
+/// The operation on a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Operation {
-    /// Making it.
+    /// Create it.
     Create,
-    /// Changing it in place.
+    /// Update it in place.
     Update,
-    /// Waiting for one that an earlier run has made.
+    /// Wait for a resource that an earlier run created.
     Await,
-    /// Ending it.
+    /// Delete it.
     Delete,
 }
 
@@ -33,61 +33,61 @@ impl fmt::Display for Operation {
     }
 }
 
-/// One thing that happened.
+/// One event.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "event")]
 pub enum Event {
-    /// Work on a resource has begun.
+    /// Work on a resource has started.
     Started {
-        /// Which.
+        /// The resource.
         key: Key,
-        /// What is being done.
+        /// The operation.
         verb: Operation,
     },
-    /// It has an id and is not usable (or not gone) yet.
+    /// The resource has an id and is not usable (or not gone) yet.
     Waiting {
-        /// Which.
+        /// The resource.
         key: Key,
         /// Its id.
         id: String,
-        /// What it is waiting for, in the provider's words.
+        /// The reason for waiting, in the provider's words.
         why: String,
     },
-    /// A line that a tool printed on the way: an image build.
+    /// A line of a tool's output, such as an image build.
     Output {
-        /// Which.
+        /// The resource.
         key: Key,
-        /// The line, without its end.
+        /// The line, without its line break.
         line: String,
     },
-    /// Work on a resource ended well.
+    /// Work on a resource succeeded.
     Done {
-        /// Which.
+        /// The resource.
         key: Key,
-        /// What was done.
+        /// The operation.
         verb: Operation,
         /// Its id.
         id: String,
-        /// From start to usable (or gone), in milliseconds.
+        /// The time from start to usable (or gone), in milliseconds.
         took_ms: u64,
     },
     /// Work on a resource failed.
     Failed {
-        /// Which.
+        /// The resource.
         key: Key,
-        /// What was being done.
+        /// The operation.
         verb: Operation,
-        /// Why, in one line.
+        /// The reason, in one line.
         error: String,
     },
-    /// Something about the run as a whole, such as whom it is waiting for.
+    /// A message about the whole run, such as the lock holder that it waits for.
     Notice {
-        /// What, in one line.
+        /// The message, in one line.
         text: String,
     },
 }
 
-/// Where events go: a cheap handle that any number of places can hold.
+/// The destination of events: a cheap handle that can be cloned freely.
 #[derive(Clone)]
 pub struct Events(Arc<dyn Fn(Event) + Send + Sync>);
 
@@ -97,12 +97,12 @@ impl Events {
         Self(Arc::new(listener))
     }
 
-    /// Tells nobody.
+    /// Discards all events.
     pub fn nowhere() -> Self {
         Self::to(|_| {})
     }
 
-    /// Tells the listener.
+    /// Sends an event to the listener.
     pub fn emit(&self, event: Event) {
         (self.0)(event);
     }

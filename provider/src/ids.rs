@@ -1,4 +1,4 @@
-//! The ids by which crates that do not know each other point at each other's resources.
+//! Typed ids, by which independent crates refer to each other's resources.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::Kind;
 
-/// The id that a provider gave to a resource: opaque text with a type.
+/// The id that a provider assigned to a resource: opaque text with a type.
 pub trait ResourceId:
     Clone
     + Ord
@@ -21,7 +21,7 @@ pub trait ResourceId:
     + Sync
     + 'static
 {
-    /// The kind of resource that such an id names.
+    /// The kind of resource that the id names.
     const KIND: Kind;
 }
 
@@ -29,8 +29,9 @@ macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident = $konst:ident $kind:literal;)*) => {
         /// The kinds that Landfall's own crates define.
         ///
-        /// They stand here because a crate may order itself after a kind that it does not depend on:
-        /// a balancer comes after the internet gateway, and `lb` does not know `network`.
+        /// They are defined here because a crate may order itself after a kind of a crate that it
+        /// does not depend on: a balancer is created after the internet gateway, and `lb` does not
+        /// depend on `network`.
         pub mod kind {
             use super::Kind;
             $(
@@ -93,7 +94,7 @@ ids! {
     NetworkAclId = NETWORK_ACL "network-acl";
     /// A security group: `sg-…`.
     SecurityGroupId = SECURITY_GROUP "security-group";
-    /// The rules of one security group: `sg-…/rules`, since a group has one set of them.
+    /// The rules of one security group: `sg-…/rules`, because a group has one set of rules.
     SecurityGroupRulesId = SECURITY_GROUP_RULES "security-group-rules";
     /// A gateway endpoint: `vpce-…`.
     GatewayEndpointId = GATEWAY_ENDPOINT "gateway-endpoint";
@@ -117,7 +118,8 @@ ids! {
     ListenerId = LISTENER "listener";
     /// A rule of a listener, by its ARN.
     ListenerRuleId = LISTENER_RULE "listener-rule";
-    /// A repository, by what the images in it are addressed by: `digipay/web`, or with the registry's host before it.
+    /// A repository, by the address of its images: `digipay/web`, or with the registry's host in
+    /// front.
     RepositoryId = REPOSITORY "repository";
     /// An image, by reference and digest: `digipay/web@sha256:…`.
     ImageId = IMAGE "image";

@@ -1,4 +1,4 @@
-//! How a field of one resource names another: by an id that is known, or by a promise of one.
+//! Inputs: a field that names another resource, by a known id or by a reference.
 
 use std::marker::PhantomData;
 
@@ -9,19 +9,19 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::ResourceId;
 use crate::name::{Key, Kind};
 
-/// An id that is known already, or that of another resource of the same stack.
+/// A known id, or a reference to another resource of the same stack.
 ///
-/// In JSON a known id is itself, `"subnet-0abc"`, and a reference is `"${subnet/private-a}"`.
+/// In JSON a known id is plain text, `"subnet-0abc"`, and a reference is `"${subnet/private-a}"`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Input<T> {
-    /// The id of something that is there, made by this stack or by somebody else.
+    /// The id of an existing resource, from this stack or from outside.
     Known(T),
     /// The id that the resource under this key has, or will get.
     Of(Key, PhantomData<T>),
 }
 
 impl<T: ResourceId> Input<T> {
-    /// The id, once it is known.
+    /// The id, if it is known.
     pub fn known(&self) -> Option<&T> {
         match self {
             Self::Known(id) => Some(id),
@@ -29,10 +29,10 @@ impl<T: ResourceId> Input<T> {
         }
     }
 
-    /// The id, where it has to be known by now: in what a provider is asked to make.
+    /// The id. For specs that a provider receives, where every id must be known.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] when it still is a promise.
+    /// [`ErrorKind::Invalid`] when it is still a reference.
     pub fn resolved(&self) -> Result<&T> {
         self.known()
             .ok_or_else(|| Error::new(ErrorKind::Invalid, "a reference has no id yet"))
@@ -45,15 +45,15 @@ impl<T> From<T> for Input<T> {
     }
 }
 
-/// An [`Input`] of any type: how the planner sees the edges of the graph.
+/// An [`Input`] of any type: the planner's view of the edges of the graph.
 pub trait Reference {
-    /// The kind of resource that it refers to.
+    /// The kind of the referenced resource.
     fn kind(&self) -> Kind;
-    /// The key of the resource that is referred to, if its id is not known yet.
+    /// The key of the referenced resource, if its id is not known yet.
     fn target(&self) -> Option<&Key>;
     /// The id, if it is known.
     fn id(&self) -> Option<&str>;
-    /// Puts the id in the place of the reference.
+    /// Replaces the reference by the id.
     fn resolve(&mut self, id: &str);
 }
 

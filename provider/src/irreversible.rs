@@ -1,4 +1,4 @@
-//! What a plan would lose for good: pure, from the plan alone.
+//! Irreversible changes of a plan: pure, from the plan alone.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -10,21 +10,21 @@ use crate::resource::DataLoss;
 use crate::schema::Schema;
 use crate::snapshot::Found;
 
-/// Something that nobody can bring back once the plan has been carried out.
+/// A loss that cannot be undone after the plan is applied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IrreversibleChange {
-    /// The resource that it goes with.
+    /// The resource whose deletion causes the loss.
     pub key: Key,
     /// The resource's id.
     pub id: String,
-    /// What it is: `address 203.0.113.7`, `what is on its disk`.
+    /// The lost thing: `address 203.0.113.7`, `what is on its disk`.
     pub what: String,
 }
 
-/// Everything that the plan would lose, in the order of its steps.
+/// Every irreversible change of the plan, in the order of its steps.
 ///
-/// What an interrupted run has left, what has failed and what is ending already has nothing to lose: it is cleared
-/// away so that the plan can go on.
+/// Leftovers of an interrupted run, failed resources and resources that are being deleted have
+/// nothing to lose: they are removed so that the plan can continue.
 pub fn losses(plan: &Plan, schema: &Schema) -> Vec<IrreversibleChange> {
     let ended = plan.steps.iter().filter_map(|step| match &step.action {
         Action::Delete {
@@ -36,7 +36,7 @@ pub fn losses(plan: &Plan, schema: &Schema) -> Vec<IrreversibleChange> {
     ended
         .filter_map(|live| {
             let metadata = schema.get(&live.key.kind)?;
-            // Of one that is not understood, what holds for its kind.
+            // For a spec that cannot be read, use the default of its kind.
             let loss = metadata.loss_of(&live.spec).unwrap_or(metadata.loss);
             Some(IrreversibleChange {
                 key: live.key.clone(),
@@ -61,7 +61,7 @@ fn lost(loss: DataLoss, live: &Found) -> Option<String> {
             };
             Some(format!("{called} {value}"))
         }
-        // Nobody can know it yet.
+        // Not known yet.
         (DataLoss::Output { .. }, _) => None,
     }
 }

@@ -1,16 +1,18 @@
-//! The interface that every Landfall crate shares: what a resource is, what a provider can do
-//! with it, how a stack of wishes becomes a plan, and the engine that carries a plan out.
+//! The interface that every Landfall crate shares: resources, the operations of a provider, the
+//! planner that compares a stack of desired resources with the provider's, and the engine that
+//! applies the plan.
 //!
-//! The way through the crate, in reading order:
+//! The modules, in reading order:
 //!
-//! 1. [`Resource`] describes one kind of thing; its fields refer to other resources by [`Input`].
-//! 2. [`Stack`] collects what the user wants: plain data, no cloud in sight.
-//! 3. [`Provider`] is a place that can hold resources of a kind; [`Catalog`] is everything one
-//!    provider can hold, behind one type.
-//! 4. [`Snapshot`] is what the provider holds now; [`plan()`] compares the two, without I/O.
-//! 5. [`apply()`] carries a [`Plan`] out, as much at once as the graph allows.
+//! 1. [`Resource`] describes one kind of resource; its fields refer to other resources by
+//!    [`Input`].
+//! 2. [`Stack`] collects the desired resources: plain data, independent of any cloud.
+//! 3. [`Provider`] is a place that can hold resources of a kind; [`Catalog`] is the list of all
+//!    kinds of one provider, behind one type.
+//! 4. [`Snapshot`] is the provider's present state; [`plan()`] compares the two, without I/O.
+//! 5. [`apply()`] applies a [`Plan`], with as much parallelism as the graph allows.
 //!
-//! Nothing here knows a cloud, a command line or a file format.
+//! This crate depends on no cloud, command line or file format.
 
 mod apply;
 mod catalog;

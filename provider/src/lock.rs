@@ -1,4 +1,4 @@
-//! One change to a stack at a time.
+//! Stack locks: one change to a stack at a time.
 
 use std::fmt;
 use std::future::Future;
@@ -12,23 +12,23 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::name::StackName;
 
-/// Who holds a lock: kept with it, and shown to whoever finds it taken.
+/// The holder of a lock: stored with the lock, and shown to callers that find it taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
-    /// What it is doing: `deploy`, `destroy`.
+    /// The operation: `deploy`, `destroy`.
     pub doing: String,
-    /// Who, as user and machine: `ana@build-3`.
+    /// The user and machine: `ana@build-3`.
     pub who: String,
-    /// The process, on that machine.
+    /// The process id on that machine.
     pub pid: u32,
-    /// Since when, to the second; RFC 3339 in UTC in JSON.
+    /// The start time, to the second; RFC 3339 in UTC in JSON.
     #[serde(with = "crate::rfc3339")]
     pub since: SystemTime,
 }
 
 impl Holder {
-    /// This process, from now on. The time is cut to whole seconds, so that a holder that was stored equals
-    /// itself when it is read back.
+    /// This process, from now on. The time is truncated to whole seconds, so that a stored holder
+    /// equals itself when it is read back.
     pub fn now(doing: impl Into<String>, who: impl Into<String>) -> Self {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -56,18 +56,18 @@ impl fmt::Display for Holder {
     }
 }
 
-/// A lock that is held until it is [released](Self::release) or this is dropped.
+/// A lock that is held until it is [released](Self::release) or this guard is dropped.
 pub struct LockGuard {
     ending: Ending,
     lost: BoxFuture<'static, LockLoss>,
 }
 
-/// Why a lock was lost while it was held: the run cannot go on.
+/// The reason why a held lock was lost. The run cannot continue.
 #[derive(Debug, Clone)]
 pub enum LockLoss {
-    /// The provider has ended, and everything that it held has ended with it.
+    /// The provider has exited, and with it every resource that it held.
     Ended(Error),
-    /// The provider does not answer; what it holds may still be there.
+    /// The provider does not answer; its resources may still exist.
     Silent(Error),
 }
 
@@ -77,13 +77,14 @@ enum Ending {
 }
 
 impl LockGuard {
-    /// A lock that ends when `held` is dropped, such as a connection.
+    /// A lock that is released when `held` is dropped, such as a connection.
     pub fn new(held: impl Send + 'static) -> Self {
         Self::ending(Ending::Drop(Box::new(held)))
     }
 
-    /// A lock that it takes a call to end. The call is made by [`release`](Self::release) and by nothing else:
-    /// one that is dropped without it stays taken, until somebody [breaks](StackLock::break_lock) it.
+    /// A lock whose release needs a call. Only [`release`](Self::release) makes that call: a guard
+    /// that is dropped without it leaves the lock taken, until somebody
+    /// [breaks](StackLock::break_lock) it.
     pub fn with_release(release: impl Future<Output = Result<()>> + Send + 'static) -> Self {
         Self::ending(Ending::Call(Box::pin(release)))
     }
@@ -95,24 +96,26 @@ impl LockGuard {
         }
     }
 
-    /// A lock that is lost when `lost` returns. What that future owns is dropped with the lock.
+    /// A lock that is lost when the future `lost` returns. The data that the future owns is dropped
+    /// with the lock.
     #[must_use]
     pub fn lost_with(mut self, lost: impl Future<Output = LockLoss> + Send + 'static) -> Self {
         self.lost = lost.boxed();
         self
     }
 
-    /// Returns when the lock is lost, at most once; never where a provider cannot tell.
+    /// Returns when the lock is lost, at most once; never returns for a provider that cannot detect
+    /// a loss.
     pub async fn lost(&mut self) -> LockLoss {
         let loss = (&mut self.lost).await;
         self.lost = futures::future::pending().boxed();
         loss
     }
 
-    /// Ends the lock.
+    /// Releases the lock.
     ///
     /// # Errors
-    /// When the provider did not accept that; the lock may then still be taken.
+    /// When the provider did not accept the release; the lock may then still be taken.
     pub async fn release(self) -> Result<()> {
         match self.ending {
             Ending::Drop(_) => Ok(()),
@@ -127,31 +130,33 @@ impl fmt::Debug for LockGuard {
     }
 }
 
-/// What came of trying to take a lock.
+/// The result of an attempt to take a lock.
 #[derive(Debug)]
 pub enum Attempt {
-    /// It is the caller's.
+    /// The caller holds the lock.
     Taken(LockGuard),
-    /// Somebody else has it.
+    /// Another holder has the lock.
     Busy(Holder),
 }
 
-/// A provider that lets one run at a time change a stack.
+/// A provider that allows one run at a time to change a stack.
 ///
-/// No verb waits for a lock to become free: that is the caller's, by trying again.
+/// No operation waits for a lock to become free. The caller waits, by trying again.
 #[async_trait]
 pub trait StackLock: Send + Sync {
-    /// Takes the lock if it is free, and says who has it if it is not.
+    /// Takes the lock if it is free, and returns its holder if it is not.
     async fn lock(&self, stack: &StackName, holder: &Holder) -> Result<Attempt>;
 
-    /// Who has the lock; `None` when it is free.
+    /// The holder of the lock; `None` when it is free.
     async fn holder(&self, stack: &StackName) -> Result<Option<Holder>>;
 
-    /// Takes the lock away from this holder, whose run has died without releasing it. A lock that is free, or has
-    /// passed to another holder since, is left as it is, and that is no error: see [`holder`](Self::holder).
+    /// Takes the lock away from this holder, whose run died without releasing it. A lock that is
+    /// free or has another holder by now is not changed, and that is no error: see
+    /// [`holder`](Self::holder).
     ///
     /// # Errors
-    /// [`Denied`](crate::ErrorKind::Denied) where locks end with their process: there is nothing stale to break.
+    /// [`Denied`](crate::ErrorKind::Denied) where locks end with their process: no stale lock can
+    /// exist.
     async fn break_lock(&self, stack: &StackName, holder: &Holder) -> Result<()>;
 }
 

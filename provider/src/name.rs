@@ -1,4 +1,4 @@
-//! Names that are checked once, at the edge, and trusted afterwards.
+//! Validated names: checked once, where they enter the program, and trusted afterwards.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,19 +6,20 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Why a text is not a name of the wanted sort.
+/// The reason why a text is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a {what}: {rule}")]
 pub struct InvalidName {
-    /// What the text was meant to be, for example "stack name".
+    /// The expected sort of name, for example "stack name".
     pub what: &'static str,
     /// The text as it was given.
     pub text: String,
-    /// The rule that it breaks.
+    /// The violated rule.
     pub rule: &'static str,
 }
 
-/// Lower-case letters, digits and single hyphens, a letter first, no hyphen last.
+/// Lower-case letters, digits and single hyphens; the first character is a letter, the last is no
+/// hyphen.
 fn is_label(text: &str, longest: usize) -> bool {
     text.len() <= longest
         && text.starts_with(|c: char| c.is_ascii_lowercase())
@@ -37,10 +38,10 @@ macro_rules! text_name {
         pub struct $name(String);
 
         impl $name {
-            /// Checks the text.
+            /// Validates the text.
             ///
             /// # Errors
-            /// [`InvalidName`] with the rule that the text breaks.
+            /// [`InvalidName`] with the violated rule.
             pub fn new(text: impl Into<String>) -> Result<Self, InvalidName> {
                 let text = text.into();
                 let check: fn(&str) -> bool = $check;
@@ -88,8 +89,8 @@ macro_rules! text_name {
 text_name! {
     /// The name of a stack: one deployment of one `landfall.toml`.
     ///
-    /// At most 24 characters, so that what is derived from it (`<stack>-<service>`) still fits the
-    /// 32 that AWS allows a load balancer and a target group.
+    /// At most 24 characters, so that derived names (`<stack>-<service>`) fit the 32 characters
+    /// that AWS allows for a load balancer and a target group.
     StackName, "stack name",
     "1 to 24 lower-case letters, digits and single hyphens, a letter first, no hyphen last",
     |text| is_label(text, 24)
@@ -110,7 +111,7 @@ text_name! {
 }
 
 impl Zone {
-    /// The zone's letter, which stands in the names of what is made once per zone: `a`.
+    /// The zone's letter, part of the names of resources that are created once per zone: `a`.
     pub fn letter(&self) -> &str {
         &self.0[self.0.len() - 1..]
     }
@@ -122,10 +123,10 @@ impl Zone {
 pub struct Port(std::num::NonZeroU16);
 
 impl Port {
-    /// Checks the number.
+    /// Validates the number.
     ///
     /// # Errors
-    /// [`InvalidName`] for 0, which is no port that anything can connect to.
+    /// [`InvalidName`] for 0, which is not a port.
     pub fn new(number: u16) -> Result<Self, InvalidName> {
         std::num::NonZeroU16::new(number)
             .map(Self)
@@ -136,7 +137,7 @@ impl Port {
             })
     }
 
-    /// A port known when the program is compiled.
+    /// A port that is known at compile time.
     pub const fn from_non_zero(number: std::num::NonZeroU16) -> Self {
         Self(number)
     }
@@ -172,7 +173,7 @@ impl fmt::Display for Port {
 pub struct Kind(Cow<'static, str>);
 
 impl Kind {
-    /// A kind known when the program is compiled.
+    /// A kind that is known at compile time.
     pub const fn new(name: &'static str) -> Self {
         Self(Cow::Borrowed(name))
     }
@@ -189,7 +190,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// What identifies a resource inside its stack: its kind and its name, written `vpc/main`.
+/// The identity of a resource inside its stack: its kind and its name, written `vpc/main`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Key {
@@ -200,7 +201,7 @@ pub struct Key {
 }
 
 impl Key {
-    /// Puts a key together.
+    /// Creates a key.
     pub fn new(kind: Kind, name: ResourceName) -> Self {
         Self { kind, name }
     }

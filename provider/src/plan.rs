@@ -1,7 +1,7 @@
-//! What has to be done, decided in full before anything is done: no I/O, no clock, no chance.
+//! The planner: decides every step before the first one is made, without I/O, clock or randomness.
 //!
-//! **Invariant:** this module knows no async, no provider and no randomness. Two plans of the same
-//! wishes and the same snapshot are equal.
+//! **Invariant:** this module has no async code, no provider and no randomness. Two plans from the
+//! same desired resources and the same snapshot are equal.
 
 mod desired;
 mod edges;
@@ -24,14 +24,14 @@ use crate::stack::Stack;
 /// Every decision, and the order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
-    /// The stack that it is for.
+    /// The stack that the plan changes.
     pub stack: StackName,
-    /// The steps; a step stands behind those that it waits for.
+    /// The steps; each step is listed after the steps that it waits for.
     pub steps: Vec<Step>,
 }
 
 impl Plan {
-    /// Whether carrying it out would change nothing.
+    /// Whether the plan changes nothing.
     pub fn is_empty(&self) -> bool {
         self.steps
             .iter()
@@ -39,14 +39,14 @@ impl Plan {
     }
 }
 
-/// What is done to one resource.
+/// One step: the action on one resource.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Step {
-    /// Which.
+    /// The resource.
     pub key: Key,
-    /// What.
+    /// The action.
     pub action: Action,
-    /// What it waits for.
+    /// The steps that it waits for.
     pub after: Vec<After>,
 }
 
@@ -55,7 +55,7 @@ pub struct Step {
 pub struct After {
     /// The index of the step that goes first.
     pub step: usize,
-    /// How far it must have come.
+    /// The gate that the earlier step must have reached.
     pub gate: Gate,
 }
 
@@ -68,74 +68,74 @@ impl After {
     }
 }
 
-/// What a step does.
+/// The action of a step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
-    /// It is as it should be; if it is not usable yet, it is waited for.
+    /// The resource already matches; if it is not usable yet, the step waits for it.
     Keep {
-        /// What is there.
+        /// The live resource.
         live: Found,
     },
-    /// It is made.
+    /// The resource is created.
     Create {
-        /// The spec; references to what is not there yet stand in it as `${kind/name}`.
+        /// The spec; references to resources that do not exist yet are written `${kind/name}`.
         desired: Value,
-        /// Why there has to be a new one although there is one, if so.
+        /// The reason for a new resource, if a live one exists.
         because: Option<Reason>,
     },
-    /// It is changed in place.
+    /// The resource is updated in place.
     Update {
-        /// What is there.
+        /// The live resource.
         live: Found,
-        /// The spec that it is to have.
+        /// The desired spec.
         desired: Value,
-        /// What differs.
+        /// The fields that differ.
         fields: Vec<FieldChange>,
     },
-    /// It is ended.
+    /// The resource is deleted.
     Delete {
-        /// What is there.
+        /// The live resource.
         live: Found,
-        /// Why.
+        /// The reason.
         because: Reason,
     },
 }
 
-/// Why a resource cannot stay.
+/// The reason why a live resource is deleted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
-    /// Nothing in the stack wants it.
+    /// The stack does not contain it.
     NotWanted,
-    /// These fields differ, and not all can be changed in place.
+    /// These fields differ, and not all of them can be updated in place.
     Replaced(Vec<FieldChange>),
-    /// It failed, and says why.
+    /// It failed, for this reason.
     Failed(String),
-    /// It is on its way out already, and what is wanted comes after it.
+    /// It is already being deleted, and its replacement is created afterwards.
     Ending,
-    /// There is another one under the same key: an interrupted run's.
+    /// An interrupted run left a second resource under the same key.
     Duplicate,
 }
 
-/// Why no plan can be made: all reasons are in the stack itself.
+/// The reason why no plan can be made. All of them are faults of the stack itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
-    /// A field refers to a resource that the stack does not hold.
+    /// A field refers to a resource that the stack does not contain.
     #[error("{from} refers to {to}, which the stack does not hold")]
     MissingReference {
-        /// The one that refers.
+        /// The resource with the reference.
         from: Key,
-        /// The one that is missing.
+        /// The missing resource.
         to: Key,
     },
-    /// Resources wait for each other.
+    /// Resources depend on each other in a cycle.
     #[error("{}", waiting(.0))]
     Cycle(Vec<Key>),
-    /// The provider's catalog does not know the kind.
+    /// The provider's catalog does not contain the kind.
     #[error("{0}: this provider does not hold resources of this kind")]
     UnknownKind(Key),
-    /// A spec is not of the shape of its kind.
+    /// A spec does not have the shape of its kind.
     #[error("{0}: {1}")]
     Misfit(Key, String),
 }
@@ -150,7 +150,7 @@ fn waiting(cycle: &[Key]) -> String {
     }
 }
 
-/// Compares what is wanted with what is there.
+/// Compares the desired resources with the live ones.
 ///
 /// # Errors
 /// [`PlanError`] when the stack contradicts itself.
@@ -173,33 +173,34 @@ pub fn plan(desired: &Stack, live: &Snapshot, schema: &Schema) -> Result<Plan, P
     })
 }
 
-/// An id, and the kind of what it names: two kinds may have the same.
+/// An id and its kind: resources of two kinds may have the same id.
 type Id<'a> = (&'a Kind, &'a str);
 
 struct Planner<'a> {
     schema: &'a Schema,
     resources: DesiredResources<'a>,
     nodes: Vec<Node>,
-    /// What is live, in the order of the snapshot.
+    /// The live resources, in the order of the snapshot.
     there: Vec<There<'a>>,
-    /// The step after which a wish has its (new) id, by the wish's place.
+    /// The step after which a desired resource has its (new) id, by the resource's index.
     making: Vec<Option<usize>>,
-    /// The step that ends a live resource.
+    /// The step that deletes a live resource.
     ending: BTreeMap<Id<'a>, usize>,
-    /// What is live and outlives its stack, by its place.
+    /// The live resources that outlive their stack, by index.
     lasting: BTreeMap<Id<'a>, usize>,
 }
 
 /// A step that is being planned.
 struct Node {
     step: Step,
-    /// What is live and the step is about, by its place.
+    /// The index of the step's live resource.
     there: Option<usize>,
-    /// What one of the wanted spec has for itself, where that is made or changed.
+    /// The claims of the desired spec, for a step that creates or updates.
     claims: Vec<Claim>,
 }
 
-/// What is live, and what its spec tells. A spec is read once: that is most of what planning takes.
+/// A live resource and the metadata of its spec. Each spec is read once: reading is most of the
+/// cost of planning.
 struct There<'a> {
     found: &'a Found,
     metadata: SpecMetadata,
@@ -212,8 +213,9 @@ impl<'a> Planner<'a> {
             .ok_or_else(|| PlanError::UnknownKind(key.clone()))
     }
 
-    /// The ids that a live resource refers to, and those that it reaches through what outlives its stack: that goes
-    /// with what it is in, and must not go while it is in use.
+    /// The ids that a live resource refers to, directly or through resources that outlive the
+    /// stack: such a resource is deleted together with its parent, and must not be deleted while it
+    /// is in use.
     fn reaches(&self, live: usize) -> Vec<Id<'_>> {
         let mut reached: Vec<Id<'_>> = self.there[live].resolved_refs().collect();
         let mut next = 0;
@@ -243,8 +245,9 @@ impl<'a> Planner<'a> {
         self.nodes.len() - 1
     }
 
-    /// One action for every key: wishes in the order of their references, so that the ids of what
-    /// stays are known to what refers to it; then what nobody wants.
+    /// Chooses one action for every key: first the desired resources in the order of their
+    /// references, so that the ids of kept resources are known to the resources that refer to them;
+    /// then the live resources that the stack does not contain.
     fn decide(&mut self, live: &'a Snapshot) -> Result<(), PlanError> {
         let mut by_key: BTreeMap<&Key, Vec<usize>> = BTreeMap::new();
         for (place, found) in live.found().iter().enumerate() {
@@ -272,7 +275,7 @@ impl<'a> Planner<'a> {
             let mut candidates = Vec::new();
             for place in by_key.remove(key).unwrap_or_default() {
                 let found = self.there[place].found;
-                // What is the same is not looked into field by field.
+                // Equal specs need no comparison field by field.
                 let change = if found.spec == desired {
                     Change::Keep
                 } else {
@@ -288,7 +291,7 @@ impl<'a> Planner<'a> {
                 };
                 candidates.push((rank, place, change));
             }
-            // Of several that fit equally, the one that others use already.
+            // Of several equal candidates, take the one that others already use.
             candidates.sort_by_key(|(rank, place, _)| (*rank, Reverse(uses.get(place).copied())));
             let mut candidates = candidates.into_iter();
 
@@ -342,7 +345,7 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    /// How many live resources mention each of those that share a key, by place.
+    /// The number of live resources that refer to each of those that share a key, by index.
     fn uses<'b>(&self, several: impl Iterator<Item = &'b Vec<usize>>) -> BTreeMap<usize, usize> {
         let several = several.flatten();
         let places: BTreeMap<Id<'_>, usize> = several
@@ -372,7 +375,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// The steps, each behind those that it waits for; among equals by key.
+    /// The steps, each after the steps that it waits for; equal ones by key.
     fn in_order(self) -> Result<Vec<Step>, PlanError> {
         let nodes: Vec<Step> = self.nodes.into_iter().map(|node| node.step).collect();
         let mut waits: Vec<usize> = nodes.iter().map(|node| node.after.len()).collect();
@@ -439,7 +442,7 @@ impl There<'_> {
     }
 }
 
-/// Why a live resource cannot stay under its key; the change to it, if it can.
+/// The reason why a live resource cannot stay under its key; otherwise its change.
 fn unfit(live: &Found, change: Change) -> Result<Change, Reason> {
     match (&live.state, change) {
         (Probe::Failed(why), _) => Err(Reason::Failed(why.clone())),
@@ -449,7 +452,7 @@ fn unfit(live: &Found, change: Change) -> Result<Change, Reason> {
     }
 }
 
-/// Of those that wait for ever, the ones that others of them wait for: without what only comes behind.
+/// The members of the cycle: drops every waiting node that no other waiting node depends on.
 fn cycle<T: Ord + Copy>(mut waits: BTreeMap<T, BTreeSet<T>>) -> Vec<T> {
     loop {
         let needed: BTreeSet<T> = waits.values().flatten().copied().collect();

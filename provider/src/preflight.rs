@@ -1,16 +1,16 @@
-//! What a provider can say against a plan before anything of it is done.
+//! Preflight checks: a provider's objections to a plan before its first step.
 
 use async_trait::async_trait;
 
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 
-/// A provider that looks at a plan before it is carried out.
+/// A provider that checks a plan before it is applied.
 #[async_trait]
 pub trait Preflight: Send + Sync {
-    /// Everything that stands against the plan, all of it at once; nothing is changed by looking.
+    /// Every objection to the plan, all at once. The check changes nothing.
     ///
     /// # Errors
-    /// When the looking itself failed.
+    /// When the check itself failed.
     async fn preflight(&self, plan: &Plan) -> Result<Vec<Error>>;
 }

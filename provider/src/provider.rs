@@ -1,4 +1,4 @@
-//! A place that can hold resources.
+//! The trait of a place that can hold resources.
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -9,70 +9,71 @@ use crate::resource::Resource;
 
 /// A place that can hold resources of kind `R`: AWS, this machine, a simulator.
 ///
-/// Rules that every implementation keeps, and the engine relies on:
+/// Rules that every implementation follows, and the engine relies on:
 ///
-/// - A resource carries its stack and its name from the moment it exists, so that a run that was
-///   interrupted finds it again.
-/// - No verb waits longer than its call takes. Waiting is the engine's, by [`probe`](Self::probe).
-/// - Every verb can be called again after a lost answer without harm. For `create` that means: one that
-///   the stack holds under this key with this very spec is the one that was wanted, unless it has failed or
-///   is ending. One with another spec is a predecessor, which may be there until the new one has
-///   taken its place.
-/// - What was made a moment ago may not be found everywhere yet: a verb that misses what its spec refers to says
-///   [`NotFound`](crate::ErrorKind::NotFound), and the engine calls again for a while when this run has made it.
+/// - A resource carries its stack and its name from the moment it exists, so that the next run
+///   finds it after an interruption.
+/// - No operation waits longer than its call takes. The engine waits, with [`probe`](Self::probe).
+/// - Every operation can be repeated without harm after a lost answer. For `create`: a resource
+///   that the stack holds under this key with exactly this spec is the requested one, unless it has
+///   failed or is being deleted. A resource with another spec is a predecessor, which may exist
+///   until the new one has replaced it.
+/// - A recently created resource may not be visible everywhere yet: an operation that does not find
+///   a resource that its spec refers to returns [`NotFound`](crate::ErrorKind::NotFound), and the
+///   engine retries for a while if this run created that resource.
 #[async_trait]
 pub trait Provider<R: Resource>: Send + Sync {
-    /// Everything of this kind that the stack holds, as it is now; all pages.
+    /// Lists every resource of this kind that the stack holds now; all pages.
     async fn list(&self, stack: &StackName) -> Result<Vec<Live<R>>>;
 
-    /// Makes one and returns as soon as it has an id. All inputs of `want` are known.
+    /// Creates a resource and returns as soon as it has an id. All inputs of `desired` are known.
     async fn create(&self, stack: &StackName, key: &Key, desired: &R) -> Result<R::Id>;
 
-    /// Changes one in place to what is wanted. All inputs of `want` are known.
+    /// Updates a resource in place to the desired spec. All inputs of `desired` are known.
     async fn update(&self, live: &Live<R>, desired: &R) -> Result<()>;
 
-    /// How it is now. Not being there is a state, not an error.
+    /// Returns its present state. Absence is a state, not an error.
     async fn probe(&self, id: &R::Id) -> Result<Probe<R::Output>>;
 
-    /// Asks for its end and returns when that is accepted; deleting what is gone succeeds.
+    /// Requests the deletion and returns when it is accepted; deleting an absent resource succeeds.
     async fn delete(&self, live: &Live<R>) -> Result<()>;
 }
 
-/// A resource as the provider holds it.
+/// A resource in the provider's present state.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct Live<R: Resource> {
-    /// The id that the provider gave it.
+    /// The id that the provider assigned.
     pub id: R::Id,
-    /// The name that it carries in its stack.
+    /// Its name in the stack.
     pub name: ResourceName,
-    /// What it is, in the terms of a wish; every input is a known id.
+    /// Its spec, comparable with a desired one; every input is a known id.
     pub spec: R,
-    /// How it is.
+    /// Its state.
     pub state: Probe<R::Output>,
 }
 
-/// How a resource is at this moment.
+/// The present state of a resource.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Probe<O> {
-    /// There is none (or no longer).
+    /// It does not exist (any more).
     Absent,
-    /// There, and on its way; the text says to what, in a few words: `attaching`.
+    /// It exists and is in transition; the text names the transition in a few words: `attaching`.
     Pending(String),
-    /// There and usable.
+    /// It exists and is usable.
     Usable(O),
-    /// There, and will not become usable by itself; the text says why.
+    /// It exists and will not become usable by itself; the text is the reason.
     Failed(String),
-    /// There, and on its way out; the text says how far it is: `draining`.
+    /// It exists and is being deleted; the text is the progress: `draining`.
     Ending(String),
 }
 
 impl<O> Probe<O> {
-    /// The same state with another form of output.
+    /// The same state with a converted output.
     ///
     /// # Errors
-    /// What the conversion reports.
+    /// The error of the conversion.
     pub fn try_map<T, E>(
         self,
         convert: impl FnOnce(O) -> std::result::Result<T, E>,

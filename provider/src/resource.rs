@@ -1,4 +1,4 @@
-//! What a resource is: the wish of a user, comparable with what is there.
+//! Resources: the desired state of a user, comparable with the live state.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,62 +12,64 @@ use crate::ids::ResourceId;
 use crate::input::Reference;
 use crate::name::Kind;
 
-/// A kind of thing that a provider can hold. The struct is what the user wants; it has no id of its own.
+/// A kind of resource that a provider can hold. The struct is the desired spec; it has no id.
 pub trait Resource:
     Clone + PartialEq + fmt::Debug + Serialize + DeserializeOwned + Send + Sync + 'static
 {
     /// The kind, by its term in the field.
     const KIND: Kind;
-    /// When those that refer to it may start.
+    /// The gate after which resources that refer to it may start.
     const GATE: Gate = Gate::Usable;
-    /// Top-level fields whose change cannot be made in place.
+    /// Top-level fields that cannot be updated in place.
     const FORCES_REPLACEMENT: &'static [&'static str] = &[];
-    /// Top-level fields that say how to make the resource and not what it is: never compared.
+    /// Top-level fields that describe the creation and not the resource: never compared.
     const NOT_COMPARED: &'static [&'static str] = &[];
-    /// Top-level fields that are lists without an order: compared as sets.
+    /// Top-level fields that are unordered lists: compared as sets.
     const UNORDERED: &'static [&'static str] = &[];
-    /// Kinds of the same stack that must be there first and go last, although no field names them.
+    /// Kinds of the same stack that are created before it and deleted after it, although no field
+    /// refers to them.
     const AFTER: &'static [Kind] = &[];
-    /// Whether it ends with its stack.
+    /// Whether it is deleted with its stack.
     const RETENTION: Retention = Retention::WithStack;
-    /// What goes for good when it ends: what another one like it does not bring back.
+    /// The data lost for good with its deletion, which a new resource does not bring back.
     const DATA_LOSS: DataLoss = DataLoss::Nothing;
-    /// How long it may take to become usable.
+    /// The time limit until it is usable.
     const CREATE_TIMEOUT: Duration = Duration::from_secs(300);
-    /// How long it may take to disappear.
+    /// The time limit until it is gone.
     const DELETE_TIMEOUT: Duration = Self::CREATE_TIMEOUT;
-    /// How long it usually takes at the least to become usable where that is long: from then on it is looked at
-    /// often, so that those behind it need not wait for the next look.
+    /// The least time that it typically takes to become usable, for slow kinds. From then on it is
+    /// probed often, so that its dependents need not wait for the next probe.
     const TYPICAL_CREATE_TIME: Duration = Duration::ZERO;
 
-    /// The id that a provider gives it.
+    /// The id that a provider assigns.
     type Id: ResourceId;
-    /// What is known once it is usable: addresses, a DNS name.
+    /// The values known once it is usable: addresses, a DNS name.
     type Output: Clone + PartialEq + fmt::Debug + Serialize + DeserializeOwned + Send + Sync;
 
-    /// Every field that names another resource, in the order of declaration.
+    /// Every field that refers to another resource, in the order of declaration.
     fn references(&mut self) -> Vec<&mut dyn Reference>;
 
-    /// What no other can have while it has it: one that is to have it too is made when this one is gone.
+    /// Exclusive claims. A resource that wants one is created after its holder is deleted.
     fn claims(&self) -> Vec<Claim> {
         Vec::new()
     }
 
-    /// What goes for good with this one, where not all of a kind are alike.
+    /// The data lost with this resource, for kinds where it depends on the spec.
     fn loss(&self) -> DataLoss {
         Self::DATA_LOSS
     }
 
-    /// Whether it takes a new one although every field that differs could be changed in place: what only several
-    /// fields together tell.
+    /// Reports whether the change requires a replacement although each changed field could be
+    /// updated in place. For kinds where only the combination of fields decides.
     fn requires_replacement(_have: &Self, _want: &Self) -> bool {
         false
     }
 
-    /// What it takes to get from `have` to `want`.
+    /// The change from `current` to `desired`.
     ///
     /// Compares field by field; [`FORCES_REPLACEMENT`](Self::FORCES_REPLACEMENT),
-    /// [`requires_replacement`](Self::requires_replacement) and [`NOT_COMPARED`](Self::NOT_COMPARED) say what a difference means.
+    /// [`requires_replacement`](Self::requires_replacement) and
+    /// [`NOT_COMPARED`](Self::NOT_COMPARED) define the meaning of a difference.
     fn change(current: &Self, desired: &Self) -> Change {
         let fields = differences::<Self>(current, desired);
         if fields.is_empty() {
@@ -88,7 +90,7 @@ fn differences<R: Resource>(current: &R, desired: &R) -> Vec<FieldChange> {
     let (Ok(Value::Object(mut current)), Ok(Value::Object(desired))) =
         (serde_json::to_value(current), serde_json::to_value(desired))
     else {
-        // A spec is a struct of named fields; anything else has no field to differ in.
+        // A spec is a struct of named fields; any other value has no fields to compare.
         return Vec::new();
     };
     desired
@@ -110,63 +112,63 @@ fn differences<R: Resource>(current: &R, desired: &R) -> Vec<FieldChange> {
         .collect()
 }
 
-/// JSON has no order of its own; the text of the elements gives one.
+/// JSON has no order for elements; sort by their text.
 fn sort(list: &mut Value) {
     if let Value::Array(elements) = list {
         elements.sort_by_cached_key(Value::to_string);
     }
 }
 
-/// When those that refer to a resource may start.
+/// The state that a resource must reach before its dependents may start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Gate {
-    /// As soon as it has an id: a listener need not wait until its balancer is active.
+    /// As soon as it has an id: a listener does not wait until its balancer is active.
     Exists,
-    /// Once it can be used: a route to a NAT gateway needs the gateway available.
+    /// Once it is usable: a route to a NAT gateway needs an available gateway.
     Usable,
 }
 
-/// Whether a resource ends with its stack.
+/// Whether a resource is deleted with its stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Retention {
-    /// Gone when the stack no longer wants it.
+    /// Deleted when the stack no longer contains it.
     WithStack,
-    /// Kept: content-addressed and wanted again later (an image, for the next deploy or a rollback).
-    /// A changed wish makes a new one beside the old one.
+    /// Kept: content-addressed and needed again later (an image, for the next deploy or a
+    /// rollback). A changed spec creates a new resource beside the old one.
     ///
-    /// It lives on in what it refers to, and no longer than that: what ends takes along those that
-    /// outlive their stack and refer to it, as a repository does its images.
+    /// It lives inside the resource that it refers to, and no longer: deleting that parent deletes
+    /// the resources that outlive their stack and refer to it, as a repository contains its images.
     Outlives,
 }
 
-/// What goes for good when a resource of a kind ends.
+/// The data lost for good when a resource of a kind is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DataLoss {
-    /// Nothing: another one is as good.
+    /// Nothing: a new resource is equivalent.
     Nothing,
-    /// What it is known by outside of the stack, which another one would have anew: a value of its
-    /// [`Output`](Resource::Output), such as an address or a DNS name.
+    /// A value by which it is known outside of the stack, and which a new resource would get anew:
+    /// a field of its [`Output`](Resource::Output), such as an address or a DNS name.
     Output {
         /// The top-level field of the output.
         field: &'static str,
-        /// What it is, in a word or two.
+        /// A name for it, in a word or two.
         called: &'static str,
     },
-    /// What this says in a few words: what it has stored, or what it does for users.
+    /// A short description: the stored data, or its service to users.
     Words(&'static str),
 }
 
-/// What it takes to get from what is there to what is wanted.
+/// The change from the live to the desired state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Change {
-    /// Nothing.
+    /// None.
     Keep,
-    /// A change in place, of these fields.
+    /// An update in place, of these fields.
     Update(Vec<FieldChange>),
-    /// A new one in its place; these fields differ, at least one cannot be changed in place.
+    /// A replacement; these fields differ, at least one cannot be updated in place.
     Replace(Vec<FieldChange>),
 }
 

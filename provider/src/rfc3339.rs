@@ -1,37 +1,37 @@
-//! Moments in JSON: RFC 3339 in UTC, to the second. For serde's `with`.
+//! Timestamps in JSON: RFC 3339 in UTC, to the second. For serde's `with`.
 
 use std::time::SystemTime;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serializer};
 
-/// Writes a moment.
+/// Serializes a timestamp.
 ///
 /// # Errors
-/// The serializer's.
+/// The serializer's error.
 pub fn serialize<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&humantime::format_rfc3339_seconds(*time))
 }
 
-/// Reads a moment.
+/// Deserializes a timestamp.
 ///
 /// # Errors
-/// When it is none.
+/// When the text is not a timestamp.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
     let text = String::deserialize(deserializer)?;
     humantime::parse_rfc3339(&text).map_err(D::Error::custom)
 }
 
-/// The same where there may be none: `null`.
+/// The same for an optional timestamp: `null`.
 pub mod option {
     use std::time::SystemTime;
 
     use serde::{Deserialize, Deserializer, Serializer};
 
-    /// Writes a moment, or `null`.
+    /// Serializes a timestamp, or `null`.
     ///
     /// # Errors
-    /// The serializer's.
+    /// The serializer's error.
     pub fn serialize<S: Serializer>(
         time: &Option<SystemTime>,
         serializer: S,
@@ -42,7 +42,7 @@ pub mod option {
         }
     }
 
-    /// Reads a moment, or `null`.
+    /// Deserializes a timestamp, or `null`.
     ///
     /// # Errors
     /// When it is neither.

@@ -1,4 +1,4 @@
-//! What the planner has to know of each kind, behind one type: pure functions over JSON.
+//! The planner's metadata of each kind, behind one type: pure functions over JSON.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,48 +9,48 @@ use crate::claim::Claim;
 use crate::name::{Key, Kind};
 use crate::resource::{Change, DataLoss, Gate, Resource, Retention};
 
-/// A reference that a spec holds.
+/// A reference in a spec.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ResolvedRef {
-    /// Of another resource of the stack, whose id is not known yet.
+    /// To another resource of the stack, whose id is not known yet.
     Key(Key),
-    /// Of the id of something of this kind.
+    /// To the id of a resource of this kind.
     Id(Kind, String),
 }
 
-/// What a spec tells beside its fields.
+/// The metadata of a spec.
 #[derive(Debug, Clone)]
 pub(crate) struct SpecMetadata {
-    /// What it refers to.
+    /// Its references.
     pub(crate) resolved_refs: Vec<ResolvedRef>,
-    /// What one of this spec has for itself.
+    /// Its exclusive claims.
     pub(crate) claims: Vec<Claim>,
 }
 
-/// The id of a resource of the stack, as far as it is known.
+/// Looks up the id of a resource of the stack, if known.
 type Ids<'a> = dyn Fn(&Key) -> Option<String> + 'a;
 
-/// A spec without references to what has an id, and what it has for itself.
+/// A spec whose references to known ids are replaced, and its claims.
 type Resolved = (Value, Vec<Claim>);
 
-/// What there is to know of a kind without asking any provider.
+/// The metadata of a kind, available without a provider.
 #[derive(Debug, Clone, Copy)]
 pub struct KindMetadata {
-    /// When dependents may start.
+    /// The gate for its dependents.
     pub gate: Gate,
-    /// Whether it ends with its stack.
+    /// Whether it is deleted with its stack.
     pub retention: Retention,
-    /// What goes for good with one of it, unless its spec says otherwise.
+    /// The data lost with its deletion, unless its spec overrides it.
     pub loss: DataLoss,
-    /// Kinds that come before it.
+    /// Kinds that are created before it.
     pub after: &'static [Kind],
-    /// How long it may take to become usable.
+    /// The time limit until it is usable.
     pub deadline: Duration,
-    /// How long it may take to disappear.
+    /// The time limit until it is gone.
     pub delete_timeout: Duration,
-    /// How long it usually takes at the least to become usable.
+    /// The least time that it typically takes to become usable.
     pub typical_create_time: Duration,
-    /// The fields whose change cannot be made in place.
+    /// The fields that cannot be updated in place.
     pub forces_replacement: &'static [&'static str],
     change: fn(&Value, &Value) -> serde_json::Result<Change>,
     read: fn(&Value) -> serde_json::Result<SpecMetadata>,
@@ -100,7 +100,7 @@ impl KindMetadata {
         }
     }
 
-    /// What it takes to get from one spec to the other.
+    /// The change from one spec to the other.
     ///
     /// # Errors
     /// When either is not a spec of this kind.
@@ -108,7 +108,7 @@ impl KindMetadata {
         (self.change)(current, desired)
     }
 
-    /// What the spec tells beside its fields.
+    /// The metadata of the spec.
     ///
     /// # Errors
     /// When it is not a spec of this kind.
@@ -116,7 +116,7 @@ impl KindMetadata {
         (self.read)(spec)
     }
 
-    /// What goes for good with one of this spec.
+    /// The data lost with the deletion of a resource of this spec.
     ///
     /// # Errors
     /// When it is not a spec of this kind.
@@ -124,7 +124,7 @@ impl KindMetadata {
         (self.loss_of)(spec)
     }
 
-    /// What the spec refers to.
+    /// The references of the spec.
     ///
     /// # Errors
     /// When it is not a spec of this kind.
@@ -132,7 +132,7 @@ impl KindMetadata {
         Ok(self.read(spec)?.resolved_refs)
     }
 
-    /// The spec with every reference replaced for which `ids` has an id.
+    /// The spec with every reference replaced whose id is known to `ids`.
     ///
     /// # Errors
     /// When it is not a spec of this kind.
@@ -140,7 +140,7 @@ impl KindMetadata {
         Ok(self.resolved(spec, ids)?.0)
     }
 
-    /// The same, and what one of that spec has for itself.
+    /// The same, and the claims of that spec.
     ///
     /// # Errors
     /// When it is not a spec of this kind.
@@ -157,29 +157,29 @@ fn spec<R: Resource>(value: &Value) -> serde_json::Result<R> {
     R::deserialize(value)
 }
 
-/// The facts of every kind that may occur.
+/// The metadata of every kind that may occur.
 #[derive(Debug, Clone, Default)]
 pub struct Schema(BTreeMap<Kind, KindMetadata>);
 
 impl Schema {
-    /// No kind at all.
+    /// An empty schema.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// With one kind more.
+    /// Adds a kind.
     #[must_use]
     pub fn with<R: Resource>(mut self) -> Self {
         self.0.insert(R::KIND, KindMetadata::of::<R>());
         self
     }
 
-    /// Every kind and its facts, in the order of their names.
+    /// Every kind and its metadata, in the order of names.
     pub fn kinds(&self) -> impl Iterator<Item = (&Kind, &KindMetadata)> {
         self.0.iter()
     }
 
-    /// The facts of a kind.
+    /// The metadata of a kind.
     pub fn get(&self, kind: &Kind) -> Option<&KindMetadata> {
         self.0.get(kind)
     }

@@ -1,4 +1,4 @@
-//! What the user wants, all of it: resources under their keys, and the edges between them.
+//! The desired state: resources under their keys, and the edges between them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,10 +11,10 @@ use crate::input::Input;
 use crate::name::{Key, ResourceName, StackName};
 use crate::resource::Resource;
 
-/// One wanted resource, its type erased.
+/// One desired resource, its type erased.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DesiredResource {
-    /// The spec as JSON; references stand in it as `${kind/name}`.
+    /// The spec as JSON; references are written `${kind/name}`.
     pub spec: Value,
     /// The keys that the spec refers to.
     pub needs: Vec<Key>,
@@ -32,7 +32,7 @@ impl DesiredResource {
     }
 }
 
-/// Everything that one deployment consists of.
+/// All resources of one deployment.
 ///
 /// ```
 /// # use landfall_provider::*;
@@ -60,7 +60,7 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// A stack that wants nothing yet.
+    /// An empty stack.
     pub fn new(name: StackName) -> Self {
         Self {
             name,
@@ -68,11 +68,12 @@ impl Stack {
         }
     }
 
-    /// Adds a resource and gives the handle by which others refer to it.
+    /// Adds a resource and returns the handle by which others refer to it.
     ///
     /// # Panics
-    /// When the name is not a [`ResourceName`] or is taken by another of its kind: names come from the
-    /// program, not from its input. [`try_add`](Self::try_add) checks instead.
+    /// When the name is not a [`ResourceName`] or is taken by another resource of its kind. For
+    /// names from the program, not from its input; [`try_add`](Self::try_add) returns an error
+    /// instead.
     pub fn add<R: Resource>(&mut self, name: &str, spec: R) -> Handle<R> {
         let name = ResourceName::new(name).expect("a literal resource name follows the rule");
         match self.try_add(name, spec) {
@@ -81,10 +82,10 @@ impl Stack {
         }
     }
 
-    /// Adds a resource under a name that came from outside.
+    /// Adds a resource under a name from outside the program.
     ///
     /// # Errors
-    /// [`NameTaken`] when the stack holds one of that kind and name already.
+    /// [`NameTaken`] when the stack already holds a resource of that kind and name.
     pub fn try_add<R: Resource>(
         &mut self,
         name: ResourceName,
@@ -102,8 +103,9 @@ impl Stack {
         })
     }
 
-    /// Changes what was added: how rules of one's own come to those that a blueprint has made. Gives false,
-    /// and changes nothing, when there is none of that kind and name.
+    /// Changes a resource in the stack: this is how custom rules are added to the rules of a
+    /// blueprint. Returns false, and changes nothing, when there is no resource of that kind and
+    /// name.
     pub fn amend<R: Resource>(&mut self, name: &ResourceName, change: impl FnOnce(&mut R)) -> bool {
         let Some(mut spec) = self.get::<R>(name) else {
             return false;
@@ -119,24 +121,25 @@ impl Stack {
         &self.name
     }
 
-    /// All that is wanted, by key.
+    /// All desired resources, by key.
     pub fn resources(&self) -> &BTreeMap<Key, DesiredResource> {
         &self.resources
     }
 
-    /// The wish under a key, as its own type; `None` when there is none of that kind and name.
+    /// The desired resource of a name, as its own type; `None` when there is none of that kind and
+    /// name.
     pub fn get<R: Resource>(&self, name: &ResourceName) -> Option<R> {
         let desired = self.resources.get(&Key::new(R::KIND, name.clone()))?;
         R::deserialize(&desired.spec).ok()
     }
 }
 
-/// Two resources of one kind under one name.
+/// Two resources of one kind have the same name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the stack holds {0} already")]
 pub struct NameTaken(pub Key);
 
-/// A resource of a stack that is being put together: others refer to it by [`id`](Self::id).
+/// A resource of a stack under construction: others refer to it by [`id`](Self::id).
 pub struct Handle<R> {
     key: Key,
     resource: PhantomData<fn() -> R>,

@@ -1,4 +1,4 @@
-//! Reading a file that a user names: of a bounded size, in a bounded time, whatever it turns out to be.
+//! Reads a file that a user names, with a limit on its size and on the time.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -6,15 +6,15 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// How long what comes through a pipe may take to end.
+/// The time limit for a pipe to reach its end.
 const PIPED_WITHIN: Duration = Duration::from_secs(1);
 
-/// Reads a file as UTF-8 text. A pipe, such as `<(command)` in a shell, is read like a file; its writer has
-/// one second.
+/// Reads a file as UTF-8 text. A pipe, such as `<(command)` in a shell, is read like a file; its
+/// writer has one second.
 ///
 /// # Errors
-/// When it is no file or pipe, has more than `most` bytes, is no UTF-8 text, nothing comes through the pipe in time, or
-/// the system refuses.
+/// When it is neither a file nor a pipe, has more than `most` bytes, is not UTF-8 text, the pipe
+/// yields nothing in time, or the system refuses.
 pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
     let kind = std::fs::metadata(path)?.file_type();
     if kind.is_dir() {
@@ -59,12 +59,12 @@ fn bounded(file: File, most: u64) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Reads beside this thread: to open a pipe and to read it may both take for ever.
+/// Reads in a separate thread: opening a pipe and reading it may both block for ever.
 fn piped(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let (read, reading) = mpsc::channel();
     let path = path.to_owned();
     std::thread::spawn(move || {
-        // Nobody waits any more when this is not taken.
+        // The receiver may have stopped waiting.
         let _ = read.send(File::open(path).and_then(|file| bounded(file, most)));
     });
     reading.recv_timeout(PIPED_WITHIN).unwrap_or_else(|_| {

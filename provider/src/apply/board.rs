@@ -1,13 +1,13 @@
-//! Which steps of a plan wait for what, and which may start.
+//! The board: the dependencies between steps, and the steps that may start.
 
 use crate::plan::Step;
 use crate::resource::Gate;
 
-/// Which steps wait for what.
+/// The dependencies between steps.
 pub(super) struct Board {
-    /// How many edges each step still waits for; `None` once it was started.
+    /// The number of edges that each step still waits for; `None` once it was started.
     waits: Vec<Option<usize>>,
-    /// Whom a step frees when it reaches a gate.
+    /// The steps that a step unblocks when it reaches a gate.
     frees: Vec<Vec<(Gate, usize)>>,
     /// The furthest gate that each step has reached.
     at: Vec<Option<Gate>>,
@@ -19,7 +19,7 @@ impl Board {
         let mut frees = vec![Vec::new(); steps.len()];
         for (index, step) in steps.iter().enumerate() {
             for after in &step.after {
-                // One that points nowhere, in a plan that was not made here, is never freed.
+                // An edge to a missing step, in a plan made elsewhere, is never unblocked.
                 if let Some(frees) = frees.get_mut(after.step) {
                     frees.push((after.gate, index));
                 }

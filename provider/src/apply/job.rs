@@ -1,4 +1,4 @@
-//! What a step does with its resource: calls that are made again where that helps, and the waiting for their effect.
+//! The work of one step on its resource: calls, retries, and waiting for their effect.
 
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -18,30 +18,32 @@ use crate::provider::Probe;
 use crate::schema::{KindMetadata, ResolvedRef};
 use crate::snapshot::Found;
 
-/// So many looks in a row do not find what an earlier one has seen: it is gone, and not only out of sight.
+/// After this many probes in a row without a resource that was seen before, it is gone, and not
+/// only temporarily invisible.
 const GONE_AFTER: u32 = 3;
 
-/// The kinds of errors that are no reason to give up at once, whatever the verb.
+/// Errors that are retried for every operation.
 const PASSING: &[ErrorKind] = &[ErrorKind::Throttled, ErrorKind::Unavailable];
 
-/// With what was made a moment ago, and may not be seen everywhere yet.
+/// Errors that are also retried for recently created resources, which may not be visible everywhere
+/// yet.
 const PASSING_WHILE_NEW: &[ErrorKind] = &[
     ErrorKind::Throttled,
     ErrorKind::Unavailable,
     ErrorKind::NotFound,
 ];
 
-/// One step under way.
+/// One step in progress.
 pub(super) struct Job<'a, P: ?Sized> {
     worker: &'a Worker<'a, P>,
     key: &'a Key,
     kind: &'a dyn AnyKind<P>,
     metadata: &'a KindMetadata,
-    /// When its first call was made.
+    /// The time of its first call.
     began: Option<Instant>,
-    /// Whether this run makes it, and so knows since when it is being made.
+    /// Whether this run creates the resource, and so knows when its creation started.
     is_new: bool,
-    /// Whether it is to end.
+    /// Whether the step deletes the resource.
     ends: bool,
 }
 
@@ -74,7 +76,7 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
             .persist(passing, || kind.create(provider, stack, key, &desired))
             .await;
         made.map_err(|error| match error.kind() {
-            // Whether the call had its effect, only the next listing can say.
+            // Only the next listing can tell whether the call had its effect.
             ErrorKind::Unavailable | ErrorKind::Timeout => error.left(Left::Unknown),
             ErrorKind::AlreadyExists => error.or_hint(
                 "what has its name or address is not known as this stack's: if it is, give it its tags back \
@@ -99,7 +101,7 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
         })
     }
 
-    /// Waits until the resource can be used.
+    /// Waits until the resource is usable.
     pub(super) async fn usable(&mut self, id: &str) -> Result<End> {
         let mut seen = false;
         let mut missed = 0;
@@ -140,7 +142,8 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
         })
     }
 
-    /// Deletes, and waits until it is gone. Being refused because others still use it is waited out.
+    /// Deletes the resource, and waits until it is gone. A refusal because others still use it is
+    /// retried.
     pub(super) async fn delete(&mut self, live: &Found) -> Result<End> {
         let (kind, provider) = (self.kind, self.worker.provider);
         self.ends = true;
@@ -164,7 +167,7 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
                 Paused::Stopped => return Ok(End::OnItsWay(live.id.clone())),
             }
         }
-        // What had failed before it was asked to go may say so until it is gone.
+        // A resource that had failed before may report that failure until it is gone.
         let had_failed = matches!(live.state, Probe::Failed(_));
         let gone = self
             .until(&live.id, |probe| match probe {
@@ -180,8 +183,8 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
         })
     }
 
-    /// The spec with every id in its place, and the errors that pass with such a spec: where it refers to what
-    /// this run has made, a cloud may need a moment until it finds that.
+    /// The spec with every reference replaced by its id, and the errors to retry with such a spec:
+    /// a cloud may need a moment to find a resource that this run created.
     fn resolved(&self, desired: &Value) -> Result<(Value, &'static [ErrorKind])> {
         let spec_mismatch =
             |error| Error::new(ErrorKind::Invalid, "a spec does not fit its kind").caused_by(error);
@@ -208,8 +211,8 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
         Ok((resolved, passing))
     }
 
-    /// Looks again and again until `look` finds what is waited for; `None` when the run was stopped
-    /// first. What is there instead, `look` gives in words.
+    /// Repeats `look` until it returns a value; `None` when the run was stopped first. Until then,
+    /// `look` returns the present state in words.
     async fn until<T>(
         &mut self,
         id: &str,
@@ -238,11 +241,11 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
         }
     }
 
-    /// Calls, and calls again for a while when the error is one of those that pass; when there are too many
-    /// calls, until the deadline.
+    /// Calls, and repeats the call for a while after a retryable error; after throttling, until the
+    /// deadline.
     ///
-    /// Every verb may be called again: [`Provider`](crate::Provider) says so. A call that was one too many keeps
-    /// its place among those under way, so that the others slow down with it.
+    /// Every operation may be repeated, by the contract of [`Provider`](crate::Provider). A
+    /// throttled call keeps its permit, so that other calls slow down with it.
     async fn persist<T, F>(&mut self, passing: &[ErrorKind], call: impl Fn() -> F) -> Result<T>
     where
         F: Future<Output = Result<T>>,
@@ -278,7 +281,8 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
         }
     }
 
-    /// Between half of a pause and all of it, so that those who were refused together do not come again together.
+    /// A random pause between half of `pause` and all of it, so that calls refused together are not
+    /// repeated together.
     fn scattered(&self, pause: Duration, tried: u32) -> Duration {
         let mut hasher = DefaultHasher::new();
         (&self.key.kind.as_str(), self.key.name.as_str(), tried).hash(&mut hasher);
@@ -286,13 +290,14 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
         pause.mul_f64(0.5 + part / 2.0)
     }
 
-    /// A place among the calls that are under way at once.
+    /// Acquires a permit for one of the concurrent calls.
     async fn place(&self) -> Option<SemaphorePermit<'a>> {
-        // It is never closed; without a permit the call would be one too many, no more.
+        // The semaphore is never closed; without a permit there would be one concurrent call too
+        // many, no more.
         self.worker.calls.acquire().await.ok()
     }
 
-    /// One call. It is given up at the deadline, but even the last one has a while to answer.
+    /// One call. It is aborted at the deadline, but even the last call gets some time to answer.
     async fn call<T>(&mut self, call: impl Future<Output = Result<T>>) -> Result<T> {
         let least = Instant::now() + self.worker.options.poll_interval.time_limit();
         let given_up = self.deadline().max(least);
@@ -324,7 +329,7 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
         self.began() + allowed
     }
 
-    /// Waits until the next look is due.
+    /// Waits until the next probe is due.
     async fn pause(&mut self, pause: &mut Duration) -> Paused {
         let options = self.worker.options;
         let left = self.deadline().saturating_duration_since(Instant::now());
@@ -348,7 +353,7 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
         Paused::Again
     }
 
-    /// Says what is being waited for, each time that it is something else.
+    /// Emits the reason for waiting, each time that it changes.
     fn tell(&self, last_reason: &mut Option<String>, id: &str, why: String) {
         if last_reason.as_ref() != Some(&why) {
             self.worker.options.events.emit(Event::Waiting {

@@ -1,4 +1,4 @@
-//! One step of a plan, from its first call to its end.
+//! The worker: runs one step of a plan from its first call to its end.
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -17,11 +17,11 @@ use crate::name::{Key, StackName};
 use crate::plan::{Action, Step};
 use crate::provider::Probe;
 
-/// How a step ended that did not fail.
+/// The end of a step that did not fail.
 pub(super) enum End {
     Usable(ReadyResource),
     Gone(String),
-    /// The run was stopped while this was on its way.
+    /// The run was stopped before the operation finished.
     OnItsWay(String),
 }
 
@@ -33,16 +33,16 @@ impl End {
     }
 }
 
-/// What every step needs to be carried out.
+/// The data that every step needs.
 pub(super) struct Worker<'a, P: ?Sized> {
     pub(super) stack: &'a StackName,
     pub(super) provider: &'a P,
     pub(super) catalog: &'a Catalog<P>,
     pub(super) options: &'a ApplyOptions,
     pub(super) calls: Semaphore,
-    /// The ids that are known by now.
+    /// The ids known so far.
     pub(super) ids: Mutex<BTreeMap<Key, String>>,
-    /// Tells the loop that a step's resource has its id.
+    /// Reports to the loop that the resource of a step has an id.
     pub(super) exists: mpsc::UnboundedSender<usize>,
 }
 
@@ -55,7 +55,7 @@ impl<P: ?Sized + Send + Sync> Worker<'_, P> {
             Action::Delete { .. } => Operation::Delete,
         };
         let emit = |event| self.options.events.emit(event);
-        // What is kept and usable is no news.
+        // A resource that is kept and usable needs no event.
         let silent =
             matches!(&step.action, Action::Keep { live } if matches!(live.state, Probe::Usable(_)));
         let started = Instant::now();
@@ -65,7 +65,7 @@ impl<P: ?Sized + Send + Sync> Worker<'_, P> {
                 verb,
             });
         }
-        // One provider's mistake must not take along what others have under way.
+        // A panic in one provider must not abort the other steps.
         let outcome = AssertUnwindSafe(self.carry_out(index, step))
             .catch_unwind()
             .await
@@ -101,7 +101,7 @@ impl<P: ?Sized + Send + Sync> Worker<'_, P> {
         let mut job = Job::new(self, &step.key, kind, metadata);
         let id = match &step.action {
             Action::Keep { live } => {
-                // The listing that the plan was made from has said all that there is to know.
+                // The listing behind the plan already holds the output.
                 if let Probe::Usable(output) = &live.state {
                     self.exists(index, &step.key, &live.id);
                     return Ok(End::Usable(ReadyResource {
@@ -130,7 +130,7 @@ impl<P: ?Sized + Send + Sync> Worker<'_, P> {
 
     fn exists(&self, index: usize, key: &Key, id: &str) {
         self.ids().insert(key.clone(), id.to_owned());
-        // The loop listens as long as any step runs.
+        // The loop receives as long as any step runs.
         let _ = self.exists.send(index);
     }
 

@@ -1,5 +1,5 @@
-//! What a [`Plan`](super::Plan) is to come to, each wish by its place among the keys: what refers to what, and who comes
-//! first.
+//! The desired resources of a [`Plan`](super::Plan), each with an index in the order of keys: their
+//! references, and their order of creation.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use super::{PlanError, cycle};
 use crate::name::Key;
 use crate::stack::{DesiredResource, Stack};
 
-/// The wishes in the order of their keys, with the places of those that each refers to.
+/// The desired resources in the order of their keys, with the indices of their references.
 pub(super) struct DesiredResources<'a> {
     resources: Vec<(&'a Key, &'a DesiredResource)>,
     needs: Vec<Vec<usize>>,
@@ -29,7 +29,7 @@ impl<'a> DesiredResources<'a> {
                     to: to.clone(),
                 })
             };
-            // The first that is missing by its key, whatever the order of the fields.
+            // Report the first missing reference by key, independent of the order of the fields.
             let needs: BTreeSet<&Key> = desired.needs.iter().collect();
             let needs = needs.into_iter().map(place).collect::<Result<_, _>>()?;
             all.needs.push(needs);
@@ -41,25 +41,25 @@ impl<'a> DesiredResources<'a> {
         self.resources.len()
     }
 
-    /// Where a key stands.
+    /// The index of a key.
     pub(super) fn place(&self, key: &Key) -> Option<usize> {
         self.resources
             .binary_search_by_key(&key, |(key, _)| key)
             .ok()
     }
 
-    /// The key and the spec at a place.
+    /// The key and the spec at an index.
     pub(super) fn get(&self, place: usize) -> (&'a Key, &'a Value) {
         let (key, desired) = self.resources[place];
         (key, &desired.spec)
     }
 
-    /// The places of those that it refers to.
+    /// The indices of its references.
     pub(super) fn needs(&self, place: usize) -> &[usize] {
         &self.needs[place]
     }
 
-    /// All places, each behind those that it refers to.
+    /// All indices, each after the indices that it refers to.
     pub(super) fn in_order(&self) -> Result<Vec<usize>, PlanError> {
         let mut waits: Vec<usize> = self.needs.iter().map(Vec::len).collect();
         let mut frees: Vec<Vec<usize>> = vec![Vec::new(); self.len()];
@@ -68,7 +68,7 @@ impl<'a> DesiredResources<'a> {
                 frees[need].push(place);
             }
         }
-        // Places are in the order of keys.
+        // Indices are in the order of keys.
         let mut ready: BTreeSet<usize> =
             (0..self.len()).filter(|&place| waits[place] == 0).collect();
         let mut order = Vec::with_capacity(self.len());

@@ -1,6 +1,7 @@
-//! What waits for what: the edges of a plan.
+//! The edges of a plan: dependencies between steps.
 //!
-//! **Invariant:** like the module above it, this knows no async, no provider and no randomness.
+//! **Invariant:** like the parent module, this one has no async code, no provider and no
+//! randomness.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +10,8 @@ use crate::claim::Claims;
 use crate::name::Kind;
 
 impl Planner<'_> {
-    /// The edges: makers behind what they refer to, endings behind those who still refer to them.
+    /// Adds the edges: a create waits for the resources that it refers to, a delete waits for the
+    /// resources that still refer to it.
     pub(super) fn connect(&mut self) -> Result<(), PlanError> {
         let mut edges = Edges::new(self.nodes.len());
         let (mut makers, mut enders) = (BTreeMap::new(), BTreeMap::new());
@@ -49,7 +51,7 @@ impl Planner<'_> {
             else {
                 continue;
             };
-            // Who referred to it goes first, or stops referring to it.
+            // Resources that refer to it are deleted first, or stop referring to it.
             for id in self.reaches(live) {
                 if let Some(&ending) = self.ending.get(&id)
                     && ending != step
@@ -74,9 +76,9 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// A successor comes behind its predecessor's end, since names and addresses are unique; but where
-    /// somebody who stays has to be moved from the one to the other first, the end comes last. So it does where
-    /// somebody stays who must never be without one of that kind.
+    /// A replacement waits for the deletion of the old resource, because names and addresses are
+    /// unique. The old resource is deleted last where a kept resource must first be moved from the
+    /// old to the new one, and where a kept resource always needs one of that kind.
     fn successors(&self, edges: &mut Edges) -> Result<(), PlanError> {
         let action = |step: usize| &self.nodes[step].step.action;
         let is_update = |step: &usize| matches!(action(*step), Action::Update { .. });
@@ -126,7 +128,8 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Who is to have what one that ends still has comes behind that end, unless the end comes last.
+    /// A step that claims a resource held by a pending delete waits for that delete, unless the
+    /// delete comes last.
     fn claimants(&self, edges: &mut Edges, last: &BTreeSet<usize>) {
         let ending = self.ending.values().filter(|step| !last.contains(step));
         let ending = Claims::new(ending.flat_map(|&step| {
@@ -147,7 +150,7 @@ impl Planner<'_> {
     }
 }
 
-/// What each step waits for, with repetitions.
+/// The dependencies of each step, with repetitions.
 struct Edges(Vec<Vec<After>>);
 
 impl Edges {
