@@ -1,4 +1,4 @@
-//! From what the SDK says of a failed call to an error that the engine can act on and a user can read.
+//! Converts a failed SDK call to an error that the engine can act on and a user can understand.
 
 use std::error::Error as StdError;
 
@@ -9,15 +9,16 @@ use landfall_provider::{Error, ErrorKind, Left};
 
 use crate::code;
 
-/// How much of an answer that is not AWS's own is shown.
+/// The maximum number of characters shown of an answer that is not AWS's own.
 const SHOWN: usize = 200;
 
-/// What follows it in a refusal of EC2 is hundreds of characters that only STS can read, for those who may ask it.
+/// EC2 appends hundreds of encoded characters to a refusal, which only STS can decode, for callers
+/// with permission.
 ///
 /// <https://docs.aws.amazon.com/STS/latest/APIReference/API_DecodeAuthorizationMessage.html>
 const ENCODED: &str = "Encoded authorization failure message:";
 
-/// For `map_err`: tells a failed call of this IAM action (`ec2:CreateVpc`).
+/// For `map_err`: describes a failed call of this IAM action (`ec2:CreateVpc`).
 ///
 /// ```ignore
 /// client.create_vpc().send().await.map_err(during("ec2:CreateVpc"))?
@@ -61,7 +62,7 @@ where
             .hint("check the network, the region, and AWS_ENDPOINT_URL if it is set")
             .caused_by(connection.map_or_else(|| innermost(error), Into::into))
         }
-        // The request never left.
+        // The request was never sent.
         _ => Error::new(
             ErrorKind::Invalid,
             format_args!("{action} could not be asked"),
@@ -95,7 +96,7 @@ fn service(action: &str, code: &str, message: &str, status: u16) -> Error {
     }
 }
 
-/// The action that a refusal is about: most often the call's own, sometimes one that it needs besides.
+/// The denied action: most often the call's own, sometimes another action that the call needs.
 ///
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html>
 fn refused(message: &str) -> Option<&str> {
@@ -130,7 +131,7 @@ fn hint(action: &str, code: &str, kind: ErrorKind) -> Option<String> {
     })
 }
 
-/// An answer that did not come from AWS as AWS speaks: a proxy's page, an emulator's trace.
+/// An answer that is not in AWS's format: a proxy's page, an emulator's trace.
 fn foreign(action: &str, status: u16, answer: &HttpResponse) -> Error {
     let body = String::from_utf8_lossy(answer.body().bytes().unwrap_or_default());
     let start: String = body.trim().chars().take(SHOWN).collect();
@@ -148,7 +149,8 @@ fn foreign(action: &str, status: u16, answer: &HttpResponse) -> Error {
     .details([what])
 }
 
-/// What may be there after a call whose answer is not known: only reading leaves nothing for certain.
+/// The state that a call with a lost answer may leave behind: only read calls certainly leave
+/// nothing.
 fn lost(action: &str) -> Left {
     let verb = action.split(':').next_back().unwrap_or(action);
     let reads = ["Describe", "Get", "List", "BatchGet", "BatchCheck"];
@@ -159,7 +161,8 @@ fn lost(action: &str) -> Left {
     }
 }
 
-/// The SDK wraps a failure in layers that say only that something failed; the last ones say what.
+/// The SDK wraps a failure in layers that only report a failure; the innermost layers hold the
+/// reason.
 fn innermost<E: StdError + Send + Sync + 'static>(
     error: SdkError<E, HttpResponse>,
 ) -> Box<dyn StdError + Send + Sync> {
@@ -169,7 +172,8 @@ fn innermost<E: StdError + Send + Sync + 'static>(
     }
 }
 
-/// What a connection failed of: the layers above it say only that a client, a connection or a lookup failed.
+/// The cause of a failed connection: the layers above it only report that a client, a connection or
+/// a lookup failed.
 fn deepest(error: &dyn StdError) -> String {
     let mut last = error;
     while let Some(next) = last.source() {

@@ -1,4 +1,5 @@
-//! What stands against a plan on AWS: the checks that the crates of kinds bring, all of them at once.
+//! Preflight checks of a plan on AWS: each crate of kinds contributes one, and all findings are
+//! reported at once.
 
 use async_trait::async_trait;
 use futures::future::join_all;
@@ -6,18 +7,19 @@ use landfall_provider::{Error, Plan, Preflight, Result};
 
 use crate::session::Aws;
 
-/// A look at a plan before anything of it is done. Each crate of kinds has one; whoever opens the
-/// session hands them over.
+/// A check of a plan before its first step. Each crate of kinds has one; the code that opens the
+/// session passes them.
 #[async_trait]
 pub trait Check: Send + Sync {
-    /// Everything that stands against the plan; reading only.
+    /// Every objection to the plan; the check only reads.
     ///
     /// # Errors
-    /// When the looking itself failed: that is a finding too, and hides none of other checks.
+    /// When the check itself failed: this is reported as a finding and hides no findings of other
+    /// checks.
     async fn check(&self, aws: &Aws, plan: &Plan) -> Result<Vec<Error>>;
 }
 
-/// What looks have found, and why others could not look, each reason once.
+/// The findings of all checks, and the reasons of failed checks, each reason once.
 pub fn findings(looks: impl IntoIterator<Item = Result<Vec<Error>>>) -> Vec<Error> {
     let mut findings: Vec<Error> = Vec::new();
     for look in looks {

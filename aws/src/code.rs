@@ -1,11 +1,12 @@
-//! What an error code of AWS means to the engine.
+//! Maps AWS error codes to error kinds.
 //!
-//! Codes: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html> and the error pages of each
-//! service. Their names follow patterns, with exceptions; exceptions stand first.
+//! Codes: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html> and the
+//! error pages of each service. Their names follow patterns, with exceptions; exceptions come
+//! first.
 
 use landfall_provider::ErrorKind;
 
-/// The sort of failure that a code stands for; `status` is the HTTP status that it came with.
+/// The error kind of a code; `status` is the HTTP status of the answer.
 pub(crate) fn kind(code: &str, status: u16) -> ErrorKind {
     exact(code)
         .or_else(|| by_pattern(code))

@@ -1,5 +1,5 @@
-//! What the crates that hold EC2's kinds find out together: a snapshot lists all kinds at once, and one answer does for
-//! all of them.
+//! EC2 queries shared by the crates that implement EC2 kinds: a snapshot lists all kinds
+//! concurrently, and one answer serves all of them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,14 +15,14 @@ use crate::session::Aws;
 use crate::singleflight::Singleflight;
 use crate::tags::OWNER_STACK;
 
-/// How the ids begin of what AWS shows for up to an hour after its end, tags and all, and of what ends with those: none
-/// of them says that a stack holds anything.
+/// Id prefixes of resources that AWS lists for up to an hour after their deletion, tags included,
+/// and of resources deleted together with those. They do not show that a stack still has resources.
 ///
 /// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/terminating-instances.html>,
 /// <https://docs.aws.amazon.com/vpc/latest/userguide/nat-gateway-working-with.html#nat-gateway-deleting>
 const SHOWN_AFTER_THE_END: [&str; 5] = ["i-", "nat-", "vpce-", "eni-", "vol-"];
 
-/// EC2's client, which repeats no call [blindly](NonIdempotentRetryGuard).
+/// EC2's client, which retries no call [blindly](NonIdempotentRetryGuard).
 #[must_use]
 pub fn client(aws: &Aws) -> Client {
     aws.client(|config| {
@@ -40,20 +40,20 @@ pub fn filter<'a>(name: &str, values: impl IntoIterator<Item = &'a str>) -> Filt
         .build()
 }
 
-/// The filter for what belongs to a stack.
+/// The filter for the resources of a stack.
 #[must_use]
 pub fn of_stack(stack: &StackName) -> Filter {
     filter(&format!("tag:{OWNER_STACK}"), [stack.as_str()])
 }
 
-/// How long after an answer somebody may come who belongs to the same listing: a client takes some milliseconds to be made,
-/// and an emulator answers sooner.
+/// The time after an answer during which it is reused by the same listing: creating a client takes
+/// some milliseconds, and an emulator answers faster.
 const SAME_LISTING: Duration = Duration::from_millis(250);
 
-/// A stack's VPCs, to be shared by those who list at once.
+/// A stack's VPCs, shared by concurrent listings.
 ///
 /// # Errors
-/// When the call fails, its permission missing above all.
+/// When the call fails, most often for a missing permission.
 pub async fn vpcs(aws: &Aws, stack: &StackName) -> Result<Arc<Vec<Vpc>>> {
     let (client, own) = (client(aws), of_stack(stack));
     listed_vpcs(aws)
@@ -72,7 +72,7 @@ pub async fn vpcs(aws: &Aws, stack: &StackName) -> Result<Arc<Vec<Vpc>>> {
         .await
 }
 
-/// What [`vpcs`] keeps for a moment is outdated: one was made or ended.
+/// Invalidates the short-lived answer of [`vpcs`]: a VPC was created or deleted.
 pub fn vpcs_changed(aws: &Aws) {
     listed_vpcs(aws).forget();
 }
@@ -81,10 +81,11 @@ fn listed_vpcs(aws: &Aws) -> Arc<Singleflight<Arc<Vec<Vpc>>>> {
     aws.client(|_| Arc::default())
 }
 
-/// A stack's Elastic IPs. The one call here that has no pages: an account has five addresses, or a few dozen.
+/// A stack's Elastic IPs. The only call here without pages: an account has five addresses, or a few
+/// dozen.
 ///
 /// # Errors
-/// When the call fails, its permission missing above all.
+/// When the call fails, most often for a missing permission.
 pub async fn addresses(aws: &Aws, stack: &StackName) -> Result<Arc<Vec<Address>>> {
     let singleflight = aws.client(|_| Arc::<Singleflight<Arc<Vec<Address>>>>::default());
     let (client, own) = (client(aws), of_stack(stack));
@@ -101,14 +102,14 @@ pub async fn addresses(aws: &Aws, stack: &StackName) -> Result<Arc<Vec<Address>>
         .await
 }
 
-/// Whether a stack certainly has nothing whose id begins so (`subnet-`), and no listing of it is needed: before the
-/// first deploy, and after the last destroy.
+/// Whether a stack certainly has no resource with this id prefix (`subnet-`), so that no listing is
+/// needed: before the first deploy, and after the last destroy.
 ///
-/// That is taken for certain only where neither a VPC nor the tags of anything that stands is shown. Both may show late
-/// what was just made; so where anything is shown, each kind is listed itself.
+/// The answer is certain only where AWS shows neither a VPC nor the tags of any existing resource.
+/// AWS may show recent resources late in both places; if anything is shown, each kind is listed.
 ///
 /// # Errors
-/// When a call fails, its permission missing above all.
+/// When a call fails, most often for a missing permission.
 pub async fn has_none(aws: &Aws, stack: &StackName, prefix: &str) -> Result<bool> {
     if !vpcs(aws, stack).await?.is_empty() {
         return Ok(false);
@@ -118,7 +119,7 @@ pub async fn has_none(aws: &Aws, stack: &StackName, prefix: &str) -> Result<bool
     Ok(!tagged.iter().any(|id| id.starts_with(prefix) || stands(id)))
 }
 
-/// The ids of all that carries the stack's tag.
+/// The ids of all resources with the stack's tag.
 async fn tagged(aws: &Aws, stack: &StackName) -> Result<Arc<Vec<String>>> {
     let singleflight = aws.client(|_| Arc::<Singleflight<Arc<Vec<String>>>>::default());
     let client = client(aws);

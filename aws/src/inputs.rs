@@ -1,11 +1,11 @@
-//! Between the inputs of a spec and the ids that AWS's calls take and give.
+//! Conversions between the inputs of a spec and the ids in AWS calls.
 
 use landfall_provider::{Error, ErrorKind, Input, ResourceId, Result};
 
-/// The id behind an input: specs come to a provider with all of them known.
+/// The id of an input: a provider receives specs with known ids only.
 ///
 /// # Errors
-/// `Invalid` when it is not.
+/// `Invalid` when it is not known.
 pub fn known<T: ResourceId>(input: &Input<T>) -> Result<&str> {
     input
         .known()
@@ -13,7 +13,7 @@ pub fn known<T: ResourceId>(input: &Input<T>) -> Result<&str> {
         .ok_or_else(|| Error::new(ErrorKind::Invalid, "a reference has no id yet"))
 }
 
-/// The ids behind a list of inputs.
+/// The ids of a list of inputs.
 ///
 /// # Errors
 /// `Invalid` when one is not known.

@@ -1,15 +1,16 @@
-//! What every AWS implementation shares: the [`Aws`] session, the tags that mark what a stack owns, names of
-//! limited length, and errors by AWS's own codes.
+//! The base of every AWS implementation: the [`Aws`] session, ownership tags, names of limited
+//! length, and errors by AWS's codes.
 //!
-//! How AWS holds a kind stands with the kind, behind its crate's feature `aws`:
-//! `impl Provider<Vpc> for Aws` is in `landfall-network`. Here is no SDK of a service, but for STS, which the
-//! SDK's configuration brings along and which says whose account it is.
+//! The AWS implementation of a kind is in the kind's crate, behind the feature `aws`:
+//! `impl Provider<Vpc> for Aws` is in `landfall-network`. This crate uses no service SDK except
+//! STS, which the SDK's configuration already includes and which reports the account of the
+//! credentials.
 //!
 //! # Features
 //!
-//! - `ec2`: what the crates that hold EC2's kinds find out together.
+//! - `ec2`: queries shared by the crates that implement EC2 kinds.
 //! - `lock`: one change to a stack at a time, by a parameter in SSM's Parameter Store.
-//! - `quotas`: what an account may have, by Service Quotas.
+//! - `quotas`: the limits of an account, from Service Quotas.
 
 mod call;
 mod checks;

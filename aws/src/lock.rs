@@ -1,7 +1,7 @@
 //! One change to a stack at a time: a parameter in SSM's Parameter Store that is created without overwriting.
 //!
-//! There is no state backend to keep up, and the parameter says for itself whose lock it is. It is no part of the
-//! stack: it is there while somebody works.
+//! No state backend needs maintenance, and the parameter's value names the holder of the lock. The
+//! parameter is not part of the stack: it exists only during a run.
 
 use async_trait::async_trait;
 use aws_sdk_ssm::Client;
@@ -15,7 +15,7 @@ use crate::outcome::{if_there, unless};
 use crate::session::Aws;
 use crate::tags::OWNER_STACK;
 
-/// How often a lock is tried that was free whenever it was looked at, and taken whenever it was tried.
+/// The number of attempts to take a lock that is free at every look and taken at every attempt.
 const TRIES: usize = 3;
 
 /// <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html>
@@ -54,7 +54,7 @@ impl StackLock for Aws {
                 .map_err(during("ssm:PutParameter"));
             match put {
                 Ok(_) => return Ok(Attempt::Taken(self.guard(stack))),
-                // Taken; or by this very call, whose first answer was lost.
+                // Taken by somebody else, or by this very call, whose first answer was lost.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) if *error.left_behind() == Left::Unknown => {}
                 Err(error) => return Err(error),
@@ -62,7 +62,7 @@ impl StackLock for Aws {
             match self.holder(stack).await? {
                 Some(other) if other == *holder => return Ok(Attempt::Taken(self.guard(stack))),
                 Some(other) => return Ok(Attempt::Busy(other)),
-                // Released in between.
+                // Released in the meantime.
                 None => {}
             }
         }

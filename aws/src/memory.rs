@@ -1,7 +1,8 @@
-//! What a session knows from its own calls, so that it need not ask again.
+//! The session's cache of its own calls, which saves repeated calls.
 //!
-//! A deploy is a hundred calls, and AWS throttles; a third of them would ask for what the call before has said.
-//! None of this outlives the session, and nothing is lost with it: who knows nothing asks.
+//! A deploy makes a hundred calls, and AWS throttles; a third of them would ask for values that the
+//! previous call returned. The cache ends with the session, and it is optional: on a miss, the
+//! caller asks AWS.
 
 use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,28 +14,28 @@ use landfall_provider::{Key, Kind, Probe, Resource, ResourceName, StackName};
 use crate::name::token;
 use crate::session::Aws;
 
-/// How long a listing says what is not there: somebody else may use the account.
+/// How long a listing proves the absence of a name: others may use the account.
 const LISTING_HOLDS: Duration = Duration::from_secs(600);
-/// How long an answer says how something is.
+/// How long an answer is valid as a resource's state.
 const ANSWER_HOLDS: Duration = Duration::from_secs(10);
 
-/// A session's own knowledge.
+/// The session's cache.
 #[derive(Default)]
 pub(crate) struct Memory {
-    /// By kind, the names that a listing has shown, and those that were tried to be created since.
+    /// By kind, the names in a listing, and the names of later create attempts.
     names: BTreeMap<(StackName, Kind), (Instant, BTreeSet<ResourceName>)>,
-    /// By kind and id, how a resource is by the answer to the call that made or ended it.
+    /// By kind and id, the state in the answer to the create or delete call.
     states: BTreeMap<(Kind, String), (Instant, Box<dyn Any + Send + Sync>)>,
-    /// The tokens of creates that were not answered yet.
+    /// The tokens of creates without an answer yet.
     tokens: BTreeMap<(StackName, Key), String>,
-    /// What answers told beside the specs, by its type and whose it is.
+    /// Further values of answers, by their type and their owner.
     notes: BTreeMap<(TypeId, String), (Instant, Box<dyn Any + Send + Sync>)>,
-    /// The ids of what creates have made and not finished.
+    /// The ids of resources that a create has started and not finished.
     begun: BTreeMap<(StackName, Key), String>,
 }
 
 impl Aws {
-    /// Notes what a whole listing of a kind has shown.
+    /// Records the result of a complete listing of a kind.
     pub fn listed(
         &self,
         stack: &StackName,
@@ -45,10 +46,10 @@ impl Aws {
         self.memory().names.insert((stack.clone(), kind), names);
     }
 
-    /// Whether a stack may hold something under this key, so that a create has to look first.
+    /// Whether a stack may hold a resource under this key, so that a create has to look first.
     ///
-    /// `false` is said once, after a listing without it: whoever hears it creates, and if the answer is lost, the
-    /// next try looks.
+    /// `false` is returned once, after a listing without it: that caller creates, and if the answer
+    /// is lost, the next attempt looks.
     pub fn may_hold(&self, stack: &StackName, key: &Key) -> bool {
         match self
             .memory()
@@ -60,8 +61,9 @@ impl Aws {
         }
     }
 
-    /// An idempotency token for creating this: the same until [`answered`](Self::answered), and never that
-    /// of an earlier one, which AWS would answer with the earlier one's id.
+    /// An idempotency token for creating this resource: the same until
+    /// [`answered`](Self::answered), and different from that of any earlier resource, because AWS
+    /// would answer with the earlier one's id.
     pub fn token_for(&self, stack: &StackName, key: &Key) -> String {
         let fresh = || {
             let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -75,23 +77,24 @@ impl Aws {
             .clone()
     }
 
-    /// Notes that a create with a [token](Self::token_for) was answered.
+    /// Records that a create with a [token](Self::token_for) was answered.
     pub fn answered(&self, stack: &StackName, key: &Key) {
         self.memory().tokens.remove(&(stack.clone(), key.clone()));
     }
 
-    /// Notes that a create has made this and could not finish it: the next try is to go on with it.
+    /// Records that a create has started this resource and could not finish it: the next attempt
+    /// continues.
     pub fn begun(&self, stack: &StackName, key: &Key, id: &str) {
         let key = (stack.clone(), key.clone());
         self.memory().begun.insert(key, id.to_owned());
     }
 
-    /// The id of what was [begun](Self::begun), which is not noted any longer.
+    /// Takes the id of a [begun](Self::begun) resource out of the cache.
     pub fn take_begun(&self, stack: &StackName, key: &Key) -> Option<String> {
         self.memory().begun.remove(&(stack.clone(), key.clone()))
     }
 
-    /// Notes how a resource is by the answer to a call: the first look at it need not ask.
+    /// Records the state of a resource from the answer to a call: the first probe needs no call.
     pub fn seen<R: Resource>(&self, id: &R::Id, state: Probe<R::Output>) {
         let id = (R::KIND, id.as_ref().to_owned());
         self.memory()
@@ -99,7 +102,7 @@ impl Aws {
             .insert(id, (Instant::now(), Box::new(state)));
     }
 
-    /// How a resource was [seen](Self::seen); said once, since it may be otherwise by now.
+    /// The state that was [recorded](Self::seen), returned once, because it may change.
     pub fn first_look<R: Resource>(&self, id: &R::Id) -> Option<Probe<R::Output>> {
         let id = (R::KIND, id.as_ref().to_owned());
         let (at, state) = self.memory().states.remove(&id)?;
@@ -107,7 +110,8 @@ impl Aws {
         (at.elapsed() < ANSWER_HOLDS).then_some(*state)
     }
 
-    /// How a resource was [seen](Self::seen) last, said as often as it is asked: for what only this session changes.
+    /// The last [recorded](Self::seen) state, returned every time: for resources that only this
+    /// session changes.
     pub fn last_seen<R: Resource>(&self, id: &R::Id) -> Option<Probe<R::Output>> {
         let id = (R::KIND, id.as_ref().to_owned());
         let memory = self.memory();
@@ -116,14 +120,15 @@ impl Aws {
         (at.elapsed() < ANSWER_HOLDS).then(|| state.clone())
     }
 
-    /// Notes what an answer told beside the specs, such as the ids of associations, which a later call needs.
+    /// Records further values of an answer, such as the ids of associations, for a later call.
     pub fn note<T: Send + Sync + 'static>(&self, of: &str, note: T) {
         let of = (TypeId::of::<T>(), of.to_owned());
         let note = (Instant::now(), Box::new(note) as Box<_>);
         self.memory().notes.insert(of, note);
     }
 
-    /// What was [noted](Self::note), which is not noted any longer: whoever finds it outdated asks.
+    /// Takes a [recorded](Self::note) value out of the cache: a caller that finds it outdated asks
+    /// AWS.
     pub fn take_note<T: Send + Sync + 'static>(&self, of: &str) -> Option<T> {
         let of = (TypeId::of::<T>(), of.to_owned());
         let (at, note) = self.memory().notes.remove(&of)?;

@@ -1,16 +1,18 @@
-//! Names and tokens that follow from what is wanted, so that a second try meets the first.
+//! Deterministic names and tokens, so that a second attempt finds the result of the first.
 
 use landfall_provider::{Key, StackName};
 use sha2::{Digest, Sha256};
 
-/// Hexadecimal digits that tell two names apart which are cut to the same beginning, or two generations.
+/// The number of hexadecimal digits that distinguish two names with the same truncated prefix, or
+/// two generations.
 const DIGITS: usize = 8;
 
-/// A name of at most `max` characters out of the stack's and the resource's, for kinds whose names have to
-/// be unique in a region and are short (load balancers and target groups: 32).
+/// A name of at most `max` characters from the stack's and the resource's name, for kinds with
+/// short names that are unique in a region (load balancers and target groups: 32).
 ///
-/// `generation` is whatever forces a replacement: another one gives another name, so that the new
-/// resource can stand beside the old one. Letters, digits and hyphens; it neither begins nor ends with a hyphen.
+/// `generation` is the value that forces a replacement: another value gives another name, so that
+/// the new resource can exist beside the old one. Letters, digits and hyphens; it neither begins
+/// nor ends with a hyphen.
 ///
 /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateTargetGroup.html>
 ///
@@ -25,8 +27,8 @@ pub fn short_name(max: usize, stack: &StackName, key: &Key, generation: &str) ->
     format!("{}-{}", readable.trim_end_matches('-'), &digits[..DIGITS])
 }
 
-/// How every [`short_name`] of a stack begins, to tell its own from others' in a listing. Other stacks' names may
-/// begin like that too.
+/// The prefix of every [`short_name`] of a stack, to filter a listing. Other stacks' names may have
+/// the same prefix.
 #[must_use]
 pub fn short_prefix(max: usize, stack: &StackName) -> String {
     let mut prefix = format!("{stack}-");
@@ -34,9 +36,9 @@ pub fn short_prefix(max: usize, stack: &StackName) -> String {
     prefix
 }
 
-/// An idempotency token: the same for the same parts, so that a repeated request is known for what it is.
+/// An idempotency token: the same for the same parts, so that AWS recognises a repeated request.
 ///
-/// At most 64 ASCII characters, which every AWS API takes.
+/// At most 64 ASCII characters, which every AWS API accepts.
 #[must_use]
 pub fn token<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
     digest(parts)
@@ -45,7 +47,7 @@ pub fn token<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
 fn digest<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
     let mut hash = Sha256::new();
     for part in parts {
-        // The length keeps `ab`, `c` apart from `a`, `bc`.
+        // The length distinguishes `ab`, `c` from `a`, `bc`.
         hash.update(part.len().to_be_bytes());
         hash.update(part);
     }

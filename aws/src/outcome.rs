@@ -1,8 +1,9 @@
-//! What becomes of a call beside an answer and a failure: not there, so already, not visible yet, made after all.
+//! Outcomes of a call between success and failure: absent, already done, not visible yet, created
+//! after all.
 
 use landfall_provider::{Error, ErrorKind, Left, Result};
 
-/// `None` for what is not there.
+/// `None` for an absent resource.
 ///
 /// # Errors
 /// Every other failure.
@@ -14,7 +15,8 @@ pub fn if_there<T>(outcome: Result<T>) -> Result<Option<T>> {
     }
 }
 
-/// Fine when it failed for being so already: deleting what is gone, adding what is there.
+/// Succeeds when the call failed because its effect already holds: deleting an absent resource,
+/// adding an existing one.
 ///
 /// # Errors
 /// Every failure of another kind.
@@ -25,7 +27,7 @@ pub fn unless<T>(kind: ErrorKind, outcome: Result<T>) -> Result<()> {
     }
 }
 
-/// AWS answered without what its own documentation promises.
+/// The error for an answer that lacks a documented field.
 #[must_use]
 pub fn lacks(action: &str, what: &str) -> Error {
     Error::new(
@@ -34,7 +36,8 @@ pub fn lacks(action: &str, what: &str) -> Error {
     )
 }
 
-/// What was just made may not be visible to another part of AWS yet: that passes, so the engine is to try again.
+/// A recently created resource may not be visible to another part of AWS yet: this is transient, so
+/// the engine retries.
 ///
 /// <https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html>
 #[must_use]
@@ -49,11 +52,11 @@ pub fn until_visible(error: Error) -> Error {
     }
 }
 
-/// What was created: by this call; or by this call or an earlier one whose answer was lost, which `find` finds out
-/// by what the resource carries from its creation on.
+/// The created resource: from this call; or from this call or an earlier one whose answer was lost,
+/// which `find` looks up by the marks that a resource carries from its creation on.
 ///
 /// # Errors
-/// The call's own, where nothing was found; what `find` reports.
+/// The call's own error, if nothing was found; the error of `find`.
 pub async fn created_or_found<T>(
     created: Result<T>,
     find: impl Future<Output = Result<Option<T>>>,
@@ -64,7 +67,7 @@ pub async fn created_or_found<T>(
     }
 }
 
-/// Its answer was lost, or its name or address is taken, perhaps by itself.
+/// Its answer was lost, or its name or address is taken, perhaps by the resource itself.
 fn may_exist(error: &Error) -> bool {
     *error.left_behind() == Left::Unknown
         || matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::InUse)

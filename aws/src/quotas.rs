@@ -1,15 +1,15 @@
-//! How much of something an account may have: who can be asked, and Service Quotas, which knows.
+//! Account limits: the trait to ask for them, and its implementation by Service Quotas.
 
 use async_trait::async_trait;
 
 use crate::session::Aws;
 
-/// Somebody who knows what an account may have. A crate of kinds asks through this, so that it brings no SDK but its
-/// own services'.
+/// A source of account limits. The crates of kinds use this trait, so that they need only the SDKs
+/// of their own services.
 #[async_trait]
 pub trait Quotas: Send + Sync {
-    /// How many the account may have of this, by the codes of Service Quotas (`vpc`, `L-F678F1CE`); `None` where it is
-    /// not known, for whatever reason: a check that cannot look has nothing to say.
+    /// The account's limit, by the codes of Service Quotas (`vpc`, `L-F678F1CE`); `None` where it
+    /// is unknown, for any reason: a check without a limit reports nothing.
     async fn most(&self, aws: &Aws, service: &str, code: &str) -> Option<usize>;
 }
 
@@ -31,7 +31,7 @@ impl Quotas for ServiceQuotas {
             .service_code(service)
             .quota_code(code)
             .customize()
-            // Nothing depends on it, so nobody waits for it.
+            // Nothing depends on the answer, so nothing waits for retries.
             .config_override(
                 config::Builder::new().retry_config(config::retry::RetryConfig::disabled()),
             )
@@ -39,7 +39,7 @@ impl Quotas for ServiceQuotas {
             .await
             .map_err(crate::call::during("servicequotas:GetServiceQuota"));
         let value = answer.ok()?.quota()?.value()?;
-        // Quotas are whole numbers there, told as fractions.
+        // Quotas are whole numbers, returned as floating-point numbers.
         (value >= 0.0).then_some(value as usize)
     }
 }

@@ -1,7 +1,7 @@
-//! Creating what has no idempotency token is not repeated blindly.
+//! The retry guard: a create without an idempotency token is not retried blindly.
 //!
-//! The SDK repeats a call whose answer did not come. For most that is harmless; a second CreateVpc makes a
-//! second VPC.
+//! The SDK retries a call without an answer. For most calls that is harmless; a second CreateVpc
+//! creates a second VPC.
 
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::context::{
@@ -12,10 +12,10 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
 use aws_smithy_types::retry::RetryConfig;
 
-/// For the client of a service with forms (EC2, Elastic Load Balancing, Auto Scaling, IAM): no call is repeated after
-/// its answer was lost, unless it only reads or carries a token that AWS knows it by;
-/// [`created_or_found`](crate::created_or_found) then looks. Calls that were refused (throttled, above all) are
-/// repeated as ever.
+/// For clients of services with form requests (EC2, Elastic Load Balancing, Auto Scaling, IAM): no
+/// call is retried after its answer was lost, unless it only reads or carries an idempotency token;
+/// [`created_or_found`](crate::created_or_found) then looks. Refused calls (throttled, above all)
+/// are retried as usual.
 ///
 /// ```ignore
 /// aws.client(|config| Client::from_conf(Builder::from(config).interceptor(NonIdempotentRetryGuard).build()))
@@ -23,7 +23,7 @@ use aws_smithy_types::retry::RetryConfig;
 #[derive(Debug, Clone, Copy)]
 pub struct NonIdempotentRetryGuard;
 
-/// Whether the call under way may be repeated.
+/// Whether the current call may be retried.
 #[derive(Debug)]
 struct Repeatable(bool);
 
@@ -43,7 +43,7 @@ impl Intercept for NonIdempotentRetryGuard {
         _: &RuntimeComponents,
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        // Once it is sent, the request is no longer there to be read.
+        // The request's body is not available after it is sent.
         let form = context.request().body().bytes().unwrap_or_default();
         let may = repeatable(&String::from_utf8_lossy(form));
         config.interceptor_state().store_put(Repeatable(may));
@@ -72,7 +72,7 @@ impl Intercept for NonIdempotentRetryGuard {
     }
 }
 
-/// Whether a request in the form may take effect twice and change nothing the second time.
+/// Whether a form request may be executed twice with the effect of one.
 fn repeatable(form: &str) -> bool {
     let mut fields = form.split('&').filter_map(|field| field.split_once('='));
     fields.any(|(name, value)| match name {
@@ -95,7 +95,7 @@ mod tests {
                 true,
             ),
             ("Action=CreateVpc&CidrBlock=10.0.0.0%2F16", false),
-            // A value that looks like a field is none.
+            // A value that looks like a field is not a field.
             ("Action=CreateVpc&Tag=ClientToken", false),
             ("", false),
         ] {

@@ -1,4 +1,4 @@
-//! The session: credentials, region, endpoints, retries, and whose account it is.
+//! The session: credentials, region, endpoints, retries and account identity.
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -19,43 +19,44 @@ use crate::call::during;
 use crate::checks::Check;
 use crate::memory::Memory;
 
-/// How often a call is tried in all where nothing else is said (AWS_MAX_ATTEMPTS, or the profile): a deploy makes
-/// a hundred calls at once, and new accounts are throttled early.
+/// The total attempts of a call unless configured (AWS_MAX_ATTEMPTS, or the profile): a deploy
+/// makes a hundred concurrent calls, and new accounts are throttled early.
 const ATTEMPTS: u32 = 8;
-/// How many times the SDK tries by itself where nothing is said.
+/// The SDK's default number of attempts.
 const SDK_ATTEMPTS: u32 = 3;
-/// How many times as often the first call is tried while AWS throttles it.
+/// The multiple of these attempts for the first call while AWS throttles it.
 const THROTTLED_ROUNDS: u32 = 3;
-/// How long one attempt may take: AWS answers within seconds or not at all.
+/// The time limit of one attempt: AWS answers within seconds or not at all.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a session is opened with; the SDK's own settings say the rest: environment, profiles, SSO, container and
-/// instance roles, AWS_ENDPOINT_URL and its kin for single services.
+/// The options of a session; the SDK's settings supply the rest: environment, profiles, SSO,
+/// container and instance roles, AWS_ENDPOINT_URL and its variants for single services.
 ///
 /// <https://docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html>
 #[derive(Debug, Clone, Default)]
 pub struct AwsOptions {
-    /// The profile, in place of AWS_PROFILE.
+    /// The profile; overrides AWS_PROFILE.
     pub profile: Option<String>,
-    /// The region, in place of AWS_REGION and the profile's.
+    /// The region; overrides AWS_REGION and the profile.
     pub region: Option<String>,
-    /// The account that it has to be, by its twelve digits; any if not given.
+    /// The required account, by its twelve digits; any account if not given.
     pub account: Option<String>,
-    /// The URL that every service is asked at, in place of AWS's own and of AWS_ENDPOINT_URL: an emulator's.
+    /// The endpoint URL of every service; overrides AWS's own and AWS_ENDPOINT_URL: for an
+    /// emulator.
     pub endpoint: Option<String>,
-    /// Keys, in place of any that the settings lead to.
+    /// The access key; overrides the SDK's credential chain.
     pub keys: Option<Keys>,
 }
 
-/// An access key that is not looked for but given.
+/// An explicit access key.
 #[derive(Clone)]
 pub struct Keys {
     /// Its id: `AKIA…`.
     pub id: String,
-    /// What requests are signed with.
+    /// The secret that signs requests.
     pub secret: String,
-    /// What belongs to a key that expires.
+    /// The session token of a key that expires.
     pub session: Option<String>,
 }
 
@@ -80,7 +81,7 @@ struct Session {
     memory: Mutex<Memory>,
 }
 
-/// Who the credentials belong to.
+/// The owner of the credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The account, by its twelve digits.
@@ -99,11 +100,11 @@ impl fmt::Debug for Aws {
 }
 
 impl Aws {
-    /// Opens a session, and asks AWS once whose it is.
+    /// Opens a session, and asks AWS once for the identity.
     ///
     /// # Errors
-    /// `Invalid` without a region, or when the account is not the one that was asked for; `Denied` without valid
-    /// credentials; `Unavailable` when AWS cannot be reached.
+    /// `Invalid` without a region, or when the account is not the required one; `Denied` without
+    /// valid credentials; `Unavailable` when AWS cannot be reached.
     pub async fn open(options: AwsOptions, checks: Vec<Box<dyn Check>>) -> Result<Self> {
         let config = load(&options).await;
         let region = config
@@ -149,19 +150,20 @@ impl Aws {
         &self.0.region
     }
 
-    /// Who the credentials belong to.
+    /// The owner of the credentials.
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.0.identity
     }
 
-    /// The partition that the account is in, as ARNs name it: `aws`, `aws-cn`, `aws-us-gov`.
+    /// The account's partition, as in ARNs: `aws`, `aws-cn`, `aws-us-gov`.
     #[must_use]
     pub fn partition(&self) -> &str {
         self.0.identity.arn.split(':').nth(1).unwrap_or("aws")
     }
 
-    /// Whether it is an emulator on this machine that is asked, and not AWS: what it says runs is nowhere to be asked.
+    /// Whether the endpoint is an emulator on this machine and not AWS: instances that it reports
+    /// as running cannot be reached.
     #[must_use]
     pub fn is_emulated(&self) -> bool {
         let url = self.0.config.endpoint_url().unwrap_or_default();
@@ -171,7 +173,7 @@ impl Aws {
             .any(|loopback| host.starts_with(loopback))
     }
 
-    /// The client of a service, made once per session: `aws.client(aws_sdk_ec2::Client::new)`.
+    /// The client of a service, created once per session: `aws.client(aws_sdk_ec2::Client::new)`.
     pub fn client<C: Clone + Send + Sync + 'static>(
         &self,
         make: impl FnOnce(&SdkConfig) -> C,
@@ -238,7 +240,8 @@ async fn load(options: &AwsOptions) -> SdkConfig {
         ));
     }
     let config = loader.load().await;
-    // Mode and backoff stay as they were said, and so does a number; only the SDK's own one is raised.
+    // Mode, backoff and a configured number stay as they are; only the SDK's default number is
+    // raised.
     match config.retry_config() {
         Some(retry) if !says_attempts(&config) => {
             let retry = retry.clone().with_max_attempts(ATTEMPTS);
@@ -248,7 +251,7 @@ async fn load(options: &AwsOptions) -> SdkConfig {
     }
 }
 
-/// Whether the environment or the profile says how often a call is tried.
+/// Whether the environment or the profile sets the number of attempts.
 ///
 /// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html>
 fn says_attempts(config: &SdkConfig) -> bool {
@@ -261,7 +264,7 @@ fn says_attempts(config: &SdkConfig) -> bool {
     settings.is_some_and(|(settings, key)| settings.load_config(key).is_some())
 }
 
-/// One pool of connections for all services, with the TLS that the rest of Landfall has too.
+/// One connection pool for all services, with the TLS implementation of the rest of Landfall.
 fn http_client() -> SharedHttpClient {
     aws_smithy_http_client::Builder::new()
         .tls_provider(tls::Provider::Rustls(
@@ -272,8 +275,8 @@ fn http_client() -> SharedHttpClient {
 
 /// <https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html>: needs no permission.
 ///
-/// An endpoint that is not there, or is not AWS, is told within seconds: here only throttling is tried again as often
-/// as in later calls.
+/// A missing endpoint, or one that is not AWS, is reported within seconds: here only throttling is
+/// retried as often as in later calls.
 async fn identify(config: &SdkConfig) -> Result<Identity> {
     let mut own = aws_sdk_sts::config::Builder::from(config);
     if let Some(retry) = config.retry_config() {
@@ -300,10 +303,10 @@ async fn identify(config: &SdkConfig) -> Result<Identity> {
     }
 }
 
-/// Why the first call was not answered, if that is the setting's fault: the SDK tells credentials that it does not
-/// find as a failure of the connection.
+/// The reason for the first call's failure, if a setting causes it: the SDK reports missing
+/// credentials as a connection failure.
 async fn unanswered(config: &SdkConfig, region: &str, error: Error) -> Error {
-    // What answered, though not as AWS does, is shown already.
+    // An answer that is not in AWS's format is already shown.
     if error.kind() != ErrorKind::Unavailable || !error.detail_lines().is_empty() {
         return error;
     }

@@ -1,7 +1,7 @@
-//! One question, asked by several at once, is asked once.
+//! Singleflight: concurrent callers with the same question share one call.
 //!
 //! Several kinds are listed through the same calls (a rule's listener belongs to a balancer), and a
-//! snapshot lists all kinds at once.
+//! snapshot lists all kinds concurrently.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -11,19 +11,19 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use landfall_provider::Result;
 
-/// An answer on its way, for everybody who waits for it.
+/// A pending answer, shared by all waiting callers.
 type Flight<T> = Shared<BoxFuture<'static, Result<T>>>;
 
-/// A question that was asked.
+/// A question in progress or answered.
 #[derive(Debug)]
 struct Asked<T: Clone> {
     flight: Flight<T>,
-    /// When it was answered.
+    /// The time of the answer.
     landed: Arc<OnceLock<Instant>>,
 }
 
 impl<T: Clone> Asked<T> {
-    /// Whether its answer is still to come, or came well and not longer ago than this.
+    /// Whether its answer is pending, or succeeded no longer ago than this.
     fn holds(&self, within: Duration) -> bool {
         match (self.flight.peek(), self.landed.get()) {
             (None, _) => true,
@@ -33,10 +33,10 @@ impl<T: Clone> Asked<T> {
     }
 }
 
-/// Questions that are being asked right now.
+/// The questions in progress.
 ///
-/// Whoever joins gets an answer that may be as old as the question. That is right for a listing, which is about no exact
-/// moment, and wrong for a look at what was just changed.
+/// A caller that joins gets an answer that may be as old as the question. That is right for a
+/// listing, which describes no exact moment, and wrong for a probe of a recently changed resource.
 #[derive(Debug)]
 pub struct Singleflight<T: Clone>(Mutex<HashMap<String, Asked<T>>>);
 
@@ -47,10 +47,11 @@ impl<T: Clone> Default for Singleflight<T> {
 }
 
 impl<T: Clone + Send + Sync + 'static> Singleflight<T> {
-    /// The answer to a question, asked unless somebody is asking it already; nothing is kept after it came.
+    /// Answers a question, with a new call unless the same question is in progress; the answer is
+    /// not kept.
     ///
     /// # Errors
-    /// What `ask` reports; everybody who waited gets it.
+    /// The error of `ask`; every waiting caller gets it.
     pub async fn join<F>(&self, question: &str, ask: impl FnOnce() -> F) -> Result<T>
     where
         F: Future<Output = Result<T>> + Send + 'static,
@@ -61,11 +62,12 @@ impl<T: Clone + Send + Sync + 'static> Singleflight<T> {
         answer
     }
 
-    /// The answer to a question, asked unless somebody is asking it or it was answered so recently, and not
-    /// [forgotten](Self::forget) since. Among many who begin together, one may come after the answer.
+    /// Answers a question, with a new call unless the same question is in progress or was answered
+    /// this recently, and not [forgotten](Self::forget) since. Among many callers that start
+    /// together, one may arrive after the answer.
     ///
     /// # Errors
-    /// What `ask` reports; everybody who waited gets it, and nobody later.
+    /// The error of `ask`; every waiting caller gets it, and no later one.
     pub async fn recent<F>(
         &self,
         question: &str,
@@ -100,7 +102,7 @@ impl<T: Clone + Send + Sync + 'static> Singleflight<T> {
         flight.await
     }
 
-    /// Forgets all answers: what they are about has been changed.
+    /// Forgets all answers, because their subject has changed.
     pub fn forget(&self) {
         self.asked().clear();
     }

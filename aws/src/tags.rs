@@ -1,4 +1,4 @@
-//! The tags that mark what a stack owns.
+//! The ownership tags of a stack's resources.
 
 use landfall_provider::{ResourceName, StackName};
 
@@ -6,10 +6,10 @@ use landfall_provider::{ResourceName, StackName};
 pub const OWNER_STACK: &str = "landfall:stack";
 /// The tag that holds the resource's name in its stack.
 pub const OWNER_NAME: &str = "landfall:name";
-/// The tag that AWS's consoles show.
+/// The tag that AWS's consoles display.
 const SHOWN_NAME: &str = "Name";
 
-/// Whose a resource is: its stack, and its name there.
+/// The owner of a resource: its stack, and its name there.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Owner {
     /// The stack.
@@ -19,7 +19,7 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// The owner of what is created under this key of a stack.
+    /// The owner of a resource under this key of a stack.
     #[must_use]
     pub fn new(stack: &StackName, name: &ResourceName) -> Self {
         Self {
@@ -28,7 +28,7 @@ impl Owner {
         }
     }
 
-    /// The tags of what it owns: the two that say so, and the name that consoles show.
+    /// The tags of an owned resource: two for the owner, and the name for consoles.
     #[must_use]
     pub fn tags(&self) -> [(&'static str, String); 3] {
         [
@@ -38,7 +38,8 @@ impl Owner {
         ]
     }
 
-    /// Reads it from tags; `None` for what no stack owns, or whose tags are not names that Landfall gives.
+    /// Reads the owner from tags; `None` for a resource without a stack, or with tags that are not
+    /// valid Landfall names.
     #[must_use]
     pub fn of<'a>(tags: impl IntoIterator<Item = (&'a str, &'a str)>) -> Option<Self> {
         let (mut stack, mut name) = (None, None);

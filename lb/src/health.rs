@@ -1,4 +1,4 @@
-//! The health of a target, and the reasons by the codes that AWS users know.
+//! The health of targets, with reasons by AWS's codes.
 
 use std::fmt;
 use std::net::SocketAddrV4;
@@ -9,22 +9,23 @@ use serde::de::IntoDeserializer;
 use serde::de::value::{self, StrDeserializer};
 use serde::{Deserialize, Serialize};
 
-/// A target and how its balancer finds it.
+/// A target and its health according to its balancer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetHealth {
     /// The instance.
     pub id: String,
-    /// Where it is asked, if the balancer says so: on AWS it knows its targets by instance only.
+    /// The address of its health checks, if the balancer reports it: on AWS targets are known by
+    /// instance only.
     pub address: Option<SocketAddrV4>,
-    /// The zone that it stands in, if the balancer says so.
+    /// Its zone, if the balancer reports it.
     pub zone: Option<Zone>,
     /// Its state.
     pub state: TargetState,
-    /// Why it is not healthy.
+    /// The reason why it is not healthy.
     pub reason: Option<HealthReason>,
-    /// The reason in words, with what was seen: `status 404 instead of 200`.
+    /// The reason in words, with the observation: `status 404 instead of 200`.
     pub description: Option<String>,
-    /// Since when it is in this state, if the balancer says so: AWS does not.
+    /// The time of the last change of state, if the balancer reports it: AWS does not.
     #[serde(with = "landfall_provider::rfc3339::option")]
     pub since: Option<SystemTime>,
 }
@@ -33,15 +34,15 @@ pub struct TargetHealth {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TargetState {
-    /// Not checked enough yet.
+    /// Not enough checks yet.
     Initial,
-    /// Takes requests.
+    /// Receives requests.
     Healthy,
-    /// Does not.
+    /// Receives no requests.
     Unhealthy,
-    /// Finishes what it has begun.
+    /// Finishes its current requests.
     Draining,
-    /// Is in no use: no listener leads to its group.
+    /// Not in use: no listener leads to its group.
     Unused,
 }
 
@@ -57,7 +58,7 @@ impl fmt::Display for TargetState {
     }
 }
 
-/// Why a target is not healthy, in AWS's codes.
+/// The reason why a target is not healthy, by AWS's codes.
 ///
 /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetHealth.html>
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,13 +69,13 @@ pub enum HealthReason {
     /// It is being checked for the first time.
     #[serde(rename = "Elb.InitialHealthChecking")]
     InitialHealthChecking,
-    /// The balancer has an error of its own.
+    /// The balancer has an internal error.
     #[serde(rename = "Elb.InternalError")]
     InternalError,
-    /// Its answer has another status than the matcher wants.
+    /// The status of its answer does not match the matcher.
     #[serde(rename = "Target.ResponseCodeMismatch")]
     ResponseCodeMismatch,
-    /// It did not answer in time; most often a security group is behind it.
+    /// It did not answer in time; the most common cause is a security group.
     #[serde(rename = "Target.Timeout")]
     Timeout,
     /// The connection failed or the answer was not HTTP.
@@ -86,16 +87,16 @@ pub enum HealthReason {
     /// No listener leads to its group.
     #[serde(rename = "Target.NotInUse")]
     NotInUse,
-    /// It is leaving.
+    /// It is being deregistered.
     #[serde(rename = "Target.DeregistrationInProgress")]
     DeregistrationInProgress,
-    /// The instance does not run.
+    /// The instance is not running.
     #[serde(rename = "Target.InvalidState")]
     InvalidState,
 }
 
 impl HealthReason {
-    /// The reason behind a code; `None` for one that is not on the list.
+    /// The reason of a code; `None` for an unknown code.
     #[must_use]
     pub fn from_code(code: &str) -> Option<Self> {
         let code: StrDeserializer<'_, value::Error> = code.into_deserializer();

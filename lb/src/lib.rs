@@ -1,11 +1,11 @@
-//! Application load balancers, target groups and listeners, as specs that any provider can hold, and
-//! the health of their targets.
+//! Application load balancers, target groups and listeners, as specs that any provider can
+//! implement, and the health of their targets.
 //!
-//! Each kind stands in a file of its own, and talks to no cloud.
+//! Each kind has its own file, and depends on no cloud.
 //!
 //! # Features
 //!
-//! - `aws`: how AWS holds these kinds; `landfall_aws::Aws` is then an [`LbProvider`].
+//! - `aws`: the AWS implementation of these kinds; `landfall_aws::Aws` is then an [`LbProvider`].
 
 #[cfg(feature = "aws")]
 mod aws;

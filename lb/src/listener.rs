@@ -1,37 +1,37 @@
-//! A listener: a port of a balancer, and what happens to requests that come in there.
+//! A listener: a port of a balancer, and the action for its requests.
 
 use landfall_provider::{
     Claim, Input, Kind, ListenerId, LoadBalancerId, Port, Reference, Resource, TargetGroupId, kind,
 };
 use serde::{Deserialize, Serialize};
 
-/// A listener, for HTTPS where it has a certificate and for HTTP where it has none.
+/// A listener: HTTPS with a certificate, HTTP without one.
 ///
 /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-listeners.html>
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listener {
     /// The balancer.
     pub balancer: Input<LoadBalancerId>,
-    /// The port, which no other listener of the balancer has.
+    /// The port; unique in the balancer.
     pub port: Port,
-    /// The certificate that it shows, by its ARN in ACM or IAM.
+    /// The ARN of its certificate in ACM or IAM.
     pub certificate: Option<String>,
-    /// What happens to requests that no rule of the listener takes.
+    /// The action for requests that match no rule.
     pub action: Action,
 }
 
-/// What a listener does with a request.
+/// The action of a listener.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
-    /// Hands it to a target of this group.
+    /// Forward to a target of this group.
     Forward(Input<TargetGroupId>),
-    /// Sends the client to the same address by HTTPS, on this port, for good (status 301).
+    /// Redirect the client to the same address by HTTPS, on this port, permanently (status 301).
     RedirectToHttps(Port),
 }
 
 impl Action {
-    /// Where it forwards to, if it does.
+    /// The target group of a forward.
     #[must_use]
     pub fn target_group(&self) -> Option<&Input<TargetGroupId>> {
         match self {
@@ -41,10 +41,10 @@ impl Action {
     }
 }
 
-/// What is known of a listener.
+/// The output of a listener.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListenerOutput {
-    /// The address that a browser is given, ending in a slash.
+    /// The URL for a browser, with a slash at the end.
     pub url: String,
 }
 

@@ -1,4 +1,4 @@
-//! A rule of a listener: requests of one sort go to a target group of their own.
+//! A rule of a listener: routes matching requests to another target group.
 
 use landfall_provider::{
     Claim, Input, Kind, ListenerId, ListenerRuleId, Reference, Resource, TargetGroupId, kind,
@@ -12,21 +12,21 @@ use serde::{Deserialize, Serialize};
 pub struct ListenerRule {
     /// The listener.
     pub listener: Input<ListenerId>,
-    /// Its place in the order, 1–50000, unique in the listener; the lowest that matches decides.
+    /// Its priority, 1–50000, unique in the listener; the lowest that matches wins.
     pub priority: u16,
-    /// Which requests it takes.
+    /// The requests that it matches.
     pub condition: Condition,
-    /// Where they go.
+    /// The target group of these requests.
     pub target_group: Input<TargetGroupId>,
 }
 
-/// Which requests a rule takes. `*` stands for any text and `?` for any character.
+/// The requests that a rule matches. `*` matches any text and `?` any character.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Condition {
-    /// By the path, case-sensitive: `/api/*`.
+    /// By path, case-sensitive: `/api/*`.
     Path(String),
-    /// By the `Host` header, without regard to case: `api.example.com`.
+    /// By the `Host` header, case-insensitive: `api.example.com`.
     Host(String),
 }
 

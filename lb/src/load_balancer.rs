@@ -1,4 +1,4 @@
-//! A load balancer: one name, a node in every zone.
+//! A load balancer: one DNS name, and a node in every zone.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use landfall_provider::{
 };
 use serde::{Deserialize, Serialize};
 
-/// An application load balancer that faces the internet.
+/// An internet-facing application load balancer.
 ///
-/// Headers whose names are not valid are dropped, and requests that are ambiguous are refused.
+/// It drops headers with invalid names and refuses ambiguous requests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoadBalancer {
-    /// The VPC that its subnets are in: it cannot move to another one.
+    /// The VPC of its subnets. A balancer cannot move to another one.
     pub vpc: Input<VpcId>,
     /// The public subnets of its nodes: at least two, in different zones.
     ///
@@ -21,23 +21,24 @@ pub struct LoadBalancer {
     pub subnets: Vec<Input<SubnetId>>,
     /// Its security groups.
     pub groups: Vec<Input<SecurityGroupId>>,
-    /// For how many seconds a connection may be silent: 1–4000.
+    /// The idle timeout of a connection in seconds: 1–4000.
     pub idle_timeout: u32,
-    /// Whether the provider refuses to delete it until this is false again (AWS: deletion protection). What is
-    /// protected also protects its stack: the stack is not destroyed while this is set.
+    /// Whether the provider refuses to delete it until this is false again (AWS: deletion
+    /// protection). A protected balancer also protects its stack: destroy refuses while this is
+    /// set.
     pub protected: bool,
 }
 
-/// What is known of a balancer from the moment it exists.
+/// The output of a balancer, known from its creation on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoadBalancerOutput {
-    /// The name that leads to its nodes.
+    /// The DNS name of its nodes.
     pub dns_name: String,
 }
 
 impl Resource for LoadBalancer {
     const KIND: Kind = kind::LOAD_BALANCER;
-    // Listeners can be made long before the balancer is active.
+    // Listeners can be created long before the balancer is active.
     const GATE: Gate = Gate::Exists;
     const FORCES_REPLACEMENT: &'static [&'static str] = &["vpc"];
     const UNORDERED: &'static [&'static str] = &["subnets", "groups"];

@@ -1,11 +1,11 @@
-//! What a provider must hold and know to balance load.
+//! The provider trait for load balancing.
 
 use async_trait::async_trait;
 use landfall_provider::{Catalog, Provider, Result, TargetGroupId};
 
 use crate::{Listener, ListenerRule, LoadBalancer, TargetGroup, TargetHealth};
 
-/// A provider of every kind in this crate, which also knows the health of targets.
+/// A provider of every kind in this crate, which also reports the health of targets.
 #[async_trait]
 pub trait LbProvider:
     Provider<LoadBalancer> + Provider<TargetGroup> + Provider<Listener> + Provider<ListenerRule>

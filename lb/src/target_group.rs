@@ -1,4 +1,4 @@
-//! A target group: where a balancer sends requests, and how it knows who can take them.
+//! A target group: the targets of a balancer, and the health check that selects among them.
 
 use landfall_provider::{Input, Kind, Port, Reference, Resource, TargetGroupId, VpcId, kind};
 use serde::{Deserialize, Serialize};
@@ -8,33 +8,33 @@ use serde::{Deserialize, Serialize};
 pub struct TargetGroup {
     /// The VPC of its targets.
     pub vpc: Input<VpcId>,
-    /// The port that targets are asked on.
+    /// The port of its targets.
     pub port: Port,
-    /// How a target's health is found out.
+    /// The health check of its targets.
     pub health_check: HealthCheck,
-    /// For how many seconds a target that leaves may finish what it has begun: 0–3600.
+    /// The time in seconds that a deregistered target has to finish its requests: 0–3600.
     pub deregistration_delay: u32,
 }
 
-/// How a target's health is found out: by asking for a path on the target group's port.
+/// The health check of a target: a request for a path on the target group's port.
 ///
-/// A target is healthy after its first good answer; one that was unhealthy needs
+/// A new target is healthy after its first successful check; an unhealthy one needs
 /// `healthy_threshold` of them.
 ///
 /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-health-checks.html>
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthCheck {
-    /// What is asked for, starting with a slash, at most 1024 characters.
+    /// The requested path, with a leading slash, at most 1024 characters.
     pub path: String,
     /// Seconds between two checks: 5–300.
     pub interval: u32,
-    /// Seconds until a missing answer is a failure: 2–120, and less than the interval.
+    /// The timeout of a check in seconds: 2–120, and less than the interval.
     pub timeout: u32,
-    /// Good answers in a row until an unhealthy target is healthy again: 2–10.
+    /// The number of successful checks in a row after which an unhealthy target is healthy: 2–10.
     pub healthy_threshold: u32,
-    /// Failures in a row until a target is unhealthy: 2–10.
+    /// The number of failed checks in a row after which a target is unhealthy: 2–10.
     pub unhealthy_threshold: u32,
-    /// The status codes of a good answer: `200`, `200,302`, `200-299`.
+    /// The status codes of a success: `200`, `200,302`, `200-299`.
     pub matcher: String,
 }
 

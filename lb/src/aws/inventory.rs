@@ -1,8 +1,9 @@
-//! Everything of a stack that this service holds, in as few calls as it takes.
+//! The inventory: every resource of a stack in this service, in as few calls as possible.
 //!
-//! The service cannot be asked by tag. So everything is listed whose name begins as the stack's names do, and
-//! tags, at twenty ARNs a call, say what is the stack's own. A rule is found through its listener and a listener
-//! through its balancer, so the four kinds share one survey when they are listed at once.
+//! The service cannot filter by tag. So the inventory lists every resource with the prefix of the
+//! stack's names, and the tags, at twenty ARNs a call, show which ones belong to the stack. A rule
+//! is found through its listener and a listener through its balancer, so the four kinds share one
+//! inventory when they are listed concurrently.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,31 +17,31 @@ use landfall_provider::{ResourceName, Result, StackName};
 
 use super::{Attributes, LONGEST, balancer_prefix, client};
 
-/// How many ARNs DescribeTags takes.
+/// The maximum number of ARNs in a DescribeTags call.
 ///
 /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_DescribeTags.html>
 const AT_ONCE: usize = 20;
 
-/// What a stack has here.
+/// The resources of a stack.
 #[derive(Debug, Default)]
 pub(super) struct Inventory {
     pub(super) balancers: Vec<Own<LoadBalancer>>,
     pub(super) target_groups: Vec<Own<TargetGroup>>,
     pub(super) listeners: Vec<Own<Listener>>,
-    /// With the listener that each belongs to.
+    /// With the listener of each rule.
     pub(super) rules: Vec<(Own<Rule>, String)>,
     /// The attributes of balancers and target groups, by ARN.
     pub(super) attributes: BTreeMap<String, Attributes>,
 }
 
-/// Something under the name that it has in the stack.
+/// A resource with its name in the stack.
 #[derive(Debug)]
 pub(super) struct Own<T> {
     pub(super) name: ResourceName,
     pub(super) it: T,
 }
 
-/// Surveys a stack; who asks while another one is asking gets the same answer.
+/// Lists a stack's resources; concurrent callers share the result.
 pub(super) async fn survey(aws: &Aws, stack: &StackName) -> Result<Arc<Inventory>> {
     let singleflight = aws.client(|_| Arc::<Singleflight<Arc<Inventory>>>::default());
     let (aws, name) = (aws.clone(), stack.clone());
@@ -174,7 +175,7 @@ async fn target_groups(aws: &Aws, stack: &StackName) -> Result<Vec<TargetGroup>>
     Ok(listed.into_iter().filter(begins).collect())
 }
 
-/// What was listed may be gone by now: then it has no listeners.
+/// A balancer may be deleted after it was listed: then it has no listeners.
 pub(super) async fn listeners(aws: &Aws, balancer: &str) -> Result<Vec<Listener>> {
     let listed = client(aws)
         .describe_listeners()
@@ -188,7 +189,7 @@ pub(super) async fn listeners(aws: &Aws, balancer: &str) -> Result<Vec<Listener>
     Ok(if_there(listed)?.unwrap_or_default())
 }
 
-/// The rules of a listener but its last, which is the listener's own action.
+/// The rules of a listener except the default rule, which is the listener's own action.
 pub(super) async fn rules(aws: &Aws, listener: &str) -> Result<Vec<(Rule, String)>> {
     let listed = client(aws)
         .describe_rules()
@@ -206,7 +207,7 @@ pub(super) async fn rules(aws: &Aws, listener: &str) -> Result<Vec<(Rule, String
         .collect())
 }
 
-/// The names that these have in the stack, by ARN; what is not the stack's has none.
+/// The names of these resources in the stack, by ARN; resources of others have none.
 async fn names(
     aws: &Aws,
     stack: &StackName,
@@ -223,7 +224,8 @@ async fn names(
         .collect())
 }
 
-/// The tags of those that are still there. AWS refuses them all when one is gone: then each is asked for by itself.
+/// The tags of the resources that still exist. AWS refuses the whole call when one is gone: then
+/// each is asked for separately.
 async fn tags_of(aws: &Aws, arns: &[String]) -> Result<Vec<TagDescription>> {
     let ask = async |arns: &[String]| {
         let asked = client(aws)
@@ -241,7 +243,7 @@ async fn tags_of(aws: &Aws, arns: &[String]) -> Result<Vec<TagDescription>> {
     Ok(reported.into_iter().flatten().flatten().collect())
 }
 
-/// `None` for a balancer that is gone since it was listed.
+/// `None` for a balancer that was deleted after it was listed.
 async fn balancer_attributes(aws: &Aws, arn: &str) -> Result<Option<(String, Attributes)>> {
     let answer = client(aws)
         .describe_load_balancer_attributes()
@@ -259,7 +261,7 @@ async fn balancer_attributes(aws: &Aws, arn: &str) -> Result<Option<(String, Att
     }))
 }
 
-/// `None` for a group that is gone since it was listed.
+/// `None` for a group that was deleted after it was listed.
 async fn group_attributes(aws: &Aws, arn: &str) -> Result<Option<(String, Attributes)>> {
     let answer = client(aws)
         .describe_target_group_attributes()

@@ -132,7 +132,7 @@ fn certificates(desired: &Listener) -> Option<Vec<Certificate>> {
     ])
 }
 
-/// An action as AWS takes it; rules have the same ones.
+/// An action in AWS's form, for listeners and rules.
 pub(super) fn action(action: &Action) -> Result<types::Action> {
     let built = match action {
         Action::Forward(group) => {
@@ -159,7 +159,7 @@ pub(super) fn action(action: &Action) -> Result<types::Action> {
     Ok(built.build())
 }
 
-/// `None` for an action that Landfall does not make.
+/// `None` for an action that Landfall does not create.
 pub(super) fn read_action(actions: &[types::Action]) -> Option<Action> {
     let action = actions.first()?;
     match action.r#type()? {
@@ -176,7 +176,8 @@ pub(super) fn read_action(actions: &[types::Action]) -> Option<Action> {
     }
 }
 
-/// What somebody turned into something that Landfall has no word for differs from every wish by its group.
+/// A listener that somebody changed to an unsupported action gets a group that differs from every
+/// desired one.
 fn spec(listener: &types::Listener) -> Option<Listener> {
     Some(Listener {
         balancer: input(listener.load_balancer_arn().unwrap_or_default()),

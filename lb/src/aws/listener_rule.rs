@@ -147,7 +147,7 @@ fn read_condition(conditions: &[RuleCondition]) -> Option<Condition> {
         .path_pattern_config()
         .map(|config| config.values());
     let host = condition.host_header_config().map(|config| config.values());
-    // Old answers have the values beside the configuration.
+    // Older answers have the values beside the configuration.
     let plain = condition.values().first();
     match condition.field()? {
         "path-pattern" => Some(Condition::Path(
@@ -160,7 +160,7 @@ fn read_condition(conditions: &[RuleCondition]) -> Option<Condition> {
     }
 }
 
-/// What somebody turned into something that Landfall has no word for differs from every wish.
+/// A rule that somebody changed to an unsupported form differs from every desired one.
 fn spec(rule: &types::Rule, listener: &str) -> Option<ListenerRule> {
     let group = match read_action(rule.actions()) {
         Some(Action::Forward(group)) => group,

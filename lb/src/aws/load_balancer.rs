@@ -108,10 +108,10 @@ impl Provider<LoadBalancer> for Aws {
             .map_or(Probe::Absent, |balancer| state(&balancer)))
     }
 
-    /// Ends at once in the eyes of this service; the balancer's network interfaces stay for a while, and
-    /// whatever they stand in (subnets, security groups) waits for them with its own deletion.
+    /// This service deletes it at once; the balancer's network interfaces stay for a while, and the
+    /// deletion of the subnets and security groups that they use waits for them.
     async fn delete(&self, live: &Live<LoadBalancer>) -> Result<()> {
-        // AWS: a balancer that does not exist is deleted without an error.
+        // AWS deletes a nonexistent balancer without an error.
         client(self)
             .delete_load_balancer()
             .load_balancer_arn(live.id.as_ref())
@@ -129,7 +129,7 @@ impl Provider<LoadBalancer> for Aws {
 
 const DESCRIBE: &str = "elasticloadbalancing:DescribeLoadBalancers";
 
-/// The DNS name that a balancer got when it was made; it never has another one.
+/// The DNS name of a balancer, assigned at creation; it never changes.
 struct Host(String);
 
 /// The DNS name of the balancer with this ARN, if there is one.
@@ -171,11 +171,11 @@ fn state(balancer: &types::LoadBalancer) -> Probe<LoadBalancerOutput> {
         .and_then(|state| state.reason())
         .unwrap_or_default();
     match balancer.state().and_then(|state| state.code()) {
-        // Impaired: active, and short of the resources to scale.
+        // Impaired: active, but without the resources to scale.
         Some(LoadBalancerStateEnum::Active | LoadBalancerStateEnum::ActiveImpaired) => {
             Probe::Usable(output())
         }
-        // The SDK's waiter knows no such end and asks on.
+        // The SDK's waiter does not handle this state and would continue to poll.
         Some(LoadBalancerStateEnum::Failed) => {
             Probe::Failed(format!("AWS could not set it up: {reason}"))
         }
@@ -195,8 +195,8 @@ fn spec(balancer: &types::LoadBalancer, attributes: &Attributes) -> LoadBalancer
             .filter_map(|zone| Some(input(zone.subnet_id()?)))
             .collect(),
         groups: balancer.security_groups().iter().map(input).collect(),
-        // A run that ended between creating the balancer and setting its attributes left it without them:
-        // no wish has this value, so the next run sets them all.
+        // A run that was interrupted between creating the balancer and setting its attributes left
+        // them unset: no desired spec has this value, so the next run sets them all.
         idle_timeout: idle_timeout.filter(|_| is_on(DROP_INVALID)).unwrap_or(0),
         protected: is_on(PROTECTION),
     }

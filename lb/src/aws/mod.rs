@@ -1,4 +1,5 @@
-//! How AWS holds load balancers and what belongs to them: one file a kind, the same verbs in the same order.
+//! The AWS implementation of load balancers and their parts: one file per kind, the same operations
+//! in the same order.
 
 mod inventory;
 mod listener;
@@ -15,18 +16,19 @@ use aws_sdk_elasticloadbalancingv2::types::{Tag, TargetGroupTuple};
 use landfall_aws::{Aws, NonIdempotentRetryGuard, Owner, short_name, short_prefix};
 use landfall_provider::{Key, StackName};
 
-/// The longest name of a balancer and of a target group.
+/// The maximum length of a name of a balancer and of a target group.
 ///
 /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateLoadBalancer.html>
 const LONGEST: usize = 32;
 
-/// How no balancer's name may begin: AWS has these names for its own.
+/// The prefix that AWS reserves: no balancer's name may have it.
 const RESERVED: &str = "internal-";
 
-/// How the names begin of those balancers whose stack's name begins so.
+/// The prefix for balancers of stacks whose names have the reserved prefix.
 const INSTEAD: &str = "lf-";
 
-/// The name of a balancer: [`short_name`]'s, but for a stack whose names are [reserved](RESERVED).
+/// The name of a balancer: its [`short_name`], except for a stack with a [reserved](RESERVED)
+/// prefix.
 fn balancer_name(stack: &StackName, key: &Key, generation: &str) -> String {
     let name = short_name(LONGEST, stack, key, generation);
     if name.starts_with(RESERVED) {
@@ -37,7 +39,7 @@ fn balancer_name(stack: &StackName, key: &Key, generation: &str) -> String {
     }
 }
 
-/// How every [`balancer_name`] of a stack begins.
+/// The prefix of every [`balancer_name`] of a stack.
 fn balancer_prefix(stack: &StackName) -> String {
     let prefix = short_prefix(LONGEST, stack);
     if prefix.starts_with(RESERVED) {
@@ -48,7 +50,7 @@ fn balancer_prefix(stack: &StackName) -> String {
     }
 }
 
-/// What a deletion protection is lifted by, in the words of the file.
+/// How to turn off deletion protection, in the terms of the file.
 const PROTECTED: &str = "`protect = false` in landfall.toml, then `deploy`";
 
 fn client(aws: &Aws) -> Client {
@@ -61,7 +63,7 @@ fn client(aws: &Aws) -> Client {
     })
 }
 
-/// An owner's tags as this service takes them.
+/// An owner's tags in this service's form.
 fn tags(owner: &Owner) -> Vec<Tag> {
     owner
         .tags()
@@ -70,29 +72,29 @@ fn tags(owner: &Owner) -> Vec<Tag> {
         .collect()
 }
 
-/// A number of AWS's as the specs have it; AWS's are signed and never negative.
+/// Converts an AWS number to the spec's type; AWS's are signed and never negative.
 fn count(number: Option<i32>) -> u32 {
     number
         .and_then(|number| u32::try_from(number).ok())
         .unwrap_or_default()
 }
 
-/// A number of a spec as AWS takes it; every range here is far below the limit.
+/// Converts a spec's number to AWS's type; every range here is far below the limit.
 fn number(count: u32) -> i32 {
     i32::try_from(count).unwrap_or(i32::MAX)
 }
 
-/// A port as a listing gives it.
+/// Converts a port from a listing.
 fn port(number: Option<i32>) -> Option<landfall_provider::Port> {
     landfall_provider::Port::new(u16::try_from(number?).ok()?).ok()
 }
 
-/// A forward to one group, as actions have it.
+/// A forward to one group, in the form of actions.
 fn tuple(group: &str) -> TargetGroupTuple {
     TargetGroupTuple::builder().target_group_arn(group).build()
 }
 
-/// Attributes by name, as the answers about balancers and about target groups both give them.
+/// Attributes by name, in the answers for balancers and for target groups.
 type Attributes = BTreeMap<String, String>;
 
 #[cfg(test)]

@@ -135,7 +135,7 @@ fn described(answer: Result<DescribeTargetGroupsOutput>) -> Result<Option<types:
     Ok(groups.unwrap_or_default().into_iter().next())
 }
 
-/// `None` for a group without a port, such as one for functions: no stack makes those.
+/// `None` for a group without a port, such as one for functions: no stack creates those.
 fn spec(group: &types::TargetGroup, attributes: &Attributes) -> Option<TargetGroup> {
     let matcher = group.matcher().and_then(Matcher::http_code);
     Some(TargetGroup {
@@ -149,7 +149,8 @@ fn spec(group: &types::TargetGroup, attributes: &Attributes) -> Option<TargetGro
             unhealthy_threshold: count(group.unhealthy_threshold_count()),
             matcher: matcher.unwrap_or_default().to_owned(),
         },
-        // A run that ended before it was set left AWS's default, which differs or is what is wanted.
+        // A run that was interrupted before setting it left AWS's default, which either differs or
+        // is the desired value.
         deregistration_delay: attributes
             .get(DELAY)
             .and_then(|value| value.parse().ok())

@@ -1,4 +1,4 @@
-//! The health of targets as AWS tells it.
+//! The health of targets, as AWS reports it.
 
 use async_trait::async_trait;
 use aws_sdk_elasticloadbalancingv2::types::{self, TargetHealthDescription, TargetHealthStateEnum};
@@ -32,7 +32,7 @@ fn target(reported: &TargetHealthDescription) -> Option<TargetHealth> {
     let reason = health.reason().map(|reason| reason.as_str());
     Some(TargetHealth {
         id: reported.target()?.id()?.to_owned(),
-        // AWS gives neither for targets that are instances.
+        // AWS reports neither for targets that are instances.
         address: None,
         zone: None,
         state: state(health),
@@ -50,7 +50,7 @@ fn state(health: &types::TargetHealth) -> TargetState {
             TargetState::Draining
         }
         Some(TargetHealthStateEnum::Unused) => TargetState::Unused,
-        // `unavailable` too: health checks are off, which Landfall never asks for.
+        // Also `unavailable`: health checks are off, which Landfall never configures.
         _ => TargetState::Unhealthy,
     }
 }
