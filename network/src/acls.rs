@@ -1,8 +1,8 @@
-//! The entries of the two network ACLs, derived from the ports that are declared.
+//! The entries of the two network ACLs, derived from the declared ports.
 //!
-//! A network ACL forgets: every flow needs an entry for its answers too. Two kinds of traffic need none,
-//! because AWS does not filter them: the VPC's own DNS resolver and time service, and the instance
-//! metadata. <https://docs.aws.amazon.com/vpc/latest/userguide/vpc-network-acls.html>
+//! A network ACL is stateless: every flow needs an entry for its answers too. Two kinds of traffic
+//! need none, because AWS does not filter them: the VPC's own DNS resolver and time service, and
+//! the instance metadata. <https://docs.aws.amazon.com/vpc/latest/userguide/vpc-network-acls.html>
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -16,13 +16,13 @@ use crate::network_acl::{AclAction, AclEntry};
 use crate::ports::{HTTPS, OpenPorts, SSH, set};
 use crate::traffic::{Direction, PortRange, Protocol};
 
-/// The most entries per direction that AWS can be asked to allow; without asking it is 20.
+/// The maximum number of entries per direction that AWS grants on request; the default is 20.
 pub const MAX_ACL_ENTRIES: usize = 40;
 
-/// Everywhere.
+/// Every address.
 pub(crate) const ANYWHERE: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0);
 
-/// What the entries are derived from.
+/// The input from which the entries are derived.
 pub(crate) struct Borders<'a> {
     pub(crate) layout: &'a Layout,
     pub(crate) ports: &'a OpenPorts,
@@ -36,24 +36,24 @@ impl Borders<'_> {
         let private = Ipv4Net::aggregate(&self.layout.private);
         let mut entries = Entries::default();
 
-        // Clients to the balancer, and the answers.
+        // From clients to the balancer, and the answers.
         entries.section();
         for port in set(&self.ports.listeners) {
             entries.tcp(Direction::Ingress, PortRange::one(port), ANYWHERE);
         }
-        // The operator to the bastion.
+        // From the operator to the bastion.
         entries.section();
         for source in self.operators() {
             entries.tcp(Direction::Ingress, PortRange::one(SSH), source);
         }
-        // The balancer and the bastion to the instances.
+        // From the balancer and the bastion to the instances.
         entries.section();
         for port in self.instance_ports() {
             for &block in &private {
                 entries.tcp(Direction::Egress, PortRange::one(port), block);
             }
         }
-        // Instances through a NAT gateway: into its subnet, and from there on.
+        // From instances through a NAT gateway: into its subnet, and out of it.
         entries.section();
         if self.nat != NatMode::None {
             for port in set(&self.ports.egress) {
@@ -63,7 +63,7 @@ impl Borders<'_> {
                 entries.tcp(Direction::Egress, PortRange::one(port), ANYWHERE);
             }
         }
-        // Answers: of the instances and of the internet inwards, to clients and instances outwards.
+        // Answers: from the instances and the internet inwards, to clients and instances outwards.
         entries.section();
         if self.nat == NatMode::None {
             for &block in &private {
@@ -73,7 +73,8 @@ impl Borders<'_> {
             entries.tcp(Direction::Ingress, PortRange::EPHEMERAL, ANYWHERE);
         }
         entries.tcp(Direction::Egress, PortRange::EPHEMERAL, ANYWHERE);
-        // Routers on the way that want smaller packets, and a NAT gateway that passes their word on.
+        // Routers on the path that request smaller packets, and a NAT gateway that forwards these
+        // messages.
         entries.section();
         entries.icmp(Direction::Ingress, ANYWHERE);
         if self.nat != NatMode::None {
@@ -89,7 +90,7 @@ impl Borders<'_> {
         let public = Ipv4Net::aggregate(&self.layout.public);
         let mut entries = Entries::default();
 
-        // The balancer and the bastion to the instances, and the answers.
+        // From the balancer and the bastion to the instances, and the answers.
         entries.section();
         for port in self.instance_ports() {
             for &block in &public {
@@ -100,7 +101,7 @@ impl Borders<'_> {
         for &block in &public {
             entries.tcp(Direction::Egress, PortRange::EPHEMERAL, block);
         }
-        // Instances to the internet, or to S3 alone, whose addresses are public ones too.
+        // From instances to the internet, or only to S3, which has public addresses too.
         entries.section();
         let ports = match (self.nat, self.s3_endpoint) {
             (NatMode::None, false) => BTreeSet::new(),
@@ -114,19 +115,19 @@ impl Borders<'_> {
             entries.tcp(Direction::Ingress, PortRange::EPHEMERAL, ANYWHERE);
         }
         if self.nat != NatMode::None {
-            // Routers on the way that want smaller packets.
+            // Routers on the path that request smaller packets.
             entries.section();
             entries.icmp(Direction::Ingress, ANYWHERE);
         }
         entries.finish("private")
     }
 
-    /// Who may log in to the bastion, in the fewest blocks.
+    /// The addresses that may log in to the bastion, in the fewest blocks.
     fn operators(&self) -> Vec<Ipv4Net> {
         Ipv4Net::aggregate(self.ports.bastion_allow.as_ref().unwrap_or(&Vec::new()))
     }
 
-    /// The ports on which instances are asked: those of the services, and SSH where there is a bastion.
+    /// The destination ports of instances: the services' ports, and SSH with a bastion.
     fn instance_ports(&self) -> BTreeSet<Port> {
         let services = self.ports.services.iter().map(|service| service.port);
         let ssh = self.ports.bastion_allow.as_ref().map(|_| SSH);
@@ -134,37 +135,39 @@ impl Borders<'_> {
     }
 }
 
-/// The entries of one public subnet whose instance is asked by clients itself, on a port of its own.
+/// The entries of one public subnet with an instance that clients connect to directly, on its own
+/// port.
 pub(crate) fn of_one_subnet(
     port: Port,
     clients: &[Ipv4Net],
     egress: &[Port],
 ) -> Result<Vec<AclEntry>, LayoutError> {
     let mut entries = Entries::default();
-    // Clients to the instance.
+    // From clients to the instance.
     entries.section();
     for &client in clients {
         entries.tcp(Direction::Ingress, PortRange::one(port), client);
     }
-    // The instance to the internet.
+    // From the instance to the internet.
     entries.section();
     for port in set(egress) {
         entries.tcp(Direction::Egress, PortRange::one(port), ANYWHERE);
     }
-    // The answers of both.
+    // The answers to both.
     entries.section();
     entries.tcp(Direction::Ingress, PortRange::EPHEMERAL, ANYWHERE);
     entries.tcp(Direction::Egress, PortRange::EPHEMERAL, ANYWHERE);
-    // Routers on the way that want smaller packets.
+    // Routers on the path that request smaller packets.
     entries.section();
     entries.icmp(Direction::Ingress, ANYWHERE);
     entries.finish("public")
 }
 
-/// Entries that allow, numbered as they are added.
+/// Allow entries, numbered in the order of insertion.
 ///
-/// Every section has its own hundred, the same in both directions, and its entries go up by ten: a port
-/// that is added to one section does not renumber the others, unless a section has more than ten.
+/// Every section has its own hundred, the same in both directions, and its entries are numbered in
+/// steps of ten: a new port in one section does not renumber the others, unless a section has more
+/// than ten.
 #[derive(Default)]
 struct Entries {
     list: Vec<AclEntry>,
@@ -203,7 +206,7 @@ impl Entries {
             ports,
             cidr,
         });
-        // Far beyond what `finish` lets through, numbers may repeat.
+        // Numbers may repeat far beyond the limit that `finish` enforces.
         *next = next.saturating_add(10);
     }
 

@@ -1,4 +1,5 @@
-//! The two-tier blueprint: everything between a VPC's block and subnets that work, added to a stack at once.
+//! The two-tier blueprint: adds a complete network, from a VPC's block to working subnets, to a
+//! stack.
 
 use ipnet::Ipv4Net;
 use landfall_provider::{Handle, ResourceName, Stack, Zone};
@@ -14,8 +15,9 @@ use crate::{
 
 /// A VPC over one to six zones, each with a public and a private subnet.
 ///
-/// Public subnets reach the internet through the internet gateway, private ones through NAT gateways
-/// and S3 through a gateway endpoint. A network ACL per tier lets through what the declared ports need.
+/// Public subnets reach the internet through the internet gateway, private ones through NAT
+/// gateways and S3 through a gateway endpoint. A network ACL per tier allows the traffic of the
+/// declared ports.
 ///
 /// ```
 /// use landfall_network::{NatMode, OpenPorts, ServicePort, TwoTier};
@@ -40,34 +42,34 @@ use crate::{
 pub struct TwoTier {
     /// The VPC's block, between /16 and /28.
     pub cidr: Ipv4Net,
-    /// The zones, 1 to 6. Adding one at the end moves nothing that is there.
+    /// The zones, 1 to 6. A zone added at the end moves no existing subnet.
     pub zones: Vec<Zone>,
-    /// How private subnets reach the internet.
+    /// The way from private subnets to the internet.
     pub nat: NatMode,
-    /// Whether private subnets reach S3 without NAT. The endpoint costs nothing.
+    /// Whether private subnets reach S3 without NAT. The endpoint is free of charge.
     pub s3_endpoint: bool,
-    /// What the network ACLs let through.
+    /// The ports that the network ACLs allow.
     pub open_ports: OpenPorts,
 }
 
-/// How private subnets reach the internet.
+/// The way from private subnets to the internet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NatMode {
-    /// A NAT gateway in every zone: a zone that fails takes nobody else's way out.
+    /// A NAT gateway in every zone: a failed zone does not affect the others.
     PerZone,
-    /// One NAT gateway, in the first zone, for all: cheaper, and gone with that zone.
+    /// One NAT gateway, in the first zone, for all zones: cheaper, and lost with that zone.
     Single,
-    /// Not at all.
+    /// No access to the internet.
     None,
 }
 
-/// What the blueprint has added, for others to refer to.
+/// The resources of the blueprint, for others to refer to.
 #[derive(Debug, Clone)]
 pub struct Network {
     /// The VPC.
     pub vpc: Handle<Vpc>,
-    /// Its way to the internet.
+    /// Its internet gateway.
     pub internet_gateway: Handle<InternetGateway>,
     /// The public subnets, by zone in the given order.
     pub public: Vec<Tier>,
@@ -91,13 +93,13 @@ pub struct Tier {
 impl TwoTier {
     /// Adds the network to a stack.
     ///
-    /// What is made once per zone is named after the zone's letter: `subnet/private-a`,
-    /// `nat-gateway/a`. A private subnet has a route table of its own in every NAT mode, so that a change
-    /// of mode changes routes and no table.
+    /// Resources that exist once per zone are named after the zone's letter: `subnet/private-a`,
+    /// `nat-gateway/a`. Each private subnet has its own route table in every NAT mode, so that a
+    /// change of mode changes routes and no table.
     ///
     /// # Errors
-    /// [`LayoutError`] when the block, the zones or the ports do not make a network; the stack
-    /// may then hold a part of it and is of no use.
+    /// [`LayoutError`] when the block, the zones or the ports are not valid for a network; the
+    /// stack may then contain a part of it and must be discarded.
     pub fn add_to(&self, stack: &mut Stack) -> Result<Network, LayoutError> {
         let layout = layout(self.cidr, self.zones.len())?;
         for (index, zone) in self.zones.iter().enumerate() {
@@ -128,7 +130,7 @@ impl TwoTier {
         )?;
         let private_tables = self.add_private_tables(stack, &vpc, &private, &nat_gateways)?;
         if self.s3_endpoint {
-            // The public tables do without: nothing there reads from S3.
+            // The public route tables have no endpoint: nothing there reads from S3.
             stack.try_add(
                 name("s3"),
                 GatewayEndpoint {
@@ -208,7 +210,7 @@ impl TwoTier {
             .iter()
             .enumerate()
             .map(|(zone, tier)| {
-                // Its own zone's gateway, or the only one.
+                // The gateway of its own zone, or the only one.
                 let gateway = nat_gateways.get(zone).or(nat_gateways.first());
                 let table = RouteTable {
                     vpc: vpc.id(),

@@ -1,4 +1,4 @@
-//! An Elastic IP: a public address that stays the same.
+//! An Elastic IP: a static public address.
 
 use std::net::Ipv4Addr;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ElasticIp {}
 
-/// What is known of an Elastic IP.
+/// The output of an Elastic IP.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ElasticIpOutput {
     /// The public address.

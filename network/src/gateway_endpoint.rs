@@ -1,4 +1,4 @@
-//! A gateway endpoint: a route to an AWS service that needs no NAT.
+//! A gateway endpoint: a route to an AWS service without NAT.
 
 use std::time::Duration;
 
@@ -12,19 +12,19 @@ use serde::{Deserialize, Serialize};
 /// <https://docs.aws.amazon.com/vpc/latest/privatelink/gateway-endpoints.html>
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GatewayEndpoint {
-    /// The VPC that it belongs to.
+    /// Its VPC.
     pub vpc: Input<VpcId>,
-    /// The service that it leads to.
+    /// The service.
     pub service: EndpointService,
     /// The route tables that get a route to the service's addresses.
     pub route_tables: Vec<Input<RouteTableId>>,
 }
 
-/// A service that has gateway endpoints.
+/// A service with gateway endpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EndpointService {
-    /// Simple Storage Service, where image layers and system packages come from.
+    /// Simple Storage Service, the source of image layers and system packages.
     S3,
 }
 
@@ -36,7 +36,8 @@ impl Resource for GatewayEndpoint {
     type Id = GatewayEndpointId;
     type Output = ();
 
-    // A table has one route to a service: AWS refuses a second endpoint there, `RouteAlreadyExists`.
+    // A table can have one route to a service: AWS refuses a second endpoint there with
+    // `RouteAlreadyExists`.
     fn claims(&self) -> Vec<Claim> {
         let service = match self.service {
             EndpointService::S3 => 0,

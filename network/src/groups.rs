@@ -1,4 +1,4 @@
-//! Security groups with the fewest rules that the declared ports need.
+//! Security groups with the minimal rules for the declared ports.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,20 +14,20 @@ use crate::{
 /// The security groups of a deployment.
 #[derive(Debug, Clone)]
 pub struct Groups {
-    /// The balancer's.
+    /// The group of the balancer.
     pub balancer: Handle<SecurityGroup>,
-    /// Those of the services' instances, by service.
+    /// The groups of the services' instances, by service.
     pub services: BTreeMap<ResourceName, Handle<SecurityGroup>>,
-    /// The bastion's, if there is to be one.
+    /// The group of the bastion, if there is one.
     pub bastion: Option<Handle<SecurityGroup>>,
 }
 
 /// Adds a security group for the balancer, each service and the bastion, and the rules of each.
 ///
-/// The internet reaches the balancer's listeners, the balancer reaches the services' ports, the bastion
-/// reaches SSH on the instances; each of these is one rule on either side, and the other side is a group
-/// and not an address wherever it can be. Instances reach [`OpenPorts::egress`] anywhere, and nobody else
-/// reaches anything.
+/// The internet reaches the balancer's listeners, the balancer reaches the services' ports, the
+/// bastion reaches SSH on the instances; each of these connections has one rule on either side, and
+/// its peer is a group instead of an address wherever possible. Instances reach
+/// [`OpenPorts::egress`] at any address. No other connection is allowed.
 ///
 /// ```
 /// use landfall_network::{OpenPorts, ServicePort, add_groups};
@@ -49,7 +49,8 @@ pub struct Groups {
 /// ```
 ///
 /// # Errors
-/// [`NameTaken`] when two services have the same name, or one is called `balancer` or `bastion`.
+/// [`NameTaken`] when two services have the same name, or a service is called `balancer` or
+/// `bastion`.
 pub fn add_groups(
     stack: &mut Stack,
     vpc: &Input<VpcId>,
@@ -164,7 +165,7 @@ impl Groups {
     }
 }
 
-/// Instances to the internet.
+/// Rules from instances to the internet.
 pub(crate) fn to_internet(egress: &[Port]) -> impl Iterator<Item = SecurityRule> + use<> {
     set(egress).into_iter().map(|port| {
         rule(
@@ -176,7 +177,7 @@ pub(crate) fn to_internet(egress: &[Port]) -> impl Iterator<Item = SecurityRule>
     })
 }
 
-/// Clients to an instance that they ask themselves.
+/// Rules from clients to an instance that they connect to directly.
 pub(crate) fn from_clients(port: Port, allow: &[Ipv4Net]) -> impl Iterator<Item = SecurityRule> {
     allow.iter().map(move |&net| {
         let who = match net.prefix_len() {

@@ -1,4 +1,4 @@
-//! An internet gateway: the way between public addresses and the VPC.
+//! An internet gateway: connects public addresses with the VPC.
 
 use landfall_provider::{Input, InternetGatewayId, Kind, Reference, Resource, VpcId, kind};
 use serde::{Deserialize, Serialize};

@@ -1,42 +1,45 @@
-//! How the addresses of a VPC are shared out among zones: a pure function of its block and the number of zones.
+//! The address layout: divides a VPC's block among zones, as a pure function of the block and the
+//! number of zones.
 
 use ipnet::Ipv4Net;
 use landfall_provider::Zone;
 
 use crate::traffic::Direction;
 
-/// The most zones that a network spans; no AWS region has more.
+/// The maximum number of zones of a network; no AWS region has more.
 pub const MAX_ZONES: usize = 6;
 
-/// The longest prefix of a public subnet: a balancer wants at least a /27 with 8 free addresses.
+/// The longest prefix of a public subnet: a balancer needs at least a /27 with 8 free addresses.
 ///
 /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/application-load-balancers.html#subnets-load-balancer>
 const SMALLEST_PUBLIC: u8 = 27;
 
-/// The longest prefix of a private subnet: the next size above that of a public one.
+/// The longest prefix of a private subnet: one size above that of a public one.
 ///
 /// AWS itself would allow a /28: <https://docs.aws.amazon.com/vpc/latest/userguide/subnet-sizing.html>
 const SMALLEST_PRIVATE: u8 = SMALLEST_PUBLIC - 1;
 
-/// The subnets of a VPC, one public and one private per zone; the index is that of the zone.
+/// The subnets of a VPC, one public and one private per zone, indexed by zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
-    /// Those with a way to and from the internet: balancer nodes, NAT gateways, the bastion.
+    /// The subnets with a route to and from the internet: balancer nodes, NAT gateways, the
+    /// bastion.
     pub public: Vec<Ipv4Net>,
-    /// Those of the instances.
+    /// The subnets of the instances.
     pub private: Vec<Ipv4Net>,
 }
 
-/// Shares a VPC's block out among 1 to [`MAX_ZONES`] zones.
+/// Divides a VPC's block among 1 to [`MAX_ZONES`] zones.
 ///
-/// A private subnet is an eighth of the VPC, a public one a sixty-fourth: instances come and go by the
-/// dozen, while a public subnet holds a few nodes and gateways. Out of a /16 (65,536 addresses) come
-/// private /19s (8,192 each) and public /22s (1,024 each), and a sixth of the block stays free. In small VPCs a
-/// public subnet is never smaller than a /27, a private one never smaller than a /26.
+/// A private subnet is an eighth of the VPC, a public one a sixty-fourth: instances are created and
+/// deleted by the dozen, while a public subnet holds a few nodes and gateways. A /16 (65,536
+/// addresses) is divided into private /19s (8,192 each) and public /22s (1,024 each), and a sixth
+/// of the block stays free. In small VPCs a public subnet is never smaller than a /27, a private
+/// one never smaller than a /26.
 ///
-/// The private subnets start at the block's first address, the public ones behind the room for as many
-/// private ones as the block can ever have. So nothing depends on the number of zones, and a zone
-/// that is added later moves no subnet.
+/// The private subnets start at the block's first address. The public ones follow after space for
+/// the maximum number of private ones. So no subnet depends on the number of zones, and a zone that
+/// is added later moves no subnet.
 ///
 /// ```
 /// use landfall_network::layout;
@@ -52,8 +55,8 @@ pub struct Layout {
 /// ```
 ///
 /// # Errors
-/// [`LayoutError`] when the number of zones or the block is not one that a VPC can have, or when the
-/// block is too small for so many zones; the error then names the smallest that is not.
+/// [`LayoutError`] when the number of zones or the block is not valid for a VPC, or when the block
+/// is too small for the number of zones; the error then names the smallest sufficient block.
 pub fn layout(cidr: Ipv4Net, zones: usize) -> Result<Layout, LayoutError> {
     if !(1..=MAX_ZONES).contains(&zones) {
         return Err(LayoutError::Zones(zones));
@@ -81,7 +84,7 @@ pub fn layout(cidr: Ipv4Net, zones: usize) -> Result<Layout, LayoutError> {
     })
 }
 
-/// Whether a VPC can have this block.
+/// Checks that a VPC can have this block.
 fn check_vpc(cidr: Ipv4Net) -> Result<(), LayoutError> {
     if cidr != cidr.trunc() {
         return Err(LayoutError::HostBits {
@@ -111,14 +114,15 @@ fn sizes(vpc: u8) -> (u8, u8) {
     )
 }
 
-/// How many zones, each with both of its subnets, fit into a VPC with this prefix length.
+/// The number of zones, each with both of its subnets, that fit into a VPC with this prefix length.
 fn capacity(vpc: u8) -> usize {
     let (private, public) = sizes(vpc);
     let addresses = |len: u8| 1_usize << (32 - len);
     (addresses(vpc) / (addresses(private) + addresses(public))).min(MAX_ZONES)
 }
 
-/// `count` blocks of the same size, one behind the other. They lie inside the VPC, whose last address is an IPv4 address.
+/// `count` consecutive blocks of the same size. They lie inside the VPC, whose last address is an
+/// IPv4 address.
 fn blocks(vpc: Ipv4Net, offset: u32, len: u8, count: usize) -> Vec<Ipv4Net> {
     (u32::from(vpc.network()) + offset..)
         .step_by(1 << (32 - len))
@@ -127,24 +131,24 @@ fn blocks(vpc: Ipv4Net, offset: u32, len: u8, count: usize) -> Vec<Ipv4Net> {
         .collect()
 }
 
-/// Why a network cannot be laid out as it is described.
+/// The reason why a network has no valid layout.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LayoutError {
     /// Not 1 to 6 zones.
     #[error("a network spans 1 to {MAX_ZONES} zones, not {0}")]
     Zones(usize),
-    /// Two zones whose names end in the same letter, which would be the name of both their subnets.
+    /// Two zones whose names end in the same letter: their subnets would have the same names.
     #[error("{0} and {1} have the same letter: what is made per zone is named after it")]
     SameLetter(Zone, Zone),
-    /// The address is not that of the network.
+    /// The address is not the network's first one.
     #[error("{cidr} has host bits set; the network is {network}")]
     HostBits {
-        /// The block as it was given.
+        /// The given block.
         cidr: Ipv4Net,
-        /// The block that the address lies in.
+        /// The block that contains the address.
         network: Ipv4Net,
     },
-    /// Not a size that a VPC can have.
+    /// A size that a VPC cannot have.
     ///
     /// <https://docs.aws.amazon.com/vpc/latest/userguide/vpc-cidr-blocks.html>
     #[error("a VPC's block is between /16 (65,536 addresses) and /28 (16), not {0}")]
@@ -154,7 +158,7 @@ pub enum LayoutError {
         "{0} are not addresses of hosts; private ones start with 10, 172.16 to 172.31, or 192.168"
     )]
     NotForHosts(Ipv4Net),
-    /// The block has no room for a public and a private subnet in every zone.
+    /// The block has no space for a public and a private subnet in every zone.
     #[error(
         "{cidr} has room for {}, not for {zones}: a zone takes a /{SMALLEST_PUBLIC} and a /{SMALLEST_PRIVATE} at least; \
          the smallest block that has is {smallest}", zones_in_words(*holds)
@@ -162,14 +166,14 @@ pub enum LayoutError {
     TooSmall {
         /// The block.
         cidr: Ipv4Net,
-        /// The wanted number of zones.
+        /// The requested number of zones.
         zones: usize,
-        /// The most zones that the block can have.
+        /// The maximum number of zones in the block.
         holds: usize,
-        /// The smallest block around this one that has room.
+        /// The smallest sufficient block around this one.
         smallest: Ipv4Net,
     },
-    /// More ports and addresses are declared than a network ACL can have entries for.
+    /// The declared ports and addresses need more entries than a network ACL can have.
     ///
     /// <https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html#vpc-limits-nacls>
     #[error(
@@ -179,14 +183,14 @@ pub enum LayoutError {
     TooManyAclEntries {
         /// `public` or `private`.
         tier: &'static str,
-        /// The direction that has too many.
+        /// The direction with too many entries.
         direction: Direction,
-        /// How many there would be.
+        /// The required number of entries.
         entries: usize,
-        /// The most that AWS can be asked to allow.
+        /// The maximum that AWS grants on request.
         most: usize,
     },
-    /// The stack holds something under a name that the blueprint gives.
+    /// The stack already contains a resource under one of the blueprint's names.
     #[error(transparent)]
     Taken(#[from] landfall_provider::NameTaken),
 }

@@ -1,8 +1,8 @@
 //! The network of a deployment: VPC, subnets, gateways, routes, network ACLs and security groups,
-//! as specs that any provider can hold, and the blueprint that puts them together.
+//! as specs that any provider can implement, and the blueprint that combines them.
 //!
-//! Each kind stands in a file of its own. Nothing here talks to a cloud. [`TwoTier`] and [`add_groups`]
-//! add a whole network to a stack, out of one address block and the ports that are to be open.
+//! Each kind has its own file, and depends on no cloud. [`TwoTier`] and [`add_groups`] add a
+//! complete network to a stack, from one address block and the declared ports.
 
 mod acls;
 #[cfg(feature = "aws")]

@@ -1,4 +1,4 @@
-//! A NAT gateway: how what has no public address reaches the internet.
+//! A NAT gateway: internet access for instances without a public address.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -11,16 +11,16 @@ use serde::{Deserialize, Serialize};
 /// A public NAT gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NatGateway {
-    /// The public subnet that it stands in.
+    /// The public subnet of the gateway.
     pub subnet: Input<SubnetId>,
-    /// The Elastic IP that the internet sees.
+    /// The Elastic IP of the gateway: its address on the internet.
     pub address: Input<AllocationId>,
 }
 
-/// What is known of a NAT gateway once it is available.
+/// The output of a NAT gateway, known once it is available.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NatGatewayOutput {
-    /// The address that the internet sees.
+    /// Its address on the internet.
     pub public_address: Ipv4Addr,
 }
 

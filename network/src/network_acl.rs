@@ -1,4 +1,4 @@
-//! A network ACL: what may cross the border of a subnet, packet by packet, without memory.
+//! A network ACL: a stateless packet filter at the border of a subnet.
 
 use ipnet::Ipv4Net;
 use landfall_provider::{Input, Kind, NetworkAclId, Reference, Resource, SubnetId, VpcId, kind};
@@ -6,43 +6,43 @@ use serde::{Deserialize, Serialize};
 
 use crate::traffic::{Direction, PortRange, Protocol};
 
-/// A network ACL with its entries and the subnets that it guards. What no entry matches is denied.
+/// A network ACL with its entries and its subnets. A packet that matches no entry is denied.
 ///
 /// <https://docs.aws.amazon.com/vpc/latest/userguide/vpc-network-acls.html>
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkAcl {
-    /// The VPC that it belongs to.
+    /// Its VPC.
     pub vpc: Input<VpcId>,
-    /// The entries. The lowest number that matches decides.
+    /// The entries. The lowest number that matches wins.
     pub entries: Vec<AclEntry>,
-    /// The subnets that it is associated with.
+    /// The associated subnets.
     pub subnets: Vec<Input<SubnetId>>,
 }
 
 /// One entry of a network ACL.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AclEntry {
-    /// Its place in the order, 1–32766, unique per direction.
+    /// Its priority, 1–32766, unique per direction.
     pub number: u16,
-    /// Which way the packet goes.
+    /// The direction of the packet.
     pub direction: Direction,
-    /// What happens to it.
+    /// The action.
     pub action: AclAction,
     /// Its protocol.
     pub protocol: Protocol,
-    /// The ports that it goes to; all of them for a protocol without ports.
+    /// The destination ports; all of them for a protocol without ports.
     pub ports: PortRange,
-    /// Where it comes from (in) or goes to (out).
+    /// The source (ingress) or the destination (egress).
     pub cidr: Ipv4Net,
 }
 
-/// What an entry does with a packet.
+/// The action of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AclAction {
-    /// Lets it through.
+    /// Lets the packet through.
     Allow,
-    /// Drops it.
+    /// Drops the packet.
     Deny,
 }
 

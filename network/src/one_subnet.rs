@@ -1,4 +1,5 @@
-//! The blueprint for one instance that clients ask themselves: a VPC with a single public subnet.
+//! The single-instance blueprint: a VPC with one public subnet, for an instance that clients
+//! connect to directly.
 
 use ipnet::Ipv4Net;
 use landfall_provider::{Handle, Port, ResourceName, Stack, Zone};
@@ -12,10 +13,12 @@ use crate::{
     InternetGateway, NetworkAcl, Route, RouteTable, RouteTarget, SecurityGroup, Subnet, Vpc,
 };
 
-/// A VPC with a public subnet in one zone and a security group that lets clients reach one port.
+/// A VPC with a public subnet in one zone and a security group that allows clients to reach one
+/// port.
 ///
-/// Everything has the name and the addresses that it has in a [`TwoTier`](crate::TwoTier) network, so that one
-/// grows into the other: the second one's first public subnet is this one.
+/// Every resource has the name and the addresses that it has in a [`TwoTier`](crate::TwoTier)
+/// network, so that a stack can move from one to the other: this subnet is the first public subnet
+/// of the two-tier network.
 ///
 /// ```
 /// use landfall_network::{OneSubnet, ServicePort};
@@ -35,16 +38,17 @@ pub struct OneSubnet {
     pub cidr: Ipv4Net,
     /// The zone.
     pub zone: Zone,
-    /// The service, and the port that clients ask it on.
+    /// The service, and its port for clients.
     pub service: ServicePort,
-    /// Who the clients may be.
+    /// The addresses of the clients.
     pub allow: Vec<Ipv4Net>,
-    /// The ports of the internet that the instance may connect to.
+    /// The ports that the instance may connect to on the internet.
     pub egress: Vec<Port>,
 }
 
 impl OneSubnet {
-    /// For a service that everybody may ask; of the internet it reaches HTTPS and HTTP.
+    /// For a service that is open to all clients; the instance reaches HTTPS and HTTP on the
+    /// internet.
     pub fn new(cidr: Ipv4Net, zone: Zone, service: ServicePort) -> Self {
         Self {
             cidr,
@@ -58,8 +62,8 @@ impl OneSubnet {
     /// Adds the network to a stack.
     ///
     /// # Errors
-    /// [`LayoutError`] when the block or the ports do not make a network; the stack may then hold a part of it
-    /// and is of no use.
+    /// [`LayoutError`] when the block or the ports are not valid for a network; the stack may then
+    /// contain a part of it and must be discarded.
     pub fn add_to(
         &self,
         stack: &mut Stack,

@@ -1,13 +1,13 @@
-//! What is let through, declared once: network ACLs and security groups are both derived from it.
+//! The open ports, declared once: network ACLs and security groups are both derived from them.
 
 use std::collections::BTreeSet;
 
 use ipnet::Ipv4Net;
 use landfall_provider::{Port, ResourceName};
 
-/// Where a bastion and the instances behind it are logged in to.
+/// The login port of the bastion and of the instances behind it.
 pub(crate) const SSH: Port = port(22);
-/// Where S3 is asked.
+/// The port of S3.
 pub(crate) const HTTPS: Port = port(443);
 const HTTP: Port = port(80);
 
@@ -18,32 +18,33 @@ const fn port(number: u16) -> Port {
     }
 }
 
-/// Every port of a deployment that anybody may connect to, and who may.
+/// Every open port of a deployment, and the clients that may connect to it.
 ///
-/// What is not said here is not reachable. Health checks come from the balancer on the service's own port.
+/// All other ports are closed. Health checks come from the balancer on the service's own port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenPorts {
-    /// The balancer's ports, open to everybody.
+    /// The balancer's ports, open to all clients.
     pub listeners: Vec<Port>,
-    /// The services behind the balancer, which the balancer alone may ask.
+    /// The services behind the balancer; only the balancer may connect to them.
     pub services: Vec<ServicePort>,
-    /// Who may log in to the bastion, which may log in to the instances; `None` when there is no bastion.
+    /// The addresses that may log in to the bastion, which may log in to the instances; `None`
+    /// without a bastion.
     pub bastion_allow: Option<Vec<Ipv4Net>>,
-    /// The ports of the internet that instances may connect to.
+    /// The ports that instances may connect to on the internet.
     pub egress: Vec<Port>,
 }
 
-/// A service and the port that its instances answer on.
+/// A service and the port of its instances.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServicePort {
-    /// The service's name, which its security group gets.
+    /// The service's name, and the name of its security group.
     pub name: ResourceName,
     /// The port.
     pub port: Port,
 }
 
 impl OpenPorts {
-    /// For one balancer in front of services: no bastion, and of the internet HTTPS and HTTP, where
+    /// For one balancer in front of services: no bastion, and HTTPS and HTTP on the internet, where
     /// images, packages and most interfaces are.
     pub fn new(listeners: Vec<Port>, services: Vec<ServicePort>) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! What a provider must hold to hold a network.
+//! The provider trait for networks.
 
 use landfall_provider::{Catalog, Provider};
 
@@ -7,7 +7,7 @@ use crate::{
     SecurityGroupRules, Subnet, Vpc,
 };
 
-/// A provider of every kind in this crate; whoever provides them all is one.
+/// A provider of every kind in this crate, implemented for every type that provides them all.
 pub trait NetworkProvider:
     Provider<Vpc>
     + Provider<InternetGateway>

@@ -1,4 +1,4 @@
-//! A route table: where packets that leave a subnet go.
+//! A route table: the next hops of packets that leave a subnet.
 
 use ipnet::Ipv4Net;
 use landfall_provider::{
@@ -9,34 +9,34 @@ use serde::{Deserialize, Serialize};
 
 /// A route table with its routes and the subnets that use it.
 ///
-/// The route to the VPC's own addresses is always there and not listed. Routes that a gateway
+/// The route to the VPC's own addresses always exists and is not listed. Routes that a gateway
 /// endpoint adds belong to the endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteTable {
-    /// The VPC that it belongs to.
+    /// Its VPC.
     pub vpc: Input<VpcId>,
-    /// The routes; the longest prefix wins, so their order says nothing.
+    /// The routes; the longest prefix wins, so their order has no meaning.
     pub routes: Vec<Route>,
-    /// The subnets that it is associated with.
+    /// The associated subnets.
     pub subnets: Vec<Input<SubnetId>>,
 }
 
 /// One route.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Route {
-    /// The addresses that it is for.
+    /// The destination addresses.
     pub destination: Ipv4Net,
-    /// Where packets to them go.
+    /// The target of the packets.
     pub via: RouteTarget,
 }
 
-/// Where a route leads.
+/// The target of a route.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RouteTarget {
-    /// To the internet, for what has a public address.
+    /// The internet, for instances with a public address.
     InternetGateway(Input<InternetGatewayId>),
-    /// To the internet behind the gateway's address.
+    /// The internet, from the gateway's address.
     NatGateway(Input<NatGatewayId>),
 }
 

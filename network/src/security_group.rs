@@ -3,16 +3,16 @@
 use landfall_provider::{Input, Kind, Reference, Resource, SecurityGroupId, VpcId, kind};
 use serde::{Deserialize, Serialize};
 
-/// A security group without rules: its rules are a [kind of their own](crate::SecurityGroupRules),
+/// A security group without rules: the rules are a separate [kind](crate::SecurityGroupRules),
 /// because groups refer to each other.
 ///
-/// Without rules nothing goes in and nothing goes out: a provider takes away the rule that lets
-/// everything out, which AWS adds to a new group.
+/// Without rules it allows nothing in either direction: a provider removes the allow-all outbound
+/// rule that AWS adds to a new group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecurityGroup {
-    /// The VPC that it belongs to.
+    /// Its VPC.
     pub vpc: Input<VpcId>,
-    /// What it is for, at most 255 characters.
+    /// Its purpose, at most 255 characters.
     pub description: String,
 }
 

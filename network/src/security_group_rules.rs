@@ -8,33 +8,33 @@ use serde::{Deserialize, Serialize};
 
 use crate::traffic::{Direction, PortRange, Protocol};
 
-/// The rules of a security group, all of them: what is not listed is not allowed.
+/// The complete set of rules of a security group: traffic without a rule is not allowed.
 ///
-/// They are stateful: answers to what was let through come through.
+/// Rules are stateful: answers to allowed traffic are allowed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecurityGroupRules {
     /// The group.
     pub group: Input<SecurityGroupId>,
-    /// Its rules; their order says nothing.
+    /// Its rules; their order has no meaning.
     pub rules: Vec<SecurityRule>,
 }
 
-/// One rule: it can only allow.
+/// One rule. Rules can only allow.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecurityRule {
-    /// Which way the connection is opened.
+    /// The direction in which the connection is opened.
     pub direction: Direction,
     /// Its protocol.
     pub protocol: Protocol,
-    /// The ports that it goes to; all of them for a protocol without ports.
+    /// The destination ports; all of them for a protocol without ports.
     pub ports: PortRange,
-    /// Who is at the other end.
+    /// The other end.
     pub peer: Peer,
-    /// What the rule is for, at most 255 characters.
+    /// The rule's purpose, at most 255 characters.
     pub description: String,
 }
 
-/// The other end of what a rule allows.
+/// The other end of allowed traffic.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Peer {

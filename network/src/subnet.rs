@@ -4,14 +4,14 @@ use ipnet::Ipv4Net;
 use landfall_provider::{Claim, Input, Kind, Reference, Resource, SubnetId, VpcId, Zone, kind};
 use serde::{Deserialize, Serialize};
 
-/// A subnet. It is public or private by its route table, not by itself.
+/// A subnet. Its route table makes it public or private.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subnet {
-    /// The VPC that it is part of.
+    /// Its VPC.
     pub vpc: Input<VpcId>,
-    /// The zone that it stands in.
+    /// Its zone.
     pub zone: Zone,
-    /// Its addresses, inside those of the VPC. AWS keeps the first four and the last for itself.
+    /// Its addresses, inside those of the VPC. AWS reserves the first four and the last.
     ///
     /// <https://docs.aws.amazon.com/vpc/latest/userguide/subnet-sizing.html>
     pub cidr: Ipv4Net,

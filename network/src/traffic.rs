@@ -1,11 +1,11 @@
-//! The words that rules of every layer share: direction, protocol, ports.
+//! Terms shared by the rules of every layer: direction, protocol, ports.
 
 use std::fmt;
 
 use landfall_provider::Port;
 use serde::{Deserialize, Serialize};
 
-/// Which way a packet goes, seen from the instance or the subnet.
+/// The direction of a packet, from the point of view of the instance or the subnet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Direction {
@@ -38,14 +38,14 @@ pub enum Protocol {
     All,
 }
 
-/// Ports from the first to the last, both included: 0–65535.
+/// A port range, both ends included: 0–65535.
 ///
-/// Only TCP and UDP have ports; with another protocol a range says nothing.
+/// Only TCP and UDP have ports; for other protocols a range has no meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PortRange {
-    /// The first.
+    /// The first port.
     pub from: u16,
-    /// The last.
+    /// The last port.
     pub to: u16,
 }
 
@@ -56,7 +56,7 @@ impl PortRange {
         to: u16::MAX,
     };
 
-    /// Where answers arrive: the ports that Linux, a NAT gateway and a balancer connect from.
+    /// The destination ports of answers: the source ports of Linux, NAT gateways and balancers.
     ///
     /// <https://docs.aws.amazon.com/vpc/latest/userguide/custom-network-acl.html#nacl-ephemeral-ports>
     pub const EPHEMERAL: Self = Self {
@@ -64,7 +64,7 @@ impl PortRange {
         to: u16::MAX,
     };
 
-    /// One port alone.
+    /// A single port.
     pub fn one(port: Port) -> Self {
         Self {
             from: port.get(),

@@ -1,4 +1,4 @@
-//! A VPC: the private network that everything else stands in.
+//! A VPC: the private network of all other resources.
 
 use ipnet::Ipv4Net;
 use landfall_provider::{Kind, Reference, Resource, VpcId, kind};

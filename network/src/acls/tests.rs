@@ -1,4 +1,4 @@
-//! Packets, walked over the borders that they cross: what has to get through, and what must not.
+//! Packets that cross the ACLs: required traffic passes, forbidden traffic does not.
 
 use super::*;
 use crate::layout::layout;
@@ -67,7 +67,7 @@ fn first_match(
 }
 
 impl Acls {
-    /// The subnet of an address, and what guards it; `None` on the internet.
+    /// The subnet of an address, and its entries; `None` on the internet.
     fn subnet(&self, address: Ipv4Addr) -> Option<(Ipv4Net, &[AclEntry])> {
         let of = |blocks: &[Ipv4Net]| {
             blocks
@@ -80,7 +80,7 @@ impl Acls {
             .or(of(&self.layout.private).map(|block| (block, &self.private[..])))
     }
 
-    /// Whether one packet gets from one address to another.
+    /// Whether one packet is allowed from one address to another.
     fn packet(&self, protocol: Protocol, from: &str, to: &str, port: u16) -> bool {
         let (from, to): (Ipv4Addr, Ipv4Addr) = (from.parse().unwrap(), to.parse().unwrap());
         let (source, target) = (self.subnet(from), self.subnet(to));
@@ -92,7 +92,8 @@ impl Acls {
                 .is_none_or(|(_, acl)| first_match(acl, Direction::Ingress, protocol, port, from))
     }
 
-    /// Whether a connection gets there and its answers back, from the lowest and the highest port that one is opened from.
+    /// Whether a connection and its answers are allowed, from the lowest and the highest source
+    /// port.
     fn connects(&self, from: &str, to: &str, port: u16) -> bool {
         self.packet(Protocol::Tcp, from, to, port)
             && [1024, 32768, 65535]
@@ -100,8 +101,8 @@ impl Acls {
                 .all(|&ephemeral| self.packet(Protocol::Tcp, to, from, ephemeral))
     }
 
-    /// Whether an instance reaches the internet over a NAT gateway in a public subnet. Its packets carry
-    /// the remote address into the gateway's subnet, and leave it again with the gateway's.
+    /// Whether an instance reaches the internet through a NAT gateway in a public subnet. Its
+    /// packets enter the gateway's subnet with the remote address, and leave it with the gateway's.
     fn connects_over_nat(&self, instance: &str, remote: &str, port: u16) -> bool {
         let address = |text: &str| text.parse::<Ipv4Addr>().unwrap();
         let (instance, far) = (address(instance), address(remote));
@@ -127,7 +128,7 @@ fn clients_reach_the_listener_and_nothing_else() {
         for closed in [22, 80, 443] {
             assert!(!acls.connects(CLIENT, INSTANCE, closed), "{closed}");
         }
-        // Only where answers from the internet come in are high ports open at the border; the
+        // High ports are open at the border only where answers from the internet arrive; the
         // security groups are closed there.
         assert_eq!(acls.connects(CLIENT, NODE, 8000), nat != NatMode::None);
         assert!(!acls.connects(CLIENT, INSTANCE, 8000));
@@ -142,7 +143,7 @@ fn the_balancer_reaches_services_in_every_zone() {
         assert!(acls.connects(NODE, OTHER_INSTANCE, 8000));
         assert!(!acls.connects(NODE, INSTANCE, 22));
         assert!(!acls.connects(NODE, INSTANCE, 443));
-        // High ports stay open where answers from the internet come in through the same border.
+        // High ports stay open where answers from the internet cross the same border.
         assert_eq!(acls.connects(NODE, INSTANCE, 8080), nat != NatMode::None);
     }
 }
@@ -167,7 +168,7 @@ fn instances_reach_the_internet_over_nat_on_the_declared_ports() {
         assert!(acls.connects_over_nat(OTHER_INSTANCE, CLIENT, 443));
         assert!(acls.connects_over_nat(OTHER_INSTANCE, CLIENT, 80));
         assert!(!acls.connects_over_nat(OTHER_INSTANCE, CLIENT, 25));
-        // A router's "fragmentation needed" gets to the gateway, and on to the instance.
+        // A router's "fragmentation needed" reaches the gateway, and then the instance.
         assert!(acls.packet(Protocol::Icmp, CLIENT, NAT, 0));
         assert!(acls.packet(Protocol::Icmp, NAT, INSTANCE, 0));
     }
@@ -176,7 +177,7 @@ fn instances_reach_the_internet_over_nat_on_the_declared_ports() {
 
 #[test]
 fn instances_reach_s3_over_the_endpoint_without_nat() {
-    // The endpoint is a route: packets go straight from the private subnet to a public address.
+    // The endpoint is a route: packets travel directly from the private subnet to a public address.
     let s3 = "52.219.62.1";
     assert!(acls(NatMode::None, true, false).connects(INSTANCE, s3, 443));
     assert!(!acls(NatMode::None, false, false).connects(INSTANCE, s3, 443));
@@ -199,7 +200,7 @@ fn a_port_more_does_not_renumber_other_sections() {
     assert_eq!(two.len(), one.len() + 1);
     assert!(one.iter().all(|entry| two.contains(entry)));
 
-    // Fifteen entries in the first section push the others back, and stay in order.
+    // Fifteen entries in the first section shift the others, which keep their order.
     let many = entries((1..=15).map(port).collect());
     let numbers: Vec<u16> = many
         .iter()

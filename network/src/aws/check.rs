@@ -1,4 +1,4 @@
-//! What stands against a network on AWS, before anything of it is made.
+//! Preflight checks of a network on AWS.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,8 +11,9 @@ use landfall_provider::{Action, Error, ErrorKind, Key, Plan, Resource, Result};
 use super::{ec2, filter};
 use crate::{ElasticIp, SecurityGroup, SecurityGroupRules, Subnet, Vpc};
 
-/// The check of this crate's kinds: zones that the account has, Elastic IPs that are free, addresses that collide with
-/// those of other VPCs, and words that AWS takes. Quotas that EC2 does not tell are [another one's](super::quotas).
+/// The check of this crate's kinds: zones of the account, free Elastic IPs, address ranges that
+/// overlap those of other VPCs, and descriptions that AWS accepts. Quotas that EC2 does not report
+/// are in [`quotas`](super::quotas).
 #[must_use]
 pub fn check() -> Box<dyn Check> {
     Box::new(Network)
@@ -32,8 +33,8 @@ impl Check for Network {
     }
 }
 
-/// How many more of a kind there are at once than now while the plan is carried out: one that waits until another one
-/// has ended takes its place.
+/// The maximum increase in the number of resources of a kind while the plan is applied: a resource
+/// that is created after another is deleted takes its place.
 pub(super) fn more<R: Resource>(plan: &Plan) -> usize {
     let mut freed = BTreeSet::new();
     let mut more = 0;
@@ -57,7 +58,7 @@ pub(super) fn more<R: Resource>(plan: &Plan) -> usize {
     more
 }
 
-/// Everything that a step waits for, at once or at last.
+/// Every step that a step waits for, directly or indirectly.
 fn before(plan: &Plan, index: usize) -> BTreeSet<usize> {
     let mut before = BTreeSet::new();
     let mut todo = vec![index];
@@ -71,7 +72,7 @@ fn before(plan: &Plan, index: usize) -> BTreeSet<usize> {
     before
 }
 
-/// What the plan makes of a kind.
+/// The resources of a kind that the plan creates.
 pub(super) fn created<R: Resource>(plan: &Plan) -> impl Iterator<Item = (&Key, R)> {
     plan.steps.iter().filter_map(|step| match &step.action {
         Action::Create { desired, .. } if step.key.kind == R::KIND => {
@@ -81,8 +82,8 @@ pub(super) fn created<R: Resource>(plan: &Plan) -> impl Iterator<Item = (&Key, R
     })
 }
 
-/// How many Elastic IPs and VPCs (by region) and NAT gateways (by zone) every account may have; only who has asked for
-/// more may have more, and only of those need the quota be asked.
+/// The default quota of Elastic IPs and VPCs (by region) and NAT gateways (by zone). A quota is
+/// only ever raised on request, so only larger numbers need a query.
 ///
 /// <https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html>
 pub(super) const AT_LEAST: usize = 5;
@@ -128,8 +129,8 @@ async fn addresses(aws: &Aws, wanted: usize) -> Result<Vec<Error>> {
     Ok(finding.into_iter().collect())
 }
 
-/// Addresses of a new VPC that others have which it is, or was, to speak with: other VPCs of the stack, and those
-/// that are peered with one of them. Two VPCs with addresses in common cannot be peered.
+/// Overlaps between a new VPC and the VPCs that it may be or was connected to: other VPCs of the
+/// stack, and those peered with one of them. Two VPCs with overlapping addresses cannot be peered.
 ///
 /// <https://docs.aws.amazon.com/vpc/latest/peering/vpc-peering-basics.html#vpc-peering-limitations>
 async fn collisions(aws: &Aws, plan: &Plan) -> Result<Vec<Error>> {
@@ -163,7 +164,7 @@ async fn collisions(aws: &Aws, plan: &Plan) -> Result<Vec<Error>> {
     Ok(findings)
 }
 
-/// The VPCs that the stack has: their ids, their addresses, and whether they stay.
+/// The VPCs of the stack: their ids, their addresses, and whether they are kept.
 fn own(plan: &Plan) -> Vec<(&str, Ipv4Net, bool)> {
     let of_kind = plan.steps.iter().filter(|step| step.key.kind == Vpc::KIND);
     let own = of_kind.filter_map(|step| {
@@ -178,13 +179,13 @@ fn own(plan: &Plan) -> Vec<(&str, Ipv4Net, bool)> {
     own.collect()
 }
 
-/// The VPCs that these are peered with, and their addresses.
+/// The VPCs peered with these, and their addresses.
 async fn peers(aws: &Aws, own: &[(&str, Ipv4Net, bool)]) -> Result<Vec<(String, Ipv4Net)>> {
     let mut peers = Vec::new();
     if own.is_empty() {
         return Ok(peers);
     }
-    // The two sides are filters of their own, and filters have to hold all at once.
+    // Each side needs its own call, because all filters of one call must match.
     for side in ["requester-vpc-info.vpc-id", "accepter-vpc-info.vpc-id"] {
         let connections: Vec<_> = ec2(aws)
             .describe_vpc_peering_connections()
@@ -226,7 +227,7 @@ async fn peers(aws: &Aws, own: &[(&str, Ipv4Net, bool)]) -> Result<Vec<(String, 
     Ok(peers)
 }
 
-/// Not every region has a zone for every letter, and not every account all of a region's zones.
+/// Not every region has a zone for every letter, and not every account has all zones of a region.
 async fn zones(aws: &Aws, plan: &Plan) -> Result<Vec<Error>> {
     let mut wanted: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (key, subnet) in created::<Subnet>(plan) {
@@ -289,7 +290,8 @@ fn words(plan: &Plan) -> Vec<Error> {
     findings
 }
 
-/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_IpRange.html>, and of a group the same.
+/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_IpRange.html>; the same rule applies
+/// to groups.
 fn not_taken(key: &Key, description: &str) -> Option<Error> {
     const OTHER: &str = " ._-:/()#,@[]+=&;{}!$*";
     let refused: BTreeSet<char> = description
@@ -367,7 +369,7 @@ mod tests {
         };
         for (steps, more) in [
             (vec![ended("1"), made(&[0])], 0),
-            // Who waits for the successor finds the place taken.
+            // A resource that waits for the successor finds the place taken.
             (vec![ended("1"), made(&[0]), made(&[1])], 1),
             // It takes one place, not two.
             (vec![ended("1"), made(&[0]), made(&[0])], 1),

@@ -1,4 +1,4 @@
-//! An Elastic IP on AWS. What it is associated with is the other side's business.
+//! An Elastic IP on AWS. Its association is part of the resource that uses it.
 
 use std::net::Ipv4Addr;
 
@@ -90,7 +90,7 @@ impl Provider<ElasticIp> for Aws {
     }
 
     async fn update(&self, _: &Live<ElasticIp>, _: &ElasticIp) -> Result<()> {
-        // There is nothing to it that could be changed.
+        // An Elastic IP has no fields to update.
         Ok(())
     }
 
@@ -99,7 +99,7 @@ impl Provider<ElasticIp> for Aws {
     }
 
     async fn delete(&self, live: &Live<ElasticIp>) -> Result<()> {
-        // Refused while a NAT gateway has it, which gives it back only when it is deleted.
+        // Refused while a NAT gateway has the address, which it releases only when it is deleted.
         let outcome = ec2(self)
             .release_address()
             .allocation_id(live.id.as_ref())
@@ -114,16 +114,17 @@ impl Provider<ElasticIp> for Aws {
     }
 }
 
-/// AWS says `AuthFailure` ("You do not have permission to access the specified resource") of an address that a NAT
-/// gateway has, or had a moment ago. Who really may not release it gets `UnauthorizedOperation`.
+/// AWS returns `AuthFailure` ("You do not have permission to access the specified resource") for an
+/// address that a NAT gateway has, or had a moment ago. A caller without permission gets
+/// `UnauthorizedOperation`.
 ///
 /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ReleaseAddress.html>
 fn is_held(error: &Error) -> bool {
     error.kind() == ErrorKind::Denied && error.to_string().ends_with("(AuthFailure)")
 }
 
-/// What the refusal means for an address that is still shown to us: whoever has it has not given it back yet. With
-/// keys that AWS does not know, this look is refused too, and the refusal is what it says.
+/// The meaning of the refusal for an address that is still listed: its user has not released it
+/// yet. With invalid keys this call is refused too, and that refusal is returned.
 async fn holder(aws: &Aws, id: &AllocationId, refused: Error) -> Error {
     let found = ec2(aws)
         .describe_addresses()

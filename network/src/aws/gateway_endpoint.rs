@@ -1,4 +1,4 @@
-//! A gateway endpoint on AWS: it puts the service's prefix list into its route tables.
+//! A gateway endpoint on AWS: it adds the service's prefix list to its route tables.
 
 use async_trait::async_trait;
 use aws_sdk_ec2::types::{ResourceType, VpcEndpoint, VpcEndpointType};
@@ -50,7 +50,7 @@ impl Described for GatewayEndpoint {
     }
 }
 
-/// By the end of its name, which begins otherwise in some partitions.
+/// By the end of its name; some partitions have other prefixes.
 fn service(endpoint: &VpcEndpoint) -> Option<EndpointService> {
     endpoint
         .service_name()?
@@ -67,7 +67,7 @@ fn service_name(aws: &Aws, service: EndpointService) -> String {
     format!("com.amazonaws.{}.{service}", aws.region())
 }
 
-/// AWS writes these states with and without a capital.
+/// AWS writes these states with and without a capital letter.
 ///
 /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_VpcEndpoint.html>
 fn state(endpoint: &VpcEndpoint) -> Probe<()> {
@@ -164,7 +164,7 @@ impl Provider<GatewayEndpoint> for Aws {
     }
 
     async fn delete(&self, live: &Live<GatewayEndpoint>) -> Result<()> {
-        // It answers with a success and a list of those that it could not delete.
+        // The call succeeds with a list of the endpoints that it could not delete.
         let answer = ec2(self)
             .delete_vpc_endpoints()
             .vpc_endpoint_ids(live.id.as_ref())

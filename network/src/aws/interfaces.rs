@@ -1,4 +1,4 @@
-//! ResourceFilter network interfaces keep a subnet, a group or a VPC from being deleted, in words.
+//! Describes the network interfaces that prevent the deletion of a subnet, a group or a VPC.
 
 use std::collections::BTreeSet;
 
@@ -8,11 +8,11 @@ use landfall_provider::{Error, ErrorKind, Result};
 
 use super::{ec2, filter};
 
-/// How many interfaces are named.
+/// The maximum number of interfaces in a message.
 const NAMED: usize = 4;
 
-/// Says what still uses a thing that AWS refused to delete: balancers, NAT gateways and terminating instances leave
-/// their interfaces behind for minutes.
+/// Adds the remaining users of a resource that AWS refused to delete: balancers, NAT gateways and
+/// terminating instances leave their interfaces behind for minutes.
 ///
 /// The filter is one of `DescribeNetworkInterfaces`: `subnet-id`, `group-id`, `vpc-id`.
 pub(super) async fn explain(aws: &Aws, by: &str, id: &str, outcome: Result<()>) -> Result<()> {
@@ -26,7 +26,7 @@ pub(super) async fn explain(aws: &Aws, by: &str, id: &str, outcome: Result<()>) 
         .send()
         .await
         .map_err(during("ec2:DescribeNetworkInterfaces"));
-    // The reason is an extra: without it the refusal stands as AWS told it.
+    // The list is optional: without it, AWS's refusal is returned as it is.
     let interfaces = answer
         .ok()
         .and_then(|answer| answer.network_interfaces)
@@ -46,8 +46,8 @@ pub(super) async fn explain(aws: &Aws, by: &str, id: &str, outcome: Result<()>) 
     .caused_by(refused))
 }
 
-/// Whose an interface is. AWS describes those that it makes for a service: `ELB app/…`, `Interface for NAT Gateway
-/// nat-…`.
+/// The owner of an interface. AWS describes the interfaces that it creates for a service:
+/// `ELB app/…`, `Interface for NAT Gateway nat-…`.
 ///
 /// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/requester-managed-eni.html>
 fn user(interface: &NetworkInterface) -> String {

@@ -1,4 +1,4 @@
-//! An internet gateway on AWS: made, then attached.
+//! An internet gateway on AWS: created, then attached.
 
 use async_trait::async_trait;
 use aws_sdk_ec2::types::ResourceType;
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::InternetGateway;
 
-/// In the place of a VPC's id while there is none.
+/// Placeholder for a VPC's id while the gateway is detached.
 const DETACHED: &str = "detached";
 
 #[async_trait]
@@ -46,7 +46,7 @@ impl Described for InternetGateway {
                             .unwrap_or(DETACHED),
                     ),
                 },
-                // An attachment to a VPC is `available`, and not in the list of states that the SDK has.
+                // An attachment to a VPC is `available`, a state that is missing in the SDK's list.
                 state: match state.map(|state| state.as_str()) {
                     Some("attaching") => Probe::Pending("attaching".to_owned()),
                     Some("detaching") => Probe::Ending("detaching".to_owned()),
@@ -110,7 +110,7 @@ impl Provider<InternetGateway> for Aws {
     }
 }
 
-/// What an earlier try has made: attached as it is wanted, or to nothing yet.
+/// The result of an earlier attempt: attached as desired, or not attached yet.
 async fn unattached_or_whole(
     aws: &Aws,
     stack: &StackName,
@@ -149,7 +149,7 @@ async fn attach(aws: &Aws, id: &InternetGatewayId, vpc: &str) -> Result<()> {
     Ok(())
 }
 
-/// Refused as long as anything in the VPC has a public address.
+/// Refused as long as any resource in the VPC has a public address.
 ///
 /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DetachInternetGateway.html>
 async fn detach(aws: &Aws, id: &InternetGatewayId, vpc: &str) -> Result<()> {
@@ -165,7 +165,7 @@ async fn detach(aws: &Aws, id: &InternetGatewayId, vpc: &str) -> Result<()> {
             .as_service_error()
             .and_then(|error| error.meta().code())
         {
-            // A call before, whose answer was lost, has done it.
+            // An earlier call, whose answer was lost, has detached it.
             Some("Gateway.NotAttached" | "InvalidInternetGatewayID.NotFound") => Ok(()),
             _ => {
                 let refused = Err(during("ec2:DetachInternetGateway")(error));

@@ -1,9 +1,9 @@
-//! How AWS holds a network: each kind in a file of its own, the verbs in the order of
+//! The AWS implementation of a network: one file per kind, with the operations in the order of
 //! [`Provider`](landfall_provider::Provider).
 //!
-//! Every resource carries its stack and its name as tags from the call that makes it, and is found again by them. A
-//! call whose answer was lost is not repeated by the SDK: the engine calls the verb again, and `create` then looks
-//! before it makes another one.
+//! Every resource gets its stack and its name as tags in the call that creates it, and is found by
+//! them. The SDK does not retry a call whose answer was lost: the engine repeats the operation, and
+//! `create` then looks before it creates another resource.
 
 mod check;
 mod elastic_ip;
@@ -36,11 +36,11 @@ use landfall_provider::{
     StackName,
 };
 
-/// ResourceFilter resources of a kind are asked for.
+/// Selects resources of a kind.
 enum ResourceFilter {
-    /// Those that all of these let through.
+    /// The resources that match all of these filters.
     Passing(Vec<Filter>),
-    /// The one with this id.
+    /// The resource with this id.
     Only(String),
 }
 
@@ -60,17 +60,18 @@ impl ResourceFilter {
     }
 }
 
-/// A kind that one `Describe` call shows.
+/// A kind that one `Describe` call lists.
 #[async_trait]
 trait Described: Resource {
-    /// How its ids begin.
+    /// The prefix of its ids.
     const IDS: &'static str;
 
-    /// Those of any stack, all pages. It fails with `NotFound` when there is none with a given id.
+    /// Matching resources of any stack, all pages. Fails with `NotFound` when no resource has a
+    /// given id.
     async fn find(aws: &Aws, which: ResourceFilter) -> Result<Vec<Live<Self>>>;
 }
 
-/// What a stack holds of a kind.
+/// The resources of a kind in a stack.
 async fn list<R: Described>(aws: &Aws, stack: &StackName) -> Result<Vec<Live<R>>> {
     let found = match has_none(aws, stack, R::IDS).await? {
         true => Vec::new(),
@@ -80,7 +81,7 @@ async fn list<R: Described>(aws: &Aws, stack: &StackName) -> Result<Vec<Live<R>>
     Ok(found)
 }
 
-/// What a stack holds under a key; nothing is asked where a listing has shown that there is nothing.
+/// The resources of a stack under a key; makes no call if a listing has shown that there are none.
 async fn under<R: Described>(aws: &Aws, stack: &StackName, key: &Key) -> Result<Vec<Live<R>>> {
     if !aws.may_hold(stack, key) {
         return Ok(Vec::new());
@@ -92,8 +93,8 @@ async fn under<R: Described>(aws: &Aws, stack: &StackName, key: &Key) -> Result<
     .await
 }
 
-/// What an earlier try to create this has made, or half made. One that differs in what cannot be changed is a
-/// predecessor and stays where it is.
+/// The complete or partial result of an earlier attempt to create this. A resource with a different
+/// value in a field that cannot be updated is a predecessor, and is left alone.
 async fn earlier<R: Described>(
     aws: &Aws,
     stack: &StackName,
@@ -108,8 +109,8 @@ async fn earlier<R: Described>(
     begun(aws, stack, key, earlier).await
 }
 
-/// What was found by its tags, or else what this session has begun to make under that key: AWS may not find it by its
-/// tags yet, and another one would be a double.
+/// A resource found by its tags, or the resource that this session has started to create under that
+/// key: AWS may not find it by its tags yet, and a second one would be a duplicate.
 async fn begun<R: Described>(
     aws: &Aws,
     stack: &StackName,
@@ -128,13 +129,13 @@ async fn begun<R: Described>(
     Ok(live)
 }
 
-/// The one with this id, if it is there.
+/// The resource with this id, if it exists.
 async fn by_id<R: Described>(aws: &Aws, id: &R::Id) -> Result<Option<Live<R>>> {
     let found = if_there(R::find(aws, ResourceFilter::Only(id.to_string())).await)?;
     Ok(found.unwrap_or_default().into_iter().next())
 }
 
-/// How one is: by what the call before said of it, or by asking.
+/// Its state: from the previous call's answer, or from a new call.
 async fn probe<R: Described>(aws: &Aws, id: &R::Id) -> Result<Probe<R::Output>> {
     match aws.first_look::<R>(id) {
         Some(state) => Ok(state),
@@ -144,14 +145,14 @@ async fn probe<R: Described>(aws: &Aws, id: &R::Id) -> Result<Probe<R::Output>> 
     }
 }
 
-/// The end of a kind that is gone as soon as AWS says so. What is gone already is no failure.
+/// The deletion of a kind that is gone as soon as AWS accepts it. An absent resource is no failure.
 fn gone<R: Resource>(aws: &Aws, id: &R::Id, outcome: Result<()>) -> Result<()> {
     unless(ErrorKind::NotFound, outcome)?;
     aws.seen::<R>(id, Probe::Absent);
     Ok(())
 }
 
-/// For a failure after the call that made something: it is there, and the next try is to finish it.
+/// For a failure after the create call: the resource exists, and the next attempt has to finish it.
 fn half_made<I: ResourceId>(
     aws: &Aws,
     stack: &StackName,
@@ -164,14 +165,14 @@ fn half_made<I: ResourceId>(
     }
 }
 
-/// Whether a change met something that it did not expect: the effect of a call whose answer was lost, or somebody
-/// else's. What is there has to be read again.
+/// Whether an update met an unexpected state: the effect of a call whose answer was lost, or of
+/// somebody else's. The present state has to be read again.
 fn is_outdated(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::NotFound)
 }
 
-/// For a call with a token that AWS knows it by, and an emulator does not: one attempt. The next one is the engine's,
-/// after a look.
+/// For a call with an idempotency token that AWS recognises and an emulator does not: one attempt.
+/// The engine makes the next one, after a look.
 fn once() -> Builder {
     Builder::new().retry_config(RetryConfig::disabled())
 }
@@ -184,7 +185,7 @@ fn tag(key: &str, value: impl Into<String>) -> Tag {
     Tag::builder().key(key).value(value).build()
 }
 
-/// The tags that a resource gets by the call that makes it.
+/// The tags that a resource gets from the call that creates it.
 fn tags(of: ResourceType, stack: &StackName, name: &ResourceName) -> TagSpecification {
     let tags = Owner::new(stack, name).tags();
     TagSpecification::builder()
@@ -197,7 +198,7 @@ fn tags(of: ResourceType, stack: &StackName, name: &ResourceName) -> TagSpecific
         .build()
 }
 
-/// The name that a resource carries; `None` for what is not a stack's.
+/// The name of a resource in its stack; `None` for a resource without a stack.
 fn name_in(tags: &[Tag]) -> Option<ResourceName> {
     let pairs = tags
         .iter()
@@ -205,7 +206,7 @@ fn name_in(tags: &[Tag]) -> Option<ResourceName> {
     Owner::of(pairs).map(|owner| owner.name)
 }
 
-/// What an answer has to hold by AWS's own description of it.
+/// A field that an answer must have by AWS's documentation.
 fn given<T>(value: Option<T>, what: &str) -> Result<T> {
     value.ok_or_else(|| lacks("ec2", what))
 }

@@ -1,4 +1,5 @@
-//! A NAT gateway on AWS: minutes on its way in, and an hour in sight after its end.
+//! A NAT gateway on AWS: creation takes minutes, and it stays visible for an hour after its
+//! deletion.
 
 use async_trait::async_trait;
 use aws_sdk_ec2::types::{NatGateway as DescribedGateway, NatGatewayState, ResourceType};
@@ -32,7 +33,7 @@ impl Described for NatGateway {
             if state == Probe::Absent {
                 continue;
             }
-            // Before it is available its address may have nothing but its allocation.
+            // Before the gateway is available, its address may have only an allocation.
             let allocation = gateway
                 .nat_gateway_addresses()
                 .iter()
@@ -42,7 +43,7 @@ impl Described for NatGateway {
                 name,
                 spec: Self {
                     subnet: input(given(gateway.subnet_id(), "a NAT gateway's subnet")?),
-                    // A failed one has given its address back.
+                    // A failed gateway has released its address.
                     address: input(allocation.unwrap_or("none")),
                 },
                 state,
@@ -66,7 +67,7 @@ fn state(gateway: &DescribedGateway) -> Result<Probe<NatGatewayOutput>> {
         }
         Some(NatGatewayState::Failed) => Probe::Failed(why(gateway)),
         Some(NatGatewayState::Deleting) => Probe::Ending("deleting".to_owned()),
-        // In sight for about an hour; its address is free again.
+        // Visible for about an hour; its address is free again.
         Some(NatGatewayState::Deleted) => Probe::Absent,
         _ => Probe::Pending("pending".to_owned()),
     })

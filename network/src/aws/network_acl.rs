@@ -1,5 +1,5 @@
-//! A network ACL on AWS, its entries and the subnets that it guards. A subnet always has one: those that leave it
-//! get the VPC's default one.
+//! A network ACL on AWS, its entries and its subnets. A subnet always has an ACL: subnets that
+//! leave this one get the VPC's default ACL.
 
 use std::sync::Arc;
 
@@ -70,7 +70,8 @@ async fn describe(aws: &Aws, which: ResourceFilter) -> Result<Vec<DescribedAcl>>
     Ok(acls)
 }
 
-/// Notes what stands beside the spec: a subnet is taken over, and given back, by its association's id.
+/// Records the association ids, which are not in the spec: they are needed to associate a subnet
+/// and to return it.
 fn note(aws: &Aws, acl: &DescribedAcl) {
     let Some(id) = acl.network_acl_id() else {
         return;
@@ -88,7 +89,8 @@ fn note(aws: &Aws, acl: &DescribedAcl) {
     }
 }
 
-/// An entry that a spec can say. The last one, which denies all, has a number of its own that no spec has.
+/// An entry that a spec can express. The last one, which denies all, has a number that no spec
+/// uses.
 fn entry(entry: &DescribedEntry) -> Option<AclEntry> {
     let number = entry
         .rule_number()
@@ -192,8 +194,8 @@ impl Provider<NetworkAcl> for Aws {
     }
 }
 
-/// Makes the difference: entries that are new first, so that nothing is cut off in between. The subnets come when
-/// the entries stand.
+/// Applies the difference: new entries first, so that no traffic is cut off in between. Subnets are
+/// associated after the entries exist.
 async fn reconcile(
     aws: &Aws,
     id: &NetworkAclId,
@@ -237,7 +239,7 @@ async fn reconcile(
     Ok(())
 }
 
-/// An entry's ports and its type and code of ICMP, of which it has one, or neither: every type and code is -1.
+/// An entry's ports, or its ICMP type and code, or neither: -1 is every type and code.
 fn details(entry: &AclEntry) -> (Option<Ports>, Option<IcmpTypeCode>) {
     let ports = has_ports(entry.protocol).then(|| {
         Ports::builder()
@@ -305,16 +307,17 @@ async fn delete_entry(aws: &Aws, id: &NetworkAclId, entry: &AclEntry) -> Result<
     Ok(())
 }
 
-/// ResourceFilter ACL a subnet has, as a look has shown it.
+/// The ACL of a subnet, as last read.
 struct Seat {
     acl: String,
     association: String,
 }
 
-/// The ACL that a VPC came with.
+/// The VPC's default ACL.
 struct DefaultAcl(String);
 
-/// Takes subnets over from whichever ACL has them. Every subnet has one: of a new one it may not be visible yet.
+/// Associates subnets with this ACL, whichever ACL they have. Every subnet has one; that of a new
+/// subnet may not be visible yet.
 async fn take_over(aws: &Aws, id: &NetworkAclId, subnets: &[Input<SubnetId>]) -> Result<()> {
     let hidden = give(aws, all_known(subnets)?, id.as_ref(), |_| true).await?;
     if hidden.is_empty() {
@@ -329,7 +332,7 @@ async fn take_over(aws: &Aws, id: &NetworkAclId, subnets: &[Input<SubnetId>]) ->
     ))
 }
 
-/// Gives subnets back to the VPC's default ACL.
+/// Returns subnets to the VPC's default ACL.
 async fn give_back(
     aws: &Aws,
     id: &NetworkAclId,
@@ -351,12 +354,12 @@ async fn give_back(
         }
     };
     aws.note(vpc, DefaultAcl(default.clone()));
-    // One that is not shown any more is gone, and with it its association.
+    // A subnet that is not listed any more is gone, and with it its association.
     give(aws, subnets, &default, |holder| holder == id.as_ref()).await?;
     Ok(())
 }
 
-/// Notes what there is of a VPC's ACLs; those that end at once ask once.
+/// Records all ACLs of a VPC; concurrent deletions make one call.
 async fn note_all_of(aws: &Aws, vpc: &str) -> Result<()> {
     let singleflight = aws.client(|_| Arc::<Singleflight<()>>::default());
     let (aws, of_vpc) = (aws.clone(), filter("vpc-id", [vpc]));
@@ -370,8 +373,8 @@ async fn note_all_of(aws: &Aws, vpc: &str) -> Result<()> {
         .await
 }
 
-/// Gives subnets to an ACL, from those ACLs that are meant; and tells the subnets whose ACL is not shown. What is noted
-/// of an association may be outdated: then it is looked at again.
+/// Associates subnets with an ACL, if their present ACL is one of those meant; returns the subnets
+/// whose ACL is not listed. A recorded association may be outdated: then it is read again.
 async fn give(
     aws: &Aws,
     mut subnets: Vec<String>,
@@ -393,7 +396,7 @@ async fn give(
                 continue;
             };
             if seat.acl == to || !from(&seat.acl) {
-                // Another one has it by now, or the note is outdated: a look decides.
+                // Another ACL has it by now, or the record is outdated: read it again to decide.
                 if !is_fresh {
                     unmoved.push(subnet);
                 }

@@ -1,7 +1,7 @@
-//! Whether the account may have the VPCs and NAT gateways that a plan makes.
+//! Checks the account's quotas for the VPCs and NAT gateways of a plan.
 //!
-//! EC2 does not tell these quotas; Service Quotas does, which is another service. Whoever knows them is handed over, and
-//! where they are not known nothing is found.
+//! EC2 does not report these quotas; Service Quotas does, which is another service. A source of
+//! quotas is passed in, and unknown quotas lead to no findings.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ const SERVICE: &str = "vpc";
 const VPCS: &str = "L-F678F1CE";
 const NAT_GATEWAYS: &str = "L-FE5A380F";
 
-/// Looks whether the account may have the VPCs (by region) and NAT gateways (by zone) of a plan.
+/// Checks the account's quotas for the VPCs (by region) and NAT gateways (by zone) of a plan.
 #[must_use]
 pub fn quotas(quotas: impl Quotas + 'static) -> Box<dyn Check> {
     Box::new(Room(Box::new(quotas)))
@@ -98,7 +98,8 @@ fn exceeded(what: &str, place: &str, wanted: usize, used: usize, most: usize) ->
     })
 }
 
-/// How many more NAT gateways there are to be in each zone, as far as the plan knows the zones of their subnets.
+/// The number of additional NAT gateways in each zone, as far as the plan contains the zones of
+/// their subnets.
 fn wanted_by_zone(plan: &Plan) -> BTreeMap<String, usize> {
     let mut zones = BTreeMap::new();
     for (_, gateway) in created::<NatGateway>(plan) {
@@ -126,7 +127,8 @@ fn zone_of(plan: &Plan, subnet: &Input<SubnetId>) -> Option<String> {
     Some(subnet.zone.to_string())
 }
 
-/// The NAT gateways of the account that count, by zone: pending, available and deleting ones.
+/// The account's NAT gateways that count against the quota, by zone: pending, available and
+/// deleting ones.
 ///
 /// <https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html#vpc-limits-gateways>
 async fn used_by_zone(aws: &Aws) -> Result<BTreeMap<String, usize>> {

@@ -1,4 +1,5 @@
-//! A route table on AWS, its routes and the subnets that use it. The VPC's main route table is left alone.
+//! A route table on AWS, its routes and the subnets that use it. The VPC's main route table is
+//! never changed.
 
 use async_trait::async_trait;
 use aws_sdk_ec2::types::{
@@ -46,7 +47,7 @@ impl Described for RouteTable {
     }
 }
 
-/// The associations of a table, as a look has shown them.
+/// The associations of a table, as last read.
 struct Associations(Vec<RouteTableAssociation>);
 
 async fn describe(aws: &Aws, which: ResourceFilter) -> Result<Vec<DescribedTable>> {
@@ -67,8 +68,8 @@ async fn describe(aws: &Aws, which: ResourceFilter) -> Result<Vec<DescribedTable
     Ok(tables)
 }
 
-/// A route that a spec can say: not the VPC's own, nor one of an endpoint, nor one that leads elsewhere, which
-/// somebody else has added.
+/// A route that a spec can express: not the VPC's own, nor one of an endpoint, nor a route to any
+/// other target, which somebody else has added.
 fn route(route: &DescribedRoute) -> Option<Route> {
     if route.origin() == Some(&RouteOrigin::CreateRouteTable) {
         return None;
@@ -155,7 +156,7 @@ impl Provider<RouteTable> for Aws {
     }
 }
 
-/// Makes the difference: what is new first, so that nothing is cut off in between.
+/// Applies the difference: additions first, so that no traffic is cut off in between.
 async fn reconcile(
     aws: &Aws,
     id: &RouteTableId,
@@ -194,7 +195,7 @@ async fn reconcile(
     Ok(())
 }
 
-/// The gateway's id, and the NAT gateway's: one of them.
+/// Either the internet gateway's id or the NAT gateway's.
 fn target(route: &Route) -> Result<(Option<String>, Option<String>)> {
     Ok(match &route.via {
         RouteTarget::InternetGateway(id) => (Some(known(id)?.to_string()), None),
@@ -241,8 +242,8 @@ async fn delete_route(aws: &Aws, id: &RouteTableId, route: &Route) -> Result<()>
     Ok(())
 }
 
-/// Associates a subnet; one that has another table of its own is moved at once, without falling back to the
-/// main table in between.
+/// Associates a subnet; a subnet with another table is moved in one call, without the main table in
+/// between.
 async fn associate(aws: &Aws, id: &RouteTableId, subnet: &str) -> Result<()> {
     let outcome = ec2(aws)
         .associate_route_table()
@@ -275,7 +276,7 @@ async fn associate(aws: &Aws, id: &RouteTableId, subnet: &str) -> Result<()> {
     Ok(())
 }
 
-/// Gives subnets back to the VPC's main table.
+/// Returns subnets to the VPC's main table.
 async fn release(
     aws: &Aws,
     id: &RouteTableId,

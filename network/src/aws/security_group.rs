@@ -57,7 +57,7 @@ fn live(groups: &[Found]) -> Result<Vec<Live<SecurityGroup>>> {
     Ok(live)
 }
 
-/// The groups of a stack; groups and their rules are listed at once, and share the answer.
+/// The groups of a stack; concurrent listings of groups and rules share the answer.
 pub(super) async fn of_this_stack(aws: &Aws, stack: &StackName) -> Result<Arc<Vec<Found>>> {
     let singleflight = aws.client(|_| Arc::<Singleflight<Arc<Vec<Found>>>>::default());
     let (aws, own) = (aws.clone(), of_stack(stack));
@@ -68,7 +68,7 @@ pub(super) async fn of_this_stack(aws: &Aws, stack: &StackName) -> Result<Arc<Ve
         .await
 }
 
-/// The groups that a filter lets through.
+/// The groups that match a filter.
 pub(super) async fn described(aws: &Aws, by: Filter) -> Result<Vec<Found>> {
     ec2(aws)
         .describe_security_groups()
@@ -109,7 +109,7 @@ impl Provider<SecurityGroup> for Aws {
                 take_initial(self, &id)
                     .await
                     .map_err(half_made(self, stack, key, &id))?;
-                // Whoever gives it its rules need not look for any.
+                // The step that sets its rules need not look for any.
                 self.seen::<SecurityGroupRules>(&rules_id(id.as_ref()), Probe::Absent);
                 id
             }
@@ -165,7 +165,7 @@ async fn make(
     Ok(given(made.group_id, "the new security group's id")?.into())
 }
 
-/// A new group lets everything out.
+/// A new group allows all outbound traffic.
 ///
 /// <https://docs.aws.amazon.com/vpc/latest/userguide/security-group-rules.html>
 async fn take_initial(aws: &Aws, id: &SecurityGroupId) -> Result<()> {
@@ -183,7 +183,8 @@ async fn take_initial(aws: &Aws, id: &SecurityGroupId) -> Result<()> {
         .await
         .map_err(during("ec2:RevokeSecurityGroupEgress"));
     match outcome {
-        // A call before, whose answer was lost, has done it. Of a group that is not visible yet, nothing is known.
+        // An earlier call, whose answer was lost, has removed it. For a group that is not visible
+        // yet, the state is unknown.
         Err(error) if error.to_string().ends_with("(InvalidPermission.NotFound)") => {
             take_undescribed(aws, id).await
         }
@@ -191,8 +192,8 @@ async fn take_initial(aws: &Aws, id: &SecurityGroupId) -> Result<()> {
     }
 }
 
-/// The same for a group that may have rules of its stack by now: of those that let everything out, AWS's own is
-/// the one that nobody described.
+/// The same for a group that may already have rules of its stack: AWS's own rule is the one that
+/// allows all outbound traffic and has no description.
 async fn take_undescribed(aws: &Aws, id: &SecurityGroupId) -> Result<()> {
     let rules = rules_of(aws, [id.as_ref()]).await?;
     let initial = rules

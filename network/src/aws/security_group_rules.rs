@@ -1,4 +1,4 @@
-//! The rules of a security group on AWS: found by their tags, changed by their own ids.
+//! The rules of a security group on AWS: found by their tags, changed by their ids.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{Direction, Peer, SecurityGroupRules, SecurityRule};
 
-/// The id of a group's rules: a group has one set of them.
+/// The id of a group's rules: a group has one set of rules.
 pub(super) fn rules_id(group: &str) -> SecurityGroupRulesId {
     format!("{group}{SUFFIX}").into()
 }
@@ -48,7 +48,7 @@ async fn describe(aws: &Aws, by: Filter) -> Result<Vec<DescribedRule>> {
         .map_err(during("ec2:DescribeSecurityGroupRules"))
 }
 
-/// Every rule of these groups, whoever has made it.
+/// Every rule of these groups, whoever created it.
 pub(super) async fn rules_of(
     aws: &Aws,
     groups: impl IntoIterator<Item = &str>,
@@ -56,9 +56,10 @@ pub(super) async fn rules_of(
     describe(aws, filter("group-id", groups)).await
 }
 
-/// The rules of these groups that a spec can say, with whatever they are for.
+/// The rules of these groups that a spec can express, with their descriptions.
 ///
-/// Rules have ids, by which they are changed, in one call, and in another one they stand with their groups.
+/// One call lists rules with the ids that are needed to change them, another one lists them with
+/// their groups.
 async fn specs_of(
     aws: &Aws,
     groups: impl IntoIterator<Item = &str>,
@@ -82,7 +83,7 @@ fn specs(groups: &[SecurityGroup]) -> BTreeMap<String, Vec<SecurityRule>> {
     specs.collect()
 }
 
-/// A permission may be several rules. No spec can say IPv6 and prefix lists.
+/// A permission may contain several rules. No spec can express IPv6 and prefix lists.
 fn spec(direction: Direction, permission: &IpPermission) -> Vec<SecurityRule> {
     let Some(protocol) = permission.ip_protocol().and_then(protocol) else {
         return Vec::new();
@@ -105,7 +106,8 @@ fn spec(direction: Direction, permission: &IpPermission) -> Vec<SecurityRule> {
     by_address.chain(by_group).collect()
 }
 
-/// What a rule lets through, without what it is for; `None` for one that no spec can say.
+/// The traffic that a rule allows, without its description; `None` for a rule that no spec can
+/// express.
 fn reach_of(rule: &DescribedRule) -> Option<SecurityRule> {
     let protocol = protocol(rule.ip_protocol()?)?;
     let group = rule
@@ -134,8 +136,8 @@ impl Provider<SecurityGroupRules> for Aws {
         if has_none(self, stack, "sgr-").await? {
             return Ok(Vec::new());
         }
-        // ResourceFilter groups have rules of this stack, and then all rules of those: one that somebody has added by hand
-        // has no tags, and must be seen.
+        // First the groups with rules of this stack, then all rules of those groups: a rule that
+        // somebody added by hand has no tags, and must be listed.
         let of_stack_itself = of_this_stack(self, stack).await?;
         let owned = describe(self, of_stack(stack)).await?;
         let mut names: BTreeMap<String, ResourceName> = BTreeMap::new();
@@ -149,7 +151,7 @@ impl Provider<SecurityGroupRules> for Aws {
                 names.entry(id.to_owned()).or_insert(name);
             }
         }
-        // Rules may stand in a group that is not the stack's.
+        // The rules may belong to a group of another owner.
         let is_own = |id: &&str| of_stack_itself.iter().any(|own| own.group_id() == Some(id));
         let others: Vec<&str> = names
             .keys()
@@ -216,7 +218,7 @@ impl Provider<SecurityGroupRules> for Aws {
         let group = known(&desired.group)?;
         let owner = owner_of(self, group).await?;
         if desired.rules.is_empty() {
-            // First: without it and without rules, nobody would find the set.
+            // First: without the mark and without rules, the set could not be found.
             unruled::put(self, group, &live.name).await?;
         }
         reconcile(self, group, &live.spec.rules, desired, &owner).await?;
@@ -262,7 +264,7 @@ async fn spec_of(aws: &Aws, group: &str) -> Result<Vec<SecurityRule>> {
     Ok(found.remove(group).unwrap_or_default())
 }
 
-/// The tags that a group's rules carry, or what the mark of an empty set says: new ones get the same.
+/// The tags of a group's rules, or of the mark of an empty set: new rules get the same.
 async fn owner_of(aws: &Aws, group: &str) -> Result<TagSpecification> {
     let rules = rules_of(aws, [group]).await?;
     let tagged = rules
@@ -280,7 +282,7 @@ async fn owner_of(aws: &Aws, group: &str) -> Result<TagSpecification> {
         .build())
 }
 
-/// Makes the difference: what is new is let through before what is old is not any more.
+/// Applies the difference: new rules are added before old rules are removed.
 async fn reconcile(
     aws: &Aws,
     group: &str,
@@ -302,7 +304,8 @@ async fn reconcile(
     Ok(())
 }
 
-/// What AWS takes for one rule: two of the same reach cannot stand side by side, whatever they are for.
+/// The identity of a rule on AWS: two rules for the same traffic cannot coexist, whatever their
+/// descriptions.
 fn reach(rule: &SecurityRule) -> SecurityRule {
     SecurityRule {
         description: String::new(),
@@ -356,7 +359,7 @@ async fn add(
     Ok(())
 }
 
-/// Gives rules other descriptions, by their ids.
+/// Changes the descriptions of rules, by their ids.
 async fn describe_anew(aws: &Aws, group: &str, rules: &[&SecurityRule]) -> Result<()> {
     let current = rules_of(aws, [group]).await?;
     let mut updates = Vec::new();
@@ -383,13 +386,13 @@ async fn describe_anew(aws: &Aws, group: &str, rules: &[&SecurityRule]) -> Resul
     Ok(())
 }
 
-/// Every rule of a group, as a listing has shown them.
+/// Every rule of a group, as listed.
 struct Rules {
     ingress: Vec<IpPermission>,
     egress: Vec<IpPermission>,
 }
 
-/// Takes away every rule: those that were listed, and where one of them is gone, whatever is there.
+/// Removes every rule: the listed ones, or, if one of them is gone, all present ones.
 async fn remove_all(aws: &Aws, group: &str) -> Result<()> {
     if let Some(Rules { ingress, egress }) = aws.take_note(group) {
         match revoke_listed(aws, group, ingress, egress).await {
@@ -427,7 +430,7 @@ async fn revoke_listed(
     Ok(())
 }
 
-/// Takes away every rule that is not to stay, also those that no spec can say.
+/// Removes every rule that is not desired, also those that no spec can express.
 async fn remove(
     aws: &Aws,
     group: &str,
@@ -448,7 +451,7 @@ async fn remove(
     revoke(aws, group, Direction::Egress, egress).await
 }
 
-/// Revokes rules by their ids; nothing for none. One that is gone already is no failure.
+/// Revokes rules by their ids; makes no call for an empty list. An absent rule is no failure.
 pub(super) async fn revoke(
     aws: &Aws,
     group: &str,
@@ -477,13 +480,13 @@ pub(super) async fn revoke(
             .map_err(during("ec2:RevokeSecurityGroupEgress")),
     };
     match outcome {
-        // A call before, whose answer was lost, has done it.
+        // An earlier call, whose answer was lost, has revoked it.
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
 }
 
-/// The ports of a rule as AWS has them: -1 where there are none.
+/// The ports of a rule in AWS's form: -1 for a protocol without ports.
 fn range(rule: &SecurityRule) -> (i32, i32) {
     if has_ports(rule.protocol) {
         (rule.ports.from.into(), rule.ports.to.into())

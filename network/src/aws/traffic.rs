@@ -1,4 +1,5 @@
-//! Protocols and port ranges in AWS's words, of which security groups and network ACLs have different ones.
+//! Protocols and port ranges in AWS's two notations: that of security groups and that of network
+//! ACLs.
 
 use crate::traffic::{PortRange, Protocol};
 
@@ -22,7 +23,7 @@ pub(super) fn protocol_number(protocol: Protocol) -> &'static str {
     }
 }
 
-/// Reads either form; `None` for a protocol that no spec can name.
+/// Reads either notation; `None` for a protocol that no spec can express.
 pub(super) fn protocol(text: &str) -> Option<Protocol> {
     [Protocol::Tcp, Protocol::Udp, Protocol::Icmp, Protocol::All]
         .into_iter()
@@ -33,7 +34,7 @@ pub(super) fn has_ports(protocol: Protocol) -> bool {
     matches!(protocol, Protocol::Tcp | Protocol::Udp)
 }
 
-/// The ports of a rule or an entry, as a spec says them: all of them where there are none.
+/// The ports of a rule or an entry in a spec's form: all ports where AWS has none.
 pub(super) fn ports(protocol: Protocol, from: Option<i32>, to: Option<i32>) -> PortRange {
     if !has_ports(protocol) {
         return PortRange::ALL;

@@ -1,5 +1,5 @@
-//! The mark of a security group whose set of rules is empty: a set is found by the tags of its rules, and such a one
-//! has none.
+//! The mark of a security group with an empty set of rules: a set is found by the tags of its
+//! rules, and an empty set has none.
 
 use aws_sdk_ec2::types::{SecurityGroup, Tag};
 use landfall_aws::{Aws, Owner, during};
@@ -17,7 +17,7 @@ pub(super) fn mark(group: &SecurityGroup) -> Option<ResourceName> {
     mark.and_then(Tag::value)?.parse().ok()
 }
 
-/// Whose the empty set of this group is, if it has one.
+/// The owner of this group's empty set, if it has one.
 pub(super) async fn owner(aws: &Aws, group: &str) -> Result<Option<Owner>> {
     let groups = described(aws, filter("group-id", [group])).await?;
     Ok(groups.first().and_then(|group| {
@@ -40,7 +40,7 @@ pub(super) async fn put(aws: &Aws, group: &str, name: &ResourceName) -> Result<(
     Ok(())
 }
 
-/// Takes the mark away.
+/// Removes the mark.
 pub(super) async fn take(aws: &Aws, group: &str) -> Result<()> {
     ec2(aws)
         .delete_tags()

@@ -1,4 +1,4 @@
-//! A VPC on AWS, with names for its hosts and a default security group that lets nothing through.
+//! A VPC on AWS, with DNS host names and a default security group that allows nothing.
 
 use async_trait::async_trait;
 use aws_sdk_ec2::types::{AttributeBooleanValue, ResourceType, Tag, Vpc as Found, VpcState};
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::Vpc;
 
-/// Carried from the creation until all settings are made: nothing refers to a VPC that has it.
+/// Set from the creation until all settings are applied: nothing refers to a VPC with this tag.
 const UNFINISHED: &str = "landfall:unfinished";
 
 #[async_trait]
@@ -136,7 +136,7 @@ async fn finish(aws: &Aws, id: &VpcId) -> Result<()> {
     Ok(())
 }
 
-/// Resolution is on from the start, names are not.
+/// DNS resolution is on by default, host names are not.
 ///
 /// <https://docs.aws.amazon.com/vpc/latest/userguide/AmazonDNS-concepts.html>
 async fn name_hosts(aws: &Aws, id: &VpcId) -> Result<()> {
@@ -151,8 +151,8 @@ async fn name_hosts(aws: &Aws, id: &VpcId) -> Result<()> {
     Ok(())
 }
 
-/// Whatever is started without a group of its own gets the VPC's default group, which lets its members reach
-/// each other and the internet. AWS does not let it be deleted.
+/// An instance without a security group gets the VPC's default group, which lets its members reach
+/// each other and the internet. AWS does not allow its deletion.
 ///
 /// <https://docs.aws.amazon.com/vpc/latest/userguide/default-security-group.html>
 async fn close_default_group(aws: &Aws, id: &VpcId) -> Result<()> {
@@ -164,7 +164,7 @@ async fn close_default_group(aws: &Aws, id: &VpcId) -> Result<()> {
         .await
         .map_err(during("ec2:DescribeSecurityGroups"))?;
     if groups.security_groups().is_empty() {
-        // Every VPC has one. Left open now, it would stay open: nobody looks at it later.
+        // Every VPC has one. If it stays open now, it stays open for ever: no later step checks it.
         return Err(Error::new(
             ErrorKind::Unavailable,
             format_args!("the default security group of {id} is not visible to AWS yet"),
