@@ -1,5 +1,5 @@
-//! Puts a topology together from this crate's specs, wherever they come from: a stack that is wanted, or
-//! what a provider holds.
+//! Assembles a topology from this crate's specs, of a desired stack or of a provider's live
+//! resources.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -16,20 +16,20 @@ use super::topology::{
 };
 use crate::EndpointService;
 
-/// One resource, as somebody wants it or holds it.
+/// One resource, desired or live.
 #[derive(Debug, Clone)]
 pub struct Spec<R: Resource> {
     /// Its key.
     pub key: Key,
     /// Its id, once it exists.
     pub id: Option<String>,
-    /// What it is.
+    /// Its spec.
     pub spec: R,
-    /// What is known of it, once it can be used.
+    /// Its output, once it is usable.
     pub output: Option<R::Output>,
 }
 
-/// Where specs come from.
+/// A source of specs.
 pub trait Specs {
     /// All of one kind, in the order of keys.
     fn all<R: Resource>(&self) -> Vec<Spec<R>>;
@@ -72,14 +72,14 @@ impl Specs for Snapshot {
     }
 }
 
-/// The keys behind ids.
+/// The keys of ids.
 #[derive(Debug, Clone, Default)]
 pub struct Names {
     keys: BTreeMap<(Kind, String), Key>,
 }
 
 impl Names {
-    /// Learns the ids of these.
+    /// Adds the ids of these resources.
     pub fn learn<R: Resource>(&mut self, specs: &[Spec<R>]) {
         for spec in specs {
             if let Some(id) = &spec.id {
@@ -88,7 +88,8 @@ impl Names {
         }
     }
 
-    /// The key of what a field refers to. What somebody else made has its id for a name.
+    /// The key of the resource that a field refers to. A resource outside the stack is named by its
+    /// id.
     pub fn key<T: ResourceId>(&self, input: &Input<T>) -> Key {
         match input {
             Input::Of(key, _) => key.clone(),
@@ -99,13 +100,13 @@ impl Names {
         }
     }
 
-    /// The keys of what a field refers to.
+    /// The keys of the resources that a field refers to.
     pub fn keys<T: ResourceId>(&self, inputs: &[Input<T>]) -> BTreeSet<Key> {
         inputs.iter().map(|input| self.key(input)).collect()
     }
 }
 
-/// A key for what is not in the stack: its id, with everything that is not in names left out.
+/// A key for a resource outside the stack: its id, without the characters that a name cannot have.
 fn foreign<T: ResourceId>(id: &str) -> Key {
     let words: Vec<String> = id
         .split(|c: char| !c.is_ascii_alphanumeric())
@@ -122,13 +123,13 @@ fn foreign<T: ResourceId>(id: &str) -> Key {
     Key::new(T::KIND, name)
 }
 
-/// Why there is no topology.
+/// The reason why no topology can be assembled.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AssembleError {
-    /// There is nothing to walk through.
+    /// There is no VPC.
     #[error("there is no VPC")]
     NoVpc,
-    /// PortField one is meant?
+    /// There is more than one VPC.
     #[error("there are {} VPCs, and a topology is of one: {}", .0.len(), list(.0))]
     SeveralVpcs(Vec<Key>),
 }
@@ -138,8 +139,8 @@ fn list(keys: &[Key]) -> String {
     keys.join(", ")
 }
 
-/// The addresses of a service where nobody has asked for them: a block that is reserved for documentation
-/// (RFC 5737), which the local cloud really uses.
+/// The assumed addresses of a service where its real ones are unknown: a block that is reserved for
+/// documentation (RFC 5737), which the local cloud really uses.
 pub fn stand_in(service: EndpointService) -> Vec<Ipv4Net> {
     match service {
         EndpointService::S3 => {
@@ -148,10 +149,10 @@ pub fn stand_in(service: EndpointService) -> Vec<Ipv4Net> {
     }
 }
 
-/// Puts the network together, without what stands in it: interfaces, balancers and target groups are other
-/// crates' kinds, and added by whoever knows them. [`Names`] resolves their references.
+/// Assembles the network without interfaces, balancers and target groups: these are kinds of other
+/// crates, whose callers add them. [`Names`] resolves their references.
 ///
-/// `prefixes` says which addresses a service has: [`stand_in`] where that is not known.
+/// `prefixes` returns the addresses of a service: [`stand_in`] where they are unknown.
 ///
 /// # Errors
 /// [`AssembleError`] when there is not exactly one VPC.

@@ -1,4 +1,4 @@
-//! What has to hold in a network: that flows are reachable, or that they are not.
+//! Expectations of a network: flows that must be reachable, or must not be.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,16 +13,16 @@ use super::verdict::{Reach, Verdict};
 use crate::ports::{HTTPS, SSH};
 use crate::traffic::Protocol;
 
-/// That a flow is reachable, or not.
+/// An expectation that a flow is reachable, or is not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expectation {
     /// The flow.
     pub flow: Flow,
-    /// `true`: all of it is to arrive. `false`: none of it.
+    /// `true`: all of it must arrive. `false`: none of it may arrive.
     pub reachable: bool,
-    /// The gateway or endpoint that it has to pass on its way, if it is reachable and that matters.
+    /// The gateway or endpoint that it must pass on its way, if it is reachable and that matters.
     pub through: Option<Key>,
-    /// Why, as a sentence that begins in lower case.
+    /// The reason, as a sentence that begins in lower case.
     pub because: String,
 }
 
@@ -31,22 +31,21 @@ pub struct Expectation {
 pub struct FailedExpectation {
     /// The expectation.
     pub expectation: Expectation,
-    /// What comes of its flow instead.
+    /// The verdict on its flow.
     pub verdict: Verdict,
 }
 
-/// What came of looking at expectations. They hold when both lists are empty.
+/// The result of a check. The expectations hold when both lists are empty.
 #[must_use]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Checked {
-    /// Those that do not hold.
+    /// The expectations that do not hold.
     pub broken: Vec<FailedExpectation>,
-    /// Those whose flow cannot be asked about, by their place among the expectations: of them nothing is known, and
-    /// least of all that they hold.
+    /// Expectations whose flow cannot be traced, by their index: whether they hold is unknown.
     pub undetermined: Vec<(usize, FlowError)>,
 }
 
-/// Looks which expectations do not hold, in the order in which they are given.
+/// Returns the expectations that do not hold, in the given order.
 pub fn check(topology: &Topology, expectations: &[Expectation]) -> Checked {
     let index = Index::new(topology);
     let mut checked = Checked::default();
@@ -56,7 +55,7 @@ pub fn check(topology: &Topology, expectations: &[Expectation]) -> Checked {
         } else {
             Reach::Nothing
         };
-        // Most hold, and for those nobody wants to know the way.
+        // Most expectations hold, and for those the path is not needed.
         let verdict = reach_in(&index, &expectation.flow).and_then(|reach| {
             if reach != wanted {
                 return explain(&index, expectation).map(Some);
@@ -82,7 +81,7 @@ pub fn check(topology: &Topology, expectations: &[Expectation]) -> Checked {
 
 /// The verdict on an expectation that does not hold.
 ///
-/// Of what should not arrive, only the ports that do are of interest.
+/// For a flow that must not arrive, only the ports that do arrive matter.
 fn explain(index: &Index<'_>, expectation: &Expectation) -> Result<Verdict, FlowError> {
     let verdict = trace_in(index, &expectation.flow)?;
     match verdict.arrived {
@@ -97,14 +96,15 @@ fn explain(index: &Index<'_>, expectation: &Expectation) -> Result<Verdict, Flow
     }
 }
 
-/// What has to hold in every network of a deployment, as far as it has such parts.
+/// The expectations that every deployment must meet, as far as it has the parts.
 ///
-/// Reachable: every listener from the internet; every target from its balancer, on its port and its health
-/// port; HTTPS on the internet from instances where there is a NAT gateway, and the service of each endpoint;
-/// the bastion's SSH from `operators`, and that of the instances from the bastion.
+/// Reachable: every listener from the internet; every target from its balancer, on its port and its
+/// health port; HTTPS on the internet from instances with a NAT gateway, and the service of each
+/// endpoint; the bastion's SSH from `operators`, and that of the instances from the bastion.
 ///
-/// Not reachable, on any port: an instance of a service from the internet, unless it has a public address; the bastion from elsewhere; nor
-/// the port of one service from the instances of another.
+/// Not reachable, on any port: an instance of a service from the internet, unless it has a public
+/// address; the bastion from other addresses; the port of one service from the instances of
+/// another.
 pub fn invariants(topology: &Topology, operators: &[Ipv4Net]) -> Vec<Expectation> {
     let mut list = List::default();
     for (key, balancer) in &topology.balancers {
@@ -154,7 +154,7 @@ fn instances(topology: &Topology, list: &mut List) {
                 because: "instances reach a service that has an endpoint through it".to_owned(),
             });
         }
-        // What reaches one with an address of its own, only its owner knows.
+        // Only the owner knows the intended clients of an instance with a public address.
         for protocol in [Protocol::Tcp, Protocol::Udp]
             .into_iter()
             .filter(|_| !is_public)
@@ -208,7 +208,7 @@ fn of_services(topology: &Topology) -> impl Iterator<Item = (&str, &ResourceName
     })
 }
 
-/// The ports that each service's instances are asked on.
+/// The destination ports of each service's instances.
 fn service_ports(topology: &Topology) -> BTreeMap<&ResourceName, BTreeSet<u16>> {
     let mut ports: BTreeMap<_, BTreeSet<u16>> = BTreeMap::new();
     for group in topology.target_groups.values() {

@@ -1,4 +1,4 @@
-//! What is asked: from where, to where, on which port.
+//! A flow: its source, its destination and its port.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -11,25 +11,25 @@ use super::topology::Topology;
 use crate::EndpointService;
 use crate::traffic::{PortRange, Protocol};
 
-/// A connection that somebody might open.
+/// A possible connection.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Flow {
-    /// Who opens it.
+    /// The source, which opens the connection.
     pub from: End,
-    /// Who is asked.
+    /// The destination.
     pub to: End,
     /// TCP, UDP or ICMP.
     pub protocol: Protocol,
-    /// The ports that are asked, most often one; for ICMP they say nothing. A flow of which some ports
-    /// arrive and others do not is reachable in part.
+    /// The destination ports, most often one; without a meaning for ICMP. If only some of the ports
+    /// arrive, the flow is reachable in part.
     pub ports: PortRange,
-    /// The ports that it may be opened from; `None` for those that the system of `from` takes, see
+    /// The source ports; `None` for the range that the system of `from` uses, see
     /// [`trace`](super::trace()).
     pub source_ports: Option<PortRange>,
 }
 
 impl Flow {
-    /// A TCP connection to one port, opened from whatever port.
+    /// A TCP connection to one port, from any source port.
     pub fn tcp(from: End, to: End, port: u16) -> Self {
         Self {
             from,
@@ -71,17 +71,18 @@ impl fmt::Display for Flow {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum End {
-    /// Everybody outside: all public addresses but those of the VPC's own things and of the services
-    /// that it has endpoints for.
+    /// All hosts outside: all public addresses except those of the VPC's own resources and of the
+    /// services with endpoints in it.
     Internet,
-    /// The same but these addresses.
+    /// The same except these addresses.
     InternetExcept(Vec<Ipv4Net>),
-    /// These addresses: of hosts outside, or one that something in the VPC has, private or public.
+    /// These addresses: of hosts outside, or one address of a resource in the VPC, private or
+    /// public.
     Addresses(Ipv4Net),
-    /// An interface by its name, by its private address as far as the other end is in the VPC.
+    /// An interface by its name. Its private address is used if the other end is in the VPC.
     Interface(String),
-    /// A load balancer. As destination: its listeners by its public addresses, and what is behind them.
-    /// As source: what it opens itself, to a target's port or health port.
+    /// A load balancer. As destination: its listeners at its public addresses, and the targets
+    /// behind them. As source: its own connections to a target's port or health port.
     Balancer(Key),
     /// A NAT gateway.
     NatGateway(Key),
@@ -112,30 +113,30 @@ impl fmt::Display for End {
     }
 }
 
-/// Why a flow cannot be asked about.
+/// The reason why a flow cannot be traced.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FlowError {
-    /// An end that is not in the topology.
+    /// An end that the topology does not contain.
     #[error("there is no {end} in this network; there are {}", list(.known))]
     Unknown {
         /// The end.
         end: End,
-        /// What there is of its sort.
+        /// The existing ends of the same sort.
         known: Vec<String>,
     },
-    /// Addresses of the VPC that are not those of one interface.
+    /// Addresses of the VPC that do not belong to one interface.
     #[error("{0} is in the VPC, and not the address of one interface; name the interface")]
     NotOne(Ipv4Net),
-    /// Addresses that nobody sends from.
+    /// Addresses that no host can send from.
     #[error("{0} is neither in the VPC nor public; nothing comes from there")]
     Nowhere(Ipv4Net),
-    /// The ends of a range in the wrong order.
+    /// A port range whose ends are in the wrong order.
     #[error("ports {0} are none")]
     Ports(PortRange),
-    /// Nobody is left.
+    /// An end without any address left.
     #[error("{0} is nobody")]
     Nobody(End),
-    /// A rule may be about every protocol; a packet has one.
+    /// A rule may apply to every protocol; a packet has exactly one.
     #[error("a flow is TCP, UDP or ICMP")]
     Protocol,
 }
@@ -148,7 +149,7 @@ fn list(known: &[String]) -> String {
 }
 
 impl Flow {
-    /// Whether both ends are in the topology.
+    /// Checks that both ends are in the topology.
     pub(super) fn check(&self, topology: &Topology) -> Result<(), FlowError> {
         if self.protocol == Protocol::All {
             return Err(FlowError::Protocol);
@@ -183,7 +184,7 @@ impl End {
         })
     }
 
-    /// The names of what is of the same sort.
+    /// The names of the ends of the same sort.
     fn alternatives(&self, topology: &Topology) -> Vec<String> {
         fn names<K: fmt::Display>(keys: impl Iterator<Item = K>) -> Vec<String> {
             keys.map(|key| key.to_string()).collect()

@@ -1,8 +1,9 @@
-//! Who can reach what, on which ports: every pair of a network at once.
+//! The reachability matrix: the open ports between every pair of endpoints of a network.
 //!
-//! Interfaces that no rule can tell apart are one party: those in the same subnet with the same groups, the
-//! same sort of public address, and an address on the same side of every block that a rule mentions. Each pair
-//! of parties is traced once for all ports together, since a trace carries ranges and not numbers.
+//! Interfaces that no rule distinguishes form one group: those in the same subnet with the same
+//! security groups, the same sort of public address, and an address on the same side of every block
+//! in a rule. Each pair of groups is traced once for all ports together, because a trace carries
+//! ranges and not single numbers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,41 +17,41 @@ use super::topology::{Address, Interface, Peer, Role, Topology};
 use super::trace::{Index, Tracer};
 use crate::traffic::{PortRange, Protocol};
 
-/// Who can reach what.
+/// The reachability between all pairs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Matrix {
-    /// Who there is.
+    /// The endpoint groups.
     pub parties: Vec<EndpointGroup>,
-    /// What arrives, by parties and protocol in order. What is not listed does not.
+    /// The traffic that arrives, by group and protocol in order. All other traffic does not.
     pub cells: Vec<Cell>,
 }
 
-/// Ends that can reach the same and be reached alike.
+/// Endpoints with the same reachability.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointGroup {
-    /// One of them, which stands for all.
+    /// One endpoint, as the representative of the group.
     pub end: End,
-    /// Their names: of all interfaces, or that of the one end.
+    /// The names of all its interfaces, or of the single endpoint.
     pub members: Vec<String>,
 }
 
-/// What arrives between two parties.
+/// The traffic that arrives between two groups.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cell {
-    /// Who opens the connection, by its place among the parties.
+    /// The index of the source group.
     pub from: usize,
-    /// Who is asked. Of a party with itself, another member.
+    /// The index of the destination group. Within one group, another member is the destination.
     pub to: usize,
     /// The protocol.
     pub protocol: Protocol,
-    /// The ports on which everything arrives; all of them for ICMP.
+    /// The ports on which all traffic arrives; all ports for ICMP.
     pub ports: Vec<PortRange>,
-    /// The ports on which something arrives, and not everything: from some addresses only, or to some targets.
+    /// The ports on which only a part arrives: from some addresses, or to some targets.
     pub in_part: Vec<PortRange>,
 }
 
 impl Matrix {
-    /// The cell of two parties, if anything arrives.
+    /// The cell of two groups, if any traffic arrives.
     pub fn cell(&self, from: usize, to: usize, protocol: Protocol) -> Option<&Cell> {
         let wanted = (from, to, protocol);
         let at = self
@@ -91,10 +92,11 @@ pub fn matrix(topology: &Topology) -> Matrix {
     Matrix { parties, cells }
 }
 
-/// Two ends that stand for their parties, if a connection between such can be.
+/// The representatives of two groups, if a connection between them is possible.
 fn pair(source: &EndpointGroup, target: &EndpointGroup, same: bool) -> Option<(End, End)> {
     match (&source.end, &target.end) {
-        // Nothing is opened from there, and what they have among themselves is not this network's.
+        // Services open no connections, and traffic among outside hosts does not cross this
+        // network.
         (End::Service(_), _) | (End::Internet, End::Internet | End::Service(_)) => None,
         (End::Balancer(_), to) if !matches!(to, End::Interface(_)) => None,
         (End::Interface(_), End::Interface(_)) if same => {
@@ -105,13 +107,14 @@ fn pair(source: &EndpointGroup, target: &EndpointGroup, same: bool) -> Option<(E
     }
 }
 
-/// The ports on which all arrives, and those on which some does.
+/// The ports on which all traffic arrives, and those on which only a part does.
 fn arrived(
     tracer: &mut Tracer<'_>,
     (from, to): &(End, End),
     protocol: Protocol,
 ) -> (Vec<PortRange>, Vec<PortRange>) {
-    // What goes on behind a balancer has ports of its own, so each of its listeners is asked for itself.
+    // Connections behind a balancer have their own ports, so each of its listeners is traced
+    // separately.
     let asked = match to {
         End::Balancer(key) => listeners(tracer.topology(), key),
         _ => vec![PortRange::ALL],
@@ -189,14 +192,14 @@ fn parties(index: &Index<'_>) -> Vec<EndpointGroup> {
     parties
 }
 
-/// What rules can tell an interface by.
+/// The properties by which rules distinguish an interface.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Class<'a> {
     subnet: &'a Key,
     groups: &'a BTreeSet<Key>,
     address: Option<usize>,
     public: Option<Option<usize>>,
-    /// The target groups that it is in.
+    /// Its target groups.
     targets: Vec<&'a Key>,
 }
 
@@ -220,7 +223,7 @@ impl<'a> Class<'a> {
     }
 }
 
-/// Where the blocks begin and end that rules mention, in order.
+/// The boundaries of all blocks in rules, in order.
 fn cuts(topology: &Topology) -> Vec<u32> {
     let groups = topology.security_groups.values();
     let of_groups = groups

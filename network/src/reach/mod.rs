@@ -1,10 +1,11 @@
-//! Who can reach what: a pure model of a VPC, and the trace of a flow through it.
+//! Reachability: a pure model of a VPC, and the trace of a flow through it.
 //!
-//! [`trace()`] answers one question, before anything exists or about what is there: does a connection arrive,
-//! and does its answer come back? The [`Verdict`] lists what it passes, or what stops it first: a [`Code`] in
-//! AWS's words, the resource and the rule, and a [`Remedy`], the least change that gets past it, which can be
-//! applied to the topology to see what comes of it. [`matrix()`] asks about every pair at once. [`invariants`]
-//! are what has to hold in every deployment, and [`check`] finds what does not.
+//! [`trace()`] answers one question, about a desired or a live network: does a connection arrive,
+//! and does its answer return? The [`Verdict`] lists the hops that it passes, or the first
+//! obstacle: a [`Code`] in AWS's terms, the resource and the rule, and a [`Remedy`], the least
+//! change that removes the obstacle, which can be applied to the topology to see its effect.
+//! [`matrix()`] traces every pair at once. [`invariants`] are the expectations that every
+//! deployment must meet, and [`check`] finds those that do not hold.
 //!
 //! ```
 //! use landfall_network::reach::{End, Flow, Interface, Role, Address, assemble, stand_in, trace};
@@ -40,46 +41,55 @@
 //!
 //! # The rules
 //!
-//! - **Security groups** allow, and remember: whoever is let through is answered. All groups of an interface
-//!   count together. A rule for a group is about its members' private addresses, so it does not know them when
-//!   they come over the internet.
-//!   [Security groups](https://docs.aws.amazon.com/vpc/latest/userguide/vpc-security-groups.html)
-//! - **Network ACLs** stand at the border of a subnet and remember nothing. The entry with the lowest number that
-//!   matches decides, by destination port; `*` denies the rest. Answers are asked about like requests. Nothing is
-//!   asked within a subnet. A subnet without an ACL has the VPC's default one, which allows everything.
-//!   [Network ACLs](https://docs.aws.amazon.com/vpc/latest/userguide/vpc-network-acls.html)
-//! - **Answers** go to the port that the connection was opened from. Linux takes 32768–60999
-//!   ([`ip_local_port_range`](https://docs.kernel.org/networking/ip-sysctl.html)); clients on the internet, NAT
-//!   gateways and balancers take 1024–65535
-//!   ([ephemeral ports](https://docs.aws.amazon.com/vpc/latest/userguide/custom-network-acl.html#nacl-ephemeral-ports)).
-//!   [`Flow::source_ports`] says otherwise.
-//! - **Route tables** are asked with the longest prefix. Every table leads to the VPC itself, and to that always: AWS
-//!   also allows routes to parts of a VPC through appliances, which are not modelled. A subnet without a table has
-//!   the main one, with that route alone. A route to what is not there drops.
-//!   [Route priority](https://docs.aws.amazon.com/vpc/latest/userguide/route-tables-priority.html)
-//! - **The internet gateway** translates public addresses one to one; what has none neither leaves nor is found.
-//!   Answers have to leave by it, too: a public address in a subnet whose table leads to a NAT gateway is not
-//!   reachable. [Internet gateways](https://docs.aws.amazon.com/vpc/latest/userguide/VPC_Internet_Gateway.html)
-//! - **A NAT gateway** opens the connection anew, with its own address, from ports of its own. Packets cross the
-//!   ACLs of its subnet on both sides of it, and its subnet's table has to lead to the internet gateway. Nothing
-//!   comes in by it, and it uses no endpoint's routes. [NAT gateways](https://docs.aws.amazon.com/vpc/latest/userguide/nat-gateway-basics.html)
+//! - **Security groups** are stateful and can only allow: answers to allowed traffic are allowed.
+//!   All groups of an interface count together. A rule for a group matches its members' private
+//!   addresses, so it does not match their traffic over the internet. [Security
+//!   groups](https://docs.aws.amazon.com/vpc/latest/userguide/vpc-security-groups.html)
+//! - **Network ACLs** filter at the border of a subnet and are stateless. The entry with the lowest
+//!   number that matches decides, by destination port; `*` denies the rest. Answers are checked
+//!   like requests. Traffic within a subnet is not checked. A subnet without an ACL has the VPC's
+//!   default one, which allows everything. [Network
+//!   ACLs](https://docs.aws.amazon.com/vpc/latest/userguide/vpc-network-acls.html)
+//! - **Answers** go to the source port of the connection. Linux uses 32768–60999
+//!   ([`ip_local_port_range`](https://docs.kernel.org/networking/ip-sysctl.html)); clients on the
+//!   internet, NAT gateways and balancers use 1024–65535 ([ephemeral
+//!   ports](https://docs.aws.amazon.com/vpc/latest/userguide/custom-network-acl.html#nacl-ephemeral-ports)).
+//!   [`Flow::source_ports`] overrides these ranges.
+//! - **Route tables** match by the longest prefix. Every table has a route to the VPC itself that
+//!   always wins: AWS also allows routes to parts of a VPC through appliances, which are not
+//!   modelled. A subnet without a table has the main one, with that route only. A route to a
+//!   missing target drops packets. [Route
+//!   priority](https://docs.aws.amazon.com/vpc/latest/userguide/route-tables-priority.html)
+//! - **The internet gateway** translates public addresses one to one; an instance without one can
+//!   neither connect nor be reached through it. Answers must also leave through it: a public
+//!   address in a subnet whose table routes to a NAT gateway is not reachable. [Internet
+//!   gateways](https://docs.aws.amazon.com/vpc/latest/userguide/VPC_Internet_Gateway.html)
+//! - **A NAT gateway** opens a new connection, with its own address and its own ports. Packets
+//!   cross the ACLs of its subnet on both sides of it, and its subnet's table must route to the
+//!   internet gateway. No connection from outside enters through it, and it uses no endpoint's
+//!   routes. [NAT
+//!   gateways](https://docs.aws.amazon.com/vpc/latest/userguide/nat-gateway-basics.html)
 //! - **A gateway endpoint** adds routes for its service's addresses; it carries TCP and ICMP, with the private
 //!   source address. [Gateway endpoints](https://docs.aws.amazon.com/vpc/latest/privatelink/gateway-endpoints.html)
-//! - **A balancer** is asked by its public addresses, also from inside. Each of its nodes then opens connections
-//!   of its own to every target in every zone: a flow to a balancer arrives when all of them do.
+//! - **A balancer** is reached at its public addresses, also from inside the VPC. Each of its nodes
+//!   then opens its own connections to every target in every zone: a flow to a balancer arrives
+//!   when all of them do.
 //!
 //! # Sets, not samples
 //!
-//! A trace carries sets of addresses and ports and splits them wherever a rule does, so `internet` is every
-//! public address and not an example. That which arrives and that which does not are both known exactly:
-//! [`Reach::All`], [`Reach::Nothing`], or [`Reach::Part`] with a block that says which part it stops.
+//! A trace carries sets of addresses and ports and splits them wherever a rule does, so `internet`
+//! means every public address and not an example. The reachable and the unreachable parts are both
+//! known exactly: [`Reach::All`], [`Reach::Nothing`], or [`Reach::Part`] with a block that names
+//! the part that it stops.
 //!
-//! Before a plan is carried out, instances have no addresses. [`Address::Pending`] stands for every free
-//! address of the subnet (for a public one, every one of the internet): a flow that is reachable is so with each
-//! address that the instance may get, and one that is not, with none. Where rules divide a subnet, the answer
-//! is a part, and neither an expectation that it is reachable nor one that it is not holds.
+//! Before a plan is applied, instances have no addresses. [`Address::Pending`] represents every
+//! free address of the subnet (for a public one, every one of the internet): a reachable flow is
+//! reachable with each address that the instance may get, and an unreachable one with none. Where
+//! rules divide a subnet, the answer is a part, and neither an expectation that the flow is
+//! reachable nor one that it is not holds.
 //!
-//! What is not modelled: IPv6, peering and transit gateways, appliances, DNS, and whether anything listens.
+//! Not modelled: IPv6, peering and transit gateways, appliances, DNS, and whether a process
+//! listens.
 
 mod assemble;
 mod expect;

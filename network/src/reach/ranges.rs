@@ -6,12 +6,12 @@ use ipnet::Ipv4Net;
 
 use crate::traffic::PortRange;
 
-/// A set of numbers: ranges in order that neither overlap nor touch.
+/// A set of numbers: ordered ranges that neither overlap nor touch.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Ranges(Vec<(u32, u32)>);
 
 impl Ranges {
-    /// The numbers from the first to the last, both included.
+    /// The numbers from `first` to `last`, both included.
     pub(super) fn span(first: u32, last: u32) -> Self {
         Self(vec![(first, last)])
     }
@@ -44,7 +44,7 @@ impl Ranges {
         self.0.is_empty()
     }
 
-    /// Whether a number is among them.
+    /// Whether the set contains a number.
     pub(super) fn contains(&self, number: u32) -> bool {
         self.iter()
             .any(|(first, last)| first <= number && number <= last)
@@ -55,7 +55,7 @@ impl Ranges {
         self.0.iter().copied()
     }
 
-    /// What is in either.
+    /// The union.
     pub(super) fn or(&self, other: &Self) -> Self {
         let mut all: Vec<(u32, u32)> = self.iter().chain(other.iter()).collect();
         all.sort_unstable();
@@ -71,7 +71,7 @@ impl Ranges {
         Self(merged)
     }
 
-    /// What is in both.
+    /// The intersection.
     pub(super) fn and(&self, other: &Self) -> Self {
         let (mut left, mut right) = (self.0.as_slice(), other.0.as_slice());
         let mut both = Vec::new();
@@ -89,7 +89,7 @@ impl Ranges {
         Self(both)
     }
 
-    /// What is here and not there.
+    /// The difference.
     pub(super) fn without(&self, other: &Self) -> Self {
         let mut rest = Vec::new();
         let mut holes = other.0.as_slice();
@@ -116,13 +116,14 @@ impl Ranges {
         Self(rest)
     }
 
-    /// Whether all of these numbers are among the others.
+    /// Whether the set is a subset of the other.
     pub(super) fn within(&self, other: &Self) -> bool {
         self.iter()
             .all(|(first, last)| other.iter().any(|it| it.0 <= first && last <= it.1))
     }
 
-    /// The smallest block that has all of these addresses; the one of no address is everywhere.
+    /// The smallest block that contains all addresses; for the empty set, the block of all
+    /// addresses.
     pub(super) fn cover(&self) -> Ipv4Net {
         let (first, last) = match (self.0.first(), self.0.last()) {
             (Some(first), Some(last)) => (first.0, last.1),
@@ -135,7 +136,7 @@ impl Ranges {
             .trunc()
     }
 
-    /// The smallest range of ports that has all of these.
+    /// The smallest port range that contains the set.
     pub(super) fn port_span(&self) -> PortRange {
         let port = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
         PortRange {
@@ -182,7 +183,7 @@ mod tests {
             prop_assert_eq!(numbers(&a.and(&b)), &left & &right);
             prop_assert_eq!(numbers(&a.without(&b)), &left - &right);
             prop_assert_eq!(a.within(&b), left.is_subset(&right));
-            // One set has one form.
+            // Every set has exactly one representation.
             prop_assert_eq!(a.without(&b).or(&a.and(&b)), a);
         }
     }

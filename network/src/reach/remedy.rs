@@ -1,4 +1,5 @@
-//! The least change that lets a packet past what stops it, as data that can be shown, and applied.
+//! Remedies: the least change that lets a packet pass an obstacle, as data that can be shown and
+//! applied.
 
 use std::fmt;
 
@@ -22,38 +23,38 @@ pub enum Remedy {
         /// The rule.
         rule: GroupRule,
     },
-    /// Add an entry to a network ACL. Its number is free, and comes before whatever denies.
+    /// Add an entry to a network ACL. Its number is free, and lower than that of the denying entry.
     AddAclEntry {
         /// The ACL.
         acl: Key,
         /// The entry.
         entry: AclEntry,
     },
-    /// Add a route, or lead the one with the same destination elsewhere.
+    /// Add a route, or change the target of the route with the same destination.
     SetRoute {
         /// The route table.
         table: Key,
         /// The destination.
         destination: Ipv4Net,
-        /// Where it is to lead.
+        /// Its target.
         via: Target,
     },
-    /// Take a route away.
+    /// Remove a route.
     RemoveRoute {
         /// The route table.
         table: Key,
         /// The route's destination.
         destination: Ipv4Net,
     },
-    /// Give a subnet that has the VPC's main table a table of its own, with a route.
+    /// Give a subnet with the VPC's main table its own table, with a route.
     AddRouteTable {
-        /// The table's key, which is free.
+        /// The table's key, which is unused.
         table: Key,
         /// The subnet.
         subnet: Key,
         /// The destination.
         destination: Ipv4Net,
-        /// Where it is to lead.
+        /// Its target.
         via: Target,
     },
     /// Attach an internet gateway to the VPC.
@@ -76,7 +77,7 @@ pub enum Remedy {
 }
 
 impl Remedy {
-    /// Makes the change. What it is about and is not there is left alone.
+    /// Applies the change. If its resource does not exist, nothing changes.
     pub fn apply(&self, topology: &mut Topology) {
         match self {
             Self::AddGroupRule { group, rule } => {
@@ -136,7 +137,7 @@ impl Remedy {
         }
     }
 
-    /// The resource that changes, or the one that comes into being.
+    /// The changed or new resource.
     pub fn resource(&self) -> Option<&Key> {
         match self {
             Self::AddGroupRule { group: key, .. }
@@ -221,8 +222,8 @@ impl fmt::Display for Remedy {
 /// The highest number of an entry.
 const LAST_NUMBER: u16 = 32766;
 
-/// A free number for an entry that has to come before `deny`, or after everything: a round one if there
-/// is one, and as late as can be, so that it comes before as little as possible.
+/// A free number for an entry that must precede `deny`, or follow all others: a round one if
+/// possible, and as high as possible, so that it precedes as few entries as possible.
 pub(super) fn free_number(
     entries: &[AclEntry],
     direction: Direction,
@@ -243,7 +244,7 @@ pub(super) fn free_number(
             .find(|number| free(number) && *number <= LAST_NUMBER)
             .or_else(|| (1..=LAST_NUMBER).rev().find(free));
     };
-    // Between the entry before it and itself, if there is room.
+    // Between the entry before `deny` and `deny`, if there is a free number.
     let before = taken.range(..deny).next_back().copied().unwrap_or(0);
     let between = || (before + 1..deny).rev();
     between()
@@ -252,7 +253,7 @@ pub(super) fn free_number(
         .or_else(|| (1..deny).rev().find(free))
 }
 
-/// A key for a route table that no table has, after the subnet's name.
+/// An unused key for a route table, named after the subnet.
 pub(super) fn free_table(topology: &Topology, subnet: &Key) -> Option<Key> {
     let numbered = (2..).map(|number| format!("{}-{number}", subnet.name));
     [subnet.name.to_string()]

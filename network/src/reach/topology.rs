@@ -1,4 +1,4 @@
-//! A network as plain data with every name resolved: what a trace walks through.
+//! A topology: a network as plain data with all names resolved, the input of a trace.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -11,15 +11,15 @@ use crate::EndpointService;
 use crate::network_acl::AclEntry;
 use crate::traffic::{Direction, PortRange, Protocol};
 
-/// One VPC and all that stands in it.
+/// One VPC and all its resources.
 ///
-/// A name that something refers to and that is not here is as it is in a cloud: a route to a gateway that
-/// is gone leads nowhere, a group that is gone has no members and no rules.
+/// A reference to a missing resource behaves as in a cloud: a route to a deleted gateway drops
+/// packets, a deleted group has no members and no rules.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Topology {
     /// The VPC's addresses.
     pub cidr: Ipv4Net,
-    /// The internet gateway that is attached, if one is.
+    /// The attached internet gateway, if any.
     pub internet_gateway: Option<Key>,
     /// The subnets.
     pub subnets: BTreeMap<Key, Subnet>,
@@ -33,7 +33,7 @@ pub struct Topology {
     pub nat_gateways: BTreeMap<Key, NatGateway>,
     /// The gateway endpoints.
     pub endpoints: BTreeMap<Key, Endpoint>,
-    /// The network interfaces, by the name of what they belong to: `web/1`, `bastion`.
+    /// The network interfaces, by the name of their owner: `web/1`, `bastion`.
     pub interfaces: BTreeMap<String, Interface>,
     /// The load balancers.
     pub balancers: BTreeMap<Key, Balancer>,
@@ -48,35 +48,35 @@ pub struct Subnet {
     pub cidr: Ipv4Net,
     /// Its zone.
     pub zone: Zone,
-    /// Its route table; without one it has the VPC's main table, which leads to the VPC alone.
+    /// Its route table; without one it has the VPC's main table, which only routes to the VPC.
     ///
     /// <https://docs.aws.amazon.com/vpc/latest/userguide/subnet-route-tables.html>
     pub route_table: Option<Key>,
-    /// Its network ACL; without one it has the VPC's default ACL, which lets everything through.
+    /// Its network ACL; without one it has the VPC's default ACL, which allows everything.
     ///
     /// <https://docs.aws.amazon.com/vpc/latest/userguide/default-network-acl.html>
     pub network_acl: Option<Key>,
 }
 
-/// The routes of a route table, without those that every table has: to the VPC, and through endpoints.
+/// The routes of a route table, without the implicit ones: to the VPC, and to endpoints.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteTable {
-    /// Where packets go, by destination; the longest prefix wins.
+    /// The targets by destination; the longest prefix wins.
     pub routes: BTreeMap<Ipv4Net, Target>,
 }
 
-/// Where a route leads.
+/// The target of a route.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Target {
-    /// To the internet gateway.
+    /// An internet gateway.
     InternetGateway(Key),
-    /// To a NAT gateway.
+    /// A NAT gateway.
     NatGateway(Key),
 }
 
 impl Target {
-    /// The gateway.
+    /// The gateway's key.
     pub fn key(&self) -> &Key {
         match self {
             Self::InternetGateway(key) | Self::NatGateway(key) => key,
@@ -87,33 +87,33 @@ impl Target {
 /// The entries of a network ACL.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkAcl {
-    /// In any order: their numbers say which is asked first.
+    /// In any order: their numbers define the order of evaluation.
     pub entries: Vec<AclEntry>,
 }
 
 /// The rules of a security group.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecurityGroup {
-    /// What is let through, in any order.
+    /// The allowed traffic, in any order.
     pub rules: Vec<GroupRule>,
 }
 
 /// One rule of a security group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupRule {
-    /// PortField way the connection is opened.
+    /// The direction in which the connection is opened.
     pub direction: Direction,
     /// Its protocol.
     pub protocol: Protocol,
-    /// The ports that it goes to.
+    /// The destination ports.
     pub ports: PortRange,
-    /// Who is at the other end.
+    /// The other end.
     pub peer: Peer,
-    /// What the rule is for.
+    /// The rule's purpose.
     pub description: String,
 }
 
-/// The other end of what a security group's rule allows.
+/// The other end of a security group rule.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Peer {
@@ -130,27 +130,27 @@ pub enum Peer {
 /// A public NAT gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NatGateway {
-    /// The subnet that it stands in.
+    /// The subnet of the gateway.
     pub subnet: Key,
-    /// The address that the internet sees.
+    /// Its address on the internet.
     pub public: Address,
 }
 
 /// A gateway endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {
-    /// The service that it leads to.
+    /// The service of the endpoint.
     pub service: EndpointService,
-    /// The addresses of the service: the prefix list that its routes and rules are for.
+    /// The addresses of the service: the prefix list of its routes and rules.
     pub prefixes: Vec<Ipv4Net>,
-    /// The route tables that have a route to it.
+    /// The route tables with a route to it.
     pub route_tables: BTreeSet<Key>,
 }
 
 /// A network interface.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interface {
-    /// The subnet that it stands in.
+    /// Its subnet.
     pub subnet: Key,
     /// Its address in the subnet.
     pub address: Address,
@@ -158,18 +158,18 @@ pub struct Interface {
     pub public: Option<Address>,
     /// Its security groups.
     pub groups: BTreeSet<Key>,
-    /// What it belongs to.
+    /// Its owner.
     pub role: Role,
 }
 
-/// An address that is known, or will be once the thing exists.
+/// An address that is known now, or will be known once its resource exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Address {
-    /// This one.
+    /// A known address.
     Known(Ipv4Addr),
-    /// One that nobody knows yet: any free one of the subnet, or any public one. A flow is reachable
-    /// when it is with each address that it could be.
+    /// An address that is not known yet: any free one of the subnet, or any public one. A flow is
+    /// reachable when it is reachable with each possible address.
     Pending,
 }
 
@@ -183,7 +183,7 @@ impl Address {
     }
 }
 
-/// What an interface belongs to.
+/// The owner of an interface.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
@@ -197,7 +197,7 @@ pub enum Role {
     Other,
 }
 
-/// A load balancer that faces the internet.
+/// An internet-facing load balancer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Balancer {
     /// Its nodes, by the names of their interfaces.
@@ -211,25 +211,25 @@ pub struct Balancer {
 pub struct Listener {
     /// The port.
     pub port: u16,
-    /// Where requests go that no rule takes: a target group.
+    /// The target group of requests that match no rule.
     pub default: Key,
-    /// Where the others go, by the rule that takes them.
+    /// The target groups of the other requests, by rule.
     pub rules: BTreeMap<Key, Key>,
 }
 
 /// A target group.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetGroup {
-    /// The port that targets are asked on.
+    /// The port of the targets.
     pub port: u16,
-    /// The port that their health is asked on.
+    /// The port of their health checks.
     pub health_port: u16,
     /// The targets, by the names of their interfaces.
     pub targets: BTreeSet<String>,
 }
 
 impl Topology {
-    /// A VPC with nothing in it.
+    /// An empty VPC.
     pub fn new(cidr: Ipv4Net) -> Self {
         Self {
             cidr,

@@ -1,4 +1,4 @@
-//! The answer: the way that packets take, or what stops them and what would let them through.
+//! Verdicts: the path of a flow, or its block and the remedy.
 
 use std::fmt;
 
@@ -11,23 +11,23 @@ use super::remedy::Remedy;
 use crate::EndpointService;
 use crate::traffic::{Direction, PortRange, Protocol};
 
-/// What comes of a flow.
+/// The result of a trace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// What was asked.
+    /// The traced flow.
     pub flow: Flow,
     /// How much of it arrives, and is answered.
     pub reach: Reach,
-    /// The way: of what is stopped first, up to there; of what arrives, if nothing is stopped.
+    /// The path: up to the first block, or, without a block, of the packets that arrive.
     pub hops: Vec<Hop>,
-    /// What stops it; `None` exactly when all of it arrives.
+    /// The block; `None` exactly when all of the flow arrives.
     pub block: Option<Block>,
-    /// What arrives, as it was sent; `None` when nothing does.
+    /// The packets that arrive, as sent; `None` when none do.
     pub arrived: Option<Packet>,
 }
 
 impl Verdict {
-    /// Whether the flow is reachable, with each address and port that it is about.
+    /// Whether the flow is reachable, with each of its addresses and ports.
     pub fn reachable(&self) -> bool {
         self.reach == Reach::All
     }
@@ -46,7 +46,7 @@ pub enum Reach {
 }
 
 impl Reach {
-    /// Of whether something arrived, and whether something was stopped.
+    /// Combines whether anything arrived with whether anything was blocked.
     pub(super) fn of(arrived: bool, stopped: bool) -> Self {
         match (arrived, stopped) {
             (false, _) => Self::Nothing,
@@ -56,31 +56,31 @@ impl Reach {
     }
 }
 
-/// PortField way a packet goes.
+/// The direction of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FlowDirection {
-    /// From the side that opens the connection.
+    /// From the opener of the connection.
     Request,
-    /// Back to the side that opened it.
+    /// Back to the opener.
     #[serde(rename = "answer")]
     Return,
 }
 
-/// Something that a packet passes.
+/// One hop of a packet's path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hop {
-    /// PortField way the packet goes.
+    /// The direction of the packet.
     pub leg: FlowDirection,
-    /// What it passes.
+    /// The location of the hop.
     pub at: HopLocation,
-    /// The rules that let it through, where there are rules.
+    /// The rules that allowed it, if any rules apply.
     pub rules: Vec<Rule>,
-    /// The packet, as it leaves.
+    /// The packet after this hop.
     pub packet: Packet,
 }
 
-/// What a hop or a block is at.
+/// The location of a hop or a block.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HopLocation {
@@ -94,7 +94,7 @@ pub enum HopLocation {
     SecurityGroups {
         /// The interface.
         interface: String,
-        /// The groups whose rules apply; all of the interface's where none does.
+        /// The groups whose rules apply; all of the interface's if none does.
         groups: Vec<Key>,
     },
     /// The network ACL of a subnet.
@@ -111,13 +111,13 @@ pub enum HopLocation {
         /// The table; `None` for the VPC's main one.
         table: Option<Key>,
     },
-    /// The internet gateway; `None` where there should be one.
+    /// The internet gateway; `None` where it is missing.
     InternetGateway(Option<Key>),
     /// A NAT gateway.
     NatGateway(Key),
     /// A gateway endpoint.
     Endpoint(Key),
-    /// A load balancer, at the port that is asked.
+    /// A load balancer, at the destination port.
     Balancer(Key),
     /// A listener.
     Listener(Key),
@@ -125,12 +125,12 @@ pub enum HopLocation {
     ListenerRule(Key),
     /// A target group.
     TargetGroup(Key),
-    /// Addresses of the VPC that nothing has.
+    /// Unused addresses of the VPC.
     Nobody(Ipv4Net),
 }
 
 impl HopLocation {
-    /// The resource that it is; `None` for what is no resource, and for several groups.
+    /// The resource's key; `None` for locations that are no resource, and for several groups.
     pub fn key(&self) -> Option<&Key> {
         match self {
             Self::SecurityGroups { groups, .. } => match groups.as_slice() {
@@ -183,13 +183,13 @@ impl fmt::Display for HopLocation {
     }
 }
 
-/// A rule of something.
+/// A rule of a filter or a route table.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rule {
     /// An entry of a network ACL.
     Entry {
-        /// Whether it is about what comes into the subnet or leaves it.
+        /// Whether it applies to packets into the subnet or out of it.
         direction: Direction,
         /// Its number; `None` for the last one, `*`, which denies what no other entry matches.
         number: Option<u16>,
@@ -198,9 +198,9 @@ pub enum Rule {
     Group {
         /// The group.
         group: Key,
-        /// Its place among the group's rules, from 0.
+        /// Its index among the group's rules, from 0.
         index: usize,
-        /// What it is for, in its author's words.
+        /// Its description.
         description: String,
     },
     /// A route, by its destination.
@@ -227,16 +227,16 @@ impl fmt::Display for Rule {
     }
 }
 
-/// What packets look like at one place.
+/// The packets at one hop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Packet {
-    /// Where they come from: the smallest block with all the addresses.
+    /// The source: the smallest block with all the addresses.
     pub source: Ipv4Net,
-    /// Where they go: the smallest block with all the addresses.
+    /// The destination: the smallest block with all the addresses.
     pub destination: Ipv4Net,
     /// Their protocol.
     pub protocol: Protocol,
-    /// The ports that they go to, from the lowest to the highest.
+    /// The destination ports, from the lowest to the highest.
     pub ports: PortRange,
 }
 
@@ -254,7 +254,7 @@ impl fmt::Display for Packet {
     }
 }
 
-/// Protocol and ports as people write them.
+/// Protocol and ports, in the usual notation.
 pub(super) fn traffic(protocol: Protocol, ports: PortRange) -> String {
     match protocol {
         Protocol::Tcp => format!("TCP {ports}"),
@@ -264,7 +264,7 @@ pub(super) fn traffic(protocol: Protocol, ports: PortRange) -> String {
     }
 }
 
-/// A block as people write it: an address alone for one.
+/// A block, in the usual notation: a single address without a prefix.
 pub(super) fn shown(net: Ipv4Net) -> String {
     match net.prefix_len() {
         0 => "anywhere".to_owned(),
@@ -273,22 +273,22 @@ pub(super) fn shown(net: Ipv4Net) -> String {
     }
 }
 
-/// What stops a flow.
+/// The block of a flow.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Block {
-    /// Why, in AWS's words.
+    /// The reason, in AWS's terms.
     pub code: Code,
-    /// PortField way the packet goes that is stopped.
+    /// The direction of the blocked packet.
     pub leg: FlowDirection,
-    /// What stops it.
+    /// The location of the block.
     pub at: HopLocation,
-    /// The rule that denies it; `None` where it is the lack of one.
+    /// The rule that denies the packet; `None` if a missing rule is the reason.
     pub rule: Option<Rule>,
     /// The packet. It may be a part of the flow: see its addresses and ports.
     pub packet: Packet,
-    /// Why, in a sentence.
+    /// The reason, in a sentence.
     pub reason: String,
-    /// The least change that lets this packet past this place; `None` when no single change does.
+    /// The least change that lets this packet pass here; `None` when no single change does.
     pub remedy: Option<Remedy>,
 }
 
@@ -300,8 +300,7 @@ impl fmt::Display for Block {
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
-        /// Why packets are stopped, in the words of AWS's Reachability Analyzer, as far as what this
-        /// model holds can be a reason.
+        /// Reason codes of AWS's Reachability Analyzer, as far as they can occur in this model.
         ///
         /// <https://docs.aws.amazon.com/vpc/latest/reachability/explanation-codes.html>
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -310,10 +309,10 @@ macro_rules! codes {
         }
 
         impl Code {
-            /// All of them.
+            /// All codes.
             pub const ALL: &'static [Self] = &[$(Self::$name),*];
 
-            /// The code as AWS writes it.
+            /// The code in AWS's notation.
             pub fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$name => $text,)*
@@ -328,39 +327,40 @@ codes! {
     EniSgRulesMismatch = "ENI_SG_RULES_MISMATCH",
     /// The interface's security groups have no rule in this direction.
     SgHasNoRules = "SG_HAS_NO_RULES",
-    /// The subnet's network ACL does not let it through.
+    /// The subnet's network ACL denies it.
     SubnetAclRestriction = "SUBNET_ACL_RESTRICTION",
-    /// A network ACL does not let the answer through to the port that a NAT gateway or a balancer took.
+    /// A network ACL denies the answer to the port that a NAT gateway or a balancer uses.
     RemapEphemeralPort = "REMAP_EPHEMERAL_PORT",
-    /// The route table has no route that leads there.
+    /// The route table has no route to the destination.
     NoRouteToDestination = "NO_ROUTE_TO_DESTINATION",
-    /// The route table has a way out, whose destination does not hold this address.
+    /// The route table has a route out, whose destination does not contain this address.
     CannotRoute = "CANNOT_ROUTE",
-    /// A more specific route leads nowhere, and hides one that would do.
+    /// A more specific route has no working target, and hides one that would work.
     MoreSpecificRoute = "MORE_SPECIFIC_ROUTE",
-    /// The route leads to something that is not there.
+    /// The target of the route does not exist.
     BadStateRoute = "BAD_STATE_ROUTE",
-    /// Nothing has this address.
+    /// No resource has this address.
     NoPossibleDestination = "NO_POSSIBLE_DESTINATION",
-    /// What has no public address cannot leave through the internet gateway.
+    /// An interface without a public address cannot connect through the internet gateway.
     IgwPublicIpAssociationForEgress = "IGW_PUBLIC_IP_ASSOCIATION_FOR_EGRESS",
-    /// What has no public address cannot be reached through the internet gateway.
+    /// An interface without a public address cannot be reached through the internet gateway.
     IgwPrivateIpAssociationForIngress = "IGW_PRIVATE_IP_ASSOCIATION_FOR_INGRESS",
-    /// A NAT gateway carries no connection that begins outside.
+    /// A NAT gateway accepts no connection from outside.
     NgwRequiresSourceInVpc = "NGW_REQUIRES_SOURCE_IN_VPC",
-    /// Behind a NAT gateway the source is another, and the rule that would have let it in does not apply.
+    /// Behind a NAT gateway the source address changes, and the rule that would have allowed it
+    /// does not apply.
     NgwSourceAddressReassign = "NGW_SOURCE_ADDRESS_REASSIGN",
-    /// The balancer has no listener for this.
+    /// The balancer has no listener for this traffic.
     Elbv2ListenersMismatch = "ELBV2_LISTENERS_MISMATCH",
     /// The balancer's listener is on another port.
     Elbv2ListenerPortRestriction = "ELBV2_LISTENER_PORT_RESTRICTION",
     /// The listener sends requests to a target group without targets.
     Elbv2ListenerHasNoTg = "ELBV2_LISTENER_HAS_NO_TG",
-    /// The balancer asks this target on other ports only.
+    /// The balancer connects to this target on other ports only.
     TargetPortRestriction = "TARGET_PORT_RESTRICTION",
-    /// This is no target of the balancer.
+    /// The destination is not a target of the balancer.
     TargetAddressRestriction = "TARGET_ADDRESS_RESTRICTION",
-    /// A gateway endpoint carries TCP and ICMP alone.
+    /// A gateway endpoint carries only TCP and ICMP.
     VpceGatewayProtocolRestriction = "VPCE_GATEWAY_PROTOCOL_RESTRICTION",
 }
 

@@ -1,4 +1,4 @@
-//! What the blueprint promises, asked of the blueprint.
+//! The guarantees of the blueprint, checked against the blueprint.
 
 use super::support::{balancer, interface, tcp, two_tier};
 use crate::reach::{Checked, End, FlowError, Reach, check, invariants, trace};

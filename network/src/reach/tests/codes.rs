@@ -1,4 +1,4 @@
-//! Every code once: what causes it, what it names, and what gets past it.
+//! Every code once: its cause, the resource that it names, and its remedy.
 
 use std::net::Ipv4Addr;
 
@@ -15,7 +15,7 @@ fn blocked(topology: &Topology, flow: &Flow) -> Block {
     verdict.block.unwrap()
 }
 
-/// The block, whose remedy is to let the whole flow through.
+/// The block, whose remedy makes the whole flow reachable.
 fn mended(topology: &Topology, flow: &Flow) -> Block {
     let block = blocked(topology, flow);
     let mut mended = topology.clone();
@@ -240,7 +240,7 @@ fn partly_open_ephemeral_ports_block_the_rest() {
     assert_eq!(verdict.reach, Reach::Part);
     let block = mended(&topology, &flow);
     assert_eq!(block.packet.ports.to_string(), "1024-32767");
-    // Whoever asks from one port gets one answer.
+    // A client with one source port gets one result.
     for (port, reach) in [(40000, Reach::All), (2000, Reach::Nothing)] {
         let from_port = Flow {
             source_ports: Some(PortRange {
@@ -281,7 +281,7 @@ fn a_subnet_with_the_main_table_gets_one_of_its_own() {
     let block = mended(&topology, &tcp(interface("web/2"), End::Internet, 443));
     assert_eq!(block.code, Code::NoRouteToDestination);
     assert_eq!(resource(&block), "");
-    // The name that it would have is taken by the table that lost it.
+    // The name that it would have belongs to the table that lost it.
     assert_eq!(
         remedy(&block),
         "give subnet/private-b a table of its own, route-table/private-b-2, with a route for 0.0.0.0/0 \
@@ -552,7 +552,7 @@ fn a_listener_whose_target_group_is_empty() {
     let block = blocked(&topology, &flow);
     assert_eq!(block.code, Code::Elbv2ListenerHasNoTg);
     assert_eq!(resource(&block), "listener/http");
-    // Requests that no rule takes are answered all the same.
+    // Requests that match no rule are still answered.
     assert_eq!(trace(&topology, &flow).unwrap().reach, Reach::Part);
 }
 

@@ -1,4 +1,4 @@
-//! The mistakes of a deployment that was made by hand: a port that one layer allowed and another did not.
+//! Common mistakes of manual deployments: one layer allows a port and another does not.
 
 use super::support::{balancer, interface, key, tcp, two_tier};
 use crate::reach::{
@@ -7,7 +7,7 @@ use crate::reach::{
 };
 use crate::{AclAction, AclEntry, Direction, EndpointService, NatMode, PortRange, Protocol};
 
-/// The blueprint with ACLs that let everything through, as a VPC has them by default.
+/// The blueprint with ACLs that allow everything, like a VPC's default ACL.
 fn open_acls() -> Topology {
     let mut topology = two_tier(NatMode::PerZone);
     for acl in topology.network_acls.values_mut() {
@@ -39,7 +39,7 @@ fn broken(topology: &Topology) -> Vec<FailedExpectation> {
     checked.broken
 }
 
-/// The one flow fails at this group, and the suggested change is all that was missing.
+/// The flow is blocked at this group, and the suggested change is all that was missing.
 fn mend(topology: &Topology, flow: &Flow, code: Code, group: &str, expected: &str) {
     let block = trace(topology, flow).unwrap().block.unwrap();
     assert_eq!(block.code, code);
@@ -54,7 +54,7 @@ fn mend(topology: &Topology, flow: &Flow, code: Code, group: &str, expected: &st
 
 #[test]
 fn acl_allows_and_security_group_denies() {
-    // Before there was a balancer: one instance with an address of its own, asked on port 5000.
+    // Before there was a balancer: one instance with a public address, on port 5000.
     let mut topology = open_acls();
     let mut instance = topology.interfaces["bastion"].clone();
     instance.groups = [key("security-group/web")].into();
@@ -79,7 +79,7 @@ fn the_balancer_may_ask_and_the_instances_group_lets_nobody_in() {
         .iter()
         .map(|it| it.verdict.block.as_ref().unwrap().code)
         .collect();
-    // Two targets, and with them the way from the internet.
+    // Two targets, and the path from the internet to each.
     assert_eq!(codes, [Code::EniSgRulesMismatch; 3]);
     mend(
         &topology,
@@ -118,7 +118,7 @@ fn a_group_that_is_too_open_is_a_mistake_too() {
             rule.peer = Peer::Cidr("10.0.0.0/16".parse().unwrap());
         }
     }
-    // Nothing of another service may go out to the port, so nothing arrives yet.
+    // No rule lets another service out to the port, so its traffic does not arrive yet.
     assert_eq!(broken(&topology), []);
     let api = topology
         .security_groups

@@ -1,4 +1,4 @@
-//! What holds for every topology and every flow.
+//! Properties of every topology and every flow.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +9,12 @@ use proptest::test_runner::TestRunner;
 use super::random::{flow, group_rule, topology};
 use crate::reach::{Address, Code, FlowDirection, Reach, Topology, trace};
 
-/// More changes than any of the random networks needs to let a flow through.
+/// More changes than any random network needs to make a flow reachable.
 const STEPS: usize = 60;
 
-/// What no single change gets past.
+/// Codes without a single-change remedy.
 const HOPELESS: &[Code] = &[
-    // Nothing is there, or it does not do what is asked of it.
+    // The destination does not exist, or does not do what the flow needs.
     Code::NoPossibleDestination,
     Code::NgwRequiresSourceInVpc,
     Code::Elbv2ListenersMismatch,
@@ -23,9 +23,9 @@ const HOPELESS: &[Code] = &[
     Code::TargetPortRestriction,
     Code::TargetAddressRestriction,
     Code::VpceGatewayProtocolRestriction,
-    // A private address, or one that nothing has.
+    // A private address, or an unused one.
     Code::IgwPrivateIpAssociationForIngress,
-    // There is no gateway that could take it.
+    // No gateway can carry it.
     Code::NoRouteToDestination,
     Code::CannotRoute,
     Code::BadStateRoute,
@@ -126,7 +126,7 @@ fn the_random_networks_make_every_mistake_there_is() {
             continue;
         };
         *reaches.entry(verdict.reach).or_default() += 1;
-        // What is mended lets the next mistake be seen.
+        // Each applied remedy reveals the next obstacle.
         while let Some(block) = verdict.block {
             *codes.entry(block.code).or_default() += 1;
             let Some(remedy) = block.remedy else { break };
@@ -134,7 +134,7 @@ fn the_random_networks_make_every_mistake_there_is() {
             verdict = trace(&topology, &flow).unwrap();
         }
     }
-    // This one takes three rare things at once; a test of its own shows it.
+    // This code needs three rare conditions at once; it has a separate test.
     codes.insert(Code::NgwSourceAddressReassign, 1);
     for code in Code::ALL {
         assert!(codes.contains_key(code), "{code} is not among {codes:?}");

@@ -1,4 +1,4 @@
-//! Topologies with random rules, so that every sort of mistake is in some of them.
+//! Topologies with random rules, so that every kind of mistake occurs in some of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -25,8 +25,8 @@ fn net(text: &str) -> Ipv4Net {
     text.parse().unwrap()
 }
 
-/// Whether a layer lets everything through that it does not stop expressly. Were none open, hardly any
-/// packet would come further than to the first.
+/// Whether a layer allows everything that it does not deny explicitly. Without open layers, hardly
+/// any packet would pass the first one.
 fn open() -> impl Strategy<Value = bool> {
     prop::bool::weighted(0.7)
 }
@@ -107,7 +107,7 @@ fn acl() -> impl Strategy<Value = NetworkAcl> {
         },
     );
     (prop::collection::vec(entry, 0..8), open()).prop_map(|(entries, open)| {
-        // A number stands once per direction.
+        // A number is unique per direction.
         let mut once = BTreeMap::new();
         for entry in entries {
             once.insert((entry.direction, entry.number), entry);
@@ -189,7 +189,8 @@ fn everything() -> Vec<GroupRule> {
         .to_vec()
 }
 
-/// A VPC with three subnets, four interfaces of which one is a balancer's node, and rules of every sort.
+/// A VPC with three subnets, four interfaces of which one is a balancer's node, and rules of every
+/// kind.
 pub(super) fn topology() -> impl Strategy<Value = Topology> {
     let optional = |keys: &'static [&'static str]| prop::option::weighted(0.8, select(keys));
     let subnets = prop::array::uniform3((optional(&TABLES), optional(&ACLS)));
@@ -296,7 +297,7 @@ fn add_balancer(topology: &mut Topology, targets: &BTreeSet<&str>) {
     topology.target_groups.insert(key("target-group/a"), group);
 }
 
-/// A flow between ends of every sort; not every topology has them all.
+/// A flow between ends of every kind; not every topology contains them all.
 pub(super) fn flow() -> impl Strategy<Value = Flow> {
     let end = || {
         prop_oneof![

@@ -1,4 +1,4 @@
-//! A network to ask about: the blueprint over two zones, with a balancer, two services and a bastion.
+//! A test network: the blueprint over two zones, with a balancer, two services and a bastion.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,7 +26,7 @@ pub(super) fn tcp(from: End, to: End, port: u16) -> Flow {
     Flow::tcp(from, to, port)
 }
 
-/// The network of a stack, as the pipeline makes it, before anything has an address.
+/// The network of a stack, as the pipeline creates it, before any resource has an address.
 pub(super) fn two_tier(nat: NatMode) -> Topology {
     let services = [("web", 8000), ("api", 9000)].map(|(name, port)| ServicePort {
         name: ResourceName::new(name).unwrap(),

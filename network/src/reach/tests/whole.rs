@@ -1,4 +1,4 @@
-//! The matrix is what traces say, all at once.
+//! The matrix agrees with single traces.
 
 use proptest::prelude::*;
 
@@ -51,7 +51,7 @@ fn the_matrix_of_the_blueprint() {
     ] {
         assert_eq!(ports(&matrix, &from, &to), expected, "{from} → {to}");
     }
-    // Of the internet, one address may log in to the bastion.
+    // One address on the internet may log in to the bastion.
     let (internet, bastion) = (
         place(&matrix, &End::Internet),
         place(&matrix, &interface("bastion")),

@@ -1,7 +1,7 @@
-//! What a load balancer does: takes connections at its listeners, and opens its own to targets.
+//! Load balancers: accept connections at their listeners, and open connections to targets.
 //!
-//! <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/introduction.html>. It sends to
-//! targets in every zone, as application load balancers do unless told otherwise.
+//! <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/introduction.html>.
+//! Requests go to targets in every zone, the default of application load balancers.
 
 use landfall_provider::Key;
 
@@ -26,7 +26,7 @@ impl<'a> Tracer<'a> {
         });
     }
 
-    /// What has come to a node of a balancer goes to a listener, and from there to targets.
+    /// Passes connections at a balancer's node on to a listener, and from there to targets.
     pub(super) fn balance(&mut self, client: Walk, key: &'a Key, node: &'a str) -> Vec<Walk> {
         let Some(balancer) = self.index.topology.balancers.get(key) else {
             return Vec::new();
@@ -50,7 +50,7 @@ impl<'a> Tracer<'a> {
                 matched.extend(inside);
                 rest.extend(outside);
             }
-            // The hops of the answer come last, after what happens behind the balancer.
+            // The hops of the answer come last, after the hops behind the balancer.
             let answers = paths::requests(&client);
             let (requests, answers) = client.hops.split_at(answers);
             let mut walk = Walk {
@@ -99,7 +99,7 @@ impl<'a> Tracer<'a> {
         arrived
     }
 
-    /// To every target of a group.
+    /// Forwards to every target of a group.
     fn forward(
         &mut self,
         mut walk: Walk,
@@ -131,7 +131,7 @@ impl<'a> Tracer<'a> {
         }
         let mut arrived = Vec::new();
         for target in &group.targets {
-            // What is stopped behind the balancer has come through it first.
+            // Traffic that is blocked behind the balancer has passed the balancer first.
             let connection = Walk {
                 hops: walk.hops.clone(),
                 ..self.connect(node, target, group.port)
@@ -147,7 +147,7 @@ impl<'a> Tracer<'a> {
         arrived
     }
 
-    /// How much of what a node opens to the targets of a group arrives.
+    /// How much of a node's traffic to the targets of a group arrives.
     fn forwarded(&mut self, node: &'a str, key: &'a Key, group: &'a TargetGroup) -> Reach {
         if let Some(reach) = self.forwarded.get(&(node, key)) {
             return *reach;
@@ -164,7 +164,7 @@ impl<'a> Tracer<'a> {
         reach
     }
 
-    /// A connection of a balancer's node to a port of a target, before it has set out.
+    /// A connection from a balancer's node to a port of a target, at its start.
     fn connect(&self, node: &str, target: &str, port: u16) -> Walk {
         let ask = Ask {
             service: Ranges::span(port.into(), port.into()),
@@ -179,7 +179,7 @@ impl<'a> Tracer<'a> {
         Walk::new(piece)
     }
 
-    /// What a balancer opens itself: connections to its targets, to the ports that they are known by.
+    /// The balancer's own connections to its targets, on their registered ports.
     pub(super) fn ask_target(
         &mut self,
         balancer: &Key,
@@ -257,7 +257,7 @@ impl<'a> Tracer<'a> {
     }
 }
 
-/// The target groups that a balancer's listeners send requests to.
+/// The target groups of a balancer's listeners.
 fn groups_of<'a>(topology: &'a Topology, balancer: &Key) -> Vec<(&'a Key, &'a TargetGroup)> {
     let listeners = topology.balancers.get(balancer).into_iter();
     let mut keys: Vec<&Key> = listeners

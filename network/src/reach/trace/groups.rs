@@ -1,4 +1,4 @@
-//! Security groups: stateful, asked about whoever opens a connection.
+//! Security groups: stateful, so only the opening of a connection is checked.
 
 use std::collections::BTreeSet;
 
@@ -13,9 +13,9 @@ use crate::reach::verdict::{Code, HopLocation, Rule, shown};
 use crate::traffic::{Direction, PortRange, Protocol};
 
 impl<'a> Tracer<'a> {
-    /// The security groups of an interface, asked about who opens a connection to it or from it.
+    /// Checks the security groups of an interface for a connection to it or from it.
     ///
-    /// They are stateful: nobody asks them about answers.
+    /// They are stateful: answers are not checked.
     /// <https://docs.aws.amazon.com/vpc/latest/userguide/vpc-security-groups.html>
     pub(super) fn groups(
         &mut self,
@@ -84,7 +84,7 @@ impl<'a> Tracer<'a> {
     ) {
         let ends = opener.request();
         let index = self.index;
-        // A rule for the group of the one behind the gateway would have let it in.
+        // A rule for the group of the interface behind the gateway would have allowed it.
         let allowed = index.rules(name, direction);
         let hidden = opener.hidden.filter(|hidden| {
             let asked = all_ports(rest, PortField::Service);
@@ -139,8 +139,8 @@ impl<'a> Tracer<'a> {
         });
     }
 
-    /// Whether groups on both sides might let anything through from one interface to the other: a question that
-    /// is answered without making any set, for the many pairs of which nobody has to know more.
+    /// Whether the groups on both sides might allow any traffic from one interface to the other: a
+    /// cheap answer without any set, for the many pairs that need no more.
     pub(super) fn may_connect(&self, from: &'a str, to: &'a str) -> bool {
         let (source, target) = (self.index.interface(from), self.index.interface(to));
         let concerns = |one: &Allowed<'a>, peer: Option<&Interface>| {
@@ -176,7 +176,7 @@ impl<'a> Tracer<'a> {
     }
 }
 
-/// The groups that rules are of; all of the interface's where there is no rule.
+/// The groups of these rules; without rules, all groups of the interface.
 fn groups_place(name: &str, interface: &Interface, rules: &[Rule]) -> HopLocation {
     let of_rules = rules.iter().filter_map(|rule| match rule {
         Rule::Group { group, .. } => Some(group.clone()),

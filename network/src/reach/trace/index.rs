@@ -1,4 +1,4 @@
-//! What a trace asks a topology again and again, looked up once.
+//! An index of a topology: lookups that a trace needs repeatedly.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -11,10 +11,11 @@ use crate::reach::ranges::Ranges;
 use crate::reach::topology::{Address, GroupRule, Interface, Peer, Subnet, Target, Topology};
 use crate::traffic::{Direction, PortRange};
 
-/// Addresses that nothing on the internet has: private, shared, loopback, link-local, multicast and reserved.
+/// Addresses that no host on the internet has: private, shared, loopback, link-local, multicast and
+/// reserved.
 ///
-/// <https://www.iana.org/assignments/iana-ipv4-special-registry>. The blocks for documentation are left:
-/// examples, tests and the local cloud use them as the internet.
+/// <https://www.iana.org/assignments/iana-ipv4-special-registry>. The blocks for documentation are
+/// not listed: examples, tests and the local cloud use them as the internet.
 const NOT_PUBLIC: &[Ipv4Net] = &[
     Ipv4Net::new_assert(Ipv4Addr::new(0, 0, 0, 0), 8),
     Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 8),
@@ -26,32 +27,34 @@ const NOT_PUBLIC: &[Ipv4Net] = &[
     Ipv4Net::new_assert(Ipv4Addr::new(224, 0, 0, 0), 3),
 ];
 
-/// Whether a host on the internet may have one of these addresses. The blocks for documentation count as such.
+/// Whether a host on the internet may have one of these addresses. The blocks for documentation
+/// count as public.
 pub fn is_public(net: Ipv4Net) -> bool {
     !Ranges::net(net)
         .without(&Ranges::nets(NOT_PUBLIC))
         .is_empty()
 }
 
-/// Addresses at the beginning of every subnet that AWS keeps for itself; the last is the fifth.
+/// The number of addresses that AWS reserves at the beginning of every subnet; the last one is
+/// reserved too.
 ///
 /// <https://docs.aws.amazon.com/vpc/latest/userguide/subnet-sizing.html>
 const RESERVED: u32 = 4;
 
-/// A topology with what is derived from it.
+/// A topology with derived data.
 pub(in crate::reach) struct Index<'a> {
     pub(in crate::reach) topology: &'a Topology,
     /// Addresses that hosts outside may have.
     pub(super) public: Ranges,
-    /// Of these, the ones that nothing in the VPC and no service with an endpoint has.
+    /// These addresses without those of the VPC's resources and of services with an endpoint.
     pub(in crate::reach) internet: Ranges,
-    /// The entries of each ACL in the order in which they are asked.
+    /// The entries of each ACL in the order of evaluation.
     acls: BTreeMap<(&'a Key, Direction), Vec<Entry<'a>>>,
     /// The routes of each table, the most specific first.
     tables: BTreeMap<&'a Key, Vec<Routed<'a>>>,
     /// The rules of all groups of each interface.
     rules: BTreeMap<&'a str, [Vec<Allowed<'a>>; 2]>,
-    /// Whose the known public addresses are.
+    /// The owners of the known public addresses.
     pub(super) public_addresses: BTreeMap<Ipv4Addr, Owner<'a>>,
 }
 
@@ -66,16 +69,16 @@ pub(super) struct Entry<'a> {
 /// A rule of a security group.
 pub(super) struct Allowed<'a> {
     pub(super) group: &'a Key,
-    /// Its place among the group's rules.
+    /// Its index among the group's rules.
     pub(super) index: usize,
     pub(super) rule: &'a GroupRule,
-    /// AddressField is at the other end.
+    /// The other end.
     pub(super) peer: AllowedPeer<'a>,
     /// `None` for all.
     pub(super) ports: Option<Ranges>,
 }
 
-/// AddressField is at the other end of what a rule allows.
+/// The other end of a rule.
 pub(super) enum AllowedPeer<'a> {
     Anybody,
     Addresses(Ranges),
@@ -87,11 +90,11 @@ pub(super) struct Routed<'a> {
     pub(super) destination: Ipv4Net,
     pub(super) addresses: Ranges,
     pub(super) way: Way<'a>,
-    /// Whether what it leads to is there.
+    /// Whether its target exists.
     pub(super) alive: bool,
 }
 
-/// Where a route leads.
+/// The target of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way<'a> {
     InternetGateway(&'a Key),
@@ -99,7 +102,7 @@ pub(super) enum Way<'a> {
     Endpoint(&'a Key),
 }
 
-/// Whose a public address is.
+/// The owner of a public address.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Owner<'a> {
     Interface(&'a str),
@@ -172,19 +175,19 @@ impl<'a> Index<'a> {
                         .extend(prefixes.map(|it| Routed::new(*it, Way::Endpoint(endpoint), true)));
                 }
             }
-            // Stable: of two with the same destination, the one that somebody wrote down comes first.
+            // Stable sort: of two routes with the same destination, the explicit one comes first.
             routes.sort_by_key(|it| std::cmp::Reverse(it.destination.prefix_len()));
             index.tables.insert(key, routes);
         }
         index
     }
 
-    /// The addresses of the internet without these.
+    /// The addresses of the internet except these.
     pub(in crate::reach) fn internet_except(&self, nets: &[Ipv4Net]) -> Ranges {
         self.internet.without(&Ranges::nets(nets))
     }
 
-    /// An interface; one whose subnet is not there is not there either.
+    /// An interface; `None` also if its subnet is missing.
     pub(super) fn interface(&self, name: &str) -> Option<&'a Interface> {
         let interface = self.topology.interfaces.get(name)?;
         self.subnet(&interface.subnet).map(|_| interface)
@@ -210,19 +213,20 @@ impl<'a> Index<'a> {
         direction: Direction,
     ) -> Option<(&'a Key, &[Entry<'a>])> {
         let acl = self.subnet(subnet)?.network_acl.as_ref()?;
-        // An ACL that is gone has no entries, and denies.
+        // A deleted ACL has no entries, and denies.
         let entries = self.acls.get(&(acl, direction));
         Some((acl, entries.map_or(&[], Vec::as_slice)))
     }
 
-    /// The route table of a subnet with its routes; `None` for the main table, which has none.
+    /// The route table of a subnet with its routes; `None` for the main table, which has no further
+    /// routes.
     pub(super) fn table(&self, subnet: &Key) -> Option<(&'a Key, &[Routed<'a>])> {
         let table = self.subnet(subnet)?.route_table.as_ref()?;
         let routes = self.tables.get(table);
         Some((table, routes.map_or(&[], Vec::as_slice)))
     }
 
-    /// The addresses that an interface has, or may get.
+    /// The possible addresses of an interface.
     pub(super) fn private(&self, interface: &Interface) -> Ranges {
         match interface.address {
             Address::Known(address) => Ranges::address(address),
@@ -230,7 +234,7 @@ impl<'a> Index<'a> {
         }
     }
 
-    /// The addresses of a subnet that something may have.
+    /// The usable addresses of a subnet.
     fn free(&self, subnet: &Key) -> Ranges {
         let Some(subnet) = self.subnet(subnet) else {
             return Ranges::default();
@@ -243,7 +247,7 @@ impl<'a> Index<'a> {
         Ranges::span(first, last)
     }
 
-    /// The public addresses that something has, or may get.
+    /// The possible public addresses of a resource.
     pub(super) fn outside(&self, public: Address) -> Ranges {
         match public {
             Address::Known(address) => Ranges::address(address),

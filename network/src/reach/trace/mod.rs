@@ -1,4 +1,4 @@
-//! Follows a flow through a topology, hop by hop, there and back.
+//! Traces a flow through a topology, hop by hop, there and back.
 
 mod balancer;
 mod groups;
@@ -24,7 +24,7 @@ use super::verdict::{Code, HopLocation, Reach, Verdict, shown};
 use crate::EndpointService;
 use crate::traffic::{PortRange, Protocol};
 
-/// The ports that Linux opens connections from, unless told otherwise: `net.ipv4.ip_local_port_range`.
+/// The default source ports of Linux: `net.ipv4.ip_local_port_range`.
 ///
 /// <https://docs.kernel.org/networking/ip-sysctl.html>
 const LINUX_PORTS: PortRange = PortRange {
@@ -32,7 +32,7 @@ const LINUX_PORTS: PortRange = PortRange {
     to: 60999,
 };
 
-/// Follows a flow from end to end, and its answers back.
+/// Traces a flow from end to end, and its answers back.
 ///
 /// # Errors
 /// [`FlowError`] when an end is not in the topology.
@@ -40,7 +40,7 @@ pub fn trace(topology: &Topology, flow: &Flow) -> Result<Verdict, FlowError> {
     trace_in(&Index::new(topology), flow)
 }
 
-/// The same, for who asks more than once.
+/// The same, for repeated traces.
 pub(super) fn trace_in(index: &Index<'_>, flow: &Flow) -> Result<Verdict, FlowError> {
     let (tracer, arrived) = walk(index, flow, true)?;
     let reach = Reach::of(!arrived.is_empty(), tracer.stopped);
@@ -65,7 +65,7 @@ pub(super) fn trace_in(index: &Index<'_>, flow: &Flow) -> Result<Verdict, FlowEr
     })
 }
 
-/// How much of a flow arrives, without the way.
+/// How much of a flow arrives, without its path.
 pub(super) fn reach_in(index: &Index<'_>, flow: &Flow) -> Result<Reach, FlowError> {
     let (tracer, arrived) = walk(index, flow, false)?;
     Ok(Reach::of(!arrived.is_empty(), tracer.stopped))
@@ -82,7 +82,7 @@ fn walk<'a>(
 }
 
 impl<'a> Tracer<'a> {
-    /// Everything of a flow that arrives and is answered.
+    /// The part of a flow that arrives and is answered.
     pub(super) fn follow(&mut self, flow: &Flow) -> Result<Vec<Walk>, FlowError> {
         flow.check(self.index.topology)?;
         let origins = origins(self.index, &flow.from)?;
@@ -105,15 +105,15 @@ impl<'a> Tracer<'a> {
     }
 }
 
-/// PortField ports a flow is about.
+/// The ports of a flow.
 pub(super) struct Ask {
-    /// Those that are asked.
+    /// The destination ports.
     pub(super) service: Ranges,
-    /// Those that it is opened from, if that is said.
+    /// The source ports, if given.
     pub(super) source_ports: Option<PortRange>,
 }
 
-/// Where a flow begins.
+/// The start of a flow.
 pub(super) enum Origin<'a> {
     Outside(Ranges),
     Interface(&'a str),
@@ -123,18 +123,18 @@ pub(super) enum Origin<'a> {
     Service(EndpointService),
 }
 
-/// Where it is to end.
+/// The destination of a flow.
 pub(super) enum Goal<'a> {
     Outside(Ranges),
     Interface(&'a str),
-    /// An interface by its private address, which means nothing outside.
+    /// An interface by its private address, which has no meaning outside.
     Private(&'a str),
     Node(&'a Key, &'a str),
     /// A balancer that has no node.
     NoNode(&'a Key),
     NatGateway(&'a Key),
     Service(EndpointService, Ranges),
-    /// Addresses of the VPC that nothing has.
+    /// Unused addresses of the VPC.
     Nobody(Ranges),
 }
 
@@ -190,14 +190,15 @@ fn goals<'a>(index: &Index<'a>, end: &End) -> Result<Vec<Goal<'a>>, FlowError> {
     Ok(match end {
         End::Internet | End::InternetExcept(_) => vec![Goal::Outside(everybody(index, end)?)],
         End::Addresses(net) => {
-            // A public address of the VPC's own is asked for by the way over the internet.
+            // A public address of the VPC is reached over the internet.
             if topology.cidr.contains(net) {
                 return Ok(vec![match owner(index, *net) {
                     Some(name) => Goal::Private(name),
                     None => Goal::Nobody(Ranges::net(*net)),
                 }]);
             }
-            // Of `0.0.0.0/0`, the addresses that somebody may have; of a private block elsewhere, all.
+            // For `0.0.0.0/0`, the addresses that a host may have; for a private block elsewhere,
+            // all.
             let outside = hosts(index, *net);
             let all = || Ranges::net(*net).without(&Ranges::net(topology.cidr));
             vec![Goal::Outside(if outside.is_empty() {
@@ -235,7 +236,7 @@ fn goals<'a>(index: &Index<'a>, end: &End) -> Result<Vec<Goal<'a>>, FlowError> {
     })
 }
 
-/// The addresses of the internet, without those that are excepted.
+/// The addresses of the internet, without the exceptions.
 fn everybody(index: &Index<'_>, end: &End) -> Result<Ranges, FlowError> {
     let addresses = match end {
         End::InternetExcept(nets) => index.internet_except(nets),
@@ -247,8 +248,8 @@ fn everybody(index: &Index<'_>, end: &End) -> Result<Ranges, FlowError> {
     Ok(addresses)
 }
 
-/// The addresses of a block that hosts on the internet may have; where there are none, those of the VPC's own
-/// things and of services.
+/// The addresses of a block that hosts on the internet may have; if there are none, those of the
+/// VPC's own resources and of services.
 fn hosts(index: &Index<'_>, net: ipnet::Ipv4Net) -> Ranges {
     let net = Ranges::net(net);
     let hosts = net.and(&index.internet);
@@ -258,7 +259,7 @@ fn hosts(index: &Index<'_>, net: ipnet::Ipv4Net) -> Ranges {
     hosts
 }
 
-/// The interface that has this one address, private or public.
+/// The interface with this address, private or public.
 fn owner<'a>(index: &Index<'a>, net: ipnet::Ipv4Net) -> Option<&'a str> {
     if net.prefix_len() != 32 {
         return None;
@@ -273,7 +274,7 @@ fn owner<'a>(index: &Index<'a>, net: ipnet::Ipv4Net) -> Option<&'a str> {
 }
 
 impl<'a> Tracer<'a> {
-    /// Everything of a flow that arrives and is answered; what does not is noted.
+    /// The part of a flow that arrives and is answered; the rest is recorded as blocked.
     pub(super) fn flow(&mut self, origin: &Origin<'a>, goal: &Goal<'a>, ask: &Ask) -> Vec<Walk> {
         match (origin, goal) {
             (Origin::Outside(source), goal) => self.trace_outside(source, goal, ask),
@@ -313,7 +314,7 @@ impl<'a> Tracer<'a> {
         PacketSet::new(from, to, ask.service.clone(), ports)
     }
 
-    /// The ports that an interface opens connections from.
+    /// The source ports of an interface.
     ///
     /// <https://docs.aws.amazon.com/vpc/latest/userguide/custom-network-acl.html#nacl-ephemeral-ports>
     fn opens_from(&self, interface: &str) -> PortRange {
@@ -387,7 +388,7 @@ impl<'a> Tracer<'a> {
         arrived
     }
 
-    /// From outside to public addresses: those that something in the VPC has.
+    /// From outside to the public addresses of the VPC's resources.
     fn find_public(&mut self, walk: Walk) -> Vec<Walk> {
         let (own, rest) = self.by_owner(walk, FROM_OUTSIDE);
         self.private_from_outside(&rest);
@@ -428,7 +429,7 @@ impl<'a> Tracer<'a> {
             Goal::Interface(to) | Goal::Private(to)
                 if *to == from && self.index.interface(to).is_some() =>
             {
-                // What it asks itself does not leave it.
+                // Its own connections do not leave the VPC.
                 let mut walk = start(self, self.private(to));
                 let ends = opener(remaps).request();
                 self.pass(&mut walk, HopLocation::Interface(from.to_owned()), ends);
@@ -445,7 +446,7 @@ impl<'a> Tracer<'a> {
                     let walk = self.inside(walk, from, node, remaps);
                     return self.balance(walk, balancer, node);
                 };
-                // The balancer's name leads to its public addresses, from inside, too.
+                // The balancer's name resolves to its public addresses, also inside the VPC.
                 let walk = start(self, self.index.outside(public));
                 let walks = self.out(walk, from, Outside::Interface(node), remaps);
                 let walks = walks.into_iter();
@@ -469,7 +470,7 @@ impl<'a> Tracer<'a> {
         }
     }
 
-    /// Nothing answers there, or nothing ever asks from there.
+    /// The destination does not exist, or the source never opens connections.
     fn nobody_there(&mut self, from: &HopLocation, goal: &Goal<'a>, ask: &Ask) {
         let ends = FROM_OUTSIDE.request();
         let to = match goal {
@@ -512,7 +513,7 @@ fn meant<'a>(goal: &Goal<'a>) -> Outside<'a> {
     }
 }
 
-/// Somebody on the internet, as the VPC sees them.
+/// A host on the internet, from the VPC's point of view.
 const FROM_OUTSIDE: Opener<'static> = Opener {
     hidden: None,
     who: AddressField::Source,

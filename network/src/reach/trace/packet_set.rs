@@ -1,26 +1,26 @@
-//! A part of a flow that is treated alike: a box of addresses and ports.
+//! Packet sets: parts of a flow that are treated alike, as boxes of addresses and ports.
 
 use crate::reach::ranges::Ranges;
 
-/// Whose addresses a rule is about.
+/// The address that a rule matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AddressField {
-    /// Those of who opens the connection.
+    /// The source, which opens the connection.
     Source,
-    /// Those of who is asked.
+    /// The destination.
     Destination,
-    /// The public ones that stand for the source's outside.
+    /// The public addresses of the source after translation.
     Translated,
 }
 
-/// PortField ports a rule is about.
+/// The port that a rule matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PortField {
-    /// Those that are asked: where requests go.
+    /// The destination ports of requests.
     Service,
-    /// Those that the connection is opened from: where answers go.
+    /// The source ports of the connection: the destination of answers.
     Source,
-    /// Those that a NAT gateway takes instead.
+    /// The ports that a NAT gateway uses instead.
     Translated,
 }
 
@@ -52,24 +52,24 @@ impl PacketSet {
         &self.ports[which as usize]
     }
 
-    /// The ports that are asked.
+    /// The destination ports.
     pub(in crate::reach) fn service_ports(&self) -> &Ranges {
         self.ports(PortField::Service)
     }
 
-    /// With other addresses.
+    /// Replaces the addresses.
     pub(super) fn at(mut self, who: AddressField, addresses: Ranges) -> Self {
         self.addresses[who as usize] = addresses;
         self
     }
 
-    /// With other ports.
+    /// Replaces the ports.
     pub(super) fn on_ports(mut self, which: PortField, ports: Ranges) -> Self {
         self.ports[which as usize] = ports;
         self
     }
 
-    /// What of it has one of these addresses and ports, and what has not.
+    /// Splits into the part with these addresses and ports, and the rest.
     pub(super) fn split(
         self,
         who: AddressField,
@@ -105,7 +105,7 @@ impl PacketSet {
     }
 }
 
-/// Puts pieces together that differ in one thing alone, so that they do not multiply on the way.
+/// Merges sets that differ in one field only, so that they do not multiply along the path.
 pub(super) fn merge(mut pieces: Vec<PacketSet>) -> Vec<PacketSet> {
     let mut at = 0;
     while at < pieces.len() {
@@ -127,7 +127,7 @@ pub(super) fn merge(mut pieces: Vec<PacketSet>) -> Vec<PacketSet> {
     pieces
 }
 
-/// Both pieces as one, if they differ in one thing alone.
+/// The union of both sets, if they differ in one field only.
 fn join(a: &PacketSet, b: &PacketSet) -> Option<PacketSet> {
     let pairs = || {
         let addresses = a.addresses.iter().zip(&b.addresses);

@@ -1,4 +1,4 @@
-//! The ways that connections take: within the VPC, out of it, into it, and through a balancer.
+//! The paths of connections: within the VPC, out of it, into it, and through a balancer.
 
 use landfall_provider::Key;
 
@@ -13,12 +13,12 @@ use crate::reach::topology::NatGateway;
 use crate::reach::verdict::{Code, FlowDirection, HopLocation, Rule, shown};
 use crate::traffic::{Direction, PortRange, Protocol};
 
-/// AddressField is meant outside.
+/// The intended destination outside.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Outside<'a> {
-    /// Whoever has the address.
+    /// Any host with the address.
     Anybody,
-    /// The interface that the address stands for, or will.
+    /// The interface that has the address, or will have it.
     Interface(&'a str),
     /// A service.
     Service(EndpointService),
@@ -37,7 +37,7 @@ pub(super) fn opener(remaps: bool) -> Opener<'static> {
 impl<'a> Tracer<'a> {
     /// From interface to interface, by private addresses.
     ///
-    /// Within a subnet no network ACL is asked, and the VPC's own route is in every table.
+    /// Within a subnet no network ACL applies, and the VPC's own route is in every table.
     pub(super) fn inside(&mut self, walk: Walk, from: &'a str, to: &'a str, remaps: bool) -> Walk {
         let Some(source) = self.index.interface(from) else {
             return self.missing(&walk, from);
@@ -56,7 +56,7 @@ impl<'a> Tracer<'a> {
         self.pass(&mut walk, HopLocation::Interface(from.to_owned()), request);
         let mut walk = self.groups(walk, from, Direction::Egress, Some(to), opener);
         if !self.records {
-            // Where nobody asks for the way, what stops the most comes first.
+            // If the path is not recorded, check the most restrictive layer first.
             walk = self.groups(walk, to, Direction::Ingress, Some(from), opener);
         }
         if crosses && !walk.pieces.is_empty() {
@@ -73,7 +73,7 @@ impl<'a> Tracer<'a> {
         walk
     }
 
-    /// An interface that something refers to, and that is not there or in no subnet.
+    /// Blocks at an interface that is referenced, but does not exist or has no subnet.
     fn missing(&mut self, walk: &Walk, name: &str) -> Walk {
         let ends = opener(false).request();
         self.stop(walk, &walk.pieces, ends, |_| Stop {
@@ -94,7 +94,8 @@ impl<'a> Tracer<'a> {
         self.acl(walk, to, Direction::Ingress, ends, remaps)
     }
 
-    /// From an interface to addresses outside the VPC, or to public ones of the VPC's own things.
+    /// From an interface to addresses outside the VPC, or to public ones of the VPC's own
+    /// resources.
     pub(super) fn out(
         &mut self,
         walk: Walk,
@@ -209,7 +210,7 @@ impl<'a> Tracer<'a> {
 
     /// Through a NAT gateway, from inside it to the internet and back.
     ///
-    /// It opens the connection anew: from its own address, and from ports of its own.
+    /// The gateway opens a new connection with its own address and its own ports.
     /// <https://docs.aws.amazon.com/vpc/latest/userguide/nat-gateway-basics.html>
     pub(super) fn nat(
         &mut self,
@@ -248,7 +249,7 @@ impl<'a> Tracer<'a> {
                         arrived.push(walk);
                     }
                 }
-                // Its subnet's routes are its own, those to endpoints too.
+                // The gateway's subnet has its own routes, including those to endpoints.
                 Way::Endpoint(endpoint) => {
                     let mut walk = self.acl(walk, subnet, Direction::Egress, request, true);
                     self.routed(&mut walk, subnet, rule, request);
@@ -330,7 +331,7 @@ impl<'a> Tracer<'a> {
         arrived
     }
 
-    /// Back in to what has a public address, and what is left.
+    /// Back in to resources with a public address, and the remaining packets.
     pub(super) fn by_owner(&mut self, walk: Walk, opener: Opener<'a>) -> (Vec<Walk>, Walk) {
         let request = opener.request();
         let mut arrived = Vec::new();
@@ -359,7 +360,7 @@ impl<'a> Tracer<'a> {
         (arrived, rest)
     }
 
-    /// Nobody outside opens connections through a NAT gateway.
+    /// Blocks connections from outside to a NAT gateway.
     pub(super) fn refused_by_nat(&mut self, walk: &Walk, key: &Key, ends: Ends) {
         self.stop(walk, &walk.pieces, ends, |_| Stop {
             code: Code::NgwRequiresSourceInVpc,
@@ -456,7 +457,7 @@ fn route_table(index: &Index<'_>, subnet: &Key) -> HopLocation {
     }
 }
 
-/// Kept by the answers of a balancer's client: the hops up to the first answer.
+/// The number of hops up to the first answer: the answers of a balancer's client keep them.
 pub(super) fn requests(walk: &Walk) -> usize {
     let is_answer = |hop: &crate::reach::verdict::Hop| hop.leg == FlowDirection::Return;
     walk.hops

@@ -1,4 +1,4 @@
-//! Finds the least change that lets a packet past what stops it.
+//! Finds the least change that lets a blocked packet pass.
 
 use ipnet::Ipv4Net;
 use landfall_provider::{Key, ResourceName, kind};
@@ -10,8 +10,8 @@ use crate::reach::topology::{GroupRule, Peer, Target};
 use crate::reach::verdict::Packet;
 use crate::traffic::{Direction, PortRange, Protocol};
 
-/// A rule that lets the packet out of, or into, an interface: by group where the other end is seen as a
-/// member of one, which keeps when its address changes.
+/// A rule that allows the packet out of, or into, an interface: by group where the other end is
+/// visible as a member of one, so that the rule stays valid when its address changes.
 pub(super) fn group_rule(
     index: &Index<'_>,
     interface: &str,
@@ -39,7 +39,8 @@ pub(super) fn group_rule(
     })
 }
 
-/// The group of an interface that has the fewest members: what it is allowed, the fewest others are too.
+/// The group of an interface with the fewest members, so that the new rule applies to as few others
+/// as possible.
 fn smallest_group<'a>(index: &Index<'a>, interface: &str) -> Option<&'a Key> {
     let topology = index.topology;
     let interface = topology.interfaces.get(interface)?;
@@ -53,7 +54,7 @@ fn smallest_group<'a>(index: &Index<'a>, interface: &str) -> Option<&'a Key> {
     })
 }
 
-/// An entry that lets the packet across a border.
+/// An entry that allows the packet across a border.
 pub(super) fn acl_entry(
     index: &Index<'_>,
     acl: &Key,
@@ -86,7 +87,8 @@ fn ports(packet: &Packet) -> PortRange {
     }
 }
 
-/// A route out for what has a public address (or has none), from a subnet that has none for this destination.
+/// A route out for an interface with (or without) a public address, from a subnet without a route
+/// for this destination.
 pub(super) fn route(
     index: &Index<'_>,
     subnet: &Key,
@@ -110,8 +112,8 @@ pub(super) fn route(
     }
 }
 
-/// The gateway to the internet that there is: the internet gateway for what has a public address, and a NAT
-/// gateway for the rest, in the same zone if there is one.
+/// The existing gateway to the internet: the internet gateway for an interface with a public
+/// address, and a NAT gateway for others, in the same zone if possible.
 pub(super) fn way_out(index: &Index<'_>, zone_of: &Key, public: bool) -> Option<Target> {
     let topology = index.topology;
     if public {
@@ -129,8 +131,8 @@ pub(super) fn way_out(index: &Index<'_>, zone_of: &Key, public: bool) -> Option<
     Some(Target::NatGateway(gateway.clone()))
 }
 
-/// A route to the internet gateway, for packets that another route leads elsewhere: in the place of that route
-/// where it is for nothing else, and more specific where it is.
+/// A route to the internet gateway, for packets that another route takes elsewhere: replaces that
+/// route if it serves nothing else, and is more specific if it does.
 pub(super) fn reroute(index: &Index<'_>, subnet: &Key, packet: &Packet) -> Option<Remedy> {
     let gateway = index.topology.internet_gateway.as_ref()?;
     Some(Remedy::SetRoute {
@@ -140,7 +142,7 @@ pub(super) fn reroute(index: &Index<'_>, subnet: &Key, packet: &Packet) -> Optio
     })
 }
 
-/// An internet gateway for a VPC that has none, with the name that routes to it have already.
+/// An internet gateway for a VPC without one, under the name that existing routes use.
 pub(super) fn internet_gateway(index: &Index<'_>) -> Option<Remedy> {
     let tables = index.topology.route_tables.values();
     let named = tables

@@ -1,4 +1,4 @@
-//! Route tables: the way out of a subnet, for what is not in the VPC.
+//! Route tables: the next hop of packets to destinations outside the VPC.
 
 use landfall_provider::Key;
 
@@ -10,7 +10,7 @@ use crate::reach::remedy::Remedy;
 use crate::reach::verdict::{Code, HopLocation, Packet, Rule, shown};
 
 impl<'a> Tracer<'a> {
-    /// The way that a subnet's route table leads packets to addresses outside the VPC.
+    /// Routes packets by a subnet's route table to addresses outside the VPC.
     ///
     /// The longest prefix wins. <https://docs.aws.amazon.com/vpc/latest/userguide/route-tables-priority.html>
     pub(super) fn routes(
@@ -90,7 +90,7 @@ impl<'a> Tracer<'a> {
         ways
     }
 
-    /// The hop at a subnet's route table.
+    /// Records the hop at a subnet's route table.
     pub(super) fn routed(&self, walk: &mut Walk, subnet: &Key, rule: Rule, ends: Ends) {
         if self.records {
             let at = HopLocation::RouteTable {

@@ -1,4 +1,4 @@
-//! One way through the network, and the checks that stand along it.
+//! A walk: one path through the network, and the checks along it.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::reach::topology::Topology;
 use crate::reach::verdict::{Block, Code, FlowDirection, Hop, HopLocation, Packet, Reach, Rule};
 use crate::traffic::{Direction, Protocol};
 
-/// What is still under way, and where it has been.
+/// The packets that are still in transit, and their path so far.
 #[derive(Debug, Clone, Default)]
 pub(in crate::reach) struct Walk {
     pub(in crate::reach) pieces: Vec<PacketSet>,
@@ -29,7 +29,7 @@ impl Walk {
         }
     }
 
-    /// The same way so far, with a part of what is under way.
+    /// The same path so far, with a part of the packets.
     pub(super) fn with(&self, pieces: Vec<PacketSet>) -> Self {
         Self {
             pieces,
@@ -38,7 +38,7 @@ impl Walk {
     }
 }
 
-/// A packet's two ends, at one place: whose addresses and ports stand in it.
+/// The two ends of a packet at one hop: the fields that hold its addresses and ports.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ends {
     pub(super) from: AddressField,
@@ -47,10 +47,10 @@ pub(super) struct Ends {
     pub(super) leg: FlowDirection,
 }
 
-/// AddressField opened a connection, as the far side sees it.
+/// The opener of a connection, as the far side sees it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Opener<'a> {
-    /// The interface behind a NAT gateway that the connection is for.
+    /// The interface behind a NAT gateway that opened the connection.
     pub(super) hidden: Option<&'a str>,
     pub(super) who: AddressField,
     pub(super) ports: PortField,
@@ -78,24 +78,24 @@ impl Opener<'_> {
     }
 }
 
-/// Walks, and notes what is stopped first.
+/// Traces walks, and records the first block.
 pub(in crate::reach) struct Tracer<'a> {
     pub(super) index: &'a Index<'a>,
     pub(super) protocol: Protocol,
-    /// Whether hops and blocks are wanted, or only what arrives.
+    /// Whether to record hops and blocks, or only the packets that arrive.
     pub(super) records: bool,
-    /// Whether something was stopped.
+    /// Whether any packets were blocked.
     pub(in crate::reach) stopped: bool,
-    /// The ports that are asked of what was stopped: only where nothing is recorded.
+    /// The destination ports of blocked packets: only without recording.
     stopped_ports: Vec<Ranges>,
-    /// What comes of the connections of a balancer's node to a target group, which is the same for every
-    /// client: only where nothing is recorded.
+    /// The results of a balancer node's connections to a target group, which are the same for every
+    /// client: only without recording.
     pub(super) forwarded: BTreeMap<(&'a str, &'a Key), Reach>,
-    /// What was stopped first, and the way up to there.
+    /// The first block, and the path up to it.
     pub(super) first: Option<(Vec<Hop>, Block)>,
 }
 
-/// Why something is stopped.
+/// The reason for a block.
 pub(super) struct Stop {
     pub(super) code: Code,
     pub(super) at: HopLocation,
@@ -121,7 +121,7 @@ impl<'a> Tracer<'a> {
         self.index.topology
     }
 
-    /// Forgets what was stopped, and gives the ports that were asked of it.
+    /// Clears the record of blocked packets, and returns their destination ports.
     pub(in crate::reach) fn take_stopped(&mut self) -> Ranges {
         self.stopped = false;
         let ports = self.stopped_ports.drain(..);
@@ -137,7 +137,7 @@ impl<'a> Tracer<'a> {
         }
     }
 
-    /// Adds a hop that has no say.
+    /// Adds a hop without rules.
     pub(super) fn pass(&self, walk: &mut Walk, at: HopLocation, ends: Ends) {
         self.hop(walk, at, Vec::new(), ends);
     }
@@ -154,7 +154,7 @@ impl<'a> Tracer<'a> {
         }
     }
 
-    /// Notes that these pieces end here.
+    /// Records that these packets are blocked here.
     pub(super) fn stop(
         &mut self,
         walk: &Walk,
@@ -194,7 +194,7 @@ impl<'a> Tracer<'a> {
         protocol == Protocol::All || protocol == self.protocol
     }
 
-    /// A rule's ports; `None` where they say nothing.
+    /// A rule's ports; `None` for protocols without ports.
     pub(super) fn ports<'p>(&self, ports: Option<&'p Ranges>) -> Option<&'p Ranges> {
         match self.protocol {
             Protocol::Tcp | Protocol::Udp => ports,
@@ -202,10 +202,10 @@ impl<'a> Tracer<'a> {
         }
     }
 
-    /// The network ACL of a subnet, asked about a packet that crosses its border.
+    /// Checks the network ACL of a subnet for a packet that crosses its border.
     ///
-    /// The entry with the lowest number that matches decides, and nothing is remembered: answers are
-    /// asked about like everything else.
+    /// The entry with the lowest number that matches decides. ACLs are stateless: answers are
+    /// checked like all packets.
     /// <https://docs.aws.amazon.com/vpc/latest/userguide/vpc-network-acls.html>
     pub(super) fn acl(
         &mut self,
