@@ -15,16 +15,12 @@ mod cloud;
 )]
 mod elsewhere;
 #[cfg(target_os = "linux")]
-mod fabric;
-#[cfg(target_os = "linux")]
 mod frames;
 #[cfg(all(test, target_os = "linux"))]
 mod fuzz_tests;
 mod inside;
 #[cfg(target_os = "linux")]
 mod instance;
-#[cfg(target_os = "linux")]
-mod netlink;
 mod options;
 #[cfg(target_os = "linux")]
 mod secrets;

@@ -22,6 +22,10 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("landfall-container", WITH_AWS),
     // The parts of the local provider do not know each other; only its own crate does.
     ("landfall-kernel", &[]),
+    (
+        "landfall-vnet",
+        &["landfall-provider", "landfall-network", "landfall-kernel"],
+    ),
     ("landfall-balancer", &["landfall-kernel"]),
     (
         "landfall-local",
@@ -32,6 +36,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "landfall-lb",
             "landfall-container",
             "landfall-kernel",
+            "landfall-vnet",
             "landfall-balancer",
         ],
     ),

@@ -72,6 +72,7 @@ const ALONE: &[&[&str]] = &[
     &["landfall-container", "--features=aws"],
     &["landfall-pipeline"],
     &["landfall-kernel"],
+    &["landfall-vnet"],
     &["landfall-balancer"],
     &["landfall-local"],
     &["landfall-cli"],

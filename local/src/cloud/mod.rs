@@ -41,11 +41,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use landfall_provider::{Error, ErrorKind, InstanceId, ListenerId, LoadBalancerId, Result};
 use tokio::sync::watch;
 
-use crate::fabric::Fabric;
 use crate::instance::Limiter;
 use crate::ssh::Servers;
 use crate::sys::process::{CloudContext, Outer};
 use landfall_balancer::Forwarder;
+use landfall_vnet::Fabric;
 use state::State;
 
 /// A host on the internet: where the loopback ports enter from.

@@ -10,7 +10,7 @@ use landfall_provider::{
 
 use super::state::State;
 use super::table::{Entry, LocalResource};
-use crate::fabric::{
+use landfall_vnet::{
     AclEntry, GroupRule, Interface, InterfaceId, NatGateway, NetworkAcl, Peer, Ports, RouteTable,
     SecurityGroup, Subnet, Target, Topology, Traffic, Vpc, endpoint_addresses,
 };

@@ -19,7 +19,7 @@ use landfall_provider::{
 use super::world::{
     Balancer, Flow, Gateway, Host, INTERNET_GATEWAY, INTERNET_HOSTS, Sender, TestTopology, VPC,
 };
-use crate::fabric::S3_ADDRESS;
+use landfall_vnet::S3_ADDRESS;
 
 /// Ports that rules and flows are about, so that they meet.
 const PORTS: [u16; 6] = [22, 53, 80, 443, 8000, 8080];

@@ -11,7 +11,7 @@ use landfall_provider::{
 
 use super::verdicts;
 use super::world::{Flow, TestTopology, VPC};
-use crate::fabric::endpoint_addresses;
+use landfall_vnet::endpoint_addresses;
 
 /// A public address that no world gives out.
 const SPARE_ADDRESS: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 239);

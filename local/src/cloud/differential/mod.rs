@@ -28,8 +28,8 @@ use self::coverage::Coverage;
 use self::packets::Fate;
 use self::world::{Flow, INTERNET_HOSTS, TestTopology};
 use crate::cloud::topology::topology;
-use crate::fabric::Fabric;
-use crate::fabric::tests::support::isolated_test;
+use landfall_kernel::testing::isolated_test;
+use landfall_vnet::Fabric;
 
 /// How long nothing must have happened before it is held that nothing will.
 const QUIET: Duration = Duration::from_millis(100);

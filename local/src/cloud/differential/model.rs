@@ -9,7 +9,7 @@ use landfall_network::{EndpointService, Peer, PortRange, RouteTarget};
 use landfall_provider::{Input, Key, Kind, ResourceId, kind};
 
 use super::world::{BALANCER, ENDPOINT, Flow, INTERNET_GATEWAY, Sender, TestTopology};
-use crate::fabric::endpoint_addresses;
+use landfall_vnet::endpoint_addresses;
 
 /// The key that stands for an id.
 pub(super) fn key<I: ResourceId>(id: &I) -> Key {

@@ -16,8 +16,8 @@ use tokio::net::{TcpListener, TcpSocket, UdpSocket};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
-use crate::fabric::{Fabric, InterfaceId};
 use landfall_kernel::netns::Namespace;
+use landfall_vnet::{Fabric, InterfaceId};
 
 /// How far a probe got.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

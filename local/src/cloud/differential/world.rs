@@ -26,8 +26,8 @@ use crate::cloud::machine::{InstanceRecord, Phase};
 use crate::cloud::state::State;
 use crate::cloud::table::{Entry, LocalResource};
 use crate::cloud::topology::{instance_interface, node_interface};
-use crate::fabric::{InterfaceId, S3_ADDRESS};
 use crate::secrets::Secrets;
+use landfall_vnet::{InterfaceId, S3_ADDRESS};
 
 /// The hosts on the internet that send and are sent to.
 pub(super) const INTERNET_HOSTS: [Ipv4Addr; 2] = [

@@ -4,7 +4,7 @@ use super::support::{
     CLIENT, Outcome, add_group, add_interface, add_public_vpc, address, answers_ping, ask_udp,
     connect, everything, internet, isolated_test, serve, serve_udp, tcp, tcp_group,
 };
-use crate::fabric::{Fabric, GroupRule, Peer, Ports, Traffic};
+use crate::{Fabric, GroupRule, Peer, Ports, Traffic};
 
 isolated_test! {
     fn a_rule_lets_in_its_port_and_no_other() {

@@ -3,8 +3,8 @@
 use std::process::{Command, Stdio};
 
 use super::support::{isolated_test, two_zones};
-use crate::fabric::Fabric;
-use crate::fabric::layout::{self, NodeId};
+use crate::Fabric;
+use crate::layout::{self, NodeId};
 use crate::netlink::Netlink;
 use crate::netlink::ruleset::{Chain, Field, Match, Rule, Ruleset, Set, Verdict};
 use landfall_kernel::netns::Namespace;

@@ -15,7 +15,7 @@ pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 /// A request that the kernel refused.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {doing}: {why}")]
-pub(crate) struct Error {
+pub struct Error {
     /// What was asked for, as a verb and its object.
     doing: String,
     /// The kernel's error, with the text that it attached.

@@ -4,24 +4,24 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-use crate::fabric::{
+use crate::{
     AclEntry, GroupRule, Interface, NatGateway, NetworkAcl, Peer, Ports, RouteTable, SecurityGroup,
     Subnet, Target, Topology, Traffic, Vpc,
 };
 
-pub(in crate::fabric::tests) fn address(text: &str) -> Ipv4Addr {
+pub(in crate::tests) fn address(text: &str) -> Ipv4Addr {
     text.parse().unwrap()
 }
 
-pub(in crate::fabric::tests) fn network(text: &str) -> Ipv4Net {
+pub(in crate::tests) fn network(text: &str) -> Ipv4Net {
     text.parse().unwrap()
 }
 
 /// The host on the internet from which tests connect.
-pub(in crate::fabric::tests) const CLIENT: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 250);
+pub(in crate::tests) const CLIENT: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 250);
 
 /// A topology with the internet's hosts, and nothing else.
-pub(in crate::fabric::tests) fn internet() -> Topology {
+pub(in crate::tests) fn internet() -> Topology {
     Topology {
         internet_hosts: [CLIENT, Ipv4Addr::new(203, 0, 113, 251)].into(),
         ..Topology::default()
@@ -29,7 +29,7 @@ pub(in crate::fabric::tests) fn internet() -> Topology {
 }
 
 /// Adds a VPC with an internet gateway and one public subnet `subnet-<suffix>`, 10.0.0.0/24.
-pub(in crate::fabric::tests) fn add_public_vpc(topology: &mut Topology, suffix: &str) {
+pub(in crate::tests) fn add_public_vpc(topology: &mut Topology, suffix: &str) {
     let vpc = format!("vpc-{suffix}");
     topology.vpcs.insert(
         vpc.as_str().into(),
@@ -49,7 +49,7 @@ pub(in crate::fabric::tests) fn add_public_vpc(topology: &mut Topology, suffix: 
 }
 
 /// Adds `subnet-<suffix>` to `vpc-<vpc>`.
-pub(in crate::fabric::tests) fn add_subnet(
+pub(in crate::tests) fn add_subnet(
     topology: &mut Topology,
     suffix: &str,
     vpc: &str,
@@ -68,7 +68,7 @@ pub(in crate::fabric::tests) fn add_subnet(
 }
 
 /// Adds `eni-<name>` to `subnet-<subnet>`.
-pub(in crate::fabric::tests) fn add_interface(
+pub(in crate::tests) fn add_interface(
     topology: &mut Topology,
     name: &str,
     subnet: &str,
@@ -88,7 +88,7 @@ pub(in crate::fabric::tests) fn add_interface(
 }
 
 /// Adds a NAT gateway `nat-<name>` to `subnet-<subnet>`.
-pub(in crate::fabric::tests) fn add_nat(
+pub(in crate::tests) fn add_nat(
     topology: &mut Topology,
     name: &str,
     subnet: &str,
@@ -106,7 +106,7 @@ pub(in crate::fabric::tests) fn add_nat(
 }
 
 /// Adds a security group.
-pub(in crate::fabric::tests) fn add_group(
+pub(in crate::tests) fn add_group(
     topology: &mut Topology,
     name: &str,
     ingress: &[GroupRule],
@@ -122,35 +122,35 @@ pub(in crate::fabric::tests) fn add_group(
 }
 
 /// One port.
-pub(in crate::fabric::tests) fn only(port: u16) -> Ports {
+pub(in crate::tests) fn only(port: u16) -> Ports {
     Ports {
         from: port,
         to: port,
     }
 }
 
-pub(in crate::fabric::tests) fn tcp(port: u16, cidr: &str) -> GroupRule {
+pub(in crate::tests) fn tcp(port: u16, cidr: &str) -> GroupRule {
     GroupRule {
         traffic: Traffic::Tcp(only(port)),
         peer: Peer::Cidr(network(cidr)),
     }
 }
 
-pub(in crate::fabric::tests) fn tcp_group(port: u16, group: &str) -> GroupRule {
+pub(in crate::tests) fn tcp_group(port: u16, group: &str) -> GroupRule {
     GroupRule {
         traffic: Traffic::Tcp(only(port)),
         peer: Peer::Group(group.into()),
     }
 }
 
-pub(in crate::fabric::tests) fn everything() -> GroupRule {
+pub(in crate::tests) fn everything() -> GroupRule {
     GroupRule {
         traffic: Traffic::All,
         peer: Peer::Cidr(network("0.0.0.0/0")),
     }
 }
 
-pub(in crate::fabric::tests) fn entry(allow: bool, traffic: Traffic, cidr: &str) -> AclEntry {
+pub(in crate::tests) fn entry(allow: bool, traffic: Traffic, cidr: &str) -> AclEntry {
     AclEntry {
         allow,
         traffic,
@@ -162,7 +162,7 @@ pub(in crate::fabric::tests) fn entry(allow: bool, traffic: Traffic, cidr: &str)
 /// subnets, instances in private ones, an endpoint for S3.
 ///
 /// `public` is added to the last byte of each public address.
-pub(in crate::fabric::tests) fn two_zones(stack: &str, public: u8) -> Topology {
+pub(in crate::tests) fn two_zones(stack: &str, public: u8) -> Topology {
     let mut topology = internet();
     let id = |kind: &str, name: &str| format!("{kind}-{stack}-{name}");
     let outside = |byte: u8| format!("203.0.113.{}", byte + public);
@@ -313,7 +313,7 @@ pub(in crate::fabric::tests) fn two_zones(stack: &str, public: u8) -> Topology {
 }
 
 /// Adds what another topology has.
-pub(in crate::fabric::tests) fn merge(topology: &mut Topology, other: Topology) {
+pub(in crate::tests) fn merge(topology: &mut Topology, other: Topology) {
     topology.vpcs.extend(other.vpcs);
     topology.subnets.extend(other.subnets);
     topology.route_tables.extend(other.route_tables);

@@ -6,11 +6,11 @@ use std::time::Instant;
 use super::support::{
     CLIENT, Outcome, Pair, address, connect, internet, isolated_test, links, serve, tcp, two_zones,
 };
-use crate::fabric::layout::{self, NodeId};
-use crate::fabric::node::LiveNode;
-use crate::fabric::{Error, Fabric, Interface};
+use crate::layout::{self, NodeId};
 use crate::netlink::Netlink;
 use crate::netlink::route::{End, Mac};
+use crate::node::LiveNode;
+use crate::{Error, Fabric, Interface};
 use landfall_kernel::netns::Namespace;
 
 /// How many requests the kernel has got.

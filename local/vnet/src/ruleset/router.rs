@@ -20,13 +20,13 @@ use landfall_network::Direction;
 use landfall_provider::{NetworkAclId, SecurityGroupId, SubnetId, VpcId};
 
 use super::{FORWARD, SOURCE_NAT, nat, states};
-use crate::fabric::layout::{
+use crate::layout::{
     ENDPOINT_LINK, INTERNET_GROUP, INTERNET_LINK, group_of, has_endpoint, link_index,
 };
-use crate::fabric::topology::{AclEntry, GroupRule, Interface, Peer, Ports, Topology, Traffic};
 use crate::netlink::ruleset::{
     Action, Chain, Field, Hook, Key, KeyType, Match, Rule, Ruleset, Set, Value, ValueType, Verdict,
 };
+use crate::topology::{AclEntry, GroupRule, Interface, Peer, Ports, Topology, Traffic};
 
 /// The priority of translating destinations, as the kernel's own.
 const DESTINATION_NAT: i32 = -100;
@@ -40,7 +40,7 @@ const ICMP: u8 = 1;
 const ECHO_REQUEST: u8 = 8;
 
 /// The rules of a VPC's router.
-pub(in crate::fabric) fn router(topology: &Topology, vpc: &VpcId) -> Ruleset {
+pub(crate) fn router(topology: &Topology, vpc: &VpcId) -> Ruleset {
     let mut compiler = Compiler {
         topology,
         vpc,

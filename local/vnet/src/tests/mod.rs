@@ -5,4 +5,4 @@ mod changes;
 mod gateways;
 mod groups;
 mod listing;
-pub(crate) mod support;
+mod support;

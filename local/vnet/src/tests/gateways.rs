@@ -5,8 +5,8 @@ use super::support::{
     answering, answers_ping, ask_udp, connect, entry, everything, internet, isolated_test, network,
     only, serve, serve_at, serve_udp, tcp, two_zones,
 };
-use crate::fabric::layout::S3_ADDRESS;
-use crate::fabric::{Fabric, NetworkAcl, Ports, RouteTable, Target, Traffic};
+use crate::layout::S3_ADDRESS;
+use crate::{Fabric, NetworkAcl, Ports, RouteTable, Target, Traffic};
 
 isolated_test! {
     fn a_public_address_stands_for_one_interface() {

@@ -20,10 +20,10 @@ use crate::netlink::ruleset::Ruleset;
 const S3: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(198, 51, 100, 0), 24);
 
 /// The one address of S3 that there is a host for.
-pub(crate) const S3_ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+pub const S3_ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 
 /// The public addresses of a service: the destination of the routes that its gateway endpoints add.
-pub(crate) fn endpoint_addresses(service: EndpointService) -> Ipv4Net {
+pub fn endpoint_addresses(service: EndpointService) -> Ipv4Net {
     match service {
         EndpointService::S3 => S3,
     }

@@ -3,7 +3,7 @@
 mod packets;
 mod topologies;
 
-pub(crate) use landfall_kernel::testing::isolated_test;
+pub(super) use landfall_kernel::testing::isolated_test;
 
 pub(super) use self::packets::*;
 pub(super) use self::topologies::*;

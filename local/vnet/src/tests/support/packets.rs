@@ -15,12 +15,12 @@ const WAIT_TIMEOUT: Duration = Duration::from_millis(300);
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// A TCP server that tells each client the address that it sees, until the process ends.
-pub(in crate::fabric::tests) fn serve(namespace: &Namespace, port: u16) {
+pub(in crate::tests) fn serve(namespace: &Namespace, port: u16) {
     serve_at(namespace, Ipv4Addr::UNSPECIFIED, port);
 }
 
 /// The same at one address.
-pub(in crate::fabric::tests) fn serve_at(namespace: &Namespace, at: Ipv4Addr, port: u16) {
+pub(in crate::tests) fn serve_at(namespace: &Namespace, at: Ipv4Addr, port: u16) {
     let listener = namespace
         .enter(|| TcpListener::bind((at, port)))
         .unwrap()
@@ -37,7 +37,7 @@ pub(in crate::fabric::tests) fn serve_at(namespace: &Namespace, at: Ipv4Addr, po
 
 /// What came of an attempt to connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::fabric::tests) enum Outcome {
+pub(in crate::tests) enum Outcome {
     /// A server answered, and saw this source address.
     Seen(Ipv4Addr),
     /// There was a host, and no server.
@@ -47,7 +47,7 @@ pub(in crate::fabric::tests) enum Outcome {
 }
 
 /// Connects over TCP and reads what the server says.
-pub(in crate::fabric::tests) fn connect(namespace: &Namespace, to: Ipv4Addr, port: u16) -> Outcome {
+pub(in crate::tests) fn connect(namespace: &Namespace, to: Ipv4Addr, port: u16) -> Outcome {
     let to = SocketAddr::from((to, port));
     namespace
         .enter(|| match TcpStream::connect_timeout(&to, WAIT_TIMEOUT) {
@@ -63,7 +63,7 @@ pub(in crate::fabric::tests) fn connect(namespace: &Namespace, to: Ipv4Addr, por
 }
 
 /// The same with a source address.
-pub(in crate::fabric::tests) fn connect_from(
+pub(in crate::tests) fn connect_from(
     namespace: &Namespace,
     from: Ipv4Addr,
     to: Ipv4Addr,
@@ -93,13 +93,13 @@ pub(in crate::fabric::tests) fn connect_from(
 }
 
 /// Both ends of an open connection.
-pub(in crate::fabric::tests) struct Pair {
+pub(in crate::tests) struct Pair {
     client: TcpStream,
     server: TcpStream,
 }
 
 impl Pair {
-    pub(in crate::fabric::tests) fn open(
+    pub(in crate::tests) fn open(
         from: &Namespace,
         to: &Namespace,
         at: Ipv4Addr,
@@ -121,7 +121,7 @@ impl Pair {
     }
 
     /// Whether a byte gets through in each direction.
-    pub(in crate::fabric::tests) fn passes(&mut self) -> bool {
+    pub(in crate::tests) fn passes(&mut self) -> bool {
         let mut byte = [0];
         self.client.write_all(b"?").unwrap();
         if self.server.read_exact(&mut byte).is_err() {
@@ -133,7 +133,7 @@ impl Pair {
 }
 
 /// The names of a namespace's links, sorted.
-pub(in crate::fabric::tests) fn links(namespace: &Namespace) -> Vec<String> {
+pub(in crate::tests) fn links(namespace: &Namespace) -> Vec<String> {
     let text = namespace
         .enter(|| std::fs::read_to_string("/proc/thread-self/net/dev"))
         .unwrap();
@@ -148,7 +148,7 @@ pub(in crate::fabric::tests) fn links(namespace: &Namespace) -> Vec<String> {
 }
 
 /// Those of the ports from which something came back, all asked at once.
-pub(in crate::fabric::tests) fn answering(from: &Namespace, to: &str, ports: &[u16]) -> Vec<u16> {
+pub(in crate::tests) fn answering(from: &Namespace, to: &str, ports: &[u16]) -> Vec<u16> {
     let to = address(to);
     thread::scope(|scope| {
         let attempts: Vec<_> = ports
@@ -176,7 +176,7 @@ fn outcome(error: &io::Error) -> Outcome {
 }
 
 /// A UDP server that answers each datagram with the address it came from.
-pub(in crate::fabric::tests) fn serve_udp(namespace: &Namespace, port: u16) {
+pub(in crate::tests) fn serve_udp(namespace: &Namespace, port: u16) {
     let socket = namespace
         .enter(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)))
         .unwrap()
@@ -192,7 +192,7 @@ pub(in crate::fabric::tests) fn serve_udp(namespace: &Namespace, port: u16) {
 }
 
 /// Sends a datagram and reads the answer.
-pub(in crate::fabric::tests) fn ask_udp(namespace: &Namespace, to: Ipv4Addr, port: u16) -> Outcome {
+pub(in crate::tests) fn ask_udp(namespace: &Namespace, to: Ipv4Addr, port: u16) -> Outcome {
     let socket = namespace
         .enter(|| UdpSocket::bind(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0)))
         .unwrap()
@@ -208,7 +208,7 @@ pub(in crate::fabric::tests) fn ask_udp(namespace: &Namespace, to: Ipv4Addr, por
 }
 
 /// Whether a host answers an ICMP echo request.
-pub(in crate::fabric::tests) fn answers_ping(from: &Namespace, to: Ipv4Addr) -> bool {
+pub(in crate::tests) fn answers_ping(from: &Namespace, to: Ipv4Addr) -> bool {
     use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
     let open = || {
         std::fs::write("/proc/sys/net/ipv4/ping_group_range", "0 0").unwrap();

@@ -19,7 +19,7 @@ const RESERVED: u32 = 4;
 /// The id of a network interface: `eni-…`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(crate) struct InterfaceId(String);
+pub struct InterfaceId(String);
 
 impl From<String> for InterfaceId {
     fn from(id: String) -> Self {
@@ -44,58 +44,58 @@ impl fmt::Display for InterfaceId {
 /// An id that something refers to has to be here; [`Fabric::apply`](super::Fabric::apply) refuses
 /// a topology of which that is not true.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Topology {
+pub struct Topology {
     /// Addresses of hosts on the internet, which are sockets in its namespace.
-    pub(crate) internet_hosts: BTreeSet<Ipv4Addr>,
+    pub internet_hosts: BTreeSet<Ipv4Addr>,
     /// VPCs. Two may have the same addresses; they do not see each other.
-    pub(crate) vpcs: BTreeMap<VpcId, Vpc>,
+    pub vpcs: BTreeMap<VpcId, Vpc>,
     /// Subnets of the VPCs.
-    pub(crate) subnets: BTreeMap<SubnetId, Subnet>,
+    pub subnets: BTreeMap<SubnetId, Subnet>,
     /// Route tables that subnets name.
-    pub(crate) route_tables: BTreeMap<RouteTableId, RouteTable>,
+    pub route_tables: BTreeMap<RouteTableId, RouteTable>,
     /// Network ACLs that subnets name.
-    pub(crate) network_acls: BTreeMap<NetworkAclId, NetworkAcl>,
+    pub network_acls: BTreeMap<NetworkAclId, NetworkAcl>,
     /// Security groups that interfaces name.
-    pub(crate) security_groups: BTreeMap<SecurityGroupId, SecurityGroup>,
+    pub security_groups: BTreeMap<SecurityGroupId, SecurityGroup>,
     /// NAT gateways.
-    pub(crate) nat_gateways: BTreeMap<NatGatewayId, NatGateway>,
+    pub nat_gateways: BTreeMap<NatGatewayId, NatGateway>,
     /// Network interfaces: of instances, balancer nodes, bastions.
-    pub(crate) interfaces: BTreeMap<InterfaceId, Interface>,
+    pub interfaces: BTreeMap<InterfaceId, Interface>,
 }
 
 /// A VPC: a router with a link to each interface.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Vpc {
+pub struct Vpc {
     /// Its addresses, a /16 at most.
-    pub(crate) cidr: Ipv4Net,
+    pub cidr: Ipv4Net,
     /// Whether an internet gateway is attached.
-    pub(crate) internet_gateway: bool,
+    pub internet_gateway: bool,
 }
 
 /// A subnet of a VPC.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Subnet {
+pub struct Subnet {
     /// The VPC it is in.
-    pub(crate) vpc: VpcId,
+    pub vpc: VpcId,
     /// Its addresses, a /28 at least.
-    pub(crate) cidr: Ipv4Net,
+    pub cidr: Ipv4Net,
     /// Its route table; without one it reaches the VPC and nothing else.
-    pub(crate) route_table: Option<RouteTableId>,
+    pub route_table: Option<RouteTableId>,
     /// Its network ACL; without one everything passes its border, as with a VPC's default ACL.
-    pub(crate) network_acl: Option<NetworkAclId>,
+    pub network_acl: Option<NetworkAclId>,
 }
 
 /// A route table. The route to the VPC itself is in each and is not written down.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct RouteTable {
+pub struct RouteTable {
     /// Targets by destination; the longest prefix wins. What is in none vanishes.
-    pub(crate) routes: BTreeMap<Ipv4Net, Target>,
+    pub routes: BTreeMap<Ipv4Net, Target>,
 }
 
 /// Where a route leads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Target {
+pub enum Target {
     /// The VPC's internet gateway: a black hole if none is attached.
     InternetGateway,
     /// A NAT gateway: a black hole if it is not there any more.
@@ -108,46 +108,46 @@ pub(crate) enum Target {
 
 /// A network ACL: stateless rules at the border of a subnet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct NetworkAcl {
+pub struct NetworkAcl {
     /// What may come into the subnet: by rule number, the first that matches decides.
-    pub(crate) inbound: BTreeMap<u16, AclEntry>,
+    pub inbound: BTreeMap<u16, AclEntry>,
     /// What may leave the subnet. What no entry matches is denied, in both directions.
-    pub(crate) outbound: BTreeMap<u16, AclEntry>,
+    pub outbound: BTreeMap<u16, AclEntry>,
 }
 
 /// An entry of a network ACL.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct AclEntry {
+pub struct AclEntry {
     /// Whether what matches may pass.
-    pub(crate) allow: bool,
+    pub allow: bool,
     /// The traffic it is about; ports are destination ports.
-    pub(crate) traffic: Traffic,
+    pub traffic: Traffic,
     /// The other side: sources of inbound entries, destinations of outbound ones.
-    pub(crate) cidr: Ipv4Net,
+    pub cidr: Ipv4Net,
 }
 
 /// A security group: what may reach its members and what they may reach.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct SecurityGroup {
+pub struct SecurityGroup {
     /// What may come in. Answers to it may leave whatever the egress rules say.
-    pub(crate) ingress: BTreeSet<GroupRule>,
+    pub ingress: BTreeSet<GroupRule>,
     /// What may go out. Answers to it may come in.
-    pub(crate) egress: BTreeSet<GroupRule>,
+    pub egress: BTreeSet<GroupRule>,
 }
 
 /// A rule of a security group; it allows.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) struct GroupRule {
+pub struct GroupRule {
     /// The traffic it allows; ports are destination ports.
-    pub(crate) traffic: Traffic,
+    pub traffic: Traffic,
     /// From whom, or to whom.
-    pub(crate) peer: Peer,
+    pub peer: Peer,
 }
 
 /// The other side of a security group's rule.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Peer {
+pub enum Peer {
     /// Addresses.
     Cidr(Ipv4Net),
     /// The private addresses of a group's members.
@@ -157,7 +157,7 @@ pub(crate) enum Peer {
 /// A kind of traffic.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Traffic {
+pub enum Traffic {
     /// Everything.
     All,
     /// TCP to these ports.
@@ -172,48 +172,48 @@ pub(crate) enum Traffic {
 
 /// A range of ports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) struct Ports {
+pub struct Ports {
     /// The first.
-    pub(crate) from: u16,
+    pub from: u16,
     /// The last.
-    pub(crate) to: u16,
+    pub to: u16,
 }
 
 impl Ports {
     /// Every port.
-    pub(crate) const ALL: Self = Self {
+    pub const ALL: Self = Self {
         from: 0,
         to: u16::MAX,
     };
 
     /// As a range.
-    pub(crate) fn range(self) -> RangeInclusive<u16> {
+    pub fn range(self) -> RangeInclusive<u16> {
         self.from..=self.to
     }
 }
 
 /// A NAT gateway: translates what private interfaces send to the internet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct NatGateway {
+pub struct NatGateway {
     /// The subnet it is in, one whose route table leads to an internet gateway.
-    pub(crate) subnet: SubnetId,
+    pub subnet: SubnetId,
     /// Its address in the subnet.
-    pub(crate) address: Ipv4Addr,
+    pub address: Ipv4Addr,
     /// Its Elastic IP: what the internet sees.
-    pub(crate) public_address: Ipv4Addr,
+    pub public_address: Ipv4Addr,
 }
 
 /// A network interface, with a network namespace to itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Interface {
+pub struct Interface {
     /// The subnet it is in.
-    pub(crate) subnet: SubnetId,
+    pub subnet: SubnetId,
     /// Its address in the subnet.
-    pub(crate) address: Ipv4Addr,
+    pub address: Ipv4Addr,
     /// Its address on the internet, which the internet gateway translates.
-    pub(crate) public_address: Option<Ipv4Addr>,
+    pub public_address: Option<Ipv4Addr>,
     /// The security groups it is a member of; with none, nothing passes.
-    pub(crate) security_groups: BTreeSet<SecurityGroupId>,
+    pub security_groups: BTreeSet<SecurityGroupId>,
 }
 
 impl Topology {

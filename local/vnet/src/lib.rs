@@ -2,33 +2,33 @@
 //!
 //! A [`Topology`] says what should be there. [`layout`] and [`ruleset`] lower it, without touching
 //! the kernel, to what each namespace holds; [`Fabric::apply`] brings the kernel there.
+#![cfg(target_os = "linux")]
 
 mod layout;
+mod netlink;
 mod node;
 mod ruleset;
 mod topology;
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 
 use std::collections::BTreeMap;
 use std::io;
 
-#[cfg(test)]
-pub(crate) use self::layout::S3_ADDRESS;
-pub(crate) use self::layout::endpoint_addresses;
 use self::layout::{Layout, NodeId, VpcNumbers};
+pub use self::layout::{S3_ADDRESS, endpoint_addresses};
+pub use self::netlink::Error as NetlinkError;
 use self::node::LiveNode;
-pub(crate) use self::topology::{
+pub use self::topology::{
     AclEntry, GroupRule, Interface, InterfaceId, NatGateway, NetworkAcl, Peer, Ports, RouteTable,
     SecurityGroup, Subnet, Target, Topology, Traffic, Vpc,
 };
-use crate::netlink;
 use landfall_kernel::netns::Namespace;
 
 /// Why the fabric could not become what was wanted.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
+pub enum Error {
     /// The topology contradicts itself. Nothing was changed.
     #[error("the network cannot be built: {}", .0.join("; "))]
     Invalid(Vec<String>),
@@ -54,18 +54,18 @@ pub(crate) enum Error {
         /// Which namespace.
         node: String,
         /// What was refused.
-        source: netlink::Error,
+        source: NetlinkError,
     },
 }
 
 /// The result of changing the fabric.
-pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The network as it is: every namespace, and what has been put into it.
 ///
 /// Nobody else changes these namespaces' configuration, so what was put in is what is there. All
 /// of it goes with this value, but for namespaces that others still hold.
-pub(crate) struct Fabric {
+pub struct Fabric {
     vpc_numbers: VpcNumbers,
     nodes: BTreeMap<NodeId, LiveNode>,
     internet: Namespace,
@@ -77,7 +77,7 @@ impl Fabric {
     /// # Errors
     ///
     /// When the caller may not make network namespaces, or the kernel lacks what they need.
-    pub(crate) fn new() -> Result<Self> {
+    pub fn new() -> Result<Self> {
         let internet = LiveNode::create(&NodeId::Internet)?;
         let mut fabric = Self {
             vpc_numbers: VpcNumbers::new(),
@@ -97,7 +97,7 @@ impl Fabric {
     ///
     /// When the topology has faults, or the kernel refuses a change. After the latter, applying
     /// again continues where it stopped.
-    pub(crate) fn apply(&mut self, desired: &Topology) -> Result<()> {
+    pub fn apply(&mut self, desired: &Topology) -> Result<()> {
         let faults = desired.faults();
         if !faults.is_empty() {
             return Err(Error::Invalid(faults));
@@ -132,20 +132,19 @@ impl Fabric {
     }
 
     /// The namespace of an interface, if the applied topology has it.
-    pub(crate) fn namespace(&self, interface: &InterfaceId) -> Option<&Namespace> {
+    pub fn namespace(&self, interface: &InterfaceId) -> Option<&Namespace> {
         let node = self.nodes.get(&NodeId::Interface(interface.clone()));
         node.map(LiveNode::namespace)
     }
 
     /// The namespace of a NAT gateway, if the applied topology has it.
-    #[cfg(test)]
-    pub(crate) fn nat_gateway(&self, id: &landfall_provider::NatGatewayId) -> Option<&Namespace> {
+    pub fn nat_gateway(&self, id: &landfall_provider::NatGatewayId) -> Option<&Namespace> {
         let node = self.nodes.get(&NodeId::NatGateway(id.clone()));
         node.map(LiveNode::namespace)
     }
 
     /// The namespace in which the hosts of the internet are.
-    pub(crate) fn internet(&self) -> &Namespace {
+    pub fn internet(&self) -> &Namespace {
         &self.internet
     }
 

@@ -4,7 +4,7 @@ use super::support::{
     Outcome, add_group, add_interface, add_public_vpc, add_subnet, address, connect, entry,
     everything, internet, isolated_test, only, serve,
 };
-use crate::fabric::{Fabric, NetworkAcl, Ports, Topology, Traffic};
+use crate::{Fabric, NetworkAcl, Ports, Topology, Traffic};
 
 const EPHEMERAL: Ports = Ports {
     from: 1024,
