@@ -1,13 +1,15 @@
-//! The user data of an instance at AWS: the script that starts its container, rendered from the workload.
+//! The user data of an AWS instance: the script that starts its container, rendered from the
+//! workload.
 //!
-//! **Invariant:** the workload can be read back from the script ([`read`]), for there is no state but what the
-//! cloud holds. No secret's value is in it: whoever may describe an instance can read its user data.
+//! **Invariant:** the workload can be read back from the script ([`read`]), because the cloud's
+//! resources are the only state. The script contains no secret values: anyone who may describe an
+//! instance can read its user data.
 //!
-//! An instance without a workload has no user data. The script is for Amazon Linux 2023; any other Linux with
-//! cloud-init, bash, curl, the AWS CLI and Docker or Podman will do. The engine restarts the container by its own
-//! policy, rather than a systemd unit doing so around `docker run`: the policy comes back after a reboot as well, and
-//! is the same with every init system, in a test on an engine of its own as on an instance. With Podman a log group is
-//! not to be had.
+//! An instance without a workload has no user data. The script is for Amazon Linux 2023; any other
+//! Linux with cloud-init, bash, curl, the AWS CLI and Docker or Podman works. The engine restarts
+//! the container by its own policy, instead of a systemd unit around `docker run`: the policy also
+//! applies after a reboot, and is the same with every init system, and in a test as on an instance.
+//! Podman does not support log groups.
 
 use std::fmt::Write as _;
 
@@ -15,24 +17,24 @@ use landfall_provider::{Error, ErrorKind, Result};
 
 use crate::{Limits, Workload};
 
-/// The most bytes of user data that EC2 takes, before it is encoded:
+/// The maximum size of user data in EC2, before encoding, in bytes:
 /// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-add-user-data.html>.
 pub const LONGEST: usize = 16 * 1024;
 
-/// What begins the line that holds the workload.
+/// The prefix of the line with the workload.
 const MARK: &str = "# landfall-workload: ";
 
-/// What begins a line that the script prints.
+/// The prefix of the lines that the script prints.
 pub(crate) const SAYS: &str = "landfall: ";
 
-/// What is the same for every workload.
+/// The part of the script that is the same for every workload.
 const SCRIPT: &str = include_str!("boot/script.sh");
 
-/// What an instance in this region is told to run.
+/// The user data of an instance in this region.
 ///
 /// # Errors
-/// When the image's id is not known yet, when a value cannot be in an environment, and when the script would be longer than [`LONGEST`]: then the
-/// environment is too large.
+/// When the image's id is not known yet, when a value is not allowed in an environment, and when
+/// the script would be longer than [`LONGEST`]: then the environment is too large.
 pub fn user_data(region: &str, workload: &Workload) -> Result<String> {
     let image = workload.image.resolved()?.as_ref();
     if let Some((name, _)) = workload.env.iter().find(|(_, value)| value.contains('\0')) {
@@ -59,7 +61,7 @@ pub fn user_data(region: &str, workload: &Workload) -> Result<String> {
         .env
         .iter()
         .map(|(name, value)| format!("--env {}", quoted(&format!("{name}={value}"))));
-    // Whatever looks like shell in a value is not meant so.
+    // Shell syntax in values is literal text.
     script.push_str("# shellcheck disable=SC1003,SC2016\n");
     assign(&mut script, "environment", &list(environment));
     assign(
@@ -91,28 +93,28 @@ pub fn user_data(region: &str, workload: &Workload) -> Result<String> {
     Ok(script)
 }
 
-/// The workload in a user data; `None` when it is not one of [`user_data`].
+/// The workload of user data; `None` when [`user_data`] did not create it.
 #[must_use]
 pub fn read(user_data: &str) -> Option<Workload> {
     let json = user_data.lines().find_map(|line| line.strip_prefix(MARK))?;
     serde_json::from_str(json).ok()
 }
 
-/// How far a boot is, by what it says on the console.
+/// The progress of a boot, from its messages on the console.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Booted {
-    /// It has not said yet, or its words have scrolled away.
+    /// No message yet, or the messages have scrolled away.
     NotYet,
-    /// The container runs, and did so for a while.
+    /// The container runs, and has run for a while.
     Runs,
-    /// It has given up; the text says why.
+    /// The boot script has given up; the text is the reason.
     Failed(String),
 }
 
-/// What the last lines of a console say of the boot: its last word counts.
+/// The progress in the last lines of a console: the last message counts.
 #[must_use]
 pub fn booted(console: &[String]) -> Booted {
-    // Cloud-init may put something before it, such as a time.
+    // Cloud-init may print a prefix, such as a time.
     let said = console
         .iter()
         .filter_map(|line| line.split_once(SAYS).map(|(_, said)| said.trim()))
@@ -131,13 +133,14 @@ pub fn booted(console: &[String]) -> Booted {
     Booted::NotYet
 }
 
-/// The region of a registry in ECR, which may be another one than the instance's.
+/// The region of an ECR registry, which may differ from the instance's.
 fn registry_region(image: &str) -> Option<&str> {
     let (_, rest) = image.split_once('/')?.0.split_once(".dkr.ecr.")?;
     Some(rest.split_once('.')?.0)
 }
 
-/// The engine's options for these limits. The disk is the instance's root volume, whose size the launch decides.
+/// The engine's options for these limits. The disk limit is the size of the instance's root volume,
+/// set at launch.
 ///
 /// <https://docs.docker.com/engine/containers/resource_constraints/>
 fn flags(limits: &Limits) -> Vec<String> {
@@ -153,7 +156,7 @@ fn assign(script: &mut String, name: &str, value: &str) {
     writeln!(script, "{name}={value}").expect("a string can be written to");
 }
 
-/// An array, an element or a group of elements a line.
+/// One line per element of an array or per group of elements.
 fn list(elements: impl Iterator<Item = String>) -> String {
     let lines: String = elements.map(|element| format!("  {element}\n")).collect();
     if lines.is_empty() {
@@ -163,7 +166,7 @@ fn list(elements: impl Iterator<Item = String>) -> String {
     }
 }
 
-/// Any text as one word for the shell: in single quotes nothing but the quote itself means anything.
+/// Any text as one word for the shell: inside single quotes only the quote itself is special.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }

@@ -1,4 +1,4 @@
-//! The key by which SSH clients know a machine, as its cloud tells it.
+//! The SSH host key of a machine, as its cloud reports it.
 
 use std::fmt;
 
@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::boot::SAYS;
 
-/// What cloud-init writes around the host keys that it writes to the console, when an instance boots for the first time:
-/// <https://cloudinit.readthedocs.io/en/latest/reference/modules.html#ssh>, `emit_keys_to_console`.
+/// The marker that cloud-init prints before the host keys on the console, when an instance boots
+/// for the first time: <https://cloudinit.readthedocs.io/en/latest/reference/modules.html#ssh>,
+/// `emit_keys_to_console`.
 const BEGIN: &str = "-----BEGIN SSH HOST KEY KEYS-----";
 const END: &str = "-----END SSH HOST KEY KEYS-----";
 
-/// What may stand before a line of cloud-init's: its own name, and that of the logger that it uses.
+/// Possible prefixes of cloud-init's lines: its name, and that of its logger.
 const PROGRAMS: [&str; 2] = ["cloud-init", "ec2"];
 
 /// A public host key in OpenSSH's format, without a comment: `ssh-ed25519 AAAA…`.
@@ -21,13 +22,13 @@ const PROGRAMS: [&str; 2] = ["cloud-init", "ec2"];
 #[serde(try_from = "String", into = "String")]
 pub struct HostKey(String);
 
-/// A text that is no host key.
+/// The error for a text that is not a host key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a host key in OpenSSH's format: `ssh-ed25519 AAAA…`")]
 pub struct InvalidHostKey;
 
 impl HostKey {
-    /// Checks a line such as those of `/etc/ssh/ssh_host_*_key.pub`; its comment is dropped.
+    /// Validates a line such as those of `/etc/ssh/ssh_host_*_key.pub`; its comment is dropped.
     ///
     /// # Errors
     /// [`InvalidHostKey`] when it is not a public key in OpenSSH's format.
@@ -37,7 +38,8 @@ impl HostKey {
             return Err(InvalidHostKey);
         };
         let blob = STANDARD.decode(data).map_err(|_| InvalidHostKey)?;
-        // The data begins with its own type: a length of four bytes and the text (RFC 4253, section 6.6).
+        // The data begins with the key type: a length of four bytes and the text (RFC 4253, section
+        // 6.6).
         let inner = blob
             .split_first_chunk::<4>()
             .and_then(|(length, rest)| rest.get(..u32::from_be_bytes(*length) as usize));
@@ -47,17 +49,18 @@ impl HostKey {
         Ok(Self(format!("{kind} {data}")))
     }
 
-    /// The host keys that an instance has written to its console. Of several boots, the last ones.
+    /// The host keys in an instance's console output. After several boots, the last ones.
     ///
-    /// What the boot script prints may quote a container, and every such line begins with the script's own mark: none of
-    /// them is taken for cloud-init's.
+    /// The boot script's output may quote a container, and every line of it begins with the
+    /// script's prefix: such a line is never taken for cloud-init's.
     #[must_use]
     pub fn from_console(console: &str) -> Vec<Self> {
         let lines: Vec<&str> = console.lines().filter_map(by_cloud_init).collect();
         let Some(begin) = lines.iter().rposition(|line| *line == BEGIN) else {
             return Vec::new();
         };
-        // Without an end, a line may be cut off: those before are whole all the same, and this one is no key.
+        // Without an end marker, the last line may be cut off: the lines before it are complete,
+        // and the cut one is not a valid key.
         lines[begin + 1..]
             .iter()
             .take_while(|line| **line != END)
@@ -71,8 +74,8 @@ impl HostKey {
     }
 }
 
-/// A line of the console as cloud-init wrote it, without the time and the names of programs that may stand before it;
-/// `None` for a line of the boot script.
+/// A console line by cloud-init, without the time and the program names that may precede it; `None`
+/// for a line of the boot script.
 fn by_cloud_init(line: &str) -> Option<&str> {
     let mut line = line.trim();
     if line.contains(SAYS) {

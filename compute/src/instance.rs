@@ -1,4 +1,5 @@
-//! A single instance, outside any group: the bastion, or the one that clients ask themselves.
+//! A single instance, outside any group: the bastion, or an instance that clients connect to
+//! directly.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -14,23 +15,23 @@ use crate::workload::Workload;
 /// One instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instance {
-    /// The subnet that it stands in.
+    /// Its subnet.
     pub subnet: Input<SubnetId>,
     /// Its security groups.
     pub groups: Vec<Input<SecurityGroupId>>,
     /// The instance type, such as `t3.nano`.
     pub instance_type: String,
-    /// The Elastic IP by which the internet reaches it; without one it is private.
+    /// Its Elastic IP on the internet; without one it is private.
     pub address: Option<Input<AllocationId>>,
-    /// What it may do at its cloud.
+    /// Its permissions at its cloud.
     pub profile: Option<Input<InstanceProfileId>>,
-    /// The key pair that opens it; without one nobody can log in.
+    /// Its key pair; without one nobody can log in.
     pub key: Option<Input<KeyPairId>>,
-    /// What it runs; nothing, if it only is there to be logged in to.
+    /// Its workload; `None` for an instance that only serves logins.
     pub workload: Option<Workload>,
 }
 
-/// What is known of an instance that runs.
+/// The output of a running instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceOutput {
     /// Its address in the VPC.
@@ -56,7 +57,8 @@ impl Resource for Instance {
         address.map(|address| Claim::whole(address)).collect()
     }
 
-    /// One that runs a container is made anew from its image; what matters is kept elsewhere, as with those of groups.
+    /// An instance with a container is recreated from its image; data is kept elsewhere, as with
+    /// instances of groups.
     fn loss(&self) -> DataLoss {
         match self.workload {
             Some(_) => DataLoss::Nothing,

@@ -1,4 +1,4 @@
-//! An instance profile: what instances may do at their cloud, and nothing more.
+//! An instance profile: the minimal permissions of instances at their cloud.
 
 use landfall_provider::{
     Error, ErrorKind, Input, InstanceProfileId, Kind, Reference, RepositoryId, Resource, Result,
@@ -9,17 +9,17 @@ use serde_json::{Value, json};
 
 use crate::{LogGroup, SecretReference, SecretStore};
 
-/// What the instances of a service may do: pull images from these repositories, read these secrets, write to
-/// this log group.
+/// The permissions of a service's instances: pull images from these repositories, read these
+/// secrets, write to this log group.
 ///
-/// A change of it is a change of the policy behind it, made in place.
+/// A change of the profile updates its policy in place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceProfile {
-    /// The repositories that images may be pulled from.
+    /// The repositories from which images may be pulled.
     pub repositories: Vec<Input<RepositoryId>>,
-    /// The secrets that may be read, each [as a whole](SecretReference::whole).
+    /// The readable secrets, each [as a whole](SecretReference::whole).
     pub secrets: Vec<SecretReference>,
-    /// The log group that may be written to, and made where it is missing.
+    /// The log group that may be written to, and created if it is missing.
     pub logs: Option<LogGroup>,
 }
 
@@ -37,7 +37,7 @@ impl Resource for InstanceProfile {
     }
 }
 
-/// Where a policy is to hold.
+/// The scope of a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PolicyScope<'a> {
     /// The partition: `aws`, `aws-cn`, `aws-us-gov`.
@@ -49,18 +49,22 @@ pub struct PolicyScope<'a> {
 }
 
 impl InstanceProfile {
-    /// The least IAM policy under which instances can do this, and nothing else.
+    /// The minimal IAM policy with these permissions.
     ///
-    /// - Pulling: <https://docs.aws.amazon.com/AmazonECR/latest/userguide/security-iam-awsmanpol.html>. The login
-    ///   (`ecr:GetAuthorizationToken`) is for the whole registry and cannot be narrowed.
-    /// - Parameters: <https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-access.html>.
-    ///   Secrets: <https://docs.aws.amazon.com/secretsmanager/latest/userguide/auth-and-access_iam-policies.html>; an
-    ///   ARN there ends in six characters that the service draws. What is encrypted with a key of the
-    ///   customer's own instead of AWS's wants `kms:Decrypt` besides, which that key's policy can give.
+    /// - Pulling:
+    ///   <https://docs.aws.amazon.com/AmazonECR/latest/userguide/security-iam-awsmanpol.html>. The
+    ///   login (`ecr:GetAuthorizationToken`) applies to the whole registry and cannot be narrowed.
+    /// - Parameters:
+    ///   <https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-access.html>.
+    ///   Secrets:
+    ///   <https://docs.aws.amazon.com/secretsmanager/latest/userguide/auth-and-access_iam-policies.html>;
+    ///   an ARN there ends in six random characters from the service. A secret that is encrypted
+    ///   with the customer's own key instead of AWS's also needs `kms:Decrypt`, which that key's
+    ///   policy can grant.
     /// - Logs: <https://docs.docker.com/engine/logging/drivers/awslogs/>.
     ///
     /// # Errors
-    /// When a repository's id is not known yet, or is not that of a repository in ECR.
+    /// When a repository's id is not known yet, or is not an ECR repository.
     pub fn policy(&self, place: PolicyScope<'_>) -> Result<Value> {
         let PolicyScope {
             partition,
@@ -139,7 +143,7 @@ impl InstanceProfile {
     }
 }
 
-/// The ARN of a repository in ECR, which may be another account's or in another region:
+/// The ARN of an ECR repository, whose account and region may differ:
 /// `<account>.dkr.ecr.<region>.amazonaws.com/<name>`.
 fn repository_arn(repository: &Input<RepositoryId>, partition: &str) -> Result<String> {
     let id = repository.resolved()?;

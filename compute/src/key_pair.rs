@@ -1,4 +1,4 @@
-//! A key pair: whose private key opens the instances. Only the public half is ever here.
+//! A key pair for logins to instances. Landfall only ever has the public key.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,10 +8,10 @@ use base64::engine::general_purpose::STANDARD;
 use landfall_provider::{KeyPairId, Kind, Reference, Resource, kind};
 use serde::{Deserialize, Serialize};
 
-/// A key pair by its public key. The private key stays where it is.
+/// A key pair by its public key. The private key stays with its owner.
 ///
-/// Another key makes another key pair beside the old one, which instances and launch templates refer to
-/// until they are changed: a provider that names key pairs gives the two different names.
+/// Another key creates another key pair beside the old one, to which instances and launch templates
+/// refer until they are changed: a provider that names key pairs gives the two different names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyPair {
     /// The public key.
@@ -31,32 +31,33 @@ impl Resource for KeyPair {
 
 /// An SSH public key in OpenSSH's format, without its comment: `ssh-ed25519 AAAA…`.
 ///
-/// Ed25519 or RSA, which are the types that EC2 takes:
-/// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/create-key-pairs.html>. Two files with the same key and
-/// different comments are the same key.
+/// Ed25519 or RSA, the types that EC2 supports:
+/// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/create-key-pairs.html>. Two files with the
+/// same key and different comments are the same key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PublicKey(String);
 
-/// Why a text is no public key. The text itself is not repeated: it may be a private key.
+/// The reason why a text is not a public key. The text itself is not repeated: it may be a private
+/// key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPublicKey {
-    /// It is the other half.
+    /// It is a private key.
     #[error("this is a private key; the public one is in the file of the same name with `.pub`")]
     Private,
-    /// A key that EC2 does not take.
+    /// EC2 does not support this type of key.
     #[error("a key of type `{0}`; EC2 takes ssh-ed25519 and ssh-rsa")]
     Type(String),
-    /// Something else.
+    /// Any other format.
     #[error("not a public key in OpenSSH's format: `ssh-ed25519 AAAA… comment` in one line")]
     Format,
 }
 
-/// The types of key that EC2 takes.
+/// The key types that EC2 supports.
 const TYPES: [&str; 2] = ["ssh-ed25519", "ssh-rsa"];
 
 impl PublicKey {
-    /// Checks the text: the content of a file such as `~/.ssh/id_ed25519.pub`.
+    /// Validates the text: the content of a file such as `~/.ssh/id_ed25519.pub`.
     ///
     /// # Errors
     /// [`InvalidPublicKey`] when it is not a single Ed25519 or RSA key in OpenSSH's format.
@@ -72,7 +73,8 @@ impl PublicKey {
         let (Some(kind), Some(data)) = (words.next(), words.next()) else {
             return Err(InvalidPublicKey::Format);
         };
-        // The data begins with its own type: a length of four bytes and the text (RFC 4253, section 6.6).
+        // The data begins with the key type: a length of four bytes and the text (RFC 4253, section
+        // 6.6).
         let blob = STANDARD
             .decode(data)
             .map_err(|_| InvalidPublicKey::Format)?;

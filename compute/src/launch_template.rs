@@ -1,4 +1,4 @@
-//! A launch template: what a new instance of a group is like.
+//! A launch template: the settings of a group's new instances.
 
 use landfall_provider::{
     Input, InstanceProfileId, KeyPairId, Kind, LaunchTemplateId, Reference, Resource,
@@ -8,23 +8,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::workload::Workload;
 
-/// A launch template. A change makes a new version of it, to which groups are brought by
-/// [`ComputeProvider::roll`](crate::ComputeProvider::roll).
+/// A launch template. A change creates a new version, and
+/// [`ComputeProvider::roll`](crate::ComputeProvider::roll) moves groups to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaunchTemplate {
     /// The instance type, such as `t3.micro`.
     pub instance_type: String,
     /// The security groups of the instances.
     pub groups: Vec<Input<SecurityGroupId>>,
-    /// What the instances may do at their cloud: pull the image, read the secrets.
+    /// The permissions of the instances at their cloud: pull the image, read the secrets.
     pub profile: Option<Input<InstanceProfileId>>,
-    /// The key pair that opens the instances; without one nobody can log in.
+    /// The key pair of the instances; without one nobody can log in.
     pub key: Option<Input<KeyPairId>>,
-    /// What the instances run.
+    /// The workload of the instances.
     pub workload: Workload,
 }
 
-/// What is known of a launch template.
+/// The output of a launch template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaunchTemplateOutput {
     /// Its newest version, from 1.

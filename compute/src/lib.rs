@@ -1,7 +1,8 @@
-//! What runs: launch templates, autoscaling groups, scaling policies and single instances, with the key pairs
-//! and instance profiles that they use, as specs that any provider can hold.
+//! Compute: launch templates, autoscaling groups, scaling policies and single instances, with their
+//! key pairs and instance profiles, as specs that any provider can implement.
 //!
-//! Each kind stands in a file of its own. Nothing here talks to a cloud, but what feature `aws` brings.
+//! Each kind has its own file. Nothing here depends on a cloud, except the code behind the feature
+//! `aws`.
 //!
 //! # Features
 //!

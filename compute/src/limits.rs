@@ -1,23 +1,23 @@
-//! How much of an instance a container may use: memory, processor time, processes and disk.
+//! Limits of a container on its instance: memory, processor time, processes and disk.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The limits of a container. A limit that is not given is the provider's default.
+/// The limits of a container. An omitted limit has the provider's default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
-    /// The memory of all its processes together.
+    /// The total memory of its processes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<ByteSize>,
-    /// The processor time of all its processes together.
+    /// The total processor time of its processes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<CpuShare>,
     /// The number of its processes and threads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub processes: Option<u32>,
-    /// The files that it writes.
+    /// The total size of its written files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk: Option<ByteSize>,
 }
@@ -63,13 +63,13 @@ impl ByteSize {
     }
 }
 
-/// A text that is not a size or a share.
+/// The error for a text that is not a size or a share.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not {what}")]
 pub struct InvalidLimit {
     /// The text.
     pub text: String,
-    /// What it should be, with an example.
+    /// The expected form, with an example.
     pub what: &'static str,
 }
 
@@ -94,7 +94,7 @@ impl FromStr for ByteSize {
     }
 }
 
-/// In the largest unit that divides it.
+/// Printed in the largest unit that divides it.
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let unit = UNITS
@@ -121,22 +121,23 @@ impl From<ByteSize> for String {
     }
 }
 
-/// A share of processor time, in thousandths of one processor; written in processors: `0.5`.
+/// A share of processor time, in thousandths of a processor; written in processors: `0.5`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct CpuShare(u32);
 
 impl CpuShare {
-    /// The smallest and the largest share, in thousandths. Docker and the kernel take no less than a hundredth.
+    /// The smallest and the largest share, in thousandths. Docker and the kernel accept no less
+    /// than a hundredth.
     pub const RANGE: std::ops::RangeInclusive<u32> = 10..=1_024_000;
 
-    /// This many thousandths of one processor; none outside of [`RANGE`](Self::RANGE).
+    /// This many thousandths of a processor; `None` outside of [`RANGE`](Self::RANGE).
     #[must_use]
     pub fn from_thousandths(number: u32) -> Option<Self> {
         Self::RANGE.contains(&number).then_some(Self(number))
     }
 
-    /// The thousandths of one processor.
+    /// The thousandths of a processor.
     #[must_use]
     pub const fn thousandths(self) -> u32 {
         self.0

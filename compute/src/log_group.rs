@@ -1,4 +1,4 @@
-//! A group of CloudWatch Logs, by its name.
+//! The name of a group of CloudWatch Logs.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 use landfall_provider::InvalidName;
 use serde::{Deserialize, Serialize};
 
-/// The log group that containers write to: `/digipay/web`.
+/// The log group of containers: `/digipay/web`.
 ///
 /// 1 to 512 letters, digits and `_-/.#`, not beginning with `aws/`:
 /// <https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_CreateLogGroup.html>

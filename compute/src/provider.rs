@@ -1,4 +1,4 @@
-//! What a provider must hold and know to run instances.
+//! The provider trait for instances.
 
 use std::net::Ipv4Addr;
 use std::time::SystemTime;
@@ -14,7 +14,7 @@ use crate::{
     ReleaseNote, ScalingPolicy,
 };
 
-/// A provider of every kind in this crate, which also knows the instances that a group has made.
+/// A provider of every kind in this crate, which also reports the instances of a group.
 #[async_trait]
 pub trait ComputeProvider:
     Provider<KeyPair>
@@ -27,16 +27,18 @@ pub trait ComputeProvider:
     /// The instances of a group, by id.
     async fn group_instances(&self, group: &AutoscalingGroupId) -> Result<Vec<GroupInstance>>;
 
-    /// Has the group's instances replaced by ones of this version of its template, a healthy one before an old
-    /// one ends. Returns once that has begun, or was under way already; [`rolling`](Self::rolling) tells how far it
-    /// is. What was under way to another version is given up for it. The provider carries it through by itself,
-    /// whatever becomes of the caller, and [takes it back](Self::roll_back) by itself when the new instances do not
-    /// become healthy.
+    /// Replaces the group's instances by ones of this version of its template; each old instance is
+    /// terminated after a new one is healthy. Returns once the replacement has started, or if it
+    /// was already in progress; [`rolling`](Self::rolling) returns its progress. A replacement by
+    /// another version is cancelled. The provider completes the replacement independently of the
+    /// caller, and [rolls back](Self::roll_back) by itself when the new instances do not become
+    /// healthy.
     ///
-    /// A group is made with the newest version of its template; from then on it runs what it was rolled to.
+    /// A group is created with the newest version of its template; afterwards it runs the version
+    /// of the last roll.
     ///
     /// # Errors
-    /// `InUse` while something else has to end first: calling it again later begins it.
+    /// `InUse` while another operation must end first: a later call starts the replacement.
     async fn roll(
         &self,
         group: &AutoscalingGroupId,
@@ -44,69 +46,71 @@ pub trait ComputeProvider:
         version: u32,
     ) -> Result<()>;
 
-    /// Takes the [`roll`](Self::roll) that is under way back: the group runs the version before again, the instances
-    /// of the new one are drained and ended. Returns once that has begun, or when it is so already;
-    /// [`rolling`](Self::rolling) tells how far it is. A provider that remembers why keeps what `why` says.
+    /// Rolls back the [`roll`](Self::roll) in progress: the group returns to the previous version,
+    /// and the instances of the new one are drained and terminated. Returns once the rollback has
+    /// started, or if it was already in progress; [`rolling`](Self::rolling) returns its progress.
+    /// A provider that records reasons stores `why`.
     ///
     /// # Errors
-    /// `NotFound` if nothing is under way that could be taken back.
+    /// `NotFound` if no roll is in progress.
     async fn roll_back(&self, group: &AutoscalingGroupId, why: &str) -> Result<()>;
 
-    /// How far the last [`roll`](Self::roll) of the group is: usable once it is done; ending while it is being taken
-    /// back; failed when it was, or was given up otherwise; absent if there never was one.
+    /// The state of the group's last [`roll`](Self::roll): usable once it is complete; ending
+    /// during a rollback; failed after a rollback, or if it was abandoned; absent if there was
+    /// none.
     async fn rolling(&self, group: &AutoscalingGroupId) -> Result<Probe<()>>;
 
-    /// What is noted of each version of a launch template that this session makes from now on.
+    /// Sets the note for each version of a launch template that this session creates from now on.
     fn note_releases(&self, note: ReleaseNote);
 
-    /// Every version of a group's template that there is still, by version.
+    /// Every existing version of a group's template, by version.
     async fn releases(
         &self,
         template: &LaunchTemplateId,
         group: &AutoscalingGroupId,
     ) -> Result<Vec<Release>>;
 
-    /// How many instances the group is to have now: what its file asked for, or what scaling has made of it since.
+    /// The group's present capacity: the number from its file, or the number after later scaling.
     async fn capacity(&self, group: &AutoscalingGroupId) -> Result<GroupCapacity>;
 
-    /// Has the group from now on have this many instances, within its limits; its spec stays as it is. A scaling
+    /// Sets the group's number of instances, within its limits; its spec does not change. A scaling
     /// policy may change it again.
     ///
     /// # Errors
-    /// `Invalid` beyond the limits.
+    /// `Invalid` outside the limits.
     async fn scale(&self, group: &AutoscalingGroupId, desired: u32) -> Result<()>;
 
-    /// The last time that the number of the group's instances was changed while it ran, as far as the provider
-    /// remembers.
+    /// The last change of the group's number of instances while it ran, as far as the provider
+    /// records it.
     async fn last_scaling(&self, group: &AutoscalingGroupId) -> Result<Option<Scaling>>;
 
-    /// The last lines that an instance's container wrote, at most `lines`; also of one that has ended,
-    /// as long as the provider remembers it.
+    /// The last lines of an instance's container output, at most `lines`; also of a terminated
+    /// instance, as long as the provider keeps it.
     async fn last_output(&self, instance: &InstanceId, lines: usize) -> Result<Vec<String>>;
 
-    /// The keys by which SSH clients know an instance, as the provider has them from the instance itself; none
-    /// while it has not told them, or where nobody can log in.
+    /// The SSH host keys of an instance, which the provider received from the instance itself;
+    /// empty until then, and where nobody can log in.
     async fn host_keys(&self, instance: &InstanceId) -> Result<Vec<HostKey>>;
 }
 
-/// How many instances a group is to have now, and between what scaling may choose.
+/// The present capacity of a group, and the limits of scaling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupCapacity {
-    /// The fewest.
+    /// The minimum.
     pub min: u32,
-    /// Now.
+    /// The present number.
     pub desired: u32,
-    /// The most.
+    /// The maximum.
     pub max: u32,
 }
 
-/// A change of how many instances a group is to have.
+/// A change of a group's capacity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scaling {
-    /// When it was decided, if that is known.
+    /// The time of the decision, if known.
     #[serde(with = "landfall_provider::rfc3339::option")]
     pub at: Option<SystemTime>,
-    /// From how many to how many, and why.
+    /// The old and the new number, and the reason.
     pub why: String,
 }
 
@@ -115,15 +119,15 @@ pub struct Scaling {
 pub struct GroupInstance {
     /// Its id.
     pub id: InstanceId,
-    /// The zone that it stands in.
+    /// Its zone.
     pub zone: Zone,
     /// Its address in the VPC.
     pub private_address: Ipv4Addr,
-    /// How far it is.
+    /// Its state.
     pub state: InstanceState,
-    /// The version of the launch template that it was made from, from 1.
+    /// The launch template version that it was created from, from 1.
     pub template_version: u32,
-    /// When it ended by itself, if it did and the provider says so: AWS does not.
+    /// The time of its exit, if it exited by itself and the provider reports it: AWS does not.
     #[serde(
         default,
         with = "landfall_provider::rfc3339::option",
@@ -132,7 +136,7 @@ pub struct GroupInstance {
     pub ended: Option<SystemTime>,
 }
 
-/// How far an instance is.
+/// The state of an instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum InstanceState {
@@ -140,9 +144,9 @@ pub enum InstanceState {
     Pending,
     /// Its container runs.
     Running,
-    /// It is being ended.
+    /// It is being terminated.
     Terminating,
-    /// Its container ended by itself; the text says how: `exited with code 1`.
+    /// Its container exited by itself; the text is the cause: `exited with code 1`.
     Failed(String),
 }
 

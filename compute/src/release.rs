@@ -1,4 +1,4 @@
-//! A release: a version of a service's launch template, who made it from what, and what became of it.
+//! A release: a version of a service's launch template, its author, its source and its state.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -7,25 +7,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::LaunchTemplate;
 
-/// A version of a launch template, as far as its provider knows it.
+/// A version of a launch template, as reported by its provider.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Release {
     /// The version of the template, from 1.
     pub version: u32,
-    /// What its instances are like.
+    /// The settings of its instances.
     pub spec: LaunchTemplate,
-    /// When it was made, if that is known.
+    /// The time of its creation, if known.
     pub made: Option<SystemTime>,
-    /// Who made it: a user and machine, `ana@build-3`, or what the provider knows them by.
+    /// Its author: a user and machine, `ana@build-3`, or the provider's name for the caller.
     pub who: Option<String>,
-    /// What it was made from.
+    /// Its source.
     pub note: ReleaseNote,
-    /// What became of it.
+    /// Its state.
     pub state: ReleaseState,
 }
 
 impl Release {
-    /// The digest of its image, `sha256:…`, if that is known.
+    /// The digest of its image, `sha256:…`, if known.
     #[must_use]
     pub fn digest(&self) -> Option<&str> {
         let image = self.spec.workload.image.known()?;
@@ -33,19 +33,19 @@ impl Release {
     }
 }
 
-/// What became of a release.
+/// The state of a release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReleaseState {
-    /// Made, and not brought to any instance yet.
+    /// Created, and not rolled out to any instance yet.
     Waiting,
-    /// Instances of it are taking over.
+    /// Its instances are being rolled out.
     Rolling,
-    /// It serves.
+    /// Serves requests.
     Current,
-    /// It was given up, and the one before it came back; the text says why.
+    /// Abandoned, and the previous release restored; the text is the reason.
     Failed(String),
-    /// Another one serves.
+    /// Replaced by another release.
     Superseded,
 }
 
@@ -63,14 +63,15 @@ impl ReleaseState {
     }
 }
 
-/// What is noted of a version when it is made. It is no part of the template: a new commit alone changes nothing.
+/// The note of a version, recorded at its creation. It is not part of the template: a new commit
+/// alone changes nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReleaseNote {
-    /// Who makes it, for providers that do not know their callers.
+    /// The author, for providers that do not know their callers.
     pub who: String,
-    /// The commit that it was made from: `1a2b3c4d5e6f`, with `-dirty` behind it if files were changed since.
+    /// The source commit: `1a2b3c4d5e6f`, followed by `-dirty` if files were changed since.
     pub commit: Option<String>,
-    /// The release that it goes back to.
+    /// The release that a rollback restores.
     pub back_to: Option<u32>,
 }
 
@@ -78,7 +79,7 @@ const COMMIT: &str = "commit ";
 const BACK_TO: &str = "rollback to ";
 
 impl ReleaseNote {
-    /// Reads what [`Display`](fmt::Display) has written. What somebody else wrote says nothing.
+    /// Parses the output of [`Display`](fmt::Display). Any other text gives an empty note.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut note = Self::default();
@@ -93,7 +94,8 @@ impl ReleaseNote {
     }
 }
 
-/// `rollback to 3, commit 1a2b3c4d5e6f`; empty if there is nothing to say. The provider keeps who made it.
+/// `rollback to 3, commit 1a2b3c4d5e6f`; empty if nothing is known. The provider records the
+/// author.
 impl fmt::Display for ReleaseNote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let back_to = self.back_to.map(|version| format!("{BACK_TO}{version}"));

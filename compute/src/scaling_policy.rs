@@ -1,4 +1,4 @@
-//! A scaling policy: what makes an autoscaling group grow and shrink.
+//! A scaling policy: the rule that changes the size of an autoscaling group.
 
 use landfall_provider::{
     AutoscalingGroupId, Input, Kind, LoadBalancerId, Reference, Resource, ScalingPolicyId,
@@ -11,26 +11,26 @@ use serde::{Deserialize, Serialize};
 /// <https://docs.aws.amazon.com/autoscaling/ec2/userguide/as-scaling-target-tracking.html>
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScalingPolicy {
-    /// The group that it scales.
+    /// The scaled group.
     pub group: Input<AutoscalingGroupId>,
-    /// What it tracks.
+    /// The tracked metric.
     pub metric: Metric,
 }
 
-/// What a policy keeps near a value.
+/// A metric that a policy keeps near a value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Metric {
-    /// The average processor use of the group's instances, in percent: 1–100.
+    /// The average CPU utilisation of the group's instances, in percent: 1–100.
     Cpu(u8),
-    /// Requests per target and minute, of those that a balancer sends to a target group: the group's own, which a
-    /// listener of the balancer leads to.
+    /// Requests per target and minute that a balancer sends to a target group: a target group of
+    /// the scaled group, used by a listener of the balancer.
     RequestsPerTarget {
-        /// How many.
+        /// The number of requests.
         requests: u32,
         /// The balancer that counts them.
         balancer: Input<LoadBalancerId>,
-        /// The target group that they go to.
+        /// The target group of the requests.
         target_group: Input<TargetGroupId>,
     },
 }
@@ -38,7 +38,7 @@ pub enum Metric {
 impl Resource for ScalingPolicy {
     const KIND: Kind = kind::SCALING_POLICY;
     const FORCES_REPLACEMENT: &'static [&'static str] = &["group"];
-    // Requests are counted only where a listener leads from the balancer to the target group.
+    // Requests are counted only if a listener of the balancer uses the target group.
     const AFTER: &'static [Kind] = &[kind::LISTENER];
     type Id = ScalingPolicyId;
     type Output = ();

@@ -1,4 +1,4 @@
-//! A secret by reference: where an instance reads it when it boots. The value is never here.
+//! References to secrets that an instance reads when it boots. Landfall never has the values.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,11 +6,11 @@ use std::str::FromStr;
 use landfall_provider::InvalidName;
 use serde::{Deserialize, Serialize};
 
-/// Where a secret is kept, and under which name: `ssm:/digipay/url`, `secretsmanager:digipay/db#password`.
+/// The store and the name of a secret: `ssm:/digipay/url`, `secretsmanager:digipay/db#password`.
 ///
-/// `ssm:` is a parameter of Systems Manager's Parameter Store, `secretsmanager:` a secret of Secrets Manager. What
-/// stands behind `#` is a key of the JSON object that the value is; the environment variable then gets the
-/// value under that key.
+/// `ssm:` is a parameter of Systems Manager's Parameter Store, `secretsmanager:` a secret of
+/// Secrets Manager. The text after `#` is a key of the value, which must be a JSON object; the
+/// environment variable then gets the value under that key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SecretReference {
@@ -19,7 +19,7 @@ pub struct SecretReference {
     key: Option<String>,
 }
 
-/// A service that keeps secrets.
+/// A service that stores secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SecretStore {
     /// Systems Manager's Parameter Store.
@@ -40,8 +40,8 @@ impl SecretStore {
 }
 
 impl SecretReference {
-    /// The secret as a policy names it, so that a profile can be read back from its policy: without a key, and a path
-    /// of one level without its slash, which its ARN does not have.
+    /// The secret in the form of a policy, so that a profile can be read back from its policy:
+    /// without a key, and with no slash before a path of one level, because its ARN has none.
     #[must_use]
     pub fn whole(&self) -> Self {
         let is_flat = self.store == SecretStore::Ssm && self.name.rfind('/') == Some(0);
@@ -52,28 +52,28 @@ impl SecretReference {
         }
     }
 
-    /// Where it is kept.
+    /// Its store.
     #[must_use]
     pub fn store(&self) -> SecretStore {
         self.store
     }
 
-    /// Its name there.
+    /// Its name in the store.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The key of the JSON object that the value is; without one, the value itself is meant.
+    /// The key of the JSON object in the value; `None` for the whole value.
     #[must_use]
     pub fn key(&self) -> Option<&str> {
         self.key.as_deref()
     }
 }
 
-/// The rules of the two services for names:
-/// <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html> (a name with a
-/// slash is a path and begins with one, of at most 15 levels) and
+/// The naming rules of the two services:
+/// <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html> (a name
+/// with a slash is a path with a leading slash, of at most 15 levels) and
 /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_CreateSecret.html>.
 fn is_name(store: SecretStore, name: &str) -> bool {
     let of = |more: &str| {

@@ -1,5 +1,5 @@
-//! What a provider knows and does of an instance that stands alone: whether its container runs, where the caller
-//! reaches it, and that it is stopped and started again.
+//! The provider trait for single instances: container state, address for the caller, stop and
+//! start.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -9,62 +9,63 @@ use serde::{Deserialize, Serialize};
 
 use crate::Instance;
 
-/// A provider of instances that stand alone.
+/// A provider of single instances.
 #[async_trait]
 pub trait SingleProvider: Provider<Instance> {
-    /// How an instance is now, and where it is asked on this port; `None` when there is no such instance.
+    /// The present state of an instance, and its address on this port; `None` when it does not
+    /// exist.
     async fn standing(&self, instance: &InstanceId, port: Port) -> Result<Option<SingleInstance>>;
 
-    /// Begins to stop an instance. It keeps its id, its disk and its addresses, and can be started again; one that
-    /// is stopped already stays so.
+    /// Starts to stop an instance. It keeps its id, its disk and its addresses, and can be started
+    /// again; a stopped instance stays stopped.
     async fn stop(&self, instance: &InstanceId) -> Result<()>;
 
-    /// Begins to start an instance that was stopped; its container is started with it. One that runs goes on.
+    /// Starts a stopped instance and its container. A running instance is not affected.
     async fn start(&self, instance: &InstanceId) -> Result<()>;
 }
 
-/// An instance that stands alone, at one moment.
+/// The state of a single instance at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SingleInstance {
-    /// The zone that it stands in, if the provider says so.
+    /// Its zone, if the provider reports it.
     pub zone: Option<Zone>,
     /// Its address in the VPC.
     pub private_address: Option<Ipv4Addr>,
     /// Its address on the internet.
     pub public_address: Option<Ipv4Addr>,
-    /// How it is.
+    /// Its state.
     pub state: SingleInstanceState,
-    /// The address that a browser is given, ending in a slash, once it is known.
+    /// The URL for a browser, with a slash at the end, once it is known.
     pub url: Option<String>,
-    /// Where the caller reaches the port; none where it cannot be reached from here at all, as with an emulator's
-    /// instances.
+    /// The address for the caller; `None` where the instance cannot be reached from here at all,
+    /// such as an emulator's.
     pub door: Option<SocketAddr>,
 }
 
-/// How an instance that stands alone is.
+/// The state of a single instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "state")]
 pub enum SingleInstanceState {
     /// It is being launched, or started again.
     Pending,
-    /// It runs, and its container has not been heard of yet.
+    /// It is running, and its container has not reported yet.
     Booting,
     /// Its container runs.
     Up,
-    /// Its container does not stay up, and is started again and again.
+    /// Its container exits repeatedly and is restarted each time.
     Failing {
-        /// How it ended the last time: `exited with code 1`.
+        /// The last exit: `exited with code 1`.
         how: String,
-        /// How many times in a row.
+        /// The number of exits in a row.
         times: u32,
     },
     /// It is being stopped.
     Stopping,
     /// It is stopped, and can be started again.
     Stopped,
-    /// It is being ended, or has ended for good; the text says how.
+    /// It is being terminated, or is terminated; the text is the cause.
     Ended {
-        /// Why.
+        /// The cause.
         how: String,
     },
 }

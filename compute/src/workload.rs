@@ -1,4 +1,4 @@
-//! What an instance runs: a container image and how to start it.
+//! A workload: a container image and its start parameters.
 
 use std::collections::BTreeMap;
 
@@ -9,24 +9,24 @@ use crate::{Limits, LogGroup, SecretReference};
 
 /// A container that an instance starts when it boots, and its port.
 ///
-/// Every provider adds these variables to `env`: `PORT`, and where the container runs,
+/// Every provider adds these variables to `env`: `PORT`, and, where the container runs,
 /// `LANDFALL_INSTANCE_ID` and `LANDFALL_ZONE`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Workload {
     /// The image, by digest.
     pub image: Input<ImageId>,
-    /// The port that the container listens on, and the instance answers on.
+    /// The port of the container and of the instance.
     pub port: Port,
-    /// The container's environment. No secrets: it can be read by whoever may read the template.
+    /// The container's environment. No secrets: everyone who may read the template can read it.
     pub env: BTreeMap<String, String>,
-    /// Further variables of the environment, whose values the instance reads when it boots.
+    /// Further environment variables, whose values the instance reads when it boots.
     pub secrets: BTreeMap<String, SecretReference>,
-    /// Where the container's output goes besides the instance itself.
+    /// The log group of the container's output, in addition to the instance's own log.
     pub logs: Option<LogGroup>,
-    /// How much of the instance the container may use.
+    /// The container's share of the instance.
     #[serde(default, skip_serializing_if = "Limits::is_default")]
     pub limits: Limits,
-    /// Whether process 1 of the container is a reaper, and what the image runs its child.
+    /// Whether process 1 of the container is a reaper, with the image's command as its child.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub init: bool,
 }

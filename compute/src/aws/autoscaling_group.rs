@@ -1,7 +1,8 @@
-//! An autoscaling group on AWS: the health of its targets counts, and it names its template's version explicitly.
+//! An autoscaling group on AWS: it uses the health of its targets, and names its template's version
+//! explicitly.
 //!
-//! How many instances were asked for stands in a tag, since scaling changes the capacity itself: a plan shows what
-//! the file changes, and not what traffic did.
+//! The desired number of the spec is stored in a tag, because scaling changes the capacity itself:
+//! a plan shows changes of the file, and not the effect of traffic.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -26,17 +27,18 @@ use crate::{AutoscalingGroup, AutoscalingGroupOutput, LaunchTemplate};
 
 /// The longest name: <https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_CreateAutoScalingGroup.html>
 const LONGEST: usize = 255;
-/// The tag that holds how many instances were asked for.
+/// The tag with the desired number of the spec.
 const DESIRED: &str = "landfall:desired";
-/// The check that asks the target groups, besides EC2.
+/// The health check type that includes the target groups, besides EC2.
 const HEALTH_CHECK: &str = "ELB";
-/// How many groups a page may hold.
+/// The maximum number of groups on a page.
 const PAGE: i32 = 100;
-/// How many activities are looked at: more than a group has under way at once.
+/// The number of activities to read: more than a group has in progress at once.
 const ACTIVITIES: i32 = 20;
-/// So many launches in a row that failed are a failed group, not bad luck: the group itself tries on for ever.
+/// After this many failed launches in a row the group counts as failed: the group itself retries
+/// for ever.
 const HOPELESS: usize = 3;
-/// What failed longer ago says nothing about now.
+/// Older failures are ignored.
 const RECENT: Duration = Duration::from_secs(600);
 
 #[async_trait]
@@ -57,7 +59,8 @@ impl Provider<AutoscalingGroup> for Aws {
     ) -> Result<AutoscalingGroupId> {
         let owner = Owner::new(stack, &key.name);
         let template = template(self, desired).await?;
-        // A name that is taken although nothing was seen under it is taken by a call whose answer was lost: once more.
+        // If the name is taken although no group was found under it, an earlier call with a lost
+        // answer took it: look once more.
         let mut looked = self.may_hold(stack, key);
         loop {
             let there = match looked {
@@ -71,7 +74,7 @@ impl Provider<AutoscalingGroup> for Aws {
             if let Some(same) = there.iter().find(fits) {
                 return Ok(same.id.clone());
             }
-            // Beside one that is ending or has failed, the new one has another name.
+            // While another group is being deleted or has failed, the new one has another name.
             let names: Vec<&str> = there.iter().map(|one| one.id.as_ref()).collect();
             let name = short_name(LONGEST, stack, key, &names.join(" "));
             match make(self, &name, &owner, desired, &template).await {
@@ -100,7 +103,8 @@ impl Provider<AutoscalingGroup> for Aws {
             .vpc_zone_identifier(all_known(&desired.subnets)?.join(","))
             .min_size(number(desired.min))
             .max_size(number(desired.max))
-            // What scaling has made of it stays, unless it is asked for anew; AWS keeps it within the bounds.
+            // The present capacity stays unless the spec's number changes; AWS keeps it within the
+            // bounds.
             .set_desired_capacity(
                 (current.desired != desired.desired).then(|| number(desired.desired)),
             )
@@ -132,7 +136,7 @@ impl Provider<AutoscalingGroup> for Aws {
                 .map_err(during("autoscaling:DetachLoadBalancerTargetGroups"))?;
         }
         if current.desired != desired.desired {
-            // Last: until it is there, the next run sees a change that is still to be made.
+            // The tag comes last: without it, the next run sees a pending change.
             autoscaling
                 .create_or_update_tags()
                 .tags(tag(name, DESIRED, &desired.desired.to_string(), false))
@@ -162,8 +166,9 @@ impl Provider<AutoscalingGroup> for Aws {
             .await
             .map_err(during("autoscaling:DeleteAutoScalingGroup"));
         match deleted {
-            // What is gone, and much else, is a ValidationError here. What scales, or is in use, is to be asked again:
-            // nobody deletes it meanwhile, unless an earlier call does already.
+            // An absent group, like many other errors, is a ValidationError here. For a group that
+            // is scaling or in use, retry: nobody else deletes it, except an earlier call of this
+            // run.
             Err(error) if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::InUse) => {
                 match group(self, &live.id).await?.map(|group| state(&group)) {
                     None | Some(Probe::Ending(_)) => Ok(()),
@@ -175,7 +180,7 @@ impl Provider<AutoscalingGroup> for Aws {
     }
 }
 
-/// The group of this name, for several who ask at once.
+/// The group of this name; concurrent callers share the answer.
 pub(super) async fn shared(aws: &Aws, id: &AutoscalingGroupId) -> Result<Option<Found>> {
     let singleflight = aws.client(|_| Arc::<Singleflight<Option<Found>>>::default());
     let (aws, group_id) = (aws.clone(), id.clone());
@@ -195,7 +200,7 @@ pub(super) async fn group(aws: &Aws, id: &AutoscalingGroupId) -> Result<Option<F
     Ok(found.auto_scaling_groups().first().cloned())
 }
 
-/// The groups that have all of these tags.
+/// The groups with all of these tags.
 async fn groups(aws: &Aws, tags: &[(&str, &str)]) -> Result<Vec<Found>> {
     let filter = |(tag, value): &(&str, &str)| {
         Filter::builder()
@@ -226,7 +231,7 @@ async fn of_owner(aws: &Aws, owner: &Owner) -> Result<Vec<Live<AutoscalingGroup>
     Ok(groups(aws, &tags).await?.iter().filter_map(live).collect())
 }
 
-/// What the group has been doing, the newest first.
+/// The group's activities, the newest first.
 pub(super) async fn activities(aws: &Aws, id: &AutoscalingGroupId) -> Result<Vec<Activity>> {
     let listed = autoscaling(aws)
         .describe_scaling_activities()
@@ -264,7 +269,8 @@ async fn make(
         .health_check_grace_period(number(desired.health_check_grace_period))
         .set_tags(Some(tags))
         .customize()
-        // The next attempt is the engine's: after a look, for an emulator that makes a second group of that name.
+        // The engine makes the next attempt: after a look, for an emulator that would create a
+        // second group of that name.
         .config_override(Builder::new().retry_config(RetryConfig::disabled()))
         .send()
         .await
@@ -295,7 +301,7 @@ async fn template(aws: &Aws, desired: &AutoscalingGroup) -> Result<LaunchTemplat
     }
 }
 
-/// A version of a template, as groups and refreshes name it.
+/// A version of a template, in the form of groups and refreshes.
 pub(super) fn version(id: &LaunchTemplateId, version: u32) -> LaunchTemplateSpecification {
     LaunchTemplateSpecification::builder()
         .launch_template_id(id.as_ref())
@@ -303,7 +309,7 @@ pub(super) fn version(id: &LaunchTemplateId, version: u32) -> LaunchTemplateSpec
         .build()
 }
 
-/// What is in the first list and not in the second.
+/// The elements of the first list that are not in the second.
 fn beyond<T: landfall_provider::ResourceId>(
     one: &[Input<T>],
     other: &[Input<T>],
@@ -343,11 +349,11 @@ fn live(group: &Found) -> Option<Live<AutoscalingGroup>> {
     })
 }
 
-/// How a group is by itself: usable when as many instances as it is to have now are in service.
+/// The state of a group: usable when its present capacity is in service.
 fn state(group: &Found) -> Probe<AutoscalingGroupOutput> {
     let desired = count(group.desired_capacity()) as usize;
     let instances = group.instances();
-    // AWS says something here only while a group is being deleted.
+    // AWS sets this field only while a group is being deleted.
     if group.status().is_some() {
         return Probe::Ending(match instances.len() {
             0 => "the group is being deleted".to_owned(),
@@ -370,7 +376,7 @@ fn serves(instance: &Instance) -> bool {
         && instance.health_status() == Some("Healthy")
 }
 
-/// Whether an instance is on its way out of its group.
+/// Whether an instance is leaving its group.
 pub(super) fn is_leaving(instance: &Instance) -> bool {
     matches!(
         instance.lifecycle_state(),
@@ -385,8 +391,8 @@ pub(super) fn is_leaving(instance: &Instance) -> bool {
     )
 }
 
-/// The lowest version that an instance of the group runs, 0 for one of another template; the group's own without
-/// instances.
+/// The lowest version among the group's instances, 0 for an instance of another template; without
+/// instances, the group's own version.
 fn oldest(group: &Found) -> u32 {
     let template = group.launch_template();
     let id = template.and_then(|template| template.launch_template_id());
@@ -403,14 +409,14 @@ fn oldest(group: &Found) -> u32 {
         .unwrap_or_else(|| template.map(version_of).unwrap_or_default())
 }
 
-/// The number of a version; 0 for `$Latest`, which no group here has.
+/// The number of a version; 0 for `$Latest`, which no Landfall group uses.
 pub(super) fn version_of(template: &LaunchTemplateSpecification) -> u32 {
     let version = template.version().unwrap_or_default();
     version.parse().unwrap_or_default()
 }
 
-/// What is missing, with what the last launches say of it. A group goes on trying; three failures in a row are enough
-/// for us.
+/// The missing instances, with the messages of the last launches. A group retries for ever; three
+/// failures in a row count as a failure here.
 ///
 /// <https://docs.aws.amazon.com/autoscaling/ec2/userguide/CHAP_Troubleshooting.html>
 fn after_failures(missing: String, activities: &[Activity]) -> Probe<AutoscalingGroupOutput> {
@@ -425,7 +431,7 @@ fn after_failures(missing: String, activities: &[Activity]) -> Probe<Autoscaling
     let failed: Vec<&str> = activities
         .iter()
         .filter(recent)
-        // Those under way say nothing yet.
+        // Activities in progress have no result yet.
         .filter(|one| {
             matches!(
                 one.status_code(),

@@ -1,6 +1,6 @@
-//! How many instances a group has been told to have by now: by its file, by hand, or by a policy.
+//! The present capacity of a group, as set by its file, by hand, or by a policy.
 //!
-//! The file's wish stands in a tag, so that a plan shows no change after scaling.
+//! The file's number is stored in a tag, so that a plan shows no change after scaling.
 
 use std::time::SystemTime;
 
@@ -12,12 +12,12 @@ use super::autoscaling_group::{activities, shared};
 use super::{autoscaling, count, number};
 use crate::{GroupCapacity, Scaling};
 
-/// How the cause of an activity tells that the capacity was changed, before the two numbers.
+/// The text in an activity's cause that precedes the old and the new capacity.
 ///
 /// <https://docs.aws.amazon.com/autoscaling/ec2/userguide/as-verify-scaling-activity.html>
 const CHANGING: &str = "changing the desired capacity from ";
 
-/// What the group is to have now.
+/// The present capacity of the group.
 pub(super) async fn now(aws: &Aws, id: &AutoscalingGroupId) -> Result<GroupCapacity> {
     let found = shared(aws, id).await?.ok_or_else(|| {
         let why = format_args!("the autoscaling-group `{id}` does not exist");
@@ -30,13 +30,13 @@ pub(super) async fn now(aws: &Aws, id: &AutoscalingGroupId) -> Result<GroupCapac
     })
 }
 
-/// Has the group have this many.
+/// Sets the capacity.
 pub(super) async fn set(aws: &Aws, id: &AutoscalingGroupId, desired: u32) -> Result<()> {
     autoscaling(aws)
         .set_desired_capacity()
         .auto_scaling_group_name(id.as_ref())
         .desired_capacity(number(desired))
-        // Who asks for it does not want to wait for what a policy did a moment ago.
+        // A manual change does not wait for the cooldown of a policy.
         .honor_cooldown(false)
         .send()
         .await
@@ -44,13 +44,13 @@ pub(super) async fn set(aws: &Aws, id: &AutoscalingGroupId, desired: u32) -> Res
     Ok(())
 }
 
-/// The newest change of the capacity among the group's last activities.
+/// The newest change of capacity among the group's last activities.
 pub(super) async fn last_change(aws: &Aws, id: &AutoscalingGroupId) -> Result<Option<Scaling>> {
     Ok(activities(aws, id).await?.iter().find_map(scaling))
 }
 
-/// What an activity tells of a change of the capacity. A change makes an activity for every instance that it launches
-/// or ends, all with one cause.
+/// The change of capacity in an activity. One change creates an activity for every instance that it
+/// launches or terminates, all with the same cause.
 fn scaling(activity: &Activity) -> Option<Scaling> {
     let cause = activity.cause()?;
     let mut sentences = cause.split(". ").map(str::trim);
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn policy_change_shows_its_cause_only() {
-        // As the user guide has it, "Verify a scaling activity for an Auto Scaling group".
+        // From the user guide, "Verify a scaling activity for an Auto Scaling group".
         let cause = "At 2020-12-15T20:22:37Z a monitor alarm TargetTracking-web-AlarmHigh in state ALARM triggered \
             policy requests changing the desired capacity from 2 to 3.  At 2020-12-15T20:22:39Z an instance was \
             started in response to a difference between desired and actual capacity, increasing the capacity from 2 \

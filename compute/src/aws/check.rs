@@ -1,8 +1,8 @@
-//! What stands against launching instances, found out before anything is made: instance types that a zone does not
-//! offer, and images for another processor.
+//! Preflight checks of instance launches: instance types that a zone does not offer, and images for
+//! another processor.
 //!
-//! How many processors the account may still start is not asked: Service Quotas tells how many it may, and not how many
-//! it has, which groups and other people change all the time. A group that meets this limit says so itself.
+//! The vCPU quota is not checked: Service Quotas reports the limit, but not the present usage,
+//! which groups and other people change all the time. A group that reaches this limit reports it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::ec2;
 use super::image::{Architecture, architectures};
 
-/// Whether what is to run can run where it is wanted.
+/// The check whether instances can run in their zones.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Capacity;
 
@@ -39,7 +39,7 @@ impl Check for Capacity {
         }
         let (architectures, offered) =
             futures::join!(architectures(aws, types.clone()), offered(aws, &types));
-        // What no zone offers because there is no such type is told once.
+        // A type that does not exist is reported once, not per zone.
         let known: Vec<&Launch> = match &architectures {
             Ok(all) => launches
                 .iter()
@@ -47,7 +47,7 @@ impl Check for Capacity {
                 .collect(),
             Err(_) => launches.iter().collect(),
         };
-        // A look that failed is a finding, and hides none of the other's.
+        // A failed call is a finding, and does not hide the findings of the other.
         let offered = offered.map(|zones| known.iter().filter_map(|it| it.lacks(&zones)).collect());
         let suited = architectures.map(|all| {
             launches
@@ -85,25 +85,25 @@ async fn offered(aws: &Aws, types: &BTreeSet<&str>) -> Result<BTreeMap<String, B
     Ok(offered)
 }
 
-/// Instances that a plan would have launched.
+/// A launch of instances in a plan.
 #[derive(Debug, PartialEq, Eq)]
 struct Launch {
-    /// What launches them: a launch template, or a single instance.
+    /// The launching resource: a launch template, or a single instance.
     key: Key,
     instance_type: String,
-    /// Where; as far as the plan knows the zones of its subnets.
+    /// The zones, as far as the plan contains the zones of its subnets.
     zones: BTreeSet<String>,
-    /// What the image is for; as far as the plan makes or knows it.
+    /// The platform of the image, as far as the plan creates or knows it.
     platform: Option<String>,
 }
 
 impl Launch {
-    /// What the type's processor understands.
+    /// The architecture of the instance type.
     fn fits(&self, all: &BTreeMap<String, Option<Architecture>>) -> Option<Architecture> {
         all.get(&self.instance_type).copied().flatten()
     }
 
-    /// That there is no such type, or that the image is for another processor.
+    /// The finding that the type does not exist, or that the image is for another processor.
     fn misfits(&self, aws: &Aws, all: &BTreeMap<String, Option<Architecture>>) -> Option<Error> {
         let Self {
             key, instance_type, ..
@@ -126,7 +126,7 @@ impl Launch {
         )))
     }
 
-    /// That a zone does not offer the type.
+    /// The finding that a zone does not offer the type.
     fn lacks(&self, offered: &BTreeMap<String, BTreeSet<String>>) -> Option<Error> {
         let Self {
             key,
@@ -156,15 +156,15 @@ impl Launch {
     }
 }
 
-/// What is new or changes, with all that the plan says about it; the specs of other crates' kinds are read as what
-/// they are in a plan, which is JSON.
+/// New or changed launches, with all of the plan's data about them; the specs of other crates'
+/// kinds are read as the plan's JSON.
 fn launches(plan: &Plan) -> Vec<Launch> {
     let specs = Specs::of(plan);
     let changing = |step: &&landfall_provider::Step| {
         matches!(step.action, Action::Create { .. } | Action::Update { .. })
     };
     let mut launches = Vec::new();
-    // A group that changes its subnets launches from a template that stays.
+    // A group that changes its subnets launches from an unchanged template.
     for step in plan.steps.iter().filter(changing) {
         let spec = wanted(&step.action);
         let (key, template, subnets) = if step.key.kind == kind::INSTANCE {
@@ -211,7 +211,7 @@ fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
-/// Every spec that there will be, by all that a reference to it may say.
+/// Every spec after the plan, by each key or id that may refer to it.
 struct Specs<'a>(BTreeMap<String, (&'a Key, &'a Value)>);
 
 impl<'a> Specs<'a> {

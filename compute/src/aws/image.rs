@@ -1,9 +1,10 @@
-//! Which machine image an instance type starts from: the newest Amazon Linux 2023 of its architecture.
+//! Chooses the machine image of an instance type: the newest Amazon Linux 2023 of its architecture.
 //!
 //! Public parameters name it:
-//! <https://docs.aws.amazon.com/linux/al2023/ug/ec2.html#launch-via-aws-cli>. Its id is written down in each version of
-//! a launch template instead of `resolve:ssm:…`, so that all instances of a version are alike, and because an
-//! instance refresh cannot roll back to a template that resolves a parameter:
+//! <https://docs.aws.amazon.com/linux/al2023/ug/ec2.html#launch-via-aws-cli>. Each version of a
+//! launch template contains the image id instead of `resolve:ssm:…`, so that all instances of a
+//! version are identical, and because an instance refresh cannot roll back to a template that
+//! resolves a parameter:
 //! <https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_RollbackInstanceRefresh.html>.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +19,7 @@ use tokio::sync::Mutex;
 
 const PARAMETER: &str = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-";
 
-/// What a processor understands, as public parameters and images name it.
+/// A processor architecture, as in public parameters and images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Architecture {
     X86_64,
@@ -43,13 +44,14 @@ impl Architecture {
     }
 }
 
-/// What a session has found out; types keep their architecture, and one deploy starts all from the same images.
+/// The session's cache; types keep their architecture, and one deploy launches all instances from
+/// the same images.
 #[derive(Clone, Default)]
 struct Known(Arc<Mutex<Facts>>);
 
 #[derive(Default)]
 struct Facts {
-    /// `None` for a type that EC2 does not know.
+    /// `None` for a type that EC2 does not have.
     types: BTreeMap<String, Option<Architecture>>,
     images: BTreeMap<Architecture, String>,
 }
@@ -67,7 +69,7 @@ pub(super) async fn image_for(aws: &Aws, instance_type: &str) -> Result<String> 
         )
         .hint("`aws ec2 describe-instance-types` lists what the region has")
     })?;
-    // Held over the call: of several at once, one asks.
+    // Held during the call, so that only one of several concurrent callers makes it.
     let Known(facts) = aws.client(|_| Known::default());
     let mut facts = facts.lock().await;
     if let Some(image) = facts.images.get(&architecture) {
@@ -89,7 +91,7 @@ pub(super) async fn image_for(aws: &Aws, instance_type: &str) -> Result<String> 
     Ok(image.to_owned())
 }
 
-/// The architectures of these types; `None` for those that EC2 does not have here.
+/// The architectures of these types; `None` for types that EC2 does not have in this region.
 pub(super) async fn architectures(
     aws: &Aws,
     types: BTreeSet<&str>,
@@ -113,7 +115,7 @@ pub(super) async fn architectures(
         .collect())
 }
 
-/// Asked by a filter and not by name: a type that there is not would be an error for all of them.
+/// Queries by a filter and not by name: an unknown name would be an error for all types.
 async fn described(aws: &Aws, types: &[&str]) -> Result<BTreeMap<String, Architecture>> {
     let mut pages = ec2(aws)
         .describe_instance_types()

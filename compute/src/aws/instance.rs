@@ -1,6 +1,6 @@
 //! A single instance on AWS, with its address.
 //!
-//! Instances of groups carry the same tags, and one of their group's besides.
+//! Instances of groups have the same tags, and one more from their group.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -26,27 +26,28 @@ use super::image::image_for;
 use super::{ec2, ec2_tags, of_owner, owner_of, tag, until_launchable, user_data, workload_of};
 use crate::{Instance, InstanceOutput, Workload};
 
-/// The disk that Amazon Linux starts from.
+/// The root device of Amazon Linux.
 pub(super) const ROOT_DEVICE: &str = "/dev/xvda";
-/// How large it is at least, in GiB: the system takes less than 3, images and their containers have the rest.
+/// The minimum size of the disk in GiB: the system takes less than 3, images and their containers
+/// use the rest.
 const ROOM: i32 = 16;
-/// What it has beside the room that a container may take, in GiB.
+/// The disk space in GiB in addition to the container's limit.
 const ROOM_BESIDE_DISK: u64 = 8;
 
-/// The size of the root volume in GiB, with room for what the container may write.
+/// The size of the root volume in GiB, with space for the container's disk limit.
 pub(super) fn volume_size(workload: Option<&Workload>) -> i32 {
     let disk = workload.and_then(|workload| workload.limits.disk);
     let wanted = disk.map_or(0, |disk| disk.bytes().div_ceil(1 << 30) + ROOM_BESIDE_DISK);
     i32::try_from(wanted).unwrap_or(i32::MAX).max(ROOM)
 }
-/// Answers of the metadata service reach the instance and nothing behind it: the instance itself logs in to the
-/// registry and reads the secrets, and a container has no business there.
+/// The metadata service answers only the instance itself: the instance logs in to the registry and
+/// reads the secrets, and the container needs no access.
 ///
 /// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-IMDS-new-instances.html>
 pub(super) const HOP_LIMIT: i32 = 1;
 /// The tag that AWS gives the instances of a group.
 pub(super) const GROUP: &str = "aws:autoscaling:groupName";
-/// The tag that says that there is user data to read: one call less for those that run nothing.
+/// The tag of instances with user data: it saves a call for instances without a workload.
 const RUNS: &str = "landfall:runs";
 
 #[async_trait]
@@ -101,8 +102,8 @@ impl Provider<Instance> for Aws {
             let given = give_address(self, &instance, known(address)?).await;
             given.map_err(|error| error.left(Left::Resource(id.to_string())))?;
         }
-        // Until then the token holds: the next try may not find the instance by its tags yet, and must not launch
-        // another one.
+        // The token stays valid until then: the next attempt may not find the instance by its tags
+        // yet, and must not launch another one.
         self.answered(stack, key);
         Ok(id)
     }
@@ -139,7 +140,8 @@ impl Provider<Instance> for Aws {
     }
 }
 
-/// The instances that fit the filters and are in no group; those that ended are among them for about an hour.
+/// The instances that match the filters and are in no group; terminated ones are listed for about
+/// an hour.
 async fn described(aws: &Aws, filters: &[Filter]) -> Result<Vec<Found>> {
     let all = in_pages(aws, filters).await?;
     Ok(all
@@ -148,7 +150,7 @@ async fn described(aws: &Aws, filters: &[Filter]) -> Result<Vec<Found>> {
         .collect())
 }
 
-/// The instances that fit the filters.
+/// The instances that match the filters.
 pub(super) async fn in_pages(aws: &Aws, filters: &[Filter]) -> Result<Vec<Found>> {
     let mut pages = ec2(aws)
         .describe_instances()
@@ -176,7 +178,8 @@ pub(super) async fn one(aws: &Aws, id: &InstanceId) -> Result<Option<Found>> {
     Ok(found.and_then(|found| found.reservations().first()?.instances().first().cloned()))
 }
 
-/// The one that was launched as this already, and comes up; its address and profile can still be changed.
+/// The instance that an earlier attempt has launched and that is starting; its address and profile
+/// can still be changed.
 async fn launched(aws: &Aws, owner: &Owner, desired: &Instance) -> Result<Option<Found>> {
     for instance in described(aws, &of_owner(owner)).await? {
         if !is_coming_up(&instance) {
@@ -200,7 +203,7 @@ async fn run(aws: &Aws, owner: &Owner, desired: &Instance, token: String) -> Res
         .device_index(0)
         .subnet_id(known(&desired.subnet)?)
         .set_groups(Some(all_known(&desired.groups)?))
-        // A public address is an Elastic IP, or there is none, whatever the subnet would give.
+        // The public address is an Elastic IP, or there is none, whatever the subnet's default is.
         .associate_public_ip_address(false)
         .delete_on_termination(true)
         .build();
@@ -263,7 +266,7 @@ async fn run(aws: &Aws, owner: &Owner, desired: &Instance, token: String) -> Res
         .set_tag_specifications(Some(tagged.to_vec()))
         .set_user_data(user_data)
         .customize()
-        // The next attempt is the engine's: after a look, for an emulator that knows no token.
+        // The engine makes the next attempt: after a look, for an emulator without tokens.
         .config_override(Builder::new().retry_config(RetryConfig::disabled()))
         .send()
         .await
@@ -279,8 +282,8 @@ fn profile_named(name: &str) -> IamInstanceProfileSpecification {
         .build()
 }
 
-/// Associates it with the instance's interface, as soon as AWS takes that. What the interface had before is free again;
-/// one that is another's stays so.
+/// Associates the address with the instance's interface, as soon as AWS allows it. The interface's
+/// previous address becomes free; an address of another interface is not taken away.
 ///
 /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_AssociateAddress.html>
 async fn give_address(aws: &Aws, instance: &Found, allocation: &str) -> Result<()> {
@@ -299,8 +302,9 @@ async fn give_address(aws: &Aws, instance: &Found, allocation: &str) -> Result<(
     Ok(())
 }
 
-/// An instance that is still starting takes no address for some seconds: "The pending-instance-creation instance to
-/// which 'eni-…' is attached is not in a valid state for this operation". That passes, so the engine is to try again.
+/// A starting instance accepts no address for some seconds: "The pending-instance-creation instance
+/// to which 'eni-…' is attached is not in a valid state for this operation". This is transient, so
+/// the engine retries.
 ///
 /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>: `IncorrectInstanceState`,
 /// `InvalidInstanceID`
@@ -339,8 +343,8 @@ async fn take_address(aws: &Aws, instance: &Found) -> Result<()> {
     Ok(())
 }
 
-/// The Elastic IPs of these instances, by the interfaces that have them: of the stack's own, and of others', which
-/// somebody has given to an instance by hand.
+/// The Elastic IPs of these instances, by interface: the stack's own, and others that somebody has
+/// associated by hand.
 async fn addresses(
     aws: &Aws,
     instances: &[Found],
@@ -427,7 +431,7 @@ async fn change_profile(
     Ok(())
 }
 
-/// What it was told to run when it was launched.
+/// The workload in its launch parameters.
 async fn workload(aws: &Aws, instance: &Found) -> Result<Option<Workload>> {
     let Some(id) = instance.instance_id().filter(|_| runs_container(instance)) else {
         return Ok(None);
@@ -491,7 +495,8 @@ fn is_coming_up(instance: &Found) -> bool {
 fn state(instance: &Found) -> Probe<InstanceOutput> {
     match name_of(instance) {
         Some(InstanceStateName::Running) => with_addresses(instance),
-        // Somebody stopped it and can start it again: it has its id, its disk and its addresses, and is no other one.
+        // Somebody stopped it and can start it again: it keeps its id, its disk and its addresses,
+        // and stays the same instance.
         Some(InstanceStateName::Stopped) if runs_container(instance) => with_addresses(instance),
         Some(InstanceStateName::Stopping) if runs_container(instance) => {
             Probe::Pending("being stopped".to_owned())
@@ -521,7 +526,7 @@ fn runs_container(instance: &Found) -> bool {
     tag(instance.tags(), RUNS).is_some()
 }
 
-/// Why an instance does not run, in AWS's words.
+/// The reason why an instance is not running, in AWS's words.
 pub(super) fn why_ended(instance: &Found) -> String {
     instance
         .state_reason()

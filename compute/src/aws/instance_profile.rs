@@ -1,8 +1,9 @@
-//! An instance profile on AWS: the profile, the role in it, and the role's one inline policy, all of one name.
+//! An instance profile on AWS: the profile, its role, and the role's single inline policy, all with
+//! the same name.
 //!
-//! IAM cannot list by tag, and it is one for all regions: what a stack owns stands under the path
-//! `/landfall/<region>/<stack>/<name>/`. The profile is made first and deleted last, so that whatever an interrupted
-//! run leaves is found by it. The spec is read back from the policy.
+//! IAM cannot list by tag, and it is global: a stack's profiles and roles have the path
+//! `/landfall/<region>/<stack>/<name>/`. The profile is created first and deleted last, so that the
+//! leftovers of an interrupted run are found through it. The spec is read back from the policy.
 
 use async_trait::async_trait;
 use aws_sdk_iam::types::{Role, Tag};
@@ -22,7 +23,7 @@ const LONGEST: usize = 64;
 /// The name of the inline policy in its role.
 const POLICY: &str = "landfall";
 
-/// Who may take the role on: EC2, for the instances. In China it has another name.
+/// The principal of the role: EC2, for the instances. Its name differs in China.
 ///
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html#principal-services>
 fn trust(partition: &str) -> String {
@@ -51,7 +52,7 @@ impl Provider<InstanceProfile> for Aws {
         }
         let prefix = path(self, stack, None);
         let live = found.iter().filter_map(|profile| {
-            // An emulator gives those of other paths too.
+            // An emulator also returns profiles of other paths.
             let name = profile.path().strip_prefix(&prefix)?.trim_end_matches('/');
             let name = ResourceName::new(name).ok()?;
             Some(async move {
@@ -79,7 +80,7 @@ impl Provider<InstanceProfile> for Aws {
         let name = short_name(LONGEST, stack, key, self.region());
         put(self, &name, &Owner::new(stack, &key.name), desired).await?;
         let id = InstanceProfileId::from(name);
-        // Whether EC2 knows it yet, IAM cannot tell: a launch is tried until it does.
+        // IAM does not report whether EC2 sees the profile yet: a launch is retried until it does.
         self.seen::<InstanceProfile>(&id, Probe::Usable(()));
         Ok(id)
     }
@@ -128,7 +129,7 @@ impl Provider<InstanceProfile> for Aws {
         let found = iam.get_instance_profile().instance_profile_name(name);
         let found = found.send().await.map_err(during("iam:GetInstanceProfile"));
         let Some(found) = if_there(found)? else {
-            // It goes last: there is nothing else of it either.
+            // The profile is deleted last: if it is gone, everything else is gone too.
             return Ok(());
         };
         for role in found
@@ -158,13 +159,13 @@ impl Provider<InstanceProfile> for Aws {
     }
 }
 
-/// Where everything of a stack stands, or one resource of it.
+/// The path of a stack's resources, or of one resource.
 fn path(aws: &Aws, stack: &StackName, name: Option<&ResourceName>) -> String {
     let stack = format!("/landfall/{}/{stack}/", aws.region());
     name.map_or(stack.clone(), |name| format!("{stack}{name}/"))
 }
 
-/// Makes what is missing of profile, role and policy, and makes the policy what it should be.
+/// Creates the missing parts of profile, role and policy, and updates the policy.
 async fn put(aws: &Aws, name: &str, owner: &Owner, desired: &InstanceProfile) -> Result<()> {
     let policy = desired.policy(place(aws))?.to_string();
     let path = path(aws, &owner.stack, Some(&owner.name));
@@ -199,7 +200,8 @@ async fn put(aws: &Aws, name: &str, owner: &Owner, desired: &InstanceProfile) ->
         .role_name(name);
     let (policy, joined) = futures::join!(policy.send(), joined.send());
     policy.map_err(during("iam:PutRolePolicy"))?;
-    // A profile holds one role: the quota is used up by the one that is in it, which is of this name.
+    // A profile holds one role: if the quota is exhausted, the profile already has its role, which
+    // has this name.
     let joined = joined.map_err(during("iam:AddRoleToInstanceProfile"));
     unless(
         ErrorKind::Limit,
@@ -207,8 +209,8 @@ async fn put(aws: &Aws, name: &str, owner: &Owner, desired: &InstanceProfile) ->
     )
 }
 
-/// Fine when there is no such role. AWS does not know the path of one that is gone, and tells whoever may touch only
-/// those under a path that this is not allowed: `on resource: role NAME`.
+/// Succeeds when the role does not exist. AWS does not know the path of an absent role, and denies
+/// the call to callers with access to one path only: `on resource: role NAME`.
 async fn unless_gone(aws: &Aws, name: &str, outcome: Result<()>) -> Result<()> {
     match if_there(outcome) {
         Err(denied) if denied.kind() == ErrorKind::Denied => match has_role(aws, name).await? {
@@ -235,7 +237,7 @@ async fn has_role(aws: &Aws, name: &str) -> Result<bool> {
     Ok(false)
 }
 
-/// What the role's policy grants; `None` when it has none, or one that was not written here.
+/// The spec of the role's policy; `None` when there is no policy, or one of another author.
 async fn granted(aws: &Aws, role: &Role) -> Result<Option<InstanceProfile>> {
     let found = aws
         .client(aws_sdk_iam::Client::new)
@@ -248,7 +250,7 @@ async fn granted(aws: &Aws, role: &Role) -> Result<Option<InstanceProfile>> {
     let Some(found) = if_there(found)? else {
         return Ok(None);
     };
-    // RFC 3986 escapes, as the answer's documentation says.
+    // RFC 3986 escapes, according to the API's documentation.
     let text = percent_encoding::percent_decode_str(found.policy_document()).decode_utf8_lossy();
     let Ok(policy) = serde_json::from_str::<Value>(&text) else {
         return Ok(None);

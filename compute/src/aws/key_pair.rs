@@ -1,4 +1,4 @@
-//! A key pair on AWS: its public half, imported.
+//! A key pair on AWS: the imported public key.
 
 use async_trait::async_trait;
 use aws_sdk_ec2::primitives::Blob;
@@ -47,7 +47,7 @@ impl Provider<KeyPair> for Aws {
             .await
             .map_err(during("ec2:ImportKeyPair"));
         match imported {
-            // The name says which key it is, so one of this name is this one.
+            // The name contains the key's fingerprint, so a key pair of this name is this one.
             Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
             Err(_) => Ok(KeyPairId::from(name)),
             Ok(_) => {
@@ -94,7 +94,7 @@ impl Provider<KeyPair> for Aws {
 
 fn live(found: &KeyPairInfo) -> Option<Live<KeyPair>> {
     let owner = owner_of(found.tags())?;
-    // One whose key is of a type that this does not know was not imported here.
+    // A key pair with a key of another type was not imported by Landfall.
     let public_key = PublicKey::new(found.public_key()?).ok()?;
     Some(Live {
         id: KeyPairId::from(found.key_name()?),

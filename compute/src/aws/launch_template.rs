@@ -1,7 +1,8 @@
-//! A launch template on AWS: every change is a version, which names its machine image by id.
+//! A launch template on AWS: every change is a version, which contains its machine image by id.
 //!
-//! Groups name the version that they run explicitly, never `$Latest`: what runs changes when a refresh is started, by
-//! [`ComputeProvider::roll`](crate::ComputeProvider::roll), and a refresh that fails can be rolled back.
+//! Groups name their version explicitly, never `$Latest`: instances change only when a refresh is
+//! started, by [`ComputeProvider::roll`](crate::ComputeProvider::roll), and a failed refresh can be
+//! rolled back.
 
 use async_trait::async_trait;
 use aws_sdk_ec2::types::{
@@ -112,13 +113,14 @@ impl Provider<LaunchTemplate> for Aws {
         })?;
         let owner = owner_of(template.tags())
             .ok_or_else(|| lacks("ec2:DescribeLaunchTemplates", "the tags of its owner"))?;
-        // The version that was there is part of it: a change that goes back to an earlier spec is a new version too.
+        // The token includes the present version: a change back to an earlier spec is a new version
+        // too.
         let version = match &live.state {
             Probe::Usable(output) => output.version,
             _ => output(&template).version,
         };
         let wanted = as_text(desired)?;
-        // AWS refuses a token that comes again with other words.
+        // AWS refuses a token that is repeated with other parameters.
         let description = releases::description(self);
         let words = description.clone().unwrap_or_default();
         let ec2 = ec2(self);
@@ -135,7 +137,7 @@ impl Provider<LaunchTemplate> for Aws {
             .launch_template_version()
             .and_then(LaunchTemplateVersion::version_number)
             .ok_or_else(|| lacks("ec2:CreateLaunchTemplateVersion", "a number"))?;
-        // For people who launch from it; groups name their version.
+        // For people who launch from it; groups name their version explicitly.
         ec2.modify_launch_template()
             .launch_template_id(id)
             .default_version(number.to_string())
@@ -174,7 +176,7 @@ async fn now(aws: &Aws, id: &LaunchTemplateId) -> Result<Probe<LaunchTemplateOut
     Ok(found.map_or(Probe::Absent, |template| Probe::Usable(output(&template))))
 }
 
-/// The template of this id.
+/// The template with this id.
 pub(super) async fn one(aws: &Aws, id: &LaunchTemplateId) -> Result<Option<Found>> {
     let found = ec2(aws)
         .describe_launch_templates()
@@ -185,7 +187,7 @@ pub(super) async fn one(aws: &Aws, id: &LaunchTemplateId) -> Result<Option<Found
     Ok(if_there(found)?.and_then(|found| found.launch_templates().first().cloned()))
 }
 
-/// What is known of a template.
+/// The output of a template.
 pub(super) fn output(template: &Found) -> LaunchTemplateOutput {
     let newest = template.latest_version_number().unwrap_or_default();
     LaunchTemplateOutput {
@@ -193,7 +195,8 @@ pub(super) fn output(template: &Found) -> LaunchTemplateOutput {
     }
 }
 
-/// The template of this name, which is there already: an interrupted run's. It gets the wanted spec if it has another.
+/// The existing template of this name, left by an interrupted run. It gets the desired spec if it
+/// has another.
 async fn adopt(
     aws: &Aws,
     name: &str,
@@ -254,7 +257,7 @@ pub(super) fn number(version: &LaunchTemplateVersion) -> u32 {
     u32::try_from(number).unwrap_or_default()
 }
 
-/// What a version is, in the terms of a wish. One that was made by hand differs from every wish.
+/// The spec of a version. A version that was made by hand differs from every desired spec.
 pub(super) fn spec(version: &LaunchTemplateVersion) -> LaunchTemplate {
     let data = version.launch_template_data();
     let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
@@ -275,8 +278,8 @@ pub(super) fn spec(version: &LaunchTemplateVersion) -> LaunchTemplate {
     }
 }
 
-/// A version's content. Secure by default: tokens for the metadata service, an encrypted disk; nobody is tagged less
-/// than its template.
+/// A version's content. Secure by default: tokens for the metadata service, an encrypted disk;
+/// instances get all tags of their template.
 ///
 /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RequestLaunchTemplateData.html>
 async fn data(

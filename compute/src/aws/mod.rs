@@ -1,4 +1,4 @@
-//! How AWS holds what runs: one file a kind, the same verbs in the same order.
+//! The AWS implementation of instances: one file per kind, the same operations in the same order.
 
 mod autoscaling_group;
 mod capacity;
@@ -30,14 +30,14 @@ use landfall_provider::{Error, ErrorKind, ImageId, Input, Port, Resource, Result
 
 use crate::{Limits, Workload, boot};
 
-/// A spec as text, to make tokens and names from.
+/// A spec as text, the input of tokens and names.
 fn as_text<R: Resource>(spec: &R) -> Result<String> {
     serde_json::to_string(spec).map_err(|error| {
         Error::new(ErrorKind::Invalid, "a spec does not go into JSON").caused_by(error)
     })
 }
 
-/// This crate's own clients: another crate may want the same service in another way.
+/// This crate's own clients: another crate may configure the same service differently.
 #[derive(Clone)]
 struct Clients {
     ec2: aws_sdk_ec2::Client,
@@ -59,14 +59,14 @@ fn autoscaling(aws: &Aws) -> aws_sdk_autoscaling::Client {
     clients(aws).autoscaling
 }
 
-/// User data that starts the workload, as EC2 takes it.
+/// User data that starts the workload, in EC2's form.
 ///
 /// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/user-data.html>
 fn user_data(aws: &Aws, workload: &Workload) -> Result<String> {
     Ok(STANDARD.encode(boot::user_data(aws.region(), workload)?))
 }
 
-/// The workload that user data starts. What Landfall did not write differs from every wish.
+/// The workload of user data. User data from elsewhere differs from every desired workload.
 fn workload_of(user_data: Option<&str>) -> Workload {
     let script = user_data.and_then(|text| String::from_utf8(STANDARD.decode(text).ok()?).ok());
     script
@@ -82,11 +82,12 @@ fn workload_of(user_data: Option<&str>) -> Workload {
         })
 }
 
-/// How long a new instance profile may stay invisible to EC2; Terraform's provider waits as long.
+/// How long a new instance profile may stay invisible to EC2; Terraform's provider has the same
+/// limit.
 const PROFILE_SHOWS_WITHIN: Duration = Duration::from_secs(120);
 
-/// What a launch refers to may not be visible to it yet: that passes, so the engine is to try again. An instance profile
-/// takes longest, and its error has no code of its own, so its words are what there is to go by.
+/// The references of a launch may not be visible yet: this is transient, so the engine retries. An
+/// instance profile takes longest; its error has no code, so the message is compared.
 ///
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency>
 fn until_launchable(error: Error) -> Error {
@@ -104,19 +105,19 @@ fn until_launchable(error: Error) -> Error {
     }
 }
 
-/// What belongs to this owner, for EC2's listings.
+/// The filter for this owner's resources in EC2's listings.
 fn of_owner(owner: &Owner) -> [Filter; 2] {
     let name = filter(&format!("tag:{OWNER_NAME}"), [owner.name.as_str()]);
     [of_stack(&owner.stack), name]
 }
 
-/// An owner's tags as EC2 takes them.
+/// An owner's tags in EC2's form.
 fn ec2_tags(owner: &Owner) -> Vec<Tag> {
     let tag = |(key, value): (&str, String)| Tag::builder().key(key).value(value).build();
     owner.tags().into_iter().map(tag).collect()
 }
 
-/// Who owns what has these tags.
+/// The owner in these tags.
 fn owner_of(tags: &[Tag]) -> Option<Owner> {
     Owner::of(
         tags.iter()
@@ -131,14 +132,14 @@ fn tag<'a>(tags: &'a [Tag], key: &str) -> Option<&'a str> {
         .and_then(Tag::value)
 }
 
-/// A count from AWS's signed numbers.
+/// Converts a count from AWS's signed numbers.
 fn count(number: Option<i32>) -> u32 {
     number
         .and_then(|number| u32::try_from(number).ok())
         .unwrap_or_default()
 }
 
-/// A count as AWS takes it.
+/// Converts a count to AWS's type.
 fn number(count: u32) -> i32 {
     i32::try_from(count).unwrap_or(i32::MAX)
 }

@@ -1,4 +1,4 @@
-//! A profile's policy read back: which profile it is the policy of.
+//! Converts an instance profile's policy back to its spec.
 
 use landfall_provider::{Input, RepositoryId};
 use serde_json::Value;
@@ -13,11 +13,11 @@ pub(super) fn granted(policy: &Value, place: PolicyScope<'_>) -> Option<Instance
             add(&mut profile, resource.as_str()?);
         }
     }
-    // Whatever was not understood, in resources or anywhere else, shows here.
+    // Any part of the policy that was not understood makes the two differ.
     (profile.policy(place).ok()? == *policy).then_some(profile)
 }
 
-/// A profile that allows nothing.
+/// A profile without permissions.
 pub(super) fn nothing() -> InstanceProfile {
     InstanceProfile {
         repositories: Vec::new(),
@@ -26,7 +26,7 @@ pub(super) fn nothing() -> InstanceProfile {
     }
 }
 
-/// Adds what this ARN is of: `arn:<partition>:<service>:<region>:<account>:<resource>`.
+/// Adds the permission for this ARN: `arn:<partition>:<service>:<region>:<account>:<resource>`.
 fn add(profile: &mut InstanceProfile, arn: &str) {
     let parts: Vec<&str> = arn.splitn(6, ':').collect();
     let [_, partition, service, region, account, resource] = parts[..] else {
@@ -37,7 +37,7 @@ fn add(profile: &mut InstanceProfile, arn: &str) {
         let id = RepositoryId::from(format!("{host}/{name}"));
         profile.repositories.push(Input::Known(id));
     } else if let Some(name) = resource.strip_prefix("parameter/") {
-        // A path begins with a slash, which its ARN does not repeat.
+        // A path begins with a slash, which its ARN omits.
         let slash = if name.contains('/') { "/" } else { "" };
         let secret = format!("{service}:{slash}{name}").parse();
         profile.secrets.extend(secret);
@@ -51,7 +51,7 @@ fn add(profile: &mut InstanceProfile, arn: &str) {
     }
 }
 
-/// Where a partition's registries are.
+/// The domain of a partition's registries.
 fn domain(partition: &str) -> &'static str {
     match partition {
         "aws-cn" => "amazonaws.com.cn",

@@ -1,4 +1,4 @@
-//! What AWS knows of the instances that a group has made.
+//! The instances of a group, as AWS reports them.
 
 use std::net::Ipv4Addr;
 
@@ -16,7 +16,8 @@ use crate::{
     Scaling,
 };
 
-/// How the reason of an instance begins that ended by itself, or was ended by a failure of AWS's.
+/// The prefix of the state reason of an instance that shut itself down, or that AWS terminated
+/// after a failure.
 ///
 /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_StateReason.html>
 const BY_ITSELF: [&str; 2] = ["Client.InstanceInitiatedShutdown", "Server."];
@@ -49,7 +50,7 @@ impl ComputeProvider for Aws {
                 Some(GroupInstance {
                     id: InstanceId::from(id),
                     zone: zone(instance)?,
-                    // One that has ended has none any more.
+                    // A terminated instance has no address.
                     private_address: instance
                         .private_ip_address()
                         .and_then(|address| address.parse().ok())
@@ -110,17 +111,19 @@ impl ComputeProvider for Aws {
     }
 
     async fn host_keys(&self, instance: &InstanceId) -> Result<Vec<HostKey>> {
-        // They are written at the first boot, and AWS keeps 64 KiB of the console: that of the boot begins there.
+        // The keys are printed at the first boot, and AWS keeps 64 KiB of the console from that
+        // boot on.
         let booted = HostKey::from_console(&written(self, instance, false).await?);
         if !booted.is_empty() {
             return Ok(booted);
         }
-        // Until it has kept that, minutes after the boot, Nitro instances can be asked for what there is now.
+        // AWS stores that output only minutes after the boot; until then, Nitro instances return
+        // their present output.
         Ok(HostKey::from_console(&written(self, instance, true).await?))
     }
 }
 
-/// What an instance has written to its console: the latest, or what was kept after it booted.
+/// An instance's console output: the present one, or the stored one of its boot.
 ///
 /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_GetConsoleOutput.html>
 async fn written(aws: &Aws, instance: &InstanceId, latest: bool) -> Result<String> {
@@ -139,18 +142,18 @@ async fn written(aws: &Aws, instance: &InstanceId, latest: bool) -> Result<Strin
 
 /// The last lines of an instance's console.
 pub(super) async fn console(aws: &Aws, instance: &InstanceId, lines: usize) -> Result<Vec<String>> {
-    // The latest output, which AWS gives for Nitro instances, is that of now; without it, of the last boot.
+    // The present output, which AWS returns for Nitro instances; otherwise that of the last boot.
     Ok(last(&written(aws, instance, true).await?, lines))
 }
 
-/// The tag that AWS gives instances that were launched from a template: its version.
+/// The tag with the template version of an instance that was launched from a template.
 const VERSION: &str = "aws:ec2launchtemplate:version";
 
 pub(super) fn zone(instance: &Found) -> Option<Zone> {
     Zone::new(instance.placement()?.availability_zone()?).ok()
 }
 
-/// How far a member is; `None` for one that was ended because nobody needed it.
+/// The state of a group's instance; `None` for one that was terminated because it was surplus.
 fn state(instance: &Found, is_leaving: bool) -> Option<InstanceState> {
     let name = instance.state().and_then(|state| state.name());
     let reason = instance.state_reason().and_then(|reason| reason.code());
@@ -170,7 +173,7 @@ fn state(instance: &Found, is_leaving: bool) -> Option<InstanceState> {
     })
 }
 
-/// The last lines that say anything.
+/// The last non-empty lines.
 fn last(text: &str, lines: usize) -> Vec<String> {
     let mut reported: Vec<String> = text
         .lines()

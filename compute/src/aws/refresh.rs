@@ -1,4 +1,4 @@
-//! Bringing a group's instances to a version of its template: one instance refresh at a time.
+//! Rolls a group's instances to a version of its template: one instance refresh at a time.
 //!
 //! <https://docs.aws.amazon.com/autoscaling/ec2/userguide/asg-instance-refresh.html>
 
@@ -12,16 +12,19 @@ use super::autoscaling;
 
 use super::autoscaling_group::{version, version_of};
 
-/// As many instances as there are to be are healthy all the time.
+/// The full desired number stays healthy at all times.
 const LEAST_HEALTHY: i32 = 100;
-/// New ones are launched before old ones end, all at once where the quota allows it.
+/// New instances are launched before old ones are terminated, all at once where the quota allows
+/// it.
 const MOST_HEALTHY: i32 = 200;
-/// A refresh waits for the target group's verdict on each new instance; it need not wait on top of that.
+/// A refresh waits until the target group reports each new instance healthy; it needs no additional
+/// warmup.
 const WARMUP: i32 = 0;
 
-/// Starts a refresh to this version, unless one is under way to it.
+/// Starts a refresh to this version, unless one to it is in progress.
 ///
-/// `InUse` while another refresh has to end first: one to another version is cancelled, a rollback is waited for.
+/// `InUse` while another refresh must end first: one to another version is cancelled, a rollback is
+/// waited for.
 pub(super) async fn start(
     aws: &Aws,
     group: &AutoscalingGroupId,
@@ -52,7 +55,7 @@ pub(super) async fn start(
         Err(error) if error.kind() == ErrorKind::InUse => error,
         Err(error) => return Err(error),
     };
-    // It ended meanwhile: the next try starts the wanted one.
+    // It ended in the meantime: the next attempt starts the desired one.
     let Some(running) = latest(aws, group).await?.filter(|one| !is_over(one)) else {
         return Err(refused);
     };
@@ -68,7 +71,7 @@ pub(super) async fn start(
                 .send()
                 .await
                 .map_err(during("autoscaling:CancelInstanceRefresh"));
-            // There is none any more.
+            // No refresh is in progress any more.
             unless(ErrorKind::NotFound, cancelled.map(drop))?;
             Err(Error::new(
                 ErrorKind::InUse,
@@ -85,10 +88,10 @@ pub(super) async fn start(
     }
 }
 
-/// Takes the refresh that is under way back. AWS keeps a reason of its own.
+/// Rolls back the refresh in progress. AWS records its own reason.
 ///
-/// <https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_RollbackInstanceRefresh.html>: the group has to name
-/// its version by number, as every group here does.
+/// <https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_RollbackInstanceRefresh.html>: the
+/// group must name its version by number, as every Landfall group does.
 pub(super) async fn back(aws: &Aws, group: &AutoscalingGroupId) -> Result<()> {
     let asked = autoscaling(aws)
         .rollback_instance_refresh()
@@ -117,7 +120,7 @@ pub(super) async fn back(aws: &Aws, group: &AutoscalingGroupId) -> Result<()> {
     }
 }
 
-/// The version of the template that a refresh is to.
+/// The target version of a refresh.
 pub(super) fn target(refresh: &InstanceRefresh, template: &LaunchTemplateId) -> Option<u32> {
     refresh
         .desired_configuration()
@@ -126,7 +129,7 @@ pub(super) fn target(refresh: &InstanceRefresh, template: &LaunchTemplateId) -> 
         .map(version_of)
 }
 
-/// Every refresh of a group that AWS remembers, from the newest on.
+/// Every refresh of a group that AWS still lists, the newest first.
 pub(super) async fn all(aws: &Aws, group: &AutoscalingGroupId) -> Result<Vec<InstanceRefresh>> {
     let mut pages = autoscaling(aws)
         .describe_instance_refreshes()
@@ -141,7 +144,7 @@ pub(super) async fn all(aws: &Aws, group: &AutoscalingGroupId) -> Result<Vec<Ins
     Ok(found)
 }
 
-/// How far the last refresh of a group is.
+/// The state of a group's last refresh.
 pub(super) async fn progress(aws: &Aws, group: &AutoscalingGroupId) -> Result<Probe<()>> {
     let Some(refresh) = latest(aws, group).await? else {
         return Ok(Probe::Absent);
@@ -159,7 +162,7 @@ pub(super) async fn progress(aws: &Aws, group: &AutoscalingGroupId) -> Result<Pr
     })
 }
 
-/// The newest refresh of a group; AWS lists them from the newest on.
+/// The newest refresh of a group; AWS lists the newest first.
 async fn latest(aws: &Aws, group: &AutoscalingGroupId) -> Result<Option<InstanceRefresh>> {
     let listed = autoscaling(aws)
         .describe_instance_refreshes()

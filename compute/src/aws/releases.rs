@@ -1,4 +1,5 @@
-//! What AWS knows of a template's versions: who made them and when, and what became of each, by the group's refreshes.
+//! Releases on AWS: the author and time of a template's versions, and the state of each, from the
+//! group's refreshes.
 //!
 //! <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeLaunchTemplateVersions.html>,
 //! <https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_DescribeInstanceRefreshes.html>
@@ -22,7 +23,7 @@ use crate::{Release, ReleaseNote, ReleaseState};
 /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateLaunchTemplateVersion.html>
 const LONGEST: usize = 255;
 
-/// What this session notes of the versions that it makes.
+/// The session's note for new versions.
 #[derive(Clone, Default)]
 struct Note(Arc<Mutex<ReleaseNote>>);
 
@@ -30,13 +31,13 @@ fn current_note(aws: &Aws) -> Note {
     aws.client(|_| Note::default())
 }
 
-/// Notes this of every version from now on.
+/// Sets the note for all later versions.
 pub(super) fn note(aws: &Aws, note: ReleaseNote) {
     let Note(current) = current_note(aws);
     *current.lock().unwrap_or_else(PoisonError::into_inner) = note;
 }
 
-/// What a new version is described with; AWS itself keeps who makes it.
+/// The description of a new version; AWS itself records the author.
 pub(super) fn description(aws: &Aws) -> Option<String> {
     let Note(current) = current_note(aws);
     let text = current
@@ -46,7 +47,7 @@ pub(super) fn description(aws: &Aws) -> Option<String> {
     (!text.is_empty() && text.len() <= LONGEST).then_some(text)
 }
 
-/// Every version that there is still, by number.
+/// Every existing version, by number.
 pub(super) async fn releases(
     aws: &Aws,
     template: &LaunchTemplateId,
@@ -92,16 +93,16 @@ async fn versions(aws: &Aws, template: &LaunchTemplateId) -> Result<Vec<LaunchTe
     Ok(found)
 }
 
-/// What a group and its refreshes tell of the versions of its template.
+/// The states of a template's versions, from a group and its refreshes.
 struct ReleaseStates {
-    /// What the group names: a refresh changes it when it is done.
+    /// The version that the group names: a refresh changes it at its end.
     current: u32,
     rolling: Option<u32>,
     failed: BTreeMap<u32, String>,
 }
 
 impl ReleaseStates {
-    /// Refreshes are listed from the newest on; the newest to a version is what became of it.
+    /// Refreshes are listed the newest first; the newest one to a version decides its state.
     fn of(
         template: &LaunchTemplateId,
         group: Option<&AutoScalingGroup>,

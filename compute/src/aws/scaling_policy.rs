@@ -1,6 +1,6 @@
 //! A scaling policy on AWS: target tracking, by its ARN.
 //!
-//! Policies have no tags: a stack's are known by their names, `landfall/<stack>/<name>`.
+//! Policies have no tags: a stack's policies are found by their names, `landfall/<stack>/<name>`.
 
 use async_trait::async_trait;
 use aws_sdk_autoscaling::types::{
@@ -15,7 +15,7 @@ use super::{autoscaling, autoscaling_group};
 use crate::{Metric, ScalingPolicy};
 
 const TYPE: &str = "TargetTrackingScaling";
-/// How many policies a page may hold.
+/// The maximum number of policies on a page.
 const PAGE: i32 = 100;
 
 #[async_trait]
@@ -46,7 +46,7 @@ impl Provider<ScalingPolicy> for Aws {
         key: &Key,
         desired: &ScalingPolicy,
     ) -> Result<ScalingPolicyId> {
-        // Putting one of the same name again changes it to what it is.
+        // A put under the same name updates the policy.
         let id = put(self, &policy_name(stack, key.name.as_str()), desired).await?;
         self.seen::<ScalingPolicy>(&id, Probe::Usable(()));
         Ok(id)
@@ -72,7 +72,7 @@ impl Provider<ScalingPolicy> for Aws {
         match found {
             Ok(found) if found.scaling_policies().is_empty() => Ok(Probe::Absent),
             Ok(_) => Ok(Probe::Usable(())),
-            // Asking about a group that is gone is a ValidationError.
+            // A query for an absent group is a ValidationError.
             Err(error) if error.kind() == ErrorKind::Invalid => {
                 match autoscaling_group::group(self, &group.into()).await? {
                     None => Ok(Probe::Absent),
@@ -113,7 +113,7 @@ fn policy_name(stack: &StackName, name: &str) -> String {
     format!("landfall/{stack}/{name}")
 }
 
-/// What a policy's ARN names.
+/// The parts of a policy's ARN.
 #[derive(Debug, PartialEq, Eq)]
 struct Named<'a> {
     group: &'a str,
@@ -169,7 +169,7 @@ async fn put(aws: &Aws, name: &str, desired: &ScalingPolicy) -> Result<ScalingPo
     if let Some(arn) = made.policy_arn() {
         return Ok(ScalingPolicyId::from(arn));
     }
-    // An emulator tells it only here.
+    // An emulator returns it only here.
     let found = autoscaling(aws)
         .describe_policies()
         .auto_scaling_group_name(known(&desired.group)?)
@@ -197,8 +197,8 @@ fn live(aws: &Aws, name: ResourceName, policy: &Found) -> Option<Live<ScalingPol
     })
 }
 
-/// What a policy tracks, in the terms of a wish. A value that no wish has becomes the nearest that one could
-/// have, as a cast of a float does.
+/// The tracked metric of a policy, in the spec's form. A value outside the spec's range becomes the
+/// nearest one inside it, as with a cast of a float.
 fn metric(aws: &Aws, tracking: &TargetTrackingConfiguration) -> Option<Metric> {
     let specification = tracking.predefined_metric_specification()?;
     let target = tracking.target_value().unwrap_or_default().round();
@@ -216,7 +216,7 @@ fn metric(aws: &Aws, tracking: &TargetTrackingConfiguration) -> Option<Metric> {
     }
 }
 
-/// The balancer and the target group in one: `app/<name>/<id>/targetgroup/<name>/<id>`.
+/// The label of balancer and target group: `app/<name>/<id>/targetgroup/<name>/<id>`.
 ///
 /// <https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_PredefinedMetricSpecification.html>
 fn label(balancer: &str, target_group: &str) -> Result<String> {
@@ -232,7 +232,7 @@ fn label(balancer: &str, target_group: &str) -> Result<String> {
     }
 }
 
-/// The ARNs behind a label; a policy's balancer and target group are of its own account and region.
+/// The ARNs of a label; a policy's balancer and target group have its account and region.
 fn arns(aws: &Aws, label: &str) -> Option<(String, String)> {
     let (balancer, target_group) = label.split_once("/targetgroup/")?;
     let arn = |resource: String| {

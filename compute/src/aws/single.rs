@@ -1,4 +1,4 @@
-//! An instance that stands alone on AWS: how it is, by EC2 and by what its console says, and stopped and started.
+//! A single instance on AWS: its state by EC2 and by its console, stop and start.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
@@ -12,7 +12,8 @@ use super::{ec2, provider};
 use crate::boot::{Booted, booted};
 use crate::{SingleInstance, SingleInstanceState, SingleProvider};
 
-/// How many of its last lines a console is asked for: the boot's words are the last ones, but for the container's.
+/// The number of console lines to read: the boot script's lines are the last ones, except for the
+/// container's.
 const CONSOLE: usize = 200;
 
 #[async_trait]
@@ -22,7 +23,7 @@ impl SingleProvider for Aws {
             return Ok(None);
         };
         let state = match state_by_ec2(&found) {
-            // Whether its container runs, only the console tells.
+            // Only the console shows whether the container runs.
             SingleInstanceState::Up => state_by_console(self, instance).await?,
             state => state,
         };
@@ -79,5 +80,5 @@ async fn state_by_console(aws: &Aws, instance: &InstanceId) -> Result<SingleInst
     })
 }
 
-/// The boot says that it failed once it has tried for long enough: that counts as often as it takes.
+/// The boot script reports a failure only after enough attempts, so one report counts as that many.
 const FINAL: u32 = 3;

@@ -1,4 +1,4 @@
-//! The boot script with stand-ins for the engine and AWS: what it prints, and what it hands on.
+//! The boot script with stubs for the engine and AWS: its output, and the arguments of its calls.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
@@ -13,8 +13,8 @@ use crate::HostKey;
 const PLANTED: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBbbNjs3C9bK1kU0Y2m9fQv1mS3cB1v0yq9m3nJmYc4M";
 
-/// A container that ends at once, and whose last lines are in the file `said`. What it was run with is in `run` and
-/// `environment`.
+/// A container that exits at once, with its last lines in the file `said`. Its arguments are in
+/// `run` and `environment`.
 const ENGINE: &str = r#"#!/bin/bash
 here=${0%/*}
 case $1 in
@@ -24,11 +24,11 @@ case $1 in
 esac
 "#;
 
-/// The value of a parameter is in the file of its name.
+/// The value of a parameter is in the file with its name.
 const AWS: &str =
     "#!/bin/bash\nhere=${0%/*}\nwhile [ \"$1\" != --name ]; do shift; done\ncat \"$here$2\"\n";
 
-/// A boot that has ended: its directory, and what it wrote to the console.
+/// A finished boot: its directory, and its console output.
 struct Boot {
     directory: tempfile::TempDir,
     console: String,
@@ -138,7 +138,7 @@ fn secrets_that_the_engine_would_obey_are_refused() {
         assert!(boot.console.contains(&refused), "{}", boot.console);
         assert_eq!(boot.file("run"), "");
     }
-    // What has one line goes by a file, which only the container gets.
+    // A value of one line is passed in a file, which only the container gets.
     let boot = Boot::new(&[("DOCKER_HOST", "tcp://one")], "");
     assert!(boot.file("run").contains("landfall\n"), "{}", boot.console);
     assert!(!boot.file("environment").contains("tcp://one"));

@@ -1,4 +1,4 @@
-//! What the script says of a workload, and that the workload can be read back.
+//! The content of the script, and that the workload can be read back.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -56,7 +56,7 @@ fn a_user_data_that_is_too_long_says_how_long() {
     assert_eq!(error.kind(), ErrorKind::Limit);
     assert!(error.to_string().contains("EC2 takes 16384"), "{error}");
     workload.env.remove("BIG");
-    // Half of it is left for the environment, which stands in it twice.
+    // Half of the size is left for the environment, which occurs in the script twice.
     let plain = user_data("ap-south-1", &workload).unwrap().len();
     assert!(plain < LONGEST / 2 + 1280, "{plain}");
 }
