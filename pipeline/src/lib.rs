@@ -13,15 +13,15 @@ mod reach;
 mod review;
 mod run;
 mod stack;
+mod validate;
 
-pub use cloud::{Cloud, catalog};
+pub use cloud::{Cloud, RequestTimeout, catalog};
 pub use config::{
     Acl, AclEntry, Acls, Bastion, Commands, Config, ConfigErrors, Diagnostic, EndpointName,
     Environments, Expectation, GroupRule, Health, ImageSource, InvalidRegion, LoadBalancer, Local,
     LocatedDiagnostic, Mode, Network, Peer, Region, Route, RouteTable, RouteTables, RouteVia,
     Scale, SecurityGroup, Service, Single, StackLocation, json_schema, zones,
 };
-pub use ops::pending::PendingRollout;
 pub use ops::{
     Access, BalancerStatus, GroupStatus, Host, ListenerStatus, NoSuchHost, Planned, Powered,
     RollbackTo, RolledBack, RuleAction, RuleStatus, Scaled, ScaledService, ServiceReleases,
@@ -35,10 +35,8 @@ pub use outcome::{
 pub use reach::{
     Answer, Change, Connections, EndpointNameError, Explanation, Overview, Query, QueryError,
     ReachabilityCheck, Violation, check_reachability, explain, live_topology, overview,
-    planned_topology,
 };
-pub use review::{Because, ChangeKind, Leaf, Review, Reviewed};
-pub use run::{
-    Confirmation, OnFailure, Options, Question, RequestTimeout, SavedPlan, SavedPlanError,
-};
-pub use stack::{Sources, StackError, instance_profiles, stack};
+pub use review::{Because, ChangeKind, Leaf, PendingRollout, Review, Reviewed};
+pub use run::{Confirmation, OnFailure, Options, Question, SavedPlan, SavedPlanError};
+pub use stack::{Sources, StackError};
+pub use validate::{instance_profiles, planned_topology, stack};

@@ -1,10 +1,15 @@
 //! What a provider must be for a whole stack to be deployed to it.
 
+mod request_timeout;
+
 use landfall_compute::{ComputeProvider, SingleProvider};
 use landfall_container::{ContainerProvider, PrebuildImage};
 use landfall_lb::LbProvider;
 use landfall_network::NetworkProvider;
 use landfall_provider::{Catalog, Preflight, ProviderIdentity, StackLock};
+
+pub(crate) use self::request_timeout::LAST_ANSWER;
+pub use self::request_timeout::RequestTimeout;
 
 /// A provider of everything that a stack consists of; whoever is all of this is one.
 pub trait Cloud:

@@ -16,50 +16,6 @@ use crate::config::Region;
 const MOST_BYTES: u64 = 2 << 20;
 
 impl Config {
-    /// Reads a file and the public key, and looks whether the build contexts and Dockerfiles that it names are there.
-    ///
-    /// Where there is a `before` command these may be its work, and are not looked for yet.
-    ///
-    /// # Errors
-    /// Everything that is wrong with the file at once; a syntax error alone, since nothing can be read behind it.
-    pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
-        Self::load_for(path, None)
-    }
-
-    /// Reads a file as [`load`](Self::load) does, with one of its environments laid over the rest.
-    ///
-    /// # Errors
-    /// As [`load`](Self::load), and when the file has no such environment.
-    pub fn load_for(path: &Path, environment: Option<&str>) -> Result<Self, ConfigErrors> {
-        let file = path.display().to_string();
-        let (source, directory) = read(path, &file)?;
-        let in_use = path.file_name().map(|name| directory.join(name));
-        let mut config = Document::new(&source, &file)?.config(environment, directory, true)?;
-        config.file = in_use;
-        Ok(config)
-    }
-
-    /// Reads the text of a file, and looks at no other. Relative paths start in the directory of `file`.
-    ///
-    /// # Errors
-    /// As [`load`](Self::load).
-    pub fn parse(source: &str, file: &str) -> Result<Self, ConfigErrors> {
-        Self::parse_for(source, file, None)
-    }
-
-    /// Reads the text of a file as [`parse`](Self::parse) does, with one of its environments laid over the rest.
-    ///
-    /// # Errors
-    /// As [`parse`](Self::parse), and when the file has no such environment.
-    pub fn parse_for(
-        source: &str,
-        file: &str,
-        environment: Option<&str>,
-    ) -> Result<Self, ConfigErrors> {
-        let directory = directory_of(Path::new(file));
-        Document::new(source, file)?.config(environment, directory, false)
-    }
-
     /// Where a file's stack is, whatever else is wrong there: all that `status` and `destroy` need.
     ///
     /// # Errors
@@ -73,6 +29,35 @@ impl Config {
         let (source, _) = read(path, &file)?;
         Document::new(&source, &file)?.whereabouts(environment)
     }
+}
+
+/// What is wrong with a configuration whose keys could be read.
+pub(crate) type Check<'a> = &'a dyn Fn(&Config) -> Vec<Diagnostic>;
+
+/// Reads a file with one of its environments, and looks whether the files that it names are there.
+pub(crate) fn load(
+    path: &Path,
+    environment: Option<&str>,
+    check: Check<'_>,
+) -> Result<Config, ConfigErrors> {
+    let file = path.display().to_string();
+    let (source, directory) = read(path, &file)?;
+    let in_use = path.file_name().map(|name| directory.join(name));
+    let document = Document::new(&source, &file)?;
+    let mut config = document.config(environment, directory, true, check)?;
+    config.file = in_use;
+    Ok(config)
+}
+
+/// Reads the text of a file with one of its environments, and looks at no other file.
+pub(crate) fn parse(
+    source: &str,
+    file: &str,
+    environment: Option<&str>,
+    check: Check<'_>,
+) -> Result<Config, ConfigErrors> {
+    let directory = directory_of(Path::new(file));
+    Document::new(source, file)?.config(environment, directory, false, check)
 }
 
 /// The directory of a file; the current one for a bare file name.
@@ -137,6 +122,7 @@ fn read_root(
     environment: Option<&str>,
     directory: &Path,
     look: bool,
+    check: Check<'_>,
 ) -> (Option<Config>, Reading) {
     let mut reading = Reading::default();
     if let Some(environment) = environment {
@@ -147,7 +133,7 @@ fn read_root(
     };
     let directory = directory.to_owned();
     let mut config = Config { directory, ..read };
-    reading.add(config.check());
+    reading.add(check(&config));
     // What is given with the value of its default is misplaced all the same.
     let misplaced = config.misplaced(|key| reading.has(key));
     reading.add(misplaced);
@@ -209,10 +195,11 @@ impl<'a> Document<'a> {
         environment: Option<&str>,
         directory: PathBuf,
         look: bool,
+        check: Check<'_>,
     ) -> Result<Config, ConfigErrors> {
         let names = self.environments(environment)?;
         let mut root = std::mem::replace(&mut self.root, Value::new(ValueInner::Boolean(false)));
-        let (config, reading) = read_root(&mut root, environment, &directory, look);
+        let (config, reading) = read_root(&mut root, environment, &directory, look, check);
         let mut errors = self.errors(reading);
         for other in names
             .iter()
@@ -220,7 +207,7 @@ impl<'a> Document<'a> {
         {
             // The reader takes a document apart, so each environment has one of its own.
             let mut root = Self::new(self.source, self.file)?.root;
-            let (_, reading) = read_root(&mut root, Some(other), &directory, false);
+            let (_, reading) = read_root(&mut root, Some(other), &directory, false, check);
             let others = self.errors(reading);
             errors.more = errors.more.max(others.more);
             for mut fault in others.faults {

@@ -3,6 +3,7 @@
 use landfall_testkit::fuzz::Fuzz;
 
 use super::Config;
+use crate::validate::ValidatedStack;
 
 #[test]
 fn files() {
@@ -25,7 +26,7 @@ fn files() {
         for environment in [None, Some("staging")] {
             match Config::parse_for(&text, "landfall.toml", environment) {
                 Ok(config) => {
-                    if let Err(error) = crate::stack::with_stand_ins(&config) {
+                    if let Err(error) = ValidatedStack::new(&config) {
                         assert!(!error.to_string().is_empty());
                     }
                 }

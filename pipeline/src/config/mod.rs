@@ -8,7 +8,7 @@ mod agreement_tests;
 mod collection;
 mod custom_rules;
 mod fault;
-mod file;
+pub(crate) mod file;
 #[cfg(test)]
 mod fuzz_tests;
 mod hints;
@@ -22,6 +22,7 @@ mod overlay_tests;
 mod own_tests;
 mod reading;
 mod region;
+pub(crate) mod route;
 mod rule_values;
 mod rules;
 mod schema;
@@ -55,7 +56,6 @@ pub(crate) use self::hints::for_name;
 pub(crate) use self::rule_values::is_address;
 
 use self::table::{defaults, table};
-use crate::stack::{self, StackError};
 
 table! {
     /// A stack: web services, their network and their load balancer.
@@ -278,22 +278,14 @@ impl Config {
         }
     }
 
-    /// Everything that speaks against the configuration, all of it at once; nothing is touched.
+    /// What breaks the rules of the keys, all of it at once. No stack is built.
     ///
-    /// A file's faults are found by this as well, so what [`load`](Self::load) gives has none.
+    /// A file's faults are found by this as well, so what [`load`](Self::load) gives has none. What only the stack
+    /// shows, such as too many entries for a network ACL, `load` and [`stack()`](crate::stack()) find.
     pub fn check(&self) -> Vec<Diagnostic> {
         let mut problems = Vec::new();
         setting::Setting::check(self, &setting::Field::top(), &mut problems);
         problems.extend(self.misplaced(|key| self.differs(key)));
-        if problems.is_empty() {
-            // What only shows when the network is laid out: too many entries for a network ACL, and names in
-            // expectations that nothing has.
-            match stack::build(self, &stack::stand_ins(self)) {
-                Ok(stack) => problems.extend(crate::reach::faults(self, &stack)),
-                Err(StackError::Config(found)) => problems.extend(found),
-                Err(error) => problems.push(Diagnostic::new("network", error)),
-            }
-        }
         problems
     }
 }
@@ -314,6 +306,28 @@ impl Service {
             cpu: self.cpu,
             processes: self.processes,
             disk: self.disk,
+        }
+    }
+}
+
+/// Where a listener with a certificate listens: <https://www.rfc-editor.org/rfc/rfc9110#section-4.2.2>
+pub(crate) fn https() -> Port {
+    Port::new(443).expect("443 is a port")
+}
+
+impl LoadBalancer {
+    /// The ports that it listens on.
+    pub(crate) fn ports(&self) -> Vec<Port> {
+        let https = self.certificate.as_ref().map(|_| https());
+        std::iter::once(self.port).chain(https).collect()
+    }
+
+    /// The name of the listener that serves, and does not only send on.
+    pub(crate) fn serving_listener(&self) -> &'static str {
+        if self.certificate.is_some() {
+            "https"
+        } else {
+            "http"
         }
     }
 }

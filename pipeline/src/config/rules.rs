@@ -9,11 +9,11 @@ use landfall_network::{LayoutError, layout};
 use super::fault::Diagnostic;
 use super::hints;
 use super::reading::join;
+use super::route;
 use super::{
     Bastion, Config, Health, ImageSource, LoadBalancer, Local, Mode, Network, Scale, Service,
     Single,
 };
-use crate::stack::routes;
 
 /// The rules of a table.
 pub(crate) trait Rules {
@@ -54,7 +54,7 @@ impl Rules for Config {
                             .hint("zones = 2, or leave the key out; mode = \"single\" does without a load balancer"),
                     );
                 }
-                routes::check(self, problems);
+                route::check(self, problems);
             }
             Mode::Single => self.one_service(problems),
         }
@@ -175,7 +175,7 @@ impl Rules for LoadBalancer {
                 .hint("ACM shows it: \"arn:aws:acm:eu-central-1:123456789012:certificate/…\""),
             );
         }
-        if self.port == crate::stack::https() {
+        if self.port == super::https() {
             problems.push(
                 Diagnostic::new(port, "port 443 serves HTTPS when there is a certificate")
                     .and(at)
@@ -209,7 +209,7 @@ impl Rules for Local {
 impl Rules for Service {
     fn rules(&self, at: &str, problems: &mut Vec<Diagnostic>) {
         instance_type(&self.instance, join(at, "instance"), problems);
-        if let Some((fault, hint)) = self.route.as_deref().and_then(routes::fault) {
+        if let Some((fault, hint)) = self.route.as_deref().and_then(route::fault) {
             problems.push(Diagnostic::new(join(at, "route"), fault).hint(hint));
         }
         let (env, secrets) = (join(at, "env"), join(at, "secrets"));

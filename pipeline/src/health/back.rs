@@ -9,9 +9,8 @@ use landfall_provider::{
 use tokio::time::Instant;
 
 use super::{Observation, Rollout, SHORTEST_PAUSE, Watched, is_alive};
-use crate::cloud::Cloud;
+use crate::cloud::{Cloud, RequestTimeout};
 use crate::outcome::{Failure, PostFailureState, RolledBackService, millis};
-use crate::run::RequestTimeout;
 
 /// Takes a rollout back and waits until the version before serves alone; the failure tells what came of that.
 ///

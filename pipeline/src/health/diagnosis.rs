@@ -8,9 +8,8 @@ use landfall_provider::InstanceId;
 
 use super::cause::Cause;
 use super::{Observation, Verdict, Watched, current, desired, healthy, late, verdict};
-use crate::cloud::Cloud;
+use crate::cloud::{Cloud, RequestTimeout};
 use crate::outcome::{Failure, Stage, UnhealthyTarget};
-use crate::run::RequestTimeout;
 
 /// How many of its last lines an instance is quoted with.
 const QUOTED: usize = 20;

@@ -13,10 +13,9 @@ use landfall_provider::{
 };
 use tokio::time::Instant;
 
-use crate::cloud::Cloud;
+use crate::cloud::{Cloud, LAST_ANSWER, RequestTimeout};
 use crate::config::Service;
 use crate::outcome::{Failure, Stage, millis};
-use crate::run::{LAST_ANSWER, RequestTimeout};
 
 mod back;
 mod cause;

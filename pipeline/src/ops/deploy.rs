@@ -24,6 +24,7 @@ use crate::outcome::{Changes, Deployed, Failure, PostFailureState, Stage, millis
 use crate::review::Review;
 use crate::run::{Cleared, Options, Run, count};
 use crate::stack::routes;
+use crate::validate::ValidatedStack;
 
 /// Makes the provider hold what the configuration says, and waits until the service is healthy.
 ///
@@ -46,23 +47,25 @@ pub async fn deploy<P: Cloud + ?Sized>(
     if let Some(saved) = &options.saved {
         saved.check_stack(&config.stack)?;
     }
-    run.check_reachability(config)?;
-    run.locked("deploy", while_locked(&run, config)).await
+    let stack = run.validate(config)?;
+    run.check_reachability(&stack)?;
+    run.locked("deploy", while_locked(&run, &stack)).await
 }
 
 /// What a deploy does while it has the lock.
 async fn while_locked<P: Cloud + ?Sized>(
     run: &Run<'_, P>,
-    config: &Config,
+    stack: &ValidatedStack<'_>,
 ) -> Result<Deployed, Box<Failure>> {
     let started = Instant::now();
-    let (planned, commit) = futures::join!(run.prepare(config), commit::of(&config.directory));
+    let config = stack.config();
+    let (planned, commit) = futures::join!(run.prepare(stack), commit::of(&config.directory));
     let planned = planned?;
     if run.is_stopped() {
         return Err(Failure::interrupted());
     }
     if let Some(saved) = &run.options.saved {
-        saved.check(&planned, run.catalog.schema())?;
+        saved.check(&planned.save(), run.catalog.schema())?;
     }
     let planned = planned.feasible()?;
     run.check_protected(config, &planned.review)?;

@@ -1,21 +1,23 @@
 //! The commands, one file each: what they do with a provider and one stack of it.
 
 mod access;
-pub(crate) mod before;
+mod before;
 mod commit;
 mod deploy;
 mod destroy;
 mod lockout;
-pub(crate) mod pending;
-pub(crate) mod plan;
+mod pending;
+mod plan;
 mod power;
 mod prebuild;
 mod protect;
+mod reachability;
 mod releases;
 mod rollback;
 mod scale;
 mod single;
 mod single_status;
+mod sources;
 mod status;
 
 pub use self::access::{Access, Host, NoSuchHost, access, host_keys};

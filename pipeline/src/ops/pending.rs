@@ -5,25 +5,12 @@ use landfall_compute::{AutoscalingGroupOutput, LaunchTemplateOutput, ReleaseStat
 use landfall_provider::{
     Action, AutoscalingGroupId, Found, Key, Kind, LaunchTemplateId, Plan, Probe, ResourceName, kind,
 };
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::cloud::Cloud;
 use crate::outcome::{Failure, Stage};
+use crate::review::PendingRollout;
 use crate::run::Run;
-
-/// A release that exists and that a deploy brings to the instances of its service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct PendingRollout {
-    /// The service.
-    pub service: ResourceName,
-    /// The release that serves.
-    pub from: u32,
-    /// The release that the instances are brought to.
-    pub to: u32,
-    /// What became of that release so far.
-    pub state: ReleaseState,
-}
 
 impl<P: Cloud + ?Sized> Run<'_, P> {
     /// The rollouts that a deploy of this plan begins or goes on with, of releases that exist already.

@@ -11,6 +11,7 @@ use crate::review::Review;
 use crate::run::SavedPlan;
 use crate::run::{Options, Run};
 use crate::stack::Sources;
+use crate::validate::ValidatedStack;
 
 /// What has been planned, from what, and what stands against it.
 #[derive(Debug)]
@@ -46,7 +47,7 @@ impl Planned {
 
     /// The plan for a file, to be carried out later.
     pub fn save(&self) -> SavedPlan {
-        SavedPlan::of(self)
+        SavedPlan::of(&self.wanted, &self.live, &self.plan, &self.place)
     }
 }
 
@@ -64,20 +65,32 @@ pub async fn plan<P: Cloud + ?Sized>(
     options: &Options,
 ) -> Result<Planned, Box<Failure>> {
     let run = Run::new(cloud, &config.stack, options);
-    run.check_reachability(config)?;
-    run.prepare(config).await
+    let stack = run.validate(config)?;
+    run.check_reachability(&stack)?;
+    run.prepare(&stack).await
 }
 
 impl<P: Cloud + ?Sized> Run<'_, P> {
+    /// The stack of a configuration, built once for all that follows.
+    pub(crate) fn validate<'a>(
+        &self,
+        config: &'a Config,
+    ) -> Result<ValidatedStack<'a>, Box<Failure>> {
+        ValidatedStack::new(config).map_err(|error| Failure::new(Stage::Plan, error))
+    }
+
     /// What there is and what is to be done: the `before` commands and the hashing of build contexts go on
     /// while the provider is asked.
-    pub(crate) async fn prepare(&self, config: &Config) -> Result<Planned, Box<Failure>> {
+    pub(crate) async fn prepare(
+        &self,
+        stack: &ValidatedStack<'_>,
+    ) -> Result<Planned, Box<Failure>> {
         let (live, sources, place) = futures::try_join!(
             self.first_look(),
-            self.sources(config),
+            self.sources(stack.config()),
             self.provider_identity()
         )?;
-        let (mut wanted, mut plan) = self.planned(config, &sources, &live)?;
+        let (mut wanted, mut plan) = self.planned(stack, &sources, &live)?;
         let findings = if plan.is_empty() {
             Vec::new()
         } else {
@@ -88,7 +101,7 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
             same_images = self.same_images(&plan, &live).await?;
             if !same_images.is_empty() {
                 let sources = with_held(sources, &same_images);
-                (wanted, plan) = self.planned(config, &sources, &live)?;
+                (wanted, plan) = self.planned(stack, &sources, &live)?;
             }
         }
         for net in lockouts(&plan) {
@@ -112,12 +125,12 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
 
     fn planned(
         &self,
-        config: &Config,
+        stack: &ValidatedStack<'_>,
         sources: &Sources,
         live: &Snapshot,
     ) -> Result<(Stack, Plan), Box<Failure>> {
-        let wanted = crate::stack::stack(config, sources)
-            .map_err(|error| Failure::new(Stage::Plan, error))?;
+        let wanted = stack.with_sources(sources);
+        let wanted = wanted.map_err(|error| Failure::new(Stage::Plan, error))?;
         let plan = self.plan(&wanted, live)?;
         Ok((wanted, plan))
     }

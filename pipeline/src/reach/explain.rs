@@ -12,7 +12,6 @@ use super::spot::{self, EndpointNameError, word};
 use super::topology::{self, Instances};
 use crate::cloud::{Cloud, catalog};
 use crate::config::Config;
-use crate::stack::{StackError, with_stand_ins};
 
 /// Who wants to connect to whom, and on which port.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -198,15 +197,6 @@ fn usual_port(topology: &Topology, to: Option<&End>) -> Port {
     };
     let port = number.and_then(|number| Port::new(number).ok());
     port.unwrap_or_else(|| Port::new(443).expect("443, where most of the internet is, is a port"))
-}
-
-/// The network that a configuration describes. Pure: no image's identity is asked for, and no provider.
-///
-/// # Errors
-/// [`StackError`] when the configuration is none that makes a stack.
-pub fn planned_topology(config: &Config) -> std::result::Result<Topology, StackError> {
-    let stack = with_stand_ins(config)?;
-    Ok(topology::planned(&stack).expect("the blueprint adds one VPC"))
 }
 
 /// The network that a stack holds now; `None` when there is no such stack, or none with a VPC.

@@ -100,7 +100,7 @@ fn add_new<T: PartialEq>(list: &mut Vec<T>, more: impl IntoIterator<Item = T>) {
 
 /// Looks at everything that has to hold in this network. Where a declared expectation contradicts what always
 /// holds, the file has the last word.
-pub(super) fn check_reachability(config: &Config, topology: &Topology) -> ReachabilityCheck {
+pub(crate) fn check_reachability(config: &Config, topology: &Topology) -> ReachabilityCheck {
     let mut all = declared(config, topology);
     let operators = config.network.bastion.as_ref();
     let operators = operators.map_or(&[][..], |bastion| &bastion.allow);
@@ -347,7 +347,7 @@ fn custom_rules(config: &Config, topology: &Topology) -> Vec<(Key, usize)> {
 }
 
 /// Expectations that cannot be asked about: names that nothing has, addresses that are none.
-pub(super) fn faults(config: &Config, topology: &Topology) -> Vec<Diagnostic> {
+pub(crate) fn faults(config: &Config, topology: &Topology) -> Vec<Diagnostic> {
     let mut problems = Vec::new();
     for (index, expectation) in config.network.expect.iter().enumerate() {
         let at = |key: &str| format!("network.expect[{index}].{key}");

@@ -13,35 +13,27 @@ mod single_tests;
 mod tests;
 
 pub use self::change::Change;
-pub use self::explain::{
-    Answer, Explanation, Query, QueryError, explain, live_topology, planned_topology,
-};
+pub use self::explain::{Answer, Explanation, Query, QueryError, explain, live_topology};
 pub use self::invariants::{ReachabilityCheck, Violation};
 pub use self::overview::{Connections, Overview, overview};
 pub use self::spot::EndpointNameError;
 
 use landfall_provider::Stack;
 
-use crate::config::{Config, Diagnostic};
+use crate::config::Config;
+
+pub(crate) use self::invariants::{check_reachability as check, faults};
+pub(crate) use self::topology::planned;
 
 /// What would hold if the stack were made, and what would not: what has to be reachable and is not, what must not
 /// be and is, and what cannot be found out. Pure: nothing is asked of any provider.
 pub fn check_reachability(config: &Config, stack: &Stack) -> ReachabilityCheck {
-    match topology::planned(stack) {
-        Ok(topology) => invariants::check_reachability(config, &topology),
+    match planned(stack) {
+        Ok(topology) => check(config, &topology),
         // Every configuration's stack has one VPC; of another one nothing is known.
         Err(error) => ReachabilityCheck {
             broken: Vec::new(),
             undetermined: vec![error.to_string()],
         },
-    }
-}
-
-/// What is wrong with the expectations of a configuration, given the stack that it makes.
-pub(crate) fn faults(config: &Config, stack: &Stack) -> Vec<Diagnostic> {
-    match topology::planned(stack) {
-        Ok(topology) => invariants::faults(config, &topology),
-        // Every configuration's stack has one VPC; of another one nothing is known.
-        Err(_) => Vec::new(),
     }
 }

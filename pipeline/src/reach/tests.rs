@@ -7,7 +7,7 @@ use landfall_network::reach::Code;
 
 use super::*;
 use crate::Bastion;
-use crate::stack::with_stand_ins;
+use crate::validate::{ValidatedStack, planned_topology};
 
 fn config(text: &str) -> Config {
     let source = format!("stack = 'shop'\n{text}\n");
@@ -16,7 +16,7 @@ fn config(text: &str) -> Config {
 
 fn found(text: &str) -> Vec<Violation> {
     let config = config(text);
-    let proof = check_reachability(&config, &with_stand_ins(&config).unwrap());
+    let proof = ValidatedStack::new(&config).unwrap().check_reachability();
     assert_eq!(proof.undetermined, [""; 0], "{text}");
     proof.broken
 }
@@ -143,9 +143,9 @@ fn what_cannot_be_found_out_is_told_and_hides_nothing() {
             let mut config = config(&format!(
                 "network.bastion = {{ allow = ['203.0.113.7/32'] }}\n{WEB}{text}"
             ));
-            let stack = with_stand_ins(&config).unwrap();
+            let topology = planned_topology(&config).unwrap();
             config.network.bastion = Some(Bastion::new(allow));
-            check_reachability(&config, &stack)
+            check(&config, &topology)
         };
         let undetermined = proof("");
         assert!(!undetermined.holds());

@@ -7,14 +7,13 @@ mod secrets;
 
 use std::collections::BTreeMap;
 
+use landfall_compute::ReleaseState;
 use landfall_provider::{
-    Action, FieldChange, Found, IrreversibleChange, Key, Plan, Reason, Retention, Schema,
-    StackName, Step, losses,
+    Action, FieldChange, Found, IrreversibleChange, Key, Plan, Reason, ResourceName, Retention,
+    Schema, StackName, Step, losses,
 };
 use serde::Serialize;
 use serde_json::Value;
-
-use crate::ops::pending::PendingRollout;
 
 pub(crate) use self::fields::leaves;
 pub(crate) use self::secrets::concealed;
@@ -34,6 +33,19 @@ pub struct Review {
     /// goes on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rollouts: Vec<PendingRollout>,
+}
+
+/// A release that exists and that a deploy brings to the instances of its service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PendingRollout {
+    /// The service.
+    pub service: ResourceName,
+    /// The release that serves.
+    pub from: u32,
+    /// The release that the instances are brought to.
+    pub to: u32,
+    /// What became of that release so far.
+    pub state: ReleaseState,
 }
 
 /// What happens to one resource.

@@ -5,9 +5,8 @@ use std::time::{Duration, SystemTime};
 use landfall_provider::{Attempt, Error, ErrorKind, Event, Holder, LockGuard, Result};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::cloud::Cloud;
+use crate::cloud::{Cloud, LAST_ANSWER};
 use crate::outcome::{Failure, Stage};
-use crate::run::LAST_ANSWER;
 use crate::run::Run;
 
 /// How long after a call failed because the provider has ended the loss of the lock may be noticed.

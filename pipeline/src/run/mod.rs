@@ -3,30 +3,22 @@
 mod announce;
 mod confirmation;
 mod lock;
-mod request_timeout;
 mod saved;
 
 use std::time::Duration;
 
-use landfall_container::ContextHash;
 use landfall_provider::{
-    Applied, ApplyOptions, Catalog, Error, ErrorKind, Found, Key, Plan, ResourceName, Retention,
-    Snapshot, Stack, StackName, apply, kind, plan,
+    Applied, ApplyOptions, Catalog, Error, Found, Key, Plan, Retention, Snapshot, Stack, StackName,
+    apply, plan,
 };
 use tokio_util::sync::CancellationToken;
 
 pub use self::announce::OnFailure;
 pub use self::confirmation::{Confirmation, Question};
-pub(crate) use self::request_timeout::LAST_ANSWER;
-pub use self::request_timeout::RequestTimeout;
 pub use self::saved::{SavedPlan, SavedPlanError};
 
-use crate::cloud::{Cloud, catalog};
-use crate::config::{Config, Service};
-use crate::ops::before;
+use crate::cloud::{Cloud, RequestTimeout, catalog};
 use crate::outcome::{Failure, PostFailureState, Stage};
-use crate::reach::{ReachabilityCheck, check_reachability};
-use crate::stack::{Sources, with_stand_ins};
 
 /// How a run is carried out.
 #[derive(Debug, Clone, Default)]
@@ -77,43 +69,20 @@ impl<'a, P: Cloud + ?Sized> Run<'a, P> {
         self.options.apply.stop.is_cancelled()
     }
 
-    /// Makes sure that what has to be reachable will be, and that nothing else is: from the file alone, before
-    /// anybody is asked or anything is built.
-    pub(crate) fn check_reachability(&self, config: &Config) -> Result<(), Box<Failure>> {
-        if self.options.accept_unreachable {
-            return Ok(());
+    /// Awaits an answer before anything is changed: not longer than the options allow, and not once the run is stopped.
+    pub(crate) async fn ask<T>(
+        &self,
+        stage: Stage,
+        doing: &str,
+        call: impl Future<Output = landfall_provider::Result<T>>,
+    ) -> Result<T, Box<Failure>> {
+        tokio::select! {
+            biased;
+            answer = self.options.request_timeout.answer(call) => {
+                answer.map_err(|error| Failure::of(stage, doing, error))
+            }
+            () = self.options.apply.stop.cancelled() => Err(Failure::interrupted()),
         }
-        let stack = with_stand_ins(config).map_err(|error| Failure::new(Stage::Plan, error))?;
-        let proof = check_reachability(config, &stack);
-        if proof.holds() {
-            return Ok(());
-        }
-        let ReachabilityCheck {
-            broken,
-            undetermined,
-        } = proof;
-        let missing = broken.iter().filter(|it| it.reachable);
-        let missing: usize = missing.map(|it| it.invariants.len()).sum();
-        let open = broken.iter().map(|it| it.invariants.len()).sum::<usize>() - missing;
-        let message = match (missing, open) {
-            (0, 0) => format!(
-                "whether {} would come about cannot be found out",
-                count(undetermined.len(), "connection")
-            ),
-            (missing, 0) => format!("{} would not come about", count(missing, "connection")),
-            (0, open) => format!(
-                "{} would come about that must not",
-                count(open, "connection")
-            ),
-            (missing, open) => format!(
-                "{} would not come about, and {open} that must not would",
-                count(missing, "connection")
-            ),
-        };
-        let mut failure = Failure::new(Stage::Reachability, message);
-        failure.broken = broken;
-        failure.details = undetermined;
-        Err(failure)
     }
 
     /// Everything that the stack holds, before anything is changed.
@@ -139,39 +108,6 @@ impl<'a, P: Cloud + ?Sized> Run<'a, P> {
                 format_args!("{} cannot be planned: {error}", self.stack),
             )
         })
-    }
-
-    /// What every image is made from, once the `before` commands have run.
-    pub(crate) async fn sources(&self, config: &Config) -> Result<Sources, Box<Failure>> {
-        let mut sources = Sources::new();
-        for (name, service) in &config.service {
-            let source = self.source(config, name, service).await?;
-            sources.insert(name.clone(), source);
-        }
-        Ok(sources)
-    }
-
-    async fn source(
-        &self,
-        config: &Config,
-        name: &ResourceName,
-        service: &Service,
-    ) -> Result<ContextHash, Box<Failure>> {
-        let key = Key::new(kind::IMAGE, name.clone());
-        let ApplyOptions { events, stop, .. } = &self.options.apply;
-        if !self.options.no_before {
-            before::run(&service.image.before, &config.directory, &key, events, stop).await?;
-        }
-        let request = config.build_request(&service.image);
-        let failed = |error: Error| {
-            let message = format!("cannot read what {key} is made from");
-            Failure::of(Stage::Sources, &message, error)
-        };
-        match tokio::task::spawn_blocking(move || request.identity()).await {
-            Ok(Ok(source)) => Ok(source),
-            Ok(Err(error)) => Err(failed(with_source(error))),
-            Err(error) => Err(failed(Error::new(ErrorKind::Other, error))),
-        }
     }
 
     pub(crate) async fn apply(&self, plan: &Plan, options: &ApplyOptions) -> Applied {
@@ -246,16 +182,6 @@ pub(crate) struct Cleared {
     pub(crate) plan: Plan,
     pub(crate) applied: Applied,
     pub(crate) after: Snapshot,
-}
-
-/// An error of the image builders in the words of the provider interface.
-fn with_source(error: landfall_container::Error) -> Error {
-    let reported = Error::new(ErrorKind::Invalid, &error);
-    match std::error::Error::source(&error) {
-        // The chain is kept as text: the error itself is told already.
-        Some(source) => reported.caused_by(source.to_string()),
-        None => reported,
-    }
 }
 
 /// How many of what: `1 step`, `2 steps`.

@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::ops::plan::Planned;
 use crate::outcome::{Failure, Stage};
 use crate::review::{concealed, leaves};
 
@@ -59,12 +58,11 @@ pub enum SavedPlanError {
 
 impl SavedPlan {
     /// What has been planned, to be written to a file.
-    pub(crate) fn of(planned: &Planned) -> Self {
-        let (wanted, live, plan) = (&planned.wanted, &planned.live, &planned.plan);
-        let whole = json!([wanted, comparable(live), planned.place]);
+    pub(crate) fn of(wanted: &Stack, live: &Snapshot, plan: &Plan, place: &str) -> Self {
+        let whole = json!([wanted, comparable(live), place]);
         Self(Content {
             landfall: env!("CARGO_PKG_VERSION").to_owned(),
-            place: planned.place.clone(),
+            place: place.to_owned(),
             wanted: without_secrets(wanted),
             live: without_secrets(live),
             plan: without_secrets(plan),
@@ -110,9 +108,8 @@ impl SavedPlan {
     }
 
     /// Refuses unless what has been planned now is what was saved.
-    pub(crate) fn check(&self, now: &Planned, schema: &Schema) -> Result<(), Box<Failure>> {
-        let fresh = Self::of(now).0;
-        let saved = &self.0;
+    pub(crate) fn check(&self, now: &Self, schema: &Schema) -> Result<(), Box<Failure>> {
+        let (saved, fresh) = (&self.0, &now.0);
         let stack = saved.wanted.name();
         if saved.place != fresh.place {
             let why = format!("this plan was made for another place: {}", saved.place);

@@ -3,26 +3,29 @@
 mod custom;
 pub(crate) mod routes;
 mod single;
+#[cfg(test)]
+mod tests;
 mod workload;
 
 use std::collections::BTreeMap;
 
 use landfall_compute::{
-    AutoscalingGroup, Instance, InstanceProfile, KeyPair, LaunchTemplate, Metric, ScalingPolicy,
+    AutoscalingGroup, Instance, KeyPair, LaunchTemplate, Metric, ScalingPolicy,
 };
-use landfall_container::{BuildRequest, ContextHash, Platform, Repository};
+use landfall_container::{BuildRequest, ContextHash, Image, Platform};
 use landfall_lb::{Action, HealthCheck, Listener, ListenerRule, LoadBalancer, TargetGroup};
 use landfall_network::{
     ElasticIp, Groups, LayoutError, Network, OpenPorts, ServicePort, TwoTier, add_groups,
 };
 use landfall_provider::{
-    Handle, Input, KeyPairId, NameTaken, Port, RepositoryId, ResourceName, SecurityGroupId, Stack,
+    Handle, Input, KeyPairId, NameTaken, ResourceName, SecurityGroupId, Stack,
 };
 
 use self::custom::add_custom_rules;
 use self::workload::add_workload;
-use crate::config::zones;
-use crate::config::{Bastion, Config, Diagnostic, Health, ImageSource, Mode, Service};
+use crate::config::{
+    Bastion, Config, Diagnostic, Health, ImageSource, Mode, Service, https, zones,
+};
 
 /// For how many seconds after a deploy has given up an instance may still be unhealthy without being replaced.
 pub(crate) const AFTER_DEADLINE: u32 = 30;
@@ -47,96 +50,40 @@ pub enum StackError {
     Source(ResourceName),
 }
 
-/// Puts the stack together.
-///
-/// ```
-/// use std::collections::BTreeMap;
-/// use landfall_pipeline::{Config, stack};
-///
-/// let config = Config::parse(
-///     "stack = 'digipay'\n[service.web]\nport = 8000\n",
-///     "landfall.toml",
-/// )?;
-/// // What the image is made from; a deploy computes it from the build context.
-/// let source = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".parse()?;
-/// let stack = stack(&config, &BTreeMap::from([("web".parse()?, source)]))?;
-/// assert!(stack.wishes().contains_key(&"autoscaling-group/web".parse()?));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-///
-/// # Errors
-/// [`StackError`] when the configuration has problems, or `sources` lacks a service.
-pub fn stack(config: &Config, sources: &Sources) -> Result<Stack, StackError> {
-    let problems = config.check();
-    if !problems.is_empty() {
-        return Err(StackError::Config(problems));
-    }
-    build(config, sources)
+/// The identity of an image's source before it is known.
+pub(crate) fn no_source() -> ContextHash {
+    let nothing = "0".repeat(64);
+    nothing.parse().expect("64 hexadecimal digits are a hash")
 }
 
-/// The same with stand-ins for what the images are made from, for whoever asks about the network alone.
+/// A built stack with what its images are made from.
 ///
 /// # Errors
-/// As [`stack`], but for the sources.
-pub(crate) fn with_stand_ins(config: &Config) -> Result<Stack, StackError> {
-    let problems = config.check();
-    if !problems.is_empty() {
-        return Err(StackError::Config(problems));
-    }
-    build(config, &stand_ins(config))
-}
-
-/// What the instances of each service may do, by the service's name: as the stack has it, with the repositories at the
-/// addresses that they will have in `registry` (a host name). Pure: no image's identity is asked for, and no provider.
-///
-/// # Errors
-/// As [`stack`], but for the sources.
-pub fn instance_profiles(
+/// [`StackError::Source`] when `sources` lacks a service.
+pub(crate) fn with_sources(
+    built: &Stack,
     config: &Config,
-    registry: &str,
-) -> Result<BTreeMap<ResourceName, InstanceProfile>, StackError> {
-    let stack = with_stand_ins(config)?;
-    let addressed = |name: &ResourceName| {
-        let mut profile: InstanceProfile = stack.get(name)?;
-        for id in &mut profile.repositories {
-            if let Input::Of(key, _) = id {
-                let repository: Repository = stack.get(&key.name)?;
-                *id = Input::Known(RepositoryId::from(format!(
-                    "{registry}/{}",
-                    repository.name
-                )));
-            }
-        }
-        Some((name.clone(), profile))
-    };
-    Ok(config.service.keys().filter_map(addressed).collect())
-}
-
-/// An identity of nothing for each image.
-pub(crate) fn stand_ins(config: &Config) -> Sources {
-    let nothing: ContextHash = "0"
-        .repeat(64)
-        .parse()
-        .expect("64 hexadecimal digits are a hash");
-    let services = config.service.keys();
-    services
-        .map(|name| (name.clone(), nothing.clone()))
-        .collect()
+    sources: &Sources,
+) -> Result<Stack, StackError> {
+    let mut stack = built.clone();
+    for name in config.service.keys() {
+        let missing = || StackError::Source(name.clone());
+        let source = sources.get(name).ok_or_else(missing)?;
+        stack.amend::<Image>(name, |image| image.source = source.clone());
+    }
+    Ok(stack)
 }
 
 /// The stack of a configuration that has been checked.
-pub(crate) fn build(config: &Config, sources: &Sources) -> Result<Stack, StackError> {
+pub(crate) fn build(config: &Config) -> Result<Stack, StackError> {
     if config.mode == Mode::Single {
-        return single::build(config, sources);
+        return single::build(config);
     }
     let mut stack = Stack::new(config.stack.clone());
     let (network, groups) = add_network(config, &mut stack)?;
     let key = add_key_pair(config, &mut stack)?;
     let mut services = BTreeMap::new();
     for (name, service) in &config.service {
-        let source = sources
-            .get(name)
-            .ok_or_else(|| StackError::Source(name.clone()))?;
         let builder = ServiceBuilder {
             config,
             name,
@@ -145,7 +92,7 @@ pub(crate) fn build(config: &Config, sources: &Sources) -> Result<Stack, StackEr
             groups: &groups,
             key: &key,
         };
-        let added = builder.add_to(&mut stack, source)?;
+        let added = builder.add_to(&mut stack)?;
         services.insert(name, (builder, added));
     }
     if let Some(name) = routes::fallback(config) {
@@ -290,9 +237,9 @@ struct ServiceBuilder<'a> {
 }
 
 impl ServiceBuilder<'_> {
-    fn add_to(&self, stack: &mut Stack, source: &ContextHash) -> Result<Added, StackError> {
+    fn add_to(&self, stack: &mut Stack) -> Result<Added, StackError> {
         let service = self.service;
-        let (profile, workload) = add_workload(self.config, stack, self.name, service, source)?;
+        let (profile, workload) = add_workload(self.config, stack, self.name, service)?;
         let template = LaunchTemplate {
             instance_type: service.instance.clone(),
             groups: vec![self.groups.services[self.name].id()],
@@ -377,28 +324,6 @@ impl Config {
     }
 }
 
-/// Where a listener with a certificate listens: <https://www.rfc-editor.org/rfc/rfc9110#section-4.2.2>
-pub(crate) fn https() -> Port {
-    Port::new(443).expect("443 is a port")
-}
-
-impl crate::config::LoadBalancer {
-    /// The ports that it listens on.
-    pub(crate) fn ports(&self) -> Vec<Port> {
-        let https = self.certificate.as_ref().map(|_| https());
-        std::iter::once(self.port).chain(https).collect()
-    }
-
-    /// The name of the listener that serves, and does not only send on.
-    pub(crate) fn serving_listener(&self) -> &'static str {
-        if self.certificate.is_some() {
-            "https"
-        } else {
-            "http"
-        }
-    }
-}
-
 fn health_check(health: &Health) -> HealthCheck {
     HealthCheck {
         path: health.path.clone(),
@@ -413,107 +338,4 @@ fn health_check(health: &Health) -> HealthCheck {
 fn name(text: &str) -> ResourceName {
     ResourceName::new(text)
         .expect("a literal name, or a service's name of at most 30 characters with a word")
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fmt::Write as _;
-    use std::path::{Path, PathBuf};
-
-    use landfall_provider::Key;
-
-    use super::*;
-
-    fn sources() -> Sources {
-        let hash = "0123456789abcdef".repeat(4);
-        ["web", "api"]
-            .map(|service| (name(service), hash.parse().unwrap()))
-            .into()
-    }
-
-    /// A stack as one line per resource.
-    fn text(stack: &Stack) -> String {
-        let mut out = String::new();
-        for (key, desired) in stack.resources() {
-            writeln!(out, "{key}  {}", desired.spec).unwrap();
-        }
-        out
-    }
-
-    #[test]
-    fn the_repositorys_own_file() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../landfall.toml");
-        let mut config = Config::load(Path::new(path)).unwrap();
-        // Where the checkout is and what it is built on is not the stack's.
-        config.directory = PathBuf::from("/checkout");
-        config.file = Some(PathBuf::from("/checkout/landfall.toml"));
-        let web = config.service.get_mut(&name("web")).unwrap();
-        web.image.platform = Some("linux/amd64".parse().unwrap());
-        insta::assert_snapshot!(text(&stack(&config, &sources()).unwrap()));
-    }
-
-    #[test]
-    fn a_file_that_says_everything() {
-        let source = include_str!("../config/every-key.toml");
-        let config = Config::parse(source, "/checkout/landfall.toml").unwrap();
-        insta::assert_snapshot!(text(&stack(&config, &sources()).unwrap()));
-    }
-
-    #[test]
-    fn one_instance_and_what_it_stands_in() {
-        let source = include_str!("../config/single.toml");
-        let mut config = Config::parse(source, "/checkout/landfall.toml").unwrap();
-        let web = config.service.get_mut(&name("web")).unwrap();
-        web.image.platform = Some("linux/amd64".parse().unwrap());
-        insta::assert_snapshot!(text(&stack(&config, &sources()).unwrap()));
-    }
-
-    #[test]
-    fn every_reference_is_to_something_in_the_stack() {
-        for source in [
-            include_str!("../config/every-key.toml"),
-            include_str!("../config/single.toml"),
-            include_str!("../../../landfall.toml"),
-        ] {
-            let config = Config::parse(source, "landfall.toml").unwrap();
-            let stack = stack(&config, &sources()).unwrap();
-            for (key, desired) in stack.resources() {
-                let there = |need: &Key| stack.resources().contains_key(need);
-                assert!(
-                    desired.needs.iter().all(there),
-                    "{key}: {:?}",
-                    desired.needs
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn what_the_file_may_not_say_cannot_be_said_in_rust_either() {
-        let mut config = Config::new(
-            "digipay".parse().unwrap(),
-            name("web"),
-            Service::new(landfall_provider::Port::new(8000).unwrap()),
-        );
-        config.network.zones = 1;
-        config.service.get_mut(&name("web")).unwrap().scale.max = 1;
-        let error = stack(&config, &sources()).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "service.web.scale.desired: min (1), desired (2) and max (1) have to be in this order\n  \
-             hint: what is left out is min = 1, desired = 2, max = 4\n\
-             network.zones: a load balancer needs two zones at least\n  \
-             hint: zones = 2, or leave the key out; mode = \"single\" does without a load balancer"
-        );
-    }
-
-    #[test]
-    fn a_service_without_a_source_is_named() {
-        let config = Config::parse("stack='a'\n[service.web]\nport=1", "landfall.toml").unwrap();
-        let error = stack(&config, &Sources::new()).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the identity of image/web is not among the sources"
-        );
-    }
 }

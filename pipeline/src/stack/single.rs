@@ -4,22 +4,18 @@ use landfall_compute::Instance;
 use landfall_network::{ElasticIp, OneSubnet, ServicePort};
 use landfall_provider::Stack;
 
+use super::StackError;
 use super::custom::add_custom_rules;
 use super::workload::add_workload;
-use super::{Sources, StackError};
 use crate::config::zones;
 use crate::config::{Config, Diagnostic};
 
 /// The stack of a configuration that has been checked and says `mode = "single"`.
-pub(crate) fn build(config: &Config, sources: &Sources) -> Result<Stack, StackError> {
+pub(crate) fn build(config: &Config) -> Result<Stack, StackError> {
     let missing = || StackError::Config(vec![Diagnostic::new("service", "there is no service")]);
     let (name, service) = config.service.first_key_value().ok_or_else(missing)?;
     let zone = zones(&config.region, 1).into_iter().next();
     let zone = zone.ok_or_else(missing)?;
-    let source = sources
-        .get(name)
-        .ok_or_else(|| StackError::Source(name.clone()))?;
-
     let mut stack = Stack::new(config.stack.clone());
     let port = ServicePort {
         name: name.clone(),
@@ -33,7 +29,7 @@ pub(crate) fn build(config: &Config, sources: &Sources) -> Result<Stack, StackEr
     add_custom_rules(config, &mut stack, &network, |of| {
         (of == name).then(|| group.id())
     })?;
-    let (profile, workload) = add_workload(config, &mut stack, name, service, source)?;
+    let (profile, workload) = add_workload(config, &mut stack, name, service)?;
     // It is the stack's and not the instance's: it stays when the instance is stopped, or made anew.
     let address = stack.try_add(name.clone(), ElasticIp {})?;
     let instance = Instance {

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use landfall_compute::{InstanceProfile, SecretReference, Workload};
-use landfall_container::{BuildSpec, ContextHash, Image, Repository};
+use landfall_container::{BuildSpec, Image, Repository};
 use landfall_provider::{Handle, ResourceName, Stack};
 
-use super::StackError;
+use super::{StackError, no_source};
 use crate::config::{Config, Service};
 
 /// Adds what makes a service's image and lets instances read it, and gives what they run.
@@ -15,7 +15,6 @@ pub(crate) fn add_workload(
     stack: &mut Stack,
     name: &ResourceName,
     service: &Service,
-    source: &ContextHash,
 ) -> Result<(Handle<InstanceProfile>, Workload), StackError> {
     let request = config.build_request(&service.image);
     let repository = Repository {
@@ -25,7 +24,7 @@ pub(crate) fn add_workload(
     let repository = stack.try_add(name.clone(), repository)?;
     let image = Image {
         repository: repository.id(),
-        source: source.clone(),
+        source: no_source(),
         platform: request.platform,
         build_spec: BuildSpec {
             context: request.context,

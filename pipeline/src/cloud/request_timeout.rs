@@ -5,10 +5,6 @@ use std::time::Duration;
 use landfall_provider::{Error, ErrorKind, Result};
 use tokio::time::timeout;
 
-use crate::cloud::Cloud;
-use crate::outcome::{Failure, Stage};
-use crate::run::Run;
-
 /// How long an answer that is on its way may still take once a run is stopped.
 pub(crate) const LAST_ANSWER: Duration = Duration::from_secs(3);
 
@@ -33,23 +29,5 @@ impl RequestTimeout {
             let silent = format_args!("the provider has not answered for {} s", self.0.as_secs());
             Err(Error::new(ErrorKind::Timeout, silent))
         })
-    }
-}
-
-impl<P: Cloud + ?Sized> Run<'_, P> {
-    /// Awaits an answer before anything is changed: not longer than the options allow, and not once the run is stopped.
-    pub(crate) async fn ask<T>(
-        &self,
-        stage: Stage,
-        doing: &str,
-        call: impl Future<Output = Result<T>>,
-    ) -> std::result::Result<T, Box<Failure>> {
-        tokio::select! {
-            biased;
-            answer = self.options.request_timeout.answer(call) => {
-                answer.map_err(|error| Failure::of(stage, doing, error))
-            }
-            () = self.options.apply.stop.cancelled() => Err(Failure::interrupted()),
-        }
     }
 }

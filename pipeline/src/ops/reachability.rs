@@ -1,0 +1,50 @@
+//! What has to be reachable: looked into before anything is asked, built or changed.
+
+use crate::cloud::Cloud;
+use crate::outcome::{Failure, Stage};
+use crate::reach::ReachabilityCheck;
+use crate::run::{Run, count};
+use crate::validate::ValidatedStack;
+
+impl<P: Cloud + ?Sized> Run<'_, P> {
+    /// Makes sure that what has to be reachable will be, and that nothing else is: from the file alone, before
+    /// anybody is asked or anything is built.
+    pub(crate) fn check_reachability(
+        &self,
+        stack: &ValidatedStack<'_>,
+    ) -> Result<(), Box<Failure>> {
+        if self.options.accept_unreachable {
+            return Ok(());
+        }
+        let proof = stack.check_reachability();
+        if proof.holds() {
+            return Ok(());
+        }
+        let ReachabilityCheck {
+            broken,
+            undetermined,
+        } = proof;
+        let missing = broken.iter().filter(|it| it.reachable);
+        let missing: usize = missing.map(|it| it.invariants.len()).sum();
+        let open = broken.iter().map(|it| it.invariants.len()).sum::<usize>() - missing;
+        let message = match (missing, open) {
+            (0, 0) => format!(
+                "whether {} would come about cannot be found out",
+                count(undetermined.len(), "connection")
+            ),
+            (missing, 0) => format!("{} would not come about", count(missing, "connection")),
+            (0, open) => format!(
+                "{} would come about that must not",
+                count(open, "connection")
+            ),
+            (missing, open) => format!(
+                "{} would not come about, and {open} that must not would",
+                count(missing, "connection")
+            ),
+        };
+        let mut failure = Failure::new(Stage::Reachability, message);
+        failure.broken = broken;
+        failure.details = undetermined;
+        Err(failure)
+    }
+}

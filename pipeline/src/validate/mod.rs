@@ -1,0 +1,139 @@
+//! From a configuration to a stack without a fault: built once, and handed to every step that follows.
+
+mod load;
+
+use std::collections::BTreeMap;
+
+use landfall_compute::InstanceProfile;
+use landfall_container::Repository;
+use landfall_network::reach::Topology;
+use landfall_provider::{Input, RepositoryId, ResourceName, Stack};
+
+use crate::config::{Config, Diagnostic};
+use crate::reach::{self, ReachabilityCheck, planned};
+use crate::stack::{self, Sources, StackError};
+
+/// A configuration, the stack that it describes, and the network of that stack.
+///
+/// The stack is built here and nowhere else. The images' sources are not known yet:
+/// [`with_sources`](Self::with_sources) puts them in.
+pub(crate) struct ValidatedStack<'a> {
+    config: &'a Config,
+    /// With placeholders for the images' sources.
+    stack: Stack,
+    topology: Topology,
+}
+
+impl<'a> ValidatedStack<'a> {
+    /// Checks the configuration and builds its stack.
+    ///
+    /// # Errors
+    /// [`StackError::Config`] with everything that is wrong.
+    pub(crate) fn new(config: &'a Config) -> Result<Self, StackError> {
+        let problems = config.check();
+        if !problems.is_empty() {
+            return Err(StackError::Config(problems));
+        }
+        let of_network = |error: &dyn std::fmt::Display| {
+            StackError::Config(vec![Diagnostic::new("network", error)])
+        };
+        let stack = stack::build(config).map_err(|error| match error {
+            StackError::Config(_) => error,
+            error => of_network(&error),
+        })?;
+        let topology = planned(&stack).map_err(|error| of_network(&error))?;
+        let problems = reach::faults(config, &topology);
+        if !problems.is_empty() {
+            return Err(StackError::Config(problems));
+        }
+        Ok(Self {
+            config,
+            stack,
+            topology,
+        })
+    }
+
+    /// The configuration.
+    pub(crate) fn config(&self) -> &'a Config {
+        self.config
+    }
+
+    /// What has to be reachable and is not, and what must not be and is.
+    pub(crate) fn check_reachability(&self) -> ReachabilityCheck {
+        reach::check(self.config, &self.topology)
+    }
+
+    /// The stack with what its images are made from.
+    ///
+    /// # Errors
+    /// [`StackError::Source`] when `sources` lacks a service.
+    pub(crate) fn with_sources(&self, sources: &Sources) -> Result<Stack, StackError> {
+        stack::with_sources(&self.stack, self.config, sources)
+    }
+}
+
+/// Everything that is wrong with a configuration: by the rules of its keys or, where these are kept, in its stack.
+pub(crate) fn faults(config: &Config) -> Vec<Diagnostic> {
+    match ValidatedStack::new(config) {
+        Ok(_) => Vec::new(),
+        Err(StackError::Config(found)) => found,
+        Err(error) => vec![Diagnostic::new("network", error)],
+    }
+}
+
+/// Puts the stack together.
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use landfall_pipeline::{Config, stack};
+///
+/// let config = Config::parse(
+///     "stack = 'digipay'\n[service.web]\nport = 8000\n",
+///     "landfall.toml",
+/// )?;
+/// // What the image is made from; a deploy computes it from the build context.
+/// let source = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".parse()?;
+/// let stack = stack(&config, &BTreeMap::from([("web".parse()?, source)]))?;
+/// assert!(stack.wishes().contains_key(&"autoscaling-group/web".parse()?));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// [`StackError`] when the configuration has problems, or `sources` lacks a service.
+pub fn stack(config: &Config, sources: &Sources) -> Result<Stack, StackError> {
+    ValidatedStack::new(config)?.with_sources(sources)
+}
+
+/// What the instances of each service may do, by the service's name: as the stack has it, with the repositories at the
+/// addresses that they will have in `registry` (a host name). Pure: no image's identity is asked for, and no provider.
+///
+/// # Errors
+/// As [`stack`], but for the sources.
+pub fn instance_profiles(
+    config: &Config,
+    registry: &str,
+) -> Result<BTreeMap<ResourceName, InstanceProfile>, StackError> {
+    let ValidatedStack { stack, .. } = ValidatedStack::new(config)?;
+    let addressed = |name: &ResourceName| {
+        let mut profile: InstanceProfile = stack.get(name)?;
+        for id in &mut profile.repositories {
+            if let Input::Of(key, _) = id {
+                let repository: Repository = stack.get(&key.name)?;
+                *id = Input::Known(RepositoryId::from(format!(
+                    "{registry}/{}",
+                    repository.name
+                )));
+            }
+        }
+        Some((name.clone(), profile))
+    };
+    Ok(config.service.keys().filter_map(addressed).collect())
+}
+
+/// The network that a configuration describes. Pure: no image's identity is asked for, and no provider.
+///
+/// # Errors
+/// [`StackError`] when the configuration is none that makes a stack.
+pub fn planned_topology(config: &Config) -> Result<Topology, StackError> {
+    Ok(ValidatedStack::new(config)?.topology)
+}
