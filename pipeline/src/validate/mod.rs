@@ -94,7 +94,7 @@ pub(crate) fn faults(config: &Config) -> Vec<Diagnostic> {
 /// // What the image is made from; a deploy computes it from the build context.
 /// let source = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".parse()?;
 /// let stack = stack(&config, &BTreeMap::from([("web".parse()?, source)]))?;
-/// assert!(stack.wishes().contains_key(&"autoscaling-group/web".parse()?));
+/// assert!(stack.resources().contains_key(&"autoscaling-group/web".parse()?));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
