@@ -1,4 +1,4 @@
-//! The interface of a builder, and the choice between the two.
+//! The interface of image builders, and the choice of one.
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -6,20 +6,20 @@ use serde::{Deserialize, Serialize};
 use crate::daemonless::Daemonless;
 use crate::{BuildRequest, ContextHash, Digest, Result, Store};
 
-/// Takes lines of build progress, without their line ends, as they come.
+/// Receives lines of build progress, without their line breaks.
 pub type Output<'a> = dyn Fn(&str) + Send + Sync + 'a;
 
-/// Something that makes an image from a request.
+/// A builder that creates an image from a request.
 #[async_trait]
 pub trait Builder: Send + Sync {
-    /// Builds `request` and puts the image into `store`, entered there under the request's identity.
+    /// Builds `request` and adds the image to `store`, under the request's identity.
     ///
-    /// Always builds; [`build`] asks the store first. `output` gets a line for each step, and the steps'
-    /// own output where they have some.
+    /// Always builds; [`build`] asks the store first. `output` gets a line for each step, and the
+    /// output of the steps.
     ///
     /// # Errors
     ///
-    /// Whatever keeps the image from being built; the store then holds no new entry.
+    /// Any failure of the build; the store then has no new entry.
     async fn build(
         &self,
         request: &BuildRequest,
@@ -27,35 +27,38 @@ pub trait Builder: Send + Sync {
         output: &Output<'_>,
     ) -> Result<Built>;
 
-    /// Looks for what would keep `request` from becoming an image that can be run, before anything is made for
-    /// it: what is certain, and cheap to know without fetching or executing anything. The first fault is told.
+    /// Checks for reasons why `request` cannot become a runnable image, before anything is created
+    /// for it. It reports only certain faults that can be found without fetching or executing
+    /// anything, and only the first one.
     ///
-    /// Whatever is not sure passes, so a build can still fail.
+    /// Uncertain cases pass, so a build can still fail.
     ///
     /// # Errors
     ///
-    /// What [`Builder::build`] would fail with; [`Error::Dockerfile`](crate::Error::Dockerfile) also for an
-    /// image with neither `ENTRYPOINT` nor `CMD`.
+    /// The error that [`Builder::build`] would return; also
+    /// [`Error::Dockerfile`](crate::Error::Dockerfile) for an image with neither `ENTRYPOINT` nor
+    /// `CMD`.
     async fn check(&self, request: &BuildRequest) -> Result<()>;
 
     /// A short name for messages: `docker`, `podman`, `daemonless`.
     fn name(&self) -> &'static str;
 }
 
-/// An image that is in the store.
+/// An image in the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Built {
-    /// The digest that the image is run and pushed by.
+    /// The digest for running and pushing the image.
     pub manifest_digest: Digest,
     /// The digest of its configuration, which engines call the image id.
     pub config_digest: Digest,
     /// The identity of the request.
     pub source: ContextHash,
-    /// The builder's [`Builder::name`], or `None` if the store had the image and nothing was built.
+    /// The builder's [`Builder::name`], or `None` if the store already had the image.
     pub builder: Option<String>,
 }
 
-/// Gives the image for `request`: from the store if one with this identity is in it, else from `builder`.
+/// Returns the image for `request`: from the store if it contains one with this identity, otherwise
+/// from `builder`.
 ///
 /// # Errors
 ///
@@ -81,7 +84,7 @@ pub async fn build(
     builder.build(request, store, output).await
 }
 
-/// Runs file work away from the async threads.
+/// Runs file operations outside the async threads.
 pub(crate) async fn run_blocking<T, F>(work: F) -> Result<T>
 where
     T: Send + 'static,
@@ -98,27 +101,27 @@ where
     }
 }
 
-/// Which builder to take.
+/// The choice of a builder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BuilderChoice {
-    /// The engine if one answers, else daemonless.
+    /// The engine if one answers, otherwise daemonless.
     #[default]
     Auto,
     /// A Docker or Podman engine; an error if none answers.
     Engine,
-    /// No engine, whether there is one or not.
+    /// The daemonless builder, even if an engine answers.
     Daemonless,
 }
 
 impl BuilderChoice {
-    /// The builder that is chosen, with engines looked for where this process's environment says.
+    /// Returns the chosen builder, with the engine settings of this process's environment.
     ///
-    /// When `Auto` finds no engine, `output` gets a line that says so: a Dockerfile may need one.
+    /// When `Auto` finds no engine, `output` gets a line about it: a Dockerfile may need one.
     ///
     /// # Errors
     ///
-    /// An engine is asked for and none answers, or the environment names one in a way that makes no sense.
+    /// An engine is required and none answers, or the environment has an invalid engine setting.
     pub async fn choose(self, output: &Output<'_>) -> Result<Box<dyn Builder>> {
         #[cfg(feature = "engine")]
         return self
@@ -140,7 +143,7 @@ impl BuilderChoice {
         }
     }
 
-    /// [`BuilderChoice::choose`] with engines looked for where `environment` says.
+    /// [`BuilderChoice::choose`] with the engine settings of `environment`.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
-//! The configuration of an image: what to start from it, as whom, with which environment.
+//! The configuration of an image: its command, its user and its environment.
 //!
-//! Own types instead of oci-spec's, because these keep their maps ordered, so that the same configuration
-//! is the same bytes, and because Docker's additions to the OCI format (`Healthcheck`, `Shell`, `OnBuild`)
-//! must survive being built upon.
+//! Own types instead of oci-spec's, because these keep their maps ordered, so that equal
+//! configurations have equal bytes, and because Docker's additions to the OCI format
+//! (`Healthcheck`, `Shell`, `OnBuild`) must be preserved in derived images.
 
 use std::collections::BTreeMap;
 
@@ -17,29 +17,29 @@ pub const MEDIA_TYPE: &str = "application/vnd.oci.image.config.v1+json";
 /// An image configuration, `application/vnd.oci.image.config.v1+json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageConfig {
-    /// When it was created, RFC 3339.
+    /// The time of its creation, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
-    /// Who maintains it.
+    /// Its maintainer.
     #[serde(
         default,
         skip_serializing_if = "String::is_empty",
         deserialize_with = "nullable"
     )]
     pub author: String,
-    /// The processor its programs are for, as Go names it: `amd64`, `arm64`.
+    /// The architecture of its programs, in Go's terms: `amd64`, `arm64`.
     pub architecture: String,
     /// The operating system: `linux`.
     pub os: String,
     /// A variant of the architecture, such as `v7` of `arm`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
-    /// How to start a container of it.
+    /// The start parameters of its containers.
     #[serde(default, deserialize_with = "nullable")]
     pub config: ProcessConfig,
     /// Its layers.
     pub rootfs: RootFs,
-    /// How it came to be, oldest first.
+    /// The steps of its creation, oldest first.
     #[serde(
         default,
         skip_serializing_if = "Vec::is_empty",
@@ -48,7 +48,7 @@ pub struct ImageConfig {
     pub history: Vec<History>,
 }
 
-/// How to start a container.
+/// The start parameters of a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ProcessConfig {
@@ -67,13 +67,13 @@ pub struct ProcessConfig {
     /// `NAME=value`, in the order they were set.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub env: Vec<String>,
-    /// What is started, before `cmd`.
+    /// The program, before `cmd`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entrypoint: Option<Vec<String>>,
-    /// Default arguments of `entrypoint`, or what is started if that is not given.
+    /// Default arguments of `entrypoint`, or the program if there is no entrypoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cmd: Option<Vec<String>>,
-    /// Whether the program answers as it should.
+    /// The health check of the program.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub healthcheck: Option<Healthcheck>,
     /// Directories whose contents outlive the container.
@@ -82,52 +82,52 @@ pub struct ProcessConfig {
         deserialize_with = "nullable"
     )]
     pub volumes: BTreeMap<String, Empty>,
-    /// Where it is started; empty is `/`.
+    /// The working directory; empty is `/`.
     #[serde(
         skip_serializing_if = "String::is_empty",
         deserialize_with = "nullable"
     )]
     pub working_dir: String,
-    /// Instructions for the image built upon this one.
+    /// Instructions for images based on this one.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub on_build: Vec<String>,
-    /// Anything.
+    /// Labels, in any form.
     #[serde(
         skip_serializing_if = "BTreeMap::is_empty",
         deserialize_with = "nullable"
     )]
     pub labels: BTreeMap<String, String>,
-    /// The signal that asks it to stop; `SIGTERM` if not given.
+    /// The stop signal; `SIGTERM` if not given.
     #[serde(
         skip_serializing_if = "String::is_empty",
         deserialize_with = "nullable"
     )]
     pub stop_signal: String,
-    /// What shell-form instructions are given to.
+    /// The shell of shell-form instructions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shell: Option<Vec<String>>,
 }
 
-/// Docker's `HEALTHCHECK`. Durations are nanoseconds; zero is "as the engine likes".
+/// Docker's `HEALTHCHECK`. Durations are nanoseconds; zero is the engine's default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Healthcheck {
     /// `["NONE"]`, `["CMD", …]` or `["CMD-SHELL", "…"]`.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub test: Vec<String>,
-    /// Between two checks.
+    /// The time between two checks.
     #[serde(skip_serializing_if = "is_zero")]
     pub interval: u64,
-    /// How long one check may take.
+    /// The time limit of one check.
     #[serde(skip_serializing_if = "is_zero")]
     pub timeout: u64,
-    /// How long after the start failures do not count.
+    /// The time after the start in which failures do not count.
     #[serde(skip_serializing_if = "is_zero")]
     pub start_period: u64,
-    /// Between two checks while starting.
+    /// The time between two checks while starting.
     #[serde(skip_serializing_if = "is_zero")]
     pub start_interval: u64,
-    /// How many failures in a row make it unhealthy.
+    /// The number of failures in a row that make it unhealthy.
     #[serde(skip_serializing_if = "is_zero")]
     pub retries: u64,
 }
@@ -143,11 +143,11 @@ pub struct RootFs {
     pub diff_ids: Vec<Digest>,
 }
 
-/// One step of how an image came to be.
+/// One step in the creation of an image.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct History {
-    /// When, RFC 3339.
+    /// The time, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
     /// The instruction.
@@ -156,19 +156,19 @@ pub struct History {
         deserialize_with = "nullable"
     )]
     pub created_by: String,
-    /// By whom.
+    /// The author.
     #[serde(
         skip_serializing_if = "String::is_empty",
         deserialize_with = "nullable"
     )]
     pub author: String,
-    /// Anything.
+    /// A comment, in any form.
     #[serde(
         skip_serializing_if = "String::is_empty",
         deserialize_with = "nullable"
     )]
     pub comment: String,
-    /// It made no layer.
+    /// Whether the step created no layer.
     #[serde(skip_serializing_if = "is_false")]
     pub empty_layer: bool,
 }
@@ -196,7 +196,7 @@ impl ImageConfig {
         }
     }
 
-    /// What it has to run on.
+    /// The platform that it runs on.
     #[must_use]
     pub fn platform(&self) -> Platform {
         Platform {
@@ -206,7 +206,8 @@ impl ImageConfig {
         }
     }
 
-    /// The program and its arguments: `ENTRYPOINT` followed by `CMD`. `image` is the name used in the error.
+    /// The program and its arguments: `ENTRYPOINT` followed by `CMD`. `image` is the name in the
+    /// error.
     ///
     /// # Errors
     ///
@@ -223,7 +224,7 @@ impl ImageConfig {
     }
 }
 
-/// Go writes an empty list or map as `null`; read that as empty.
+/// Go writes an empty list or map as `null`; it is read as empty.
 fn nullable<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,

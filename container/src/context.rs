@@ -1,12 +1,13 @@
-//! The build context: the files a build may use, their identity, and their archive.
+//! The build context: the files available to a build, their identity, and their archive.
 //!
-//! The archive keeps the modes of files and directories, as Docker's own client does; owners are 0:0 and times 0.
+//! The archive preserves the modes of files and directories, as Docker's own client does; owners
+//! are 0:0 and times 0.
 //!
-//! The identity has names, kinds, contents, link targets, and of the modes what no umask changes: whether a file
-//! is executable, and the set-id and sticky bits. The other bits differ between two clones of one repository, and
-//! both clones have to have one identity.
+//! The identity contains names, kinds, contents, link targets, and the mode bits that no umask
+//! changes: whether a file is executable, and the set-id and sticky bits. The other bits differ
+//! between two clones of one repository, and both clones must have one identity.
 //!
-//! Some files are never part of an image and are left out by default, see [`crate::left_out`].
+//! Some files are never part of an image and are excluded by default, see [`crate::left_out`].
 
 use std::fmt;
 use std::fs::{self, File};
@@ -21,7 +22,7 @@ use crate::ignore::{Covered, Ignore};
 use crate::left_out::LeftOut;
 use crate::{BuildRequest, Error, Result};
 
-/// A directory and what of it belongs to a build.
+/// A directory, and the part of it that belongs to a build.
 #[derive(Clone, Debug)]
 pub struct Context {
     root: PathBuf,
@@ -34,38 +35,41 @@ pub struct Context {
 /// One file, directory or symbolic link of a context.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContextEntry {
-    /// Relative to the context, with `/` between its parts.
+    /// The path relative to the context, with `/` as the separator.
     pub path: String,
-    /// What it is.
+    /// Its kind.
     pub kind: EntryKind,
-    /// Permission bits, with set-id and sticky: those of the file. 0777 for links; 0755 where the file system knows
-    /// no such bits, as Docker has it.
+    /// The file's permission bits, with set-id and sticky. 0777 for links; 0755 on file systems
+    /// without such bits, as in Docker.
     pub mode: u32,
 }
 
-/// What a context entry is. Sockets, pipes and devices are no source files and belong to no context.
+/// The kind of a context entry. Sockets, pipes and devices are not source files and belong to no
+/// context.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EntryKind {
     /// A directory.
     Directory,
     /// A regular file.
     File {
-        /// Somebody may execute it. Always true where the file system knows no such bit, as Docker has it.
+        /// Whether anybody may execute it. Always true on file systems without such a bit, as in
+        /// Docker.
         executable: bool,
         /// Its length in bytes when the context was opened.
         size: u64,
     },
-    /// A symbolic link, as it is: never followed.
+    /// A symbolic link: never followed.
     Symlink {
-        /// What it points at, not interpreted.
+        /// Its target, as text.
         target: String,
     },
 }
 
 impl Context {
-    /// Lists the context of `request`, without what its ignore file leaves out, ordered by path.
+    /// Lists the context of `request`, without the files that its ignore file excludes, ordered by
+    /// path.
     ///
-    /// The Dockerfile and the ignore file are in the list only if the rules keep them.
+    /// The Dockerfile and the ignore file are listed only if the rules include them.
     ///
     /// # Errors
     ///
@@ -99,7 +103,8 @@ impl Context {
             ..
         } = walk;
         left_out.sort();
-        // Byte order of the whole path: the same on every machine, and a directory before its contents.
+        // Byte order of the whole path: the same on every machine, with a directory before its
+        // contents.
         entries.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(Self {
             root: root.clone(),
@@ -122,8 +127,8 @@ impl Context {
         &self.entries
     }
 
-    /// What is left out by default and not taken back by the ignore file, ordered by path: nothing below a
-    /// directory that is left out whole.
+    /// The files that are excluded by default and not included again by the ignore file, ordered by
+    /// path. A directory that is excluded as a whole is listed without its contents.
     #[must_use]
     pub fn left_out(&self) -> &[String] {
         &self.left_out
@@ -138,7 +143,7 @@ impl Context {
         let mut hasher = Hasher::new("landfall context 2");
         for entry in &self.entries {
             hasher.field("path", entry.path.as_bytes());
-            // Set-id and sticky: never the work of a umask, so two clones agree.
+            // Set-id and sticky bits never depend on a umask, so two clones agree.
             hasher.field("special", &[(entry.mode >> 9) as u8 & 0o7]);
             match &entry.kind {
                 EntryKind::Directory => hasher.field("directory", b""),
@@ -157,7 +162,7 @@ impl Context {
         Ok(hasher.finish())
     }
 
-    /// The name that the Dockerfile has in [`Context::write_tar`]'s archive.
+    /// The name of the Dockerfile in [`Context::write_tar`]'s archive.
     #[must_use]
     pub fn dockerfile_name(&self) -> String {
         self.name_inside(&self.dockerfile)
@@ -166,12 +171,12 @@ impl Context {
 
     /// Writes the context as a tar archive, for an engine: the same context gives the same bytes.
     ///
-    /// The Dockerfile is always in it, under [`Context::dockerfile_name`], and so is the ignore file, which
-    /// lets the engine keep both out of `COPY` where the rules say so.
+    /// The archive always contains the Dockerfile, under [`Context::dockerfile_name`], and the
+    /// ignore file, so that the engine can exclude both from `COPY` if the rules exclude them.
     ///
     /// # Errors
     ///
-    /// A file cannot be read or changed its size meanwhile, or `out` cannot be written.
+    /// A file cannot be read, a file's size changes in the meantime, or `out` cannot be written.
     pub fn write_tar(&self, out: impl Write) -> Result<()> {
         let mut files: Vec<(PathBuf, ContextEntry)> = self
             .entries
@@ -206,7 +211,7 @@ impl Context {
         tar.finish().map_err(Error::io("archive", &self.root))
     }
 
-    /// The ignore file under the name where an engine looks for it.
+    /// The ignore file, under the name that an engine expects.
     fn ignore_in_tar(&self) -> Option<(String, &PathBuf)> {
         let file = self.ignore_file.as_ref()?;
         let name = self
@@ -215,7 +220,7 @@ impl Context {
         Some((name, file))
     }
 
-    /// The name of `path` relative to the context, if it is in there.
+    /// The name of `path` relative to the context, if it is inside.
     fn name_inside(&self, path: &Path) -> Option<String> {
         let relative = path.strip_prefix(&self.root).ok()?;
         let name = crate::ignore::clean(&relative.to_str()?.replace('\\', "/"));
@@ -223,7 +228,7 @@ impl Context {
     }
 }
 
-/// A walk through a context.
+/// A traversal of a context.
 struct Walk<'a> {
     ignore: &'a Ignore,
     by_default: LeftOut,
@@ -232,8 +237,8 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Adds what belongs to the context in the directory `path`, which is `dir` in the context; tells whether
-    /// anything did. `inside` says that the directory is left out by default.
+    /// Adds the entries of the directory `path`, which is `dir` in the context; returns whether it
+    /// added any. `inside` means that the directory is excluded by default.
     fn directory(
         &mut self,
         path: &Path,
@@ -245,7 +250,7 @@ impl Walk<'_> {
         for item in fs::read_dir(path).map_err(Error::io("list", path))? {
             let item = item.map_err(Error::io("list", path))?;
             let name = item.file_name();
-            // Rules see a name that is not UTF-8 with U+FFFD in it, which `*` and `?` match.
+            // A name that is not UTF-8 is matched with U+FFFD in it, which `*` and `?` match.
             let relative = if dir.is_empty() {
                 name.to_string_lossy().into_owned()
             } else {
@@ -281,7 +286,7 @@ impl Walk<'_> {
     }
 }
 
-/// The entry for what is at `path`, a link not followed.
+/// The entry for `path`, without following a link.
 fn entry(path: &Path, name: String) -> Result<ContextEntry> {
     let metadata = fs::symlink_metadata(path).map_err(Error::io("inspect", path))?;
     let (kind, mode) = if metadata.is_symlink() {
@@ -368,7 +373,7 @@ fn append<W: Write>(
     }
 }
 
-/// `io::copy` with a buffer that is large enough to hash at full speed.
+/// `io::copy` with a buffer that is large enough for hashing at full speed.
 pub(crate) fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<u64> {
     let mut buffer = vec![0; 128 * 1024];
     let mut total = 0;
@@ -384,7 +389,7 @@ pub(crate) fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<u64>
     }
 }
 
-/// Feeds what is written to a hash.
+/// A writer that feeds a hash.
 pub(crate) struct HashWriter<'a>(pub(crate) &'a mut Sha256);
 
 impl Write for HashWriter<'_> {
@@ -398,11 +403,12 @@ impl Write for HashWriter<'_> {
     }
 }
 
-/// A SHA-256 over labelled fields, each with its length, so that no two lists of fields look alike.
+/// A SHA-256 over labelled fields, each with its length, so that different lists of fields have
+/// different hashes.
 pub(crate) struct Hasher(Sha256);
 
 impl Hasher {
-    /// Starts a hash for one purpose; a change of what goes in changes the purpose's number.
+    /// Starts a hash for one purpose; a change of its input changes the purpose's number.
     pub(crate) fn new(purpose: &str) -> Self {
         let mut hasher = Self(Sha256::new());
         hasher.field("purpose", purpose.as_bytes());
@@ -426,7 +432,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What an image was built from: 64 lowercase hexadecimal digits of a SHA-256.
+/// The hash of an image's source: 64 lowercase hexadecimal digits of a SHA-256.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ContextHash(String);
@@ -471,7 +477,7 @@ impl From<ContextHash> for String {
     }
 }
 
-/// A text that is no context hash.
+/// The error for a text that is not a context hash.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("\"{0}\" is not a context hash of 64 hexadecimal digits")]
 pub struct ContextHashError(String);

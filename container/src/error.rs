@@ -1,33 +1,33 @@
-//! What can go wrong between a Dockerfile and a stored image.
+//! The errors between a Dockerfile and a stored image.
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The result of everything in this crate that can fail.
+/// The result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A failure, saying what was being done, to which file or image, and what to do about it.
+/// A failure with the operation, the file or image, and a hint.
 ///
 /// `Display` never repeats the text of `source`; print the chain to see both.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The build context is not a directory that can be read.
+    /// The build context is not a readable directory.
     #[error("the build context {} is not a directory", path.display())]
     ContextMissing {
-        /// The directory that was looked for.
+        /// The directory.
         path: PathBuf,
     },
 
-    /// There is no Dockerfile where the request says.
+    /// The Dockerfile does not exist.
     #[error("there is no Dockerfile at {}; name it with `dockerfile`, relative to the context", path.display())]
     DockerfileMissing {
-        /// The file that was looked for.
+        /// The expected path.
         path: PathBuf,
     },
 
-    /// A line of a Dockerfile cannot be honoured.
+    /// A line of a Dockerfile cannot be executed.
     #[error(transparent)]
     Dockerfile(Box<DockerfileError>),
 
@@ -38,7 +38,7 @@ pub enum Error {
         file: PathBuf,
         /// Its line, counted from 1.
         line: usize,
-        /// What is wrong with the line.
+        /// The fault of the line.
         problem: String,
     },
 
@@ -49,38 +49,38 @@ pub enum Error {
         doing: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
 
-    /// A name in the build context is not UTF-8, and images are written with names that are.
+    /// A name in the build context is not UTF-8, and images need UTF-8 names.
     #[error(
         "{what} {} is not UTF-8, so the file cannot be part of an image; \
          rename it, or leave it out with a line in .dockerignore (`*` and `?` match the bytes that are not UTF-8)",
         path.display()
     )]
     NotUtf8 {
-        /// What is not UTF-8: the file's name, or the target of a link.
+        /// The text that is not UTF-8: the file's name, or the target of a link.
         what: &'static str,
         /// The file.
         path: PathBuf,
     },
 
-    /// A build argument has a value that cannot be used.
+    /// A build argument has an invalid value.
     #[error("the build argument {name} cannot be used: {problem}")]
     Argument {
         /// The argument.
         name: String,
-        /// What is wrong with its value.
+        /// The fault of its value.
         problem: String,
     },
 
-    /// A file of the image store, or of an image given to it, is not what it has to be.
+    /// A file of the image store, or of an imported image, is invalid.
     #[error("{what} is not a usable image: {problem}")]
     InvalidImage {
         /// The image, archive, layout or blob.
         what: String,
-        /// What is wrong with it.
+        /// The fault.
         problem: String,
     },
 
@@ -92,50 +92,50 @@ pub enum Error {
     DamagedStore {
         /// The store's directory.
         root: PathBuf,
-        /// What is damaged.
+        /// The damaged part.
         problem: String,
     },
 
-    /// The image says neither `ENTRYPOINT` nor `CMD`, so nothing can be started from it.
+    /// The image has neither `ENTRYPOINT` nor `CMD`, so it has no command to run.
     #[error(
         "the image {image} has neither ENTRYPOINT nor CMD, so there is nothing to start; \
          add `ENTRYPOINT [\"/path/of/the/program\"]` to its Dockerfile"
     )]
     NoCommand {
-        /// The image, as the caller names it.
+        /// The image, by the caller's name.
         image: String,
     },
 
-    /// A registry did not give an image.
+    /// A registry did not deliver an image.
     #[error("cannot {doing} {reference} from its registry")]
     Registry {
         /// The verb: "read the manifest of", "pull a layer of".
         doing: &'static str,
         /// The image, written out in full.
         reference: String,
-        /// What the registry client said.
+        /// The registry client's error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 
-    /// No engine answered where one was looked for.
+    /// No engine answered at the expected addresses.
     #[error("no container engine answers{}\n  hint: {hint}", attempts(tried))]
     EngineUnavailable {
-        /// Every place that was tried, in that order. Empty if the place itself makes no sense.
+        /// Every address that was tried, in that order. Empty if the address itself is invalid.
         tried: Vec<EngineAttempt>,
-        /// How to get one, or how to do without.
+        /// How to get an engine, or how to do without.
         hint: String,
     },
 
-    /// The engine refused something, or answered with something unusable.
+    /// The engine refused a request, or returned an invalid answer.
     #[error("the container engine cannot {doing}")]
     Engine {
-        /// What was asked of it.
+        /// The request.
         doing: String,
-        /// What its client said.
+        /// The client's error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 
-    /// The engine went away before it was done.
+    /// The engine disconnected before it was done.
     #[error(
         "the connection to the container engine at {address} was lost while it was asked to {doing}; \
          see whether it still runs, then try again"
@@ -143,45 +143,45 @@ pub enum Error {
     EngineLost {
         /// The socket or URL.
         address: String,
-        /// What was asked of it.
+        /// The request.
         doing: String,
-        /// What the connection said, if it did not just end.
+        /// The connection's error, unless it just ended.
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
 
-    /// A build step failed inside the engine, or the engine does not accept the Dockerfile.
+    /// A build step failed inside the engine, or the engine refused the Dockerfile.
     #[error("{}: {message}{}", failed_at(step.as_ref()), quoted(output))]
     BuildFailed {
-        /// The step, if the engine says which one it was.
+        /// The step, if the engine reports it.
         step: Option<FailedStep>,
-        /// What the engine says about the failure.
+        /// The engine's message.
         message: String,
-        /// The last lines that the failing step itself wrote.
+        /// The last lines of the failed step's output.
         output: Vec<String>,
     },
 }
 
-/// One place where an engine was looked for.
+/// One address that was tried for an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineAttempt {
-    /// The socket or URL, or the setting that should have named one.
+    /// The socket or URL, or the setting that should contain one.
     pub address: String,
-    /// Why there is no engine.
+    /// The reason of the failure.
     pub problem: String,
 }
 
-/// A step of a Dockerfile that an engine could not do.
+/// A step of a Dockerfile that failed in an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailedStep {
-    /// The instruction as the engine shows it: `RUN cargo build`.
+    /// The instruction as shown by the engine: `RUN cargo build`.
     pub text: String,
-    /// The Dockerfile, and the line where the instruction starts, counted from 1; `None` if the engine's
-    /// words do not lead to one line.
+    /// The Dockerfile, and the first line of the instruction, counted from 1; `None` if the
+    /// engine's message does not identify one line.
     pub at: Option<(PathBuf, usize)>,
 }
 
 impl Error {
-    /// An [`Error::Io`] for use in `map_err`.
+    /// Creates an [`Error::Io`] for use in `map_err`.
     pub(crate) fn io(
         doing: &'static str,
         path: impl AsRef<Path>,
@@ -193,7 +193,7 @@ impl Error {
         }
     }
 
-    /// An [`Error::InvalidImage`].
+    /// Creates an [`Error::InvalidImage`].
     pub(crate) fn invalid(what: impl fmt::Display, problem: impl fmt::Display) -> Self {
         Self::InvalidImage {
             what: what.to_string(),
@@ -208,24 +208,24 @@ impl From<DockerfileError> for Error {
     }
 }
 
-/// A line of a Dockerfile that cannot be honoured, and why.
+/// A line of a Dockerfile that cannot be executed, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DockerfileError {
     /// The Dockerfile.
     pub file: PathBuf,
-    /// The line where the instruction starts, counted from 1.
+    /// The first line of the instruction, counted from 1.
     pub line: usize,
-    /// That line as it stands in the file.
+    /// That line of the file.
     pub text: String,
-    /// What is wrong.
+    /// The fault.
     pub problem: String,
-    /// What to do about it, when there is something to do.
+    /// A hint, if there is one.
     pub hint: Option<String>,
 }
 
 impl DockerfileError {
-    /// The error for a Dockerfile with this text whose image would have nothing to start; the stage that is
-    /// the image starts on `line`.
+    /// The error for a Dockerfile with this text whose image would have no command; the final stage
+    /// starts on `line`.
     pub(crate) fn no_command(file: PathBuf, line: usize, text: &str) -> Self {
         let text = text.lines().nth(line - 1).unwrap_or_default().trim_end();
         Self {
@@ -260,7 +260,7 @@ impl fmt::Display for DockerfileError {
 
 impl std::error::Error for DockerfileError {}
 
-/// One line for each place, indented.
+/// One indented line for each address.
 fn attempts(tried: &[EngineAttempt]) -> String {
     tried
         .iter()
@@ -280,7 +280,7 @@ fn failed_at(step: Option<&FailedStep>) -> String {
     }
 }
 
-/// The failing step's own lines, indented under the message.
+/// The failed step's own lines, indented under the message.
 fn quoted(lines: &[String]) -> String {
     lines.iter().map(|line| format!("\n  | {line}")).collect()
 }

@@ -1,16 +1,16 @@
 //! Docker's two pattern languages over `/`-separated paths.
 //!
-//! `COPY` takes the patterns of Go's `path.Match`: `*` and `?` stop at a `/`, `[a-z]` and `[^a]` are
-//! classes, `\` takes the next character literally. Ignore files add `**`, which crosses `/`.
-//! The globset crate differs in both (`{a,b}`, `[!a]`, `**` inside a name), so a pattern would not mean
-//! here what it means to an engine; this is a small automaton instead, linear in pattern times path.
+//! `COPY` uses the patterns of Go's `path.Match`: `*` and `?` stop at a `/`, `[a-z]` and `[^a]` are
+//! classes, `\` makes the next character literal. Ignore files add `**`, which crosses `/`. The
+//! globset crate differs in both (`{a,b}`, `[!a]`, `**` inside a name), so its patterns would
+//! differ from an engine's; this is a small automaton instead, linear in pattern times path.
 
-/// Which language a pattern is written in.
+/// The language of a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
-    /// `COPY` and `ADD`: `**` is no more than `*` twice.
+    /// `COPY` and `ADD`: `**` is the same as `*`.
     Copy,
-    /// `.dockerignore`: `**` stands for any number of directories.
+    /// `.dockerignore`: `**` matches any number of directories.
     Ignore,
 }
 
@@ -24,14 +24,14 @@ pub(crate) struct Glob {
 enum Token {
     /// This character.
     Literal(char),
-    /// `?`: one character that is no `/`.
+    /// `?`: one character except `/`.
     One,
     /// `[…]`: one character of the class.
     Class {
         negated: bool,
         ranges: Vec<(char, char)>,
     },
-    /// `*`: any characters that are no `/`.
+    /// `*`: any characters except `/`.
     Many,
     /// Any characters at all.
     All,
@@ -42,7 +42,7 @@ enum Token {
 }
 
 impl Glob {
-    /// Parses `pattern`, or says what is wrong with it.
+    /// Parses `pattern`, or returns its fault.
     pub(crate) fn parse(pattern: &str, dialect: Dialect) -> Result<Self, String> {
         let mut tokens = Vec::new();
         let mut chars = pattern.chars().peekable();
@@ -52,8 +52,8 @@ impl Glob {
                 '*' if dialect == Dialect::Ignore && chars.peek() == Some(&'*') => {
                     chars.next();
                     let slash = chars.next_if_eq(&'/').is_some();
-                    // `**` at the end takes everything; `**name` at the start is "ends with name" in
-                    // Docker as long as the rest is literal; every other `**` is `**/`.
+                    // `**` at the end matches everything; `**name` at the start means "ends with
+                    // name" in Docker as long as the rest is literal; every other `**` is `**/`.
                     let rest: String = chars.clone().collect();
                     if rest.is_empty()
                         || (first && !slash && !rest.contains(['*', '?', '[', ']', '\\']))
@@ -79,19 +79,19 @@ impl Glob {
         Ok(Self { tokens })
     }
 
-    /// Whether the pattern covers the whole of `path`.
+    /// Whether the pattern matches the whole of `path`.
     pub(crate) fn matches(&self, path: &str) -> bool {
         self.states_after(path)[self.tokens.len()]
     }
 
-    /// Whether some path below the directory `dir` could match. Never false when one does.
+    /// Whether any path below the directory `dir` could match. Never false when one does.
     pub(crate) fn may_match_below(&self, dir: &str) -> bool {
         let mut states = self.states_after(&format!("{dir}/"));
         states.pop();
         states.contains(&true)
     }
 
-    /// Which positions of the pattern can be reached by reading `text`; the last one is its end.
+    /// The positions of the pattern that are reachable by reading `text`; the last one is its end.
     fn states_after(&self, text: &str) -> Vec<bool> {
         let end = self.tokens.len();
         let mut now = vec![false; end + 1];
@@ -124,7 +124,7 @@ impl Glob {
         now
     }
 
-    /// Marks `at` and every position that is reached from it without a character.
+    /// Marks `at` and every position that is reachable from it without a character.
     fn enter(&self, at: usize, states: &mut [bool]) {
         if states[at] {
             return;

@@ -1,10 +1,11 @@
-//! What `.dockerignore` leaves out of a build context, by Docker's rules.
+//! `.dockerignore`: the files excluded from a build context, by Docker's rules.
 //!
-//! The rules are those of the Dockerfile reference ("`.dockerignore` file") and, where it is silent, of the
-//! matcher that Docker and `BuildKit` use: a line names a path or a pattern; it covers the path itself and
-//! everything below it; `!` takes back; the last line that covers a path decides; `#` starts a comment in
-//! the first column only; `**` crosses directories. `Dockerfile.dockerignore`, beside the Dockerfile and
-//! named after it, is taken instead of the context's `.dockerignore` when it is there.
+//! The rules are those of the Dockerfile reference ("`.dockerignore` file") and, where it is
+//! silent, of the matcher in Docker and `BuildKit`: a line is a path or a pattern; it matches the
+//! path itself and everything below it; `!` includes a path again; the last matching line decides;
+//! `#` starts a comment in the first column only; `**` crosses directories. If
+//! `Dockerfile.dockerignore`, named after the Dockerfile and beside it, exists, it replaces the
+//! context's `.dockerignore`.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,7 @@ use landfall_provider::read_text;
 use crate::glob::{Dialect, Glob};
 use crate::{Error, Result};
 
-/// The longest ignore file that is read, in bytes.
+/// The maximum size of an ignore file, in bytes.
 const MOST_BYTES: u64 = 1 << 20;
 
 /// The parsed lines of an ignore file.
@@ -25,17 +26,17 @@ pub struct Ignore {
 #[derive(Clone, Debug)]
 struct Rule {
     glob: Glob,
-    /// The line starts with `!`: what it covers is kept.
+    /// The line starts with `!`: it includes matching paths.
     keep: bool,
 }
 
-/// Which rules cover a directory; handed to [`Ignore::check`] for what is below it.
+/// The rules that match a directory; passed to [`Ignore::check`] for the paths below it.
 #[derive(Clone, Debug, Default)]
 pub struct Covered(Vec<bool>);
 
 impl Ignore {
-    /// The ignore file that goes with `dockerfile` in `context`: the one named after the Dockerfile if it
-    /// is there, else the context's `.dockerignore`, if that is there.
+    /// The ignore file for `dockerfile` in `context`: the file named after the Dockerfile if it
+    /// exists, otherwise the context's `.dockerignore`, if it exists.
     #[must_use]
     pub fn find(context: &Path, dockerfile: &Path) -> Option<PathBuf> {
         let mut beside = dockerfile.as_os_str().to_owned();
@@ -49,7 +50,7 @@ impl Ignore {
     ///
     /// # Errors
     ///
-    /// The file cannot be read, or a line of it is no pattern.
+    /// The file cannot be read, or one of its lines is not a pattern.
     pub fn read(file: &Path) -> Result<Self> {
         let text = read_text(file, MOST_BYTES).map_err(Error::io("read", file))?;
         Self::parse(&text).map_err(|(line, problem)| Error::Ignore {
@@ -63,12 +64,12 @@ impl Ignore {
     ///
     /// # Errors
     ///
-    /// The number of the line that is no pattern, counted from 1, and what is wrong with it.
+    /// The number of the invalid line, counted from 1, and its fault.
     pub fn parse(text: &str) -> Result<Self, (usize, String)> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut rules = Vec::new();
         for (index, line) in text.lines().enumerate() {
-            // A `#` that is not in the first column is part of a pattern.
+            // A `#` outside the first column is part of a pattern.
             if line.starts_with('#') {
                 continue;
             }
@@ -104,14 +105,16 @@ impl Ignore {
         Self::parse(&patterns.join("\n")).map_err(|(_, problem)| problem)
     }
 
-    /// Whether `path` is left out, given what covers the directory that it is in; also gives what covers
-    /// `path`, for what is below it. `path` is relative to the context, with `/` between its parts.
+    /// Whether `path` is excluded, given the rules that match its directory; also returns the rules
+    /// that match `path`, for the paths below it. `path` is relative to the context, with `/` as
+    /// the separator.
     #[must_use]
     pub fn check(&self, path: &str, parent: &Covered) -> (bool, Covered) {
         self.check_from(false, path, parent)
     }
 
-    /// [`Ignore::check`] for a path that is left out already if `excluded`, unless a line takes it back.
+    /// [`Ignore::check`] for a path that is already excluded if `excluded`, unless a line includes
+    /// it again.
     #[must_use]
     pub(crate) fn check_from(
         &self,
@@ -130,7 +133,7 @@ impl Ignore {
         (excluded, Covered(covered))
     }
 
-    /// Whether `path` is left out. For single questions; a walk uses [`Ignore::check`].
+    /// Whether `path` is excluded. For single queries; a traversal uses [`Ignore::check`].
     #[must_use]
     pub fn excludes(&self, path: &str) -> bool {
         let mut covered = Covered::default();
@@ -141,7 +144,7 @@ impl Ignore {
         excluded
     }
 
-    /// Whether a directory that is itself left out may still hold something that a `!` line takes back.
+    /// Whether an excluded directory may contain a path that a `!` line includes.
     #[must_use]
     pub fn keeps_below(&self, dir: &str) -> bool {
         self.rules
@@ -150,7 +153,7 @@ impl Ignore {
     }
 }
 
-/// A path without `.`, `..`, empty parts and a trailing `/`, as Go's `path.Clean` gives it.
+/// A path without `.`, `..`, empty parts and a trailing `/`, like Go's `path.Clean`.
 pub(crate) fn clean(path: &str) -> String {
     let rooted = path.starts_with('/');
     let mut parts: Vec<&str> = Vec::new();
@@ -177,7 +180,7 @@ mod tests {
 
     #[test]
     fn what_is_left_out_follows_dockers_rules() {
-        // (ignore file, path, left out)
+        // (ignore file, path, excluded)
         let table: &[(&str, &str, bool)] = &[
             ("", "a", false),
             ("a", "a", true),
@@ -193,7 +196,7 @@ mod tests {
             (" #a", "#a", true),
             ("a\r\nb", "b", true),
             ("\u{feff}a", "a", true),
-            // One star stays in its directory.
+            // One star does not cross directories.
             ("*.log", "x.log", true),
             ("*.log", "d/x.log", false),
             ("*/*.log", "d/x.log", true),
@@ -202,7 +205,7 @@ mod tests {
             ("temp?", "tempa", true),
             ("temp?", "temp", false),
             ("*", "a/b", true),
-            // Two stars cross directories, none included.
+            // Two stars cross any number of directories, also none.
             ("**/x.log", "x.log", true),
             ("**/x.log", "a/b/x.log", true),
             ("**/x.log", "a/b/yx.log", false),
@@ -219,7 +222,7 @@ mod tests {
             ("**suffix", "some/presuffix", true),
             ("abc**", "abcdef/ghi", true),
             ("**/.git", "sub/module/.git/config", true),
-            // Taking back; the last line decides.
+            // Inclusion; the last line decides.
             ("*.md\n!README.md", "README.md", false),
             ("*.md\n!README.md", "OTHER.md", true),
             (
@@ -247,7 +250,7 @@ mod tests {
             ("a\\*b", "axb", false),
             ("a.b", "axb", false),
             ("a+(b)", "a+(b)", true),
-            // What cannot mean a path in the context covers nothing.
+            // A pattern that cannot match any path in the context.
             ("..", "a", false),
             ("../a", "a", false),
             (".", "a", false),

@@ -13,49 +13,49 @@ use serde::{Deserialize, Serialize};
 
 use crate::{BuildRequest, BuilderChoice, ContextHash, Digest, Platform, Repository};
 
-/// An image that is to be in the provider's registry, ready to run.
+/// An image in the provider's registry, ready to run.
 ///
-/// It is what its `source` says: the hash over everything that decides the result. Two wishes with the
-/// same source are the same image, wherever it was built. Its id is `<repository's id>@sha256:…`.
+/// `source` identifies it: the hash over every input of the build. Two specs with the same source
+/// are the same image, wherever it was built. Its id is `<repository's id>@sha256:…`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
-    /// The repository that it is kept in.
+    /// Its repository.
     pub repository: Input<RepositoryId>,
     /// The [identity](BuildRequest::identity) of the request.
     pub source: ContextHash,
-    /// What it runs on.
+    /// Its platform.
     pub platform: Platform,
-    /// How it is made where it is not there yet.
+    /// The build settings, for an image that does not exist yet.
     pub build_spec: BuildSpec,
 }
 
-/// How an image is made, in terms of the machine that makes it.
+/// The settings of a build, in terms of the machine that builds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildSpec {
-    /// The directory whose files the build may use.
+    /// The build context's directory.
     pub context: PathBuf,
     /// The Dockerfile, relative to `context`.
     pub dockerfile: PathBuf,
     /// Build arguments.
     pub args: BTreeMap<String, String>,
-    /// The stage to stop at; the last one if not given.
+    /// The target stage; the last one if not given.
     pub target: Option<String>,
-    /// The file that describes the deployment: [`BuildRequest::config_file`].
+    /// The deployment's configuration file: [`BuildRequest::config_file`].
     #[serde(default)]
     pub config_file: Option<PathBuf>,
-    /// Who builds it.
+    /// The builder.
     pub builder: BuilderChoice,
 }
 
-/// What is known of an image in a registry.
+/// The output of an image in a registry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageOutput {
-    /// The digest that it is run by.
+    /// The digest for running it.
     pub digest: Digest,
 }
 
 impl Image {
-    /// The request that the recipe stands for, without credentials.
+    /// The build request of this spec, without credentials.
     #[must_use]
     pub fn request(&self) -> BuildRequest {
         BuildRequest {
@@ -84,10 +84,10 @@ impl Resource for Image {
     }
 }
 
-/// Images whose digest is known before a plan is made.
+/// A provider that can build an image before planning, so that its digest is known.
 ///
-/// Only the digest says whether another build context is another image. The build is a matter of this machine: until
-/// [`create`](Provider::create), the provider holds what it held.
+/// Only the digest shows whether another build context gives another image. The build runs on this
+/// machine: until [`create`](Provider::create), the provider does not change.
 #[async_trait]
 pub trait PrebuildImage: Provider<Image> {
     /// Builds the image on this machine, unless its store has it, and returns the digest. The provider does not change.
@@ -96,7 +96,7 @@ pub trait PrebuildImage: Provider<Image> {
     /// When no builder is available, or the build fails.
     async fn prebuild(&self, key: &Key, desired: &Image) -> Result<Digest>;
 
-    /// Records that `want.source` builds to an image that the provider holds already.
+    /// Records that `desired.source` builds to an image that the provider already holds.
     ///
     /// # Errors
     /// When the provider refuses the record.
@@ -107,7 +107,7 @@ pub trait PrebuildImage: Provider<Image> {
     }
 }
 
-/// A provider of every kind in this crate; whoever provides them all is one.
+/// A provider of every kind in this crate, implemented for every type that provides them all.
 pub trait ContainerProvider: Provider<Repository> + Provider<Image> {}
 
 impl<P: Provider<Repository> + Provider<Image>> ContainerProvider for P {}

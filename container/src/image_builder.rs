@@ -1,4 +1,4 @@
-//! Where images are made on this machine: the store that keeps them, and who is told what the builders print.
+//! The image builder of this machine: its store, and the events for builder output.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -7,7 +7,7 @@ use landfall_provider::{Error, ErrorKind, Event, Events, Key, ResourceName, Resu
 
 use crate::{Built, Image, Store, build};
 
-/// A place to make images in, whichever provider they are for. Cheap to clone.
+/// Builds images on this machine, for any provider. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct ImageBuilder {
     store: Store,
@@ -15,10 +15,11 @@ pub struct ImageBuilder {
 }
 
 impl ImageBuilder {
-    /// Opens the store at this path, or else at [`default_store`](Self::default_store); makes it if it is not there.
+    /// Opens the store at this path, or the [`default_store`](Self::default_store); creates it if
+    /// it does not exist.
     ///
     /// # Errors
-    /// When it cannot be made or is no store.
+    /// When it cannot be created or is not a store.
     pub fn open(store: Option<PathBuf>, events: Events) -> Result<Self> {
         let path = store.unwrap_or_else(Self::default_store);
         let store = Store::open(&path).map_err(|error| {
@@ -55,7 +56,7 @@ impl ImageBuilder {
         &self.store
     }
 
-    /// Tells a line of what is done for `key`.
+    /// Emits a line about the work for `key`.
     pub fn tell(&self, key: &Key, line: &str) {
         self.events.emit(Event::Output {
             key: key.clone(),
@@ -63,11 +64,11 @@ impl ImageBuilder {
         });
     }
 
-    /// Makes the image unless the store has it, telling what the builder prints as output of `key`, and sees that
-    /// it has something to start. Messages call it `name`.
+    /// Builds the image unless the store has it, with the builder's output as output of `key`, and
+    /// checks that it has a command. Messages call it `name`.
     ///
     /// # Errors
-    /// When no builder is at hand, the build fails, or the image cannot be run.
+    /// When no builder is available, the build fails, or the image has no command.
     pub async fn make(&self, key: &Key, desired: &Image, name: &str) -> Result<Built> {
         let output = |line: &str| self.tell(key, line);
         let builder = desired.build_spec.builder.choose(&output).await;
@@ -83,11 +84,11 @@ impl ImageBuilder {
         Ok(built)
     }
 
-    /// Looks whether an image can be had, before anything is made that would wait for it: the one in the store
-    /// has something to start, or nothing is known that keeps it from being built.
+    /// Checks that an image is available, before anything is created that would wait for it: the
+    /// stored image has a command, or no fault is known that would prevent the build.
     ///
     /// # Errors
-    /// What stands against it.
+    /// The fault.
     pub async fn check(&self, name: &ResourceName, desired: &Image) -> Result<()> {
         let unreadable = |error| failed("the image store cannot be read", error);
         if let Some(image) = self.store.find(&desired.source).map_err(unreadable)? {
@@ -100,7 +101,7 @@ impl ImageBuilder {
                 Err(error) => Err(unusable("the image cannot be run", error)),
             };
         }
-        // Which builder it is and why, the build itself will say; an error says it now.
+        // The build itself reports the chosen builder; an error reports it here.
         let said: Mutex<Vec<String>> = Mutex::default();
         let note = |line: &str| {
             let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
@@ -116,7 +117,7 @@ impl ImageBuilder {
     }
 }
 
-/// What the project itself has to mend.
+/// The error for a fault in the project itself.
 fn unusable(what: &str, error: crate::Error) -> Error {
     Error::new(ErrorKind::Invalid, what).caused_by(error)
 }

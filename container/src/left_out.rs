@@ -1,12 +1,13 @@
-//! What is left out of every build context by default: files that describe a deployment or a checkout and that no
-//! image needs.
+//! The default exclusions of every build context: files of a deployment or a checkout that no image
+//! needs.
 //!
-//! - `.git`, in every directory (a submodule and a worktree have it as a file);
+//! - `.git`, in every directory (in a submodule and a worktree it is a file);
 //! - `landfall.toml` in every directory, and the configuration file in use if it has another name;
-//! - plans that `landfall plan --out` saved, wherever they are and whatever their names: a plan lies beside the
-//!   sources, and a context that holds it would be another context than the planned one.
+//! - plans saved by `landfall plan --out`, with any path and name: a plan is stored beside the
+//!   sources, and a context with it would differ from the planned one.
 //!
-//! These rules stand before the first line of the ignore file, so a line there takes a file back: `!landfall.toml`.
+//! These rules precede the first line of the ignore file, so a line there can include a file again:
+//! `!landfall.toml`.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, FileType};
@@ -15,12 +16,12 @@ use std::path::{Path, PathBuf};
 
 use crate::{BuildRequest, Context, Error};
 
-/// How many bytes of a file say whether it is a saved plan.
+/// The number of bytes that identify a saved plan.
 const START: u64 = 256;
 
 /// The rules for one build.
 pub(crate) struct LeftOut {
-    /// The configuration file in use, with links in its path resolved.
+    /// The present configuration file, with links in its path resolved.
     config_file: Option<PathBuf>,
 }
 
@@ -32,7 +33,7 @@ impl LeftOut {
         }
     }
 
-    /// Whether the file `name` at `path` is left out by default.
+    /// Whether the file `name` at `path` is excluded by default.
     pub(crate) fn covers(&self, name: &OsStr, path: &Path, kind: FileType) -> bool {
         if name == ".git" || name == "landfall.toml" {
             return true;
@@ -44,14 +45,14 @@ impl LeftOut {
     }
 }
 
-/// Whether the file at `path` begins as a saved plan does. One that cannot be read is none.
+/// Whether the file at `path` begins like a saved plan. An unreadable file is not one.
 fn holds_plan(path: &Path) -> bool {
     let mut start = Vec::new();
     let read = File::open(path).and_then(|file| file.take(START).read_to_end(&mut start));
     read.is_ok() && is_saved_plan(&start)
 }
 
-/// Whether a file that begins with `start` is a plan that `landfall plan --out` saved. 256 bytes are enough.
+/// Whether `start` is the beginning of a plan saved by `landfall plan --out`. 256 bytes are enough.
 #[must_use]
 pub fn is_saved_plan(start: &[u8]) -> bool {
     if !start.starts_with(b"{") {
@@ -67,7 +68,7 @@ pub fn is_saved_plan(start: &[u8]) -> bool {
     .all(|mark| start.contains(mark))
 }
 
-/// Adds to an error about a file that is not there that the file is left out by default, where that is the reason.
+/// Adds the default exclusion to an error about a missing file, if it is the reason.
 pub(crate) fn explain(error: Error, request: &BuildRequest) -> Error {
     let reported = match &error {
         Error::Dockerfile(error) => format!("{} {}", error.problem, error.text),
@@ -105,7 +106,7 @@ pub(crate) fn explain(error: Error, request: &BuildRequest) -> Error {
     }
 }
 
-/// The first path of `left_out` that a word of `text` names, or leads below.
+/// The first path of `left_out` that a word of `text` names, or a parent of such a path.
 fn mentioned<'n>(text: &str, left_out: &'n [String]) -> Option<&'n String> {
     let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '[' | ']' | ',' | ':');
     let words: Vec<String> = text

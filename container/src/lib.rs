@@ -1,16 +1,17 @@
-//! Container images: what is built, by whom, and where the result is kept.
+//! Container images: build requests, builders, and the image store.
 //!
-//! A [`BuildRequest`] says what to build, a [`Builder`] builds it, a [`Store`] keeps it. Two builders stand
-//! behind the one interface: [`engine`] asks a Docker or Podman engine, [`daemonless`] reads Dockerfiles
-//! that have no `RUN` and needs nothing but the files. [`build`] skips the work when the store already holds
-//! an image with the same [`ContextHash`].
+//! A [`BuildRequest`] describes a build, a [`Builder`] performs it, a [`Store`] keeps the image.
+//! There are two builders: [`engine`] uses a Docker or Podman engine, [`daemonless`] handles
+//! Dockerfiles without `RUN` and needs only the files. [`build`] skips the work when the store
+//! already contains an image with the same [`ContextHash`].
 //!
 //! # Features
 //!
-//! - `engine`: the builder that talks to a Docker-compatible engine.
-//! - `registry`: `FROM` a registry image in the daemonless builder. Without it such a `FROM` is an error
-//!   that says so; `FROM scratch` and local OCI layouts work.
-//! - `aws`: how AWS holds these kinds; `landfall_aws::Aws` is then a [`ContainerProvider`].
+//! - `engine`: the builder for Docker-compatible engines.
+//! - `registry`: `FROM` a registry image in the daemonless builder. Without this feature such a
+//!   `FROM` is an error that names it; `FROM scratch` and local OCI layouts work.
+//! - `aws`: the AWS implementation of these kinds; `landfall_aws::Aws` is then a
+//!   [`ContainerProvider`].
 
 #[cfg(feature = "aws")]
 pub mod aws;

@@ -1,4 +1,4 @@
-//! Registries: how they are spoken to, by the pull of a base image and by the push of a built one.
+//! The registry client, for pulls of base images and pushes of built ones.
 
 #[cfg(feature = "aws")]
 mod push;
@@ -13,14 +13,14 @@ use crate::{Error, Result};
 #[cfg(feature = "aws")]
 pub(crate) use push::{Refusal, push, refusal};
 
-/// A registry that says nothing for so long is not there.
+/// The time limit for a connection to a registry.
 const CONNECT: Duration = Duration::from_secs(20);
-/// A transfer that stands still for so long has failed.
+/// The time limit for a stalled transfer.
 const READ: Duration = Duration::from_secs(60);
 
-/// A client for the registry of this reference. `doing` is what it is for, in an error.
+/// A client for the registry of this reference. `doing` names the operation in an error.
 pub(crate) fn client(reference: &Reference, doing: &'static str) -> Result<Client> {
-    // Two programs in one process may have chosen already, and either choice will do.
+    // Another part of the process may already have installed a provider, and either one works.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let host = reference.resolve_registry().to_owned();
     let protocol = if is_loopback(&host) {
@@ -32,7 +32,7 @@ pub(crate) fn client(reference: &Reference, doing: &'static str) -> Result<Clien
         protocol,
         connect_timeout: Some(CONNECT),
         read_timeout: Some(READ),
-        // A blob in one request: every registry takes it, and the size is known.
+        // Each blob is one request: every registry accepts it, and the size is known.
         use_monolithic_push: true,
         user_agent: concat!("landfall/", env!("CARGO_PKG_VERSION")),
         ..ClientConfig::default()
@@ -40,7 +40,7 @@ pub(crate) fn client(reference: &Reference, doing: &'static str) -> Result<Clien
     Client::try_from(config).map_err(failed(doing, reference))
 }
 
-/// Tells what failed between here and a registry.
+/// Converts a failure between this machine and a registry.
 pub(crate) fn failed<E: std::error::Error + Send + Sync + 'static>(
     doing: &'static str,
     reference: &Reference,
@@ -53,7 +53,7 @@ pub(crate) fn failed<E: std::error::Error + Send + Sync + 'static>(
     }
 }
 
-/// Whether a registry is on this machine, where there is no TLS, as Docker has it.
+/// Whether a registry is on this machine, where TLS is not used, as in Docker.
 fn is_loopback(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),

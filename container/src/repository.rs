@@ -1,17 +1,17 @@
-//! A repository of images: one for each service.
+//! A repository of images: one per service.
 
 use landfall_provider::{DataLoss, Kind, Reference, RepositoryId, Resource, kind};
 use serde::{Deserialize, Serialize};
 
-/// A repository that holds the images of one service, and ends with its stack, images and all.
+/// A repository with the images of one service. It is deleted with its stack, including its images.
 ///
-/// Its id is what its images are addressed by: `digipay/web` where the name alone says it,
-/// `<account>.dkr.ecr.<region>.amazonaws.com/digipay/web` at AWS.
+/// Its id is the address of its images: `digipay/web` where the name is enough,
+/// `<account>.dkr.ecr.<region>.amazonaws.com/digipay/web` on AWS.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Repository {
     /// Its name: `digipay/web`.
     pub name: String,
-    /// How many images it keeps, from 1; when there are more, the oldest go.
+    /// The number of images that it keeps, from 1; the oldest ones above it are deleted.
     pub keep: u32,
 }
 

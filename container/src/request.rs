@@ -1,4 +1,4 @@
-//! What to build: the one input that both builders take.
+//! The build request: the common input of both builders.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,24 +11,24 @@ use serde::{Deserialize, Serialize};
 use crate::context::{Context, ContextHash, Hasher};
 use crate::{Error, Result};
 
-/// Everything that decides what an image becomes, and the credentials to fetch what it builds on.
+/// Every input of a build, and the credentials for its base images.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildRequest {
-    /// The directory whose files the build may use.
+    /// The build context's directory.
     pub context: PathBuf,
     /// The Dockerfile, relative to `context` (an absolute path is taken as it is).
     pub dockerfile: PathBuf,
     /// Build arguments: values for the Dockerfile's `ARG`s.
     pub args: BTreeMap<String, String>,
-    /// The stage to stop at; the last one if not given.
+    /// The target stage; the last one if not given.
     pub target: Option<String>,
-    /// What the image has to run on.
+    /// The platform of the image.
     pub platform: Platform,
-    /// The file that describes the deployment (`landfall.toml`), wherever it is: left out of the context, unless
-    /// the ignore file takes it back.
+    /// The deployment's configuration file (`landfall.toml`), at any path: excluded from the
+    /// context, unless the ignore file includes it again.
     pub config_file: Option<PathBuf>,
-    /// Credentials by registry host (`registry.example.com:5000`). They do not decide what is built, so
-    /// they are not part of [`BuildRequest::identity`].
+    /// Credentials by registry host (`registry.example.com:5000`). They do not affect the result,
+    /// so they are not part of [`BuildRequest::identity`].
     pub credentials: BTreeMap<String, RegistryCredentials>,
 }
 
@@ -47,7 +47,7 @@ impl BuildRequest {
         }
     }
 
-    /// Where the Dockerfile is.
+    /// The path of the Dockerfile.
     #[must_use]
     pub fn dockerfile_path(&self) -> PathBuf {
         self.context.join(&self.dockerfile)
@@ -57,16 +57,18 @@ impl BuildRequest {
     ///
     /// # Errors
     ///
-    /// [`Error::DockerfileMissing`] naming the path, or [`Error::Io`] if it cannot be read as UTF-8 text.
+    /// [`Error::DockerfileMissing`] with the path, or [`Error::Io`] if it cannot be read as UTF-8
+    /// text.
     pub fn read_dockerfile(&self) -> Result<String> {
         read_dockerfile(&self.dockerfile_path())
     }
 
-    /// What decides whether an image has to be built again: a hash over the context (without what
-    /// `.dockerignore` and [`crate::left_out`] leave out), the Dockerfile (always), build arguments, target and platform.
+    /// The hash that decides whether an image must be rebuilt: over the context (without the
+    /// exclusions of `.dockerignore` and [`crate::left_out`]), the Dockerfile (always), build
+    /// arguments, target and platform.
     ///
-    /// Modification times, owners, the mode bits that a umask decides and the order of the directory walk have no
-    /// influence.
+    /// Modification times, owners, the mode bits that depend on a umask, and the order of the
+    /// directory traversal do not affect it.
     ///
     /// # Errors
     ///
@@ -75,7 +77,7 @@ impl BuildRequest {
         self.identity_of(&Context::open(self)?)
     }
 
-    /// [`BuildRequest::identity`] for a context that has been opened already.
+    /// [`BuildRequest::identity`] for an opened context.
     ///
     /// # Errors
     ///
@@ -96,7 +98,7 @@ impl BuildRequest {
     }
 }
 
-/// The longest Dockerfile that is read, in bytes.
+/// The maximum size of a Dockerfile, in bytes.
 const MOST_BYTES: u64 = 4 << 20;
 
 fn read_dockerfile(path: &Path) -> Result<String> {
@@ -114,7 +116,7 @@ fn read_dockerfile(path: &Path) -> Result<String> {
     })
 }
 
-/// An operating system and processor, in the words of the Go toolchain as OCI has them: `linux/arm64/v8`.
+/// An operating system and architecture, in the Go toolchain's terms like in OCI: `linux/arm64/v8`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Platform {
@@ -122,13 +124,13 @@ pub struct Platform {
     pub os: String,
     /// `amd64`, `arm64`, …
     pub arch: String,
-    /// `v7` of `arm/v7`; `None` where the architecture says it all.
+    /// `v7` of `arm/v7`; `None` if the architecture is enough.
     pub variant: Option<String>,
 }
 
 impl Platform {
-    /// The platform of an image for this machine. Images run on Linux, so the operating system is `linux`
-    /// even where the client is not.
+    /// The platform of an image for this machine. Images run on Linux, so the operating system is
+    /// `linux` even if the client's is not.
     #[must_use]
     pub fn host() -> Self {
         let (arch, variant) = match std::env::consts::ARCH {
@@ -173,14 +175,15 @@ impl FromStr for Platform {
         };
         let mut parts = text.split('/');
         let os = word(parts.next().unwrap_or_default())?;
-        // The names that `uname -m` and Rust use for the two most common ones are accepted as Docker does.
+        // The names of the two most common architectures in `uname -m` and Rust are accepted too,
+        // as in Docker.
         let arch = match word(parts.next().unwrap_or_default())?.as_str() {
             "x86_64" | "x86-64" => "amd64".to_owned(),
             "aarch64" => "arm64".to_owned(),
             other => other.to_owned(),
         };
         let variant = parts.next().map(word).transpose()?;
-        // `arm64/v8` and `arm64` are the same platform; keep one spelling so that they hash alike.
+        // `arm64/v8` and `arm64` are the same platform; one spelling gives one hash.
         let variant = variant.filter(|variant| !(arch == "arm64" && variant == "v8"));
         if parts.next().is_some() {
             return Err(error());
@@ -203,7 +206,7 @@ impl From<Platform> for String {
     }
 }
 
-/// A text that is no platform.
+/// The error for a text that is not a platform.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("\"{0}\" is not a platform; write os/architecture, such as linux/amd64 or linux/arm64")]
 pub struct PlatformError(String);
@@ -211,13 +214,13 @@ pub struct PlatformError(String);
 /// A user name and password, or token, for one registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegistryCredentials {
-    /// The user's name; registries that take tokens name it themselves (`AWS`, `oauth2accesstoken`).
+    /// The user name; registries with tokens define a fixed one (`AWS`, `oauth2accesstoken`).
     pub username: String,
     /// The password or token.
     pub password: Secret,
 }
 
-/// A text that must not be shown: `Debug` masks it, and there is no `Display`.
+/// A text that must not be displayed: `Debug` masks it, and there is no `Display`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -228,7 +231,7 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The secret itself, for the one call that has to send it.
+    /// The secret itself, for the one call that sends it.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0

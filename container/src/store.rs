@@ -1,10 +1,10 @@
-//! Where images are kept: an OCI image layout that several processes use at once.
+//! The image store: an OCI image layout that several processes may use concurrently.
 //!
-//! A directory as the OCI image specification lays it out (`oci-layout`, `index.json`, `blobs/sha256/…`), so
-//! that skopeo, podman and others read it. Each entry of the index may carry a name, the stack that uses it,
-//! and the hash of what it was built from. Blobs are written to a temporary file and renamed, so a blob is
-//! whole or not there; the index is replaced in one rename, under a file lock that the kernel releases when
-//! its holder dies, however it dies.
+//! A directory in the layout of the OCI image specification (`oci-layout`, `index.json`,
+//! `blobs/sha256/…`), readable by skopeo, podman and others. Each entry of the index may have a
+//! name, the stack that uses it, and the hash of its source. Blobs are written to a temporary file
+//! and renamed, so a blob is either complete or absent; the index is replaced in one rename, under
+//! a file lock that the kernel releases when its holder dies for any reason.
 
 mod archive;
 mod blob;
@@ -32,34 +32,34 @@ use crate::context::ContextHash;
 use crate::request::Platform;
 use crate::{Digest, Error, Result};
 
-/// The annotation of an entry that holds what the image was built from.
+/// The annotation with the hash of the image's source.
 pub const SOURCE: &str = "dev.landfall.source";
-/// The annotation of an entry that holds the stack that uses the image.
+/// The annotation with the stack that uses the image.
 pub const STACK: &str = "dev.landfall.stack";
-/// The annotation of an entry that holds the image's name (the OCI specification's own).
+/// The annotation with the image's name (the OCI specification's own).
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
-/// An image store in one directory. Cheap to clone; holds no open files and no cache.
+/// An image store in one directory. Cheap to clone; it has no open files and no cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Store {
     root: PathBuf,
 }
 
-/// What an image is kept for. Two entries may mention the same image.
+/// The purpose of a stored image. Two entries may refer to the same image.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Entry {
-    /// A name to find it by.
+    /// Its name for lookups.
     pub name: Option<String>,
     /// The stack that uses it.
     pub stack: Option<String>,
-    /// What it was built from.
+    /// The hash of its source.
     pub source: Option<ContextHash>,
 }
 
-/// An entry of the store, and the image that it mentions.
+/// An entry of the store, and its image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredImage {
-    /// What it is kept for.
+    /// Its entry.
     pub entry: Entry,
     /// The digest of its manifest.
     pub manifest_digest: Digest,
@@ -67,7 +67,7 @@ pub struct StoredImage {
     pub config_digest: Digest,
     /// Its layers, lowest first.
     pub layers: Vec<Layer>,
-    /// What it runs on.
+    /// Its platform.
     pub platform: Platform,
 }
 
@@ -76,29 +76,29 @@ pub struct StoredImage {
 pub struct Layer {
     /// The digest of the blob.
     pub digest: Digest,
-    /// The media type, which says how it is compressed.
+    /// The media type, which includes the compression.
     pub media_type: String,
     /// The blob's size in bytes.
     pub size: u64,
 }
 
-/// What [`Store::collect`] did.
+/// The result of [`Store::collect`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Collected {
-    /// How many blobs were removed.
+    /// The number of removed blobs.
     pub blobs: usize,
-    /// Their bytes.
+    /// Their total size in bytes.
     pub bytes: u64,
-    /// Somebody was adding an image, so nothing was looked at.
+    /// An image was being added, so nothing was collected.
     pub busy: bool,
 }
 
 impl Store {
-    /// Opens the store in `root`, and makes it if it is not there.
+    /// Opens the store in `root`, and creates it if it does not exist.
     ///
     /// # Errors
     ///
-    /// The directory cannot be made, or holds something that is not an OCI layout of version 1.
+    /// The directory cannot be created, or its content is not an OCI layout of version 1.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self> {
         let store = Self { root: root.into() };
         for dir in [store.blobs(), store.incoming()] {
@@ -106,7 +106,7 @@ impl Store {
         }
         let marker = store.root.join("oci-layout");
         if !marker.exists() {
-            // Everybody writes the same bytes, so it does not matter who is last.
+            // Every process writes the same bytes, so the order does not matter.
             store.replace(&marker, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         }
         check_layout(&store.root)?;
@@ -114,8 +114,9 @@ impl Store {
         Ok(store)
     }
 
-    /// Removes what a process that died has left in `incoming`. While somebody adds an image, its files stay: the next
-    /// call finds what is left. A file that cannot be removed costs space and nothing else, so no error is given.
+    /// Removes the leftovers of dead processes in `incoming`. While an image is being added, its
+    /// files stay: the next call removes leftovers. A file that cannot be removed only costs space,
+    /// so no error is returned.
     fn sweep(&self) {
         let is_empty = fs::read_dir(self.incoming()).is_ok_and(|mut files| files.next().is_none());
         if is_empty {
@@ -142,13 +143,13 @@ impl Store {
         &self.root
     }
 
-    /// Where the blob with `digest` is, if it is there.
+    /// The path of the blob with `digest`, if it exists.
     #[must_use]
     pub fn blob_path(&self, digest: &Digest) -> PathBuf {
         blob_path(&self.root, digest)
     }
 
-    /// Starts adding an image. Blobs added through it are not collected as long as it lives.
+    /// Starts to add an image. Its blobs are not collected as long as the returned value exists.
     ///
     /// # Errors
     ///
@@ -157,13 +158,13 @@ impl Store {
         Ingest::start(self)
     }
 
-    /// Adds the image in a tar archive: what `docker save` and `podman save` write, in the archive format
-    /// of either or as an OCI layout. `platform` selects from an archive with several.
+    /// Adds the image in a tar archive: the output of `docker save` and `podman save`, in the
+    /// archive format of either or as an OCI layout. `platform` selects one of several images.
     ///
     /// # Errors
     ///
-    /// The archive cannot be read, is neither format, lacks a blob that it mentions, or has a blob whose
-    /// contents do not match its digest.
+    /// The archive cannot be read, has neither format, lacks a referenced blob, or contains a blob
+    /// whose contents do not match its digest.
     pub fn import(
         &self,
         archive: impl std::io::Read,
@@ -173,7 +174,7 @@ impl Store {
         archive::import(self, archive, platform, entry)
     }
 
-    /// The image built from `source`, if it is here and whole.
+    /// The image built from `source`, if it is stored completely.
     ///
     /// # Errors
     ///
@@ -182,7 +183,7 @@ impl Store {
         self.first(|entry| entry.source.as_ref() == Some(source))
     }
 
-    /// The image named `name`, if it is here and whole.
+    /// The image named `name`, if it is stored completely.
     ///
     /// # Errors
     ///
@@ -191,7 +192,7 @@ impl Store {
         self.first(|entry| entry.name.as_deref() == Some(name))
     }
 
-    /// The image with this manifest, if it is here and whole.
+    /// The image with this manifest, if it is stored completely.
     ///
     /// # Errors
     ///
@@ -207,8 +208,8 @@ impl Store {
         Ok(self.list()?.into_iter().find(|image| wanted(&image.entry)))
     }
 
-    /// Every entry whose image is whole, ordered by entry. An image that lacks a blob (somebody deleted it)
-    /// is passed over: it cannot be used, and building it again repairs it.
+    /// Every entry with a complete image, ordered by entry. An image with a missing blob (deleted
+    /// by somebody) is skipped: it is unusable, and a new build repairs it.
     ///
     /// # Errors
     ///
@@ -226,12 +227,11 @@ impl Store {
         Ok(images)
     }
 
-    /// Adds an entry for an image that is already here. An equal entry that mentions another image is
-    /// replaced.
+    /// Adds an entry for a stored image. An equal entry for another image is replaced.
     ///
     /// # Errors
     ///
-    /// There is no such image, or the index cannot be written.
+    /// The image does not exist, or the index cannot be written.
     pub fn tag(&self, manifest: &Digest, entry: &Entry) -> Result<StoredImage> {
         let _ingest = self.ingest()?;
         let descriptor = self.change(|descriptors| {
@@ -251,8 +251,8 @@ impl Store {
             })
     }
 
-    /// Takes out the entries that `unwanted` picks, then collects what nobody mentions any more. Gives the
-    /// entries that were taken out.
+    /// Removes the entries that `unwanted` selects, then collects unreferenced blobs. Returns the
+    /// removed entries.
     ///
     /// # Errors
     ///
@@ -269,8 +269,8 @@ impl Store {
         Ok(removed)
     }
 
-    /// Removes blobs that no entry mentions. Does nothing while somebody is adding an image: the next call
-    /// will find the same blobs.
+    /// Removes blobs without a reference. Does nothing while an image is being added: the next call
+    /// finds the same blobs.
     ///
     /// # Errors
     ///
@@ -307,7 +307,7 @@ impl Store {
             }
         }
         let mut collected = Collected::default();
-        // Nobody is adding an image, so what is in `incoming` was left there by a process that died.
+        // No image is being added, so the files in `incoming` are leftovers of a dead process.
         for dir in [self.blobs(), self.incoming()] {
             for file in fs::read_dir(&dir).map_err(Error::io("list", &dir))? {
                 let file = file.map_err(Error::io("list", &dir))?;
@@ -323,9 +323,9 @@ impl Store {
         Ok(collected)
     }
 
-    /// Removes the blob with `digest` if its contents have another digest, and says whether it did. After that, no
-    /// image that mentions it is whole, so the next build makes it again. Does nothing while somebody adds an image,
-    /// who may count on the blob.
+    /// Removes the blob with `digest` if its contents do not match, and returns whether it did.
+    /// After that, no image with this blob is complete, so the next build creates it again. Does
+    /// nothing while an image is being added, because it may use the blob.
     ///
     /// # Errors
     ///
@@ -347,7 +347,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// It is not here, its contents have another digest, or it is not a manifest.
+    /// It does not exist, its contents do not match the digest, or it is not a manifest.
     pub fn manifest(&self, digest: &Digest) -> Result<ImageManifest> {
         self.json(digest)
     }
@@ -356,7 +356,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// It is not here, its contents have another digest, or it is not a configuration.
+    /// It does not exist, its contents do not match the digest, or it is not a configuration.
     pub fn config(&self, digest: &Digest) -> Result<ImageConfig> {
         self.json(digest)
     }
@@ -366,7 +366,8 @@ impl Store {
         serde_json::from_slice(&bytes).map_err(|error| Error::invalid(digest, error))
     }
 
-    /// Whether there is a file of the announced size. Its contents are checked by whoever unpacks or sends it.
+    /// Whether a file of the declared size exists. Its contents are checked when it is unpacked or
+    /// sent.
     fn holds(&self, blob: &Descriptor) -> bool {
         fs::symlink_metadata(self.blob_path(blob.digest()))
             .is_ok_and(|file| file.is_file() && file.len() == blob.size())
@@ -376,7 +377,7 @@ impl Store {
         self.root.join("blobs").join("sha256")
     }
 
-    /// Where blobs are written before they have their name.
+    /// The directory of blobs that have no name yet.
     fn incoming(&self) -> PathBuf {
         self.root.join("incoming")
     }
@@ -401,7 +402,7 @@ impl Store {
         })
     }
 
-    /// Changes the index under its lock. The lock is held for a read and a write of one small file.
+    /// Changes the index under its lock. The lock is held for reading and writing one small file.
     fn change<T>(&self, edit: impl FnOnce(&mut Vec<Descriptor>) -> T) -> Result<T> {
         let lock = self.open_lock("index.lock")?;
         lock.lock()
@@ -411,7 +412,7 @@ impl Store {
         let result = edit(&mut manifests);
         if *index.manifests() != manifests {
             index.set_manifests(manifests);
-            // Through a value, because its maps are ordered and oci-spec's are not.
+            // Serialized through a value, because its maps are ordered and oci-spec's are not.
             let value = serde_json::to_value(&index)
                 .map_err(|error| Error::invalid("index.json", error))?;
             self.replace(&self.root.join("index.json"), value.to_string().as_bytes())?;
@@ -431,7 +432,7 @@ impl Store {
         write().map_err(Error::io("write", path))
     }
 
-    /// The entry `item` with its image, if the image is whole.
+    /// The entry `item` with its image, if the image is complete.
     fn image(&self, item: &Descriptor) -> Option<StoredImage> {
         let manifest = self.manifest(item.digest()).ok()?;
         let whole = |blob: &Descriptor| self.holds(blob);
@@ -459,7 +460,7 @@ impl Layer {
     }
 }
 
-/// The entry that a descriptor's annotations say.
+/// The entry in a descriptor's annotations.
 pub(crate) fn entry_of(descriptor: &Descriptor) -> Entry {
     let get = |key: &str| {
         descriptor
@@ -475,7 +476,7 @@ pub(crate) fn entry_of(descriptor: &Descriptor) -> Entry {
     }
 }
 
-/// Enters `descriptor` as `entry`, instead of an equal entry if there is one.
+/// Sets `descriptor` as `entry`; replaces an equal entry.
 fn upsert(
     descriptors: &mut Vec<Descriptor>,
     mut descriptor: Descriptor,
@@ -496,7 +497,7 @@ fn upsert(
     descriptor
 }
 
-/// Removes a file, or a directory with all that is in it.
+/// Removes a file, or a directory with its contents.
 fn remove_any(entry: &fs::DirEntry) -> std::io::Result<()> {
     if entry.file_type()?.is_dir() {
         fs::remove_dir_all(entry.path())
@@ -505,7 +506,7 @@ fn remove_any(entry: &fs::DirEntry) -> std::io::Result<()> {
     }
 }
 
-/// A platform as oci-spec writes it.
+/// A platform in oci-spec's form.
 pub(crate) fn oci_platform(platform: &Platform) -> oci_spec::image::Platform {
     let mut oci = oci_spec::image::Platform::default();
     oci.set_os(Os::from(platform.os.as_str()))
@@ -514,7 +515,7 @@ pub(crate) fn oci_platform(platform: &Platform) -> oci_spec::image::Platform {
     oci
 }
 
-/// Temporary files are made for their owner alone; a store may be shared.
+/// Temporary files are readable by their owner only; a store may be shared.
 #[cfg(unix)]
 fn make_readable(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;

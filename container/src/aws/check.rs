@@ -1,4 +1,4 @@
-//! What stands against the images of a plan on AWS.
+//! Preflight checks of a plan's images on AWS.
 
 use async_trait::async_trait;
 use landfall_aws::{Aws, Check};
@@ -8,7 +8,8 @@ use serde::Deserialize as _;
 use super::image_builder;
 use crate::Image;
 
-/// Looks whether the images of a plan can be built here, before anything is made that would wait for them.
+/// Checks that the images of a plan can be built here, before anything is created that would wait
+/// for them.
 #[must_use]
 pub fn check() -> Box<dyn Check> {
     Box::new(Buildable)

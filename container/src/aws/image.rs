@@ -1,4 +1,4 @@
-//! An image in ECR: built here, pushed by digest, found by a tag that says what it was built from.
+//! An image in ECR: built here, pushed by digest, found by a tag with the hash of its source.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -32,7 +32,7 @@ impl Provider<Image> for Aws {
     async fn create(&self, _: &StackName, key: &Key, desired: &Image) -> Result<ImageId> {
         let repository = known(&desired.repository)?;
         let image_builder = image_builder(self)?;
-        // The login takes as long as it takes while the image is built.
+        // The login runs concurrently with the build.
         let (built, login) = futures::try_join!(
             image_builder.make(key, desired, name(repository)),
             login(self)
@@ -55,7 +55,7 @@ impl Provider<Image> for Aws {
                 Ok(id)
             }
             Err(error) if error.kind() == ErrorKind::Denied => Err(error),
-            // The last answer may have been lost, and a tag is not given a second time.
+            // The last answer may have been lost, and a tag is not assigned twice.
             Err(error) => {
                 let digest = tagged(self, repository, desired).await?.ok_or(error)?;
                 Ok(ImageId::from(format!("{repository}@{digest}")))
@@ -112,7 +112,7 @@ impl PrebuildImage for Aws {
     }
 }
 
-/// The tag of an image: what it was built from, and what for. A tag cannot hold the slash of a platform.
+/// The tag of an image: its source and its platform. A tag cannot contain the slash of a platform.
 fn tag(image: &Image) -> String {
     format!(
         "{}.{}",
@@ -129,8 +129,8 @@ fn read_tag(tag: &str) -> Option<(ContextHash, Platform)> {
     ))
 }
 
-/// Why an image is not in its repository. Whoever may not push is told what to allow: the registry says it in words
-/// only, and not on every way.
+/// The reason why an image is not in its repository. A caller without permission gets the required
+/// actions: the registry names them only in its message, and not in every case.
 ///
 /// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-push-iam.html>
 fn not_pushed(repository: &str, error: crate::Error) -> Error {
@@ -153,7 +153,7 @@ fn not_pushed(repository: &str, error: crate::Error) -> Error {
     }
 }
 
-/// What a step of a push needs.
+/// The required action of a step of a push.
 fn needed(doing: &str) -> &'static str {
     match doing {
         "look for a layer of" => "ecr:BatchCheckLayerAvailability",
@@ -165,13 +165,13 @@ fn needed(doing: &str) -> &'static str {
     }
 }
 
-/// The digest of what has the tag of this image, and so is this image, whoever has pushed it.
+/// The digest of the image with this tag, whoever pushed it: the tag is the hash of the source.
 async fn tagged(aws: &Aws, repository: &str, image: &Image) -> Result<Option<String>> {
     let wanted = ImageIdentifier::builder().image_tag(tag(image));
     digest_of(aws, repository, wanted).await
 }
 
-/// The digest of an image that is in a repository.
+/// The digest of an image in a repository.
 async fn digest_of(
     aws: &Aws,
     repository: &str,
@@ -213,7 +213,7 @@ fn live(detail: &ImageDetail, repository: &RepositoryId, name: &ResourceName) ->
     let Some(digest) = digest else {
         return Vec::new();
     };
-    // ECR gives tags no order, and a saved plan compares what is listed.
+    // ECR does not order tags, and a saved plan compares listings.
     let mut tags: Vec<&String> = detail.image_tags().iter().collect();
     tags.sort();
     tags.into_iter()
@@ -225,7 +225,7 @@ fn live(detail: &ImageDetail, repository: &RepositoryId, name: &ResourceName) ->
                 repository: Input::Known(repository.clone()),
                 source,
                 platform,
-                // How it was made is not kept, and not compared.
+                // The build settings are not stored, and not compared.
                 build_spec: BuildSpec {
                     context: PathBuf::new(),
                     dockerfile: PathBuf::new(),

@@ -1,4 +1,4 @@
-//! Logging in to ECR, as `docker login` does.
+//! The login to ECR, like `docker login`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,7 +11,7 @@ use crate::request::Secret;
 
 const ACTION: &str = "ecr:GetAuthorizationToken";
 
-/// Where to push, and as whom.
+/// The registry and the credentials.
 pub(super) struct Login {
     /// The registry's host.
     pub(super) host: String,

@@ -1,5 +1,5 @@
-//! How AWS holds images: repositories in ECR, and what is pushed to them. One file a kind, the same verbs in the
-//! same order.
+//! The AWS implementation of images: repositories in ECR, and the images in them. One file per
+//! kind, the same operations in the same order.
 
 mod check;
 mod image;
@@ -16,8 +16,8 @@ use crate::ImageBuilder;
 
 pub use check::check;
 
-/// Says where images for this session are made; otherwise it is the default store, and what builders print goes
-/// nowhere.
+/// Sets the image builder of this session; by default it uses the default store, and discards
+/// builder output.
 pub fn make_in(aws: &Aws, image_builder: ImageBuilder) {
     *bench(aws).lock().unwrap_or_else(PoisonError::into_inner) = Some(image_builder);
 }
@@ -43,12 +43,12 @@ fn client(aws: &Aws) -> Client {
     aws.client(Client::new)
 }
 
-/// The name of a repository from its id, which is its address: `<registry>/<name>`.
+/// The name in a repository's id, which is its address: `<registry>/<name>`.
 fn name(id: &str) -> &str {
     id.split_once('/').map_or(id, |(_, name)| name)
 }
 
-/// How the names of a stack's repositories begin.
+/// The prefix of the names of a stack's repositories.
 fn prefix(stack: &StackName) -> String {
     format!("{stack}/")
 }

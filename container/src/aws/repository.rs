@@ -1,4 +1,4 @@
-//! A repository in ECR: the stack's by its tags, under a name that says the same.
+//! A repository in ECR: its tags identify the stack, and its name repeats that.
 
 use std::sync::Arc;
 
@@ -50,7 +50,7 @@ impl Provider<Repository> for Aws {
         let created = client(self)
             .create_repository()
             .repository_name(&desired.name)
-            // A tag is what an image was built from: it never means another image.
+            // A tag is the hash of an image's source: it never moves to another image.
             .image_tag_mutability(ImageTagMutability::Immutable)
             .image_scanning_configuration(
                 ImageScanningConfiguration::builder()
@@ -85,7 +85,8 @@ impl Provider<Repository> for Aws {
         Ok(found.map_or(Probe::Absent, |_| Probe::Usable(())))
     }
 
-    /// With all its images: they are of no use without their stack, and a repository that holds some does not go.
+    /// Deletes the repository with all its images: they are useless without their stack, and ECR
+    /// refuses to delete a repository with images.
     async fn delete(&self, live: &Live<Repository>) -> Result<()> {
         let deleted = client(self)
             .delete_repository()
@@ -103,7 +104,7 @@ impl Provider<Repository> for Aws {
 /// A repository of a stack.
 #[derive(Debug, Clone)]
 pub(super) struct Own {
-    /// What it is called in ECR: `digipay/web`.
+    /// Its name in ECR: `digipay/web`.
     pub(super) repository: String,
     /// Its name in the stack: `web`.
     pub(super) name: ResourceName,
@@ -111,10 +112,10 @@ pub(super) struct Own {
     pub(super) id: RepositoryId,
 }
 
-/// The repositories of a stack; who asks while another one is asking gets the same answer.
+/// The repositories of a stack; concurrent callers share the answer.
 ///
-/// ECR cannot be asked by tag: the tags of those are read whose names begin as the stack's do. Others may be named
-/// like that too.
+/// ECR cannot filter by tag: the tags are read of repositories whose names have the stack's prefix.
+/// Repositories of others may have it too.
 pub(super) async fn of_stack(aws: &Aws, stack: &StackName) -> Result<Vec<Own>> {
     let singleflight = aws.client(|_| Arc::<Singleflight<Vec<Own>>>::default());
     let (aws, name) = (aws.clone(), stack.clone());
@@ -157,7 +158,7 @@ async fn survey(aws: &Aws, stack: &StackName) -> Result<Vec<Own>> {
     Ok(found.into_iter().flatten().collect())
 }
 
-/// Whose a repository is; nobody's that is gone by now.
+/// The owner of a repository; `None` for a repository that is gone.
 ///
 /// <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ListTagsForResource.html>
 async fn owner(aws: &Aws, repository: &Found) -> Result<Option<Owner>> {
@@ -172,7 +173,7 @@ async fn owner(aws: &Aws, repository: &Found) -> Result<Option<Owner>> {
     Ok(Owner::of(tags.iter().map(|tag| (tag.key(), tag.value()))))
 }
 
-/// The address of the repository of this name, which is to be this owner's.
+/// The address of the repository with this name, which must belong to this owner.
 async fn own(aws: &Aws, wanted: &Owner, desired: &Repository) -> Result<Option<String>> {
     let Some(found) = described(aws, &desired.name).await? else {
         return Ok(None);
@@ -225,7 +226,8 @@ async fn set_keep(aws: &Aws, desired: &Repository) -> Result<()> {
     Ok(())
 }
 
-/// How many images it keeps; zero, which no wish is, where no rule or another one says so.
+/// The number of images that it keeps; zero, which no spec has, without a rule or with a foreign
+/// one.
 async fn keep(aws: &Aws, name: &str) -> Result<u32> {
     let answer = client(aws)
         .get_lifecycle_policy()

@@ -1,4 +1,4 @@
-//! `ADD archive.tar.gz /dir/`: local tar archives are unpacked, whatever compresses them.
+//! `ADD archive.tar.gz /dir/`: local tar archives are unpacked, with any supported compression.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,10 +11,11 @@ use super::tree::{Content, Tree};
 use crate::Error;
 use crate::context::copy;
 
-/// A tar header's length, and that of every block of an archive.
+/// The length of a tar header, and of every block of an archive.
 const BLOCK: usize = 512;
 
-/// The archive's files as a tree, or `None` if `content` is no archive: then it is copied like any file.
+/// The archive's files as a tree, or `None` if `content` is not an archive: then it is copied like
+/// any file.
 pub(super) fn unpack(content: &Content, contents: &mut Contents) -> Result<Option<Tree>, Fault> {
     contents.fetch(std::iter::once(content))?;
     let first = start(contents.open(content)?)?;
@@ -26,7 +27,8 @@ pub(super) fn unpack(content: &Content, contents: &mut Contents) -> Result<Optio
     let Some(format) = Format::of(&first) else {
         return Ok(None);
     };
-    // Not everything that is compressed is an archive, and not everything that starts like it is compressed.
+    // Not every compressed file is an archive, and not every file with a compression header is
+    // compressed.
     match start(format.reader(contents.open(content)?)) {
         Ok(first) if is_tar(&first) => {
             read(format.reader(contents.open(content)?), &spool, &budget).map(Some)
@@ -35,7 +37,7 @@ pub(super) fn unpack(content: &Content, contents: &mut Contents) -> Result<Optio
     }
 }
 
-/// The first block, or less if there is no more.
+/// The first block, or less at the end of the input.
 fn start(from: impl Read) -> Result<Vec<u8>, Error> {
     let mut start = Vec::with_capacity(BLOCK);
     from.take(BLOCK as u64)
@@ -44,7 +46,7 @@ fn start(from: impl Read) -> Result<Vec<u8>, Error> {
     Ok(start)
 }
 
-/// Whether a block is a tar header: its checksum is right. (An empty archive is not worth unpacking.)
+/// Whether a block is a tar header: its checksum is right. (An empty archive needs no unpacking.)
 fn is_tar(block: &[u8]) -> bool {
     let Ok(block) = <&[u8; BLOCK]>::try_from(block) else {
         return false;
@@ -81,7 +83,7 @@ pub(super) fn read(
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let path = inside(&name)
             .ok_or_else(|| format!("the archive holds {name}, which leads out of it"))?;
-        // A name of its own for each file: archives may hold one path twice.
+        // A unique name for each file: archives may contain one path twice.
         let to = tempfile::Builder::new()
             .prefix("add-")
             .tempfile_in(spool)

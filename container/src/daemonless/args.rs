@@ -1,4 +1,4 @@
-//! Which value a variable has: build arguments, `ARG`, `ENV`, and the platform's own.
+//! The values of variables: build arguments, `ARG`, `ENV`, and the platform's own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,26 +8,27 @@ use super::words;
 use crate::request::Platform;
 use crate::{DockerfileError, Result};
 
-/// How large the variables of a stage may be together, in bytes: the kernel hands no process more than a few MiB.
+/// The maximum total size of a stage's variables in bytes: the kernel passes no more than a few MiB
+/// to a process.
 const MAX_VARIABLES: usize = 1 << 20;
 
-/// The variables of one scope: those before the first `FROM`, or those of one stage.
+/// The variables of one scope: before the first `FROM`, or of one stage.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Scope {
-    /// What a name means now: the last `ARG` or `ENV` that gave it a value.
+    /// The present values, from the last `ARG` or `ENV` of each name.
     variables: BTreeMap<String, String>,
     /// `ENV`s, in the order they were set.
     env: Vec<(String, String)>,
 }
 
-/// Where the values of `ARG`s come from.
+/// The source of the values of `ARG`s.
 #[derive(Clone, Debug)]
 pub(super) struct Given {
     /// The request's build arguments.
     build: BTreeMap<String, String>,
-    /// `TARGETARCH` and the like, which an `ARG` without a value takes up.
+    /// `TARGETARCH` and others, the values of an `ARG` without its own value.
     automatic: BTreeMap<String, String>,
-    /// Which build arguments some `ARG` took up.
+    /// The build arguments that an `ARG` has used.
     used: BTreeSet<String>,
 }
 
@@ -56,7 +57,7 @@ impl Given {
         }
     }
 
-    /// Build arguments that no `ARG` took up, as far as the Dockerfile was read.
+    /// Build arguments that no `ARG` has used, in the part of the Dockerfile read so far.
     pub(super) fn unused(&self) -> Vec<&str> {
         self.build
             .keys()
@@ -96,8 +97,8 @@ impl Scope {
         Ok(scope)
     }
 
-    /// The scope of a stage built on an image with the environment `env`, whose own stage, if it is one, ended
-    /// with `variables`.
+    /// The scope of a stage based on an image with the environment `env`; if the image is itself a
+    /// stage, `variables` are its final ones.
     pub(super) fn stage(env: &[String], variables: BTreeMap<String, String>) -> Self {
         let mut scope = Self::default();
         for pair in env {
@@ -108,7 +109,8 @@ impl Scope {
         scope
     }
 
-    /// Takes up an `ARG` line. A build argument wins over the line's own default, that over a global `ARG`.
+    /// Processes an `ARG` line. A build argument overrides the line's default, which overrides a
+    /// global `ARG`.
     pub(super) fn declare(
         &mut self,
         arguments: &[Argument],
@@ -129,7 +131,7 @@ impl Scope {
         self.bounded()
     }
 
-    /// Refuses variables that have become too large together.
+    /// Refuses variables whose total size is too large.
     pub(super) fn bounded(&self) -> Result<(), String> {
         let size: usize = self
             .variables
@@ -171,7 +173,7 @@ impl Scope {
         words::expand_document(text, &|name| self.get(name))
     }
 
-    /// [`Scope::expand`] with the error placed.
+    /// [`Scope::expand`] with the position added to the error.
     pub(super) fn expand_at(
         &self,
         text: &str,
@@ -183,7 +185,7 @@ impl Scope {
             .map_err(|problem| source.error(line, problem))
     }
 
-    /// What each name means now.
+    /// The present value of each name.
     pub(super) fn into_variables(self) -> BTreeMap<String, String> {
         self.variables
     }

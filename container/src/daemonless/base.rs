@@ -1,4 +1,4 @@
-//! Finding what a stage is built on: nothing, an OCI layout, an image of the store, or one of a registry.
+//! Finds the base of a stage: nothing, an OCI layout, an image of the store, or one of a registry.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ pub(super) struct BaseImage {
     pub(super) layers: Vec<Descriptor>,
 }
 
-/// Finds the image called `name`, and brings its layers into the store.
+/// Finds the image `name`, and adds its layers to the store.
 pub(super) async fn find(
     name: &str,
     platform: &Platform,
@@ -59,7 +59,7 @@ pub(super) async fn find(
     }
 }
 
-/// Checks what only an engine can build upon.
+/// Refuses base images that only an engine can use.
 pub(super) fn check(base: &BaseImage, name: &str, source: &Source, from: usize) -> Result<()> {
     if base.config.config.on_build.is_empty() {
         return Ok(());
@@ -75,7 +75,7 @@ pub(super) fn check(base: &BaseImage, name: &str, source: &Source, from: usize) 
         .into())
 }
 
-/// An image of the OCI layout `path[:tag]` or `path@sha256:…`, relative to the context.
+/// An image in the OCI layout `path[:tag]` or `path@sha256:…`, relative to the context.
 fn of_layout(
     text: &str,
     platform: &Platform,
@@ -118,7 +118,7 @@ fn of_layout(
     image(&config, layers, &root.display().to_string())
 }
 
-/// A configuration and its layers as a base.
+/// A base image from a configuration and its layers.
 pub(super) fn image(config: &[u8], layers: Vec<Descriptor>, name: &str) -> Result<BaseImage> {
     let config: ImageConfig =
         serde_json::from_slice(config).map_err(|error| Error::invalid(name, error))?;
@@ -135,7 +135,7 @@ pub(super) fn image(config: &[u8], layers: Vec<Descriptor>, name: &str) -> Resul
     Ok(BaseImage { config, layers })
 }
 
-/// The layers of a manifest with OCI media types: Docker's own name the same formats.
+/// The layers of a manifest with OCI media types: Docker has other names for the same formats.
 pub(super) fn oci_layers(manifest: &ImageManifest) -> Result<Vec<Descriptor>> {
     let translate = |layer: &Descriptor| {
         let media_type = match layer.media_type() {
@@ -158,12 +158,12 @@ pub(super) fn oci_layers(manifest: &ImageManifest) -> Result<Vec<Descriptor>> {
     manifest.layers().iter().map(translate).collect()
 }
 
-/// The digest of `name@sha256:…`, which means the same image wherever it is.
+/// The digest of `name@sha256:…`, which identifies the image independently of its location.
 fn digest_of(name: &str) -> Option<Digest> {
     name.rsplit_once('@')?.1.parse().ok()
 }
 
-/// Which image of a layout is meant.
+/// The requested image of a layout.
 #[derive(Debug, PartialEq, Eq)]
 enum Wanted {
     Any,
@@ -188,7 +188,7 @@ fn split_reference(text: &str) -> (&str, Wanted) {
         return (path, Wanted::Digest(digest));
     }
     match text.rsplit_once(':') {
-        // A colon before a slash is part of a directory's name.
+        // A colon before a slash belongs to a directory's name.
         Some((path, tag)) if !tag.contains('/') && !path.is_empty() && !tag.is_empty() => {
             (path, Wanted::Tag(tag.to_owned()))
         }

@@ -1,9 +1,10 @@
-//! How much an image or an archive may unpack to: a few megabytes can be compressed from terabytes of zeros.
+//! Limits on the unpacked size of an image or an archive: a few megabytes can be compressed from
+//! terabytes of zeros.
 
 use std::cell::Cell;
 use std::io::{self, Read};
 
-/// The bytes and entries that one image, or one archive, may unpack to.
+/// The limits in bytes and entries for one image, or one archive.
 pub(super) struct Budget {
     /// The subject of the error.
     what: &'static str,
@@ -29,7 +30,7 @@ impl Budget {
         }
     }
 
-    /// A reader of `source` that fails once more comes than is left.
+    /// A reader of `source` that fails when it exceeds the remaining budget.
     pub(super) fn reader<R: Read>(&self, source: R) -> Limited<'_, R> {
         Limited {
             source,
@@ -37,7 +38,8 @@ impl Budget {
         }
     }
 
-    /// Counts an entry. Its size is compared with what is left before its content is unpacked.
+    /// Counts an entry. Its size is checked against the remaining budget before its content is
+    /// unpacked.
     pub(super) fn entry<R: Read>(&self, entry: &tar::Entry<'_, R>) -> io::Result<()> {
         let left = self.entries_left.get().checked_sub(1).ok_or_else(|| {
             invalid(format!(
@@ -47,7 +49,7 @@ impl Budget {
         })?;
         self.entries_left.set(left);
         if entry.header().entry_type() == tar::EntryType::GNUSparse {
-            // Its holes are not in the archive, and are written to the disk all the same.
+            // Holes are not in the archive, but are written to the disk.
             return self.take(entry.size());
         }
         match entry.size() > self.bytes_left.get() {
@@ -75,7 +77,7 @@ fn invalid(problem: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, problem)
 }
 
-/// A reader that counts against a [`Budget`].
+/// A reader that counts towards a [`Budget`].
 pub(super) struct Limited<'b, R> {
     source: R,
     budget: &'b Budget,
@@ -167,7 +169,7 @@ mod tests {
     #[test]
     fn headers_without_a_file_count_too() {
         let mut bytes = zeros(1, 1);
-        // One file, and a global header, which makes none.
+        // One file, and a global header, which creates no entry.
         bytes.truncate(1024);
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(tar::EntryType::XGlobalHeader);

@@ -1,7 +1,8 @@
-//! Trying a build out without making anything: every instruction is carried out on lists of names.
+//! Checks a build without creating anything: runs every instruction on lists of names.
 //!
-//! What a base image holds is not known, since nothing is fetched. A stage upon one, or one that has copied
-//! from one, is only looked at for what does not depend on that.
+//! The contents of a base image are unknown, because nothing is fetched. In a stage with a base
+//! image, or with files copied from such a stage, only instructions that do not depend on those
+//! contents are checked.
 
 use std::collections::BTreeMap;
 
@@ -16,14 +17,15 @@ use crate::Result;
 use crate::context::Context;
 use crate::request::BuildRequest;
 
-/// What is known of a stage that starts from `scratch`: its configuration, and maybe its files.
+/// The known state of a stage that starts from `scratch`: its configuration, and possibly its
+/// files.
 struct Known {
     image: Image,
-    /// The image's tree is all that there is.
+    /// Whether the tree contains all files of the image.
     whole: bool,
 }
 
-/// Fails as the build of `source` would, where that is certain; also if the image has nothing to start.
+/// Fails as the build of `source` would, where that is certain; also if the image has no command.
 pub(super) fn check(source: &Source, request: &BuildRequest) -> Result<()> {
     let (dockerfile, plan, mut given, global) = prepare(source, request)?;
     let epoch = epoch(request)?;
@@ -37,7 +39,7 @@ pub(super) fn check(source: &Source, request: &BuildRequest) -> Result<()> {
         epoch,
         created: &rfc3339(epoch),
     };
-    // Stages that are not in it are not known.
+    // Stages outside this map are unknown.
     let mut done: BTreeMap<usize, Known> = BTreeMap::new();
     for step in &plan.steps {
         let instructions = &dockerfile.stages[step.stage].instructions;
@@ -93,7 +95,8 @@ pub(super) fn check(source: &Source, request: &BuildRequest) -> Result<()> {
     }
 }
 
-/// Whether what an instruction copies from the context is there, as far as its line tells that without variables.
+/// Checks that the context contains the sources of an instruction, as far as its line shows them
+/// without variables.
 fn check_sources(
     dockerfile: &Dockerfile<'_>,
     instruction: &Instruction,
@@ -117,7 +120,7 @@ fn check_sources(
     Ok(())
 }
 
-/// Whether a source is a path as it stands: nothing to expand, nothing to fetch.
+/// Whether a source is a plain path: nothing to expand, nothing to fetch.
 fn is_plain(source: &str, escape: char) -> bool {
     !source.contains(['$', '"', '\'', escape])
         && !source.contains("://")

@@ -1,11 +1,11 @@
-//! `COPY` and `ADD`: which files go where.
+//! `COPY` and `ADD`: sources, destinations, owners and modes.
 //!
-//! The rules are those of the Dockerfile reference. A directory is copied by its contents; a file goes into
-//! the destination if that ends with `/` or is a directory, else it takes the destination as its name; links
-//! named as a source are followed, links below a directory are copied as links; the destination itself
-//! keeps its owner and mode if it is there already, a directory below it takes the source's. A destination that is
-//! a link means what it points at. A leading `..` of a source is taken off, as Docker does: a build cannot
-//! see beyond its context.
+//! The rules are those of the Dockerfile reference. A directory is copied by its contents. A file
+//! is copied into the destination if that ends with `/` or is a directory, otherwise to the
+//! destination's name. Links named as a source are followed, links below a directory are copied as
+//! links. An existing destination keeps its owner and mode; a directory below it takes the
+//! source's. A destination that is a link stands for its target. A leading `..` of a source is
+//! removed, as in Docker: a build cannot access files outside its context.
 
 use std::collections::BTreeSet;
 
@@ -18,44 +18,45 @@ use super::users::Owner;
 use crate::glob::{Dialect, Glob};
 use crate::ignore::{Ignore, clean};
 
-/// What a `COPY` or `ADD` says, with everything expanded.
+/// The arguments of a `COPY` or `ADD`, expanded.
 #[derive(Debug)]
 pub(super) struct Copy {
     /// Files by name or pattern.
     pub(super) sources: Vec<Input>,
     /// Absolute; a trailing `/` means a directory.
     pub(super) destination: String,
-    /// Owner of everything that is copied; their own if not given, which is 0:0 for what is in the context.
+    /// The owner of all copied files; if not given, their own, which is 0:0 for files of the
+    /// context.
     pub(super) owner: Option<Owner>,
-    /// Mode of every file and directory that is copied; their own if not given.
+    /// The mode of all copied files and directories; their own if not given.
     pub(super) mode: Option<Mode>,
     /// Unpack sources that are tar archives.
     pub(super) unpack: bool,
-    /// `--parents`: keep the directories that a source is in.
+    /// `--parents`: keep the parent directories of a source.
     pub(super) parents: bool,
-    /// `--exclude`: what below a source directory is left out.
+    /// `--exclude`: the excluded files below a source directory.
     pub(super) exclude: Ignore,
 }
 
 /// One source.
 #[derive(Debug)]
 pub(super) enum Input {
-    /// A path or pattern in the tree that is copied from.
+    /// A path or pattern in the source tree.
     Path(String),
-    /// A here-document, already a node, and its name.
+    /// A here-document with its name, already a node.
     Document { name: String, node: Node },
 }
 
-/// A source that was found.
+/// A resolved source.
 struct Found {
-    /// Where it is in the tree once links are followed; nowhere for a here-document.
+    /// Its path in the tree after following links; `None` for a here-document.
     from: Option<String>,
-    /// The name it goes by.
+    /// Its name.
     name: String,
     node: Node,
 }
 
-/// Copies into `to`; gives the paths that are new or changed.
+/// Copies into `to`; returns the new and changed paths.
 pub(super) fn copy(
     copy: &Copy,
     from: &Tree,
@@ -87,7 +88,7 @@ pub(super) fn copy(
     } in found
     {
         let unpacked = match &node.kind {
-            // Only what comes from the tree can be an archive; a here-document is text.
+            // Only a file of the tree can be an archive; a here-document is text.
             Kind::File { content, .. } if copy.unpack && place.is_some() => {
                 archive::unpack(content, contents)?
             }
@@ -113,12 +114,12 @@ fn missing(path: &str) -> Fault {
     )
 }
 
-/// Whether a source, with everything expanded, can be copied from `tree`.
+/// Checks that an expanded source can be copied from `tree`.
 pub(super) fn check_source(tree: &Tree, source: &str) -> Result<(), Fault> {
     find(tree, source).map(|_| ())
 }
 
-/// The files that a source names. A pattern may match nothing; a plain name has to be there.
+/// The files of a source. A pattern may match nothing; a plain name must exist.
 fn find(tree: &Tree, source: &str) -> Result<Vec<Found>, Fault> {
     let cleaned = clean(&format!("/{source}"));
     let relative = cleaned.trim_start_matches('/');
@@ -138,7 +139,7 @@ fn find(tree: &Tree, source: &str) -> Result<Vec<Found>, Fault> {
             None => Err(missing(source)),
         };
     }
-    // Parts before the first pattern may lead through links; the rest is matched name by name.
+    // Parts before the first pattern may contain links; the rest is matched name by name.
     let parts: Vec<&str> = relative.split('/').collect();
     let plain = parts.iter().take_while(|part| !has_pattern(part)).count();
     let base = tree.resolve(&parts[..plain].join("/"), true)?;
@@ -172,7 +173,7 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Copies one file, named `name` if the destination is a directory.
+    /// Copies one file, as `name` if the destination is a directory.
     fn file(&mut self, name: &str, node: Node, several: bool) -> Result<(), Fault> {
         let destination = self.copy.destination.clone();
         let followed = self.to.resolve(&destination, true)?;
@@ -197,7 +198,8 @@ impl Work<'_> {
         self.put(path, node)
     }
 
-    /// Copies what is below the directory `root` of `from`, as far as `included` says so, into the destination.
+    /// Copies the contents of the directory `root` of `from` into the destination, filtered by
+    /// `included`.
     fn contents(
         &mut self,
         from: &Tree,
@@ -212,7 +214,7 @@ impl Work<'_> {
             if !included(relative) {
                 continue;
             }
-            // The directories that it is in may themselves be left out, and are needed all the same.
+            // Parent directories may be excluded themselves, but are still needed.
             for (end, _) in relative.match_indices('/') {
                 let to = join(&destination, &relative[..end]);
                 if self.to.get(&to).is_none() {
@@ -225,8 +227,8 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Copies what matches `source` into the destination, below the directories that it is in; those before a
-    /// `/./` are left out.
+    /// Copies the matches of `source` into the destination with their parent directories, without
+    /// those before a `/./`.
     fn with_parents(&mut self, from: &Tree, source: &str) -> Result<(), Fault> {
         let (base, pattern) = source.split_once("/./").unwrap_or(("", source));
         let cleaned = clean(&format!("/{pattern}"));
@@ -248,8 +250,8 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Copies what an archive holds into the destination. Its entries replace whatever is there, and keep
-    /// their modes.
+    /// Copies the contents of an archive into the destination. Its entries replace existing files,
+    /// and keep their modes.
     fn unpacked(&mut self, archive: &Tree) -> Result<(), Fault> {
         let destination = self.to.resolve(&self.copy.destination, true)?;
         let owner = self.copy.owner.unwrap_or_default();
@@ -262,7 +264,7 @@ impl Work<'_> {
         self.changed.extend(made);
         for (path, node) in archive.below("") {
             let path = join(&destination, path);
-            // An archive need not list the directories that its files are in.
+            // An archive need not list the parent directories of its files.
             let dir = path.rsplit_once('/').map_or("", |(dir, _)| dir).to_owned();
             let made = self.to.make_directories(&dir, &Node::directory())?;
             self.changed.extend(made);

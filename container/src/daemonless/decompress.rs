@@ -1,4 +1,4 @@
-//! Decompression of what `ADD` unpacks: gzip, bzip2, xz and zstd.
+//! Decompression for `ADD`: gzip, bzip2, xz and zstd.
 
 use std::io::{self, BufRead as _, BufReader, Read};
 
@@ -9,7 +9,7 @@ use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 
 /// More memory than any level of `xz` needs to decompress, in KiB.
 const XZ_MEMORY: u32 = 512 * 1024;
-/// What `zstd` itself takes unless it is told otherwise, in bytes.
+/// The default limit of `zstd` itself, in bytes.
 const ZSTD_WINDOW: u64 = 128 * 1024 * 1024;
 
 /// A compressed format.
@@ -22,7 +22,7 @@ pub(super) enum Format {
 }
 
 impl Format {
-    /// The format of what starts with these bytes, if it is a known one.
+    /// The format with this header, if it is a known one.
     pub(super) fn of(start: &[u8]) -> Option<Self> {
         match start {
             [0x1f, 0x8b, ..] => Some(Self::Gzip),
@@ -33,7 +33,7 @@ impl Format {
         }
     }
 
-    /// The plain contents of `from`.
+    /// The decompressed contents of `from`.
     pub(super) fn reader<'r>(self, from: impl Read + 'r) -> Box<dyn Read + 'r> {
         match self {
             Self::Gzip => Box::new(MultiGzDecoder::new(from)),
@@ -44,7 +44,7 @@ impl Format {
     }
 }
 
-/// The frames of a zstd file, one after the other.
+/// The frames of a zstd file, in sequence.
 enum Zstd<R: Read> {
     Between(BufReader<R>),
     Inside(Box<StreamingDecoder<BufReader<R>, FrameDecoder>>),

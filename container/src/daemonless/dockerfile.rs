@@ -1,4 +1,4 @@
-//! A parsed Dockerfile that still knows its lines, so that every complaint can point at one.
+//! A parsed Dockerfile with line numbers, so that every error can point at a line.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use super::form::{self, Argument, Instruction, Kind};
 use super::parser;
 use crate::DockerfileError;
 
-/// The text of a Dockerfile, and where it is.
+/// The text of a Dockerfile, and its path.
 #[derive(Clone, Debug)]
 pub(super) struct Source {
     file: PathBuf,
@@ -17,9 +17,9 @@ pub(super) struct Source {
 #[derive(Debug)]
 pub(super) struct Dockerfile<'a> {
     pub(super) source: &'a Source,
-    /// What escapes: `\`, or what the `escape` directive says.
+    /// The escape character: `\`, or that of the `escape` directive.
     pub(super) escape: char,
-    /// The `ARG`s before the first `FROM`, not expanded, with their line.
+    /// The `ARG`s before the first `FROM`, not expanded, with their lines.
     pub(super) global_args: Vec<(Vec<Argument>, usize)>,
     pub(super) stages: Vec<Stage>,
 }
@@ -27,9 +27,9 @@ pub(super) struct Dockerfile<'a> {
 /// One stage.
 #[derive(Debug)]
 pub(super) struct Stage {
-    /// The name given with `AS`, in lower case: names are compared that way.
+    /// The name after `AS`, in lower case, for comparison.
     pub(super) name: Option<String>,
-    /// What stands after `FROM`, not expanded.
+    /// The image after `FROM`, not expanded.
     pub(super) image: String,
     /// `--platform`, not expanded.
     pub(super) platform: Option<String>,
@@ -57,7 +57,7 @@ impl Source {
         self.error_on_line(line, problem.into(), None)
     }
 
-    /// An error with something to do about it.
+    /// An error with a hint.
     pub(super) fn error_with_hint(
         &self,
         line: usize,
@@ -67,7 +67,7 @@ impl Source {
         self.error_on_line(line, problem.into(), Some(hint.into()))
     }
 
-    /// The error for an image that nothing can be started from; its last stage starts at the line `from`.
+    /// The error for an image without a command; its last stage starts at the line `from`.
     pub(super) fn no_command(&self, from: usize) -> DockerfileError {
         DockerfileError::no_command(self.file.clone(), from, &self.text)
     }
@@ -141,7 +141,8 @@ impl<'a> Dockerfile<'a> {
         Ok(dockerfile)
     }
 
-    /// The stage that `name` means to a stage with the number `before`: the last earlier one of that name.
+    /// The stage with this name, from the point of view of stage number `before`: the last earlier
+    /// one.
     pub(super) fn named(&self, name: &str, before: usize) -> Option<usize> {
         let name = name.to_lowercase();
         self.stages[..before]

@@ -1,4 +1,4 @@
-//! What goes wrong inside one instruction, before it is known which line that was.
+//! Failures inside one instruction, before their line is known.
 
 use super::dockerfile::Source;
 use crate::Error;
@@ -6,12 +6,12 @@ use crate::Error;
 /// A failure inside an instruction.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// The Dockerfile asks for something that cannot be; it needs its line.
+    /// The Dockerfile is at fault; the error needs its line.
     Problem {
         problem: String,
         hint: Option<String>,
     },
-    /// Something else failed, which says itself what and where.
+    /// Another failure, with a complete error.
     Other(Error),
 }
 

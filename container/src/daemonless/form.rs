@@ -1,4 +1,4 @@
-//! The form of each instruction: which arguments it takes, and in which notation.
+//! The form of each instruction: its arguments and their notation.
 
 use super::parser::{self, Document, Flag, RawInstruction};
 use super::words;
@@ -6,26 +6,26 @@ use super::words;
 /// An instruction of a stage.
 #[derive(Debug)]
 pub(super) struct Instruction {
-    /// Where it starts, counted from 1.
+    /// Its first line, counted from 1.
     pub(super) line: usize,
     pub(super) flags: Vec<Flag>,
     pub(super) kind: Kind,
 }
 
-/// What an instruction is, with its arguments not expanded.
+/// The kind of an instruction, with its arguments not expanded.
 #[derive(Debug)]
 pub(super) enum Kind {
     Add(Transfer),
     Arg(Vec<Argument>),
     Cmd(Command),
     Copy(Transfer),
-    /// `None` takes the base's away.
+    /// `None` removes the base's.
     Entrypoint(Option<Command>),
     Env(Vec<(String, String)>),
     Expose(Vec<String>),
     From {
         image: String,
-        /// In lower case: names are compared that way.
+        /// In lower case, for comparison.
         name: Option<String>,
     },
     /// `None` switches it off.
@@ -41,7 +41,7 @@ pub(super) enum Kind {
     Workdir(String),
 }
 
-/// What a `COPY` or `ADD` moves.
+/// The arguments of a `COPY` or `ADD`.
 #[derive(Debug)]
 pub(super) struct Transfer {
     pub(super) sources: Vec<Source>,
@@ -65,19 +65,19 @@ pub(super) struct Argument {
 /// A command line.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// A list, started as it is.
+    /// A list, executed without a shell.
     Exec(Vec<String>),
     /// A text for the shell.
     Shell(String),
 }
 
-/// What arguments may look like.
+/// The notation of arguments.
 enum Notation {
     List(Vec<String>),
     Text,
 }
 
-/// Gives `raw` its form, or says what is wrong with its arguments.
+/// Parses `raw`, or returns the fault of its arguments.
 pub(super) fn instruction(raw: RawInstruction, escape: char) -> Result<Instruction, String> {
     let keyword = raw.keyword.to_uppercase();
     let text = raw.arguments.as_str();
@@ -103,7 +103,7 @@ pub(super) fn instruction(raw: RawInstruction, escape: char) -> Result<Instructi
         "RUN" => &["mount", "network", "security", "device"],
         _ => &[],
     };
-    // These two ignore flags.
+    // These two instructions ignore flags.
     if !matches!(keyword.as_str(), "ARG" | "STOPSIGNAL") {
         check_flags(&raw.flags, known_flags)?;
     }
@@ -189,8 +189,8 @@ fn check_flags(flags: &[Flag], known: &[&str]) -> Result<(), String> {
     Ok(())
 }
 
-/// A JSON list if it is one. Text that only starts like one is text; a list of other things than strings is
-/// a mistake.
+/// A JSON list if it is one. Text that only starts like one is text; a list with elements other
+/// than strings is an error.
 fn notation(text: &str) -> Result<Notation, String> {
     if !text.starts_with('[') {
         return Ok(Notation::Text);
@@ -262,7 +262,7 @@ fn transfer(keyword: &str, text: &str, documents: &[Document]) -> Result<Transfe
             Ok(match parser::document(&word)? {
                 None => Source::Path(word),
                 Some(announced) => {
-                    // Of two of one name, the last one's text is that of both.
+                    // If two have the same name, the last one's text is used for both.
                     let found = documents
                         .iter()
                         .rfind(|document| document.name == announced.name);

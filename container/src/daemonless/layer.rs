@@ -1,4 +1,4 @@
-//! Layers: read into a [`Tree`], and written from one.
+//! Layers: reading them into a [`Tree`], and writing them from one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -18,11 +18,11 @@ use crate::ignore::clean;
 use crate::store::{Ingest, Store, sha256};
 use crate::{Digest, Error, Result};
 
-/// Layers are compressed for the network between a build and a registry; most of the gain is in the first
-/// levels, most of the time in the last.
+/// The compression level. Layers are compressed for the transfer to a registry; most of the gain is
+/// in the first levels, most of the time in the last.
 const LEVEL: u32 = 4;
 
-/// Opens a layer as the tar archive that it is.
+/// Opens a layer as a tar archive.
 pub(super) fn open(store: &Store, layer: &Descriptor) -> Result<Box<dyn Read>> {
     let path = store.blob_path(layer.digest());
     let file = File::open(&path).map_err(Error::io("read the layer", &path))?;
@@ -39,7 +39,7 @@ pub(super) fn open(store: &Store, layer: &Descriptor) -> Result<Box<dyn Read>> {
     }
 }
 
-/// Lays the layer over `tree`: its files replace what is there, its whiteouts take away.
+/// Applies the layer to `tree`: its files replace existing ones, its whiteouts remove them.
 ///
 /// Rules: OCI image specification, "Image Layer Filesystem Changeset". The layers of one image share a budget.
 pub(super) fn apply(
@@ -54,7 +54,7 @@ pub(super) fn apply(
         source,
     };
     let mut archive = tar::Archive::new(budget.reader(open(store, layer)?));
-    // What this layer brings; whiteouts only reach what lies below it.
+    // The files of this layer; whiteouts only affect lower layers.
     let mut own = BTreeSet::new();
     for (number, entry) in archive.entries().map_err(broken)?.enumerate() {
         let entry = entry.map_err(broken)?;
@@ -100,7 +100,7 @@ pub(super) fn apply(
     Ok(())
 }
 
-/// The node that an archive entry makes; `None` for entries that are no file of any kind. A hard link is
+/// The node of an archive entry; `None` for entries that are not files of any kind. A hard link is
 /// another name for a node of `tree`.
 pub(super) fn node<R: Read>(
     entry: &tar::Entry<'_, R>,
@@ -145,7 +145,7 @@ pub(super) fn node<R: Read>(
     }))
 }
 
-/// A name of an archive as a path of a tree; `None` if it leads out of the archive's root.
+/// A name of an archive as a path of a tree; `None` if it is outside the archive's root.
 pub(super) fn inside(name: &str) -> Option<String> {
     let path = clean(name);
     match path.trim_start_matches('/') {
@@ -155,8 +155,8 @@ pub(super) fn inside(name: &str) -> Option<String> {
     }
 }
 
-/// Reads file contents, wherever they are. Contents inside layers are unpacked once, to a directory that is
-/// removed with this.
+/// Reads file contents from any source. Contents inside layers are unpacked once, to a directory
+/// that is removed with this value.
 pub(super) struct Contents {
     layers: BTreeMap<String, (Store, Descriptor)>,
     spool: TempDir,
@@ -174,19 +174,19 @@ impl Contents {
         })
     }
 
-    /// A directory for files that live as long as the build.
+    /// A directory for files with the lifetime of the build.
     pub(super) fn spool(&self) -> &Path {
         self.spool.path()
     }
 
-    /// Makes the contents of a layer of `store` known.
+    /// Registers the contents of a layer of `store`.
     pub(super) fn add_layer(&mut self, store: &Store, layer: &Descriptor) {
         self.layers
             .insert(layer.digest().to_string(), (store.clone(), layer.clone()));
     }
 
-    /// Unpacks those of `contents` that are in layers, with one pass over each layer. [`apply`] has read these
-    /// layers before, within a budget.
+    /// Unpacks those `contents` that are in layers, with one pass over each layer. [`apply`] has
+    /// read these layers before, within a budget.
     pub(super) fn fetch<'c>(&mut self, contents: impl Iterator<Item = &'c Content>) -> Result<()> {
         let mut wanted: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
         for content in contents {
@@ -225,7 +225,7 @@ impl Contents {
         Ok(())
     }
 
-    /// Opens a content; one in a layer has to have been fetched.
+    /// Opens a content; one in a layer must have been fetched.
     pub(super) fn open<'c>(&self, content: &'c Content) -> Result<Box<dyn Read + 'c>> {
         let path = match content {
             Content::Bytes(bytes) => return Ok(Box::new(bytes.as_slice())),
@@ -240,7 +240,7 @@ impl Contents {
         Ok(Box::new(File::open(path).map_err(Error::io("read", path))?))
     }
 
-    /// A small file's bytes, or `None` if it is not there.
+    /// A small file's bytes, or `None` if it does not exist.
     pub(super) fn read(&mut self, tree: &Tree, path: &str) -> Result<Option<Vec<u8>>> {
         let resolved = tree.resolve(path, true).unwrap_or_default();
         let Some(Node {
@@ -262,12 +262,12 @@ impl Contents {
 /// A layer in the store.
 pub(super) struct Written {
     pub(super) descriptor: Descriptor,
-    /// The digest of the archive before it was compressed.
+    /// The digest of the uncompressed archive.
     pub(super) diff_id: Digest,
 }
 
-/// Writes the paths `changed` of `tree` as a layer. The bytes depend on those files and on `epoch`, the
-/// modification time of them all in seconds, and on nothing else.
+/// Writes the paths `changed` of `tree` as a layer. The bytes depend only on those files and on
+/// `epoch`, the modification time of all of them in seconds.
 pub(super) fn write(
     ingest: &Ingest,
     contents: &mut Contents,
@@ -285,7 +285,7 @@ pub(super) fn write(
     }))?;
 
     let mut diff_id = Sha256::new();
-    // The gzip header has a time and an operating system; both are fixed.
+    // The gzip header contains a time and an operating system; both are fixed.
     let gzip = GzBuilder::new()
         .mtime(0)
         .operating_system(255)
@@ -354,7 +354,7 @@ fn append<W: Write>(
     result.map_err(Error::io("add to a layer", Path::new(path)))
 }
 
-/// Writes everything twice.
+/// A writer to two destinations.
 struct Tee<A, B> {
     one: A,
     other: B,

@@ -1,12 +1,12 @@
-//! Builds images from Dockerfiles that have no `RUN`, with nothing but the files.
+//! Builds images from Dockerfiles without `RUN`, without an engine.
 //!
-//! No engine, no root, no container: every other instruction only moves files and changes the configuration,
-//! and that can be done on a list of names. The same context gives the same digest, whenever and wherever it
-//! is built: entries are sorted, owners and modes come from the Dockerfile, and all times are one time, the
-//! build argument `SOURCE_DATE_EPOCH` (seconds since 1970) or 0.
+//! No engine, no root, no container: every other instruction only moves files and changes the
+//! configuration, which is possible on a list of names. The same context gives the same digest at
+//! any time and place: entries are sorted, owners and modes come from the Dockerfile, and all times
+//! are equal, from the build argument `SOURCE_DATE_EPOCH` (seconds since 1970) or 0.
 //!
-//! A base image is taken as it is when the image is built; that its tag has moved since does not make
-//! [`crate::build`] build again. Name a digest where that matters.
+//! A base image is resolved when the image is built; a later change of its tag does not make
+//! [`crate::build`] build again. Use a digest where that matters.
 
 mod archive;
 mod args;
@@ -49,7 +49,7 @@ use crate::request::{BuildRequest, Platform};
 use crate::store::{Entry, Ingest, Store};
 use crate::{Error, Result, left_out};
 
-/// The builder that needs no engine.
+/// The builder without an engine.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Daemonless;
 
@@ -71,7 +71,7 @@ impl Builder for Daemonless {
         let ingest = store.ingest()?;
         let images = fetch(&source, request, store, &ingest, output).await?;
 
-        // The rest is file work; its messages come back through a channel.
+        // The rest is file work; its messages arrive through a channel.
         let (lines, mut incoming) = tokio::sync::mpsc::unbounded_channel::<String>();
         let asked = request.clone();
         let (request, store) = (request.clone(), store.clone());
@@ -107,7 +107,7 @@ impl Builder for Daemonless {
 }
 
 fn read(request: &BuildRequest) -> Result<Source> {
-    // The context first: a directory that is not there is the better news.
+    // The context first: a missing directory is the more useful error.
     if !request.context.is_dir() {
         return Err(Error::ContextMissing {
             path: request.context.clone(),
@@ -117,7 +117,7 @@ fn read(request: &BuildRequest) -> Result<Source> {
     Ok(Source::new(request.dockerfile_path(), text))
 }
 
-/// Plans the build and gets the images that it needs.
+/// Plans the build and fetches the required images.
 async fn fetch(
     source: &Source,
     request: &BuildRequest,
@@ -126,7 +126,8 @@ async fn fetch(
     output: &Output<'_>,
 ) -> Result<Images> {
     let wanted = {
-        // Parsed again later: the parsed form borrows from the text and cannot wait here.
+        // Parsed again later: the parsed form borrows from the text and cannot be kept across an
+        // await.
         let (dockerfile, plan, ..) = prepare(source, request)?;
         let mut wanted: Vec<_> = plan
             .copied_images
@@ -149,7 +150,7 @@ async fn fetch(
             let image = base::find(&key.0, &key.1, request, store, ingest, output).await?;
             images.insert(key.clone(), image);
         }
-        // Only a base's ONBUILD instructions are carried out, not those of an image that is copied from.
+        // Only a base's ONBUILD instructions are executed, not those of an image in `COPY --from`.
         if let (Some(from), Some(image)) = (from, images.get(&key)) {
             base::check(image, &key.0, source, from)?;
         }
@@ -157,7 +158,7 @@ async fn fetch(
     Ok(images)
 }
 
-/// The parsed Dockerfile, what to build of it, and its global variables.
+/// The parsed Dockerfile, its build plan, and its global variables.
 fn prepare<'a>(
     source: &'a Source,
     request: &BuildRequest,
@@ -184,7 +185,7 @@ fn prepare<'a>(
     Ok((dockerfile, plan, given, global))
 }
 
-/// Builds the planned stages and enters the last one into the store.
+/// Builds the planned stages and adds the last one to the store.
 fn assemble(
     source: &Source,
     request: &BuildRequest,
@@ -193,7 +194,7 @@ fn assemble(
     images: &Images,
     lines: &UnboundedSender<String>,
 ) -> Result<Built> {
-    // Nobody listens any more once the build was given up; the work is nearly done then.
+    // The receiver is gone if the build was cancelled; the work is nearly done then.
     let say = |line: String| drop(lines.send(line));
     let (dockerfile, plan, mut given, global) = prepare(source, request)?;
     let epoch = epoch(request)?;
@@ -283,12 +284,12 @@ fn assemble(
 }
 
 fn built(done: &BTreeMap<usize, Image>, stage: usize) -> Result<&Image> {
-    // Stages are built in their order and mention earlier ones only.
+    // Stages are built in order and refer to earlier ones only.
     done.get(&stage)
         .ok_or_else(|| Error::invalid(format!("stage {stage}"), "it was not built"))
 }
 
-/// What the files of an image are, and where their contents are.
+/// The files of an image, and the location of their contents.
 fn tree_of(image: &BaseImage, store: &Store, contents: &mut Contents) -> Result<Tree> {
     let mut tree = Tree::default();
     let budget = budget::Budget::new("the image");
@@ -299,8 +300,8 @@ fn tree_of(image: &BaseImage, store: &Store, contents: &mut Contents) -> Result<
     Ok(tree)
 }
 
-/// The one time of everything, in seconds since 1970. Only a build argument can set it: an environment
-/// variable would change the image without changing its identity.
+/// The timestamp of all files, in seconds since 1970. Only a build argument can set it: an
+/// environment variable would change the image without changing its identity.
 fn epoch(request: &BuildRequest) -> Result<u64> {
     let Some(text) = request.args.get("SOURCE_DATE_EPOCH") else {
         return Ok(0);
@@ -315,7 +316,7 @@ fn epoch(request: &BuildRequest) -> Result<u64> {
         })
 }
 
-/// Seconds since 1970 as RFC 3339 writes them, in UTC.
+/// Seconds since 1970 in RFC 3339, in UTC.
 fn rfc3339(epoch: u64) -> String {
     let (days, seconds) = (epoch / 86_400, epoch % 86_400);
     // Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", civil_from_days: years begin in March,

@@ -1,20 +1,20 @@
-//! The mode of a `--chmod`: octal digits, or symbols as `chmod` takes them.
+//! The mode of `--chmod`: octal digits, or symbols as in `chmod`.
 
 use super::fault::Fault;
 
-/// What `--chmod` says.
+/// The argument of `--chmod`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// This mode, whatever it was.
+    /// This mode, independent of the old one.
     Octal(u32),
-    /// Changes of the mode that a file has.
+    /// Changes to the file's mode.
     Symbolic(Vec<Change>),
 }
 
 /// One change, such as the `u+x` of `u+x,go-w`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Change {
-    /// The bits that it may touch.
+    /// The bits that it may change.
     mask: u32,
     operator: char,
     permission: Permission,
@@ -22,14 +22,14 @@ pub(super) struct Change {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Permission {
-    /// These bits; the second ones only for directories and what somebody may execute.
+    /// These bits; the second ones only for directories and executable files.
     Bits(u32, u32),
-    /// Those that the user, the group or others have: how far to shift them down.
+    /// The bits of the user, the group or others, as the number of bits to shift them down.
     Copy(u32),
 }
 
 impl Mode {
-    /// Reads a mode, or says what is wrong with it.
+    /// Parses a mode, or returns its fault.
     pub(super) fn parse(text: &str) -> Result<Self, Fault> {
         let bad = || {
             Fault::problem(format!(
@@ -60,7 +60,7 @@ impl Mode {
         Ok(Self::Symbolic(changes))
     }
 
-    /// The mode of what had the mode `old`.
+    /// The new mode of a file or directory with the mode `old`.
     pub(super) fn apply(&self, old: u32, directory: bool) -> u32 {
         match self {
             Self::Octal(mode) => *mode,
@@ -70,7 +70,7 @@ impl Mode {
         }
     }
 
-    /// The mode of a directory that has to be made on the way; symbols say nothing about those.
+    /// The mode of a missing parent directory; symbolic modes do not set one.
     pub(super) fn of_new_directory(&self) -> Option<u32> {
         match self {
             Self::Octal(mode) => Some(*mode),
@@ -88,7 +88,7 @@ impl Change {
                 mask |= bits;
             }
         }
-        // The user's or the group's part brings the bits that are nobody's own.
+        // The user's or the group's part includes the special bits.
         let special = mask != 0o0007;
         if let Some(shift) = match permissions {
             "u" => Some(6),
@@ -126,7 +126,7 @@ impl Change {
         })
     }
 
-    /// Changes `mode`, of what had the mode `old` before all changes.
+    /// Changes `mode`; `old` is the mode before all changes.
     fn apply(&self, mode: u32, old: u32, directory: bool) -> u32 {
         let bits = match self.permission {
             Permission::Bits(bits, conditional) => {
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn symbols_change_what_is_there() {
-        // Each as chmod of coreutils has it, for a file.
+        // Each value is the result of coreutils' chmod, for a file.
         for (text, old, want) in [
             ("0755", 0o600, 0o755),
             ("4755", 0o600, 0o4755),

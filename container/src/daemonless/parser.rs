@@ -1,23 +1,23 @@
-//! The lines of a Dockerfile: directives, comments, continued lines, flags and here-documents.
+//! The lines of a Dockerfile: directives, comments, continuation lines, flags and here-documents.
 //!
-//! The rules are those of BuildKit's parser. Nothing is expanded here, and no quote is removed.
+//! The rules are those of BuildKit's parser. No variable is expanded here, and no quote is removed.
 
 use super::words;
 
-/// What a `#` line at the top may set.
+/// The valid directives of `#` lines at the top.
 const DIRECTIVES: [&str; 3] = ["syntax", "escape", "check"];
 
-/// Why a Dockerfile cannot be read, and at which line, counted from 1.
+/// The reason why a Dockerfile cannot be read, and its line, counted from 1.
 #[derive(Debug)]
 pub(super) struct ParseError {
     pub(super) line: usize,
     pub(super) problem: String,
 }
 
-/// One instruction as it stands in the file, its lines joined.
+/// One instruction as in the file, its lines joined.
 #[derive(Debug)]
 pub(super) struct RawInstruction {
-    /// Where it starts, counted from 1.
+    /// Its first line, counted from 1.
     pub(super) line: usize,
     /// Its keyword as written.
     pub(super) keyword: String,
@@ -37,16 +37,16 @@ pub(super) struct Flag {
 /// A here-document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Document {
-    /// Its delimiter, which is also the name of the file that it makes.
+    /// Its delimiter, which is also the name of the resulting file.
     pub(super) name: String,
     pub(super) text: String,
-    /// Variables in it are replaced: its delimiter is not quoted.
+    /// Whether variables in it are expanded: its delimiter is not quoted.
     pub(super) expand: bool,
     /// `<<-`: leading tabs are removed.
     pub(super) remove_tabs: bool,
 }
 
-/// Splits a Dockerfile into instructions; also gives the escape character.
+/// Splits a Dockerfile into instructions; also returns the escape character.
 pub(super) fn parse(text: &str) -> Result<(char, Vec<RawInstruction>), ParseError> {
     let mut lines = text.split_inclusive('\n').zip(1..);
     let mut directives = Directives::default();
@@ -115,7 +115,7 @@ pub(super) fn parse(text: &str) -> Result<(char, Vec<RawInstruction>), ParseErro
     Ok((directives.escape, instructions))
 }
 
-/// The `# name=value` lines before everything else.
+/// The `# name=value` lines before all others.
 struct Directives {
     escape: char,
     seen: Vec<String>,
@@ -172,7 +172,7 @@ fn trim_newline(line: &str) -> &str {
 /// The line without its continuation mark, and whether it is the last one.
 fn continuation(line: &str, escape: char) -> (&str, bool) {
     match line.trim_end_matches([' ', '\t']).strip_suffix(escape) {
-        // An escaped escape character continues nothing.
+        // An escaped escape character is not a continuation mark.
         Some(start) if !start.ends_with(escape) => (start, false),
         _ => (line, true),
     }
@@ -192,7 +192,7 @@ fn split_line(line: &str, escape: char, start: usize) -> RawInstruction {
     }
 }
 
-/// The flags at the start of `text`, and what comes after them.
+/// The flags at the start of `text`, and the rest.
 fn flags(text: &str, escape: char) -> (Vec<Flag>, &str) {
     let mut flags = Vec::new();
     let mut rest = text.trim_start();
@@ -245,9 +245,9 @@ fn may_have_documents(instruction: &RawInstruction) -> bool {
                 && first.is_some_and(takes_them)))
 }
 
-/// The here-documents that a line announces, still without text.
+/// The here-documents of a line, still without text.
 fn documents(line: &str) -> Result<Vec<Document>, String> {
-    // There may be spaces between the mark and the delimiter.
+    // Spaces are allowed between the mark and the delimiter.
     let mut documents = Vec::new();
     let mut words = words::split(line, '\\').into_iter();
     while let Some(mut word) = words.next() {
@@ -263,7 +263,7 @@ fn documents(line: &str) -> Result<Vec<Document>, String> {
     Ok(documents)
 }
 
-/// The here-document that a word announces: `<<EOF`, `<<-EOF`, `<<"EOF"`.
+/// The here-document of a word: `<<EOF`, `<<-EOF`, `<<"EOF"`.
 pub(super) fn document(word: &str) -> Result<Option<Document>, String> {
     let Some(rest) = word
         .trim_start_matches(|c: char| c.is_ascii_digit())

@@ -1,9 +1,9 @@
 //! The patterns of `${name#pattern}`, `${name%pattern}` and `${name/pattern/replacement}`.
 //!
-//! As in BuildKit, and other than in a shell, there are `*`, `?` and `\`, and no classes.
+//! As in BuildKit, and unlike in a shell, there are `*`, `?` and `\`, and no classes.
 
-/// How many characters a pattern may have, and a value that a pattern with a `*` is tried on: the time grows with
-/// the square of the latter.
+/// The maximum length in characters of a pattern, and of a value for a pattern with `*`: the time
+/// grows with the square of the latter.
 const MAX_PATTERN: usize = 100;
 const MAX_VALUE: usize = 4096;
 
@@ -18,7 +18,7 @@ enum Token {
 }
 
 impl Pattern {
-    /// Parses a pattern, or says what is wrong with it.
+    /// Parses a pattern, or returns its fault.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let mut tokens = Vec::new();
         let mut chars = text.chars();
@@ -36,7 +36,7 @@ impl Pattern {
         Ok(Self(tokens))
     }
 
-    /// Refuses what would take long.
+    /// Refuses patterns and values that would take long.
     pub(super) fn check(&self, value: &str) -> Result<(), String> {
         if self.0.len() > MAX_PATTERN {
             return Err(format!("a pattern has more than {MAX_PATTERN} characters"));
@@ -49,14 +49,14 @@ impl Pattern {
         Ok(())
     }
 
-    /// `value` without the prefix that matches, the longest or the shortest one.
+    /// `value` without the matching prefix, the longest or the shortest one.
     pub(super) fn trim_prefix(&self, value: &str, longest: bool) -> String {
         let value: Vec<char> = value.chars().collect();
         let end = Search::new(self, &value, longest).end(0, 0).unwrap_or(0);
         value[end..].iter().collect()
     }
 
-    /// `value` without the suffix that matches, the longest or the shortest one.
+    /// `value` without the matching suffix, the longest or the shortest one.
     pub(super) fn trim_suffix(&self, value: &str, longest: bool) -> String {
         let reversed = Self(self.0.iter().rev().copied().collect());
         let value: Vec<char> = value.chars().rev().collect();
@@ -66,8 +66,8 @@ impl Pattern {
         value[end..].iter().rev().collect()
     }
 
-    /// `value` with the first match replaced, or every one; a match is as long as possible. What is longer than
-    /// `most` bytes is cut somewhere behind them.
+    /// `value` with the first match replaced, or every one; a match is as long as possible. A
+    /// result of more than `most` bytes is cut at some later position.
     pub(super) fn replace(&self, value: &str, replacement: &str, all: bool, most: usize) -> String {
         let value: Vec<char> = value.chars().collect();
         let mut out = String::new();
@@ -76,7 +76,7 @@ impl Pattern {
         let mut search = Search::new(self, &value, true);
         while at <= value.len() && out.len() <= most {
             match search.end(0, at) {
-                // An empty match right behind another one is none.
+                // An empty match directly after another match does not count.
                 Some(end) if end > at || last_end != Some(at) => {
                     out.push_str(replacement);
                     last_end = Some(end);
@@ -103,7 +103,7 @@ struct Search<'s> {
     tokens: &'s [Token],
     value: &'s [char],
     greedy: bool,
-    /// What was tried in vain, token by token and place by place.
+    /// The combinations of token and position that have failed.
     failed: Vec<bool>,
 }
 
@@ -117,7 +117,7 @@ impl<'s> Search<'s> {
         }
     }
 
-    /// Where a match of the tokens from `token` on ends that starts at `at`.
+    /// The end of a match of the tokens from `token` on that starts at `at`.
     fn end(&mut self, token: usize, at: usize) -> Option<usize> {
         let Some(this) = self.tokens.get(token) else {
             return Some(at);
@@ -129,7 +129,7 @@ impl<'s> Search<'s> {
         let next = self.value.get(at).copied();
         let found = match this {
             Token::Literal(c) if next == Some(*c) => self.end(token + 1, at + 1),
-            // A line's end is no match for `?` and `*`.
+            // A line break does not match `?` and `*`.
             Token::One if next.is_some_and(|c| c != '\n') => self.end(token + 1, at + 1),
             Token::Many => {
                 let rest = &self.value[at..];

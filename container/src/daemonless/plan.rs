@@ -1,4 +1,4 @@
-//! What of a Dockerfile has to be built, found out before anything is fetched.
+//! The build plan: the required stages and images, known before anything is fetched.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::{Error, Result};
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) steps: Vec<Step>,
-    /// Images that are copied from, with their platform.
+    /// The images of `COPY --from`, with their platforms.
     pub(super) copied_images: BTreeSet<(String, Platform)>,
 }
 
@@ -25,7 +25,7 @@ pub(super) struct Step {
     pub(super) platform: Platform,
 }
 
-/// What a stage is built on.
+/// The base of a stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Base {
     Scratch,
@@ -34,14 +34,14 @@ pub(super) enum Base {
     Image(String),
 }
 
-/// Where a `COPY --from` copies from.
+/// The source of a `COPY --from`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum From {
     Stage(usize),
     Image(String),
 }
 
-/// Decides what to build of `dockerfile`.
+/// Plans the build of `dockerfile`.
 pub(super) fn plan(
     dockerfile: &Dockerfile<'_>,
     target: Option<&str>,
@@ -77,7 +77,7 @@ pub(super) fn plan(
         }
         steps.push(step);
     }
-    // Stages only know earlier ones, so their own order is one to build them in.
+    // Stages refer only to earlier ones, so their own order is a valid build order.
     steps.sort_by_key(|step| step.stage);
     Ok(Plan {
         steps,
@@ -154,7 +154,7 @@ fn step(
     };
     Ok(Step {
         stage: number,
-        // Nothing is for no platform in particular.
+        // `scratch` has no platform.
         platform: if base == Base::Scratch {
             request_platform.clone()
         } else {
@@ -164,7 +164,7 @@ fn step(
     })
 }
 
-/// The `--from` of a `COPY`, if the instruction is one and has one.
+/// The `--from` of an instruction, if it is a `COPY` with one.
 pub(super) fn copy_source(
     dockerfile: &Dockerfile<'_>,
     number: usize,
@@ -218,13 +218,13 @@ pub(super) fn copy_source(
                 format!("there is no earlier stage with the number {value}"),
             )
             .into()),
-        // As with no flag at all.
+        // The same as without the flag.
         Err(_) if value.is_empty() => Ok(None),
         Err(_) => Ok(Some(From::Image(value.to_owned()))),
     }
 }
 
-/// Refuses what cannot be done without an engine, before anything else is done.
+/// Refuses instructions that need an engine, before anything else is done.
 fn refuse(dockerfile: &Dockerfile<'_>, instruction: &Instruction) -> Result<()> {
     let refused = |problem: &str, hint: &str| -> Error {
         dockerfile

@@ -1,4 +1,4 @@
-//! Pulling a base image from a registry.
+//! Pulls a base image from a registry.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -15,7 +15,7 @@ use crate::request::{BuildRequest, Platform, RegistryCredentials};
 use crate::store::{Ingest, Store, fits, is_index};
 use crate::{Error, Result, registry};
 
-/// What a manifest may come as.
+/// The accepted media types of a manifest.
 const MANIFESTS: [&str; 4] = [
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.oci.image.index.v1+json",
@@ -23,10 +23,10 @@ const MANIFESTS: [&str; 4] = [
     "application/vnd.docker.distribution.manifest.list.v2+json",
 ];
 
-/// How many layers are fetched at once, as Docker does.
+/// The number of layers fetched concurrently, as in Docker.
 const AT_ONCE: usize = 3;
 
-/// Brings the image called `name` into the store, for `platform`.
+/// Adds the image `name` to the store, for `platform`.
 pub(super) async fn pull(
     name: &str,
     platform: &Platform,
@@ -43,7 +43,8 @@ pub(super) async fn pull(
     let config = pull.blob(manifest.config(), ingest).await?;
     let config = crate::store::read_described(store.root(), &config)?;
     let layers = oci_layers(&manifest)?;
-    // All futures at once, so that the stream holds no closure: a boxed future has to be `Send` by itself.
+    // All futures are created first, so that the stream holds no closure: a boxed future must be
+    // `Send` by itself.
     let pulls: Vec<_> = layers
         .iter()
         .map(|layer| pull.blob(layer, ingest))
@@ -95,11 +96,11 @@ impl Pull {
         registry::failed(doing, &self.reference)
     }
 
-    /// The manifest for `platform`, through an index if there is one.
+    /// The manifest for `platform`, also through an index.
     async fn manifest(&self, platform: &Platform) -> Result<ImageManifest> {
         const DOING: &str = "read the manifest of";
         let mut reference = self.reference.clone();
-        // An index in an index is allowed and nobody makes one; two rounds are one more than needed.
+        // Nested indexes are allowed but unused; two rounds are one more than needed.
         for _ in 0..3 {
             let (bytes, _) = self
                 .client
@@ -144,7 +145,7 @@ impl Pull {
         ))
     }
 
-    /// Brings one blob into the store, unless it is there.
+    /// Adds one blob to the store, unless it is present.
     async fn blob(&self, blob: &Descriptor, ingest: &Ingest) -> Result<Descriptor> {
         if ingest.has(blob) {
             return Ok(blob.clone());
@@ -171,7 +172,7 @@ impl Pull {
     }
 }
 
-/// The credentials for a registry; Docker Hub goes by several names.
+/// The credentials for a registry; Docker Hub has several names.
 fn credentials<'c>(
     registry: &str,
     all: &'c BTreeMap<String, RegistryCredentials>,

@@ -1,14 +1,14 @@
-//! The instructions that change an image's configuration and none of its files.
+//! Instructions that change only an image's configuration, and no files.
 
 use super::fault::Fault;
 use super::form::Command;
 use super::parser::Flag;
 use crate::config::Healthcheck;
 
-/// What shell-form instructions are given to unless `SHELL` says otherwise.
+/// The default shell of shell-form instructions, without `SHELL`.
 const SHELL: [&str; 2] = ["/bin/sh", "-c"];
 
-/// A `CMD` or `ENTRYPOINT` as the list that the configuration holds.
+/// A `CMD` or `ENTRYPOINT` as the list in the configuration.
 pub(super) fn command(command: &Command, shell: Option<&Vec<String>>) -> Vec<String> {
     match command {
         Command::Exec(words) => words.clone(),
@@ -41,7 +41,7 @@ pub(super) fn healthcheck(flags: &[Flag], command: Option<&Command>) -> Result<H
     };
     for flag in flags {
         let value = flag.value.as_deref().unwrap_or_default();
-        // An empty value is none.
+        // An empty value counts as not given.
         if value.is_empty() {
             continue;
         }
@@ -63,8 +63,8 @@ pub(super) fn healthcheck(flags: &[Flag], command: Option<&Command>) -> Result<H
     Ok(healthcheck)
 }
 
-/// A duration as Go writes it, `1m30s`, in nanoseconds. Zero means "as the engine likes"; Docker allows
-/// nothing else below a millisecond.
+/// A duration in Go's notation, `1m30s`, in nanoseconds. Zero means the engine's default; Docker
+/// allows no other value below a millisecond.
 fn duration(text: &str) -> Result<u64, Fault> {
     let bad = || {
         Fault::problem(format!(
@@ -97,7 +97,7 @@ fn duration(text: &str) -> Result<u64, Fault> {
         rest = &rest[end..];
         total += number * unit;
     }
-    // Go holds a duration in 63 bits: 292 years.
+    // Go stores a duration in 63 bits: 292 years.
     if text.is_empty() || total >= 9.2e18 {
         return Err(bad());
     }
@@ -114,14 +114,14 @@ fn duration(text: &str) -> Result<u64, Fault> {
     Ok(total as u64)
 }
 
-/// The ports of one word of an `EXPOSE`: `80`, `80/udp`, `8000-8010/tcp`.
+/// The ports in one word of an `EXPOSE`: `80`, `80/udp`, `8000-8010/tcp`.
 pub(super) fn ports(word: &str) -> Result<Vec<String>, Fault> {
     let bad = || {
         Fault::problem(format!(
             "\"{word}\" is not a port; write a number from 1 to 65535, or 80/udp, or 8000-8010"
         ))
     };
-    // A host's port, and its address, say nothing about an image; they are read and forgotten.
+    // A host's port and address have no meaning for an image; they are parsed and dropped.
     let container = match word.rsplit_once(':') {
         Some((host, container)) => {
             let host_port = host.rsplit(':').next().unwrap_or_default();
@@ -152,7 +152,7 @@ pub(super) fn ports(word: &str) -> Result<Vec<String>, Fault> {
         .collect())
 }
 
-/// Checks a signal: a number, or a name with or without `SIG`.
+/// Validates a signal: a number, or a name with or without `SIG`.
 pub(super) fn signal(text: &str) -> Result<(), Fault> {
     const NAMES: [&str; 34] = [
         "ABRT", "ALRM", "BUS", "CHLD", "CLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "IOT",

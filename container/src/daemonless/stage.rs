@@ -1,4 +1,4 @@
-//! Carrying out one stage, instruction by instruction.
+//! Runs one stage, instruction by instruction.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,17 +20,17 @@ use crate::ignore::{Ignore, clean};
 use crate::request::Platform;
 use crate::store::Ingest;
 
-/// Where Linux looks for programs, as BuildKit sets it where a base image does not.
+/// The default search path of programs on Linux, which BuildKit sets if a base image does not.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// An image in the making.
+/// An image under construction.
 #[derive(Clone, Debug)]
 pub(super) struct Image {
     pub(super) config: ImageConfig,
-    /// In the store already, lowest first.
+    /// Layers in the store, lowest first.
     pub(super) layers: Vec<Descriptor>,
     pub(super) tree: Tree,
-    /// What the names of its stage meant in the end: stages upon it know them, its containers do not.
+    /// The final variables of its stage: stages based on it inherit them, its containers do not.
     pub(super) variables: BTreeMap<String, String>,
 }
 
@@ -48,27 +48,27 @@ impl Image {
     }
 }
 
-/// What all stages share.
+/// Data shared by all stages.
 pub(super) struct Shared<'a, 'd> {
     pub(super) dockerfile: &'a Dockerfile<'d>,
     pub(super) global: &'a Scope,
-    /// Where layers go; nowhere when it is only tried out whether a build would come to its end.
+    /// The destination of layers; `None` for a check without output.
     pub(super) ingest: Option<&'a Ingest>,
     /// The build context.
     pub(super) context: &'a Tree,
-    /// Time of everything that is made, in seconds since 1970, and as the configuration has it.
+    /// The timestamp of all created files, in seconds since 1970, and in the configuration's form.
     pub(super) epoch: u64,
     pub(super) created: &'a str,
 }
 
-/// One stage being carried out.
+/// A stage in progress.
 pub(super) struct Runner<'a, 'd, 's> {
     shared: &'a Shared<'a, 'd>,
     contents: &'s mut Contents,
     given: &'s mut Given,
     image: Image,
     scope: Scope,
-    /// This stage has had a `CMD`; an `ENTRYPOINT` drops the base's only.
+    /// Whether this stage has had a `CMD`; an `ENTRYPOINT` drops only the base's.
     has_cmd: bool,
 }
 
@@ -94,14 +94,14 @@ impl<'a, 'd, 's> Runner<'a, 'd, 's> {
         }
     }
 
-    /// The image as it stands.
+    /// The finished image.
     pub(super) fn finish(mut self) -> Image {
         self.image.config.created = Some(self.shared.created.to_owned());
         self.image.variables = self.scope.into_variables();
         self.image
     }
 
-    /// Carries out `instruction`; a `COPY --from` copies from `from`.
+    /// Executes `instruction`; the source of a `COPY --from` is `from`.
     pub(super) fn run(&mut self, instruction: &Instruction, from: Option<&Tree>) -> Result<()> {
         let layers = self.image.layers.len();
         self.apply(instruction, from)
@@ -129,7 +129,7 @@ impl<'a, 'd, 's> Runner<'a, 'd, 's> {
                     .declare(arguments, escape, self.given, self.shared.global)?;
             }
             Form::Env(pairs) => {
-                // One line's values do not see each other.
+                // The values of one line do not affect each other.
                 let pairs = self.pairs(pairs)?;
                 pairs
                     .iter()
@@ -179,7 +179,7 @@ impl<'a, 'd, 's> Runner<'a, 'd, 's> {
             }
             Form::Cmd(command) => {
                 let command = settings::command(command, self.config().shell.as_ref());
-                // An empty list takes the base's away.
+                // An empty list removes the base's.
                 self.config().cmd = Some(command).filter(|list| !list.is_empty());
                 self.has_cmd = true;
             }
@@ -214,7 +214,7 @@ impl<'a, 'd, 's> Runner<'a, 'd, 's> {
             .collect()
     }
 
-    /// A path of the image: absolute, or below the working directory. A trailing `/` stays.
+    /// A path of the image: absolute, or below the working directory. A trailing `/` is preserved.
     fn absolute(&self, path: &str) -> String {
         let workdir = &self.image.config.config.working_dir;
         let cleaned = clean(&format!(
@@ -230,7 +230,7 @@ impl<'a, 'd, 's> Runner<'a, 'd, 's> {
         }
     }
 
-    /// `WORKDIR` makes the directory, owned by the user that is set.
+    /// `WORKDIR` creates the directory, owned by the present user.
     fn workdir(&mut self, text: &str) -> Result<(), Fault> {
         let path = self.absolute(&self.expand(text)?);
         let path = if path == "/" {
@@ -286,7 +286,8 @@ impl<'a, 'd, 's> Runner<'a, 'd, 's> {
                 "checksum" => {
                     return Err(Fault::problem("--checksum is for sources that are fetched"));
                 }
-                // Every layer is independent of what lies below it, which is all that --link asks for.
+                // Every layer is independent of the layers below it, which is the whole effect of
+                // --link.
                 _ => {}
             }
         }
@@ -299,7 +300,7 @@ impl<'a, 'd, 's> Runner<'a, 'd, 's> {
         for source in &transfer.sources {
             sources.push(self.input(source, add)?);
         }
-        // Here-documents come last, in whatever order the sources are written.
+        // Here-documents are copied last, whatever the order of the sources.
         sources.sort_by_key(|source| matches!(source, Input::Document { .. }));
         let destination = self.expand(&transfer.destination)?;
         let copy = Copy {
@@ -369,7 +370,7 @@ impl<'a, 'd, 's> Runner<'a, 'd, 's> {
         }
     }
 
-    /// Writes `changed` as a layer, if there is anything.
+    /// Writes `changed` as a layer, unless it is empty.
     fn layer(&mut self, changed: &BTreeSet<String>) -> Result<(), Fault> {
         let Some(ingest) = self.shared.ingest.filter(|_| !changed.is_empty()) else {
             return Ok(());
@@ -387,7 +388,7 @@ impl<'a, 'd, 's> Runner<'a, 'd, 's> {
     }
 }
 
-/// The flags of a `COPY` or `ADD`, expanded where they may hold variables.
+/// The flags of a `COPY` or `ADD`, with variables expanded where they are allowed.
 #[derive(Debug, Default)]
 struct Flags {
     owner: Option<String>,

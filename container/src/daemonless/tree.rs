@@ -1,8 +1,8 @@
-//! A file system in memory: what an image's layers, or a build context, look like from the inside.
+//! A file system in memory: the files of an image's layers, or of a build context.
 //!
-//! Only names and metadata are held; contents stay where they are until a layer is written. Paths are
-//! relative to the root with `/` between their parts, and the root itself is the empty path. Links are
-//! resolved inside the tree, so nothing leads out of it.
+//! It holds only names and metadata; contents stay in place until a layer is written. Paths are
+//! relative to the root with `/` as the separator, and the root itself is the empty path. Links are
+//! resolved inside the tree, so no path leaves it.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use crate::context::{Context, EntryKind};
 
-/// How many links one path may lead through, as on Linux.
+/// The maximum number of links in the resolution of one path, as on Linux.
 const LINKS: usize = 40;
 
 /// A file system.
@@ -29,7 +29,7 @@ pub(super) struct Node {
     pub(super) gid: u64,
 }
 
-/// What a node is.
+/// The kind of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Directory,
@@ -40,9 +40,9 @@ pub(super) enum Kind {
     Symlink {
         target: String,
     },
-    /// A device or a named pipe, out of a base image or an archive.
+    /// A device or a named pipe, from a base image or an archive.
     Special {
-        /// Its type, as a tar archive writes it.
+        /// Its type in a tar archive.
         entry: u8,
         /// The device's number; 0 for a pipe.
         major: u32,
@@ -50,10 +50,10 @@ pub(super) enum Kind {
     },
 }
 
-/// Where a file's bytes are.
+/// The location of a file's bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Content {
-    /// A file of its own, in the context or unpacked from somewhere.
+    /// A separate file, in the context or unpacked.
     File(PathBuf),
     /// In memory: a here-document.
     Bytes(Vec<u8>),
@@ -104,7 +104,7 @@ impl Tree {
         tree
     }
 
-    /// What is at `path`, a link not followed. The root is always a directory.
+    /// The node at `path`, without following a link. The root is always a directory.
     pub(super) fn get(&self, path: &str) -> Option<Node> {
         if path.is_empty() {
             return Some(self.nodes.get("").cloned().unwrap_or_else(Node::directory));
@@ -112,18 +112,18 @@ impl Tree {
         self.nodes.get(path).cloned()
     }
 
-    /// Puts `node` at `path`; what is below stays.
+    /// Sets `node` at `path`; entries below it stay.
     pub(super) fn put(&mut self, path: &str, node: Node) {
         self.nodes.insert(path.to_owned(), node);
     }
 
-    /// Takes away `path` and everything below it.
+    /// Removes `path` and everything below it.
     pub(super) fn remove(&mut self, path: &str) {
         self.remove_below(path);
         self.nodes.remove(path);
     }
 
-    /// Takes away everything below `path`.
+    /// Removes everything below `path`.
     pub(super) fn remove_below(&mut self, path: &str) {
         let below: Vec<String> = self.below(path).map(|(path, _)| path.to_owned()).collect();
         for path in below {
@@ -131,7 +131,7 @@ impl Tree {
         }
     }
 
-    /// Everything below the directory `path`, in the order of the whole paths.
+    /// Everything below the directory `path`, ordered by whole path.
     pub(super) fn below<'t>(
         &'t self,
         path: &str,
@@ -148,8 +148,8 @@ impl Tree {
             .map(|(path, node)| (path.as_str(), node))
     }
 
-    /// Where `path` leads to once the links in it are followed: the last part too if `last` says so. Parts
-    /// that are not there are kept as they are.
+    /// Resolves the links in `path`, including its last part if `last` is set. Missing parts are
+    /// kept as they are.
     pub(super) fn resolve(&self, path: &str, last: bool) -> Result<String, String> {
         let mut rest: Vec<String> = path.split('/').rev().map(str::to_owned).collect();
         let mut done: Vec<String> = Vec::new();
@@ -188,8 +188,8 @@ impl Tree {
         Ok(done.join("/"))
     }
 
-    /// Makes the directory `path` and those above it where they are missing, each like `node`. `path` must be
-    /// resolved. Gives the directories it made.
+    /// Creates the directory `path` and its missing parents, each like `node`. `path` must be
+    /// resolved. Returns the created directories.
     pub(super) fn make_directories(
         &mut self,
         path: &str,

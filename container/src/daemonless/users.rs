@@ -1,4 +1,4 @@
-//! Who owns what a build copies: `--chown`, and `USER` for the directories that `WORKDIR` makes.
+//! Owners of copied files: `--chown`, and `USER` for the directories of `WORKDIR`.
 
 use super::fault::Fault;
 use super::layer::Contents;
@@ -11,10 +11,10 @@ pub(super) struct Owner {
     pub(super) gid: u64,
 }
 
-/// Reads `user[:group]`, each a number or a name of the image's `/etc/passwd` and `/etc/group`.
+/// Parses `user[:group]`, each a number or a name in the image's `/etc/passwd` and `/etc/group`.
 ///
-/// A lone number is both; a lone name brings the group it has in `/etc/passwd`; no user, or no
-/// group after the colon, is root's.
+/// A single number is both user and group; a single name has its group from `/etc/passwd`; a
+/// missing user, or a missing group after the colon, is root.
 pub(super) fn owner(text: &str, tree: &Tree, contents: &mut Contents) -> Result<Owner, Fault> {
     let (user, group) = match text.split_once(':') {
         Some((user, group)) => (user, Some(group)),
@@ -59,7 +59,7 @@ fn unknown(kind: &str, name: &str, file: &str) -> Fault {
     )
 }
 
-/// The entry named `name` of a colon-separated file.
+/// The entry `name` of a colon-separated file.
 fn entry<T>(file: Option<Vec<u8>>, name: &str, read: impl Fn(&[&str]) -> Option<T>) -> Option<T> {
     let text = String::from_utf8_lossy(&file?).into_owned();
     text.lines().find_map(|line| {

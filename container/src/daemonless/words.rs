@@ -1,15 +1,15 @@
-//! The words of a Dockerfile: quoting, escapes, variables, and `name=value` lists.
+//! The words of a Dockerfile: quotes, escapes, variables, and `name=value` lists.
 //!
-//! The rules are those of the Dockerfile reference ("Environment replacement") and of `BuildKit`'s lexer
-//! where the reference is silent. The parser joins continued lines and keeps everything else as it stands in
-//! the file; this takes it from there.
+//! The rules are those of the Dockerfile reference ("Environment replacement") and of `BuildKit`'s
+//! lexer where the reference is silent. The parser joins continuation lines and leaves the rest of
+//! the text unchanged.
 
 use std::iter::Peekable;
 use std::str::Chars;
 
 use super::pattern::Pattern;
 
-/// What separates words where quotes mean nothing.
+/// The separators between words without quotes.
 pub(super) fn is_blank(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\r' | '\u{b}' | '\u{c}')
 }
@@ -17,14 +17,14 @@ pub(super) fn is_blank(c: char) -> bool {
 /// Looks up a variable; `None` if it is not set.
 pub(super) type Lookup<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
-/// The longest text that a word may expand to, in bytes: the kernel hands no process a longer argument or variable
-/// (`MAX_ARG_STRLEN`).
+/// The maximum length of an expanded word in bytes: the kernel passes no longer argument or
+/// variable to a process (`MAX_ARG_STRLEN`).
 const MAX_EXPANDED: usize = 128 << 10;
 
-/// How deep `${NAME:-${NAME:-…}}` may be nested.
+/// The maximum nesting of `${NAME:-${NAME:-…}}`.
 const MAX_DEPTH: usize = 32;
 
-/// Expands one word or text: variables are replaced, quotes and escapes taken off.
+/// Expands one word or text: replaces variables, removes quotes and escapes.
 pub(super) fn expand(text: &str, escape: char, lookup: &Lookup<'_>) -> Result<String, String> {
     let mut lexer = Lexer {
         chars: text.chars().peekable(),
@@ -54,16 +54,16 @@ struct Lexer<'a> {
     chars: Peekable<Chars<'a>>,
     escape: char,
     lookup: &'a Lookup<'a>,
-    /// Quotes group; in a here-document they do not.
+    /// Whether quotes group words; in a here-document they do not.
     quotes: bool,
     /// The longest result, in bytes.
     most: usize,
-    /// How many modifiers are open.
+    /// The number of open modifiers.
     depth: usize,
 }
 
 impl Lexer<'_> {
-    /// Reads up to `stop`, which is taken, or to the end if there is none. In a pattern, escapes are kept.
+    /// Reads up to and including `stop`, or to the end without one. In a pattern, escapes are kept.
     fn until(&mut self, stop: Option<char>, pattern: bool) -> Result<String, String> {
         let mut out = String::new();
         loop {
@@ -96,7 +96,7 @@ impl Lexer<'_> {
         }
     }
 
-    /// Refuses a text that has become too long.
+    /// Refuses a text that is too long.
     fn bounded(&self, out: &str) -> Result<(), String> {
         match out.len() > self.most {
             true => Err(format!(
@@ -114,7 +114,7 @@ impl Lexer<'_> {
                 Some('"') => return Ok(()),
                 Some('$') => out.push_str(&self.variable()?),
                 Some(c) if c == self.escape => {
-                    // The escape is taken off only where it protects something.
+                    // The escape is removed only where it protects a character.
                     match self.chars.peek() {
                         Some(&next) if next == '"' || next == '$' || next == self.escape => {
                             out.push(next);
@@ -129,7 +129,7 @@ impl Lexer<'_> {
         }
     }
 
-    /// What stands after a `$`.
+    /// The text after a `$`.
     fn variable(&mut self) -> Result<String, String> {
         if self.chars.next_if_eq(&'{').is_none() {
             let name = self.name();
@@ -158,7 +158,7 @@ impl Lexer<'_> {
         }
     }
 
-    /// `${name-word}`, `${name:+word}` and so on; a colon makes an empty value count as not set.
+    /// `${name-word}`, `${name:+word}` and so on; a colon makes an empty value count as unset.
     fn modified(
         &mut self,
         name: &str,
@@ -195,7 +195,7 @@ impl Lexer<'_> {
         Ok(word)
     }
 
-    /// `${name#pattern}` and `${name%pattern}`, with the sign twice for the longest match.
+    /// `${name#pattern}` and `${name%pattern}`, with a double sign for the longest match.
     fn trimmed(&mut self, value: Option<String>, sign: char) -> Result<String, String> {
         let word = self.nested('}', true)?;
         let (word, longest) = match word.strip_prefix(sign) {
@@ -212,7 +212,7 @@ impl Lexer<'_> {
         })
     }
 
-    /// `${name/pattern/replacement}`, with the first `/` twice for every match.
+    /// `${name/pattern/replacement}`, with a double first `/` for every match.
     fn replaced(&mut self, value: Option<String>) -> Result<String, String> {
         let all = self.chars.next_if_eq(&'/').is_some();
         let pattern = Pattern::parse(&self.nested('/', true)?)?;
@@ -224,8 +224,8 @@ impl Lexer<'_> {
         Ok(replaced)
     }
 
-    /// A variable's name: letters, digits and `_`, or one of the shell's special parameters, which a build
-    /// never sets.
+    /// A variable's name: letters, digits and `_`, or one of the shell's special parameters, which
+    /// a build never sets.
     fn name(&mut self) -> String {
         let mut name = String::new();
         match self.chars.peek() {
@@ -282,7 +282,7 @@ pub(super) fn pairs(text: &str, escape: char) -> Result<Vec<(String, String)>, S
         return Err("a name is missing".to_owned());
     };
     if !first.contains('=') {
-        // The old form takes the name up to the first space, quotes or not.
+        // The old form: the name ends at the first space, even inside quotes.
         let (name, value) = text.split_once(is_blank).unwrap_or((text, ""));
         if value.trim().is_empty() {
             return Err(format!("{first} has no value; write {first}=value"));

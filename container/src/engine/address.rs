@@ -1,4 +1,5 @@
-//! Where an engine may be: `DOCKER_HOST`, docker contexts, and the usual sockets of Docker and Podman.
+//! The address of an engine: `DOCKER_HOST`, docker contexts, and the usual sockets of Docker and
+//! Podman.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -12,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use crate::context::hex;
 use crate::{EngineAttempt, Error, Result};
 
-/// Where an engine listens.
+/// The address of an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
     /// A Unix socket.
@@ -76,7 +77,7 @@ impl FromStr for Address {
     }
 }
 
-/// A text that is no address of an engine.
+/// The error for a text that is not an address of an engine.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("\"{text}\" cannot be used: {problem}")]
 pub struct AddressError {
@@ -84,33 +85,33 @@ pub struct AddressError {
     problem: &'static str,
 }
 
-/// The settings that decide where an engine is looked for, as docker's own client reads them.
+/// The settings that select an engine, as in docker's own client.
 ///
-/// [`Environment::of_process`] for the real ones; a literal with a [`Environment::docker_host`] to go to one
-/// place and no other.
+/// [`Environment::of_process`] has the real ones; a literal with [`Environment::docker_host`]
+/// selects exactly one address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
-    /// `DOCKER_HOST`: the address itself. Wins over everything else.
+    /// `DOCKER_HOST`: the address. Overrides all other settings.
     pub docker_host: Option<String>,
     /// `DOCKER_CONTEXT`: the name of a docker context.
     pub docker_context: Option<String>,
     /// `DOCKER_CONFIG`, by default `~/.docker`: contexts and registry credentials.
     pub docker_config: Option<PathBuf>,
-    /// `DOCKER_TLS_VERIFY` is set to something: TCP has to be encrypted.
+    /// Whether `DOCKER_TLS_VERIFY` is set: TCP must be encrypted.
     pub docker_tls: bool,
-    /// `DOCKER_BUILDKIT`: `false` forbids BuildKit where the engine has it.
+    /// `DOCKER_BUILDKIT`: `false` disables an engine's BuildKit.
     pub docker_buildkit: Option<bool>,
-    /// `XDG_RUNTIME_DIR`: where the sockets of rootless engines are.
+    /// `XDG_RUNTIME_DIR`: the directory of the sockets of rootless engines.
     pub runtime_dir: Option<PathBuf>,
-    /// The home directory: Docker Desktop's sockets are in there.
+    /// The home directory, which contains Docker Desktop's sockets.
     pub home: Option<PathBuf>,
 }
 
 impl Environment {
-    /// What the environment of this process says.
+    /// The settings of this process's environment.
     #[must_use]
     pub fn of_process() -> Self {
-        // docker's client takes an empty variable for one that is not set.
+        // docker's client treats an empty variable as unset.
         let text = |name| env::var(name).ok().filter(|value| !value.is_empty());
         let path = |name| text(name).map(PathBuf::from);
         let home = env::home_dir().filter(|home| !home.as_os_str().is_empty());
@@ -131,12 +132,13 @@ impl Environment {
         }
     }
 
-    /// The places to try, in this order. A setting that names one place is the only one: to build on another
-    /// engine than the one that somebody named would surprise.
+    /// The addresses to try, in this order. A setting that names an address is the only one: a
+    /// build on any other engine would be a surprise.
     ///
     /// # Errors
     ///
-    /// [`Error::EngineUnavailable`] if a setting names a place that cannot be used, saying which setting.
+    /// [`Error::EngineUnavailable`] if a setting has an unusable address; the error names the
+    /// setting.
     pub fn addresses(&self) -> Result<Vec<Address>> {
         if let Some(host) = &self.docker_host {
             return Ok(vec![self.named("DOCKER_HOST", host, self.docker_tls)?]);
@@ -158,7 +160,7 @@ impl Environment {
         Ok(vec![self.named(&setting, &endpoint, tls)?])
     }
 
-    /// The contents of docker's `config.json`, as far as they matter here; empty if there is no such file.
+    /// The relevant contents of docker's `config.json`; empty if the file does not exist.
     fn config(&self) -> Result<ClientConfig> {
         let Some(path) = self.config_file() else {
             return Ok(ClientConfig::default());
@@ -185,7 +187,7 @@ impl Environment {
         })
     }
 
-    /// Where docker's client keeps its configuration.
+    /// The configuration file of docker's client.
     pub(super) fn config_file(&self) -> Option<PathBuf> {
         self.docker_config
             .as_ref()
@@ -224,7 +226,7 @@ impl Environment {
             .ok_or_else(|| unusable(setting, "that context has no docker endpoint".into(), hint))
     }
 
-    /// An address that a setting names.
+    /// The address in a setting.
     fn named(&self, setting: &str, text: &str, tls: bool) -> Result<Address> {
         let address: Address = text
             .parse()
@@ -241,8 +243,8 @@ impl Environment {
         Ok(address)
     }
 
-    /// Where engines listen when nobody said otherwise: Docker first, its rootless and desktop sockets, then
-    /// Podman's, rootless before the system's.
+    /// The default addresses: Docker first, with its rootless and desktop sockets, then Podman's,
+    /// rootless before the system's.
     fn usual(&self) -> Vec<Address> {
         if cfg!(windows) {
             return vec![
@@ -267,7 +269,7 @@ impl Environment {
     }
 }
 
-/// What to do when a place cannot be used.
+/// The hint for an unusable address.
 pub(super) const OTHER_WAYS: &str =
     "start Docker or Podman, or use the daemonless builder if the Dockerfile has no RUN";
 
@@ -300,7 +302,7 @@ struct Endpoint {
     host: Option<String>,
 }
 
-/// Why nothing answers at a Unix socket's path, in words that say what to do.
+/// The reason why no engine answers at a Unix socket's path, with a hint.
 pub(super) fn socket_problem(path: &Path, error: &std::io::Error) -> String {
     use std::io::ErrorKind;
     match error.kind() {

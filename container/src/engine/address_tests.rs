@@ -1,4 +1,4 @@
-//! Where engines are looked for, without any engine.
+//! The selection of an engine's address, without any engine.
 
 use super::*;
 
@@ -109,7 +109,7 @@ fn default_order_is_docker_then_rootless_then_system() {
 /// A docker configuration directory with one context named `far`.
 fn with_context(meta: &str, tls: bool) -> tempfile::TempDir {
     let dir = home();
-    // What docker's own client names the directory of a context `far`.
+    // The directory name that docker's own client gives to a context `far`.
     let id = "512eea46ceb3921dff4363c7069d89d4964d1d9fccaa0f411851a7aa60a5c868";
     let contexts = dir.path().join("contexts");
     std::fs::create_dir_all(contexts.join("meta").join(id)).unwrap();

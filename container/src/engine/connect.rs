@@ -1,4 +1,4 @@
-//! Finding the engine that answers, and what it can do.
+//! Connects to an engine, and reads its features.
 
 use std::time::Duration;
 
@@ -8,19 +8,20 @@ use super::address::{self, Address, Environment};
 use super::{Engine, Kind, image, transport};
 use crate::{EngineAttempt, Error, Platform, Result};
 
-/// How long an engine may take to say what it is, in [`Engine::connect`]: Podman takes seconds for that on a busy machine.
+/// The time limit for an engine's identification in [`Engine::connect`]: Podman takes seconds for
+/// it on a busy machine.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// How long an engine may take to begin an answer to anything else, such as exporting an image.
+/// The time limit for the start of any other answer, such as an image export.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(600);
 
 impl Engine {
-    /// The first engine that answers, of the places that `environment` names or, when it names none, of the
-    /// usual ones. Waits at most five seconds for each.
+    /// Connects to the first engine that answers, at the addresses of `environment`, or at the
+    /// usual ones if it has none. Waits at most five seconds for each.
     ///
     /// # Errors
     ///
-    /// [`Error::EngineUnavailable`] with every place that was tried and why it was none.
+    /// [`Error::EngineUnavailable`] with every address that was tried and its reason.
     pub async fn connect(environment: &Environment) -> Result<Self> {
         let mut tried = Vec::new();
         for address in environment.addresses()? {
@@ -39,7 +40,7 @@ impl Engine {
         })
     }
 
-    /// Asks the engine for a sign of life, and waits at most five seconds for it.
+    /// Pings the engine, and waits at most five seconds for the answer.
     ///
     /// # Errors
     ///
@@ -60,9 +61,9 @@ impl Engine {
     }
 }
 
-/// Sees whether an engine answers at `address`; tells why not.
+/// Tries to connect to an engine at `address`; returns the reason if it fails.
 async fn attempt(address: Address, environment: &Environment) -> Result<Engine, String> {
-    // The operating system's own words about the socket are better than those of an HTTP client.
+    // The operating system's message about the socket is better than that of an HTTP client.
     match tokio::time::timeout(ANSWER, transport::knock(&address)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
@@ -100,7 +101,7 @@ async fn attempt(address: Address, environment: &Environment) -> Result<Engine, 
     let arch = version
         .arch
         .unwrap_or_else(|| Platform::host().arch.clone());
-    // BuildKit is in Docker since API version 1.39 (18.09), and only builds for Linux.
+    // BuildKit is part of Docker since API version 1.39 (18.09), and only builds for Linux.
     let has_buildkit = kind == Kind::Docker && api >= (1, 39) && os == "linux";
     let wanted = has_buildkit && environment.docker_buildkit != Some(false);
     let number = version.version.unwrap_or_default();
@@ -118,8 +119,8 @@ async fn attempt(address: Address, environment: &Environment) -> Result<Engine, 
     })
 }
 
-/// Whether the engine's BuildKit takes a context in the request. With containerd's image store it does so only
-/// since Docker 28 (moby/moby#47717); the classic builder does always.
+/// Whether the engine's BuildKit accepts a context in the request. With containerd's image store it
+/// does so only since Docker 28 (moby/moby#47717); the classic builder always does.
 async fn takes_archives(docker: &Docker, version: &str) -> Result<bool, String> {
     let major = version
         .split('.')
@@ -157,11 +158,11 @@ fn client(address: &Address) -> Result<Docker, bollard::errors::Error> {
             uri: path.display().to_string(),
         }),
     }
-    // Header values of credentials have to be in the URL-safe alphabet, which the library does not use.
+    // Credentials in headers must use the URL-safe alphabet, which the library does not use.
     .map(|docker| docker.with_request_modifier(image::url_safe_credentials))
 }
 
-/// `1.41` as numbers.
+/// Parses `1.41`.
 fn api_version(text: &str) -> Option<(u32, u32)> {
     let (major, minor) = text.split_once('.')?;
     Some((major.parse().ok()?, minor.parse().ok()?))
@@ -171,7 +172,7 @@ fn no_answer() -> String {
     format!("it does not answer within {} seconds", ANSWER.as_secs())
 }
 
-/// An error and what caused it, in one line.
+/// An error and its causes, in one line.
 pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

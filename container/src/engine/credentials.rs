@@ -1,4 +1,4 @@
-//! Credentials for registries: those of the request, then those that docker's client has.
+//! Credentials for registries: from the request, then from docker's client.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -11,13 +11,13 @@ use docker_credential::{CredentialRetrievalError, DockerCredential};
 use crate::RegistryCredentials;
 use crate::builder::Output;
 
-/// The name under which docker's client keeps credentials for Docker Hub, and engines look for them.
+/// The name of Docker Hub in the credentials of docker's client, which engines use too.
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 
-/// Credentials by the name that engines know a registry by.
+/// Credentials by the engines' name of a registry.
 pub(super) type Credentials = BTreeMap<String, DockerCredentials>;
 
-/// The name that engines know a registry by.
+/// The engines' name of a registry.
 pub(super) fn key(registry: &str) -> &str {
     match registry {
         "docker.io" | "index.docker.io" | "registry-1.docker.io" => DOCKER_HUB,
@@ -25,10 +25,11 @@ pub(super) fn key(registry: &str) -> &str {
     }
 }
 
-/// Looks credentials up for each of `registries`. Calls credential helpers, so it may block for long.
+/// Looks up credentials for each of `registries`. Calls credential helpers, so it may block for
+/// long.
 ///
-/// A registry without credentials is asked without; a helper that does not work is a warning, since the image
-/// may be public.
+/// A registry without credentials is used anonymously; a failing helper is a warning, because the
+/// image may be public.
 pub(super) fn find(
     registries: &BTreeSet<String>,
     given: &BTreeMap<String, RegistryCredentials>,
@@ -67,7 +68,7 @@ pub(super) fn find(
                 );
             }
             Err(CredentialRetrievalError::NoCredentialConfigured) => {}
-            // What helpers answer when they hold nothing for a server.
+            // The answer of helpers without an entry for a server.
             Err(CredentialRetrievalError::HelperFailure { stdout, .. })
                 if stdout.contains("credentials not found") => {}
             Err(error) => output(&format!(

@@ -1,5 +1,5 @@
-//! What has to be known about a Dockerfile before an engine gets it: the images it builds on; and after: the
-//! line of the step that failed.
+//! Reads a Dockerfile before a build, for its base images, and after a failure, for the line of the
+//! failed step.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,17 +8,17 @@ use parse_dockerfile::{Dockerfile, Flag, FromInstruction, Instruction, Stage};
 use super::progress::{InstructionPosition, Step};
 use crate::{BuildRequest, Platform};
 
-/// An image that a build takes from a registry.
+/// An image that a build pulls from a registry.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Base {
-    /// The image as the Dockerfile has it, its variables replaced.
+    /// The image in the Dockerfile, its variables replaced.
     pub(super) reference: String,
-    /// For which platform.
+    /// Its platform.
     pub(super) platform: String,
 }
 
 impl Base {
-    /// The registry's host, as docker's client decides it.
+    /// The registry's host, by the rules of docker's client.
     pub(super) fn registry(&self) -> &str {
         match self.reference.split_once('/') {
             Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => host,
@@ -26,7 +26,7 @@ impl Base {
         }
     }
 
-    /// The reference with a tag: an engine that is asked for an image without one pulls every tag.
+    /// The reference with a tag: without one, an engine pulls every tag.
     pub(super) fn tagged(&self) -> String {
         let name = self.reference.rsplit('/').next().unwrap_or_default();
         if name.contains([':', '@']) {
@@ -37,9 +37,9 @@ impl Base {
     }
 }
 
-/// The images that the stages up to the target build on or copy from.
+/// The images that the stages up to the target use as base or copy from.
 ///
-/// What cannot be read here is left to the engine, which has the better error: then the list is short.
+/// Unreadable parts are left to the engine, which has the better error: then the list is shorter.
 pub(super) fn bases(text: &str, request: &BuildRequest, engine: &Platform) -> Vec<Base> {
     let Ok(file) = parse_dockerfile::parse(text) else {
         return Vec::new();
@@ -73,7 +73,7 @@ pub(super) fn bases(text: &str, request: &BuildRequest, engine: &Platform) -> Ve
             match named(&stages, &name, index) {
                 Some(other) => todo.push(other),
                 None if name.is_empty() || name.eq_ignore_ascii_case("scratch") => {}
-                // The stage itself, a later one, or one that is not there: the engine has the better error.
+                // The stage itself, a later one, or a missing one: the engine has the better error.
                 None if is_copied && names_a_stage(&stages, &name) => {}
                 None => {
                     found.insert(Base {
@@ -87,8 +87,8 @@ pub(super) fn bases(text: &str, request: &BuildRequest, engine: &Platform) -> Ve
     found.into_iter().collect()
 }
 
-/// The line of the target's `FROM`, counted from 1, if it is certain that its image has neither `ENTRYPOINT` nor
-/// `CMD`: no stage from there down to `scratch` has one.
+/// The line of the target's `FROM`, counted from 1, if it is certain that its image has neither
+/// `ENTRYPOINT` nor `CMD`: no stage from there down to `scratch` has one.
 pub(super) fn without_command(
     text: &str,
     request: &BuildRequest,
@@ -96,7 +96,7 @@ pub(super) fn without_command(
 ) -> Option<usize> {
     let file = parse_dockerfile::parse(text).ok()?;
     if file.parser_directives.syntax.is_some() {
-        // Whatever reads it may have instructions of its own.
+        // A `syntax` frontend may have its own instructions.
         return None;
     }
     let variables = global_variables(&file, request, engine);
@@ -105,7 +105,7 @@ pub(super) fn without_command(
     let mut index = target;
     loop {
         let stage = &stages[index];
-        // An ONBUILD may bring one to the stage above.
+        // An ONBUILD may add a command to the derived stage.
         let may_have_one = |instruction: &Instruction<'_>| {
             matches!(
                 instruction,
@@ -117,7 +117,7 @@ pub(super) fn without_command(
         }
         let from = expand(&stage.from.image.value, &variables)?;
         match named(&stages, &from, index) {
-            // Engines take only names here, no numbers.
+            // Engines accept only names here, no numbers.
             Some(_) if from.parse::<usize>().is_ok() => return None,
             Some(below) => index = below,
             None if from.eq_ignore_ascii_case("scratch") => break,
@@ -147,8 +147,8 @@ fn global_variables(
     variables
 }
 
-/// The number of the stage that `name` means to the stage with the number `before`. A name is valid in the stages
-/// after it; a later stage of the same name takes it over.
+/// The number of the stage with this name, from the point of view of stage number `before`. A name
+/// is valid in later stages; a later stage with the same name overrides it.
 fn named(stages: &[Stage<'_, '_>], name: &str, before: usize) -> Option<usize> {
     let by_name = (0..before).rev().find(|index| {
         let stage = stages[*index].from.as_.as_ref();
@@ -157,12 +157,12 @@ fn named(stages: &[Stage<'_, '_>], name: &str, before: usize) -> Option<usize> {
     by_name.or_else(|| name.parse().ok().filter(|index| *index < before))
 }
 
-/// Whether a copy from `name` can only mean a stage: it is a number, nothing, or the name of one.
+/// Whether a copy from `name` can only refer to a stage: it is a number, empty, or a stage's name.
 fn names_a_stage(stages: &[Stage<'_, '_>], name: &str) -> bool {
     name.parse::<usize>().is_ok() || name.is_empty() || named(stages, name, stages.len()).is_some()
 }
 
-/// The number of the stage that is built.
+/// The number of the target stage.
 fn target_stage(stages: &[Stage<'_, '_>], request: &BuildRequest) -> Option<usize> {
     match &request.target {
         Some(target) => named(stages, target, stages.len()),
@@ -178,7 +178,7 @@ fn stage_platform(
     expand(&flag(&from.options, "platform")?, variables)
 }
 
-/// What a stage copies from: `COPY --from=…`, and `from=…` of `RUN --mount=…`.
+/// The sources of a stage: `COPY --from=…`, and `from=…` of `RUN --mount=…`.
 fn sources(stage: &Stage<'_, '_>) -> Vec<String> {
     stage
         .instructions
@@ -217,10 +217,10 @@ fn platform_variables(target: &Platform, build: &Platform) -> BTreeMap<String, S
     variables
 }
 
-/// The longest text that variables are replaced in, in bytes: no name of an image or platform is longer.
+/// The maximum length in bytes of a text with variables: no name of an image or platform is longer.
 const MAX_EXPANDED: usize = 4096;
 
-/// Replaces `$NAME`, `${NAME}`, `${NAME:-default}` and `${NAME:+other}`; `None` for anything beyond that.
+/// Replaces `$NAME`, `${NAME}`, `${NAME:-default}` and `${NAME:+other}`; `None` for any other form.
 fn expand(text: &str, variables: &BTreeMap<String, String>) -> Option<String> {
     let mut result = String::new();
     let mut rest = text;
@@ -261,7 +261,7 @@ fn expand(text: &str, variables: &BTreeMap<String, String>) -> Option<String> {
     Some(result)
 }
 
-/// The line, counted from 1, where the instruction of `step` starts; `None` if several could be meant.
+/// The line, counted from 1, of the instruction of `step`; `None` if it is ambiguous.
 pub(super) fn line_of(text: &str, step: &Step) -> Option<usize> {
     let file = parse_dockerfile::parse(text).ok()?;
     let instruction = match &step.place {
@@ -281,14 +281,14 @@ pub(super) fn line_of(text: &str, step: &Step) -> Option<usize> {
     };
     let keyword = step.text.split_whitespace().next()?;
     let span = span(instruction)?;
-    // Counted differently than expected: better no line than a wrong one.
+    // The count differs from the expected one: no line is better than a wrong one.
     if !text.get(span.clone())?.eq_ignore_ascii_case(keyword) {
         return None;
     }
     Some(text[..span.start].matches('\n').count() + 1)
 }
 
-/// BuildKit's count: a base image (`scratch` is none), and the instructions that make layers.
+/// BuildKit's count: a base image (except `scratch`), and the instructions that create layers.
 fn in_stage<'a, 'b>(
     file: &'b Dockerfile<'a>,
     name: Option<&str>,
@@ -320,7 +320,7 @@ fn in_stage<'a, 'b>(
         .nth(nth.checked_sub(base + 1)?)
 }
 
-/// An instruction in one line, continuation marks and comments left out, as engines show it.
+/// An instruction in one line, without continuation marks and comments, as engines show it.
 fn shown(text: &str, instruction: &Instruction<'_>) -> String {
     let Some(span) = span(instruction) else {
         return String::new();
@@ -340,7 +340,7 @@ fn shown(text: &str, instruction: &Instruction<'_>) -> String {
     words.join(" ")
 }
 
-/// Where the keyword of an instruction stands.
+/// The position of an instruction's keyword.
 fn span(instruction: &Instruction<'_>) -> Option<std::ops::Range<usize>> {
     let keyword = match instruction {
         Instruction::Add(it) => &it.add,

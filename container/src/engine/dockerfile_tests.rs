@@ -120,7 +120,7 @@ fn every_engines_count_leads_to_the_line() {
         Some(6)
     );
     assert_eq!(line("RUN echo three", InstructionPosition::Nth(5)), Some(9));
-    // `scratch` is no layer, another base image is; ENV makes none.
+    // `scratch` is not a layer, another base image is; ENV creates none.
     let stage = |name: &str, nth| InstructionPosition::InStage(Some(name.into()), nth);
     assert_eq!(line("COPY a /a", stage("base", 1)), Some(3));
     assert_eq!(line("RUN echo one && echo two", stage("base", 2)), Some(6));

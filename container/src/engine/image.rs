@@ -1,4 +1,4 @@
-//! Images on the engine: base images that have to be there, and the one that is built and taken away.
+//! Images on the engine: required base images, and the built image until its export.
 
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -54,7 +54,7 @@ impl Engine {
             .await
             .map_err(|error| self.failed_client(&doing, error))?
         {
-            // What has an id is about one layer, many times a second.
+            // Messages with an id are about one layer, many times a second.
             if let (None, Some(status)) = (message.id, message.status) {
                 output(&status);
             }
@@ -62,7 +62,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes the image from the engine into the store.
+    /// Exports the image from the engine into the store.
     pub(super) async fn export(
         &self,
         name: &str,
@@ -85,7 +85,7 @@ impl Engine {
                 lost = Some(error);
                 io::Error::other("the engine did not send the whole image")
             });
-            // Nobody reads any more: the import has failed, and says why.
+            // The reader is gone: the import has failed, and returns the reason.
             if sender.send(chunk).await.is_err() || lost.is_some() {
                 break;
             }
@@ -100,7 +100,7 @@ impl Engine {
         }
     }
 
-    /// What an error of the client library is to the caller.
+    /// Converts an error of the client library.
     fn failed_client(&self, doing: impl Into<String>, error: bollard::errors::Error) -> Error {
         use bollard::errors::Error as Client;
         match error {
@@ -126,7 +126,8 @@ fn is_missing(error: &bollard::errors::Error) -> bool {
     )
 }
 
-/// Rewrites credentials in headers to the URL-safe base64 alphabet, the only one that engines decode.
+/// Rewrites credentials in headers to the URL-safe base64 alphabet, the only one that engines
+/// decode.
 pub(super) fn url_safe_credentials(mut request: BollardRequest) -> BollardRequest {
     for name in ["X-Registry-Auth", "X-Registry-Config"] {
         if let Some(value) = request.headers_mut().get_mut(name)
@@ -139,10 +140,10 @@ pub(super) fn url_safe_credentials(mut request: BollardRequest) -> BollardReques
     request
 }
 
-/// The name that an image has on the engine between its build by BuildKit and its export.
+/// The temporary tag of an image on the engine between its build by BuildKit and its export.
 ///
-/// Dropped without [`TemporaryTag::remove`], as when a build fails or is given up, it is removed in the
-/// background as far as the runtime still runs.
+/// If it is dropped without [`TemporaryTag::remove`], because a build failed or was cancelled, it
+/// is removed in the background, as long as the runtime runs.
 pub(super) struct TemporaryTag {
     docker: Docker,
     name: String,
@@ -152,8 +153,8 @@ pub(super) struct TemporaryTag {
 impl TemporaryTag {
     pub(super) fn new(engine: &Engine, source: &ContextHash) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        // Unique among the builds of one process by the count, among those of a machine by the process id,
-        // and among machines that share an engine by the time.
+        // Unique among the builds of one process by the count, among those of a machine by the
+        // process id, and among machines that share an engine by the time.
         let nanos = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |time| time.as_nanos());
@@ -174,7 +175,7 @@ impl TemporaryTag {
         &self.name
     }
 
-    /// Removes the tag, and the image unless it has another name too.
+    /// Removes the tag, and the image unless it has another tag.
     pub(super) async fn remove(mut self) -> Result<()> {
         self.armed = false;
         match remove(&self.docker, &self.name).await {
@@ -195,7 +196,7 @@ impl Drop for TemporaryTag {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let (docker, name) = (self.docker.clone(), std::mem::take(&mut self.name));
             runtime.spawn(async move {
-                // Most often it is not there: the build did not get so far.
+                // Most often the tag does not exist: the build ended before it.
                 let _ = remove(&docker, &name).await;
             });
         }

@@ -1,17 +1,18 @@
-//! The builder that asks a Docker-compatible engine: Docker with BuildKit or without, or Podman.
+//! The builder for Docker-compatible engines: Docker with or without BuildKit, or Podman.
 //!
-//! The context goes to the engine as a stream, its output comes back line by line, and the image goes from the
-//! engine into the [`Store`]. What stays on the engine is its build cache. BuildKit keeps that by itself, so
-//! the image has a tag of its own until it is exported, and is removed with it. For the classic builder and
-//! for Podman the cache *is* untagged images, with the built one at their end, as after any build with them;
-//! `docker image prune` and `podman image prune` remove them.
+//! The context is streamed to the engine, its output is returned line by line, and the image is
+//! exported from the engine into the [`Store`]. Only the build cache stays on the engine. BuildKit
+//! manages its cache itself, so the image has a temporary tag until it is exported, and is removed
+//! with it. For the classic builder and for Podman the cache *is* untagged images, ending with the
+//! built one, as after any build with them; `docker image prune` and `podman image prune` remove
+//! them.
 //!
-//! Podman finishes a step that runs when a build is given up, and only then stops (seen with 4.3). Docker
-//! stops at once.
+//! When a build is cancelled, Podman first finishes the running step (seen with 4.3). Docker stops
+//! at once.
 //!
-//! BuildKit runs without a client session, so it cannot ask for credentials while it builds. Base images that
-//! the engine does not have are therefore pulled before the build, with credentials. `RUN --mount=type=secret`
-//! and `type=ssh` need a session, and fail.
+//! BuildKit runs without a client session, so it cannot ask for credentials while it builds. Base
+//! images that are missing on the engine are therefore pulled before the build, with credentials.
+//! `RUN --mount=type=secret` and `type=ssh` need a session, and fail.
 
 mod address;
 mod connect;
@@ -47,10 +48,10 @@ use image::TemporaryTag;
 use progress::{Message, Outcome, Progress};
 use transport::{Failure, Messages};
 
-/// Which engine it is.
+/// The kind of engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Docker, or something that says nothing else of itself.
+    /// Docker, or an engine that reports no other name.
     Docker,
     /// Podman's Docker-compatible API.
     Podman,
@@ -69,31 +70,32 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Where it listens.
+    /// Its address.
     #[must_use]
     pub fn address(&self) -> &Address {
         &self.address
     }
 
-    /// Which engine it is.
+    /// Its kind.
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// Its version as it says it: `20.10.24+dfsg1`.
+    /// Its version as reported: `20.10.24+dfsg1`.
     #[must_use]
     pub fn version(&self) -> &str {
         &self.version
     }
 
-    /// Whether builds use BuildKit: the engine has it, and `DOCKER_BUILDKIT=0` does not forbid it.
+    /// Whether builds use BuildKit: the engine supports it, and `DOCKER_BUILDKIT=0` does not
+    /// disable it.
     #[must_use]
     pub fn uses_buildkit(&self) -> bool {
         self.buildkit
     }
 
-    /// Credentials for the registries of `bases`, and those of the request.
+    /// Credentials for the registries of `bases`, including the request's.
     async fn credentials(
         &self,
         request: &BuildRequest,
@@ -106,7 +108,7 @@ impl Engine {
             .collect();
         let given = request.credentials.clone();
         let config = self.config_file.clone();
-        // Helpers are programs that may ask a keyring or a network.
+        // Helpers are programs that may use a keyring or a network.
         let (found, warnings) = run_blocking(move || {
             let warnings = std::sync::Mutex::new(Vec::new());
             let found = credentials::find(&registries, &given, config.as_deref(), &|line| {
@@ -157,8 +159,8 @@ impl Engine {
             Ok(messages) => follow(messages, output).await,
             Err(failure) => Err(failure),
         };
-        // A context that cannot be read breaks the connection; the reason is here. A pipe that is broken says
-        // only that the engine wanted no more.
+        // An unreadable context breaks the connection; its error is the reason. A broken pipe only
+        // shows that the engine stopped reading.
         let sent = match followed {
             Ok(Outcome::Image(_)) => Ok(()),
             _ => sending.await.unwrap_or(Ok(())),
@@ -170,7 +172,7 @@ impl Engine {
         }
         match followed {
             Ok(outcome) => Ok(outcome),
-            // The engine does not even start: the Dockerfile, the target or an argument is wrong.
+            // The engine refuses to start: the Dockerfile, the target or an argument is wrong.
             Err(Failure::Refused { message, .. }) => Ok(Outcome::Failed {
                 step: None,
                 message,
@@ -197,7 +199,7 @@ impl Engine {
             .buildargs(&args)
             .target(request.target.as_deref().unwrap_or_default())
             .platform(&request.platform.to_string())
-            // Containers of the steps go, also those of the step that fails.
+            // Remove the containers of all steps, also of a failed one.
             .rm(true)
             .forcerm(true)
             .version(if self.buildkit {
@@ -228,7 +230,7 @@ impl Engine {
         }
     }
 
-    /// What a [`Failure`] is to the caller.
+    /// Converts a [`Failure`].
     fn failed(&self, doing: impl Into<String>, failure: Failure) -> Error {
         match failure {
             Failure::Lost(_) | Failure::Connect(_) => Error::EngineLost {
@@ -304,7 +306,7 @@ impl Builder for Engine {
         if let Some(tag) = tag
             && let Err(error) = tag.remove().await
         {
-            // The image is in the store all the same.
+            // The image is in the store nevertheless.
             output(&format!("warning: {}", chain(&error)));
         }
         let stored = stored?;

@@ -1,6 +1,7 @@
 //! Bridges between blocking readers and writers of archives and the engine's asynchronous streams.
 //!
-//! A few chunks are in flight at a time, so an archive is never held in memory, and whoever is faster waits.
+//! Only a few chunks are in flight at a time, so an archive is never held in memory, and the faster
+//! side waits.
 
 use std::io::{self, Read, Write};
 
@@ -8,13 +9,13 @@ use futures::{Stream, StreamExt as _};
 use hyper::body::{Bytes, Frame};
 use tokio::sync::mpsc;
 
-/// Large enough that the hand-over costs nothing beside the copying.
+/// Large enough that the hand-over cost is negligible.
 const CHUNK: usize = 64 * 1024;
 
-/// How many chunks may wait.
+/// The maximum number of waiting chunks.
 const IN_FLIGHT: usize = 8;
 
-/// A writer for a blocking thread, and what is written as the frames of a request body.
+/// A writer for a blocking thread, and its output as the frames of a request body.
 ///
 /// Writing fails with [`io::ErrorKind::BrokenPipe`] once the body has been dropped.
 pub(super) fn body() -> (
@@ -38,9 +39,10 @@ pub(super) struct ChunkWriter {
 }
 
 impl ChunkWriter {
-    /// Ends the body with an error, so that the engine does not take half of it for the whole.
+    /// Ends the body with an error, so that the engine does not take an incomplete archive for a
+    /// complete one.
     pub(super) fn fail(self) {
-        // Nobody to tell when the request is gone already.
+        // Nothing to do when the request is already gone.
         let _ = self
             .sender
             .blocking_send(Err(io::Error::other("the build context could not be read")));

@@ -1,7 +1,7 @@
-//! What an engine says during a build: lines for the user, and the failing step with what it wrote.
+//! An engine's messages during a build: lines for the user, and the failed step with its output.
 //!
-//! Docker's classic builder and Podman send text in which steps are announced by lines of their own;
-//! BuildKit sends a graph of steps with logs apart. Both end up as the same [`Outcome`].
+//! Docker's classic builder and Podman send text with announcement lines for the steps; BuildKit
+//! sends a graph of steps with separate logs. Both are converted to the same [`Outcome`].
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::trace::{StatusResponse, Vertex};
 use crate::builder::Output;
 
-/// How many of a failing step's last lines are kept for the error.
+/// The number of a failed step's last lines in the error.
 const TAIL: usize = 30;
 
 /// A message of the engine, as `POST /build` and `POST /images/create` stream them.
@@ -34,7 +34,7 @@ struct ErrorDetail {
 }
 
 impl Message {
-    /// The engine's words about a failure, if this is one.
+    /// The engine's failure message, if this is one.
     pub(super) fn failure(&self) -> Option<&str> {
         let detail = self
             .error_detail
@@ -44,21 +44,21 @@ impl Message {
     }
 }
 
-/// How a build ended.
+/// The result of a build.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// There is an image with this id.
+    /// An image with this id.
     Image(String),
-    /// The engine gave up.
+    /// The engine reported a failure.
     Failed {
-        /// The step, if it said so.
+        /// The step, if reported.
         step: Option<Step>,
-        /// Its words.
+        /// Its message.
         message: String,
         /// The step's own last lines.
         output: Vec<String>,
     },
-    /// The messages ended without either.
+    /// The messages ended without a result.
     Unfinished,
 }
 
@@ -67,22 +67,23 @@ pub(super) enum Outcome {
 pub(super) struct Step {
     /// The instruction, in one line.
     pub(super) text: String,
-    /// Which instruction of the Dockerfile it is.
+    /// Its instruction in the Dockerfile.
     pub(super) place: InstructionPosition,
 }
 
-/// How an engine counts instructions. All counts start at 1.
+/// An engine's position of an instruction. All counts start at 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum InstructionPosition {
-    /// The classic builder: all instructions of the file.
+    /// The classic builder: counts all instructions of the file.
     Nth(usize),
-    /// BuildKit: those of a stage that make layers; the stage has a name if there is more than one.
+    /// BuildKit: counts a stage's instructions that create layers; the stage is named if there is
+    /// more than one.
     InStage(Option<String>, usize),
-    /// Podman: only the text tells.
+    /// Podman: only the text identifies it.
     ByText,
 }
 
-/// Follows a build.
+/// The state of a build's messages.
 pub(super) struct Progress<'a> {
     output: &'a Output<'a>,
     image: Option<String>,
@@ -102,7 +103,7 @@ impl<'a> Progress<'a> {
         }
     }
 
-    /// Takes the next message.
+    /// Processes the next message.
     pub(super) fn take(&mut self, message: &Message) {
         if let Some(failure) = message.failure() {
             self.failure.get_or_insert_with(|| failure.to_owned());
@@ -111,7 +112,8 @@ impl<'a> Progress<'a> {
             self.text.take(stream.as_bytes(), self.output);
         }
         if let (Some(status), None) = (&message.status, &message.stream) {
-            // The classic builder while it pulls; a layer's progress comes many times a second and has an id.
+            // The classic builder during a pull; a layer's progress arrives many times a second and
+            // has an id.
             if message.id.is_none() {
                 (self.output)(status.trim_end());
             }
@@ -122,12 +124,12 @@ impl<'a> Progress<'a> {
                     .decode(report)
                     .ok()
                     .and_then(|bytes| StatusResponse::decode(bytes.as_slice()).ok());
-                // A report in a form that is not known costs its lines, not the build.
+                // A report in an unknown form loses its lines, but does not fail the build.
                 if let Some(report) = report {
                     self.graph.take(report, self.output);
                 }
             }
-            // The last one: every stage of a classic build has an image of its own.
+            // The last one: every stage of a classic build creates an image.
             (_, Some(aux)) => {
                 if let Some(id) = aux.get("ID").and_then(serde_json::Value::as_str) {
                     self.image = Some(id.to_owned());
@@ -137,7 +139,7 @@ impl<'a> Progress<'a> {
         }
     }
 
-    /// Shows what has no line end yet, and tells how it ended.
+    /// Emits the last incomplete line, and returns the result.
     pub(super) fn finish(mut self) -> Outcome {
         self.text.finish(self.output);
         self.graph.finish(self.output);
@@ -156,7 +158,7 @@ impl<'a> Progress<'a> {
     }
 }
 
-/// The text of the classic builder and of Podman.
+/// The text output of the classic builder and of Podman.
 #[derive(Default)]
 struct Text {
     lines: Lines,
@@ -192,7 +194,7 @@ impl Text {
     }
 }
 
-/// The step that a line announces: `Step 2/4 : RUN make` or `[1/2] STEP 2/4: RUN make`.
+/// The step in an announcement line: `Step 2/4 : RUN make` or `[1/2] STEP 2/4: RUN make`.
 fn announced(line: &str) -> Option<Step> {
     let counted = |rest: &str, colon: &str| {
         let (count, text) = rest.split_once(colon)?;
@@ -218,7 +220,7 @@ fn announced(line: &str) -> Option<Step> {
     })
 }
 
-/// Whether a line is only about containers and images between steps, or about the tag that is removed anyway.
+/// Whether a line is only about intermediate containers and images, or about the temporary tag.
 fn is_bookkeeping(line: &str) -> bool {
     let is_id = |text: &str| text.len() >= 11 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     if line.trim().is_empty() || is_id(line) {
@@ -248,7 +250,7 @@ fn is_bookkeeping(line: &str) -> bool {
 #[derive(Default)]
 struct Graph {
     steps: BTreeMap<String, GraphStep>,
-    /// The first one that failed by itself.
+    /// The first step that failed by itself.
     failed: Option<String>,
 }
 
@@ -293,7 +295,7 @@ impl Graph {
         {
             step.line(line, output);
         }
-        // A step that was stopped because another one failed says "context canceled".
+        // A step that was stopped because another one failed reports "context canceled".
         if !vertex.error.is_empty() && !vertex.error.contains("context canceled") {
             self.failed.get_or_insert(vertex.digest);
         }
@@ -311,7 +313,8 @@ impl Graph {
         let Self { mut steps, failed } = self;
         let step = steps.remove(&failed?)?;
         let (label, text) = split_label(&step.name);
-        // Steps that are no instruction, such as loading the context, are named by the message alone.
+        // Steps that are not instructions, such as loading the context, are identified by the
+        // message alone.
         let place = label.and_then(place_of_label)?;
         let text = text.to_owned();
         Some((Step { text, place }, step.tail.into_lines()))
@@ -319,7 +322,7 @@ impl Graph {
 }
 
 impl GraphStep {
-    /// A line with the label of its step before it: steps run side by side.
+    /// A line with the label of its step: steps run concurrently.
     fn line(&mut self, line: String, output: &Output<'_>) {
         match split_label(&self.name).0 {
             Some(label) => output(&format!("[{label}] {line}")),
@@ -340,7 +343,7 @@ fn split_label(name: &str) -> (Option<&str>, &str) {
     }
 }
 
-/// Reads `build 2/3`, `stage-1 2/3`, `linux/amd64 build 2/3` or `2/3`.
+/// Parses `build 2/3`, `stage-1 2/3`, `linux/amd64 build 2/3` or `2/3`.
 fn place_of_label(label: &str) -> Option<InstructionPosition> {
     let mut words = label.split_whitespace().rev();
     let (nth, of) = words.next()?.split_once('/')?;
@@ -352,7 +355,7 @@ fn place_of_label(label: &str) -> Option<InstructionPosition> {
     ))
 }
 
-/// A text without line ends and long runs of spaces, at most 200 characters of it.
+/// A text without line breaks and long runs of spaces, at most 200 characters of it.
 fn one_line(text: &str) -> String {
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
     match words.char_indices().nth(200) {
@@ -361,7 +364,7 @@ fn one_line(text: &str) -> String {
     }
 }
 
-/// Puts lines together from pieces.
+/// Assembles lines from chunks.
 #[derive(Default)]
 struct Lines(Vec<u8>);
 
@@ -379,15 +382,15 @@ impl Lines {
             .collect()
     }
 
-    /// What is there without a line end.
+    /// The rest without a line break.
     fn rest(&mut self) -> Option<String> {
         let rest = readable(&std::mem::take(&mut self.0));
         (!rest.is_empty()).then_some(rest)
     }
 }
 
-/// A line as a terminal shows it in the end: what follows the last carriage return, and without the colour
-/// that the classic builder gives to standard error.
+/// A line as a terminal finally shows it: the text after the last carriage return, without the
+/// colour that the classic builder gives to standard error.
 fn readable(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line);
     let text = text

@@ -1,11 +1,11 @@
-//! What engines really said (Docker 20.10 and 26.1, Podman 4.3), and what becomes of it.
+//! Recorded messages of engines (Docker 20.10 and 26.1, Podman 4.3), and their results.
 
 use std::sync::Mutex;
 
 use super::*;
 use crate::engine::trace::{Moment, VertexLog};
 
-/// The lines shown, and the outcome.
+/// The emitted lines, and the result.
 fn follow(messages: &[&str]) -> (Vec<String>, Outcome) {
     let lines = Mutex::new(Vec::new());
     let output = |line: &str| lines.lock().unwrap().push(line.to_owned());
@@ -99,7 +99,7 @@ fn podmans_failing_step_is_found() {
         message,
         "building at STEP \"RUN cc a.c\": while running runtime: exit status 3"
     );
-    // What a compiler writes is not taken for Podman's own lines.
+    // A compiler's output is not mistaken for Podman's own lines.
     assert_eq!(output, ["--> src/a.c:1:1", "no good"]);
 }
 

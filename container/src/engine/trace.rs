@@ -1,20 +1,20 @@
-//! What BuildKit reports about a running build: the fields used here of `moby.buildkit.v1.StatusResponse`.
+//! BuildKit's progress reports: the used fields of `moby.buildkit.v1.StatusResponse`.
 //!
-//! Field numbers are those of `api/services/control/control.proto` in moby/buildkit; fields that are not
-//! listed are skipped when decoding.
+//! Field numbers are those of `api/services/control/control.proto` in moby/buildkit; other fields
+//! are skipped when decoding.
 
 use prost::Message;
 
-/// One report: what changed since the one before.
+/// One report: the changes since the previous one.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct StatusResponse {
-    /// Steps that are new or changed.
+    /// New or changed steps.
     #[prost(message, repeated, tag = "1")]
     pub(super) vertexes: Vec<Vertex>,
-    /// What steps wrote.
+    /// Output of steps.
     #[prost(message, repeated, tag = "3")]
     pub(super) logs: Vec<VertexLog>,
-    /// What the frontend thinks of the Dockerfile.
+    /// The frontend's warnings about the Dockerfile.
     #[prost(message, repeated, tag = "4")]
     pub(super) warnings: Vec<VertexWarning>,
 }
@@ -25,10 +25,10 @@ pub(super) struct Vertex {
     /// Its identity in this build.
     #[prost(string, tag = "1")]
     pub(super) digest: String,
-    /// As shown to people: `[build 2/3] RUN make`.
+    /// Its display name: `[build 2/3] RUN make`.
     #[prost(string, tag = "3")]
     pub(super) name: String,
-    /// Nothing had to be done.
+    /// Whether it was cached.
     #[prost(bool, tag = "4")]
     pub(super) cached: bool,
     /// Set once it started.
@@ -37,12 +37,12 @@ pub(super) struct Vertex {
     /// Set once it ended.
     #[prost(message, optional, tag = "6")]
     pub(super) completed: Option<Moment>,
-    /// Why it failed; empty if it did not.
+    /// The reason of its failure; empty if it did not fail.
     #[prost(string, tag = "7")]
     pub(super) error: String,
 }
 
-/// A part of what a step wrote: any number of lines, or a part of one.
+/// A part of a step's output: any number of lines, or a part of one.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct VertexLog {
     /// [`Vertex::digest`].
@@ -61,6 +61,6 @@ pub(super) struct VertexWarning {
     pub(super) short: Vec<u8>,
 }
 
-/// A point in time; that there is one is all that matters here.
+/// A point in time; only its presence matters here.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Moment {}

@@ -1,7 +1,7 @@
-//! One request to an engine whose answer is a stream of JSON messages.
+//! One request to an engine, answered by a stream of JSON messages.
 //!
-//! The engine's client library is not used for this: it cannot decode what BuildKit says without a gRPC
-//! stack that would take a third of the time that the whole program takes to compile.
+//! The engine's client library is not used for this: it cannot decode BuildKit's messages without a
+//! gRPC stack that would take a third of the program's compile time.
 
 use std::io;
 use std::time::Duration;
@@ -17,27 +17,27 @@ use tokio::task::JoinHandle;
 
 use super::address::Address;
 
-/// How long an engine may take to accept a connection.
+/// The time limit for a connection to an engine.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// What can go wrong with a request.
+/// A failed request.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
-    /// The engine does not accept a connection.
+    /// The engine accepts no connection.
     #[error("cannot connect")]
     Connect(#[source] io::Error),
     /// The connection broke.
     #[error("the connection broke")]
     Lost(#[source] hyper::Error),
-    /// The engine said no.
+    /// The engine refused the request.
     #[error("{message}")]
     Refused {
         /// The HTTP status.
         status: StatusCode,
-        /// The engine's own words.
+        /// The engine's message.
         message: String,
     },
-    /// The engine sent something that is no JSON message.
+    /// The engine sent an invalid JSON message.
     #[error("the engine sent \"{0}\", which is no message")]
     Nonsense(String),
 }
@@ -69,19 +69,20 @@ async fn connect(address: &Address) -> io::Result<Box<dyn Stream>> {
     }
 }
 
-/// Connects and hangs up; tells why that does not work.
+/// Connects and disconnects; returns the reason if that fails.
 pub(super) async fn knock(address: &Address) -> io::Result<()> {
     connect(address).await.map(drop)
 }
 
-/// The messages of an answer, as they come. Dropping it closes the connection, which makes the engine stop.
+/// The messages of an answer, as they arrive. Dropping it closes the connection, which makes the
+/// engine stop.
 pub(super) struct Messages {
     body: Incoming,
     pending: Vec<u8>,
     _connection: Connection,
 }
 
-/// The task that drives a connection; it ends with this.
+/// The task that drives a connection; it is aborted with this value.
 struct Connection(JoinHandle<()>);
 
 impl Drop for Connection {
@@ -104,7 +105,7 @@ where
         .await
         .map_err(Failure::Lost)?;
     let connection = Connection(tokio::spawn(async move {
-        // What goes wrong here is seen by the request and by its body.
+        // Errors here are also reported by the request and its body.
         let _ = connection.await;
     }));
     let response = sender.send_request(request).await.map_err(Failure::Lost)?;
@@ -128,7 +129,7 @@ where
     })
 }
 
-/// The words of an answer that is not a success: `{"message": "…"}`, or whatever text it is.
+/// The message of an unsuccessful answer: `{"message": "…"}`, or any text.
 fn refusal(body: &[u8]) -> String {
     #[derive(Deserialize)]
     struct Refusal {
@@ -146,7 +147,7 @@ impl Messages {
         &mut self,
     ) -> Result<Option<T>, Failure> {
         loop {
-            // One message a line: that is how Docker and Podman write them.
+            // One message per line, in Docker and in Podman.
             if let Some(end) = self.pending.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.pending.drain(..=end).collect();
                 if line.iter().all(u8::is_ascii_whitespace) {

@@ -1,4 +1,4 @@
-//! Pushing an image from the store to a registry, without an engine.
+//! Pushes an image from the store to a registry, without an engine.
 
 use std::path::Path;
 
@@ -14,11 +14,11 @@ use crate::builder::Output;
 use crate::request::RegistryCredentials;
 use crate::{Digest, Error, Result, Store};
 
-/// How many blobs are sent at once, as Docker does.
+/// The number of blobs sent concurrently, as in Docker.
 const AT_ONCE: usize = 5;
 
-/// Sends an image under a reference with a tag: the blobs that the registry lacks, then the manifest byte by
-/// byte, so that its digest stays what it is.
+/// Pushes an image under a reference with a tag: first the missing blobs, then the manifest with
+/// its exact bytes, so that its digest is preserved.
 pub(crate) async fn push(
     store: &Store,
     manifest: &Digest,
@@ -40,7 +40,8 @@ pub(crate) async fn push(
     output(&format!("pushing {reference}"));
     let parts = store.manifest(manifest)?;
     let blobs = std::iter::once(parts.config()).chain(parts.layers());
-    // All futures at once, so that the stream holds no closure: a boxed future has to be `Send` by itself.
+    // All futures are created first, so that the stream holds no closure: a boxed future must be
+    // `Send` by itself.
     let pushes: Vec<_> = blobs
         .map(|blob| push_blob(&client, &reference, store, blob, output))
         .collect();
@@ -96,16 +97,17 @@ async fn read(path: &Path) -> Result<Vec<u8>> {
     tokio::fs::read(path).await.map_err(Error::io("read", path))
 }
 
-/// What a registry means by not taking an image.
+/// The meaning of a registry's refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// The caller may not.
+    /// The caller lacks the permission.
     Denied,
-    /// Too many calls; later it goes.
+    /// Too many calls; a later call succeeds.
     Throttled,
 }
 
-/// What it means that a push failed; `None` if it is no refusal, but a connection that broke or a registry in trouble.
+/// The meaning of a failed push; `None` if it is not a refusal, but a broken connection or a
+/// failing registry.
 ///
 /// <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes>
 pub(crate) fn refusal(error: &Error) -> Option<Refusal> {

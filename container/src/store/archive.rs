@@ -1,4 +1,4 @@
-//! Reading the archives that engines write: `docker save`, `podman save`, an OCI layout in a tar.
+//! Reads the archives of engines: `docker save`, `podman save`, an OCI layout in a tar.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -26,10 +26,11 @@ struct DockerImage {
     layers: Vec<String>,
 }
 
-/// The most entries of an archive: an image has some 130 blobs at most, and an archive may hold several images.
+/// The maximum number of entries of an archive: an image has some 130 blobs at most, and an archive
+/// may contain several images.
 const MAX_ENTRIES: usize = 100_000;
 
-/// The files of an archive, outside memory, by their cleaned names.
+/// The files of an archive, on disk, by their cleaned names.
 struct Unpacked {
     files: BTreeMap<String, tempfile::TempPath>,
     links: BTreeMap<String, String>,
@@ -79,7 +80,8 @@ fn import_layout(
     ingest.commit_raw(&config, layers, entry)
 }
 
-/// Docker's own format: a configuration and plain layers, with no digests but the configuration's.
+/// Docker's own format: a configuration and plain layers, with no digest except the
+/// configuration's.
 fn import_docker(
     ingest: &Ingest,
     unpacked: &Unpacked,
@@ -116,8 +118,8 @@ fn import_docker(
     ))
 }
 
-/// Adds one layer of Docker's format. A plain one is checked against the configuration; a compressed one
-/// has no digest to be checked against before it is unpacked.
+/// Adds one layer of Docker's format. A plain one is checked against the configuration; a
+/// compressed one has no digest to check before it is unpacked.
 fn add_layer(
     ingest: &Ingest,
     unpacked: &Unpacked,
@@ -144,7 +146,7 @@ fn add_layer(
     ingest.add_checked(&expected, file)
 }
 
-/// How a layer is compressed, by its first bytes.
+/// The compression of a layer, by its first bytes.
 fn layer_type(file: &mut File) -> std::io::Result<MediaType> {
     let mut magic = Vec::new();
     Read::by_ref(file).take(4).read_to_end(&mut magic)?;
@@ -165,7 +167,8 @@ fn blob_name(digest: &Digest) -> String {
 }
 
 impl Unpacked {
-    /// Takes every file of `archive` into the store's own directory, where a large one has room.
+    /// Unpacks every file of `archive` into the store's own directory, which has space for large
+    /// files.
     fn read(store: &Store, archive: impl Read) -> Result<Self> {
         let broken = |source| Error::Io {
             doing: "read the image archive for",
@@ -195,7 +198,7 @@ impl Unpacked {
                     file.flush().map_err(broken)?;
                     unpacked.files.insert(name, file.into_temp_path());
                 }
-                // Older Docker writes a layer that it has written before as a link to the first one.
+                // Older Docker writes a repeated layer as a link to the first one.
                 tar::EntryType::Symlink => {
                     let target = item
                         .link_name_bytes()

@@ -1,7 +1,8 @@
-//! Reading files of a layout that somebody else may have written: regular files only, never more than announced.
+//! Reads files of a foreign layout: regular files only, never more than the declared size.
 //!
-//! A layout in a build context comes from elsewhere. A blob may be a link to `/dev/zero`, a FIFO that never ends, or a
-//! file with other contents than its name says; whoever reads it must not fill the disk, hang, or believe it.
+//! A layout in a build context is untrusted. A blob may be a link to `/dev/zero`, an endless FIFO,
+//! or a file whose contents do not match its name; the reader must not fill the disk, hang, or
+//! trust it.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -14,18 +15,18 @@ use super::ingest::sha256;
 use crate::context::{HashWriter, copy};
 use crate::{Digest, Error, Result};
 
-/// The largest index, manifest or configuration that is read, in bytes: the limit that registries have for manifests
-/// (OCI distribution specification, "Pushing Manifests").
+/// The maximum size of an index, manifest or configuration in bytes: the limit of registries for
+/// manifests (OCI distribution specification, "Pushing Manifests").
 pub(crate) const MAX_JSON: u64 = 4 << 20;
 
-/// Where a blob is in the layout `root`.
+/// The path of a blob in the layout `root`.
 pub(crate) fn blob_path(root: &Path, digest: &Digest) -> PathBuf {
     root.join("blobs")
         .join(digest.algorithm().as_ref())
         .join(digest.digest())
 }
 
-/// Opens a regular file. Links are refused too: their target is no part of the layout.
+/// Opens a regular file. Links are refused too: their target is not part of the layout.
 pub(crate) fn open_regular(path: &Path) -> Result<File> {
     let kind = fs::symlink_metadata(path).map_err(Error::io("read", path))?;
     if kind.is_file() {
@@ -47,7 +48,7 @@ pub(crate) fn open_regular(path: &Path) -> Result<File> {
     ))
 }
 
-/// A small file of a layout, whole.
+/// A complete small file of a layout.
 pub(crate) fn read_small(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open_regular(path)?
@@ -73,14 +74,14 @@ pub(crate) fn read_blob(root: &Path, digest: &Digest) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The same, checked against the size that its descriptor announces too.
+/// The same, also checked against the size in its descriptor.
 pub(crate) fn read_described(root: &Path, descriptor: &Descriptor) -> Result<Vec<u8>> {
     let bytes = read_blob(root, descriptor.digest())?;
     check_size(bytes.len() as u64, descriptor)?;
     Ok(bytes)
 }
 
-/// Fails unless these are the bytes that the digest was made of.
+/// Fails unless the digest matches these bytes.
 pub(crate) fn check_digest(bytes: &[u8], digest: &Digest) -> Result<()> {
     let found = sha256(Sha256::new_with_prefix(bytes))?;
     if found == *digest {
@@ -92,14 +93,14 @@ pub(crate) fn check_digest(bytes: &[u8], digest: &Digest) -> Result<()> {
     ))
 }
 
-/// Whether the contents of a blob have another digest than its name says.
+/// Whether the contents of a blob do not match its name.
 pub(crate) fn is_damaged(path: &Path, digest: &Digest) -> Result<bool> {
     let mut hash = Sha256::new();
     copy(&mut open_regular(path)?, &mut HashWriter(&mut hash)).map_err(Error::io("read", path))?;
     Ok(sha256(hash)? != *digest)
 }
 
-/// Fails unless a blob has the size that its descriptor announces.
+/// Fails unless a blob has the size in its descriptor.
 pub(crate) fn check_size(size: u64, descriptor: &Descriptor) -> Result<()> {
     if size == descriptor.size() {
         return Ok(());
@@ -113,7 +114,7 @@ pub(crate) fn check_size(size: u64, descriptor: &Descriptor) -> Result<()> {
     ))
 }
 
-/// Reads a layout's index; one without images if the file is not there yet.
+/// Reads a layout's index; an empty index if the file does not exist yet.
 pub(crate) fn read_index(root: &Path) -> Result<ImageIndex> {
     let path = root.join("index.json");
     if fs::symlink_metadata(&path).is_ok() {
@@ -126,7 +127,7 @@ pub(crate) fn read_index(root: &Path) -> Result<ImageIndex> {
     Ok(index)
 }
 
-/// Errors unless `root` is an OCI layout of version 1.
+/// Fails unless `root` is an OCI layout of version 1.
 pub(crate) fn check_layout(root: &Path) -> Result<()> {
     let layout: oci_spec::image::OciLayout = read_json(&root.join("oci-layout"))?;
     if layout.image_layout_version().starts_with("1.") {

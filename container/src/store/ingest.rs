@@ -1,4 +1,4 @@
-//! Adding an image to the store: its blobs first, its entry last.
+//! Adds an image to the store: its blobs first, its entry last.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -13,10 +13,10 @@ use crate::config::{self, ImageConfig};
 use crate::context::{copy, hex};
 use crate::{Digest, Error, Result};
 
-/// An image on its way into the store.
+/// An image that is being added to the store.
 ///
-/// As long as it lives, [`Store::collect`] leaves everything alone, so blobs can be added before the entry
-/// that mentions them. The kernel lets go of the lock when the process dies.
+/// As long as it exists, [`Store::collect`] removes nothing, so blobs can be added before their
+/// entry. The kernel releases the lock when the process dies.
 #[derive(Debug)]
 pub struct Ingest {
     store: Store,
@@ -35,11 +35,11 @@ impl Ingest {
         })
     }
 
-    /// Starts a blob whose digest is known once it is written.
+    /// Starts a blob whose digest is known after it is written.
     ///
     /// # Errors
     ///
-    /// No file can be made in the store.
+    /// No file can be created in the store.
     pub fn blob(&self) -> Result<BlobWriter> {
         let dir = self.store.incoming();
         let file = NamedTempFile::new_in(&dir).map_err(Error::io("create a file in", &dir))?;
@@ -51,7 +51,7 @@ impl Ingest {
         })
     }
 
-    /// Adds a blob that is in memory.
+    /// Adds a blob from memory.
     ///
     /// # Errors
     ///
@@ -63,31 +63,32 @@ impl Ingest {
         blob.finish(media_type)
     }
 
-    /// Adds a blob from a reader, which has to have the digest `expected`.
+    /// Adds a blob from a reader; it must have the digest `expected`.
     ///
     /// # Errors
     ///
-    /// The reader fails or gives another number of bytes, the digest is another, or the store cannot be written.
+    /// The reader fails or returns another number of bytes, the digest differs, or the store cannot
+    /// be written.
     pub fn add_checked(&self, expected: &Descriptor, from: impl Read) -> Result<Descriptor> {
         let mut blob = self.blob()?;
-        // One byte more than announced is enough to know that there are too many.
+        // One byte more than declared is enough to detect a larger blob.
         let mut from = from.take(expected.size().saturating_add(1));
         copy(&mut from, &mut blob).map_err(Error::io("write a blob in", &self.store.root))?;
         blob.finish_as(expected)
     }
 
-    /// Whether the store has this blob already.
+    /// Whether the store already has this blob.
     #[must_use]
     pub fn has(&self, blob: &Descriptor) -> bool {
         self.store.holds(blob)
     }
 
-    /// Writes the configuration and the manifest, and enters the image as `entry`.
+    /// Writes the configuration and the manifest, and adds the image as `entry`.
     ///
     /// # Errors
     ///
-    /// A layer is not in the store, the number of layers is not that of the configuration, or the store
-    /// cannot be written.
+    /// A layer is missing in the store, the number of layers differs from the configuration's, or
+    /// the store cannot be written.
     pub fn commit(
         &self,
         config: &ImageConfig,
@@ -99,7 +100,7 @@ impl Ingest {
         self.commit_raw(&json, layers, entry)
     }
 
-    /// [`Ingest::commit`] with the configuration's own bytes, so that it keeps the digest it has elsewhere.
+    /// [`Ingest::commit`] with the configuration's own bytes, so that its digest is preserved.
     ///
     /// # Errors
     ///
@@ -136,7 +137,7 @@ impl Ingest {
             .layers(layers)
             .build()
             .map_err(|error| Error::invalid("the manifest", error))?;
-        // Through a value, because its maps are ordered and oci-spec's are not.
+        // Serialized through a value, because its maps are ordered and oci-spec's are not.
         let json = serde_json::to_value(&manifest)
             .map_err(|error| Error::invalid("the manifest", error))?;
         let mut descriptor = self.add(MediaType::ImageManifest, json.to_string().as_bytes())?;
@@ -150,7 +151,7 @@ impl Ingest {
     }
 }
 
-/// A blob being written; nothing is left of it unless it is finished.
+/// A blob being written; it is removed unless it is finished.
 #[derive(Debug)]
 pub struct BlobWriter {
     store: Store,
@@ -160,7 +161,7 @@ pub struct BlobWriter {
 }
 
 impl BlobWriter {
-    /// Gives the blob its name.
+    /// Names the blob by its digest.
     ///
     /// # Errors
     ///
@@ -170,11 +171,11 @@ impl BlobWriter {
         self.keep(media_type, digest)
     }
 
-    /// Gives the blob its name if that is the one `expected`.
+    /// Names the blob by its digest if that is `expected`.
     ///
     /// # Errors
     ///
-    /// It is another one, or the file cannot be written or renamed.
+    /// The digest differs, or the file cannot be written or renamed.
     pub fn finish_as(mut self, expected: &Descriptor) -> Result<Descriptor> {
         if self.size > expected.size() {
             return Err(Error::invalid(

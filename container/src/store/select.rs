@@ -1,4 +1,4 @@
-//! Choosing one image of an index that holds several.
+//! Selects one image from an index with several.
 
 use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType};
 use serde::de::DeserializeOwned;
@@ -7,10 +7,10 @@ use crate::config::ImageConfig;
 use crate::request::Platform;
 use crate::{Error, Result};
 
-/// Reads a blob of whatever the index is in, checked against its descriptor.
+/// Reads a blob from the index's source, checked against its descriptor.
 type Read<'a> = dyn Fn(&Descriptor) -> Result<Vec<u8>> + 'a;
 
-/// The first image for `platform` among `candidates`, or in an index that they mention.
+/// The first image for `platform` among `candidates`, or in a nested index.
 pub(crate) fn select(
     candidates: &[Descriptor],
     platform: &Platform,
@@ -27,7 +27,7 @@ fn nested(
 ) -> Result<Option<ImageManifest>> {
     for item in candidates {
         if is_index(item.media_type()) {
-            // An engine nests one deep; anything much deeper is made to do harm.
+            // Engines nest one level; anything much deeper is malicious.
             if depth < 4 {
                 let index: ImageIndex = json(read, item)?;
                 if let Some(manifest) = nested(index.manifests(), platform, read, depth + 1)? {
@@ -38,7 +38,7 @@ fn nested(
         }
         let manifest: ImageManifest = json(read, item)?;
         let config = read(manifest.config())?;
-        // BuildKit puts attestations beside images; their configuration is none.
+        // BuildKit stores attestations beside images; their configuration is not an image's.
         let config = serde_json::from_slice::<ImageConfig>(&config);
         if config.is_ok_and(|config| fits(platform, &config.platform())) {
             return Ok(Some(manifest));
@@ -47,13 +47,14 @@ fn nested(
     Ok(None)
 }
 
-/// Whether a media type is that of an index, in OCI's words or Docker's.
+/// Whether a media type is an index, in OCI's or Docker's terms.
 pub(crate) fn is_index(media_type: &MediaType) -> bool {
     *media_type == MediaType::ImageIndex
         || media_type.as_ref() == "application/vnd.docker.distribution.manifest.list.v2+json"
 }
 
-/// Whether an image for `have` is one for `want`: a variant counts only if both sides name one.
+/// Whether an image for `current` can be used for `desired`: a variant counts only if both sides
+/// have one.
 pub(crate) fn fits(desired: &Platform, current: &Platform) -> bool {
     let variants = match (&desired.variant, &current.variant) {
         (Some(desired), Some(current)) => desired == current,
