@@ -1,4 +1,4 @@
-//! The command line: what can be asked for, and how it is explained.
+//! The command line: commands, options and their help.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub(crate) use scale::Scale;
     max_term_width = 100
 )]
 pub(crate) struct Cli {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -200,7 +200,7 @@ pub(crate) enum Command {
     IamPolicy(IamPolicy),
 }
 
-/// What every command about a stack takes.
+/// The common arguments of commands about a stack.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Common {
     /// The file that says what there is to be
@@ -368,7 +368,7 @@ pub(crate) struct IamPolicy {
     pub(crate) account: Option<String>,
 }
 
-/// Whom a policy is for.
+/// The principal of a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Who {
     /// Whoever runs Landfall
@@ -377,7 +377,7 @@ pub(crate) enum Who {
     Instances,
 }
 
-/// What every command takes that needs the stack's lock.
+/// The common arguments of commands that need the stack's lock.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Waiting {
     /// Wait for another run on the stack, an hour at the most or as long as is said: --wait=10m
@@ -392,7 +392,7 @@ pub(crate) struct Waiting {
     pub(crate) wait: Option<Duration>,
 }
 
-/// What every command takes that changes a stack.
+/// The common arguments of commands that change a stack.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Changing {
     /// Say yes beforehand to what would be asked
@@ -472,7 +472,7 @@ pub(crate) struct Deploy {
     pub(crate) changing: Changing,
 }
 
-/// A command that needs no more than the stack's name.
+/// The arguments of a command that needs only the stack's name.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct OnStack {
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! Why a command did not do what it was asked for: shown to people, written as JSON, and an exit code.
+//! Errors of commands: displayed, written as JSON, and mapped to an exit code.
 
 use landfall_pipeline::{
     ConfigErrors, Failure, LocatedDiagnostic, PostFailureState, Stage, UnhealthyTarget, Violation,
@@ -9,23 +9,23 @@ use serde::Serialize;
 use crate::render::error as render;
 use crate::{exit, output};
 
-/// What kept a command from its end.
+/// The error of a command.
 #[derive(Debug)]
 pub(crate) enum CliError {
-    /// What was asked for cannot be: this build, this machine or these arguments do not allow it.
+    /// The request is invalid: this build, this machine or the arguments do not allow it.
     Usage {
-        /// What cannot be.
+        /// The reason.
         message: String,
-        /// What to do instead.
+        /// The alternative.
         hint: Option<String>,
     },
-    /// The file is wrong.
+    /// The file is invalid.
     Config(ConfigErrors),
     /// A flow failed.
     Failure(Box<Failure>),
-    /// There is no such stack.
+    /// The stack does not exist.
     Missing {
-        /// The one that was looked for.
+        /// The requested stack.
         stack: StackName,
     },
     /// The provider failed outside of a flow.
@@ -33,7 +33,7 @@ pub(crate) enum CliError {
 }
 
 impl CliError {
-    /// Something that cannot be asked for.
+    /// Creates the error for an invalid request.
     pub(crate) fn usage(message: impl Into<String>, hint: Option<&str>) -> Self {
         Self::Usage {
             message: message.into(),
@@ -41,7 +41,7 @@ impl CliError {
         }
     }
 
-    /// The exit code that it ends the program with.
+    /// The program's exit code for this error.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Usage { .. } | Self::Config(_) => exit::USAGE,
@@ -52,7 +52,7 @@ impl CliError {
         }
     }
 
-    /// Tells it: to people on standard error, or as the last line of JSON on standard output.
+    /// Prints the error: as text on standard error, or as the last line of JSON on standard output.
     pub(crate) fn tell(&self, command: &str, json: bool, exit_code: u8) {
         if json {
             output::json_line(&self.line(command, exit_code));
@@ -136,8 +136,8 @@ impl CliError {
     }
 }
 
-/// Whether nothing was changed and repeating it is of no use: what was asked for has to be changed first. Where
-/// there are errors their kinds decide, and not where they came from.
+/// Whether nothing was changed and a repetition is useless, because the request must be changed
+/// first. The errors' kinds decide, independent of their source.
 fn is_refused(failure: &Failure) -> bool {
     if failure.remains != PostFailureState::Unchanged {
         return false;
@@ -163,7 +163,7 @@ fn missing(stack: &StackName) -> String {
     format!("there is no stack {stack}")
 }
 
-/// The last line of JSON of a command that failed.
+/// The last line of JSON of a failed command.
 #[derive(Serialize)]
 struct Line<'a> {
     result: &'static str,
@@ -185,7 +185,7 @@ struct Line<'a> {
     remains: Option<&'a PostFailureState>,
 }
 
-/// An error of a provider, in the words in which people are told.
+/// A provider's error, in the same words as the text output.
 #[derive(Serialize)]
 struct Cause<'a> {
     message: String,

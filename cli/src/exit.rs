@@ -1,13 +1,13 @@
 //! The exit codes, which scripts rely on.
 
-/// Done.
+/// Success.
 pub(crate) const DONE: u8 = 0;
-/// It failed.
+/// Failure.
 pub(crate) const FAILED: u8 = 1;
-/// It was refused: the command line, the file or a saved plan is wrong, the stack is protected, or a yes is missing.
-/// Nothing was changed.
+/// Refused: the command line, the file or a saved plan is invalid, the stack is protected, or a
+/// confirmation is missing. Nothing was changed.
 pub(crate) const USAGE: u8 = 2;
-/// What a plan ends with that has something to do, where that was asked for.
+/// With `--detailed-exitcode`, a plan with changes.
 pub(crate) const CHANGES: u8 = 2;
-/// A signal ended it: 128 and the number of SIGINT, as shells count.
+/// Interrupted by a signal: 128 plus the number of SIGINT, as in shells.
 pub(crate) const INTERRUPTED: u8 = 130;

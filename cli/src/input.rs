@@ -1,13 +1,13 @@
-//! Standard input, read on a thread of its own: a read of it cannot be given up.
+//! Standard input, read on a separate thread: a blocking read of it cannot be cancelled.
 
 use std::io::Read;
 
 use tokio::sync::mpsc;
 
-/// The most bytes that are read at once.
+/// The maximum number of bytes in one read.
 const CHUNK: usize = 32 * 1024;
 
-/// What comes in, chunk by chunk, until the end. The thread ends with the program.
+/// The input, chunk by chunk, until its end. The thread ends with the program.
 pub(crate) fn chunks() -> mpsc::Receiver<Vec<u8>> {
     let (sender, receiver) = mpsc::channel(4);
     std::thread::spawn(move || {

@@ -20,13 +20,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-/// To be called first thing in `main`, before any thread: the local provider's background process is this
+/// Call this first in `main`, before any thread: the local provider's background process is this
 /// program, executed again. In that process this does not return.
 pub fn hook() {
     landfall_local::hook();
 }
 
-/// Carries a command line out, the program's name first, and gives the exit code.
+/// Runs a command line, with the program's name first, and returns the exit code.
 ///
 /// Results go to standard output, everything else to standard error.
 pub fn run<I>(args: I) -> ExitCode
@@ -41,10 +41,10 @@ where
     ExitCode::from(commands::run(cli))
 }
 
-/// Help, the version, or what is wrong with the command line; the last one as JSON if that was asked for.
+/// Prints help, the version, or the error of the command line; the last one as JSON if requested.
 fn unparsed(args: &[OsString], error: &clap::Error) -> u8 {
     let asked_for = !error.use_stderr();
-    // Of these codes, 2 says that there is something to do.
+    // With this flag, exit code 2 means that there are changes.
     let usage = match args.iter().any(|arg| arg == "--detailed-exitcode") {
         true => exit::FAILED,
         false => exit::USAGE,
@@ -59,7 +59,7 @@ fn unparsed(args: &[OsString], error: &clap::Error) -> u8 {
         cli_error::CliError::usage(message, hint).tell("", true, usage);
         return usage;
     }
-    // A stream that is closed has nobody to tell.
+    // If the stream is closed, nobody reads the message.
     let _ = error.print();
     if asked_for { exit::DONE } else { usage }
 }

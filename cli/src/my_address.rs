@@ -1,16 +1,16 @@
-//! The operator's own address, as `--my-address` says it.
+//! The operator's own address, from `--my-address`.
 
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 use ipnet::Ipv4Net;
 
-/// What `--my-address` says.
+/// The value of `--my-address`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum MyAddress {
     /// The address by which the caller is seen.
     Seen,
-    /// This one.
+    /// A given address or block.
     Given(Ipv4Net),
 }
 

@@ -4,14 +4,14 @@ use std::io::Write;
 
 use serde::Serialize;
 
-/// Writes text to standard output, with colours where it is a terminal.
+/// Writes text to standard output, with colours if it is a terminal.
 pub(crate) fn result(text: &str) {
     let mut out = anstream::stdout();
-    // A reader that has gone away has read enough.
+    // The reader may have closed the pipe.
     let _ = write!(out, "{text}").and_then(|()| out.flush());
 }
 
-/// Writes text to standard error, with colours where it is a terminal.
+/// Writes text to standard error, with colours if it is a terminal.
 pub(crate) fn message(text: &str) {
     let _ = write!(anstream::stderr(), "{text}");
 }
@@ -21,7 +21,7 @@ pub(crate) fn json_line(value: &impl Serialize) {
     match serde_json::to_string(value) {
         Ok(line) => {
             let mut out = std::io::stdout().lock();
-            // One write, so that lines from two threads cannot mix.
+            // One write, so that lines from two threads do not mix.
             let _ = out
                 .write_all(format!("{line}\n").as_bytes())
                 .and_then(|()| out.flush());

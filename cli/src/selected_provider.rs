@@ -1,4 +1,4 @@
-//! Where a stack is held: the provider that was asked for, ready to be called.
+//! The selected provider of a stack, ready for calls.
 
 #[cfg(feature = "aws")]
 mod aws;
@@ -13,17 +13,17 @@ use landfall_provider::{Events, PollInterval, Port, Result};
 use crate::args::{Common, ProviderName};
 use crate::cli_error::CliError;
 
-/// A provider, and what the cli does with it beside the flows.
+/// A provider, with the cli's additional operations.
 pub(crate) enum SelectedProvider {
     Local(Local),
     #[cfg(feature = "aws")]
     Aws(landfall_aws::Aws),
 }
 
-/// What a file says that concerns where its stack is, and how it is reached.
+/// The settings in a file that select the provider and its access.
 #[derive(Debug, Default)]
 pub(crate) struct Said {
-    /// The loopback port that the local provider is to open.
+    /// The loopback port that the local provider opens.
     port: Option<Port>,
     #[cfg_attr(not(feature = "aws"), expect(dead_code, reason = "regions are AWS's"))]
     region: Option<String>,
@@ -52,10 +52,10 @@ impl From<StackLocation> for Said {
 }
 
 impl SelectedProvider {
-    /// Whether this build has the provider.
+    /// Checks that this build supports the provider.
     ///
     /// # Errors
-    /// When it has not, and why.
+    /// When it does not, with the reason.
     pub(crate) fn check(name: ProviderName) -> Result<(), CliError> {
         match name {
             #[cfg(not(feature = "aws"))]
@@ -64,10 +64,10 @@ impl SelectedProvider {
         }
     }
 
-    /// The provider that was asked for.
+    /// Opens the selected provider.
     ///
     /// # Errors
-    /// When this build does not have it, this machine cannot hold it, or AWS does not let the caller in.
+    /// When this build does not support it, this machine cannot run it, or AWS refuses the caller.
     pub(crate) async fn open(
         common: &Common,
         said: Said,
@@ -98,7 +98,7 @@ impl SelectedProvider {
         }
     }
 
-    /// What it is called on the command line.
+    /// Its name on the command line.
     pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::Local(_) => "local",
@@ -110,7 +110,7 @@ impl SelectedProvider {
     /// The address by which this machine is seen from inside the provider's network.
     ///
     /// # Errors
-    /// When nobody tells it.
+    /// When no service reports it.
     #[cfg_attr(
         not(feature = "aws"),
         expect(clippy::unused_async, reason = "AWS has to be asked")
@@ -132,7 +132,7 @@ impl SelectedProvider {
         }
     }
 
-    /// How often it is looked at while something is waited for.
+    /// The interval of probes.
     pub(crate) fn poll_interval(&self) -> PollInterval {
         match self {
             Self::Local(_) => PollInterval::LOCAL,
@@ -141,17 +141,17 @@ impl SelectedProvider {
         }
     }
 
-    /// For how long it may be silent.
+    /// The timeout of a request.
     pub(crate) fn request_timeout(&self) -> RequestTimeout {
         match self {
-            // Nothing but a process on this machine.
+            // Only a process on this machine.
             Self::Local(_) => RequestTimeout(Duration::from_secs(30)),
             #[cfg(feature = "aws")]
             Self::Aws(_) => RequestTimeout::default(),
         }
     }
 
-    /// How long who watches waits between two looks: each of them is a call for every kind.
+    /// The interval of a watch: each refresh is a call for every kind.
     pub(crate) fn glance(&self) -> Duration {
         match self {
             Self::Local(_) => Duration::from_secs(1),
@@ -160,10 +160,10 @@ impl SelectedProvider {
         }
     }
 
-    /// Waits until nothing goes on any more that nobody needs: a provider's process that holds nothing.
+    /// Waits until an unneeded provider process, one without resources, has exited.
     ///
     /// # Errors
-    /// When it goes on all the same.
+    /// When it continues to run.
     pub(crate) async fn settle(&self) -> Result<()> {
         match self {
             Self::Local(local) => local.settle().await,

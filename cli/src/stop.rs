@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: once to come to an end, twice to end at once.
+//! Ctrl-C and SIGTERM: the first one stops gracefully, the second one at once.
 
 use std::io;
 use std::time::Duration;
@@ -8,22 +8,22 @@ use tokio_util::sync::CancellationToken;
 
 use crate::exit;
 
-/// For how long a run that is to end at once may still try to release its lock.
+/// The time for a run that is stopped at once to release its lock.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
-/// What signals ask for.
+/// The requests of signals.
 pub(crate) struct Stop {
-    /// The first one: come to an end.
+    /// The first signal: stop gracefully.
     pub(crate) gently: CancellationToken,
-    /// The second one: end.
+    /// The second signal: stop at once.
     pub(crate) at_once: CancellationToken,
 }
 
-/// Tokens that signals cancel; `told` is called after the first. A run that is still there a second after its second
-/// signal, or gets a third, is ended.
+/// Tokens that signals cancel; calls `reported` after the first. A run that still exists a second
+/// after its second signal, or gets a third, is ended.
 ///
 /// # Errors
-/// When the operating system does not let the program wait for signals.
+/// When the operating system does not allow waiting for signals.
 pub(crate) fn on_signal(reported: impl FnOnce() + Send + 'static) -> io::Result<Stop> {
     let gently = CancellationToken::new();
     let at_once = CancellationToken::new();
@@ -38,7 +38,7 @@ pub(crate) fn on_signal(reported: impl FnOnce() + Send + 'static) -> io::Result<
         reported();
         signals.next().await;
         at_once.cancel();
-        // Whichever it was that came first.
+        // Whichever came first.
         let _ = timeout(LAST_CALL, signals.next()).await;
         std::process::exit(exit::INTERRUPTED.into());
     });

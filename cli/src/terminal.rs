@@ -1,8 +1,8 @@
-//! The terminal that this program was started from, handed to a command elsewhere for a while.
+//! The terminal of this program, used by a remote command for a while.
 
 use landfall_local::TerminalKind;
 
-/// The terminal, if standard input and output are one.
+/// The terminal, if both standard input and output are one.
 #[cfg(unix)]
 pub(crate) fn here() -> Option<TerminalKind> {
     use std::io::IsTerminal;
@@ -17,22 +17,23 @@ pub(crate) fn here() -> Option<TerminalKind> {
     })
 }
 
-/// A terminal is for systems that have its calls.
+/// Terminals are supported only on systems with these calls.
 #[cfg(not(unix))]
 pub(crate) fn here() -> Option<TerminalKind> {
     None
 }
 
-/// The terminal without anything of its own: every key goes to the command. As it was, when this is dropped.
+/// The terminal in raw mode: every key is sent to the command. Dropping this restores the previous
+/// mode.
 #[cfg(unix)]
 pub(crate) struct Raw(rustix::termios::Termios);
 
 #[cfg(unix)]
 impl Raw {
-    /// Takes the terminal.
+    /// Switches the terminal to raw mode.
     ///
     /// # Errors
-    /// When standard input is none.
+    /// When standard input is not a terminal.
     pub(crate) fn take() -> std::io::Result<Self> {
         use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
         let before = tcgetattr(std::io::stdin())?;
@@ -47,18 +48,18 @@ impl Raw {
 impl Drop for Raw {
     fn drop(&mut self) {
         use rustix::termios::{OptionalActions, tcsetattr};
-        // There is nobody to tell.
+        // Nothing can be done about an error here.
         let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &self.0);
     }
 }
 
-/// There is none to take.
+/// Raw mode is not supported here.
 #[cfg(not(unix))]
 pub(crate) struct Raw;
 
 #[cfg(not(unix))]
 impl Raw {
-    /// ChangeKind nothing.
+    /// Does nothing.
     ///
     /// # Errors
     /// Never.

@@ -1,4 +1,4 @@
-//! Who changes a stack: shown to whoever finds it locked.
+//! The name of the lock's holder, shown to callers that find the stack locked.
 
 /// This user on this machine: `ana@build-3`.
 pub(crate) fn am_i() -> String {

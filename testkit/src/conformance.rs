@@ -1,4 +1,5 @@
-//! The rules that every provider keeps, tried on one kind of resource: the simulation, this machine, AWS.
+//! Conformance tests: the rules of the provider contract, checked on one kind of resource: for the
+//! simulation, this machine, AWS.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,23 +9,23 @@ use landfall_provider::{
 };
 use tokio::time::Instant;
 
-/// A kind of resource to try a provider with. Nothing of that name may be there.
+/// A kind of resource for a provider's conformance test. No resource may exist under that name.
 pub struct Case<'a, P: ?Sized, R> {
     /// The provider.
     pub provider: &'a P,
-    /// The stack that what is made belongs to.
+    /// The stack of the created resources.
     pub stack: &'a StackName,
     /// Its name.
     pub name: ResourceName,
-    /// What is made; all inputs are known.
+    /// The spec to create; all inputs are known.
     pub desired: R,
-    /// What it can be changed to in place, if anything.
+    /// A spec for an update in place, if there is one.
     pub other: Option<R>,
-    /// How long anything may take.
+    /// The time limit of each operation.
     pub time_limit: Duration,
 }
 
-/// A rule that was broken, and how.
+/// A violated rule, with the evidence.
 #[derive(Debug)]
 pub struct RuleViolation {
     rule: &'static str,
@@ -42,7 +43,7 @@ fn broken(rule: &'static str, how: impl fmt::Display) -> RuleViolation {
     RuleViolation { rule, how }
 }
 
-/// An error where there should be none.
+/// Converts an unexpected error.
 fn failed(rule: &'static str) -> impl Fn(Error) -> RuleViolation {
     move |error| broken(rule, format_args!("{:?}: {error}", error.kind()))
 }
@@ -59,10 +60,10 @@ where
     P: Provider<R> + ?Sized,
     R: Resource,
 {
-    /// Makes it, changes it and ends it, each verb twice.
+    /// Creates, updates and deletes the resource, each operation twice.
     ///
     /// # Errors
-    /// The first rule that is broken; what has been made is left as it is then.
+    /// The first violated rule; the created resources then remain.
     pub async fn life(&self) -> Result<(), RuleViolation> {
         let there = self.listed().await?;
         demand(there.is_empty(), "nothing is there before", there.len())?;
@@ -103,7 +104,7 @@ where
         self.end(&live).await
     }
 
-    /// Another stack's listing says nothing of it.
+    /// Another stack's listing must not contain it.
     async fn strangers(&self) -> Result<(), RuleViolation> {
         let rule = "a stack lists nothing of another";
         let other = StackName::new("somebody-elses").map_err(|error| broken(rule, error))?;
@@ -146,10 +147,10 @@ where
         }
     }
 
-    /// Tries to end it while something that is there mentions it.
+    /// Tries to delete it while an existing resource refers to it.
     ///
     /// # Errors
-    /// When that is not [`InUse`](ErrorKind::InUse), or ends it all the same.
+    /// When the error is not [`InUse`](ErrorKind::InUse), or the resource is deleted nevertheless.
     pub async fn in_use(&self) -> Result<(), RuleViolation> {
         let rule = "what others mention cannot go";
         let live = self.seen(rule, &self.desired).await?;
@@ -176,7 +177,7 @@ where
         created.map_err(failed(rule))
     }
 
-    /// All of that name that the stack holds.
+    /// All resources of that name in the stack.
     async fn listed(&self) -> Result<Vec<Live<R>>, RuleViolation> {
         let listed = self.provider.list(self.stack).await;
         let mut listed = listed.map_err(failed("list answers"))?;
@@ -184,7 +185,7 @@ where
         Ok(listed)
     }
 
-    /// The one of that name, once it is listed as it is to be.
+    /// The resource of that name, once it is listed with the expected spec.
     async fn seen(&self, rule: &'static str, desired: &R) -> Result<Live<R>, RuleViolation> {
         let mut pause = Pause::new(self.time_limit);
         loop {
@@ -221,7 +222,7 @@ where
     }
 }
 
-/// Looks that come less and less often, until there has been enough of it.
+/// Pauses of growing length, up to a total limit.
 struct Pause {
     ends: Instant,
     next: Duration,
@@ -235,7 +236,7 @@ impl Pause {
         }
     }
 
-    /// Waits; `false` when there is no time left.
+    /// Waits; `false` when no time is left.
     async fn again(&mut self) -> bool {
         if Instant::now() >= self.ends {
             return false;

@@ -1,4 +1,4 @@
-//! Runs that are cut off anywhere, and whether those after them make it good.
+//! Crash tests: runs that are cut off at any point, and the recovery by later runs.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use landfall_provider::{Applied, ApplyOptions, Catalog, Retention, Stack, apply,
 use crate::sim::times::mix;
 use crate::sim::{Cut, Sim};
 
-/// One run: look, plan, apply.
+/// One run: snapshot, plan, apply.
 ///
 /// # Errors
-/// What the looking or planning failed with.
+/// The error of the snapshot or the planning.
 pub async fn run(sim: &Sim, catalog: &Catalog<Sim>, desired: &Stack) -> Result<Applied, String> {
     let current = catalog.snapshot(sim, desired.name()).await;
     let current = current.map_err(|error| format!("looking: {error}"))?;
@@ -20,10 +20,10 @@ pub async fn run(sim: &Sim, catalog: &Catalog<Sim>, desired: &Stack) -> Result<A
     Ok(apply(&plan, sim, catalog, &ApplyOptions::default()).await)
 }
 
-/// One run that is done in full.
+/// One complete run.
 ///
 /// # Errors
-/// What it failed with, or left undone.
+/// Its error, or its incomplete steps.
 pub async fn run_in_full(sim: &Sim, catalog: &Catalog<Sim>, desired: &Stack) -> Result<(), String> {
     let applied = run(sim, catalog, desired).await?;
     match applied.is_complete() {
@@ -32,7 +32,7 @@ pub async fn run_in_full(sim: &Sim, catalog: &Catalog<Sim>, desired: &Stack) -> 
     }
 }
 
-/// What failed and what was left undone.
+/// The failed and the incomplete steps.
 fn incomplete(applied: &Applied) -> String {
     let failed = applied.failed.iter().map(|(_, error)| error.to_string());
     let undone = applied.on_its_way.iter().chain(&applied.not_started);
@@ -40,17 +40,17 @@ fn incomplete(applied: &Applied) -> String {
     failed.chain(undone).collect::<Vec<_>>().join("\n  ")
 }
 
-/// Where a run is cut off: at its `nth` call from 0, and how.
+/// The position of a cut: the `nth` call of a run, from 0, and the kind of cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
     /// The call.
     pub nth: usize,
-    /// How.
+    /// The kind of cut.
     pub cut: Cut,
 }
 
 impl Position {
-    /// As many positions in as many calls, as the seed will have them.
+    /// Draws this many positions among this many calls, from the seed.
     pub fn draw(seed: u64, calls: usize, number: usize) -> Vec<Self> {
         let choices = (calls * Cut::ALL.len()).max(1) as u64;
         (0..number as u64)
@@ -74,27 +74,27 @@ impl fmt::Display for Position {
     }
 }
 
-/// What a scenario is checked with.
+/// The input of a crash test.
 pub struct Scenario<'a> {
-    /// What there is before; a fork of it is used for each run.
+    /// The initial state; each run uses a fork of it.
     pub sim: &'a Sim,
     /// The kinds.
     pub catalog: &'a Catalog<Sim>,
-    /// What the run that is cut off wants.
+    /// The desired stack of the run that is cut off.
     pub desired: &'a Stack,
-    /// What the run after it wants.
+    /// The desired stack of the next run.
     pub then: &'a Stack,
-    /// How long after the one the other begins.
+    /// The time between the two runs.
     pub rest: Duration,
 }
 
 impl Scenario<'_> {
-    /// Cuts a run off at every call and in every way, and lets the next run make it good; gives the number of
-    /// positions.
+    /// Cuts a run off at every call and in every way, and lets the next run recover; returns the
+    /// number of positions.
     ///
     /// # Errors
-    /// The first position that a run does not come to, or after which the next run fails, leaves something to do, or
-    /// ends in another state than without a cut.
+    /// The first position that a run does not reach, or after which the next run fails, has steps
+    /// left, or ends in another state than without a cut.
     pub async fn everywhere(&self) -> Result<usize, String> {
         let calls = self.calls().await?;
         let expected = self.undisturbed().await?;
@@ -112,10 +112,10 @@ impl Scenario<'_> {
         Ok(positions)
     }
 
-    /// How many calls a run makes that nobody cuts off.
+    /// The number of calls of a run without a cut.
     ///
     /// # Errors
-    /// When it fails even so.
+    /// When it fails nevertheless.
     pub async fn calls(&self) -> Result<usize, String> {
         let sim = self.sim.fork();
         run_in_full(&sim, self.catalog, self.desired).await?;
@@ -125,7 +125,7 @@ impl Scenario<'_> {
     /// The state after both runs without a cut.
     ///
     /// # Errors
-    /// When one fails even so.
+    /// When one fails nevertheless.
     pub async fn undisturbed(&self) -> Result<Vec<String>, String> {
         let sim = self.sim.fork();
         run_in_full(&sim, self.catalog, self.desired).await?;
@@ -133,11 +133,12 @@ impl Scenario<'_> {
         Ok(self.bound(&sim))
     }
 
-    /// Cuts a run off at each of the positions, one run after the other, and lets a last one make it good. A run
-    /// that is done before its position is a run like any other; gives how many were not.
+    /// Cuts a run off at each of the positions, one run after the other, and lets a last one
+    /// recover. A run that is complete before its position counts as an ordinary run; returns the
+    /// number of runs that were cut off.
     ///
     /// # Errors
-    /// When the last run fails, leaves something to do, or ends in another state than the expected one.
+    /// When the last run fails, has steps left, or ends in another state than the expected one.
     pub async fn cut_at(
         &self,
         positions: &[Position],
@@ -168,7 +169,7 @@ impl Scenario<'_> {
         }
     }
 
-    /// What there is that ends with its stack: what outlives it may be there or not.
+    /// The resources that are deleted with their stack: the others may exist or not.
     fn bound(&self, sim: &Sim) -> Vec<String> {
         let outlives = |kind: &str| {
             let metadata = self.catalog.schema().kinds();

@@ -1,5 +1,5 @@
-//! AWS as far as emulators go: moto, a registry in the place of ECR's, and before both an endpoint that counts calls,
-//! makes them fail, and does what moto leaves out.
+//! Emulated AWS: moto, a registry in the place of ECR's, and in front of both an endpoint that
+//! counts calls, injects faults, and fills moto's gaps.
 
 use std::io;
 use std::sync::Arc;
@@ -12,17 +12,17 @@ use crate::moto::Moto;
 use crate::registry::{OnLoopback, USER};
 use crate::scripted::{Answer, Call, Endpoint, Faults, Upstream, gaps};
 
-/// The emulators of one test; they end with it.
+/// The emulators of one test, with the lifetime of this value.
 pub struct Emulated {
     /// EC2, Elastic Load Balancing, Auto Scaling, IAM, SSM, STS, and ECR's repositories.
     pub moto: Moto,
-    /// What everybody is to ask.
+    /// The endpoint for all clients.
     pub endpoint: Endpoint,
     registry: Arc<OnLoopback>,
 }
 
 impl Emulated {
-    /// Starts all of it.
+    /// Starts all emulators.
     ///
     /// # Errors
     /// When moto or `docker-registry` does not start.
@@ -30,7 +30,8 @@ impl Emulated {
         Self::with_script(faults, |_, _| None).await
     }
 
-    /// Starts all of it, with a script that is asked first: what it answers reaches no emulator.
+    /// Starts all emulators, with a script that is asked first: calls that it answers reach no
+    /// emulator.
     ///
     /// # Errors
     /// When moto or `docker-registry` does not start.
@@ -56,13 +57,13 @@ impl Emulated {
         })
     }
 
-    /// Where the registry listens that stands in ECR's place: `127.0.0.1:4711`.
+    /// The address of the registry in ECR's place: `127.0.0.1:4711`.
     #[must_use]
     pub fn registry(&self) -> &str {
         self.registry.address()
     }
 
-    /// What a program has to have in its environment to ask this and nothing else.
+    /// The environment variables for a program that must use this endpoint and no other.
     #[must_use]
     pub fn env(&self) -> Vec<(&'static str, String)> {
         let mut env = self.moto.env();
@@ -75,7 +76,7 @@ impl Emulated {
     }
 }
 
-/// ECR's registry: moto has its repositories and no images.
+/// ECR's registry: moto supports its repositories, but no images.
 fn ecr(call: &Call, upstream: &Upstream, registry: &OnLoopback) -> Option<Answer> {
     match (call.service.as_str(), call.action.as_str()) {
         ("ecr", "GetAuthorizationToken") => Some(gaps::unless_refused(call, upstream, || {
@@ -90,13 +91,14 @@ fn ecr(call: &Call, upstream: &Upstream, registry: &OnLoopback) -> Option<Answer
     }
 }
 
-/// The images of a repository as the registry has them on its disk, if moto has the repository.
+/// The images of a repository on the registry's disk, if moto has the repository.
 ///
 /// <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribeImages.html>
 fn described(call: &Call, upstream: &Upstream, registry: &OnLoopback) -> Answer {
     let asked = call.json();
     let name = asked["repositoryName"].as_str().unwrap_or_default();
-    // As it came: moto says whether the caller may ask, and whether there is such a repository.
+    // Forwarded unchanged: moto decides whether the caller has permission, and whether the
+    // repository exists.
     let found = upstream.ask(call);
     if found.status != 200 && !found.body.contains("ImageNotFoundException") {
         return found;

@@ -1,11 +1,11 @@
-//! Private container engines for tests: Docker's daemon or Podman's API service, each in a temporary
-//! directory, with network and mount namespaces of its own, gone when it is dropped.
+//! Private container engines for tests: Docker's daemon or Podman's API service, each in a
+//! temporary directory, with its own network and mount namespaces. They are removed on drop.
 //!
-//! Such an engine can also be taken down and up again with all that ran on it, as by a [reboot](PrivateEngine::reboot)
-//! of its machine.
+//! Such an engine can also be stopped and restarted together with its containers, as by a
+//! [reboot](PrivateEngine::reboot) of its machine.
 //!
-//! They see neither the machine's engines nor their images, and change neither its bridges nor its firewall.
-//! Needed are root, and of Debian 12 the packages `docker.io` or `podman`.
+//! They see neither the machine's engines nor their images, and change neither its bridges nor its
+//! firewall. They need root, and Debian 12's packages `docker.io` or `podman`.
 
 mod remains;
 
@@ -23,13 +23,14 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 
-/// How long an engine may take to answer its first ping. A machine that compiles meanwhile needs much of it.
+/// The time limit for an engine's first answer. A machine that compiles at the same time needs much
+/// of it.
 const START: Duration = Duration::from_secs(60);
 
-/// How long an engine may take to stop before it is killed.
+/// The time limit for a stop, before the engine is killed.
 const STOP: Duration = Duration::from_secs(20);
 
-/// How often it is looked whether an engine has started or stopped.
+/// The interval of checks whether an engine has started or stopped.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// An engine that can be started.
@@ -56,8 +57,8 @@ impl Program {
         }
     }
 
-    /// Why this engine cannot be started here, or `None` if it can: what a test runner asks before it leaves
-    /// tests out by name.
+    /// The reason why this engine cannot be started here, or `None` if it can: for test runners
+    /// that skip tests by name.
     #[must_use]
     pub fn missing(self) -> Option<Unavailable> {
         if !Uid::effective().is_root() {
@@ -86,10 +87,10 @@ impl Program {
         self.start_with(&[])
     }
 
-    /// Starts it with further options of its daemon, and waits until it answers.
+    /// Starts it with additional options of its daemon, and waits until it answers.
     ///
-    /// The engine is told to stop when the calling thread ends, so that nothing is left behind if a test is
-    /// killed: call this from the test's own thread.
+    /// The engine stops when the calling thread ends, so that nothing remains if a test is killed:
+    /// call this from the test's own thread.
     ///
     /// # Errors
     ///
@@ -99,7 +100,7 @@ impl Program {
             return Err(reason);
         }
         let failed = |error: std::io::Error| self.failed(error.to_string(), String::new());
-        // A short name: the path of a Unix socket has at most 107 bytes.
+        // A short name: the path of a Unix socket is limited to 107 bytes.
         let dir = tempfile::Builder::new()
             .prefix("lf-engine-")
             .tempdir()
@@ -126,8 +127,8 @@ impl Program {
 
     fn spawn(self, dir: &Path, options: &[String]) -> std::io::Result<Child> {
         let path = |name: &str| dir.join(name);
-        // Without another configuration than this one, and without what the machine's own engines, and those of
-        // other tests, have in memory: images, locks, containers' names and networks.
+        // Its own configuration, and none of the data that the machine's engines and those of other
+        // tests keep in memory: images, locks, names of containers and networks.
         std::fs::write(path("empty.json"), "{}")?;
         std::fs::write(path("containers.conf"), CONTAINERS_CONF)?;
         let prepare = "mount --make-rprivate /; \
@@ -183,11 +184,11 @@ impl Program {
     }
 }
 
-/// Podman would raise these limits for each container, which not even root may do in a sandbox.
+/// Podman would raise these limits for each container, which even root may not do in a sandbox.
 const CONTAINERS_CONF: &str =
     "[containers]\ndefault_ulimits = [\"nofile=1024:4096\", \"nproc=4096:4096\"]\n";
 
-/// Where a private Podman keeps what it has.
+/// The data directories of a private Podman.
 fn podman_options(dir: &Path) -> Vec<OsString> {
     vec![
         option("--root=", dir.join("data")),
@@ -204,23 +205,23 @@ fn option(option: &str, value: PathBuf) -> OsString {
     text
 }
 
-/// How a machine goes down.
+/// The way in which a machine stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Down {
-    /// Its services are told to stop, and stop the containers.
+    /// Its services are stopped, and stop the containers.
     InOrder,
-    /// Everything is dead at once.
+    /// Every process is killed at once.
     PowerCut,
 }
 
-/// Why there is no engine.
+/// The reason why an engine is unavailable.
 #[derive(Debug)]
 pub enum Unavailable {
     /// A program is not installed.
     Missing {
         /// The program.
         program: String,
-        /// The Debian package that has it.
+        /// The Debian package of the program.
         package: &'static str,
     },
     /// Only root can start it privately.
@@ -228,13 +229,13 @@ pub enum Unavailable {
         /// The engine.
         program: Program,
     },
-    /// It is installed and did not come up.
+    /// It is installed and did not start.
     Failed {
         /// The engine.
         program: Program,
-        /// What went wrong.
+        /// The error.
         problem: String,
-        /// The last lines that it wrote.
+        /// The last lines of its output.
         log: String,
     },
 }
@@ -262,7 +263,7 @@ impl fmt::Display for Unavailable {
 
 impl std::error::Error for Unavailable {}
 
-/// An engine that answers. Dropping it stops it and removes everything that it made.
+/// A running engine. Dropping it stops it and removes all its resources.
 #[derive(Debug)]
 pub struct PrivateEngine {
     program: Program,
@@ -278,13 +279,14 @@ impl PrivateEngine {
         self.dir.path().join("engine.sock")
     }
 
-    /// Its socket as `DOCKER_HOST` has it.
+    /// Its socket in the form of `DOCKER_HOST`.
     #[must_use]
     pub fn docker_host(&self) -> String {
         format!("unix://{}", self.socket().display())
     }
 
-    /// A command in the engine's network namespace, where its loopback is: for a registry that it pulls from.
+    /// A command in the engine's network namespace, which has its own loopback: for a registry that
+    /// it pulls from.
     #[must_use]
     pub fn command_inside(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("nsenter");
@@ -295,7 +297,7 @@ impl PrivateEngine {
         command
     }
 
-    /// Podman's own command line on what this engine has; of no use where it is Docker.
+    /// Podman's command line for this engine's data; useless with Docker.
     #[must_use]
     pub fn podman(&self) -> Command {
         let dir = self.dir.path();
@@ -310,7 +312,7 @@ impl PrivateEngine {
         command
     }
 
-    /// Brings the loopback of the engine's network namespace up.
+    /// Brings up the loopback of the engine's network namespace.
     ///
     /// # Errors
     ///
@@ -319,7 +321,7 @@ impl PrivateEngine {
         self.ip(&["link", "set", "lo", "up"])
     }
 
-    /// Gives the engine's network namespace a further address that is its own.
+    /// Adds a private address to the engine's network namespace.
     ///
     /// # Errors
     ///
@@ -338,14 +340,14 @@ impl PrivateEngine {
         }
     }
 
-    /// Listens in the engine's network namespace, where nobody else has any port.
+    /// Listens in the engine's network namespace, where every port is free.
     ///
     /// # Errors
     ///
     /// The namespace cannot be entered, or does not have the address.
     pub fn listen_inside(&self, address: SocketAddr) -> std::io::Result<TcpListener> {
         let namespace = File::open(format!("/proc/{}/ns/net", self.child.id()))?;
-        // A socket stays in the namespace that it was made in; the thread is gone at once.
+        // A socket stays in the namespace in which it was created; the thread ends at once.
         let bound = std::thread::spawn(move || {
             setns(namespace, CloneFlags::CLONE_NEWNET)?;
             TcpListener::bind(address)
@@ -355,26 +357,26 @@ impl PrivateEngine {
             .unwrap_or_else(|_| Err(std::io::Error::other("the thread that listens failed")))
     }
 
-    /// Kills it at once, as a crash would.
+    /// Kills it at once, like a crash.
     pub fn crash(&mut self) {
-        // It may be gone already, which is what is wanted.
+        // It may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
-    /// Takes the machine that it is on down and up again: whatever ran is dead, what was in memory is gone, and so
-    /// are the network and all that listened there. The disk is as it was.
+    /// Reboots its machine: all processes are killed, memory and network are lost with all
+    /// listeners, and the disk is preserved.
     ///
     /// # Errors
     ///
-    /// It does not come up within a minute.
+    /// It does not start within a minute.
     pub fn reboot(&mut self, down: Down) -> Result<(), Unavailable> {
         match down {
             Down::InOrder => self.stop(),
             Down::PowerCut => self.crash(),
         }
         remains::kill(self.dir.path());
-        // Of these Podman's two and the daemon's own are in /run on a machine.
+        // On a machine, Podman's two directories and the daemon's own are in /run.
         let restarted = ["exec", "run", "tmp", "pid", "engine.sock"]
             .into_iter()
             .try_for_each(|name| forget(&self.dir.path().join(name)))
@@ -384,7 +386,7 @@ impl PrivateEngine {
         self.wait_until_it_answers()
     }
 
-    /// The last lines that it wrote.
+    /// The last lines of its output.
     #[must_use]
     pub fn log(&self) -> String {
         let text = std::fs::read(self.dir.path().join("log")).unwrap_or_default();
@@ -411,10 +413,10 @@ impl PrivateEngine {
         }
     }
 
-    /// Tells it to stop, and kills it when it does not.
+    /// Stops it, and kills it if it does not stop.
     fn stop(&mut self) {
         let pid = i32::try_from(self.child.id()).map(Pid::from_raw);
-        // A child that has been waited for must not be signalled: its number may be another's by now.
+        // A child that has been waited for must not be signalled: its process id may be reused.
         if let (Ok(None), Ok(pid)) = (self.child.try_wait(), pid) {
             let _ = kill(pid, Signal::SIGTERM);
         }
@@ -436,7 +438,7 @@ impl Drop for PrivateEngine {
     }
 }
 
-/// Removes a file or a folder, if it is there.
+/// Removes a file or a directory, if it exists.
 fn forget(path: &Path) -> std::io::Result<()> {
     let removed = match path.is_dir() {
         true => std::fs::remove_dir_all(path),
@@ -461,7 +463,7 @@ fn ping(socket: &Path) -> std::io::Result<bool> {
 /// A program of the search path.
 fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    // Daemons are in sbin, which not every shell searches.
+    // Daemons are in sbin, which is missing in some shells' search path.
     std::env::split_paths(&path)
         .chain([PathBuf::from("/usr/sbin")])
         .map(|dir| dir.join(name))

@@ -24,7 +24,7 @@ const HANG: Duration = Duration::from_secs(20);
 /// The largest mutated input, in bytes. Large inputs have tests of their own.
 const LARGEST: usize = 64 * 1024;
 
-/// What is fuzzed, and from what.
+/// The target and the input of a fuzz test.
 #[derive(Debug, Clone, Copy)]
 pub struct Fuzz<'a> {
     /// The name in the printed figures.

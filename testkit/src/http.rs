@@ -1,10 +1,10 @@
-//! Just enough of an HTTP client for tests: one request, one connection, no surprises.
+//! A minimal HTTP client for tests: one request, one connection.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// How long a test's request may take.
+/// The time limit of a test's request.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An answer.
@@ -12,19 +12,19 @@ const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Answer {
     /// The status code.
     pub status: u16,
-    /// The body, chunks joined.
+    /// The body, with joined chunks.
     pub body: String,
 }
 
-/// Asks for a URL under `.localhost`, by IPv4 loopback; `path` is put in the place of the URL's own.
+/// Requests a URL under `.localhost` over IPv4 loopback; `path` replaces the URL's own.
 ///
 /// # Errors
-/// When nobody answers, or not in HTTP.
+/// When no server answers, or not in HTTP.
 pub fn get(url: &str, path: &str) -> io::Result<Answer> {
     ask("GET", url, path, "")
 }
 
-/// Posts a body, to what [`get`] would ask.
+/// Posts a body to the same address as [`get`].
 ///
 /// # Errors
 /// As [`get`].

@@ -1,5 +1,5 @@
-//! What tests need: a provider in virtual time, an AWS emulator and an endpoint before it, container engines to
-//! build with, a service to deploy. Never published.
+//! Test support: a provider in virtual time, an AWS emulator with an endpoint in front, container
+//! engines for builds, a service to deploy. Never published.
 
 pub mod conformance;
 pub mod crash;

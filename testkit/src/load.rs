@@ -1,7 +1,8 @@
-//! A constant load on a web service, and what became of each request.
+//! A constant load on a web service, with the result of each request.
 //!
-//! Requests are sent at a fixed rate, whatever the answers are like (an open loop): half of them on connections that
-//! are kept, each carrying one request after the other, half on a new connection each. Nothing is tried again.
+//! Requests are sent at a fixed rate, independent of the answers (an open loop): half of them on
+//! persistent connections, each with one request after the other, half on a new connection each.
+//! There are no retries.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,38 +21,39 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval_at, timeout};
 
-/// How long a request may take, from connecting to the last byte of its answer.
+/// The time limit of a request, from connecting to the last byte of its answer.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How many connections are kept, and how many requests on new ones may be under way at once.
+/// The number of persistent connections, and of concurrent requests on new ones.
 const WORKERS: u32 = 8;
 
-/// How many failures are told in words; all are counted.
+/// The number of failures with a description; all are counted.
 const TOLD: usize = 20;
 
-/// A load that is under way.
+/// A running load.
 #[derive(Debug)]
 pub struct Load {
     stop: watch::Sender<bool>,
     thread: JoinHandle<io::Result<Counts>>,
 }
 
-/// What became of the requests.
+/// The results of the requests.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Requests on connections that were kept.
+    /// Requests on persistent connections.
     pub kept: u64,
-    /// Requests on a new connection each.
+    /// Requests on new connections.
     pub fresh: u64,
     /// Answers by status code.
     pub statuses: BTreeMap<u16, u64>,
-    /// How many requests got no answer: not connected, connection lost, nothing in time.
+    /// The number of requests without an answer: not connected, connection lost, timeout.
     pub unanswered: u64,
-    /// The first of those that failed, in words: when (since the start), on which sort of connection, how.
+    /// Descriptions of the first failures: the time since the start, the sort of connection, the
+    /// error.
     pub failures: Vec<String>,
     /// The slowest answer.
     pub slowest: Duration,
-    /// For how long the load went on.
+    /// The duration of the load.
     pub took: Duration,
 }
 
@@ -61,18 +63,18 @@ impl Counts {
         self.kept + self.fresh
     }
 
-    /// Requests whose answer was not 200, or that got none.
+    /// Requests with an answer other than 200, or without an answer.
     pub fn failed(&self) -> u64 {
         self.sent() - self.statuses.get(&200).copied().unwrap_or_default()
     }
 
-    /// Requests per second, over the whole time.
+    /// Requests per second, over the whole duration.
     pub fn rate(&self) -> f64 {
         self.sent() as f64 / self.took.as_secs_f64().max(f64::EPSILON)
     }
 }
 
-/// One line for the one who reads a test's output, and one for each failure that is told.
+/// One line for the reader of a test's output, and one for each described failure.
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
@@ -100,10 +102,12 @@ impl fmt::Display for Counts {
 }
 
 impl Load {
-    /// Begins to ask for `path` of a URL under `.localhost`, by IPv4 loopback, so many times per second.
+    /// Starts to request `path` of a URL under `.localhost`, over IPv4 loopback, this many times
+    /// per second.
     ///
     /// # Errors
-    /// When `url` is no such URL, or a thread cannot be started. What goes wrong with requests is counted.
+    /// When `url` is not such a URL, or a thread cannot be started. Failures of requests are
+    /// counted.
     pub fn start(url: &str, path: &str, per_second: u32) -> io::Result<Self> {
         let authority = url
             .strip_prefix("http://")
@@ -116,7 +120,7 @@ impl Load {
             path: path.to_owned(),
         };
         let (stop, stopped) = watch::channel(false);
-        // A thread of its own keeps the rate, also where the test itself blocks.
+        // A separate thread keeps the rate, also while the test itself blocks.
         let thread = std::thread::Builder::new()
             .name("load".to_owned())
             .spawn(move || {
@@ -128,10 +132,10 @@ impl Load {
         Ok(Self { stop, thread })
     }
 
-    /// Ends the load once the requests under way are answered.
+    /// Stops the load after the requests in flight are answered.
     ///
     /// # Errors
-    /// When its thread could not do its work at all.
+    /// When its thread failed.
     pub fn finish(self) -> io::Result<Counts> {
         self.stop.send_replace(true);
         self.thread
@@ -163,7 +167,7 @@ async fn run(target: &Target, per_second: u32, stop: watch::Receiver<bool>) -> C
         )
     });
     let mut all = Counts::default();
-    // Each worker waits for its own answers only.
+    // Each worker waits only for its own answers.
     for one in join_all(workers).await {
         all.kept += one.kept;
         all.fresh += one.fresh;
@@ -180,7 +184,7 @@ async fn run(target: &Target, per_second: u32, stop: watch::Receiver<bool>) -> C
     all
 }
 
-/// Sends a request every so often until it is told to stop.
+/// Sends requests at an interval until it is stopped.
 async fn work(
     target: &Target,
     start: Instant,
@@ -190,7 +194,7 @@ async fn work(
 ) -> Counts {
     let mut counts = Counts::default();
     let mut ticks = interval_at((start + offset).into(), apart);
-    // What an answer delayed is sent afterwards: the rate is that of the clock.
+    // Requests delayed by an answer are sent afterwards: the rate follows the clock.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut kept: Option<Connection> = None;
     loop {
@@ -228,10 +232,10 @@ async fn work(
     }
 }
 
-/// Sends one request and reads its answer to the end.
+/// Sends one request and reads its complete answer.
 async fn ask(target: &Target, kept: &mut Option<Connection>, keeps: bool) -> Result<u16, String> {
     let mut connection = match kept.take() {
-        // The other side may close a connection on which nothing is under way.
+        // The server may close an idle connection.
         Some(kept) if !kept.is_closed() => kept,
         _ => connect(target).await?,
     };
@@ -266,7 +270,7 @@ async fn connect(target: &Target) -> Result<Connection, String> {
     let (sender, driver) = http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| format!("not connected: {error}"))?;
-    // It ends with the connection; what is wrong with it is told to whoever has a request on it.
+    // It ends with the connection; its errors are reported to the request on it.
     tokio::spawn(driver);
     Ok(sender)
 }
@@ -278,7 +282,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers every request with these statuses in turn; 0 hangs up instead.
+    /// Answers requests with these statuses in turn; 0 closes the connection instead.
     fn server(statuses: &'static [u16]) -> String {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();

@@ -1,13 +1,15 @@
-//! A private AWS emulator for tests: a moto server of a pinned version, gone with the test that started it.
+//! A private AWS emulator for tests: a moto server of a pinned version, with the lifetime of its
+//! test.
 //!
-//! It runs in a Python environment in cargo's target folder that is made on first use, from the hashes in
-//! `testkit/moto/requirements.txt`. Needed are `python3` with its `venv`, and PyPI for the first use. Tests
-//! that need it are named `needs_moto_…`.
+//! It runs in a Python environment in cargo's target directory that is created on first use, from
+//! the hashes in `testkit/moto/requirements.txt`. It needs `python3` with its `venv`, and PyPI for
+//! the first use. Tests that need it are named `needs_moto_…`.
 //!
-//! It evaluates IAM policies when asked to, with the resources and words that `testkit/moto/permissions.py` adds.
+//! It optionally evaluates IAM policies, with the resources and actions that
+//! `testkit/moto/permissions.py` adds.
 //!
-//! moto decides at once and forgives much; what it cannot show, and how often it is called, is seen with a
-//! [scripted endpoint](crate::scripted) before it.
+//! moto completes operations at once and accepts many invalid calls; a [scripted
+//! endpoint](crate::scripted) in front of it tests the rest, and counts the calls.
 //! <https://docs.getmoto.org/en/latest/docs/server_mode.html>
 
 use std::io;
@@ -21,33 +23,33 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::http::{self, Answer};
 
-/// How long making the environment may take: mostly a download of 40 MB.
+/// The time limit for creating the environment: mostly a download of 40 MB.
 const MAKE: Duration = Duration::from_secs(300);
-/// How long a server may take to listen. A machine that compiles meanwhile needs much of it.
+/// The time limit for a server's start. A machine that compiles at the same time needs much of it.
 const START: Duration = Duration::from_secs(60);
 
-/// The account whose credentials a moto server takes anything for.
+/// The account for which a moto server accepts any credentials.
 pub const ACCOUNT: &str = "123456789012";
-/// A key that moto takes as long as [`Moto::enforce_iam`] was not called.
+/// A key that moto accepts unless [`Moto::enforce_iam`] was called.
 pub const ACCESS_KEY: (&str, &str) = ("AKIAIOSFODNN7EXAMPLE", "not-a-secret");
-/// The region that tests are in, unless they are about regions.
+/// The region of tests, except tests of regions.
 pub const REGION: &str = "eu-central-1";
 
-/// A moto server with nothing in it but the default VPC of each region.
+/// A moto server without resources, except the default VPC of each region.
 #[derive(Debug)]
 pub struct Moto {
     address: SocketAddr,
     python: PathBuf,
     dir: tempfile::TempDir,
-    /// Ended when dropped; and by itself when its standard input closes, if the test is killed.
+    /// Killed on drop; exits when its standard input closes, if the test is killed.
     _server: Child,
 }
 
 impl Moto {
-    /// Starts one, and makes its environment first if there is none.
+    /// Starts a server, after creating its environment if necessary.
     ///
     /// # Errors
-    /// When Python or PyPI are missing, or the server does not come up; the text is what they wrote.
+    /// When Python or PyPI are missing, or the server does not start; the text is their output.
     pub async fn start() -> io::Result<Self> {
         let python = environment().await?;
         let dir = tempfile::Builder::new().prefix("lf-moto-").tempdir()?;
@@ -57,7 +59,7 @@ impl Moto {
             .env("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
             .env("MOTO_ENABLE_AMI_VALIDATION", "true")
             .env("MOTO_ENABLE_KEYPAIR_VALIDATION", "true")
-            // Not where the test is: an image of the sources cannot be written to.
+            // Not the test's directory, because an image of the sources is read-only.
             .current_dir(dir.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -87,19 +89,19 @@ impl Moto {
         })
     }
 
-    /// Its URL, for every service: what AWS_ENDPOINT_URL takes.
+    /// Its URL for every service, as in AWS_ENDPOINT_URL.
     #[must_use]
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Its address, for what stands before it.
+    /// Its address, for an endpoint in front of it.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What a program has to have in its environment so that AWS's SDKs speak to this server and to nothing else.
+    /// The environment variables for a program whose AWS SDKs must use this server and no other.
     #[must_use]
     pub fn env(&self) -> Vec<(&'static str, String)> {
         let nowhere = self.dir.path().join("none").display().to_string();
@@ -115,7 +117,7 @@ impl Moto {
         ]
     }
 
-    /// From the next call on, signatures are checked and IAM policies are evaluated.
+    /// From the next call on, checks signatures and evaluates IAM policies.
     ///
     /// <https://docs.getmoto.org/en/latest/docs/iam.html>
     ///
@@ -125,7 +127,7 @@ impl Moto {
         self.enforce_iam_after("0")
     }
 
-    /// Ends what [`enforce_iam`](Self::enforce_iam) began.
+    /// Reverts [`enforce_iam`](Self::enforce_iam).
     ///
     /// # Errors
     /// When the server does not answer.
@@ -140,16 +142,16 @@ impl Moto {
         }
     }
 
-    /// Runs a Python program with boto3 against this server and gives what it prints: an eye that shares no code
-    /// with Landfall.
+    /// Runs a Python program with boto3 against this server and returns its output: an observer
+    /// that shares no code with Landfall.
     ///
     /// # Errors
-    /// When it fails; the text is what it wrote.
+    /// When it fails; the text is its output.
     pub async fn python(&self, program: &str) -> io::Result<String> {
         succeeded(self.command(program).output().await?)
     }
 
-    /// Starts a Python program with boto3 that answers a line for each that it reads.
+    /// Starts a Python program with boto3 that answers each input line with one output line.
     ///
     /// # Errors
     /// When it does not start.
@@ -175,7 +177,7 @@ impl Moto {
     }
 }
 
-/// A Python program that is asked a line at a time; it ends with this.
+/// A Python program that answers line by line; it is killed with this value.
 #[derive(Debug)]
 pub struct Conversation {
     to: ChildStdin,
@@ -184,10 +186,10 @@ pub struct Conversation {
 }
 
 impl Conversation {
-    /// Says a line and gives the one that comes back.
+    /// Sends a line and returns the answer.
     ///
     /// # Errors
-    /// When the program has ended; why, it has said on standard error.
+    /// When the program has exited; its standard error has the reason.
     pub async fn ask(&mut self, line: &str) -> io::Result<String> {
         self.to.write_all(format!("{line}\n").as_bytes()).await?;
         self.to.flush().await?;
@@ -199,7 +201,7 @@ impl Conversation {
     }
 }
 
-/// Makes the environment unless it is there, and gives its python.
+/// Creates the environment unless it exists, and returns its python.
 async fn environment() -> io::Result<PathBuf> {
     let mut make = Command::new("python3");
     make.arg(sources().join("make.py"))
@@ -226,7 +228,7 @@ fn sources() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/moto"))
 }
 
-/// Cargo's target folder, where the environment outlives the tests.
+/// Cargo's target directory, where the environment outlives the tests.
 fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"),
@@ -314,7 +316,7 @@ print(json.dumps([
     #[tokio::test]
     async fn needs_moto_ends_when_nobody_holds_it_any_more() {
         let mut moto = Moto::start().await.unwrap();
-        // As the kernel does when the test is killed.
+        // The kernel does the same when the test is killed.
         drop(moto._server.stdin.take());
         let ended = tokio::time::timeout(START, moto._server.wait()).await;
         assert!(ended.unwrap().unwrap().success());

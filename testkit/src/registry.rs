@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::engines::PrivateEngine;
 
-/// Where it listens: in the engine's own network namespace nobody else has this port.
+/// Its address: in the engine's own network namespace this port is always free.
 pub const ADDRESS: &str = "127.0.0.1:5000";
 
 /// A registry that is stopped when it is dropped.
@@ -17,11 +17,12 @@ pub const ADDRESS: &str = "127.0.0.1:5000";
 pub struct Registry(Child);
 
 impl Registry {
-    /// Starts it with its data in `dir`, for the users of a `htpasswd` file. It listens a moment later.
+    /// Starts it with its data in `dir`, for the users in a `htpasswd` file. It listens a moment
+    /// later.
     ///
     /// # Errors
     ///
-    /// A file cannot be written, or a program be started.
+    /// A file cannot be written, or a program cannot be started.
     pub fn start(engine: &PrivateEngine, dir: &Path, htpasswd: &str) -> io::Result<Self> {
         engine.bring_up_loopback()?;
         std::fs::write(dir.join("htpasswd"), htpasswd)?;
@@ -34,7 +35,7 @@ impl Registry {
         std::fs::write(dir.join("config.yml"), config)?;
         let child = engine
             .command_inside("setpriv")
-            // It ends with the calling thread, as the engine does, if a test is killed.
+            // It exits with the calling thread, like the engine, if a test is killed.
             .args(["--pdeathsig", "KILL", "docker-registry", "serve"])
             .arg(dir.join("config.yml"))
             .stdout(Stdio::null())
@@ -46,19 +47,19 @@ impl Registry {
 
 impl Drop for Registry {
     fn drop(&mut self) {
-        // It may have ended by itself, which is what is wanted.
+        // It may have exited already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// A user of [`OnLoopback`], and the password.
+/// A user of [`OnLoopback`], with the password.
 pub const USER: (&str, &str) = ("digi", "open sesame");
 
-/// The same as a line of `htpasswd`, as bcrypt at its cheapest.
+/// The same as a line of `htpasswd`, with bcrypt at its lowest cost.
 const HTPASSWD: &str = "digi:$2b$04$n4ffH4MWRSsnDcrRxUuXG.O/ygj0QoEgHNXV.R/1G9oK4PY4XBfAe\n";
 
-/// A registry on a free port of loopback, with storage of its own. It is stopped when it is dropped.
+/// A registry on a free port of loopback, with its own storage. It is stopped when it is dropped.
 #[derive(Debug)]
 pub struct OnLoopback {
     child: Child,
@@ -67,10 +68,11 @@ pub struct OnLoopback {
 }
 
 impl OnLoopback {
-    /// Starts it, for [`USER`] or for everybody, and waits until it listens.
+    /// Starts it, for [`USER`] or without a login, and waits until it listens.
     ///
     /// # Errors
-    /// When the program is missing (Debian: `apt-get install docker-registry`) or does not say where it listens.
+    /// When the program is missing (Debian: `apt-get install docker-registry`) or does not print
+    /// its address.
     pub fn start(password: bool) -> io::Result<Self> {
         let dir = tempfile::tempdir()?;
         let shown = dir.path().display();
@@ -95,7 +97,7 @@ impl OnLoopback {
             let rest = line.split("listening on ").nth(1)?;
             Some(rest.split(['"', ',', ' ']).next()?.to_owned())
         });
-        // It goes on writing, and must not stop because nobody reads.
+        // It continues to write, and must not block because nobody reads.
         std::thread::spawn(move || lines.for_each(drop));
         match address {
             Some(address) => Ok(Self {
@@ -110,13 +112,14 @@ impl OnLoopback {
         }
     }
 
-    /// Where it listens: `127.0.0.1:4711`.
+    /// Its address: `127.0.0.1:4711`.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Where it keeps a repository's tags: a folder for each, in it `current/link` with the digest.
+    /// The directory of a repository's tags: a subdirectory for each, with the digest in
+    /// `current/link`.
     #[must_use]
     pub fn tags(&self, repository: &str) -> PathBuf {
         let repositories = self
@@ -129,7 +132,7 @@ impl OnLoopback {
 
 impl Drop for OnLoopback {
     fn drop(&mut self) {
-        // It may have ended by itself, which is what is wanted.
+        // It may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,7 +1,9 @@
-//! An endpoint in the place of AWS: scripted answers, faults, and a real emulator behind it for everything else.
+//! A scripted endpoint in AWS's place: scripted answers, faults, and a real emulator behind it for
+//! all other calls.
 //!
-//! A test gives an SDK this endpoint's address. Calls that its script answers never go further; the others go to
-//! the emulator as they came (same bytes, same `Host`), or fail the test by name when there is none.
+//! A test configures an SDK with this endpoint's address. Calls that its script answers are not
+//! forwarded; the others reach the emulator unchanged (same bytes, same `Host`), or, without an
+//! emulator, fail the test with their name.
 
 mod answer;
 mod call;
@@ -32,10 +34,10 @@ use tokio::sync::oneshot;
 
 use faults::Fate;
 
-/// What answers calls: `None` leaves one to the emulator.
+/// Answers calls: `None` forwards a call to the emulator.
 type Script = dyn Fn(&Call, &Upstream) -> Option<Answer> + Send + Sync;
 
-/// An endpoint that is being put together.
+/// An endpoint under construction.
 #[derive(Default)]
 pub struct Builder {
     upstream: Option<SocketAddr>,
@@ -45,15 +47,15 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// The emulator behind it, by its address on loopback.
+    /// The address on loopback of the emulator behind it.
     #[must_use]
     pub fn upstream(mut self, emulator: SocketAddr) -> Self {
         self.upstream = Some(emulator);
         self
     }
 
-    /// Answers calls in the emulator's place. The script may ask the emulator itself and change its answer. It runs
-    /// on a thread where it may block, and for several calls at once.
+    /// Answers calls instead of the emulator. The script may ask the emulator itself and change its
+    /// answer. It runs on a thread where it may block, and for several calls concurrently.
     #[must_use]
     pub fn script(
         mut self,
@@ -63,7 +65,8 @@ impl Builder {
         self
     }
 
-    /// Answers calls that the emulator cannot answer as AWS does, as if it were the emulator: faults meet these too.
+    /// Answers calls that the emulator cannot answer like AWS, as part of the emulator: faults
+    /// apply to these calls too.
     #[must_use]
     pub fn gaps(
         mut self,
@@ -73,7 +76,7 @@ impl Builder {
         self
     }
 
-    /// What goes wrong with calls that the script does not answer.
+    /// The faults of calls that the script does not answer.
     #[must_use]
     pub fn faults(mut self, faults: Faults) -> Self {
         self.faults = Some(faults);
@@ -83,13 +86,13 @@ impl Builder {
     /// Starts it on a free port of loopback.
     ///
     /// # Errors
-    /// When no thread or socket is to be had.
+    /// When a thread or socket cannot be created.
     pub fn start(self) -> io::Result<Endpoint> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()?;
-        // Not by the runtime: a test may be in another one, where nothing may block on this.
+        // Not by the runtime: a test may be in another one, where no call may block on this.
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
@@ -138,25 +141,25 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// One without a script, an emulator or faults yet.
+    /// A builder without a script, an emulator or faults.
     #[must_use]
     pub fn builder() -> Builder {
         Builder::default()
     }
 
-    /// What an SDK is given: `http://127.0.0.1:4711`.
+    /// The URL for an SDK: `http://127.0.0.1:4711`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Every call so far, in the order in which they came; retries count.
+    /// Every call so far, in order of arrival; retries count.
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {
         self.shared.log().clone()
     }
 
-    /// Forgets the calls so far.
+    /// Clears the calls so far.
     pub fn forget(&self) {
         self.shared.log().clear();
     }
@@ -176,7 +179,7 @@ impl Shared {
     }
 }
 
-/// The emulator, as a script may ask it.
+/// The emulator, for use by a script.
 pub struct Upstream {
     address: SocketAddr,
     client: Client<HttpConnector, Full<Bytes>>,
@@ -184,8 +187,8 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// In the emulator's place where there is none: whatever reaches it is answered with an error that
-    /// names the call.
+    /// A placeholder for a missing emulator: it answers every call with an error that names the
+    /// call.
     fn nowhere(runtime: &tokio::runtime::Handle) -> Self {
         Self {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -218,7 +221,7 @@ impl Upstream {
             .method(call.method.as_str())
             .uri(format!("http://{}{}", self.address, call.path));
         for (name, value) in &call.headers {
-            // A script may ask something else than what came.
+            // A script may send another body than the received one.
             if name != CONTENT_LENGTH {
                 request = request.header(name, value);
             }
@@ -265,7 +268,7 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-/// An answer that is withheld: the error closes the connection.
+/// A withheld answer: the error closes the connection.
 #[derive(Debug, thiserror::Error)]
 #[error("the answer was lost")]
 struct Lost;
@@ -295,7 +298,7 @@ fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> Handling {
     })
 }
 
-/// The emulator's answer, or what fills its gap.
+/// The emulator's answer, or the one that fills its gap.
 async fn emulated(shared: &Arc<Shared>, call: &Call) -> Answer {
     match reported(shared, call, |shared| shared.gaps.as_deref()).await {
         Some(answer) => answer,
@@ -303,7 +306,7 @@ async fn emulated(shared: &Arc<Shared>, call: &Call) -> Answer {
     }
 }
 
-/// What one of the scripts says, on a thread where it may block.
+/// The answer of one of the scripts, on a thread where it may block.
 async fn reported(
     shared: &Arc<Shared>,
     call: &Call,
@@ -325,7 +328,7 @@ mod tests {
 
     use super::*;
 
-    /// One EC2 call by hand; `None` when the connection ends without an answer.
+    /// One EC2 call without an SDK; `None` when the connection ends without an answer.
     fn ask(endpoint: &Endpoint, action: &str) -> Option<String> {
         let body = format!("Action={action}&Version=2016-11-15");
         let mut stream = TcpStream::connect(endpoint.address).unwrap();

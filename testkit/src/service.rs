@@ -1,4 +1,4 @@
-//! A web service to deploy in tests: a build context with a static program in it.
+//! A web service for deployments in tests: a build context with a static program.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,12 +6,12 @@ use std::process::Command;
 
 const SOURCE: &str = include_str!("../service/main.rs");
 
-/// Compiles the service, once for each `cache` directory, and gives the program's path.
+/// Compiles the service, once for each `cache` directory, and returns the program's path.
 ///
-/// It behaves as its environment says; see `testkit/service/main.rs`.
+/// Its environment controls its behaviour; see `testkit/service/main.rs`.
 ///
 /// # Errors
-/// When rustc is missing or cannot link statically; the text is rustc's own.
+/// When rustc is missing or cannot link statically; the text is rustc's output.
 pub fn program(cache: &Path) -> io::Result<PathBuf> {
     let program = cache.join("landfall-test-service");
     let stamp = cache.join("landfall-test-service.rs");
@@ -19,7 +19,7 @@ pub fn program(cache: &Path) -> io::Result<PathBuf> {
         return Ok(program);
     }
     std::fs::create_dir_all(cache)?;
-    // Tests run side by side, so nobody may see a half-written program.
+    // Tests run concurrently, so no test may see an incomplete program.
     let mine = tempfile::tempdir_in(cache)?;
     let source = mine.path().join("main.rs");
     std::fs::write(&source, SOURCE)?;

@@ -1,8 +1,9 @@
-//! A provider of every kind of resource, in memory and in tokio's virtual time.
+//! The simulation: a provider of every kind of resource, in memory and in tokio's virtual time.
 //!
-//! It keeps the rules that hold in any cloud and knows no kind in particular: what is mentioned must be
-//! there and usable, what others mention cannot go, making and ending take time, ids are not seen at once,
-//! answers get lost, calls are too many. [`Sim::aws`] has AWS's times.
+//! It follows rules that hold in any cloud and has no knowledge of single kinds: references must
+//! exist and be usable, a referenced resource cannot be deleted, creation and deletion take time,
+//! ids are not visible at once, answers get lost, calls are throttled. [`Sim::aws`] has AWS's
+//! times.
 
 mod faults;
 mod provider;
@@ -25,27 +26,28 @@ use self::faults::{Bucket, Faults};
 use self::state::{Ending, Held, Things};
 use self::times::{Rng, mix};
 
-/// One call, as it was made.
+/// One call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
-    /// Time since the simulation began.
+    /// The time since the simulation began.
     pub at: Duration,
-    /// `list`, `create`, `update`, `probe` or `delete`, or what is done [aside](Sim::aside).
+    /// `list`, `create`, `update`, `probe` or `delete`, or the name of an [other](Sim::aside)
+    /// operation.
     pub verb: &'static str,
-    /// The kind, and the name or id where the verb has one; nothing for what is done aside.
+    /// The kind, and the name or id if the verb has one; empty for other operations.
     pub what: String,
-    /// When it was answered; never, if its caller gave up or was cut off.
+    /// The time of the answer; `None` if its caller gave up or was cut off.
     pub answered: Option<Duration>,
-    /// The kind of error that it was answered with.
+    /// The error kind of the answer.
     pub error: Option<ErrorKind>,
 }
 
 /// The provider.
 pub struct Sim {
     began: Instant,
-    /// From a call to its answer.
+    /// The time from a call to its answer.
     latency: Duration,
-    /// From a creation until others see it.
+    /// The time from a creation until it is visible to others.
     lag: Duration,
     times: BTreeMap<Kind, Times>,
     dice: Rng,
@@ -57,17 +59,18 @@ pub struct Sim {
     line: watch::Sender<Line>,
 }
 
-/// Whether the caller is heard.
+/// Whether calls reach the provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Line {
     Open,
-    /// Nothing begins any more and nothing is answered; what is under way has its effect.
+    /// No call starts and none is answered; calls in flight take effect.
     Closing,
-    /// Nor has anything an effect.
+    /// No call takes effect either.
     Cut,
 }
 
-/// For how long what is under way may go on having its effect after the caller is gone: longer than any call.
+/// The time in which calls in flight may take effect after the caller is gone: longer than any
+/// call.
 const LANDING: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Default)]
@@ -99,16 +102,18 @@ impl Default for Sim {
     }
 }
 
-// === impl Sim: how it is put together ===
+// === impl Sim: construction ===
 
 impl Sim {
-    /// An empty one, whose time begins now: a call takes 20 ms, and every kind the default [`Times`].
+    /// An empty simulation, whose time begins now: a call takes 20 ms, and every kind has the
+    /// default [`Times`].
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// An empty one with the median times of AWS: what it takes to make and to end a resource of each kind,
-    /// 100 ms for a call, and half a second until a new id is seen by others.
+    /// An empty simulation with the median times of AWS: the time to create and to delete a
+    /// resource of each kind, 100 ms for a call, and half a second until a new id is visible to
+    /// others.
     pub fn aws() -> Self {
         Self {
             latency: Duration::from_millis(100),
@@ -118,36 +123,36 @@ impl Sim {
         }
     }
 
-    /// With these times for one kind.
+    /// Sets the times of one kind.
     #[must_use]
     pub fn times(mut self, kind: Kind, times: Times) -> Self {
         self.times.insert(kind, times);
         self
     }
 
-    /// With durations drawn from their spans, by this seed; without one they are the medians.
+    /// Draws durations from their spans, by this seed; without one they are the medians.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.dice = Rng(Some(mix(seed)));
         self
     }
 
-    /// With new ids that others do not find for so long: specs that refer to them are refused with
-    /// [`NotFound`](ErrorKind::NotFound), probes see nothing, listings leave them out.
+    /// Sets the time in which new ids are invisible to others: specs that refer to them are refused
+    /// with [`NotFound`](ErrorKind::NotFound), probes find nothing, listings omit them.
     #[must_use]
     pub fn lag(mut self, lag: Duration) -> Self {
         self.lag = lag;
         self
     }
 
-    /// With this output, as JSON, for every resource of one kind; `null` otherwise.
+    /// Sets the output, as JSON, of every resource of one kind; `null` otherwise.
     #[must_use]
     pub fn output(mut self, kind: Kind, output: Value) -> Self {
         self.outputs.insert(kind, output);
         self
     }
 
-    /// With an output that fits for every kind of Landfall's own that has one.
+    /// Sets a valid output for each of Landfall's own kinds with an output.
     #[must_use]
     pub fn outputs(self) -> Self {
         let digest = format!("sha256:{}", "ab".repeat(32));
@@ -170,36 +175,36 @@ impl Sim {
             .output(kind::LISTENER, json!({ "url": "http://digipay.example/" }))
     }
 
-    /// With names of this kind that are unique: a second one of the same key is refused.
+    /// Makes names of this kind unique: a second resource with the same key is refused.
     #[must_use]
     pub fn unique(mut self, kind: Kind) -> Self {
         self.unique.insert(kind);
         self
     }
 
-    /// With no more than so many of this kind.
+    /// Sets the quota of this kind.
     #[must_use]
     pub fn quota(mut self, kind: Kind, most: usize) -> Self {
         self.quotas.insert(kind, most);
         self
     }
 
-    /// With no more than `burst` calls at once and `per_second` of them in the long run; those beyond are
-    /// refused with [`Throttled`](ErrorKind::Throttled).
+    /// Throttles: allows at most `burst` calls at once and `per_second` of them in the long run;
+    /// further calls are refused with [`Throttled`](ErrorKind::Throttled).
     #[must_use]
     pub fn throttle(self, burst: u32, per_second: u32) -> Self {
         self.state().bucket = Some(Bucket::new(burst, per_second));
         self
     }
 
-    /// With resources under this key that never become usable, and say why.
+    /// Resources under this key never become usable, for this reason.
     #[must_use]
     pub fn fails(mut self, key: Key, why: &str) -> Self {
         self.fails.insert(key, why.to_owned());
         self
     }
 
-    /// Another one that holds the same, and goes on from here by itself. Its log is empty.
+    /// An independent copy of the present state. Its log is empty.
     #[must_use]
     pub fn fork(&self) -> Self {
         Self {
@@ -222,21 +227,23 @@ impl Sim {
     }
 }
 
-// === impl Sim: what is done to it ===
+// === impl Sim: faults and manual changes ===
 
 impl Sim {
-    /// Lets the `nth` call from now on that has an effect (create, update, delete; from 0) go wrong.
+    /// Injects a fault into the `nth` call from now on that has an effect (create, update, delete;
+    /// from 0).
     pub fn inject(&self, nth: usize, fault: Fault) {
         self.state().faults.inject(nth, fault);
     }
 
-    /// Lets these calls go wrong from now on.
+    /// Injects a fault into these calls from now on.
     pub fn fault(&self, when: When, fault: Fault) {
         self.state().faults.add(when, fault);
     }
 
-    /// Runs something that calls it until it is done, or until it is cut off at its `nth` call (from 0) and
-    /// dropped, as a process is that dies; then `None`. Afterwards it answers again.
+    /// Runs a future with calls to completion, or until it is cut off at its `nth` call (from 0)
+    /// and dropped, like a process that dies; then returns `None`. Afterwards the simulation
+    /// answers again.
     pub async fn until_cut<T>(
         &self,
         nth: usize,
@@ -249,7 +256,7 @@ impl Sim {
         }
         let mut line = self.line.subscribe();
         let closed = async {
-            // The sender lives as long as this does.
+            // The sender lives as long as this value.
             let closing = line.wait_for(|line| *line != Line::Open).await;
             let closing = closing.is_ok_and(|line| *line == Line::Closing);
             if closing {
@@ -266,7 +273,7 @@ impl Sim {
         done
     }
 
-    /// Ends a resource at once and by hand, whoever needs it: what somebody does in a console.
+    /// Deletes a resource at once, even if it is in use: a manual change in a console.
     pub fn remove(&self, key: &Key) {
         let now = Instant::now();
         let mut state = self.state();
@@ -281,7 +288,7 @@ impl Sim {
         }
     }
 
-    /// Gives a resource another name in its stack by hand; whoever refers to it still does.
+    /// Renames a resource in its stack by hand; references to it stay valid.
     pub fn rename(&self, key: &Key, name: ResourceName) {
         let mut state = self.state();
         for id in state.things.ids(key) {
@@ -289,7 +296,7 @@ impl Sim {
         }
     }
 
-    /// Takes its tags from a resource, so that its stack no longer finds it; its name stays taken.
+    /// Removes a resource's tags, so that its stack no longer finds it; its name stays taken.
     pub fn untag(&self, key: &Key) {
         let mut state = self.state();
         for id in state.things.ids(key) {
@@ -300,7 +307,7 @@ impl Sim {
     }
 }
 
-// === impl Sim: what is seen of it ===
+// === impl Sim: observations ===
 
 impl Sim {
     /// Every call so far.
@@ -308,7 +315,7 @@ impl Sim {
         self.state().calls.clone()
     }
 
-    /// The calls of one verb, by what they were for, in order.
+    /// The subjects of the calls of one verb, in order.
     pub fn called(&self, verb: &str) -> Vec<String> {
         let calls = self.calls().into_iter();
         calls
@@ -317,12 +324,12 @@ impl Sim {
             .collect()
     }
 
-    /// The most calls that were under way at the same time.
+    /// The maximum number of concurrent calls.
     pub fn most_at_once(&self) -> usize {
         self.state().most_at_once
     }
 
-    /// What there is, of all stacks, as key and id; what is on its way out is left out.
+    /// The resources of all stacks, as key and id, except those being deleted.
     pub fn held(&self) -> Vec<(Key, String)> {
         let state = self.state();
         let there = state.things.all().filter(|(_, held)| held.stays());
@@ -331,7 +338,7 @@ impl Sim {
             .collect()
     }
 
-    /// What a resource was made of, or changed to since, by its id.
+    /// The present spec of a resource, by its id.
     pub fn spec(&self, id: &str) -> Option<Value> {
         let state = self.state();
         let mut there = state.things.all().filter(|(_, held)| held.stays());
@@ -339,13 +346,13 @@ impl Sim {
         Some(held.spec.clone())
     }
 
-    /// What stays and what it is, of all stacks: a line for each, with keys in the place of ids, in order.
-    /// Two simulations that hold the same have the same lines.
+    /// The permanent resources and their specs, of all stacks: one line each, with keys instead of
+    /// ids, in order. Two simulations with the same content have the same lines.
     pub fn lines(&self) -> Vec<String> {
         self.state().things.lines()
     }
 
-    /// From when on a resource is or was usable, since the simulation began; of several the last.
+    /// The time since the start at which a resource is or was usable; of several the last.
     pub fn usable_at(&self, key: &Key) -> Option<Duration> {
         let state = self.state();
         let under = state.things.all().filter(|(_, held)| held.key == *key);
@@ -355,15 +362,16 @@ impl Sim {
             .max()
     }
 
-    /// How long it takes to make the resource under this key: until the call is answered, and until it is usable.
+    /// The time to create the resource under this key: until the call is answered, and until it is
+    /// usable.
     pub fn making(&self, key: &Key) -> (Duration, Duration) {
         let times = self.times_of(&key.kind);
         let call = self.latency.max(self.dice.draw(times.call, key, "call"));
         (call, self.dice.draw(times.create, key, "create").max(call))
     }
 
-    /// How long it takes to end the resource under this key: until it is gone, and from then on until nothing
-    /// that it mentioned is in use by what it has left behind.
+    /// The time to delete the resource under this key: until it is gone, and from then on until its
+    /// leftovers use none of its references any more.
     pub fn ending(&self, key: &Key) -> (Duration, Duration) {
         let times = self.times_of(&key.kind);
         (
@@ -398,7 +406,7 @@ impl Sim {
         }
     }
 
-    /// Whether one more of a kind may be made.
+    /// Checks the quota for one more resource of a kind.
     fn within_quota(&self, things: &Things, kind: &Kind) -> Result<()> {
         let Some(&most) = self.quotas.get(kind) else {
             return Ok(());

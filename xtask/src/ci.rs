@@ -1,4 +1,4 @@
-//! `cargo xtask ci`: everything that CI demands, what fails soonest first.
+//! `cargo xtask ci`: every check of CI, the fastest failure first.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use crate::diff;
 use crate::repo::{cargo, succeed};
 use crate::test::{self, WITH_AWS};
 
-/// A step: its name, and what it does.
+/// A step: its name, and its function.
 type Step = (&'static str, fn() -> Result<(), String>);
 
 const STEPS: &[Step] = &[
@@ -41,7 +41,7 @@ const STEPS: &[Step] = &[
     ("each crate alone", each_alone),
     ("each crate's tests alone", each_tested_alone),
     ("without AWS", || {
-        // What is left out where the feature is on, which all other tests have.
+        // Code that is excluded by the feature, which all other tests have on.
         succeed(&mut cargo([
             "test",
             "--quiet",
@@ -54,8 +54,8 @@ const STEPS: &[Step] = &[
     ("packets against verdicts", diff::in_ci),
 ];
 
-/// What is published or may be imported alone, and with which features: none may lean on a feature that only
-/// another crate of the workspace turns on.
+/// The crates that are published or may be used alone, and their features: none may depend on a
+/// feature that only another crate of the workspace turns on.
 const ALONE: &[&[&str]] = &[
     &["landfall-provider"],
     &["landfall-aws"],
@@ -86,13 +86,13 @@ fn each_alone() -> Result<(), String> {
     Ok(())
 }
 
-/// What may be imported alone, with everything of its own and with nothing that can be left out: the program's tests
-/// are the workspace's, and the other crates have nothing to leave out.
+/// The crates that may be used alone, with all their features and with none: the program's tests
+/// are the workspace's, and the other crates have no features.
 const TESTED_ALONE: &[&[&str]] = &[
     &["landfall-network"],
     &["landfall-network", "--all-features"],
     &["landfall-compute"],
-    // Without what instances run when they boot, which is the same with `aws` and without.
+    // Without the boot script's tests, which are the same with `aws` and without.
     &["landfall-compute", "--all-features", "--lib", "--test=aws"],
     &["landfall-lb"],
     &["landfall-lb", "--all-features"],
@@ -109,10 +109,10 @@ fn each_tested_alone() -> Result<(), String> {
     Ok(())
 }
 
-/// Runs every step, and goes on past one that fails.
+/// Runs every step, and continues after failures.
 ///
 /// # Errors
-/// When any step failed, naming all that did.
+/// When any step failed; names all that did.
 pub(crate) fn run() -> Result<(), String> {
     let mut done = Vec::new();
     for (name, step) in STEPS {
@@ -137,7 +137,7 @@ pub(crate) fn run() -> Result<(), String> {
     }
 }
 
-/// A line for each step: how it ended and how long it took.
+/// A line for each step: its result and its duration.
 fn summary(done: &[(&str, Duration, bool)]) -> String {
     done.iter()
         .map(|(name, time, well)| {

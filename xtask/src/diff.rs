@@ -1,11 +1,12 @@
-//! `cargo xtask diff`: longer runs of the test that compares verdicts about networks with packets.
+//! `cargo xtask diff`: longer runs of the differential test between reachability verdicts and
+//! packets.
 
 use clap::Args;
 
 use crate::repo::{cargo, output_of};
 use crate::test::WITH_AWS;
 
-/// What `cargo xtask diff` takes.
+/// The options of `cargo xtask diff`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// How many networks are drawn and built
@@ -16,21 +17,21 @@ pub(crate) struct Options {
     seed: u64,
 }
 
-/// Other networks than those of the test itself, as many as show what there is to be covered.
+/// Other networks than those of the test itself, as many as the coverage needs.
 const IN_CI: Options = Options {
     topologies: 120,
     seed: 1001,
 };
 
-/// Draws networks, asks the trace about flows in them, sends the packets, and shows what was covered.
+/// Draws networks, traces flows in them, sends the packets, and prints the coverage.
 ///
 /// # Errors
-/// When packets did otherwise than the trace says; the smallest case that shows it is printed.
+/// When packets contradict the trace; prints the smallest failing case.
 pub(crate) fn run(options: &Options) -> Result<(), String> {
     with(&["--package=landfall-local"], options)
 }
 
-/// The same with what the tests were built with, so that nothing is built anew.
+/// The same with the existing build of the tests, so that nothing is rebuilt.
 ///
 /// # Errors
 /// As [`run`].
@@ -52,7 +53,7 @@ fn with(selection: &[&str], options: &Options) -> Result<(), String> {
     Ok(())
 }
 
-/// What the test says of itself, without what is said of tests.
+/// The test's own output, without the test harness's.
 fn table(printed: &str) -> Option<&str> {
     let (_, said) = printed.split_once("seeds ")?;
     let (table, _) = said.split_once("\n\n")?;

@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::repo::{cargo, succeed};
 
-/// What `cargo xtask fuzz` takes.
+/// The options of `cargo xtask fuzz`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// How long each input format is fuzzed, in minutes
@@ -20,7 +20,7 @@ pub(crate) struct Options {
     name: String,
 }
 
-/// What `cargo xtask soak` takes.
+/// The options of `cargo xtask soak`.
 #[derive(Debug, Args)]
 pub(crate) struct SoakOptions {
     /// How long it lasts, in minutes
@@ -28,7 +28,7 @@ pub(crate) struct SoakOptions {
     minutes: u64,
 }
 
-/// The crates that read something from outside.
+/// The crates that parse external input.
 const CRATES: &[&str] = &[
     "--package=landfall-container",
     "--package=landfall-balancer",
@@ -39,7 +39,7 @@ const CRATES: &[&str] = &[
 /// Runs every fuzz test for the given time and prints the figures of each.
 ///
 /// # Errors
-/// When an input broke a property; the smallest such input is printed.
+/// When an input violated a property; prints the smallest such input.
 pub(crate) fn run(options: &Options) -> Result<(), String> {
     let seed = options.seed.unwrap_or_else(|| {
         let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
@@ -47,7 +47,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     });
     let length = Duration::from_secs(60 * options.minutes).as_secs();
     println!("seed {seed}");
-    // `cargo test` runs the tests of one binary side by side, and one binary after the other.
+    // `cargo test` runs the tests of one binary concurrently, and one binary after the other.
     let mut tests = cargo(["test", "--no-fail-fast", "--lib", "--tests"]);
     tests
         .args(CRATES)
@@ -60,7 +60,8 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     )
 }
 
-/// Runs a service under load beside a hostile stack for the given time and prints what became of its requests.
+/// Runs a service under load beside a hostile stack for the given time and prints the results of
+/// its requests.
 ///
 /// # Errors
 /// When a request failed, or a release or a scaling did.

@@ -1,6 +1,6 @@
-//! Landfall's own chores, and the landfall commands in a checkout: `cargo xtask deploy`.
+//! Landfall's development tasks, and the landfall commands in a checkout: `cargo xtask deploy`.
 //!
-//! Whatever CI does stands here, so that it can be done anywhere.
+//! Every task of CI is defined here, so that it can run anywhere.
 
 #![expect(
     clippy::print_stdout,
@@ -106,7 +106,7 @@ enum Task {
     Bench(bench::Bench),
 }
 
-/// The arguments of a landfall command, as they are; `--help` explains them.
+/// The arguments of a landfall command, unchanged; `--help` explains them.
 #[derive(Debug, Args)]
 struct Landfall {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -152,7 +152,7 @@ fn main() -> ExitCode {
 }
 
 impl Landfall {
-    /// Whether it is for AWS, as the command line or else LANDFALL_PROVIDER says.
+    /// Whether it is for AWS, by the command line or else LANDFALL_PROVIDER.
     fn is_on_aws(&self, variable: Option<&OsStr>) -> bool {
         let mut args = self.args.iter().map(|arg| arg.to_string_lossy());
         while let Some(arg) = args.next() {
@@ -166,7 +166,7 @@ impl Landfall {
         variable.is_some_and(|name| name == "aws")
     }
 
-    /// The same command by this program built for AWS, from where the user is.
+    /// The same command by this program with the AWS feature, in the user's directory.
     fn with_aws(&self, command: &str) -> Command {
         let here = std::env::current_dir().unwrap_or_else(|_| repo::root());
         let manifest = repo::root().join("Cargo.toml");
@@ -225,7 +225,7 @@ mod tests {
             (&["--yes", "--provider=aws", "--json"], None, true),
             (&[], Some("aws"), true),
             (&[], Some("local"), false),
-            // The flag is nearer.
+            // The flag overrides the variable.
             (&["--provider", "local"], Some("aws"), false),
             (&["--provider=local"], Some("aws"), false),
             (&["--stack", "aws"], None, false),

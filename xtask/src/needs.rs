@@ -1,20 +1,22 @@
-//! What some tests need beside a Rust toolchain, a C compiler and the Linux kernel.
+//! Requirements of some tests beyond a Rust toolchain, a C compiler and the Linux kernel.
 //!
-//! A test says what it needs by its name: `needs_docker_…`. One without such a name runs everywhere.
+//! A test declares its requirement in its name: `needs_docker_…`. A test without such a name runs
+//! everywhere.
 
 use std::process::Command;
 
 use crate::repo;
 
-/// Something that a machine may lack.
+/// A requirement that a machine may not meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Need {
-    /// How the names of tests begin that need it.
+    /// The prefix of the names of tests with this requirement.
     pub(crate) prefix: &'static str,
     programs: &'static [&'static str],
     packages: &'static str,
     root: bool,
-    /// A Python program that puts what the tests run in cargo's target folder, unless it is there.
+    /// A Python program that installs the tests' programs in cargo's target directory, unless they
+    /// exist.
     maker: Option<&'static str>,
 }
 
@@ -96,7 +98,7 @@ const NEEDS: &[Need] = &[
         root: false,
         maker: Some("testkit/moto/make.py"),
     },
-    // Moto, and a registry in the place of ECR's.
+    // Moto, and a registry in ECR's place.
     Need {
         prefix: "needs_emulators_",
         programs: &["python3", "docker-registry"],
@@ -104,7 +106,8 @@ const NEEDS: &[Need] = &[
         root: false,
         maker: Some("testkit/moto/make.py"),
     },
-    // These need what `needs_docker_` and `needs_podman_` do, with which they begin, and more.
+    // These need everything that `needs_docker_` and `needs_podman_`, their prefixes, need, and
+    // more.
     Need {
         prefix: "needs_docker_and_moto_",
         programs: &["python3"],
@@ -128,13 +131,13 @@ const NEEDS: &[Need] = &[
     },
 ];
 
-/// A need that this machine does not meet.
+/// A requirement that this machine does not meet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Missing {
     pub(crate) prefix: &'static str,
-    /// What is missing: `dockerd, busybox`.
+    /// The missing parts: `dockerd, busybox`.
     pub(crate) what: String,
-    /// What to do about it.
+    /// The hint.
     pub(crate) remedy: String,
 }
 
@@ -162,7 +165,7 @@ impl Need {
         })
     }
 
-    /// Has made what the tests run; what it takes is installed.
+    /// Runs the maker, after its own requirements are installed.
     fn prepare(&self) -> Option<Missing> {
         let maker = self.maker?;
         let mut make = Command::new("python3");
@@ -177,7 +180,7 @@ impl Need {
     }
 }
 
-/// The needs of these tests that this machine does not meet, after all is made that can be.
+/// The requirements of these tests that this machine does not meet, after all makers have run.
 pub(crate) fn missing<'a>(tests: impl Iterator<Item = &'a str> + Clone) -> Vec<Missing> {
     let is_root = repo::is_root();
     NEEDS
@@ -190,14 +193,15 @@ pub(crate) fn missing<'a>(tests: impl Iterator<Item = &'a str> + Clone) -> Vec<M
         .collect()
 }
 
-/// Whether a test of this path (`module::needs_docker_builds`) needs what begins with the prefix.
+/// Whether a test with this path (`module::needs_docker_builds`) has the requirement with this
+/// prefix.
 pub(crate) fn concerns(prefix: &str, test: &str) -> bool {
     test.rsplit("::")
         .next()
         .is_some_and(|name| name.starts_with(prefix))
 }
 
-/// Whether a test says that it needs something that no entry of the list describes.
+/// Whether a test declares a requirement that is not in the list.
 pub(crate) fn is_unknown(test: &str) -> bool {
     concerns("needs_", test) && !NEEDS.iter().any(|need| concerns(need.prefix, test))
 }

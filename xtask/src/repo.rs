@@ -1,19 +1,19 @@
-//! The checkout, and the programs that are run in it.
+//! The checkout, and running programs in it.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The checkout's top directory, wherever `cargo xtask` was called.
+/// The checkout's root directory, wherever `cargo xtask` was called.
 pub(crate) fn root() -> PathBuf {
-    // Cargo says where this package is now; a program that was moved still knows where it was built.
+    // Cargo sets the package's present directory; a moved program still has the path of its build.
     let package = std::env::var_os("CARGO_MANIFEST_DIR")
         .unwrap_or_else(|| OsStr::new(env!("CARGO_MANIFEST_DIR")).to_owned());
     let package = PathBuf::from(package);
     package.parent().map(Path::to_owned).unwrap_or(package)
 }
 
-/// Cargo's target folder.
+/// Cargo's target directory.
 pub(crate) fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
@@ -25,10 +25,10 @@ pub(crate) fn cargo<I: AsRef<OsStr>>(args: impl IntoIterator<Item = I>) -> Comma
     command
 }
 
-/// Runs a command with its output shown.
+/// Runs a command with visible output.
 ///
 /// # Errors
-/// When it cannot be started or does not end with 0, naming it.
+/// When it cannot be started or exits with another code than 0; names the command.
 pub(crate) fn succeed(command: &mut Command) -> Result<(), String> {
     let shown = shown(command);
     let status = command
@@ -41,8 +41,8 @@ pub(crate) fn succeed(command: &mut Command) -> Result<(), String> {
     }
 }
 
-/// Puts a command in this program's place, so that signals and the exit code are the command's own; where a system has
-/// no such thing, runs it and ends as it ended. Gives the reason when it cannot be started.
+/// Replaces this program by a command, so that signals and the exit code are the command's own; on
+/// systems without exec, runs it and exits like it. Returns the reason when it cannot be started.
 pub(crate) fn become_it(command: &mut Command) -> std::io::Error {
     #[cfg(unix)]
     return std::os::unix::process::CommandExt::exec(command);
@@ -53,10 +53,10 @@ pub(crate) fn become_it(command: &mut Command) -> std::io::Error {
     }
 }
 
-/// Runs a command and gives its standard output; standard error is shown.
+/// Runs a command and returns its standard output; standard error is shown.
 ///
 /// # Errors
-/// When it cannot be started, does not end with 0, or does not write UTF-8.
+/// When it cannot be started, exits with another code than 0, or does not write UTF-8.
 pub(crate) fn output_of(command: &mut Command) -> Result<String, String> {
     let shown = shown(command);
     let output = command
@@ -70,7 +70,7 @@ pub(crate) fn output_of(command: &mut Command) -> Result<String, String> {
         .map_err(|_| format!("`{shown}` wrote something else than text"))
 }
 
-/// Whether a program is installed: in `PATH`, or where Debian keeps what is meant for root.
+/// Whether a program is installed: in `PATH`, or in Debian's directories for root.
 pub(crate) fn installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)

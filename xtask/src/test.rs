@@ -1,4 +1,4 @@
-//! `cargo xtask test`: all tests, and a word about each one that this machine cannot run.
+//! `cargo xtask test`: all tests, and a line about each one that this machine cannot run.
 
 use std::collections::BTreeMap;
 
@@ -8,15 +8,16 @@ use serde::Deserialize;
 use crate::needs::{self, Missing};
 use crate::repo::{cargo, output_of, succeed};
 
-/// The whole workspace as the tests need it: the AWS provider is in it, and all crates are built once.
+/// The whole workspace with the features for its tests: it includes the AWS provider, and all
+/// crates are built once.
 pub(crate) const WITH_AWS: &str = "--features=landfall-cli/aws";
 
-/// Where nextest is told how many tests may run at once.
+/// Nextest's setting of the number of concurrent tests.
 const THREADS: &str = "NEXTEST_TEST_THREADS";
-/// How many tests for each processor: most of them wait for emulators, instances and deadlines.
+/// The number of tests per processor: most of them wait for emulators, instances and deadlines.
 const AT_ONCE: usize = 2;
 
-/// What `cargo xtask test` takes.
+/// The options of `cargo xtask test`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Fail if any test cannot be run here, instead of leaving it out
@@ -28,7 +29,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Every test of every crate, none left out.
+    /// Every test of every crate.
     pub(crate) fn everything() -> Self {
         Self {
             all: true,
@@ -40,7 +41,7 @@ impl Options {
         if self.package.is_empty() {
             vec!["--workspace".to_owned(), WITH_AWS.to_owned()]
         } else {
-            // In the workspace the cli turns features on; alone, a crate would leave out the tests of its own.
+            // In the workspace the cli turns features on; alone, a crate would skip its own tests.
             std::iter::once("--all-features".to_owned())
                 .chain(
                     self.package
@@ -55,7 +56,7 @@ impl Options {
 /// Runs the tests.
 ///
 /// # Errors
-/// When a test fails, or with `--all` when one cannot be run.
+/// When a test fails, or with `--all` when a test cannot be run.
 pub(crate) fn run(options: &Options) -> Result<(), String> {
     let nextest = cargo(["nextest", "--version"])
         .stderr(std::process::Stdio::null())
@@ -90,7 +91,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     outcome
 }
 
-/// A test, and the binary that holds it.
+/// A test and its binary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Test {
     binary: String,
@@ -159,7 +160,7 @@ fn with_nextest(selection: &[String], missing: &[Missing]) -> Result<(), String>
         tests.args(["-E", &format!("not ({})", left_out.join(" + "))]);
     }
     let tests = succeed(&mut tests);
-    // Nextest leaves the examples in the documentation to cargo.
+    // Nextest leaves the documentation's examples to cargo.
     let examples = succeed(cargo(["test", "--doc", "--quiet"]).args(selection));
     tests.and(examples)
 }
@@ -173,7 +174,7 @@ fn with_cargo(selection: &[String], missing: &[Missing]) -> Result<(), String> {
     succeed(&mut tests)
 }
 
-/// The tests that this machine cannot run, by what is missing.
+/// The tests that this machine cannot run, by missing requirement.
 #[derive(Debug)]
 struct LeftOut<'a>(Vec<(&'a Missing, Vec<&'a Test>)>);
 

@@ -1,4 +1,4 @@
-//! Rules about the checkout that no compiler knows, held by tests.
+//! Rules about the checkout that no compiler checks, enforced by tests.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::repo::{cargo, output_of, root};
 
-/// The licences that may stand in the tree, as in `deny.toml`.
+/// The licences allowed in the dependency tree, as in `deny.toml`.
 fn allowed_licences() -> BTreeSet<String> {
     let text = std::fs::read_to_string(root().join("deny.toml")).unwrap();
     let list = text.split_once("allow = [").unwrap().1;
@@ -45,7 +45,7 @@ fn metadata(options: &[&str]) -> Metadata {
 fn every_dependency_has_an_allowed_licence() {
     let allowed = allowed_licences();
     let mut broken = Vec::new();
-    // What other platforms use beside it need not even be downloaded here.
+    // Dependencies of other platforms need not be downloaded here.
     let platform = format!("--filter-platform={}", host());
     for package in metadata(&[&platform]).packages {
         let licence = package.license.unwrap_or_default();
@@ -63,9 +63,10 @@ fn host() -> String {
     host.unwrap().to_owned()
 }
 
-/// Whether an SPDX expression can be fulfilled with what is allowed: `OR` needs one side, `AND` both.
+/// Whether an SPDX expression can be satisfied with the allowed licences: `OR` needs one side,
+/// `AND` both.
 fn permitted(expression: &str, allowed: &BTreeSet<String>) -> bool {
-    // Some crates still write the slash of old for `OR`.
+    // Some crates still use the old slash for `OR`.
     let expression = expression.replace('/', " OR ");
     let tokens: Vec<&str> = expression
         .split_inclusive(['(', ')'])
@@ -108,7 +109,7 @@ fn licence(tokens: &mut &[&str], allowed: &BTreeSet<String>) -> bool {
         *tokens = tokens.strip_prefix(&[")"]).unwrap_or(tokens);
         return permitted;
     }
-    // An exception only gives more freedom: `Apache-2.0 WITH LLVM-exception`.
+    // An exception only adds permissions: `Apache-2.0 WITH LLVM-exception`.
     if tokens.first() == Some(&"WITH") {
         *tokens = tokens.get(2..).unwrap_or_default();
     }
@@ -136,7 +137,8 @@ fn licence_expressions_are_understood() {
 
 #[test]
 fn benches_run_only_where_they_are_asked_for() {
-    // One without a harness is executed by `cargo test --all-targets` like any test; only `cargo bench` says this.
+    // A bench without a harness is executed by `cargo test --all-targets` like any test; only
+    // `cargo bench` passes this flag.
     let mut benches = 0;
     for file in rust_files() {
         let text = std::fs::read_to_string(&file).unwrap();
@@ -149,7 +151,7 @@ fn benches_run_only_where_they_are_asked_for() {
     assert!(benches >= 4, "{benches}");
 }
 
-/// The longest that a source file may be, in lines.
+/// The maximum length of a source file, in lines.
 const LONGEST_FILE: usize = 600;
 
 #[test]
@@ -205,7 +207,7 @@ fn versions_of_dependencies_stand_in_one_place() {
     let mut broken = Vec::new();
     for package in &metadata(&["--no-deps"]).packages {
         let name = &package.name;
-        // An example that stands for somebody else's service brings its own.
+        // An example of a third-party service has its own.
         if name == "digipay" {
             continue;
         }

@@ -1,4 +1,4 @@
-//! The arguments of what gets at instances: ssh, ssh-config, exec, logs.
+//! The arguments of the commands for access to instances: ssh, ssh-config, exec, logs.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The test that every command line in README.md and docs/ is one that the program accepts.
+//! Tests that the program accepts every command line in README.md and docs/.
 
 use std::path::{Path, PathBuf};
 
@@ -6,10 +6,10 @@ use clap::Parser as _;
 
 use super::Cli;
 
-/// Tasks of a checkout that are no commands of the program.
+/// Tasks of a checkout that are not commands of the program.
 const TASKS: [&str; 1] = ["test"];
 
-/// The pages, as they lie in the checkout.
+/// The pages in the checkout.
 fn pages() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let docs = std::fs::read_dir(root.join("docs")).unwrap();
@@ -22,12 +22,12 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
-/// The program's arguments in one line of a shell, once for each time that the line calls it.
+/// The program's arguments in one line of a shell, once for each call in the line.
 fn calls(line: &str) -> Vec<Vec<&str>> {
     let mut calls = Vec::new();
     for part in line.split("&&").flat_map(|part| part.split('|')) {
         let words = part.split_whitespace();
-        // A comment or a redirection ends the arguments, and variables stand before the program.
+        // A comment or a redirection ends the arguments, and variables precede the program.
         let words = words.take_while(|word| !word.starts_with(['#', '>']));
         let words: Vec<&str> = words
             .skip_while(|word| word.contains('=') && !word.starts_with('-'))

@@ -25,7 +25,7 @@ pub(crate) struct Scale {
     pub(crate) waiting: Waiting,
 }
 
-/// A service and how many instances it is to have: `web=3`.
+/// A service and its desired number of instances: `web=3`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ScaleTarget {
     pub(crate) service: ResourceName,

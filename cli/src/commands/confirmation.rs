@@ -1,4 +1,4 @@
-//! Asking for a yes on the terminal, before something is lost for good.
+//! Asks for a confirmation on the terminal, before an irreversible change.
 
 use std::io::{self, IsTerminal};
 
@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use crate::output;
 use crate::render::{self, STRONG, paint};
 
-/// Who says yes: the command line, whoever sits at the terminal, or nobody.
+/// The source of the confirmation: the command line, the terminal, or none.
 pub(super) fn confirmation(yes: bool, json: bool) -> Confirmation {
     if yes {
         Confirmation::Given
@@ -22,7 +22,7 @@ pub(super) fn confirmation(yes: bool, json: bool) -> Confirmation {
     }
 }
 
-/// Whether there is somebody who reads the question and can answer it.
+/// Whether a user can read the question and answer it.
 pub(super) fn can_ask(json: bool) -> bool {
     !json && io::stdin().is_terminal() && io::stderr().is_terminal()
 }
@@ -37,15 +37,15 @@ fn text(question: &Question) -> String {
     format!("{plan}\n{ask} [y/N] ")
 }
 
-/// The answer: yes if it says so, no if it says anything else or nothing.
+/// The answer: confirmed only by a yes, refused by any other or no input.
 ///
-/// The line is read by a thread of its own: one that waits for it for ever does not keep the program from ending.
+/// A separate thread reads the line: even if it waits for ever, the program can exit.
 pub(super) async fn answer() -> bool {
     let (tell, reported) = oneshot::channel();
     std::thread::spawn(move || {
         let mut line = String::new();
         let read = io::stdin().read_line(&mut line);
-        // Whoever asked may have been interrupted meanwhile.
+        // The caller may have been interrupted in the meantime.
         let _ = tell.send(read.is_ok() && is_yes(&line));
     });
     reported.await.unwrap_or(false)

@@ -1,4 +1,4 @@
-//! `deploy`: make what the file says, and print the address once it answers.
+//! `deploy`: deploys the stack of the file, and prints its address once it answers.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::cli_error::CliError;
 use crate::output;
 use crate::render::{self, GOOD, STRONG, paint};
 
-/// For how long a process that holds nothing is waited for by a run that was interrupted.
+/// The time that an interrupted run waits for an empty cloud process to exit.
 const SETTLES_WITHIN: Duration = Duration::from_secs(2);
 
 /// The last line of JSON of a deploy.
@@ -50,8 +50,8 @@ pub(crate) async fn deploy(args: &Deploy) -> Result<(), CliError> {
     let deployed = match deployed {
         Ok(deployed) => deployed,
         Err(failure) => {
-            // A first deploy that failed has ended all that it made; so should what held it. Whoever interrupts does
-            // not want to wait for that.
+            // A first deploy that failed has deleted all its resources; the cloud process should
+            // exit as well. An interrupting user does not want to wait for it.
             let settling = session.place.settle();
             let ready = match failure.stage {
                 Stage::Lock => Ok(()),
@@ -82,7 +82,7 @@ pub(crate) async fn deploy(args: &Deploy) -> Result<(), CliError> {
     Ok(())
 }
 
-/// What was done and who answers now, for standard error.
+/// The changes and the serving targets, for standard error.
 fn summary(deployed: &Deployed) -> String {
     let changes = &deployed.changes;
     let parts: Vec<String> = [

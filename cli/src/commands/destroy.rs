@@ -1,4 +1,4 @@
-//! `destroy`: end everything that a stack holds.
+//! `destroy`: deletes every resource of a stack.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ struct Line<'a> {
     duration_ms: u64,
 }
 
-/// Destroys, and waits until nothing is left.
+/// Destroys, and waits until every resource is gone.
 pub(crate) async fn destroy(args: &Destroy) -> Result<(), CliError> {
     let (stack, said) = stack_of(&args.on)?;
     let mut session = Session::open(&args.on.common, said).await?;

@@ -1,4 +1,4 @@
-//! `dial`: carry a connection into the local provider's network, for the system's ssh.
+//! `dial`: carries a connection into the local provider's network, for the system's ssh.
 
 use std::io::Write;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use crate::args::Dial;
 use crate::cli_error::CliError;
 use crate::{exit, input, output, render};
 
-/// How long the other side may take to answer. What a security group does not let through never does.
+/// The time limit for an answer. Traffic that a security group denies is never answered.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Connects from the internet of the local provider, and carries standard input and output.
+/// Connects from the local provider's internet, and forwards standard input and output.
 pub(crate) async fn dial(args: &Dial) -> Result<u8, CliError> {
     let options = LocalOptions {
         dir: Some(args.runtime_dir.clone()),

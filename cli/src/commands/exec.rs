@@ -1,4 +1,4 @@
-//! `exec`: run a command in an instance's container.
+//! `exec`: runs a command in an instance's container.
 
 use std::io::Write;
 
@@ -12,10 +12,10 @@ use crate::cli_error::CliError;
 use crate::selected_provider::SelectedProvider;
 use crate::{input, output, terminal};
 
-/// What a command that the image does not have ends with, as in shells.
+/// The exit code of a command that the image does not contain, as in shells.
 const NOT_FOUND: u8 = 127;
 
-/// What a command's end is when nobody heard of it.
+/// The exit code of a command whose end is unknown.
 const LOST: u8 = 255;
 
 /// The last line of JSON of a command.
@@ -28,7 +28,7 @@ struct Line<'a> {
     stderr: String,
 }
 
-/// Runs it, and gives its exit code.
+/// Runs the command, and returns its exit code.
 pub(crate) async fn exec(args: &Exec) -> Result<u8, CliError> {
     let inside = Inside::open(&args.on).await?;
     let host = inside.running(&args.instance)?;
@@ -61,7 +61,7 @@ async fn locally(local: &Local, host: &Host, args: &Exec) -> Result<u8, CliError
             return Ok(NOT_FOUND);
         }
     };
-    // Taken once the command runs: until then, Ctrl-C ends this program.
+    // Switched after the command has started: until then, Ctrl-C ends this program.
     let raw = has_terminal.then(terminal::Raw::take).transpose();
     let _raw = raw.map_err(|error| {
         CliError::usage(format!("the terminal cannot be handed over: {error}"), None)
@@ -70,7 +70,7 @@ async fn locally(local: &Local, host: &Host, args: &Exec) -> Result<u8, CliError
     hear(chatter, host, json).await
 }
 
-/// Tells the command what comes in here, until it ends.
+/// Forwards input and signals to the command, until it exits.
 async fn steer(mut steering: ExecInput) {
     let mut input = input::chunks();
     let mut has_input = true;
@@ -92,7 +92,7 @@ async fn steer(mut steering: ExecInput) {
                 },
             },
         };
-        // It has ended, which is heard elsewhere.
+        // The command has exited; its exit is reported elsewhere.
         if reported.is_err() {
             return;
         }
@@ -124,7 +124,7 @@ async fn hear(mut chatter: ExecOutput, host: &Host, json: bool) -> Result<u8, Cl
             }
             Err(error) => return Err(error.into()),
         };
-        // Whoever read the output has gone away; so does the command, when its streams close.
+        // The reader of the output is gone; the command exits when its streams close.
         if written.is_err() {
             return Ok(LOST);
         }
@@ -142,12 +142,12 @@ fn tell(host: &Host, exit_code: u8, stdout: Vec<u8>, stderr: Vec<u8>) {
     });
 }
 
-/// What a signal here means for the command there.
+/// The effect of a local signal on the remote command.
 enum Passed {
-    /// It gets the signal of this number.
+    /// Forwards the signal of this number.
     #[cfg_attr(not(unix), expect(dead_code, reason = "signals are Unix's"))]
     On(u8),
-    /// Its terminal has another size.
+    /// Forwards the terminal's new size.
     #[cfg_attr(not(unix), expect(dead_code, reason = "terminals are Unix's"))]
     Resized,
 }

@@ -1,4 +1,4 @@
-//! `explain`: tell whether a connection comes about, and what stops it.
+//! `explain`: explains whether a connection is allowed, and which rule blocks it.
 
 use std::net::Ipv4Addr;
 
@@ -19,20 +19,20 @@ use crate::{exit, output, render};
 struct Line<'a> {
     result: &'static str,
     stack: &'a StackName,
-    /// Whether it is about what there is, or about what the file describes.
+    /// Whether it describes the live network, or the file's.
     live: bool,
     explanation: &'a Explanation,
-    /// What the rules allow and this provider's network does not have.
+    /// A difference between the rules and this provider's network.
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<&'static str>,
 }
 
-/// The local provider forwards no packet beyond its own network.
+/// The local provider forwards no packets to the real internet.
 const SIMULATED_INTERNET: &str = "this is about the rules: the internet of the local provider is simulated, and beside \
                                   what stacks publish only 203.0.113.250:80 answers there; packets to any other \
                                   address or port get no connection";
 
-/// That a connection which the rules allow does not come to be on this machine.
+/// A note about a connection that the rules allow and this machine does not support.
 fn note(args: &Explain, query: &Query, explanation: &Explanation) -> Option<&'static str> {
     let is_outside = |address: Ipv4Addr| !address.is_private();
     let to_outside = query.to == "internet" || query.to.parse().is_ok_and(is_outside);
@@ -41,7 +41,7 @@ fn note(args: &Explain, query: &Query, explanation: &Explanation) -> Option<&'st
     (is_local && to_outside && explanation.reachable && !answers).then_some(SIMULATED_INTERNET)
 }
 
-/// The last line of JSON of who can reach what.
+/// The last line of JSON of the reachability matrix.
 #[derive(Serialize)]
 struct AllLine<'a> {
     result: &'static str,
@@ -50,10 +50,10 @@ struct AllLine<'a> {
     overview: &'a Overview,
 }
 
-/// Explains, and gives the exit code: the answer.
+/// Explains, and returns the exit code: the answer.
 pub(crate) async fn explain(args: &Explain) -> Result<u8, CliError> {
     let config = config(&args.common)?;
-    // What cannot be asked is told before anybody is asked.
+    // Invalid queries are reported before any provider is asked.
     let query = match (&args.from, &args.to) {
         (Some(from), Some(to)) => Some(Query::new(from, to).map_err(unanswerable)?),
         _ => None,
@@ -114,7 +114,7 @@ fn all(args: &Explain, config: &Config, topology: &Topology) -> Result<u8, CliEr
     Ok(exit::DONE)
 }
 
-/// Writes the picture, where one is asked for.
+/// Writes the picture, if requested.
 fn draw(args: &Explain, picture: impl FnOnce() -> String) -> Result<(), CliError> {
     let Some(file) = &args.svg else {
         return Ok(());
@@ -128,7 +128,7 @@ fn draw(args: &Explain, picture: impl FnOnce() -> String) -> Result<(), CliError
     })
 }
 
-/// The network that is asked about.
+/// The requested network.
 async fn topology(args: &Explain, config: &Config) -> Result<Topology, CliError> {
     if !args.live {
         let planned = planned_topology(config);

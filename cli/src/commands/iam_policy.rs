@@ -1,4 +1,4 @@
-//! `iam-policy`: print what has to be allowed on AWS, and no more.
+//! `iam-policy`: prints the minimal permissions on AWS.
 
 use std::collections::BTreeMap;
 
@@ -11,11 +11,11 @@ use crate::args::{IamPolicy, Who};
 use crate::cli_error::CliError;
 use crate::output;
 
-/// The least policy for whoever runs Landfall. It is made from the calls of a deploy, a change and a destroy, and held
-/// against them, by the test of IAM in `tests/aws`.
+/// The minimal policy for the operator of Landfall. It is derived from the calls of a deploy, a
+/// change and a destroy, and verified against them by the IAM test in `tests/aws`.
 const OPERATOR: &str = include_str!("../iam/operator.json");
 
-/// Prints.
+/// Prints the policy.
 pub(super) fn iam_policy(args: &IamPolicy) -> Result<(), CliError> {
     match args.who {
         Who::Operator => output::result(OPERATOR),
@@ -28,7 +28,7 @@ pub(super) fn iam_policy(args: &IamPolicy) -> Result<(), CliError> {
     Ok(())
 }
 
-/// The policies in the services' roles, by service.
+/// The policies of the services' roles, by service.
 fn of_instances(args: &IamPolicy) -> Result<BTreeMap<ResourceName, Value>, CliError> {
     let config = Config::load_for(&args.config, args.env.as_deref())?;
     let region = args.region.clone();

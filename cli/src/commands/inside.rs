@@ -1,4 +1,5 @@
-//! What `exec`, `logs`, `ssh` and `ssh-config` have in common: the stack's instances, by what people call them.
+//! Common parts of `exec`, `logs`, `ssh` and `ssh-config`: the instances of a stack, by their names
+//! on the command line.
 
 use landfall_compute::InstanceState;
 use landfall_pipeline::{Access, Host};
@@ -9,14 +10,14 @@ use crate::args::OnStack;
 use crate::cli_error::CliError;
 use crate::selected_provider::SelectedProvider;
 
-/// A stack that somebody wants to get into.
+/// A stack with its instances.
 pub(super) struct Inside {
     pub(super) place: SelectedProvider,
     pub(super) access: Access,
 }
 
 impl Inside {
-    /// Looks which instances there are.
+    /// Lists the instances.
     pub(super) async fn open(on: &OnStack) -> Result<Self, CliError> {
         let (stack, said) = stack_of(on)?;
         let place = SelectedProvider::open(&on.common, said, &Events::nowhere()).await?;
@@ -25,7 +26,7 @@ impl Inside {
         Ok(Self { place, access })
     }
 
-    /// Awaits an answer of the provider, as long as it may be silent.
+    /// Awaits an answer of the provider, within its request timeout.
     pub(super) async fn ask<T>(
         &self,
         call: impl Future<Output = landfall_provider::Result<T>>,
@@ -33,7 +34,7 @@ impl Inside {
         ask(&self.place, call).await
     }
 
-    /// Those that the words stand for.
+    /// The instances of this name.
     pub(super) fn hosts(&self, words: &str) -> Result<Vec<&Host>, CliError> {
         self.access.find(words).map_err(|error| CliError::Usage {
             hint: Some(error.hint.clone()),
@@ -41,7 +42,7 @@ impl Inside {
         })
     }
 
-    /// One that runs, of those that the words stand for.
+    /// A running instance of this name.
     pub(super) fn running(&self, words: &str) -> Result<&Host, CliError> {
         let hosts = self.hosts(words)?;
         let runs = |host: &&&Host| host.state == InstanceState::Running;

@@ -1,4 +1,4 @@
-//! `logs`: what a service's instances have written.
+//! `logs`: shows the output of a service's instances.
 
 use std::io::IsTerminal;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -27,7 +27,7 @@ struct Line<'a> {
     text: &'a str,
 }
 
-/// Shows them.
+/// Shows the logs.
 pub(crate) async fn logs(args: &Logs) -> Result<u8, CliError> {
     let inside = Inside::open(&args.on).await?;
     let hosts = inside.hosts(&args.instance)?;
@@ -65,7 +65,7 @@ async fn locally(local: &Local, hosts: &[&Host], args: &Logs) -> Result<u8, CliE
             false => all.push((index, line)),
         }
     }
-    // What several have written is told in the order in which it was.
+    // The lines of several instances are ordered by time.
     all.sort_by_key(|(_, line)| line.at_ms);
     for (index, line) in &all {
         show(hosts, *index, line, args);
@@ -95,7 +95,7 @@ fn show(hosts: &[&Host], index: usize, line: &LogLine, args: &Logs) {
     if hosts.len() > 1 {
         text.push_str(&paint(DIM, format_args!("{} | ", host.name)));
     }
-    // A pipe gets what was written, and a terminal nothing that would move its cursor.
+    // A pipe gets the output unchanged; a terminal gets no control characters that move its cursor.
     match std::io::stdout().is_terminal() {
         true => text.push_str(&render::tame(&line.text)),
         false => text.push_str(&line.text),

@@ -1,4 +1,4 @@
-//! The commands: each opens the provider, runs a flow of the pipeline and shows what came of it.
+//! The commands: each opens the provider, runs a flow of the pipeline and prints the result.
 
 mod confirmation;
 mod deploy;
@@ -39,7 +39,7 @@ pub(crate) use scale::scale;
 pub(crate) use status::status;
 pub(crate) use unlock::unlock;
 
-/// What a command does its work with.
+/// The provider, events and signals of a command.
 pub(crate) struct Session {
     place: SelectedProvider,
     options: Options,
@@ -54,7 +54,7 @@ impl Session {
         Self::saying(common, said, Some(coming)).await
     }
 
-    /// The same without a word about a signal, for what ends by it.
+    /// The same without a message about a signal, for commands that it ends.
     async fn quietly(common: &Common, said: Said) -> Result<Self, CliError> {
         Self::saying(common, said, None).await
     }
@@ -97,7 +97,7 @@ impl Session {
 }
 
 impl Session {
-    /// Awaits a look at what there is. The first signal ends it: there is nothing to be finished.
+    /// Awaits a read-only operation. The first signal ends it: nothing needs to be finished.
     async fn look<T>(
         &self,
         looking: impl Future<Output = landfall_provider::Result<T>>,
@@ -109,7 +109,7 @@ impl Session {
         }
     }
 
-    /// Takes over what every command is told that changes a stack.
+    /// Applies the common arguments of commands that change a stack.
     fn changing(&mut self, args: &Changing) {
         self.options.wait = args.waiting.wait;
         self.options.confirmation = confirmation::confirmation(args.yes, self.json);
@@ -123,7 +123,7 @@ impl Drop for Session {
 }
 
 impl Session {
-    /// Opens the provider for what the file says; a region that it leaves open is the provider's.
+    /// Opens the provider for the file; a missing region comes from the provider.
     async fn for_config(common: &Common, config: &mut Config) -> Result<Self, CliError> {
         let session = Self::open(common, Said::from(&*config)).await?;
         if let Some(region) = session.place.region() {
@@ -139,8 +139,8 @@ fn config(common: &Common) -> Result<Config, CliError> {
     Ok(Config::load_for(&common.config, common.env.as_deref())?)
 }
 
-/// The stack that a command is about. A file that names it may be faulty elsewhere: what is there can be
-/// looked at and ended all the same.
+/// The stack of a command. The file with its name may be invalid elsewhere: existing resources can
+/// still be listed and deleted.
 fn stack_of(args: &OnStack) -> Result<(StackName, Said), CliError> {
     let environment = args.common.env.as_deref();
     match &args.stack {
@@ -156,7 +156,7 @@ fn stack_of(args: &OnStack) -> Result<(StackName, Said), CliError> {
     }
 }
 
-/// Carries a command out and gives the exit code.
+/// Runs a command and returns the exit code.
 pub(crate) fn run(cli: Cli) -> u8 {
     let (name, common) = match &cli.command {
         Command::Deploy(args) => ("deploy", Some(&args.common)),
@@ -180,13 +180,13 @@ pub(crate) fn run(cli: Cli) -> u8 {
         Command::IamPolicy(_) => ("iam-policy", None),
     };
     let json = common.is_some_and(|common| common.json);
-    // Two already says that there is something to do.
+    // Exit code 2 already means that there are changes.
     let detailed = matches!(&cli.command, Command::Plan(args) if args.detailed_exitcode);
     let code = |problem: &CliError| match problem.exit_code() {
         exit::USAGE if detailed => exit::FAILED,
         code => code,
     };
-    // Whoever asks for a provider that is not there need not put the file right first.
+    // An unavailable provider is reported before faults of the file.
     if let Some(Err(problem)) = common.map(|common| SelectedProvider::check(common.provider)) {
         problem.tell(name, json, code(&problem));
         return code(&problem);
@@ -243,7 +243,7 @@ fn carry_out(command: Command) -> Result<u8, CliError> {
         }
         Ok(exit::DONE)
     });
-    // Ended at once, a run does not wait for what its threads are at.
+    // After an immediate stop, the program does not wait for its threads.
     runtime.shutdown_background();
     outcome
 }

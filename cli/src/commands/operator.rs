@@ -1,7 +1,7 @@
-//! Who may log in: the operator's key and address, found out before the stack is put together.
+//! The operator's key and address for logins, determined before the stack is built.
 //!
-//! The stack is a function of the file, the images and this: what a plan shows is what a deploy makes, as long as
-//! both find the same.
+//! The stack is a function of the file, the images and these two: a plan shows the same changes as
+//! a deploy, as long as both find the same key and address.
 
 use landfall_compute::{KeyPair, PublicKey};
 use landfall_pipeline::{Config, Mode};
@@ -12,10 +12,10 @@ use crate::cli_error::CliError;
 use crate::my_address::MyAddress;
 use crate::ssh::keys;
 
-/// Completes what the file says about who may log in.
+/// Completes the file's settings for logins.
 ///
 /// # Errors
-/// Where there is no bastion that an address could be let in to, or the address is not to be found out.
+/// Where no bastion exists for the address, or the address cannot be determined.
 pub(super) async fn settle(
     session: &Session,
     config: &mut Config,
@@ -43,7 +43,7 @@ pub(super) async fn settle(
         bastion.public_key = Some(
             match (keys::choose(&mine, &theirs), theirs.into_iter().next()) {
                 (Some(key), _) => key.public.clone(),
-                // Who has no key, such as a build server, takes away nobody else's.
+                // A caller without a key, such as a build server, removes nobody else's key.
                 (None, Some(key)) => key,
                 (None, None) => {
                     let key = keys::generate()?;
@@ -77,7 +77,7 @@ pub(super) async fn settle(
     Ok(())
 }
 
-/// The key pairs that the stack holds.
+/// The key pairs of the stack.
 async fn key_pairs(session: &Session, stack: &StackName) -> Result<Vec<Live<KeyPair>>, CliError> {
     let cloud = session.place.cloud();
     let looking = async {

@@ -1,4 +1,4 @@
-//! `plan`: show what a deploy would change.
+//! `plan`: shows the changes that a deploy would make.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -37,7 +37,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Plans, changes nothing, and gives the exit code.
+/// Plans, changes nothing, and returns the exit code.
 pub(crate) async fn plan(args: &Plan) -> Result<u8, CliError> {
     let mut config = config(&args.common)?;
     let mut session = Session::for_config(&args.common, &mut config).await?;
@@ -68,7 +68,7 @@ fn tell(planned: &Planned, json: bool) {
     }
 }
 
-/// Keeps a plan in a file that nobody else may read: it tells all about the stack.
+/// Saves a plan in a file that only the owner can read: it contains all data of the stack.
 fn write(file: &Path, plan: &SavedPlan) -> Result<(), CliError> {
     private(file, plan.to_text().as_bytes()).map_err(|error| {
         CliError::usage(
@@ -78,9 +78,9 @@ fn write(file: &Path, plan: &SavedPlan) -> Result<(), CliError> {
     })
 }
 
-/// Writes a file of its own and puts it in the place of the one that may be there, whoever may read that.
+/// Writes a new file and replaces an existing one, whatever its permissions are.
 fn private(file: &Path, text: &[u8]) -> io::Result<()> {
-    // A link stays, and what is no file, such as a pipe, is written to as it is.
+    // A link is preserved, and a path that is not a file, such as a pipe, is written directly.
     let target = match file.metadata() {
         Ok(there) if !there.is_file() => return std::fs::write(file, text),
         Ok(_) => file.canonicalize()?,
@@ -94,10 +94,10 @@ fn private(file: &Path, text: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// The longest saved plan that is read, in bytes.
+/// The maximum size of a saved plan, in bytes.
 const MOST_BYTES: u64 = 64 << 20;
 
-/// Reads a plan that was kept.
+/// Reads a saved plan.
 pub(super) fn read(file: &Path) -> Result<SavedPlan, CliError> {
     let text = read_text(file, MOST_BYTES).map_err(|error| {
         CliError::usage(

@@ -1,4 +1,4 @@
-//! `stop` and `start`: a single instance, which keeps its address.
+//! `stop` and `start` of a single instance, which keeps its address.
 
 use landfall_compute::SingleInstance;
 use landfall_pipeline::Powered;
@@ -17,13 +17,13 @@ struct Line<'a> {
     result: &'static str,
     stack: &'a StackName,
     instance: &'a str,
-    /// Whether something was to be done.
+    /// Whether the state changed.
     changed: bool,
     standing: &'a SingleInstance,
     duration_ms: u64,
 }
 
-/// Stops, and waits until it is stopped.
+/// Stops the instance, and waits until it is stopped.
 pub(crate) async fn stop(args: &Power) -> Result<(), CliError> {
     let (session, stack) = open(args).await?;
     let cloud = session.place.cloud();
@@ -32,7 +32,7 @@ pub(crate) async fn stop(args: &Power) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Starts, waits until it runs, and prints the address.
+/// Starts the instance, waits until it runs, and prints the address.
 pub(crate) async fn start(args: &Power) -> Result<(), CliError> {
     let (session, stack) = open(args).await?;
     let cloud = session.place.cloud();

@@ -1,4 +1,4 @@
-//! `releases`: list what every service has run and runs.
+//! `releases`: lists the releases of every service.
 
 use std::time::SystemTime;
 
@@ -30,12 +30,12 @@ struct OfService<'a> {
 struct One<'a> {
     release: u32,
     state: &'static str,
-    /// Why it failed.
+    /// The reason of its failure.
     why: Option<&'a str>,
     image: Option<&'a str>,
     digest: Option<&'a str>,
     commit: Option<&'a str>,
-    /// The release that it went back to.
+    /// The release that it restores.
     back_to: Option<u32>,
     made: Option<String>,
     who: Option<&'a str>,
@@ -65,7 +65,7 @@ pub(crate) fn time(time: SystemTime) -> String {
     humantime::format_rfc3339_seconds(time).to_string()
 }
 
-/// Lists.
+/// Lists the releases.
 pub(crate) async fn releases(args: &Releases) -> Result<(), CliError> {
     let (stack, said) = stack_of(&args.on)?;
     let session = Session::open(&args.on.common, said).await?;
@@ -93,7 +93,7 @@ pub(crate) async fn releases(args: &Releases) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Leaves the one service.
+/// Keeps only the requested service.
 fn one_of(
     all: &mut Vec<ServiceReleases>,
     service: &ResourceName,

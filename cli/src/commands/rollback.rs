@@ -1,4 +1,4 @@
-//! `rollback`: bring a service back to an earlier release.
+//! `rollback`: returns a service to an earlier release.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ struct Line<'a> {
     duration_ms: u64,
 }
 
-/// Goes back.
+/// Rolls back.
 pub(crate) async fn rollback(args: &Rollback) -> Result<(), CliError> {
     let to = to(args)?;
     let mut config = config(&args.common)?;
@@ -55,7 +55,7 @@ pub(crate) async fn rollback(args: &Rollback) -> Result<(), CliError> {
     Ok(())
 }
 
-/// What the two words mean: a number alone is a release.
+/// Interprets the two arguments: a number alone is a release.
 fn to(args: &Rollback) -> Result<RollbackTo, CliError> {
     let (service, release) = match (&args.service, args.release) {
         (Some(word), None) if word.starts_with(|first: char| first.is_ascii_digit()) => {

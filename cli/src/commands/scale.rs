@@ -1,4 +1,4 @@
-//! `scale`: have services have so many instances from now on.
+//! `scale`: sets the number of instances of services.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ struct Line<'a> {
     duration_ms: u64,
 }
 
-/// Scales, and waits until as many are healthy.
+/// Scales, and waits until that many instances are healthy.
 pub(crate) async fn scale(args: &Scale) -> Result<(), CliError> {
     let mut targets = BTreeMap::new();
     for target in &args.targets {
@@ -66,7 +66,7 @@ fn summary(scaled: &Scaled) -> String {
     text
 }
 
-/// What became of a service, and who may change it again.
+/// The result for a service, and a policy that may change it again.
 fn reported(service: &ScaledService) -> String {
     let capacity = &service.capacity;
     let instances = render::count(capacity.desired as usize, "instance");
@@ -90,7 +90,7 @@ fn reported(service: &ScaledService) -> String {
     text
 }
 
-/// What a policy keeps near which value.
+/// The metric of a policy and its target value.
 fn goal(metric: &Metric) -> String {
     match metric {
         Metric::Cpu(percent) => format!("processors {percent} % busy"),

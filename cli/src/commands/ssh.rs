@@ -1,4 +1,5 @@
-//! `ssh`, `ssh-config`: how the system's ssh gets to an instance; and `exec` and `logs` by way of it.
+//! `ssh`, `ssh-config`: access to an instance by the system's ssh; and `exec` and `logs` through
+//! it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ struct Line<'a> {
     hosts: Vec<Named<'a>>,
 }
 
-/// A host by what ssh calls it.
+/// A host and its name for ssh.
 #[derive(Serialize)]
 struct Named<'a> {
     alias: String,
@@ -34,7 +35,7 @@ struct Named<'a> {
     host_keys: &'a [HostKey],
 }
 
-/// Logs in, and gives the exit code of what was run there.
+/// Logs in, and returns the exit code of the remote command.
 pub(crate) async fn ssh(args: &Ssh) -> Result<u8, CliError> {
     let inside = Inside::open(&args.on).await?;
     let host = inside.running(&args.instance)?;
@@ -83,7 +84,7 @@ pub(crate) async fn config(args: &SshConfig) -> Result<(), CliError> {
     Ok(())
 }
 
-/// The bastion and all that are behind it.
+/// The bastion and all instances behind it.
 fn everybody(inside: &Inside) -> Result<Vec<&Host>, CliError> {
     let bastion = bastion(inside)?;
     let behind = inside.access.services.values().flatten();
@@ -120,14 +121,14 @@ fn bastion(inside: &Inside) -> Result<&Host, CliError> {
     }
 }
 
-/// What was made for ssh.
+/// The prepared files and options for ssh.
 struct Prepared {
     config: String,
     known_hosts: PathBuf,
     folder: PathBuf,
 }
 
-/// Writes down the host keys, and says what ssh has to be told.
+/// Writes the host keys, and returns the options for ssh.
 async fn prepare(
     inside: &Inside,
     keys: &BTreeMap<InstanceId, Vec<HostKey>>,
@@ -156,7 +157,7 @@ async fn prepare(
             let key = found_key(inside).await?;
             match key.private {
                 Some(private) => private,
-                // An agent's key is named by its public half.
+                // A key in an agent is identified by its public key.
                 None => {
                     let file = folder.join("operator.pub");
                     folder::write(&file, &format!("{}\n", key.public)).map_err(unwritten)?;
@@ -181,7 +182,7 @@ async fn prepare(
     })
 }
 
-/// The operator's key that opens the stack.
+/// The operator's key for the stack.
 async fn found_key(inside: &Inside) -> Result<keys::Key, CliError> {
     let stack = &inside.access.stack;
     let listed = Provider::<KeyPair>::list(inside.place.cloud(), stack);
@@ -213,7 +214,7 @@ async fn found_key(inside: &Inside) -> Result<keys::Key, CliError> {
     }
 }
 
-/// How ssh reaches the local provider's internet: by this program.
+/// The proxy to the local provider's internet: this program.
 fn proxy(place: &SelectedProvider) -> Result<Option<String>, CliError> {
     match place {
         SelectedProvider::Local(local) => {
@@ -232,14 +233,14 @@ fn proxy(place: &SelectedProvider) -> Result<Option<String>, CliError> {
     }
 }
 
-/// What is run there.
+/// The remote command.
 struct Asked<'a> {
-    /// Whether it needs a terminal although it is a command.
+    /// Whether the command needs a terminal.
     terminal: bool,
     words: &'a [String],
 }
 
-/// Becomes ssh, or gives its exit code.
+/// Replaces this process by ssh, or returns its exit code.
 async fn run(
     inside: &Inside,
     host: &Host,
@@ -269,8 +270,8 @@ async fn command(
         }
     }
     let prepared = prepare(inside, &keys, identity).await?;
-    // The user's own settings come after: what is said here first holds. Variables to send are the exception, since all
-    // of them add up; so they are taken back in the end, but for the language.
+    // The user's own settings follow: in ssh the first value applies. SendEnv is the exception,
+    // because its values add up; so they are removed at the end, except for the language.
     let own = folder::home().map_or_else(
         || "~/.ssh/config".to_owned(),
         |home| quoted(&home.join(".ssh/config")),
@@ -288,7 +289,7 @@ async fn command(
     })?;
     let mut command = Command::new("ssh");
     command.arg("-F").arg(&file);
-    // Those of the user's own configuration too.
+    // Also the forwardings in the user's own configuration.
     command.args(["-o", "ClearAllForwardings=yes"]);
     if asked.terminal {
         command.arg("-t");
@@ -341,7 +342,7 @@ fn become_it(command: &mut Command) -> std::io::Result<u8> {
         .unwrap_or(crate::exit::FAILED))
 }
 
-/// `exec` at AWS: in the instance's container, by ssh.
+/// `exec` on AWS: in the instance's container, through ssh.
 #[cfg(feature = "aws")]
 pub(super) async fn exec(
     inside: &Inside,
@@ -358,7 +359,7 @@ pub(super) async fn exec(
     run(inside, host, None, &asked).await
 }
 
-/// `logs` at AWS: what the instances' engines have kept, by ssh.
+/// `logs` on AWS: the output kept by the instances' engines, through ssh.
 #[cfg(feature = "aws")]
 pub(super) async fn logs(
     inside: &Inside,

@@ -1,4 +1,4 @@
-//! `status`: show which way a request takes through the stack, and how healthy each part is.
+//! `status`: shows the path of a request through the stack, and the health of each part.
 
 use std::time::SystemTime;
 
@@ -30,11 +30,11 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Looks, once or again and again.
+/// Shows the status, once or repeatedly.
 pub(crate) async fn status(args: &args::Status) -> Result<(), CliError> {
     let (stack, said) = stack_of(&args.on)?;
     let session = match args.watch {
-        // A watch has nothing under way that would be finished first.
+        // A watch has no operation that must be finished first.
         true => Session::quietly(&args.on.common, said).await?,
         false => Session::open(&args.on.common, said).await?,
     };
@@ -55,7 +55,7 @@ pub(crate) async fn status(args: &args::Status) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Keeps what is shown current, until it is told to end or the stack is gone.
+/// Updates the display until it is stopped or the stack is gone.
 async fn watch(session: &Session, stack: &StackName) -> Result<(), CliError> {
     session.progress.finish();
     let stop = &session.options.apply.stop;
@@ -88,7 +88,7 @@ async fn watch(session: &Session, stack: &StackName) -> Result<(), CliError> {
                 }
                 last = Some(status);
             }
-            // It was there a moment ago, and may well be again.
+            // The stack existed a moment ago, and may be visible again soon.
             Err(error) if error.kind().is_transient() && last.is_some() => {
                 let text = error.to_string();
                 if failing.as_ref() != Some(&text) {
@@ -110,7 +110,7 @@ async fn watch(session: &Session, stack: &StackName) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Tells that there is nothing to watch any more.
+/// Reports that the stack is gone.
 fn gone(status: &Status, json: bool) {
     if json {
         output::json_line(&Line::of(status));

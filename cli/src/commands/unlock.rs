@@ -1,4 +1,4 @@
-//! `unlock`: break the lock of a run that has died.
+//! `unlock`: breaks the lock of a run that has died.
 
 use landfall_provider::{Holder, StackName};
 use serde::Serialize;
@@ -15,11 +15,11 @@ use crate::render::{STRONG, paint};
 struct Line<'a> {
     result: &'static str,
     stack: &'a StackName,
-    /// Whose lock was broken; none if there was none.
+    /// The holder of the broken lock; `None` if there was no lock.
     holder: Option<&'a Holder>,
 }
 
-/// Shows whose lock it is, and breaks it.
+/// Shows the holder of the lock, and breaks it.
 pub(crate) async fn unlock(args: &Unlock) -> Result<(), CliError> {
     let (stack, said) = stack_of(&args.on)?;
     let session = Session::open(&args.on.common, said).await?;

@@ -1,5 +1,5 @@
-//! Progress for a terminal: a spinning line for each resource that is being worked on, and above them what
-//! has happened.
+//! Progress for a terminal: a spinner line for each running operation, and the finished ones above
+//! them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,13 +13,13 @@ use landfall_provider::{Event, Key};
 use super::board::Board;
 use super::ticker::Ticker;
 
-/// How often the lines are drawn.
+/// The interval of redraws.
 const DRAW_EVERY: Duration = Duration::from_millis(100);
 
-/// What takes less than this has no line of its own: it would only flicker.
+/// Shorter operations have no spinner: it would only flicker.
 const WORTH_A_BAR: Duration = Duration::from_millis(150);
 
-/// Draws lines.
+/// Draws the spinners.
 pub(crate) struct Bars {
     shared: Arc<Shared>,
     ticker: Mutex<Option<Ticker>>,
@@ -56,7 +56,7 @@ impl Bars {
     pub(crate) fn event(&self, event: &Event) {
         let mut state = self.shared.state();
         let line = state.board.event(event, Instant::now());
-        // Before the line: writing it draws the bars again.
+        // Before the line: writing it redraws the bars.
         self.shared.retire(&mut state);
         if let Some(line) = line {
             self.shared.write(&line);
@@ -73,7 +73,7 @@ impl Bars {
         self.shared.state().board.undo();
     }
 
-    /// Takes all bars away; none is drawn any more.
+    /// Removes all bars, and stops drawing.
     pub(crate) fn finish(&self) {
         let ticker = self
             .ticker
@@ -84,7 +84,7 @@ impl Bars {
         for (_, bar) in std::mem::take(&mut self.shared.state().bars) {
             bar.finish_and_clear();
         }
-        // A screen that cannot be cleared is none.
+        // A terminal that cannot be cleared is ignored.
         let _ = self.shared.screen.clear();
     }
 }
@@ -96,12 +96,12 @@ impl Shared {
 
     fn write(&self, line: &str) {
         self.screen.suspend(|| {
-            // A terminal that has gone away is no reason to stop.
+            // A closed terminal is no reason to stop.
             let _ = writeln!(anstream::stderr(), "{line}");
         });
     }
 
-    /// Takes away the bars of what is not under way any more.
+    /// Removes the bars of finished operations.
     fn retire(&self, state: &mut State) {
         let State { board, bars } = state;
         bars.retain(|key, bar| {
@@ -132,7 +132,7 @@ impl Shared {
 
 fn spinner(what: String) -> ProgressBar {
     let bar = ProgressBar::new_spinner().with_prefix(what);
-    // A template that does not parse leaves the default one, which is good enough.
+    // An invalid template leaves the default one, which is sufficient.
     if let Ok(style) =
         ProgressStyle::with_template("{spinner:.cyan} {prefix}  {wide_msg:.dim} {elapsed:>4.dim}")
     {

@@ -1,4 +1,4 @@
-//! What is under way, and which lines that makes: no clock and no stream of its own.
+//! The running operations, and the progress lines about them: without its own clock or stream.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -7,31 +7,31 @@ use landfall_provider::{Event, Key, Operation};
 
 use crate::render::{BAD, CHANGED, DIM, GOOD, duration, paint, short, tame};
 
-/// How long a wait lasts before it is worth a line, and how long until the next one about it.
+/// The duration after which a wait gets a line, and the time until its next line.
 const WORTH_TELLING: Duration = Duration::from_secs(2);
 const TELL_AGAIN: Duration = Duration::from_secs(30);
 
-/// A resource that is being worked on.
+/// A running operation on a resource.
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) verb: Operation,
     pub(crate) since: Instant,
-    /// What it is waiting for.
+    /// The reason for waiting.
     pub(crate) why: Option<String>,
-    /// When it was last told that this is under way, and with which reason.
+    /// The time and the reason of its last line.
     reported: Option<(Instant, Option<String>)>,
 }
 
-/// Everything that is under way.
+/// All running operations.
 #[derive(Debug, Default)]
 pub(crate) struct Board {
-    /// Whether what is deleted is worth no line: it is what a failed run has made.
+    /// Whether deletions get no line, because they clean up after a failed run.
     undoing: bool,
     running: BTreeMap<Key, Running>,
 }
 
 impl Board {
-    /// Takes an event in; gives the line that it is worth.
+    /// Processes an event; returns its line, if it has one.
     pub(crate) fn event(&mut self, event: &Event, now: Instant) -> Option<String> {
         match event {
             Event::Started { key, verb } => {
@@ -84,7 +84,7 @@ impl Board {
                     paint(DIM, took)
                 ))
             }
-            // The reason is told once, by the error that the command ends with.
+            // The reason is printed once, in the command's final error.
             Event::Failed { key, verb, .. } => {
                 self.running.remove(key);
                 Some(format!("{}  {verb} {key}", paint(BAD, "failed")))
@@ -93,12 +93,12 @@ impl Board {
         }
     }
 
-    /// From now on, what is deleted is what the failed run has made.
+    /// From now on, deletions clean up after a failed run.
     pub(crate) fn undo(&mut self) {
         self.undoing = true;
     }
 
-    /// The lines about what has been under way for so long that silence would worry.
+    /// The lines about long operations, so that the output does not stay silent.
     pub(crate) fn tick(&mut self, now: Instant) -> Vec<String> {
         let mut lines = Vec::new();
         for (key, running) in &mut self.running {
@@ -118,7 +118,7 @@ impl Board {
         lines
     }
 
-    /// What is under way, by key.
+    /// The running operations, by key.
     pub(crate) fn running(&self) -> &BTreeMap<Key, Running> {
         &self.running
     }

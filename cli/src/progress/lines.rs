@@ -1,4 +1,4 @@
-//! Progress for a pipe or a log: a line for each thing that happened, and now and then one about what lasts.
+//! Progress for a pipe or a log: a line for each event, and occasional lines about long operations.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ use landfall_provider::Event;
 use super::board::Board;
 use super::ticker::Ticker;
 
-/// How often it is looked for what lasts.
+/// The interval of checks for long operations.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Writes lines.
@@ -24,7 +24,7 @@ struct Shared {
 }
 
 impl Lines {
-    /// Starts, with what writes a line.
+    /// Starts, with a function that writes a line.
     pub(crate) fn start(write: impl Fn(&str) + Send + Sync + 'static) -> Self {
         let shared = Arc::new(Shared {
             board: Mutex::default(),
@@ -53,7 +53,7 @@ impl Lines {
     }
 
     pub(crate) fn say(&self, line: &str) {
-        // Held, so that lines from two threads cannot mix.
+        // Held, so that lines from two threads do not mix.
         let _board = self.shared.board();
         (self.shared.write)(line);
     }
@@ -62,7 +62,7 @@ impl Lines {
         self.shared.board().undo();
     }
 
-    /// Writes no more of its own accord.
+    /// Stops writing lines about long operations.
     pub(crate) fn finish(&self) {
         let ticker = self
             .ticker

@@ -1,4 +1,4 @@
-//! What is happening, while it happens: bars on a terminal, lines in a pipe, JSON where asked for.
+//! Live progress: bars on a terminal, lines in a pipe, JSON if requested.
 
 mod bars;
 mod board;
@@ -19,19 +19,19 @@ use self::bars::Bars;
 use self::lines::Lines;
 use crate::render;
 
-/// Where events go.
+/// The destination of events.
 #[derive(Clone)]
 pub(crate) enum Progress {
-    /// A line for each running resource, drawn again and again.
+    /// A line for each running resource, redrawn repeatedly.
     Bars(Arc<Bars>),
-    /// A line for each thing that happened.
+    /// A line for each event.
     Lines(Arc<Lines>),
     /// Each event as a line of JSON on standard output.
     Json,
 }
 
 impl Progress {
-    /// What suits the streams that the program was started with.
+    /// The progress for the program's streams.
     pub(crate) fn for_streams(json: bool) -> Self {
         if json {
             Self::Json
@@ -39,7 +39,7 @@ impl Progress {
             Self::Bars(Arc::new(Bars::start(ProgressDrawTarget::stderr())))
         } else {
             Self::Lines(Arc::new(Lines::start(|line| {
-                // A reader that has gone away is no reason to stop.
+                // A closed pipe is no reason to stop.
                 let _ = writeln!(anstream::stderr(), "{line}");
             })))
         }
@@ -60,7 +60,7 @@ impl Progress {
         }
     }
 
-    /// Says something beside the events.
+    /// Prints a message beside the events.
     pub(crate) fn say(&self, line: &str) {
         match self {
             Self::Bars(bars) => bars.say(line),
@@ -69,7 +69,7 @@ impl Progress {
         }
     }
 
-    /// Tells a failure before what the run has made is deleted again.
+    /// Announces a failure before the run's resources are deleted.
     pub(crate) fn failing(&self, failure: &Failure) {
         self.say(&render::error::announced(failure));
         self.say("deleting what this first deploy of the stack has made");
@@ -80,7 +80,7 @@ impl Progress {
         }
     }
 
-    /// Takes the bars away; nothing more is drawn.
+    /// Removes the bars, and stops drawing.
     pub(crate) fn finish(&self) {
         match self {
             Self::Bars(bars) => bars.finish(),

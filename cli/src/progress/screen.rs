@@ -1,11 +1,13 @@
-//! A text that is kept current: drawn again in its place on a terminal, written anew after a change elsewhere.
+//! A text that is kept current: redrawn in place on a terminal, printed again after a change
+//! elsewhere.
 
 use std::io::IsTerminal;
 
 use anstream::{AutoStream, ColorChoice};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// The text with every line cut to the width of the terminal, since a wrapped line is not drawn over in full.
+/// The text with every line cut to the width of the terminal, because a wrapped line is not
+/// overwritten completely.
 fn fitted(text: &str, width: usize) -> String {
     let lines = text
         .lines()
@@ -13,16 +15,16 @@ fn fitted(text: &str, width: usize) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Where the text goes.
+/// The destination of the text.
 pub(crate) enum Screen {
-    /// Always at the same place, and so at any time.
+    /// In place, and so at any time.
     Terminal(ProgressBar),
-    /// One after the other.
+    /// One copy after the other.
     Stream { wrote: bool },
 }
 
 impl Screen {
-    /// What suits standard output.
+    /// The screen for standard output.
     pub(crate) fn for_stdout() -> Self {
         if !std::io::stdout().is_terminal() {
             return Self::Stream { wrote: false };
@@ -34,12 +36,12 @@ impl Screen {
         Self::Terminal(bar)
     }
 
-    /// Whether the text is worth showing although nothing but the time has changed.
+    /// Whether the text is shown again if only the time has changed.
     pub(crate) fn is_drawn_again(&self) -> bool {
         matches!(self, Self::Terminal(_))
     }
 
-    /// Shows a text in the place of the one before.
+    /// Shows a text in place of the previous one.
     pub(crate) fn show(&mut self, text: &str) {
         match self {
             Self::Terminal(bar) => {
@@ -61,7 +63,7 @@ impl Screen {
         }
     }
 
-    /// Leaves what was shown last as it is.
+    /// Leaves the last text on the screen.
     pub(crate) fn leave(&self) {
         if let Self::Terminal(bar) = self {
             bar.abandon();

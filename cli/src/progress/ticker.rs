@@ -1,10 +1,10 @@
-//! A thread that does something again and again until it is told to end.
+//! A thread that calls a function periodically until it is stopped.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Ends its thread when it is dropped.
+/// Stops its thread when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Ticker {
     ended: Arc<(Mutex<bool>, Condvar)>,
@@ -44,7 +44,7 @@ impl Drop for Ticker {
         *ended.lock().unwrap_or_else(PoisonError::into_inner) = true;
         wake.notify_all();
         if let Some(thread) = self.thread.take() {
-            // If it panicked, it has said so itself.
+            // A panic of the thread has already been printed.
             let _ = thread.join();
         }
     }
@@ -66,7 +66,7 @@ mod tests {
             ticks.recv_timeout(Duration::from_secs(10)).unwrap();
         }
         drop(ticker);
-        // The thread held the sender: the channel is at its end because the thread is.
+        // The thread held the sender: a closed channel means that it has ended.
         while ticks.try_recv().is_ok() {}
         assert_eq!(ticks.recv(), Err(mpsc::RecvError));
     }

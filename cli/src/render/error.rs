@@ -1,4 +1,4 @@
-//! A failure as people read it: what was being done, why it failed, what it wrote, what is left, what to do.
+//! Failures as text: the operation, the reason, the evidence, the remaining resources, the hint.
 
 use std::error::Error as StdError;
 
@@ -9,14 +9,14 @@ use landfall_provider::{Error, Key, Left};
 
 use super::{BAD, CHANGED, DIM, STRONG, Table, count, or_dash, paint, tame};
 
-/// A message with nothing behind it.
+/// A message without further data.
 pub(crate) fn message(text: &str, hint: Option<&str>) -> String {
     let mut lines = headline(text);
     lines.extend(hint.map(|hint| self::hint(hint, "")).unwrap_or_default());
     joined(lines)
 }
 
-/// What an error of a provider has to say.
+/// The text of a provider's error.
 pub(crate) fn error(error: &Error) -> String {
     joined(error_lines(error))
 }
@@ -29,7 +29,7 @@ fn error_lines(error: &Error) -> Vec<String> {
     lines
 }
 
-/// All that is wrong with a file, each with its place.
+/// All faults of a file, each with its position.
 pub(crate) fn config(errors: &ConfigErrors) -> String {
     let mut lines = Vec::new();
     for fault in &errors.faults {
@@ -50,7 +50,8 @@ pub(crate) fn config(errors: &ConfigErrors) -> String {
             let before: String = source
                 .chars()
                 .take(fault.column.saturating_sub(1))
-                // A tab before the place is kept, so that the marks stand under it at any tab width.
+                // A tab before the position is kept, so that the marker is aligned at any tab
+                // width.
                 .map(|c| if c == '\t' { '\t' } else { ' ' })
                 .collect();
             let marked = errors
@@ -80,9 +81,9 @@ pub(crate) fn config(errors: &ConfigErrors) -> String {
     joined(lines)
 }
 
-/// What a deploy, plan or destroy failed of, and how things stand now.
+/// The reason of a failed deploy, plan or destroy, and the resulting state.
 ///
-/// Of one that was announced already, only what has come since.
+/// For an announced failure, only what followed the announcement.
 pub(crate) fn failure(failure: &Failure) -> String {
     let mut lines = match failure.reported {
         None => reason(failure),
@@ -95,15 +96,15 @@ pub(crate) fn failure(failure: &Failure) -> String {
     joined(lines)
 }
 
-/// A failure as it is announced before the run cleans up.
+/// A failure as announced before the run cleans up.
 pub(crate) fn announced(failure: &Failure) -> String {
     reason(failure).join("\n")
 }
 
-/// The reason, the evidence, and what to do about it.
+/// The reason, the evidence, and the hint.
 fn reason(failure: &Failure) -> Vec<String> {
     let mut lines = headline(&failure.message);
-    // What is left is told once, at the end, for the run as a whole.
+    // The remaining resources are listed once, at the end, for the whole run.
     let is_known = matches!(
         failure.remains,
         PostFailureState::Unchanged
@@ -156,7 +157,7 @@ fn headline(text: &str) -> Vec<String> {
     lines
 }
 
-/// Causes and quoted lines: what stands behind an error's one line.
+/// Causes and quoted lines: the evidence of an error.
 fn evidence(error: &Error, indent: &str) -> Vec<String> {
     let mut lines = Vec::new();
     for cause in causes(error) {
@@ -169,7 +170,7 @@ fn evidence(error: &Error, indent: &str) -> Vec<String> {
     lines
 }
 
-/// What an error's own resource leaves behind, where nothing else tells it.
+/// The remaining resource of an error, unless another part lists it.
 fn left(error: &Error, indent: &str) -> Option<String> {
     match error.left_behind() {
         Left::Nothing => None,
@@ -190,7 +191,7 @@ fn advice(error: &Error, indent: &str) -> Vec<String> {
     text.map(|text| hint(text, indent)).unwrap_or_default()
 }
 
-/// The chain behind an error. An error that repeats its source in its own text is told once.
+/// The causes of an error. An error that contains its source's text is printed once.
 pub(crate) fn causes(error: &(dyn StdError + 'static)) -> Vec<String> {
     let mut shown = error.to_string();
     let mut causes = Vec::new();
@@ -223,11 +224,11 @@ fn hint(text: &str, indent: &str) -> Vec<String> {
         .collect()
 }
 
-/// So many instances are listed; more would only repeat them.
+/// The maximum number of listed instances; further ones would only repeat them.
 const LISTED: usize = 6;
 
-/// A line for each instance that keeps its service from being healthy. A cause that all of them share is in the
-/// headline already.
+/// A line for each instance that keeps its service unhealthy. A cause shared by all of them is
+/// already in the headline.
 fn sick(targets: &[UnhealthyTarget]) -> Vec<String> {
     let first = targets.first().and_then(|sick| sick.cause.as_ref());
     let is_shared = first.is_some() && targets.iter().all(|sick| sick.cause.as_ref() == first);
@@ -259,7 +260,7 @@ fn sick(targets: &[UnhealthyTarget]) -> Vec<String> {
     lines
 }
 
-/// What to do, each advice once.
+/// The hints, each one once.
 fn advised(targets: &[UnhealthyTarget]) -> Vec<&str> {
     let mut reported: Vec<&str> = Vec::new();
     for advice in targets.iter().filter_map(|sick| sick.advice.as_deref()) {
@@ -270,7 +271,7 @@ fn advised(targets: &[UnhealthyTarget]) -> Vec<&str> {
     reported
 }
 
-/// How things stand after a failure.
+/// The state after a failure.
 fn remains(failure: &Failure) -> Vec<String> {
     match &failure.remains {
         PostFailureState::Unchanged => vec!["nothing was changed".to_owned()],
@@ -305,7 +306,7 @@ fn remains(failure: &Failure) -> Vec<String> {
     }
 }
 
-/// What the run has not seen the end of.
+/// The unfinished operations of the run.
 fn undone(failure: &Failure) -> Vec<String> {
     let mut lines = Vec::new();
     let (going, waiting) = (&failure.on_its_way, &failure.not_started);
@@ -331,7 +332,7 @@ fn undone(failure: &Failure) -> Vec<String> {
     lines
 }
 
-/// Keys, four to a line; one that has two steps once.
+/// Keys, four to a line; a key with two steps once.
 fn listed(keys: &[Key]) -> Vec<String> {
     let mut names: Vec<String> = keys.iter().map(ToString::to_string).collect();
     names.dedup();

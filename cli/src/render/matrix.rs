@@ -1,4 +1,4 @@
-//! Who can reach what, as a table and as a picture.
+//! The reachability matrix, as a table and as a picture.
 
 use landfall_network::{PortRange, Protocol};
 use landfall_pipeline::{Connections, Overview};
@@ -6,7 +6,7 @@ use landfall_pipeline::{Connections, Overview};
 use super::svg::{CHARACTER, LINE, Svg};
 use super::{CHANGED, DIM, GOOD, STRONG, Table, paint, tame};
 
-/// How much of it arrives.
+/// The reachable part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Much {
     Nothing,
@@ -14,7 +14,7 @@ enum Much {
     All,
 }
 
-/// The table: who connects in the rows, who is connected to in the columns.
+/// The table: sources in rows, destinations in columns.
 pub(crate) fn table(overview: &Overview) -> String {
     let mut table = Table::default();
     let heads = overview
@@ -51,7 +51,7 @@ pub(crate) fn table(overview: &Overview) -> String {
 
 const LEGEND: &str = "*  from some addresses, or to some targets, and not to all";
 
-/// What is written into one field.
+/// The content of one cell.
 fn cell(overview: &Overview, from: usize, to: usize) -> (Much, Vec<String>) {
     let mut lines = Vec::new();
     let mut much = Much::Nothing;

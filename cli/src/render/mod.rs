@@ -1,7 +1,7 @@
-//! What is shown, as pure functions from data to text.
+//! Rendering: pure functions from data to text.
 //!
-//! The text carries ANSI colours. Whoever writes it uses `anstream`, which takes them out again where the
-//! stream is no terminal or `NO_COLOR` is set.
+//! The text contains ANSI colours. Callers print it with `anstream`, which removes them where the
+//! stream is not a terminal or `NO_COLOR` is set.
 
 pub(crate) mod error;
 pub(crate) mod matrix;
@@ -21,15 +21,15 @@ use anstyle::{AnsiColor, Style};
 
 pub(crate) use table::Table;
 
-/// What is new, done or healthy.
+/// New, finished or healthy.
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
-/// What changes, or waits.
+/// Changed, or waiting.
 pub(crate) const CHANGED: Style = AnsiColor::Yellow.on_default();
-/// What ends, failed or is unhealthy.
+/// Deleted, failed or unhealthy.
 pub(crate) const BAD: Style = AnsiColor::Red.on_default();
-/// What matters less.
+/// Less important.
 pub(crate) const DIM: Style = Style::new().dimmed();
-/// What matters most.
+/// Most important.
 pub(crate) const STRONG: Style = Style::new().bold();
 
 /// The text in a style.
@@ -37,7 +37,7 @@ pub(crate) fn paint(style: Style, text: impl Display) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// A duration as people read it: `12 ms`, `3.4 s`, `2 min 5 s`.
+/// A readable duration: `12 ms`, `3.4 s`, `2 min 5 s`.
 pub(crate) fn duration(duration: Duration) -> String {
     let ms = duration.as_millis();
     match ms {
@@ -53,7 +53,8 @@ pub(crate) fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{s}")
 }
 
-/// The same address without a name under `.localhost`, which browsers and curl resolve and most libraries do not.
+/// The same URL without a name under `.localhost`, which browsers and curl resolve and most
+/// libraries do not.
 pub(crate) fn without_name(url: &str) -> Option<String> {
     let rest = url.strip_prefix("http://")?;
     let (authority, path) = rest.split_once('/')?;
@@ -62,7 +63,8 @@ pub(crate) fn without_name(url: &str) -> Option<String> {
         .then(|| format!("http://127.0.0.1:{port}/{path}"))
 }
 
-/// An id as progress shows it: of a digest, the first characters tell images apart, and a line stays below 80 columns.
+/// A short id for progress: the first characters of a digest distinguish images, and a line stays
+/// below 80 columns.
 pub(crate) fn short(id: &str) -> String {
     const KEPT: usize = 12;
     match id.split_once("@sha256:") {
@@ -73,13 +75,13 @@ pub(crate) fn short(id: &str) -> String {
     }
 }
 
-/// What is there, or a dash.
+/// The value, or a dash.
 pub(crate) fn or_dash(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
-/// Text without what would move a terminal's cursor or change its colours: it comes from programs that
-/// Landfall does not know.
+/// Text without control characters that move a terminal's cursor or change its colours: it comes
+/// from programs outside Landfall.
 pub(crate) fn tame(text: &str) -> String {
     anstream::adapter::strip_str(text)
         .to_string()

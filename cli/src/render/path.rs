@@ -1,4 +1,4 @@
-//! The way of a connection as a picture, with what stops it marked.
+//! The path of a connection as a picture, with the block marked.
 
 use landfall_network::reach::{Reach, Verdict};
 use landfall_pipeline::{Answer, Change, Explanation};
@@ -8,10 +8,10 @@ use super::svg::{CHARACTER, LINE, Svg, wrap};
 
 const MARGIN: usize = 24;
 const ROW: usize = 38;
-/// The most characters of a line behind a box.
+/// The maximum number of characters of a line beside a box.
 const LONGEST: usize = 84;
 
-/// Every answer's way, one below the other.
+/// The paths of all answers, one below the other.
 pub(crate) fn picture(explanation: &Explanation, stack: &str) -> String {
     let names = explanation.answers.iter().flat_map(|answer| {
         let verdict = &answer.verdict;
@@ -75,7 +75,7 @@ impl Sheet {
             self.row("shut", "bad", "✗", &block.at.to_string(), &lines);
         }
         let last = self.y;
-        // Behind the boxes' left edge, where the arrows stand.
+        // Beside the boxes' left edge, where the arrows are.
         self.svg.down(MARGIN + 4, first, last.saturating_sub(10));
         for change in &answer.changes {
             let (what, text) = match change {

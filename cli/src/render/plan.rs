@@ -1,4 +1,4 @@
-//! A plan as a diff that people read.
+//! A plan as a readable diff.
 
 use anstyle::Style;
 use landfall_compute::ReleaseState;
@@ -8,10 +8,12 @@ use serde_json::Value;
 
 use super::{BAD, CHANGED, DIM, GOOD, STRONG, Table, paint, tame};
 
-/// Longer values are cut: a plan is read, not parsed (`--json` has all of them).
+/// Longer values are cut: a plan is for reading, not for parsing (`--json` has the complete
+/// values).
 const LONGEST_VALUE: usize = 160;
 
-/// The plan: a line for each resource that changes with its fields below, what would be lost, and a line of counts.
+/// The plan: a line for each changed resource with its fields below, the irreversible changes, and
+/// a line of counts.
 pub(crate) fn render(review: &Review) -> String {
     let mut table = Table::default();
     for resource in &review.resources {
@@ -45,7 +47,7 @@ pub(crate) fn render(review: &Review) -> String {
     lines.join("\n") + "\n"
 }
 
-/// What would be lost for good, a line for each; none if there is nothing.
+/// The irreversible changes, a line for each; none if there are none.
 pub(crate) fn losses(losses: &[IrreversibleChange]) -> Vec<String> {
     if losses.is_empty() {
         return Vec::new();
@@ -66,7 +68,7 @@ pub(crate) fn losses(losses: &[IrreversibleChange]) -> Vec<String> {
     lines
 }
 
-/// A release that exists and is brought to the instances.
+/// An existing release that will be rolled out to the instances.
 fn rollout(rollout: &PendingRollout) -> String {
     let PendingRollout {
         service,
@@ -92,7 +94,7 @@ fn rollout(rollout: &PendingRollout) -> String {
     format!("{} {what}  {}", paint(CHANGED, "  ~"), paint(DIM, serves))
 }
 
-/// The last line: what the plan comes to.
+/// The last line: the total changes.
 pub(crate) fn count_line(review: &Review) -> String {
     let changes = Changes::of(review);
     if review.is_empty() {
@@ -127,7 +129,8 @@ fn sign(does: ChangeKind) -> (Style, &'static str) {
     }
 }
 
-/// What stands beside a resource: which one it is, or what a new one is like, and why it cannot stay.
+/// The note beside a resource: its id, or the fields of a new one, and the reason for a
+/// replacement.
 fn note(resource: &Reviewed) -> String {
     let mut parts = Vec::new();
     parts.extend(resource.id.clone());
@@ -168,7 +171,7 @@ fn field(leaf: &Leaf) -> String {
     format!("      {}: {change}{forces}", tame(&leaf.path))
 }
 
-/// A value in one line, cut where it is long.
+/// A value in one line, truncated if it is long.
 fn short(value: &Value) -> String {
     let text = words(value);
     if text.chars().count() > LONGEST_VALUE {
@@ -179,7 +182,7 @@ fn short(value: &Value) -> String {
     }
 }
 
-/// A value in words; nothing is `(none)`, and the id of what is not there yet is `(new vpc/main)`.
+/// A value as text; an empty one is `(none)`, and the id of a planned resource is `(new vpc/main)`.
 fn words(value: &Value) -> String {
     match value {
         Value::Null => "(none)".to_owned(),
@@ -211,7 +214,7 @@ fn summary(spec: &Value) -> String {
         .iter()
         .filter_map(|(name, value)| match value {
             Value::String(text) if text.starts_with("${") || text.is_empty() => None,
-            // Ids and hashes are for machines.
+            // Ids and hashes are not readable.
             Value::String(text) if text.len() > 40 => None,
             Value::String(text) => Some(format!("{name} {}", tame(text))),
             Value::Number(number) => Some(format!("{name} {number}")),

@@ -1,4 +1,4 @@
-//! Who can reach what, and what stops it, as people read it.
+//! Reachability and its blocks, as text.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use landfall_pipeline::{Answer, Change, Explanation, Violation};
 
 use super::{BAD, CHANGED, DIM, GOOD, STRONG, Table, paint, tame};
 
-/// What has to be reachable and would not be, and what must not be and would.
+/// Required connections that would be blocked, and forbidden ones that would be allowed.
 pub(crate) fn broken(all: &[Violation]) -> Vec<String> {
     let mut lines = Vec::new();
     for broken in all {
@@ -30,7 +30,7 @@ pub(crate) fn broken(all: &[Violation]) -> Vec<String> {
     lines
 }
 
-/// The rules by which a request gets where it must not.
+/// The rules that allow a forbidden request.
 fn let_through(verdict: &Verdict) -> Vec<String> {
     let requests = verdict
         .hops
@@ -44,7 +44,7 @@ fn let_through(verdict: &Verdict) -> Vec<String> {
     lines.collect()
 }
 
-/// What to write into the file, or to take out of it, and what the file cannot say.
+/// The text to add to the file, or to remove from it, and the changes that the file cannot express.
 fn changes(changes: &[Change], add: bool, indent: &str) -> Vec<String> {
     let (mut blocks, mut others) = (Vec::new(), Vec::new());
     for change in changes {
@@ -66,7 +66,7 @@ fn changes(changes: &[Change], add: bool, indent: &str) -> Vec<String> {
     let mut remarks = BTreeSet::new();
     for block in blocks {
         lines.push(String::new());
-        // One remark is enough for all the blocks that it is about.
+        // One remark is enough for all its blocks.
         let mut new = |line: &&str| !line.starts_with('#') || remarks.insert((*line).to_owned());
         let block = block.lines().filter(&mut new).map(tame);
         lines.extend(block.map(|line| format!("{indent}  {line}")));
@@ -75,11 +75,11 @@ fn changes(changes: &[Change], add: bool, indent: &str) -> Vec<String> {
     lines
 }
 
-/// An answer: the verdict, the way, what stops it and what would let it through.
+/// An answer: the verdict, the path, the block and its remedy.
 pub(crate) fn explanation(explanation: &Explanation) -> String {
     let mut lines = Vec::new();
     let port = explanation.port;
-    // The ways that are open look alike; one of them is told in full where there is nothing else to tell.
+    // Open paths look alike; if none is blocked, one of them is printed in full.
     let stopped = explanation
         .answers
         .iter()
@@ -145,7 +145,7 @@ pub(super) fn arrow(leg: FlowDirection) -> &'static str {
     }
 }
 
-/// The rules that let a packet through at a place.
+/// The rules that allow a packet at a hop.
 pub(super) fn rules(hop: &Hop) -> String {
     let rules: Vec<String> = hop
         .rules

@@ -7,7 +7,7 @@ use landfall_pipeline::ServiceReleases;
 use super::{BAD, CHANGED, DIM, GOOD, STRONG, Table, or_dash, paint, tame};
 use crate::commands::releases::time;
 
-/// So much of a digest tells images apart.
+/// The length of a digest that distinguishes images.
 const SHORT: usize = "sha256:".len() + 12;
 
 /// A table for each service.

@@ -1,4 +1,5 @@
-//! The resource map: which way a request takes, from the listener to the targets, and how healthy each one is.
+//! The resource map: the path of a request, from the listener to the targets, and the health of
+//! each target.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -12,8 +13,7 @@ use landfall_pipeline::{
 
 use super::{BAD, CHANGED, DIM, GOOD, STRONG, Table, count, or_dash, paint, tame, without_name};
 
-/// The stack as a tree, with a line for each thing that is not as it should be. What is told of the past is told as
-/// seen from this moment.
+/// The stack as a tree, with a line for each problem. Times in the past are relative to `now`.
 pub(crate) fn render(status: &Status, now: SystemTime) -> String {
     let mut lines = vec![format!(
         "{}  {}  {}",
@@ -146,7 +146,7 @@ fn add_targets(table: &mut Table, indent: &str, group: &TargetGroupStatus, now: 
     }
 }
 
-/// The group in a line, and its instances that do not simply run.
+/// A line for the group, and its instances in any state except running.
 fn add_group(table: &mut Table, group: &GroupStatus, now: SystemTime) {
     let mut states: BTreeMap<&str, usize> = BTreeMap::new();
     for instance in &group.instances {
@@ -214,7 +214,7 @@ fn add_group(table: &mut Table, group: &GroupStatus, now: SystemTime) {
     }
 }
 
-/// How long ago something was, as exactly as one cares: `5 s`, `3 min`, `2 h`, `4 d`.
+/// The time since an event, with sensible precision: `5 s`, `3 min`, `2 h`, `4 d`.
 fn age(then: SystemTime, now: SystemTime) -> String {
     let seconds = now.duration_since(then).unwrap_or_default().as_secs();
     match seconds {
@@ -225,7 +225,7 @@ fn age(then: SystemTime, now: SystemTime) -> String {
     }
 }
 
-/// An instance that stands alone: where it is asked, how it is, and its last lines if it does not stay up.
+/// A single instance: its address, its state, and its last lines if it does not stay up.
 fn add_single(table: &mut Table, instance: &SingleStatus) {
     let standing = &instance.standing;
     let url = standing.url.as_deref().unwrap_or("no address yet");
@@ -274,7 +274,7 @@ fn word(state: &InstanceState) -> (&'static str, Style) {
     }
 }
 
-/// How a branch of the tree begins, and what stands below it.
+/// The prefix of a branch of the tree, and of the lines below it.
 fn branch(index: usize, of: usize) -> (&'static str, &'static str) {
     if index + 1 == of {
         ("└─ ", "   ")
@@ -393,7 +393,7 @@ mod tests {
         ] {
             assert_eq!(age(ago(seconds).unwrap(), NOW), reported);
         }
-        // A clock that was put back.
+        // The clock was set back.
         assert_eq!(age(NOW + Duration::from_secs(5), NOW), "0 s");
     }
 

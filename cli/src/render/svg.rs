@@ -1,8 +1,8 @@
-//! Pictures: a few shapes and lines of text as SVG, readable on light and dark ground.
+//! Pictures: shapes and lines of text as SVG, readable on light and dark backgrounds.
 
 use std::fmt::Write as _;
 
-/// The width of a character of 13 pixels' monospace, roughly; names are laid out by it.
+/// The approximate width of a monospace character at 13 pixels; the layout of names depends on it.
 pub(crate) const CHARACTER: usize = 8;
 
 /// The height of a line.
@@ -22,7 +22,7 @@ text { font: 13px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace } .na
 .shut { fill: #3b1618; stroke: #e03131 } .none { stroke: #24313b }
 }";
 
-/// A picture under way.
+/// A picture under construction.
 pub(crate) struct Svg {
     body: String,
 }
@@ -66,7 +66,7 @@ impl Svg {
         );
     }
 
-    /// A line straight down.
+    /// A vertical line.
     pub(crate) fn down(&mut self, x: usize, from: usize, to: usize) {
         let _ = writeln!(
             self.body,
@@ -74,7 +74,7 @@ impl Svg {
         );
     }
 
-    /// The whole document, on a sheet of paper. The title is what is read out in the picture's place.
+    /// The complete document, on a background. The title is the picture's text for screen readers.
     pub(crate) fn finish(self, title: &str, (width, height): (usize, usize)) -> String {
         format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" role=\"img\" \
@@ -88,7 +88,7 @@ impl Svg {
     }
 }
 
-/// Text as XML takes it; control characters, which it does not take, are left out.
+/// Text escaped for XML; control characters, which XML does not allow, are removed.
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -104,7 +104,7 @@ fn escape(text: &str) -> String {
     out
 }
 
-/// Text in lines of at most so many characters, broken between words.
+/// Text in lines of at most `longest` characters, wrapped between words.
 pub(crate) fn wrap(text: &str, longest: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {

@@ -1,4 +1,4 @@
-//! Columns that line up, whatever colours their cells have.
+//! Aligned columns, independent of the colours of their cells.
 
 use anstyle::Style;
 
@@ -17,7 +17,7 @@ struct Row {
 }
 
 impl Table {
-    /// Adds a row. What stands before the first column counts towards its width.
+    /// Adds a row. The prefix before the first column counts towards its width.
     pub(crate) fn row(
         &mut self,
         before: impl Into<String>,
@@ -29,7 +29,7 @@ impl Table {
         });
     }
 
-    /// Adds a line that stands in no column.
+    /// Adds a line outside the columns.
     pub(crate) fn heading(&mut self, text: impl Into<String>) {
         self.rows.push(Row {
             before: text.into(),
@@ -37,7 +37,7 @@ impl Table {
         });
     }
 
-    /// The rows as lines, without spaces at their ends.
+    /// The rows as lines, without trailing spaces.
     pub(crate) fn lines(&self) -> Vec<String> {
         let widths = self.widths();
         self.rows.iter().map(|row| line(row, &widths)).collect()
@@ -80,7 +80,7 @@ fn line(row: &Row, widths: &[usize]) -> String {
     line
 }
 
-/// Characters that are seen, which for names, ids and addresses is their width on a terminal.
+/// The visible characters, which for names, ids and addresses is their width on a terminal.
 fn width(text: &str) -> usize {
     anstream::adapter::strip_str(text)
         .map(|part| part.chars().count())

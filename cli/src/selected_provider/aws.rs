@@ -1,4 +1,4 @@
-//! A session with AWS: who and where it is, said before anything is done.
+//! A session with AWS: its identity and region are printed before any operation.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::Said;
 use crate::args::Common;
 use crate::cli_error::CliError;
 
-/// Opens a session, and says whose it is.
+/// Opens a session, and prints its identity.
 ///
 /// # Errors
 /// Without valid credentials or a region, or in another account than the file's.
@@ -36,11 +36,11 @@ pub(super) async fn open(common: &Common, said: Said, events: &Events) -> Result
     Ok(aws)
 }
 
-/// Who is asked by which address the caller is seen: AWS's own service for that.
+/// The service that reports the caller's address: AWS's own.
 const ADDRESS_URL: &str = "https://checkip.amazonaws.com/";
-/// How long it may take to answer.
+/// The time limit for its answer.
 const ADDRESS_WITHIN: Duration = Duration::from_secs(10);
-/// In its place: any URL that answers with an address and nothing else.
+/// Overrides it: any URL that answers with an address only.
 const ADDRESS_VARIABLE: &str = "LANDFALL_ADDRESS_URL";
 
 /// The address by which the internet sees this machine.
@@ -68,7 +68,7 @@ async fn address_by(url: &str) -> std::result::Result<Ipv4Addr, CliError> {
 }
 
 async fn text_of(url: &str) -> std::result::Result<String, String> {
-    // Somebody in this process may have chosen already, and either choice will do.
+    // Another part of the process may already have installed a provider, and either one works.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let reported = async {
         let client = reqwest::Client::builder().timeout(ADDRESS_WITHIN).build()?;
@@ -78,7 +78,7 @@ async fn text_of(url: &str) -> std::result::Result<String, String> {
     reported.await.map_err(|error| error.to_string())
 }
 
-/// What each crate has to say against a plan.
+/// The preflight checks of each crate.
 fn checks() -> Vec<Box<dyn Check>> {
     vec![
         landfall_network::aws::check(),
@@ -95,7 +95,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers one request with this.
+    /// A server that answers one request with this body.
     fn answering(body: &'static str) -> String {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());

@@ -1,4 +1,4 @@
-//! The text of ssh's configuration and of its host keys for a stack: pure functions of what there is.
+//! The text of ssh's configuration and of its host keys for a stack: pure functions.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,14 +8,15 @@ use landfall_compute::HostKey;
 use landfall_pipeline::{Access, Host};
 use landfall_provider::InstanceId;
 
-/// Who logs in at Amazon Linux, and at the local provider.
+/// The login user of Amazon Linux and of the local provider.
 const USER: &str = "ec2-user";
 
-/// What holds for every connection, whatever the user's own configuration says: ssh takes the first value of an option.
+/// Settings for every connection, which override the user's own configuration: ssh uses the first
+/// value of an option.
 const SETTINGS: &[(&str, &str)] = &[
-    // An older ssh does not have all of these, and then needs none of those that it does not have.
+    // An older ssh does not have all of these options, and does not need the missing ones.
     ("IgnoreUnknown", "*"),
-    // The host is the one that the provider named.
+    // The host is the one that the provider reported.
     ("Port", "22"),
     ("GlobalKnownHostsFile", "none"),
     ("KnownHostsCommand", "none"),
@@ -30,7 +31,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("ControlMaster", "no"),
     ("ControlPath", "none"),
     ("ControlPersist", "no"),
-    // Nothing of this machine can be used from the instance.
+    // The instance can use nothing on this machine.
     ("ForwardAgent", "no"),
     ("ForwardX11", "no"),
     ("ForwardX11Trusted", "no"),
@@ -39,7 +40,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("GSSAPIDelegateCredentials", "no"),
     ("HostbasedAuthentication", "no"),
     ("PreferredAuthentications", "publickey"),
-    // What is run is what the caller asked for.
+    // Only the caller's command is run.
     ("PermitLocalCommand", "no"),
     ("RemoteCommand", "none"),
     ("RequestTTY", "auto"),
@@ -48,22 +49,23 @@ const SETTINGS: &[(&str, &str)] = &[
     ("ForkAfterAuthentication", "no"),
 ];
 
-/// What ssh is told of a stack.
+/// The data for a stack's ssh configuration.
 #[derive(Debug)]
 pub(crate) struct Way<'a> {
     pub(crate) access: &'a Access,
-    /// The keys by which each host is known; one without keys is left out, since nobody could know it.
+    /// The host keys of each host; a host without keys is omitted, because it could not be
+    /// verified.
     pub(crate) keys: &'a BTreeMap<InstanceId, Vec<HostKey>>,
-    /// The private key, or a public one whose private key the agent has.
+    /// The private key, or a public one whose private key is in the agent.
     pub(crate) identity: PathBuf,
-    /// Where the host keys stand.
+    /// The path of the host keys.
     pub(crate) known_hosts: PathBuf,
-    /// How the bastion is reached, if not by its address.
+    /// The proxy to the bastion, if it is not reached by its address.
     pub(crate) proxy: Option<String>,
 }
 
 impl Way<'_> {
-    /// The hosts that can be known, the bastion first.
+    /// The hosts with known keys, the bastion first.
     fn hosts(&self) -> impl Iterator<Item = &Host> {
         let all = self
             .access
@@ -132,7 +134,7 @@ impl Way<'_> {
     }
 }
 
-/// What ssh calls a host: `shop-web-1`, `shop-bastion`.
+/// The name of a host in ssh: `shop-web-1`, `shop-bastion`.
 pub(crate) fn alias(access: &Access, host: &Host) -> String {
     format!("{}-{}", access.stack, host.name.replace('/', "-"))
 }
@@ -141,7 +143,7 @@ fn push(text: &mut String, part: std::fmt::Arguments<'_>) {
     text.write_fmt(part).expect("a string can be written to");
 }
 
-/// A path as one word for ssh_config(5), in which a percent sign means something.
+/// A path as one word of ssh_config(5), where a percent sign is special.
 pub(crate) fn quoted(path: &Path) -> String {
     format!("\"{}\"", path.display().to_string().replace('%', "%%"))
 }
@@ -183,7 +185,7 @@ mod tests {
             "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA0aNjs3C9bK1kU0Y2m9fQv1mS3cB1v0yq9m3nJmYc4M",
         );
         let key = vec![key.unwrap()];
-        // The second instance has told none yet.
+        // The second instance has not reported its keys yet.
         let keys = ["i-0", "i-1", "i-3"].map(|id| (InstanceId::from(id), key.clone()));
         let keys = keys.into();
         let way = Way {

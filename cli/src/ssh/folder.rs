@@ -1,17 +1,18 @@
-//! Where Landfall keeps what belongs to the operator of stacks: the key that it made, host keys.
+//! The directory of the operator's data: the generated key, host keys.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::cli_error::CliError;
 
-/// Says where, in the place of the user's own.
+/// The variable that overrides the directory.
 const VARIABLE: &str = "LANDFALL_CONFIG_DIR";
 
-/// The folder: `LANDFALL_CONFIG_DIR`, `$XDG_CONFIG_HOME/landfall` or `~/.config/landfall`. It need not be there.
+/// The directory: `LANDFALL_CONFIG_DIR`, `$XDG_CONFIG_HOME/landfall` or `~/.config/landfall`. It
+/// need not exist.
 ///
 /// # Errors
-/// When nothing says where it could be.
+/// When no variable gives a directory.
 pub(crate) fn folder() -> Result<PathBuf, CliError> {
     let given = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     if let Some(folder) = given(VARIABLE) {
@@ -34,7 +35,7 @@ pub(crate) fn home() -> Option<PathBuf> {
     std::env::home_dir().filter(|home| !home.as_os_str().is_empty())
 }
 
-/// Makes a folder, and those above, that nobody else may look into.
+/// Creates a directory with its parents, accessible only to the owner.
 pub(crate) fn make(folder: &Path) -> io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
@@ -43,8 +44,8 @@ pub(crate) fn make(folder: &Path) -> io::Result<()> {
     builder.create(folder)
 }
 
-/// Writes a file that nobody else may read, at once or not at all: an ssh that reads it meanwhile sees the old one or
-/// the new one.
+/// Writes a file that only the owner can read, atomically: an ssh that reads it concurrently sees
+/// either the old or the new one.
 pub(crate) fn write(file: &Path, text: &str) -> io::Result<()> {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let beside = file.with_file_name(format!(".{name}.{}", std::process::id()));

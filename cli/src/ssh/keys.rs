@@ -1,5 +1,5 @@
-//! The operator's keys: those in the agent, those in ~/.ssh, and the one that Landfall made. Private keys are
-//! never read; that one has a private key is seen by its file's name, or said by the agent.
+//! The operator's keys: in the agent, in ~/.ssh, and the one that Landfall generated. Private keys
+//! are never read; the file's name or the agent shows that a private key exists.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,24 +10,25 @@ use landfall_provider::read_text;
 use super::folder;
 use crate::cli_error::CliError;
 
-/// Where a key is looked for first, relative to the home directory: the types that EC2 takes.
+/// The first files to check for a key, relative to the home directory: the types that EC2 supports.
 const USUAL: [&str; 2] = [".ssh/id_ed25519.pub", ".ssh/id_rsa.pub"];
 
-/// What the key that Landfall makes is called, in its folder.
+/// The name of the key that Landfall generates, in its directory.
 const OWN: &str = "ssh/id_ed25519";
 
-/// The longest file of a public key that is read, in bytes.
+/// The maximum size of a public key file, in bytes.
 const MOST_BYTES: u64 = 64 << 10;
 
-/// A key of the operator's.
+/// A key of the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Key {
     pub(crate) public: PublicKey,
-    /// The file of the private key; none if the agent has it.
+    /// The file of the private key; `None` if it is in the agent.
     pub(crate) private: Option<PathBuf>,
 }
 
-/// All keys that the operator has: the agent's, then the usual ones, then any others in ~/.ssh, then Landfall's own.
+/// All keys of the operator: the agent's, then the usual ones, then any others in ~/.ssh, then
+/// Landfall's own.
 pub(crate) fn all() -> Vec<Key> {
     let mut keys = agent();
     if let Some(home) = folder::home() {
@@ -38,7 +39,7 @@ pub(crate) fn all() -> Vec<Key> {
     keys
 }
 
-/// The keys in the agent, as `ssh-add -L` tells them. Without an agent there are none.
+/// The keys in the agent, from `ssh-add -L`. Without an agent there are none.
 pub(crate) fn agent() -> Vec<Key> {
     let reported = Command::new("ssh-add")
         .arg("-L")
@@ -49,7 +50,7 @@ pub(crate) fn agent() -> Vec<Key> {
         return Vec::new();
     };
     let text = String::from_utf8_lossy(&reported.stdout).into_owned();
-    // Of other types than those that EC2 takes: certificates, hardware keys.
+    // Skip types that EC2 does not support: certificates, hardware keys.
     text.lines()
         .filter_map(|line| PublicKey::new(line).ok())
         .map(|public| Key {
@@ -59,13 +60,13 @@ pub(crate) fn agent() -> Vec<Key> {
         .collect()
 }
 
-/// The key that Landfall has made, if it has.
+/// The key that Landfall generated, if any.
 pub(crate) fn own() -> Option<Key> {
     let folder = folder::folder().ok()?;
     of_file(&folder.join(OWN).with_extension("pub"))
 }
 
-/// The key of a `.pub` file whose private key stands beside it.
+/// The key of a `.pub` file with its private key beside it.
 pub(crate) fn of_file(file: &Path) -> Option<Key> {
     let public = PublicKey::new(&read_text(file, MOST_BYTES).ok()?).ok()?;
     let private = file.with_extension("");
@@ -86,11 +87,11 @@ fn others(folder: &Path) -> Vec<Key> {
     files.iter().filter_map(|file| of_file(file)).collect()
 }
 
-/// Makes a key pair in Landfall's folder, by `ssh-keygen`: without a passphrase, since nobody may be there to type it,
-/// and in a file that nobody else may read.
+/// Generates a key pair in Landfall's directory, with `ssh-keygen`: without a passphrase, because
+/// nobody may be there to type it, and in a file that only the owner can read.
 ///
 /// # Errors
-/// When there is no such program, or no place for the file.
+/// When the program does not exist, or the file cannot be created.
 pub(crate) fn generate() -> Result<Key, CliError> {
     let private = folder::folder()?.join(OWN);
     let failed = |why: String| {
@@ -120,8 +121,8 @@ pub(crate) fn generate() -> Result<Key, CliError> {
     own().ok_or_else(|| failed("ssh-keygen has left none".to_owned()))
 }
 
-/// The key to open a stack with: one that it has already, if the operator has that too, for another would be another
-/// key pair and a new bastion; or else the first.
+/// The key for a stack: one that the stack already has, if the operator has it too, because another
+/// one would be another key pair and a new bastion; otherwise the first.
 pub(crate) fn choose<'a>(mine: &'a [Key], theirs: &[PublicKey]) -> Option<&'a Key> {
     let known = |key: &&Key| theirs.contains(&key.public);
     mine.iter().find(known).or_else(|| mine.first())

@@ -1,4 +1,5 @@
-//! How the system's ssh gets to a stack's instances: its configuration, host keys and the operator's own key.
+//! Access to a stack's instances by the system's ssh: its configuration, host keys and the
+//! operator's own key.
 
 pub(crate) mod config;
 pub(crate) mod folder;

@@ -1,7 +1,7 @@
-//! What is run on an instance at AWS to get at its container: a line for the shell there.
+//! Shell commands on an AWS instance for access to its container.
 //!
-//! The container is called `landfall`, and the engine is Docker or Podman: `landfall_compute::boot` starts it so. Amazon
-//! Linux lets its user be root.
+//! The container is called `landfall`, and the engine is Docker or Podman: `landfall_compute::boot`
+//! starts it that way. On Amazon Linux, the login user may become root.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub(crate) fn exec(command: &[String], has_terminal: bool) -> String {
     format!("{ENGINE} exec {streams} landfall {}", words.join(" "))
 }
 
-/// Shows what the container has written; what it wrote to standard error, too, on standard output.
+/// Shows the container's output; its standard error is also printed on standard output.
 pub(crate) fn logs(follow: bool, since: Option<Duration>, timestamps: bool) -> String {
     let mut line = format!("{ENGINE} logs");
     if follow {
@@ -30,7 +30,7 @@ pub(crate) fn logs(follow: bool, since: Option<Duration>, timestamps: bool) -> S
     format!("{line} landfall 2>&1")
 }
 
-/// Any text as one word for the shell: in single quotes nothing but the quote itself means anything.
+/// Any text as one word for the shell: inside single quotes only the quote itself is special.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }

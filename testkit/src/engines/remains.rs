@@ -1,4 +1,4 @@
-//! What is left of an engine when its daemon has ended: a containerd, and containers with those that watch them.
+//! Cleans up after an engine's daemon: its containerd, and containers with their monitors.
 
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt as _;
@@ -8,17 +8,17 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill as send};
 use nix::unistd::Pid;
 
-/// How long what was killed may take to be gone.
+/// The time limit for killed processes to disappear.
 const END: Duration = Duration::from_secs(10);
 
-/// How long a control group may take to be empty; where somebody else is in it, it stays.
+/// The time limit for a control group to become empty; a group with other members stays.
 const VACATE: Duration = Duration::from_secs(2);
 
-/// How often it is looked whether it is gone.
+/// The interval of these checks.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Kills every process of the engine that has this directory, waits until they are gone, and removes the control
-/// groups that are empty then. Some start others when one of them ends.
+/// Kills every process of the engine with this directory, waits until they are gone, and removes
+/// their empty control groups. Some processes start others when one of them ends.
 pub(super) fn kill(dir: &Path) {
     let mut mark = dir.as_os_str().as_bytes().to_vec();
     mark.push(b'/');
@@ -31,18 +31,18 @@ pub(super) fn kill(dir: &Path) {
         }
         for process in found {
             groups.extend(groups_of(process));
-            // It may have ended by itself, which is what is wanted.
+            // It may have exited already.
             let _ = send(process, Signal::SIGKILL);
         }
         std::thread::sleep(LOOK);
     }
-    // The daemon was in the same ones as this process.
+    // The daemon was in the same groups as this process.
     for own in groups_of(Pid::this()) {
         groups.remove(&own);
     }
     let deadline = Instant::now() + VACATE;
     loop {
-        // A process is in its group for a moment longer than it has mounts.
+        // A process stays in its group a moment longer than its mounts exist.
         groups.retain(|group| std::fs::remove_dir(group).is_err() && group.exists());
         if groups.is_empty() || Instant::now() >= deadline {
             return;
@@ -51,8 +51,8 @@ pub(super) fn kill(dir: &Path) {
     }
 }
 
-/// The processes that have the mark in their command line, as containerd has it, or among their mounts: the layers
-/// of a container are in the directory. One that has ended and was not waited for has neither.
+/// The processes with the mark in their command line, like containerd, or among their mounts: the
+/// layers of a container are in the directory. A zombie has neither.
 fn processes(mark: &[u8]) -> Vec<Pid> {
     let has = |file: &Path| {
         let text = std::fs::read(file).unwrap_or_default();
@@ -69,7 +69,7 @@ fn processes(mark: &[u8]) -> Vec<Pid> {
     .collect()
 }
 
-/// The folders of the control groups that a process is in.
+/// The directories of a process's control groups.
 ///
 /// <https://man7.org/linux/man-pages/man7/cgroups.7.html>
 fn groups_of(process: Pid) -> Vec<PathBuf> {
@@ -77,7 +77,7 @@ fn groups_of(process: Pid) -> Vec<PathBuf> {
     let folders = |line: &str| {
         let (_, rest) = line.split_once(':')?;
         let (controllers, path) = rest.split_once(":/")?;
-        // The hierarchy of version 2 has no controllers here, and is below the others where there are both.
+        // Version 2 has no controllers in this file, and is mounted below the others if both exist.
         let hierarchies = match controllers.trim_start_matches("name=") {
             "" => vec!["", "unified"],
             controllers => vec![controllers],

@@ -1,4 +1,4 @@
-//! What a call is answered with.
+//! Answers of a scripted endpoint.
 
 use http_body_util::Full;
 use hyper::Response;
@@ -17,7 +17,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// A good answer in XML.
+    /// A successful answer in XML.
     #[must_use]
     pub fn xml(body: impl Into<String>) -> Self {
         Self {
@@ -27,7 +27,7 @@ impl Answer {
         }
     }
 
-    /// A good answer in JSON.
+    /// A successful answer in JSON.
     #[must_use]
     pub fn json(body: &Value) -> Self {
         Self {
@@ -50,7 +50,7 @@ impl Answer {
             .header("content-type", self.content_type)
             .body(Full::new(Bytes::from(self.body)))
             .unwrap_or_else(|_| {
-                // A script with an impossible status.
+                // A script with an invalid status.
                 let mut answer = Response::new(Full::default());
                 *answer.status_mut() = hyper::StatusCode::INTERNAL_SERVER_ERROR;
                 answer

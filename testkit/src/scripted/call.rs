@@ -1,4 +1,4 @@
-//! A call as it came: which service, which action, and what was asked.
+//! A received call: its service, its action and its parameters.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,12 +9,12 @@ use serde_json::Value;
 
 use super::Answer;
 
-/// How a service speaks: what its errors look like.
+/// The protocol of a service, which defines the form of its errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     /// EC2's own XML.
     Ec2,
-    /// XML as IAM, STS, Auto Scaling and Elastic Load Balancing have it.
+    /// XML of IAM, STS, Auto Scaling and Elastic Load Balancing.
     Query,
     /// JSON, the action in `X-Amz-Target`.
     Json,
@@ -23,13 +23,13 @@ pub enum Protocol {
 /// One call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
-    /// The service, as its signature names it: `ec2`, `elasticloadbalancing`, `ssm`.
+    /// The service, as in its signature: `ec2`, `elasticloadbalancing`, `ssm`.
     pub service: String,
     /// The action: `CreateVpc`.
     pub action: String,
     /// The fields of a form by name (`Tag.1.Key`); empty for JSON, whose fields are in [`json`](Self::json).
     pub fields: BTreeMap<String, String>,
-    /// The body as it came.
+    /// The body as received.
     pub body: String,
     pub(super) method: String,
     pub(super) path: String,
@@ -84,19 +84,20 @@ impl Call {
             .is_some_and(|(service, action)| self.service == service && self.action == action)
     }
 
-    /// A form's field, empty if it was not sent.
+    /// A form's field, empty if it is missing.
     #[must_use]
     pub fn field(&self, name: &str) -> &str {
         self.fields.get(name).map_or("", String::as_str)
     }
 
-    /// The body as JSON; `null` if it is none.
+    /// The body as JSON; `null` if it is not JSON.
     #[must_use]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_default()
     }
 
-    /// The answer to `DescribeTags` that something of a stack stands: without that, none of its kinds is listed.
+    /// An answer to `DescribeTags` that shows a resource of a stack: without one, none of its kinds
+    /// is listed.
     #[must_use]
     pub fn tagged(&self) -> Answer {
         self.result(
@@ -105,7 +106,7 @@ impl Call {
         )
     }
 
-    /// How its service speaks.
+    /// The protocol of its service.
     #[must_use]
     pub fn protocol(&self) -> Protocol {
         if self.headers.contains_key("x-amz-target") {
@@ -117,7 +118,7 @@ impl Call {
         }
     }
 
-    /// An error in the form that the service has for it.
+    /// An error in the service's form.
     #[must_use]
     pub fn error(&self, status: u16, code: &str, message: &str) -> Answer {
         let message = message.replace('&', "&amp;").replace('<', "&lt;");
@@ -137,7 +138,7 @@ impl Call {
         answer.with_status(status)
     }
 
-    /// Too many calls, as the service says it.
+    /// A throttling error in the service's form.
     #[must_use]
     pub fn throttled(&self) -> Answer {
         match self.protocol() {
@@ -148,7 +149,7 @@ impl Call {
         }
     }
 
-    /// A good answer of this action in its service's XML, around `inner`.
+    /// A successful answer of this action in its service's XML, around `inner`.
     #[must_use]
     pub fn result(&self, inner: &str) -> Answer {
         let action = &self.action;

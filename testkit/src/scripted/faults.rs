@@ -1,10 +1,10 @@
-//! What goes wrong on the way to AWS, from a seed.
+//! Faults on the way to AWS, from a seed.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::sim::times::mix;
 
-/// Faults of calls, by their number: the same seed gives the same ones.
+/// Faults of calls, by their number: the same seed gives the same faults.
 #[derive(Debug)]
 pub struct Faults {
     seed: u64,
@@ -13,18 +13,18 @@ pub struct Faults {
     calls: AtomicU64,
 }
 
-/// What becomes of a call.
+/// The fate of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
     Spared,
     /// Refused before it took effect.
     Throttled,
-    /// Carried out, and its answer lost.
+    /// Executed, and its answer lost.
     Lost,
 }
 
 impl Faults {
-    /// None yet.
+    /// No faults yet.
     #[must_use]
     pub fn seeded(seed: u64) -> Self {
         Self {
@@ -35,7 +35,7 @@ impl Faults {
         }
     }
 
-    /// So many calls in a hundred are refused as too many, before they take effect.
+    /// This percentage of calls is throttled, before they take effect.
     #[must_use]
     pub fn throttle(mut self, percent: u8) -> Self {
         self.throttled_percent = u64::from(percent);

@@ -1,10 +1,10 @@
-//! What AWS does and moto does not: answers that a script puts in moto's place.
+//! Gaps of moto: scripted answers for features of AWS that moto lacks.
 
 use std::collections::BTreeMap;
 
 use super::{Answer, Call, Upstream};
 
-/// Answers the calls that moto 5.2 cannot answer as AWS does; leaves the others to it.
+/// Answers the calls that moto 5.2 cannot answer like AWS; forwards all others to it.
 #[must_use]
 pub fn moto(call: &Call, upstream: &Upstream) -> Option<Answer> {
     match (call.service.as_str(), call.action.as_str()) {
@@ -24,14 +24,15 @@ pub fn moto(call: &Call, upstream: &Upstream) -> Option<Answer> {
     }
 }
 
-/// This answer, unless moto says that the caller may not ask: it decides that even of what it cannot do.
+/// This answer, unless moto denies the caller: it checks permissions even for calls that it does
+/// not support.
 pub fn unless_refused(call: &Call, upstream: &Upstream, answer: impl FnOnce() -> Answer) -> Answer {
     let asked = upstream.ask(call);
     let refused = matches!(asked.status, 401 | 403) || asked.body.contains("AccessDenied");
     if refused { asked } else { answer() }
 }
 
-/// The tags of a resource end with it; moto keeps them.
+/// The tags of a resource are deleted with it; moto keeps them.
 ///
 /// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html#tag-basics>
 fn tags_of_what_there_is(call: &Call, upstream: &Upstream) -> Answer {
@@ -54,7 +55,7 @@ fn tags_of_what_there_is(call: &Call, upstream: &Upstream) -> Answer {
             let shown = upstream.ask(&look);
             match shown.status {
                 200 => shown.body,
-                // Who may not look is told what moto tells.
+                // A caller without permission gets moto's answer.
                 _ => reported.body.clone(),
             }
         });
@@ -79,7 +80,7 @@ fn tags_of_what_there_is(call: &Call, upstream: &Upstream) -> Answer {
     }
 }
 
-/// How ids begin, and the call that shows what there is of a kind.
+/// The id prefixes, and the call that lists the resources of a kind.
 const KINDS: [(&str, &str); 12] = [
     ("vpc-", "DescribeVpcs"),
     ("subnet-", "DescribeSubnets"),
@@ -95,7 +96,7 @@ const KINDS: [(&str, &str); 12] = [
     ("nat-", "DescribeNatGateways"),
 ];
 
-/// A second call with the same settings gives the balancer that is there; moto makes another one.
+/// A second call with the same settings returns the existing balancer; moto creates another one.
 ///
 /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateLoadBalancer.html>
 fn same_balancer(call: &Call, upstream: &Upstream) -> Option<Answer> {
@@ -114,7 +115,7 @@ fn same_balancer(call: &Call, upstream: &Upstream) -> Option<Answer> {
     })
 }
 
-/// A balancer has one listener for a port; moto makes a second one.
+/// A balancer has one listener per port; moto creates a second one.
 ///
 /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateListener.html>
 fn same_port(call: &Call, upstream: &Upstream) -> Option<Answer> {
@@ -137,7 +138,7 @@ fn same_port(call: &Call, upstream: &Upstream) -> Option<Answer> {
     })
 }
 
-/// A policy's ARN is told when it is put; moto tells it only when it is asked.
+/// The answer to a put contains the policy's ARN; moto returns it only on a describe.
 ///
 /// <https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_PutScalingPolicy.html>
 fn put_policy(call: &Call, upstream: &Upstream) -> Answer {
@@ -162,7 +163,7 @@ fn put_policy(call: &Call, upstream: &Upstream) -> Answer {
     }
 }
 
-/// A refresh that has replaced every instance, of the group that is asked about.
+/// A refresh that has replaced every instance of the queried group.
 ///
 /// <https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_DescribeInstanceRefreshes.html>
 fn refreshed(call: &Call) -> Answer {

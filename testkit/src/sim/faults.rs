@@ -1,4 +1,4 @@
-//! What can be made to go wrong: faults of single calls, limits on all of them, and the end of the caller.
+//! Faults of the simulation: of single calls, throttling, and the death of the caller.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,24 +6,24 @@ use std::time::Duration;
 use landfall_provider::{ErrorKind, Kind};
 use tokio::time::Instant;
 
-/// What goes wrong with a call.
+/// A fault of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// It is refused with this kind of error and has no effect.
     Refuse(ErrorKind),
-    /// It is refused for a reason that is known to pass within this time, and has no effect.
+    /// It is refused with an error that passes within this time, and has no effect.
     RefuseFor(Duration),
-    /// It has its effect, and the answer is lost.
+    /// It takes effect, and the answer is lost.
     LoseAnswer,
     /// It never answers, and has no effect.
     Hang,
-    /// It has its effect, and never answers.
+    /// It takes effect, and never answers.
     HangAfter,
     /// The provider panics.
     Panic,
 }
 
-/// Which calls a fault is for: all, unless it is narrowed.
+/// The calls with a fault: all calls, unless narrowed.
 #[derive(Debug, Clone, Default)]
 pub struct When {
     verb: Option<&'static str>,
@@ -33,7 +33,7 @@ pub struct When {
 }
 
 impl When {
-    /// Calls of this verb: `list`, `create`, `update`, `probe` or `delete`.
+    /// Calls with this verb: `list`, `create`, `update`, `probe` or `delete`.
     pub fn verb(verb: &'static str) -> Self {
         Self {
             verb: Some(verb),
@@ -48,14 +48,14 @@ impl When {
         self
     }
 
-    /// Not the first `number` of them.
+    /// Skips the first `number` of them.
     #[must_use]
     pub fn after(mut self, number: usize) -> Self {
         self.skip = number;
         self
     }
 
-    /// As many times and no more; for ever otherwise.
+    /// At most this many times; otherwise always.
     #[must_use]
     pub fn times(mut self, number: usize) -> Self {
         self.times = Some(number);
@@ -67,12 +67,12 @@ impl When {
     }
 }
 
-/// The faults that are to come.
+/// The pending faults.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Faults {
     by_number: BTreeMap<usize, Fault>,
     rules: Vec<(When, Fault)>,
-    /// How many calls with an effect there were.
+    /// The number of calls with an effect so far.
     effects: usize,
 }
 
@@ -85,7 +85,7 @@ impl Faults {
         self.rules.push((when, fault));
     }
 
-    /// What goes wrong with the call that is beginning.
+    /// The fault of the next call.
     pub(super) fn next(&mut self, verb: &str, kind: &Kind) -> Option<Fault> {
         let mut fault = None;
         if ["create", "update", "delete"].contains(&verb) {
@@ -107,7 +107,7 @@ impl Faults {
     }
 }
 
-/// A token bucket: so many calls at once, and so many a second.
+/// A token bucket: a burst, and a rate per second.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bucket {
     burst: f64,
@@ -126,7 +126,7 @@ impl Bucket {
         }
     }
 
-    /// Whether one more call is let through.
+    /// Whether one more call is allowed.
     pub(super) fn take(&mut self) -> bool {
         let now = Instant::now();
         let refill = (now - self.filled).as_secs_f64() * self.per_second;
@@ -140,18 +140,18 @@ impl Bucket {
     }
 }
 
-/// How the caller is cut off at a call: as a process is that dies.
+/// The way in which the caller is cut off at a call, like a process that dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cut {
-    /// Before the call has its effect; other calls that are under way have none either.
+    /// Before the call takes effect; other calls in flight have no effect either.
     Before,
-    /// After its effect and before its answer; other calls that are under way have no effect any more.
+    /// After its effect and before its answer; other calls in flight have no further effect.
     After,
-    /// All calls that are under way have their effect, and none is answered.
+    /// All calls in flight take effect, and none is answered.
     Landing,
 }
 
 impl Cut {
-    /// All three.
+    /// All variants.
     pub const ALL: [Self; 3] = [Self::Before, Self::After, Self::Landing];
 }

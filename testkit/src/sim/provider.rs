@@ -1,4 +1,4 @@
-//! The verbs: what a call does, how long it takes, and what becomes of it.
+//! The operations of the simulation: their effect, their duration, and their faults.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::state::{Ending, Held};
 use super::{Call, Cut, Fault, Line, Sim, State};
 
-/// A call that is about to be made.
+/// A call before its start.
 struct Making {
     verb: &'static str,
     kind: Kind,
@@ -21,7 +21,7 @@ struct Making {
 }
 
 impl Sim {
-    /// A call: logged, counted, taking its time; half of it before its effect and half of it after.
+    /// A call: logged, counted, with a duration, half of it before its effect and half of it after.
     async fn call<T>(
         &self,
         making: Making,
@@ -54,7 +54,7 @@ impl Sim {
         let _busy = Busy::new(self);
         match cut {
             Some(Cut::Before) => return self.hang_up(Line::Cut).await,
-            // This one too still has its effect.
+            // This call also takes effect.
             Some(Cut::Landing) => {
                 self.line.send_replace(Line::Closing);
             }
@@ -93,8 +93,8 @@ impl Sim {
         outcome
     }
 
-    /// A call about something that is not held here, such as a lock or the health of targets: it is logged, takes no
-    /// time, and its caller can be cut off at it as at any other.
+    /// A call about a subject outside the simulation, such as a lock or the health of targets: it
+    /// is logged, takes no time, and its caller can be cut off at it as at any other call.
     pub async fn aside<T>(&self, verb: &'static str, effect: impl FnOnce() -> T) -> T {
         if !self.is_heard() {
             return std::future::pending().await;
@@ -131,13 +131,13 @@ impl Sim {
         *self.line.borrow() == Line::Open
     }
 
-    /// The caller hears no more.
+    /// The caller gets no answer.
     async fn hang_up<T>(&self, line: Line) -> T {
         self.line.send_replace(line);
         std::future::pending().await
     }
 
-    /// A usual call on a resource of this kind.
+    /// An ordinary call on a resource of this kind.
     fn usual(&self, verb: &'static str, kind: Kind, what: String) -> Making {
         Making {
             verb,
@@ -148,7 +148,7 @@ impl Sim {
     }
 }
 
-/// Counts a call as long as it is under way, however it ends.
+/// Counts a call as in flight, however it ends.
 struct Busy<'a>(&'a Sim);
 
 impl<'a> Busy<'a> {

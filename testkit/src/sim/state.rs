@@ -1,4 +1,4 @@
-//! What the simulation holds, and the rules that hold in any cloud.
+//! The state of the simulation, and the rules that hold in any cloud.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,10 +8,10 @@ use landfall_provider::{
 use serde_json::Value;
 use tokio::time::Instant;
 
-/// A kind and an id: two kinds may have the same id.
+/// A kind and an id: resources of two kinds may have the same id.
 pub(super) type Id = (Kind, String);
 
-/// A resource, from the call that makes it until nothing of it is left.
+/// A resource, from the call that creates it until its last leftovers are gone.
 #[derive(Clone)]
 pub(super) struct Held {
     pub(super) stack: StackName,
@@ -22,7 +22,7 @@ pub(super) struct Held {
     pub(super) gate: Gate,
     pub(super) retention: Retention,
     pub(super) after: &'static [Kind],
-    /// From when on others see it.
+    /// The time from which it is visible to others.
     pub(super) visible_at: Instant,
     pub(super) usable_at: Instant,
     pub(super) ending: Option<Ending>,
@@ -31,7 +31,7 @@ pub(super) struct Held {
     pub(super) untagged: bool,
 }
 
-/// When it is gone, and when what it leaves behind is.
+/// The times at which it and its leftovers are gone.
 #[derive(Clone, Copy)]
 pub(super) struct Ending {
     pub(super) gone_at: Instant,
@@ -39,35 +39,35 @@ pub(super) struct Ending {
 }
 
 impl Held {
-    /// Whether somebody who asks for it finds it.
+    /// Whether a query finds it.
     pub(super) fn is_seen(&self, now: Instant) -> bool {
         self.visible_at <= now && !self.is_gone(now)
     }
 
-    /// Whether it is there and stays.
+    /// Whether it exists and is not being deleted.
     pub(super) fn stays(&self) -> bool {
         self.ending.is_none()
     }
 
-    /// Whether all that there may still be is what it leaves behind.
+    /// Whether only leftovers may exist.
     pub(super) fn is_gone(&self, now: Instant) -> bool {
         self.ending.is_some_and(|ending| ending.gone_at <= now)
     }
 }
 
-/// Everything that there is, by id, and the ways to find it.
+/// All resources by id, with indices.
 #[derive(Clone, Default)]
 pub(super) struct Things {
     made: u64,
     held: BTreeMap<Id, Held>,
     by_key: BTreeMap<(StackName, Key), BTreeSet<Id>>,
     users: BTreeMap<Id, BTreeSet<Id>>,
-    /// What is on its way out, by when nothing is left of it.
+    /// Resources being deleted, by the time at which their leftovers are gone.
     freed: BTreeSet<(Instant, Id)>,
 }
 
 impl Things {
-    /// Forgets what is gone by now.
+    /// Removes the resources that are gone by now.
     pub(super) fn expire(&mut self, now: Instant) {
         while let Some((at, id)) = self.freed.first().cloned() {
             if at > now {
@@ -109,7 +109,7 @@ impl Things {
             .take_while(move |((of, _), _)| of == kind)
     }
 
-    /// Everything under a key that is not gone.
+    /// All resources under a key that are not gone.
     pub(super) fn under(&self, stack: &StackName, key: &Key) -> Vec<(&Id, &Held)> {
         let now = Instant::now();
         let ids = self.by_key.get(&(stack.clone(), key.clone()));
@@ -133,7 +133,8 @@ impl Things {
         name
     }
 
-    /// That nobody but this one has any of these. Who claims something mentions what it is within.
+    /// Checks that no other resource holds any of these claims. A resource with a claim refers to
+    /// the claim's parent.
     pub(super) fn nobody_claims(
         &self,
         claims: &[Claim],
@@ -161,7 +162,7 @@ impl Things {
         Ok(())
     }
 
-    /// Gives one another spec.
+    /// Changes the spec of a resource.
     pub(super) fn change(
         &mut self,
         id: &Id,
@@ -183,7 +184,7 @@ impl Things {
         }
     }
 
-    /// Puts one under another name of its stack.
+    /// Renames a resource in its stack.
     pub(super) fn rename(&mut self, id: &Id, name: ResourceName) {
         let Some(held) = self.held.get_mut(id) else {
             return;
@@ -195,7 +196,7 @@ impl Things {
         self.by_key.entry(after).or_default().insert(id.clone());
     }
 
-    /// Begins to end one, and with it what outlives its stack and refers to it.
+    /// Starts to delete a resource, and with it those that outlive their stack and refer to it.
     pub(super) fn end(&mut self, id: &Id, ending: Ending) {
         for user in self.users.get(id).cloned().unwrap_or_default() {
             let goes_along = |held: &Held| held.retention == Retention::Outlives && held.stays();
@@ -209,7 +210,8 @@ impl Things {
         }
     }
 
-    /// The ids that a spec refers to, all of them seen and as far as their kind demands.
+    /// The ids of a spec's references, all of them visible and in the state that their kind
+    /// requires.
     pub(super) fn resolved_refs<R: Resource>(&self, spec: &R) -> Result<Vec<Id>> {
         let now = Instant::now();
         let mut resolved_refs = Vec::new();
@@ -237,8 +239,8 @@ impl Things {
         Ok(resolved_refs)
     }
 
-    /// Whoever needs it and does not go along with it: by mentioning it, or by coming after its kind when it is
-    /// the last of that. What is gone and has left something behind counts.
+    /// A resource that needs this one and is not deleted with it: it refers to it, or must be
+    /// deleted before the last resource of its kind. A deleted resource with leftovers counts.
     pub(super) fn user(&self, of: &Id, stack: &StackName) -> Option<&Held> {
         let users = self.users.get(of).into_iter().flatten();
         if let Some(user) = users
@@ -259,7 +261,7 @@ impl Things {
             .find(|held| held.stack == *stack && held.after.contains(&of.0))
     }
 
-    /// The ids of all that stays under a key, of any stack.
+    /// The ids of all permanent resources under a key, of any stack.
     pub(super) fn ids(&self, key: &Key) -> Vec<Id> {
         let staying = self.held.iter().filter(|(_, held)| held.stays());
         staying
@@ -268,7 +270,7 @@ impl Things {
             .collect()
     }
 
-    /// What stays: a line for each resource, with keys in the place of ids, in order.
+    /// The permanent resources: one line each, with keys instead of ids, in order.
     pub(super) fn lines(&self) -> Vec<String> {
         let keys: BTreeMap<&str, &Key> = self
             .held
@@ -303,7 +305,7 @@ fn remove<K: Ord, V: Ord>(map: &mut BTreeMap<K, BTreeSet<V>>, key: &K, value: &V
     }
 }
 
-/// Puts keys in the place of ids; what had no order by id has one by key then.
+/// Replaces ids by keys; values that were ordered by id are sorted by key.
 fn with_keys(value: &mut Value, keys: &BTreeMap<&str, &Key>) {
     match value {
         Value::String(text) => {

@@ -1,17 +1,17 @@
-//! How long things take in the simulation: medians, and the spread around them.
+//! The durations of the simulation: medians, and their spread.
 
 use std::time::Duration;
 
 use landfall_provider::{Key, Kind, kind};
 
-/// A duration as it was seen: the least, the middle and the most.
+/// An observed duration: minimum, median and maximum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
-    /// The least.
+    /// The minimum.
     pub least: Duration,
     /// Half of all are no longer.
     pub median: Duration,
-    /// The most.
+    /// The maximum.
     pub most: Duration,
 }
 
@@ -19,7 +19,7 @@ impl Span {
     /// No time at all.
     pub const ZERO: Self = Self::always(Duration::ZERO);
 
-    /// Always the same.
+    /// A constant duration.
     pub const fn always(duration: Duration) -> Self {
         Self {
             least: duration,
@@ -37,7 +37,7 @@ impl Span {
         }
     }
 
-    /// The duration that a fraction of all is no longer than: 0 gives the least, ½ the median, 1 the most.
+    /// A quantile: 0 gives the minimum, ½ the median, 1 the maximum.
     fn at(self, fraction: f64) -> Duration {
         let (from, to, part) = match fraction < 0.5 {
             true => (self.least, self.median, fraction * 2.0),
@@ -53,18 +53,18 @@ impl From<Duration> for Span {
     }
 }
 
-/// How long things take with one kind of resource.
+/// The durations for one kind of resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Times {
-    /// From the call that makes it to its answer; a call's usual latency where that is more.
+    /// From the create call to its answer; at least a call's usual latency.
     pub call: Span,
-    /// From the call that makes it until it is usable.
+    /// From the create call until it is usable.
     pub create: Span,
-    /// From a change until it is usable again.
+    /// From an update until it is usable again.
     pub update: Span,
-    /// From the call that ends it until it is gone.
+    /// From the delete call until it is gone.
     pub delete: Span,
-    /// For how long, after it is gone, what it mentioned is still in use: network interfaces linger.
+    /// The time for which its references stay in use after it is gone: network interfaces linger.
     pub linger: Span,
 }
 
@@ -82,10 +82,11 @@ impl Default for Times {
 
 /// AWS, from public deployment logs.
 ///
-/// A kind without a state of its own between made and usable takes its time within the call that makes it: that
-/// is several requests, for attributes, rules and tags. Where no log says how interfaces linger, the figure is
-/// inferred: those of a balancer for one minute to three, those of a NAT gateway or an instance for seconds. So is
-/// the time until an instance profile can be used, of which it is known that it can take up to two minutes.
+/// A kind without a separate state between created and usable spends its time within the create
+/// call: several requests, for attributes, rules and tags. Where no log shows how long interfaces
+/// linger, the figure is inferred: those of a balancer for one minute to three, those of a NAT
+/// gateway or an instance for seconds. The time until an instance profile is usable is inferred
+/// too; it is known to take up to two minutes.
 pub(super) fn aws() -> Vec<(Kind, Times)> {
     /// Usable when the call returns.
     fn at_once(create: Span, delete: Span) -> Times {
@@ -96,7 +97,7 @@ pub(super) fn aws() -> Vec<(Kind, Times)> {
             ..Times::default()
         }
     }
-    /// The call returns with an id, and the rest takes its time.
+    /// The call returns with an id, and the rest takes longer.
     fn pending(create: Span, delete: Span, linger: Span) -> Times {
         Times {
             call: Span::of(500, 1_000, 1_500),
@@ -172,7 +173,7 @@ pub(super) fn aws() -> Vec<(Kind, Times)> {
             kind::AUTOSCALING_GROUP,
             pending(
                 Span::of(41_000, 58_000, 76_000),
-                // 88 s undrained, and the 30 s for which a target may finish what it has begun.
+                // 88 s without draining, and the 30 s for which a target may finish its requests.
                 Span::of(100_000, 118_000, 136_000),
                 Span::of(0, 2_000, 5_000),
             ),
@@ -196,8 +197,8 @@ pub(super) fn aws() -> Vec<(Kind, Times)> {
     ]
 }
 
-/// Draws durations: without a seed the medians, with one what only the seed, the key and the purpose decide, so
-/// that the order of calls changes nothing.
+/// Draws durations: without a seed the medians; with a seed, values that depend only on the seed,
+/// the key and the purpose, so that the order of calls has no influence.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Rng(pub(super) Option<u64>);
 
@@ -206,7 +207,7 @@ impl Rng {
         let Some(seed) = self.0 else {
             return span.median;
         };
-        // FNV-1a over the words, and splitmix64's finish so that every bit of it counts.
+        // FNV-1a over the words, and splitmix64's finish so that every bit has an effect.
         let words = format!("{key} {purpose}");
         let hash = words
             .bytes()
@@ -217,7 +218,7 @@ impl Rng {
     }
 }
 
-/// The finishing steps of splitmix64: a bijection that spreads every bit.
+/// The final steps of splitmix64: a bijection that spreads every bit.
 pub(crate) fn mix(mut bits: u64) -> u64 {
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -226,7 +227,7 @@ pub(crate) fn mix(mut bits: u64) -> u64 {
 
 /// A number from 0 to 1.
 fn fraction(bits: u64) -> f64 {
-    // 53 bits are what a double holds.
+    // A double has 53 bits.
     (bits >> 11) as f64 / (1_u64 << 53) as f64
 }
 

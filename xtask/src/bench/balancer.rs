@@ -1,4 +1,4 @@
-//! How many requests the local balancer carries, beside nginx in its place.
+//! The throughput of the local balancer, compared with nginx in its place.
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 use super::median;
 use crate::repo;
 
-/// What has to be installed, and the Debian package that brings it.
+/// The required programs, and their Debian packages.
 const NEEDED: &[(&str, &str)] = &[("wrk", "wrk"), ("nginx", "nginx-light")];
 
-/// What `cargo xtask bench balancer` takes.
+/// The options of `cargo xtask bench balancer`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// How often each is measured, in turns
@@ -23,7 +23,7 @@ pub(crate) struct Options {
     json: bool,
 }
 
-/// Requests per second by round, as the bench of `landfall-local` prints them.
+/// Requests per second by round, as printed by the bench of `landfall-local`.
 #[derive(Debug, Deserialize)]
 struct Rounds {
     landfall: Vec<f64>,
@@ -34,20 +34,20 @@ struct Rounds {
 #[derive(Debug, PartialEq, Serialize)]
 struct Figures {
     rounds: usize,
-    /// Of how many seconds each.
+    /// The duration of each round in seconds.
     seconds: u32,
     /// Through one node of the balancer, requests per second.
     landfall_per_second: f64,
     /// Through nginx with one worker process, requests per second.
     nginx_per_second: f64,
-    /// The first by the second.
+    /// The ratio of the first to the second.
     ratio: f64,
 }
 
-/// Measures and shows.
+/// Measures and prints.
 ///
 /// # Errors
-/// When something is not installed, or a request was not answered.
+/// When a program is not installed, or a request was not answered.
 pub(crate) fn run(options: &Options) -> Result<(), String> {
     if let Some(remedy) = remedy(repo::installed) {
         return Err(remedy);
@@ -71,7 +71,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     Ok(())
 }
 
-/// What to do first, if something is missing.
+/// The command to run first, if a program is missing.
 fn remedy(installed: impl Fn(&str) -> bool) -> Option<String> {
     let (programs, packages): (Vec<&str>, Vec<&str>) = NEEDED
         .iter()

@@ -1,4 +1,5 @@
-//! How long a deploy takes on a simulated AWS to its last healthy target, beside the least that is possible.
+//! The time of a deploy on a simulated AWS to its last healthy target, compared with the possible
+//! minimum.
 
 use std::path::PathBuf;
 
@@ -9,7 +10,7 @@ use super::gantt::{self, Chart};
 use super::median;
 use crate::repo;
 
-/// What `cargo xtask bench deploy` takes.
+/// The options of `cargo xtask bench deploy`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Where the picture of the run goes
@@ -20,7 +21,7 @@ pub(crate) struct Options {
     json: bool,
 }
 
-/// What the bench of `landfall-pipeline` prints, in seconds.
+/// The output of the bench of `landfall-pipeline`, in seconds.
 #[derive(Debug, Deserialize)]
 struct Measured {
     deploy: f64,
@@ -35,7 +36,7 @@ struct Measured {
     targets: Targets,
 }
 
-/// How the instances came up.
+/// The start of the instances.
 #[derive(Debug, Deserialize)]
 struct Targets {
     running: f64,
@@ -47,36 +48,36 @@ struct Targets {
 /// The figures, in seconds of virtual time.
 #[derive(Debug, PartialEq, Serialize)]
 struct Figures {
-    /// From calling deploy to its return.
+    /// From the call of deploy to its return.
     deploy: f64,
-    /// The longest chain of waits that the plan does not leave out.
+    /// The longest chain of waits in the plan.
     bound: f64,
-    /// The first by the second.
+    /// The ratio of the first to the second.
     ratio: f64,
     /// The median of such ratios, with durations drawn from their spreads.
     ratio_drawn_median: f64,
-    /// The highest of them.
+    /// The maximum of them.
     ratio_drawn_most: f64,
-    /// How many were drawn.
+    /// The number of draws.
     drawn: usize,
-    /// Each resource usable before those that refer to it, no time lost.
+    /// With each resource usable before its dependents start, without lost time.
     each_usable: f64,
-    /// So, and instances launched only when their way out is there.
+    /// The same, with instances launched only after their route out exists.
     behind_way_out: f64,
-    /// One tier after the other, no time lost.
+    /// One tier after the other, without lost time.
     tiers: f64,
-    /// From calling destroy to its return.
+    /// From the call of destroy to its return.
     destroy: f64,
-    /// The least that a destroy can take.
+    /// The possible minimum of a destroy.
     destroy_bound: f64,
 }
 
-/// Measures, draws and shows.
+/// Measures, draws and prints.
 ///
 /// # Errors
 /// When the bench fails, or the picture cannot be written.
 pub(crate) fn run(options: &Options) -> Result<(), String> {
-    // Virtual time knows no optimisation, so that it need not be waited for either.
+    // Optimisation does not affect virtual time, so an optimised build is not needed.
     let mut bench = repo::cargo(["bench", "--quiet", "--profile=dev"]);
     bench.args(["--package=landfall-pipeline", "--bench=deploy"]);
     let printed = repo::output_of(&mut bench)?;

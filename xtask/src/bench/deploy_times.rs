@@ -1,4 +1,5 @@
-//! How long the local provider takes: from nothing to the first answer, with nothing to do, and to the end.
+//! The times of the local provider: from nothing to the first answer, with nothing to do, and of a
+//! destroy.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::median;
 
-/// What `cargo xtask bench deploy-times` takes.
+/// The options of `cargo xtask bench deploy-times`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// How often each is measured
@@ -22,7 +23,7 @@ pub(crate) struct Options {
     json: bool,
 }
 
-/// What one run took.
+/// The times of one run.
 #[derive(Debug, Clone, Copy)]
 struct Sample {
     deploy: Duration,
@@ -31,12 +32,13 @@ struct Sample {
     memory: Memory,
 }
 
-/// What the cloud's processes hold, in KiB.
+/// The memory of the cloud's processes, in KiB.
 #[derive(Debug, Clone, Copy, Default)]
 struct Memory {
-    /// The proportional set size: a page that several processes share counts once, in parts.
+    /// The proportional set size: a page that several processes share counts once, divided among
+    /// them.
     pss: u64,
-    /// The resident set size: such a page counts for each.
+    /// The resident set size: a shared page counts for each process.
     rss: u64,
 }
 
@@ -46,19 +48,20 @@ struct Figures {
     runs: usize,
     /// Whether the program was built with optimisations.
     optimised: bool,
-    /// From calling deploy, with no cloud process running, to the first 200, in milliseconds.
+    /// From the call of deploy, with no cloud process running, to the first 200, in milliseconds.
     deploy_to_first_answer_ms: u64,
-    /// A deploy that finds nothing to do, in milliseconds.
+    /// A deploy without changes, in milliseconds.
     deploy_nothing_to_do_ms: u64,
-    /// Destroy, until nothing is left, in milliseconds.
+    /// A complete destroy, in milliseconds.
     destroy_ms: u64,
-    /// The cloud's own processes together, without the service's: their proportional set sizes, in KiB.
+    /// The total of the cloud's own processes, without the service's: their proportional set sizes,
+    /// in KiB.
     cloud_pss_kib: u64,
     /// Their resident set sizes, in KiB.
     cloud_rss_kib: u64,
 }
 
-/// What is read of a deploy's last line.
+/// The parsed fields of a deploy's last line.
 #[derive(Deserialize)]
 struct Deployed {
     url: String,
@@ -81,7 +84,7 @@ impl Changes {
     }
 }
 
-/// Measures and shows.
+/// Measures and prints.
 ///
 /// # Errors
 /// When a deploy or destroy fails, or an answer is not 200.
@@ -90,14 +93,14 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     let landfall = Landfall {
         scratch: scratch.path(),
     };
-    // The first one builds the binary and the image, and counts for nothing.
+    // The first run builds the binary and the image, and is not counted.
     let samples = landfall.sample().and_then(|_| {
         (0..options.runs)
             .map(|_| landfall.sample())
             .collect::<Result<Vec<Sample>, String>>()
     });
     if samples.is_err() {
-        // What a failed run left behind is of no use; its error is the one to tell.
+        // The leftovers of a failed run are useless; its error is the one to report.
         let _ = landfall.call("destroy");
     }
     let figures = figures(&samples?);
@@ -110,7 +113,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     Ok(())
 }
 
-/// The landfall commands, on a cloud of their own.
+/// The landfall commands, on a separate cloud.
 struct Landfall<'a> {
     scratch: &'a Path,
 }
@@ -174,14 +177,14 @@ impl Landfall<'_> {
         self.scratch.join("run")
     }
 
-    /// What the cloud's processes hold: those that this runtime directory was given to and that are no client.
-    /// The service's own know nothing of either.
+    /// The memory of the cloud's processes: those with this runtime directory that are not clients.
+    /// The service's processes have neither.
     fn memory(&self) -> Result<Memory, String> {
         let ours = format!("LANDFALL_RUNTIME_DIR={}", self.runtime_dir().display());
         let mut sum = Memory::default();
         let processes = std::fs::read_dir("/proc").map_err(|error| format!("/proc: {error}"))?;
         for process in processes.flatten() {
-            // One that ended meanwhile, or belongs to somebody else, is none of ours.
+            // A process that exited in the meantime, or belongs to another user, does not count.
             let Ok(environment) = std::fs::read(process.path().join("environ")) else {
                 continue;
             };
@@ -208,7 +211,7 @@ fn kib(rollup: &str, name: &str) -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
-/// Asks for a URL under `.localhost` and gives the status code.
+/// Requests a URL under `.localhost` and returns the status code.
 fn status_of(url: &str) -> Result<u16, String> {
     let failed = |why: String| format!("{url}: {why}");
     let authority = url
@@ -241,7 +244,7 @@ fn status_of(url: &str) -> Result<u16, String> {
 fn figures(samples: &[Sample]) -> Figures {
     let ms = |duration: Duration| duration.as_secs_f64() * 1000.0;
     let of = |value: &dyn Fn(&Sample) -> f64| {
-        // Far below what such a number can hold.
+        // Far below the largest number of this type.
         median(samples.iter().map(value).collect()).round() as u64
     };
     Figures {

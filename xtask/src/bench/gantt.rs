@@ -1,4 +1,4 @@
-//! A picture of a run: a bar for each resource, over time.
+//! A Gantt chart of a run: a bar for each resource, over time.
 
 use std::fmt::Write as _;
 
@@ -7,25 +7,25 @@ use serde::Deserialize;
 /// One bar, in seconds from the beginning.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Bar {
-    /// Whose.
+    /// The resource.
     pub(crate) key: String,
-    /// The call that makes it.
+    /// The time of the create call.
     pub(crate) start: f64,
-    /// It has an id.
+    /// The time at which it has an id.
     pub(crate) exists: f64,
-    /// It can be used.
+    /// The time at which it is usable.
     pub(crate) usable: f64,
-    /// Whether the run would have been shorter, had this been.
+    /// Whether a shorter time here would have shortened the run.
     pub(crate) is_critical: bool,
 }
 
-/// The picture.
+/// The chart.
 pub(crate) struct Chart {
-    /// What it shows.
+    /// The title.
     pub(crate) title: String,
-    /// The bars, from above.
+    /// The bars, from the top.
     pub(crate) bars: Vec<Bar>,
-    /// When the run was over.
+    /// The end of the run.
     pub(crate) end: f64,
 }
 
@@ -36,7 +36,7 @@ const TOP: f64 = 62.0;
 /// Between two lines of the scale, in seconds.
 const SCALE: f64 = 20.0;
 
-/// The picture as SVG.
+/// The chart as SVG.
 pub(crate) fn svg(chart: &Chart) -> String {
     let right = 24.0;
     let height = TOP + ROW * chart.bars.len() as f64 + 14.0;
@@ -98,7 +98,7 @@ pub(crate) fn svg(chart: &Chart) -> String {
             (bar.start, bar.exists, call),
             (bar.exists, bar.usable, waiting),
         ] {
-            // What takes no time is still to be seen.
+            // A duration of zero is still visible.
             let width = (x(to) - x(from)).max(if to > from { 1.0 } else { 0.0 });
             line(
                 &mut out,
@@ -116,7 +116,7 @@ pub(crate) fn svg(chart: &Chart) -> String {
 }
 
 fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
-    // A string takes everything.
+    // Writing to a string cannot fail.
     let _ = writeln!(out, "{text}");
 }
 
@@ -155,7 +155,7 @@ mod tests {
             rows[0].contains("#8c2d04") && rows[1].contains("#f4a582"),
             "{rows:?}"
         );
-        // Half of the time is half of the room.
+        // Half of the time is half of the width.
         assert!(rows[1].contains("width=\"326.3\""), "{rows:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: what is measured, on the machine that it is called on.
+//! `cargo xtask bench`: benchmarks on the present machine.
 
 mod balancer;
 mod deploy;
@@ -38,7 +38,7 @@ pub(crate) enum Bench {
     /// which is one thread, and one worker process of nginx. Everything is built with optimisations. Needs wrk
     /// and nginx-light.
     Balancer(balancer::Options),
-    /// How long it takes to check_reachability a network, as it grows
+    /// How long it takes to check the reachability of a network, as it grows
     ///
     /// From two zones with one service to six zones with fifty services and a thousand rules: the matrix of who
     /// can reach what, and the check of what has to hold. Built with optimisations; needs nothing.
@@ -61,7 +61,7 @@ impl Bench {
     }
 }
 
-/// The middle value; of two middle ones, the mean; of none, 0.
+/// The median; of an even number, the mean of the middle two; of none, 0.
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     let middle = values.len() / 2;

@@ -1,11 +1,11 @@
-//! How planning grows with the number of resources, and an apply of many on the simulation.
+//! The growth of planning with the number of resources, and an apply of many on the simulation.
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use crate::repo;
 
-/// What `cargo xtask bench plan` takes.
+/// The options of `cargo xtask bench plan`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// The numbers of resources
@@ -23,20 +23,20 @@ pub(crate) struct Options {
     json: bool,
 }
 
-/// What there is before, in a word: nothing, the same, another of each, what nobody wants any more.
+/// The initial states by name: empty, unchanged, all different, all unwanted.
 const CASES: [&str; 4] = ["create", "keep", "replace", "delete"];
 
-/// What one process measured.
+/// The measurements of one process.
 #[derive(Debug, Clone, Copy, Deserialize, Serialize)]
 struct Planned {
     seconds: f64,
     peak_kib: Option<u64>,
 }
 
-/// What the apply measured: everything made, looked at again, and ended.
+/// The measurements of the apply: create all, probe all, delete all.
 #[derive(Debug, Deserialize, Serialize)]
 struct Applied {
-    /// Of the processor's time.
+    /// In CPU seconds.
     seconds: f64,
     virtual_seconds: f64,
     calls: u64,
@@ -70,12 +70,12 @@ impl Row {
 #[derive(Debug, Serialize)]
 struct Figures {
     rows: Vec<Row>,
-    /// How many resources were applied.
+    /// The number of applied resources.
     applied: u64,
     apply: Applied,
 }
 
-/// Measures and shows.
+/// Measures and prints.
 ///
 /// # Errors
 /// When the bench fails.

@@ -1,4 +1,4 @@
-//! How long it takes to check_reachability a network, as it grows.
+//! The time of a reachability check, by the size of the network.
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::median;
 use crate::repo;
 
-/// What `cargo xtask bench reach` takes.
+/// The options of `cargo xtask bench reach`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// How often each size is measured
@@ -17,7 +17,7 @@ pub(crate) struct Options {
     json: bool,
 }
 
-/// What the bench of `landfall-network` prints of one size.
+/// The output of the bench of `landfall-network` for one size.
 #[derive(Debug, Deserialize)]
 struct Rounds {
     zones: u32,
@@ -36,9 +36,9 @@ struct Figures {
     zones: u32,
     services: u32,
     instances: u32,
-    /// Of security groups and network ACLs.
+    /// Rules of security groups and network ACLs.
     rules: u32,
-    /// Pairs of parties that something arrives between.
+    /// Pairs of endpoint groups with any reachable port.
     cells: u32,
     /// The whole matrix: every pair, every port, every protocol.
     matrix_ms: f64,
@@ -47,10 +47,10 @@ struct Figures {
     check_ms: f64,
 }
 
-/// Measures and shows.
+/// Measures and prints.
 ///
 /// # Errors
-/// When a network of the bench is not as it should be.
+/// When a network of the bench violates an expectation.
 pub(crate) fn run(options: &Options) -> Result<(), String> {
     let mut bench = repo::cargo(["bench", "--quiet", "--package", "landfall-network"]);
     bench.args(["--bench", "reach", "--"]);

@@ -117,7 +117,7 @@ fn a_failed_deploy_says_what_failed_and_what_is_there() {
 fn interrupted_deploy_lists_leftovers_and_next_step() {
     let shown = failure(&Failure {
         on_its_way: vec![key("nat-gateway/a")],
-        // One that is replaced has two steps.
+        // A replaced resource has two steps.
         not_started: [
             "launch-template/web",
             "autoscaling-group/web",

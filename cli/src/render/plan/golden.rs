@@ -1,4 +1,4 @@
-//! The changes that users make most, as they read: the whole plan of each, in text and in JSON.
+//! Golden tests of the most common changes: the complete plan of each, in text and in JSON.
 
 use landfall_pipeline::{Cloud, Config, Review, Sources, catalog, stack};
 use landfall_provider::{Found, Key, Probe, Schema, Snapshot, Stack, kind, plan};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::commands::plan::Line;
 
-/// What is deployed before the change.
+/// The deployed stack before the change.
 const BEFORE: &str = r#"
 stack  = "digipay"
 region = "ap-south-1"
@@ -30,7 +30,7 @@ fn schema() -> Schema {
     catalog::<dyn Cloud>().schema().clone()
 }
 
-/// The stack that a file describes, with images made from sources of these hashes.
+/// The stack of a file, with images from sources of these hashes.
 fn wanted(file: &str, sources: &[(&str, char)]) -> Stack {
     let config = Config::parse(file, "/checkout/landfall.toml").unwrap();
     let sources: Sources = sources
@@ -43,7 +43,7 @@ fn wanted(file: &str, sources: &[(&str, char)]) -> Stack {
     stack(&config, &sources).unwrap()
 }
 
-/// What a provider holds once the stack is deployed: ids are made of kinds and names.
+/// The provider's resources after the stack is deployed: ids consist of kinds and names.
 fn deployed(stack: &Stack) -> Snapshot {
     let schema = schema();
     let id = |key: &Key| Some(format!("{}-{}", key.kind, key.name));
@@ -69,7 +69,7 @@ fn deployed(stack: &Stack) -> Snapshot {
     Snapshot::new(found.collect())
 }
 
-/// Plans the change from one file to the other, and holds what it reads like against what is kept.
+/// Plans the change from one file to the other, and compares the output with the stored one.
 #[track_caller]
 fn check(name: &str, before: &Stack, after: &Stack) {
     let schema = schema();
@@ -81,7 +81,7 @@ fn check(name: &str, before: &Stack, after: &Stack) {
     insta::assert_json_snapshot!(format!("{name}_json"), Line::of(&review));
 }
 
-/// The file with a text of it replaced by another one.
+/// The file with a part of its text replaced.
 fn edited(from: &str, to: &str) -> String {
     assert!(BEFORE.contains(from), "{from}");
     BEFORE.replace(from, to)
@@ -198,7 +198,7 @@ fn the_order_is_the_same_every_time() {
         wanted(BEFORE, &[("web", 'a')]),
         wanted(&edited("10.0.0.0/16", "10.1.0.0/16"), &[("web", 'a')]),
     );
-    // What a provider lists first is chance.
+    // The order of a provider's listing is random.
     let mut found = deployed(&before).found().to_vec();
     found.reverse();
     let texts: Vec<String> = [deployed(&before), Snapshot::new(found)]
