@@ -15,7 +15,7 @@ use landfall_container::engine::Kind;
 use landfall_container::{Builder as _, Error};
 use landfall_testkit::engines::Program;
 
-/// Two stages and one that is not wanted, a step that runs, an argument, and what a service needs.
+/// Two needed stages and an unneeded one, a RUN step, an argument, and the settings of a service.
 const SERVICE: &str = "\
 FROM scratch AS build
 COPY busybox /bin/sh
@@ -79,7 +79,7 @@ async fn builds(scene: Scene, builder: &str, buildkit: bool) {
     );
     assert!(!shown.contains("landfall-build"), "{shown}");
 
-    // Again: the engine has the steps, and gives the same image.
+    // A second build: the engine has cached the steps, and returns the same image.
     let again = scene.build(&request).await.unwrap();
     assert_eq!(again.config_digest, built.config_digest);
     assert_eq!(again.manifest_digest, built.manifest_digest);
@@ -89,7 +89,7 @@ async fn builds(scene: Scene, builder: &str, buildkit: bool) {
     if buildkit {
         assert!(left.is_empty(), "{left:?}");
     } else {
-        // The cache of these builders: images without a name.
+        // The cache of these builders: untagged images.
         assert!(left.iter().all(|name| name.contains("<none>")), "{left:?}");
     }
 }
@@ -111,7 +111,7 @@ async fn needs_podman_builds() {
     builds(scene, "podman", false).await;
 }
 
-/// The line after the comment fails, and says so on both streams.
+/// The line after the comment fails, with output on both streams.
 const FAILING: &str = "\
 FROM scratch
 COPY busybox /bin/sh
@@ -163,7 +163,7 @@ async fn shows_the_failing_step(scene: Scene) {
     let left = scene.images().await;
     assert!(left.iter().all(|name| name.contains("<none>")), "{left:?}");
 
-    // What the engine does not even start.
+    // A build that the engine refuses to start.
     let error = scene
         .build(&scene.request("FROM scratch\nFORM x\n"))
         .await
@@ -192,14 +192,14 @@ async fn needs_podman_shows_the_failing_step() {
     shows_the_failing_step(Scene::new(Program::Podman).await).await;
 }
 
-/// When a line containing `text` was shown.
+/// The time at which a line with `text` was emitted.
 fn when(scene: &Scene, text: &str) -> Option<Instant> {
     let lines = scene.lines.lock().unwrap();
     let found = lines.iter().find(|(_, line)| line.contains(text));
     found.map(|(when, _)| *when)
 }
 
-/// Writes a line, then works for three seconds, then writes another.
+/// Prints a line, works for three seconds, then prints another.
 const SLOW: &str = "\
 FROM scratch
 COPY busybox /bin/sh
@@ -234,8 +234,8 @@ async fn needs_podman_shows_output_while_it_builds() {
     shows_output_while_it_builds(Scene::new(Program::Podman).await).await;
 }
 
-/// What the step of [`leaves_nothing_when_given_up`] is told to sleep: `seconds`, and so little more that only
-/// the process with it can be told from those of other tests.
+/// The duration of the sleep in [`leaves_nothing_when_given_up`]: `seconds`, plus a small fraction
+/// that distinguishes its process from those of other tests.
 fn nap(seconds: u32) -> (String, String) {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -245,7 +245,7 @@ fn nap(seconds: u32) -> (String, String) {
     )
 }
 
-/// Whether the step's process is there. It runs on this machine as any other.
+/// Whether the step's process exists. It is visible on this machine like any other.
 fn is_sleeping((seconds, more): &(String, String)) -> bool {
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     let wanted = format!("/bin/busybox\0sleep\0{seconds}\0{more}\0");
@@ -306,6 +306,6 @@ async fn needs_docker_classic_leaves_nothing_when_given_up() {
 
 #[tokio::test]
 async fn needs_podman_leaves_nothing_when_given_up() {
-    // Podman finishes the step that runs, and does not begin another one.
+    // Podman finishes the running step, and starts no other.
     leaves_nothing_when_given_up(Scene::new(Program::Podman).await, 4).await;
 }

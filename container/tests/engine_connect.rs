@@ -1,4 +1,4 @@
-//! Finding an engine, and losing it: against sockets that behave like everything but a good engine.
+//! Connecting to an engine, and losing it: with sockets that misbehave in every way.
 #![cfg(all(feature = "engine", target_os = "linux"))]
 #![expect(
     clippy::unwrap_used,
@@ -14,7 +14,7 @@ use landfall_container::engine::{Engine, Environment};
 use landfall_container::{BuildRequest, Builder as _, Error, Store};
 use tempfile::TempDir;
 
-/// What a pretended engine answers to the first line of a request.
+/// The answer of a fake engine to the first line of a request.
 type Answer = fn(&str) -> Option<String>;
 
 fn at(host: String) -> Environment {
@@ -24,14 +24,14 @@ fn at(host: String) -> Environment {
     }
 }
 
-/// A socket that gives each connection the answer that `answer` makes of the request's first line, then hangs
-/// up. No answer at all leaves the connection open.
+/// A socket that answers each connection by the request's first line, then closes it. Without an
+/// answer the connection stays open.
 fn server(answer: Answer) -> (TempDir, Environment) {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("engine.sock");
     let listener = UnixListener::bind(&socket).unwrap();
     std::thread::spawn(move || {
-        // Connections that get no answer stay open until the test ends.
+        // Connections without an answer stay open until the test ends.
         let mut silent = Vec::new();
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
@@ -42,7 +42,7 @@ fn server(answer: Answer) -> (TempDir, Environment) {
             }
             match answer(line) {
                 Some(answer) => {
-                    // What the client thinks of it is seen by the test.
+                    // The test checks the client's result.
                     let _ = stream.write_all(answer.as_bytes());
                 }
                 None => silent.push(stream),
@@ -53,7 +53,7 @@ fn server(answer: Answer) -> (TempDir, Environment) {
     (dir, environment)
 }
 
-/// Reads a request with its body, as servers do before they hang up.
+/// Reads a request with its body, as servers do before they close the connection.
 fn read_request(stream: &mut UnixStream) -> String {
     let mut text = Vec::new();
     let mut buffer = [0; 65536];
@@ -107,7 +107,7 @@ async fn every_place_that_was_tried_is_listed() {
         home: Some(dir.path().join("home")),
         ..Environment::default()
     };
-    // A machine that runs these tests may have an engine of its own in one of the system's places.
+    // A machine that runs these tests may have its own engine at one of the system's addresses.
     match Engine::connect(&environment).await {
         Ok(engine) => assert!(engine.address().to_string().contains("/run/")),
         Err(error) => {
@@ -201,7 +201,7 @@ async fn build(answer: Answer) -> Error {
 
 #[tokio::test]
 async fn a_connection_that_is_lost_midway_is_no_failed_build() {
-    // Half an answer, then nothing: with a length that is not kept, and as a stream that just ends.
+    // Half an answer, then nothing: with a wrong length, and as a stream that just ends.
     let answers: [Answer; 3] = [
         |line| {
             match line.contains("/version") {
@@ -262,7 +262,7 @@ async fn an_answer_that_is_no_message_is_quoted() {
 
 #[tokio::test]
 async fn an_engine_whose_buildkit_takes_no_archive_builds_without_it() {
-    // As Docker 26 with containerd's image store answers, and with its own.
+    // The answers of Docker 26 with containerd's image store, and with its own.
     let answers: [(Answer, bool); 2] = [
         (
             |line| match line.contains("/version") {

@@ -1,6 +1,7 @@
-//! Base images from a registry that asks for a password, and an engine that dies while it builds.
+//! Base images from a registry with a password, and an engine that dies during a build.
 //!
-//! Besides the engine these need `docker-registry` and `busybox` (Debian: `docker-registry`, `busybox-static`).
+//! Besides the engine these need `docker-registry` and `busybox` (Debian: `docker-registry`,
+//! `busybox-static`).
 #![cfg(all(feature = "engine", target_os = "linux"))]
 #![expect(
     clippy::unwrap_used,
@@ -23,8 +24,8 @@ use landfall_testkit::registry::{self, Registry};
 
 const REGISTRY: &str = registry::ADDRESS;
 
-/// `htpasswd -Bbn digi '~~~???>>>'`: in base64 this password has every character that the two alphabets write
-/// differently.
+/// `htpasswd -Bbn digi '~~~???>>>'`: in base64 this password contains every character that differs
+/// between the two alphabets.
 const PASSWORD: &str = "~~~???>>>";
 const HTPASSWD: &str = "digi:$2y$05$1yrVauaE2j6G17HOG2l4ZObL/7bxvmYNFPViq/wo1Ec0Q7/lWt/2i\n";
 
@@ -37,7 +38,7 @@ fn credentials() -> DockerCredentials {
     }
 }
 
-/// Puts an image with one file into the registry, and takes it off the engine.
+/// Pushes an image with one file to the registry, and removes it from the engine.
 async fn publish(scene: &Scene) {
     let built = scene
         .build(&scene.request("FROM scratch\nCOPY base /base\nCMD [\"/base\"]\n"))
@@ -50,7 +51,7 @@ async fn publish(scene: &Scene) {
         .unwrap()
         .unwrap();
     assert_eq!(image.layers.len(), 1);
-    // The engine has no name for it any more, so it is loaded under one.
+    // The engine has no tag for it any more, so it is loaded under one.
     let layer = std::fs::read(scene.store.blob_path(&image.layers[0].digest)).unwrap();
     let layer = if layer.starts_with(&[0x1f, 0x8b]) {
         let mut plain = Vec::new();
@@ -80,7 +81,7 @@ async fn publish(scene: &Scene) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
     loop {
         let options = PushImageOptionsBuilder::default().tag("1").build();
-        // The library writes credentials in an alphabet that engines do not read.
+        // The library encodes credentials in an alphabet that engines do not read.
         let pushing = docker.clone().with_request_modifier(|mut request| {
             if let Some(value) = request.headers_mut().get_mut("X-Registry-Auth") {
                 let text = value.to_str().unwrap().replace('+', "-").replace('/', "_");

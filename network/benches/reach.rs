@@ -1,4 +1,5 @@
-//! How long the matrix of a network takes, as the network grows. Prints one line of JSON.
+//! The time of a network's reachability matrix, by the size of the network. Prints one line of
+//! JSON.
 //!
 //! `cargo xtask bench reach` runs it. Options: `--rounds=N`.
 
@@ -33,7 +34,7 @@ const SIZES: &[(usize, usize, usize)] = &[
 /// The first service's port; each further one has the next.
 const FIRST_PORT: u16 = 8000;
 
-/// What is measured at one size.
+/// The measurements of one size.
 #[derive(Serialize)]
 struct Figures {
     zones: usize,
@@ -41,7 +42,7 @@ struct Figures {
     instances: usize,
     /// Rules of security groups and entries of network ACLs.
     rules: usize,
-    /// Pairs of parties that something arrives between.
+    /// Pairs of endpoint groups with any reachable port.
     cells: usize,
     /// Of each round.
     matrix_ms: Vec<f64>,
@@ -51,7 +52,7 @@ struct Figures {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // `cargo test --all-targets` executes benches too; only `cargo bench` says this.
+    // `cargo test --all-targets` executes benches too; only `cargo bench` passes this flag.
     if !std::env::args().any(|argument| argument == "--bench") {
         return Ok(());
     }
@@ -114,8 +115,8 @@ fn measure(
     })
 }
 
-/// The blueprint with a service's instance in every zone, all with addresses, and rules on top that let
-/// neighbours in by block, until there are enough.
+/// The blueprint with a service's instance in every zone, all with addresses, and additional rules
+/// that allow neighbours by block, up to the number of rules.
 fn network(zones: usize, services: usize, rules: usize) -> Result<Topology, Box<dyn Error>> {
     let port_of = |number: usize| Ok::<_, Box<dyn Error>>(FIRST_PORT + u16::try_from(number)?);
     let mut ports = Vec::new();
@@ -135,7 +136,7 @@ fn network(zones: usize, services: usize, rules: usize) -> Result<Topology, Box<
     for letter in &letters[..zones] {
         zone_names.push(Zone::new(format!("ap-south-1{letter}"))?);
     }
-    // Fifty ports are more than a network ACL has room for: it gets one range for all of them, below.
+    // Fifty ports exceed a network ACL: it gets one range for all of them, below.
     let of_acls = OpenPorts {
         services: open_ports.services[..1].to_vec(),
         ..open_ports.clone()

@@ -1,16 +1,17 @@
-//! A web service for tests: small, static, and as ill-behaved as its environment says.
+//! A web service for tests: small, static, and with faults set by its environment.
 //!
 //! It is compiled by `landfall_testkit::service` with rustc alone, so it uses nothing but std.
 //!
-//! - `FAIL=exit`: says so on standard error and exits with 3 instead of serving.
-//! - `HEALTH=503`: the status that `/healthz` has; 200 if not set.
+//! - `FAIL=exit`: prints a message on standard error and exits with 3 instead of serving.
+//! - `HEALTH=503`: the status of `/healthz`; 200 if not set.
 //! - `LISTEN=9000`: listens there instead of on `$PORT`.
-//! - `/whoami`: the instance's id and zone as JSON. `/peer`: who asks.
-//! - `/fetch/10.0.0.1:80`: asks that address for `/` and gives back what it said, or 502 with the reason.
-//! - `/exit`: answers, and exits with 4. `/slow/250`: answers after so many milliseconds. `/busy/250`: works for so
-//!   many milliseconds of a processor's time before it answers.
-//! - `/attack/memory`, `/attack/processes`, `/attack/disk`, `/attack/files`, `/attack/output`: answers, and takes as
-//!   much of it as it gets.
+//! - `/whoami`: the instance's id and zone as JSON. `/peer`: the client's address.
+//! - `/fetch/10.0.0.1:80`: requests `/` from that address and returns the answer, or 502 with the
+//!   reason.
+//! - `/exit`: answers, and exits with 4. `/slow/250`: answers after 250 milliseconds. `/busy/250`:
+//!   uses 250 milliseconds of processor time before it answers.
+//! - `/attack/memory`, `/attack/processes`, `/attack/disk`, `/attack/files`, `/attack/output`:
+//!   answers, and uses as much of the resource as it gets.
 
 use std::env::var;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -91,7 +92,7 @@ fn answer(path: &str, peer: SocketAddr) -> (u16, String) {
     }
 }
 
-/// Uses a processor for so long, however many others want it.
+/// Uses this much processor time, independent of other processes.
 fn work(time: Duration) {
     let used = || {
         // In nanoseconds, of this thread.
@@ -99,7 +100,7 @@ fn work(time: Duration) {
         schedstat.split(' ').next().and_then(|text| text.parse().ok()).unwrap_or(0)
     };
     let (start, begun) = (used(), std::time::Instant::now());
-    // A kernel that does not count is no reason to go on for ever.
+    // Without these statistics, do not loop for ever.
     while used() < start + time.as_nanos() as u64 && begun.elapsed() < time * 50 {
         for n in 0..10_000_u64 {
             std::hint::black_box(n);
@@ -119,7 +120,7 @@ fn fetch(address: &str) -> Result<String, String> {
     Ok(answer.split_once("\r\n\r\n").map_or(answer.clone(), |(_, body)| body.trim().to_owned()))
 }
 
-/// Takes as much as it gets, for ever.
+/// Uses as much as it gets, for ever.
 fn attack(what: &str) -> ! {
     let mut memory: Vec<Vec<u8>> = Vec::new();
     let mut disk = std::fs::File::create("/tmp/attack").ok();

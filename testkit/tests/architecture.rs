@@ -1,4 +1,4 @@
-//! The architecture's invariants, held by reading the workspace itself.
+//! The architecture's invariants, checked on the workspace's sources.
 //!
 //! A new crate needs a row in [`MAY_KNOW`]; a new exception needs a reason beside it.
 
@@ -11,8 +11,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// Which crates of the workspace a crate may depend on, directly. The same for build dependencies.
-/// For its tests it may also use `landfall-testkit`.
+/// The direct dependencies that each crate of the workspace may have, also for builds. Its tests
+/// may also use `landfall-testkit`.
 const MAY_KNOW: &[(&str, &[&str])] = &[
     ("landfall-provider", &[]),
     ("landfall-aws", &["landfall-provider"]),
@@ -20,7 +20,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("landfall-compute", WITH_AWS),
     ("landfall-lb", WITH_AWS),
     ("landfall-container", WITH_AWS),
-    // The parts of the local provider do not know each other; only its own crate does.
+    // The parts of the local provider do not depend on each other; only its main crate depends on
+    // them.
     ("landfall-kernel", &[]),
     (
         "landfall-vnet",
@@ -75,10 +76,10 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// A crate of kinds, which also says how AWS holds them.
+/// The dependencies of a crate of kinds with an AWS implementation.
 const WITH_AWS: &[&str] = &["landfall-provider", "landfall-aws"];
 
-/// The interface and every crate of kinds: they meet in whoever knows them all.
+/// The interface and every crate of kinds, for crates that combine them.
 const KINDS: &[&str] = &[
     "landfall-provider",
     "landfall-network",
@@ -89,10 +90,10 @@ const KINDS: &[&str] = &[
 
 const TESTKIT: &str = "landfall-testkit";
 
-/// Where the kernel is called by hand.
+/// The directories with direct kernel calls.
 const UNSAFE_ALLOWED: &[&str] = &["local/kernel/src/", "local/src/sys/"];
 
-/// What the planner must not know: time, chance, the outside, and whatever waits.
+/// Words that the planner must not use: time, randomness, I/O, and waiting.
 const NOT_IN_PLAN: &[&str] = &[
     "tokio",
     "async",
@@ -119,7 +120,7 @@ fn root() -> PathBuf {
         .to_owned()
 }
 
-/// The members of the workspace, as `cargo` sees them.
+/// The members of the workspace, according to `cargo`.
 fn packages() -> Vec<Value> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let output = Command::new(cargo)
@@ -160,7 +161,7 @@ fn sources() -> BTreeMap<String, String> {
                     .unwrap()
                     .to_string_lossy()
                     .into_owned();
-                // Somebody's editor may take a file away while this reads.
+                // An editor may remove a file during this read.
                 if let Ok(text) = fs::read_to_string(&path) {
                     sources.insert(short, text);
                 }
@@ -278,7 +279,7 @@ fn libraries_have_no_features_by_default() {
     }
 }
 
-/// The crates that a build of this package with these features takes in, as `cargo` sees them.
+/// The crates in a build of this package with these features, according to `cargo`.
 fn tree(package: &str, features: &str) -> String {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let output = Command::new(cargo)
@@ -354,7 +355,7 @@ fn the_planner_knows_no_time_no_chance_and_no_provider() {
     assert!(planner.len() > 1);
     for (path, text) in planner {
         let words = words(text);
-        // So that a rule that sees no words at all does not pass for one that is kept.
+        // A check that found no words at all would prove nothing.
         assert!(words.iter().any(|word| word.starts_with("Plan")), "{path}");
         for banned in NOT_IN_PLAN {
             assert!(!words.contains(*banned), "{path} mentions {banned}");
@@ -374,7 +375,7 @@ fn reachability_knows_no_time_no_chance_and_no_provider() {
             .iter()
             .any(|(path, _)| path.ends_with("trace/walk.rs"))
     );
-    // It speaks of addresses, and of nets.
+    // It uses addresses and networks.
     let banned = NOT_IN_PLAN.iter().filter(|word| **word != "net");
     for word in banned {
         for (path, text) in &files {

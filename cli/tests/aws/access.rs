@@ -1,4 +1,4 @@
-//! Where credentials, region and endpoints come from: the settings that AWS's SDKs and tools share.
+//! The sources of credentials, region and endpoints: the settings shared by AWS's SDKs and tools.
 //!
 //! <https://docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html>
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::account::{Account, EXAMPLE, Ran};
 
-/// What would lead past a profile.
+/// Variables that would override a profile.
 const SETTINGS: [&str; 5] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
@@ -28,13 +28,13 @@ def key(user):
 print(json.dumps({user: key(user) for user in ("ana", "ben")}, default=str))
 "#;
 
-/// Another door to the same account, which keeps its own list of calls.
+/// A second endpoint for the same account, with its own list of calls.
 fn door(account: &Account) -> Endpoint {
     let door = Endpoint::builder().upstream(account.aws.moto.address());
     door.start().unwrap()
 }
 
-/// How many calls came, by service.
+/// The number of calls, by service.
 fn services(door: &Endpoint) -> BTreeMap<String, usize> {
     let mut services = BTreeMap::new();
     for call in door.calls() {
@@ -103,7 +103,7 @@ async fn needs_emulators_profile_sets_identity_region_and_endpoints() {
     }
     assert_eq!(account.calls().len(), 0);
 
-    // A flag is nearer than the profile.
+    // A flag overrides the profile.
     let mut elsewhere = command(&["plan", "--profile", "sandbox", "--region", "eu-north-1"]);
     let ran = Ran::from(elsewhere.output().unwrap()).ended_with(0);
     assert!(ran.stderr.contains(" in eu-north-1, as "), "{}", ran.stderr);
@@ -133,7 +133,7 @@ async fn needs_emulators_service_endpoint_serves_that_service_only() {
 #[tokio::test]
 async fn needs_emulators_attempts_follow_settings_default_eight() {
     let account = Account::new(EXAMPLE).await;
-    // What passes with trying again, and is no throttling, which the engine tries again by itself.
+    // A transient error except throttling, which the engine retries by itself.
     let broken = || {
         Endpoint::builder()
             .upstream(account.aws.moto.address())
@@ -150,7 +150,7 @@ async fn needs_emulators_attempts_follow_settings_default_eight() {
         (Some("2"), Some("adaptive"), 2),
         (None, None, 8),
     ];
-    // Eight take a while, so all of them at once.
+    // Eight runs take a while, so all of them run concurrently.
     let runs: Vec<_> = settings
         .into_iter()
         .map(|(attempts, mode, expected)| {

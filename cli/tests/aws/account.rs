@@ -1,4 +1,4 @@
-//! An emulated account, and a project that is deployed to it.
+//! An emulated account, and a project deployed to it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use landfall_testkit::scripted::{Answer, Call, Faults, Upstream};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// The repository's own example, without what builds its binary.
+/// The repository's own example, without the command that builds its binary.
 pub(crate) const EXAMPLE: &str = r#"
 stack  = "digipay"
 
@@ -38,7 +38,7 @@ const KEY: &str =
 pub(crate) struct Account {
     pub(crate) aws: Emulated,
     dir: TempDir,
-    /// Beside the project: what is in its directory is part of the image's identity.
+    /// Outside the project: files in its directory are part of the image's identity.
     store: TempDir,
 }
 
@@ -51,7 +51,7 @@ impl Account {
         Self::of(file, Emulated::start(faults).await.unwrap())
     }
 
-    /// One where this script answers first.
+    /// An account with a script that answers first.
     pub(crate) async fn scripted(
         file: &str,
         script: impl Fn(&Call, &Upstream) -> Option<Answer> + Send + Sync + 'static,
@@ -69,7 +69,7 @@ impl Account {
         account.write("landfall.toml", file);
         account.write("key.pub", KEY);
         account.write("service", "not a program, and never run here");
-        // What says what there is to be is no part of the image.
+        // The configuration is not part of the image.
         account.write(".dockerignore", "*\n!service\n");
         account.write(
             "Dockerfile",
@@ -82,12 +82,12 @@ impl Account {
         std::fs::write(self.path(name), text).unwrap();
     }
 
-    /// A file of the project's.
+    /// A file of the project.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    /// The program in the project's directory, not started yet.
+    /// The program in the project's directory, not started.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_landfall"));
         command
@@ -96,19 +96,19 @@ impl Account {
             .env("LANDFALL_PROVIDER", "aws")
             .env("LANDFALL_IMAGE_STORE", self.store.path())
             .env("HOME", self.dir.path())
-            // No engine answers there: what the tests build needs none.
+            // No engine is reachable: the tests' images need none.
             .env("DOCKER_HOST", "unix:///nonexistent/docker.sock")
             .envs(self.aws.env())
             .stdin(Stdio::null());
         command
     }
 
-    /// Runs the program to its end.
+    /// Runs the program and waits for it.
     pub(crate) fn landfall(&self, args: &[&str]) -> Ran {
         self.command(args).output().unwrap().into()
     }
 
-    /// Runs the program to its end, and gives what it took.
+    /// Runs the program, and returns the calls and the memory that it used.
     pub(crate) fn measured(&self, args: &[&str]) -> (Ran, Took) {
         let (command, peak) = (self.command(args), self.store.path().join("peak"));
         let mut measured = Command::new("python3");
@@ -147,7 +147,7 @@ impl Account {
         (ran, took)
     }
 
-    /// How often each action was called since the last time.
+    /// The number of calls by action since the last time.
     pub(crate) fn calls(&self) -> BTreeMap<String, usize> {
         let mut calls = BTreeMap::new();
         for call in self.aws.endpoint.calls() {
@@ -158,7 +158,7 @@ impl Account {
     }
 }
 
-/// Runs a program and writes into a file how many KiB it had at the most.
+/// Runs a program and writes its peak memory in KiB to a file.
 const PEAK: &str = "
 import resource, subprocess, sys
 ended = subprocess.run(sys.argv[2:])
@@ -166,7 +166,7 @@ open(sys.argv[1], 'w').write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru
 sys.exit(ended.returncode)
 ";
 
-/// What a run took.
+/// The resources used by a run.
 pub(crate) struct Took {
     pub(crate) calls: BTreeMap<String, usize>,
     seconds: f64,
@@ -174,13 +174,13 @@ pub(crate) struct Took {
 }
 
 impl Took {
-    /// Its calls; retries count.
+    /// Its calls, including retries.
     pub(crate) fn total(&self) -> usize {
         self.calls.values().sum()
     }
 }
 
-/// How a run ended, and what it said.
+/// The exit code and the output of a run.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) code: Option<i32>,
@@ -199,7 +199,7 @@ impl From<Output> for Ran {
 }
 
 impl Ran {
-    /// Fails the test unless it ended so.
+    /// Fails the test unless the exit code matches.
     #[track_caller]
     pub(crate) fn ended_with(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{}\n{}", self.stdout, self.stderr);

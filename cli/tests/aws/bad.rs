@@ -1,4 +1,4 @@
-//! What is wrong with a project, an account or a network, and how the program says so.
+//! Faults of a project, an account or a network, and their messages.
 
 use std::io::Read;
 use std::net::{Ipv4Addr, TcpListener};
@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use crate::account::{Account, EXAMPLE, Ran};
 use crate::eye::{look, what_is_there};
 
-/// How long an error about credentials or an endpoint may keep a user waiting: seconds, on a busy machine too.
+/// The time limit for an error about credentials or an endpoint: seconds, also on a busy machine.
 const SOON: Duration = Duration::from_secs(30);
 
-/// Runs a deploy twice that both fail, and gives what people and what programs read.
+/// Runs a deploy twice that fails both times, and returns the text and the JSON.
 fn refused(account: &Account, code: i32, args: &[&str], env: &[(&str, &str)]) -> (Ran, Value) {
     let run = |more: &[&str]| {
         let mut command = account.command(&["deploy"]);
@@ -36,7 +36,7 @@ fn refused(account: &Account, code: i32, args: &[&str], env: &[(&str, &str)]) ->
     (text, json)
 }
 
-/// Fails the test unless all of this was said.
+/// Fails the test unless the output contains all of this.
 #[track_caller]
 fn says(ran: &Ran, words: &[&str]) {
     for words in words {
@@ -48,7 +48,7 @@ fn says(ran: &Ran, words: &[&str]) {
     }
 }
 
-/// Nothing in the account was asked to change, but for the lock, which is given back.
+/// Checks that no call changed the account, except for taking and releasing the lock.
 #[track_caller]
 fn nothing_was_written(account: &Account) {
     let mut written: Vec<String> = account.calls().into_keys().collect();
@@ -110,7 +110,7 @@ async fn needs_emulators_an_expired_token_is_to_be_renewed() {
 #[tokio::test]
 async fn needs_emulators_a_region_that_does_not_exist_is_named() {
     let account = Account::new(EXAMPLE).await;
-    // AWS's own endpoints: a name that nothing resolves, here as everywhere.
+    // AWS's own endpoints: a name that does not resolve in this sandbox.
     let start = Instant::now();
     let (text, _) = refused(
         &account,
@@ -200,7 +200,7 @@ async fn needs_emulators_another_account_than_the_files_is_refused() {
 #[tokio::test]
 async fn needs_emulators_dead_endpoint_is_named_within_seconds() {
     let account = Account::new(EXAMPLE).await;
-    // Free a moment ago, and nobody is told of it.
+    // Free a moment ago, and no other process uses it.
     let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let url = format!("http://{}", closed.local_addr().unwrap());
     drop(closed);
@@ -326,7 +326,7 @@ async fn needs_emulators_failed_change_keeps_what_was_deployed() {
 
 #[tokio::test]
 async fn needs_emulators_wrong_architecture_is_refused_first() {
-    // An image for one processor on an instance type with another, and a type that no zone offers.
+    // An image for another processor than the instance type's, and a type that no zone offers.
     let service = "instance = \"t3.micro\"";
     let arm = format!("{service}\nimage = {{ platform = \"linux/arm64\" }}");
     let account = Account::new(&EXAMPLE.replace(service, &arm)).await;
@@ -353,7 +353,8 @@ async fn needs_emulators_wrong_architecture_is_refused_first() {
 
 #[tokio::test]
 async fn needs_emulators_account_and_region_are_printed_first() {
-    // The first create waits until the line was read: were it said later, the test would time out.
+    // The first create waits until the line was read: if it were printed later, the test would time
+    // out.
     let (release, reported) = std::sync::mpsc::channel::<()>();
     let reported = std::sync::Mutex::new(reported);
     let account = Account::scripted(EXAMPLE, move |call, _| {
@@ -384,7 +385,7 @@ async fn needs_emulators_account_and_region_are_printed_first() {
         }
         said.push_str(&String::from_utf8_lossy(&buffer[..read]));
         if !released && said.contains("AWS account 123456789012 in eu-west-1") {
-            // As often as there are creates.
+            // Once per create.
             for _ in 0..100 {
                 let _ = release.send(());
             }
@@ -396,7 +397,7 @@ async fn needs_emulators_account_and_region_are_printed_first() {
     assert!(said.contains("that is enough"), "{said}");
     assert!(!said.contains("it was not said before"), "{said}");
 
-    // Without the flag, and without a region in the file, the environment's counts.
+    // Without the flag, and without a region in the file, the environment's applies.
     let ran = Ran::from(account.command(&["plan"]).output().unwrap());
     says(&ran, &["AWS account 123456789012 in "]);
     assert!(!ran.stderr.contains("eu-west-1"), "{}", ran.stderr);
@@ -421,7 +422,7 @@ async fn needs_emulators_lock_excludes_a_second_run() {
     says(&waited, &["ana@build-3"]);
     nothing_was_written(&account);
 
-    // Nobody is there to be asked.
+    // No terminal for a question.
     let asked = account.landfall(&["unlock"]).ended_with(2);
     says(&asked, &["ana@build-3", "--yes"]);
     let broken = account.landfall(&["unlock", "--yes"]).ended_with(0);

@@ -1,9 +1,9 @@
-//! What somebody does to a stack by hand, beside Landfall, with boto3.
+//! Manual changes to a stack, made outside Landfall with boto3.
 
 use crate::account::{Account, EXAMPLE};
 use crate::eye::picture;
 
-/// The beginnings of all that is done here.
+/// The common first lines of all scripts here.
 const BOTO: &str = "\
 import boto3
 ec2 = boto3.client('ec2')
@@ -11,7 +11,7 @@ def named(things, name):
     return next(t for t in things if {'Key': 'landfall:name', 'Value': name} in t.get('Tags', []))
 ";
 
-/// ChangeKind it.
+/// Runs a script.
 async fn by_hand(account: &Account, deed: &str) {
     let deed = format!("{BOTO}{deed}");
     account.aws.moto.python(&deed).await.unwrap();
@@ -60,7 +60,7 @@ ec2.create_tags(Resources=[vpc['VpcId']], Tags=[{'Key': 'Name', 'Value': 'our ne
     )
     .await;
     let plan = account.landfall(&["plan"]).ended_with(0).stdout;
-    // The name that consoles show is anybody's.
+    // The name in consoles is free for anybody to change.
     for part in [
         "+ gateway-endpoint/s3",
         "- gateway-endpoint/s4",
@@ -84,7 +84,7 @@ ec2.delete_tags(Resources=[vpc['VpcId']], Tags=[{'Key': 'landfall:stack'}, {'Key
 ",
     )
     .await;
-    // It is nobody's, so that there has to be another one, and all that is in it would move there.
+    // It has no owner any more, so a new one is needed, and its contents would move there.
     let plan = account.landfall(&["plan"]).ended_with(0).stdout;
     for part in [
         "+ vpc/main",

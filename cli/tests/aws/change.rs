@@ -1,4 +1,4 @@
-//! What a change of the file comes to: nothing but what follows from it, and nothing is left of what was.
+//! The effects of a change of the file: only its consequences, without leftovers.
 
 use serde_json::json;
 
@@ -46,7 +46,8 @@ async fn needs_emulators_port_change_leaves_no_orphan() {
         ] {
             assert!(lines.contains(&line), "{line}: {lines:#?}");
         }
-        // Nothing else but the targets, which follow their group, and the template's version.
+        // Nothing else changes except the targets, which follow their group, and the template's
+        // version.
         let others = lines.iter().filter(|line| !line.contains(port));
         assert_eq!(others.collect::<Vec<_>>(), [version], "{lines:#?}");
     }
@@ -64,7 +65,8 @@ async fn needs_emulators_removed_bastion_takes_only_its_resources() {
     let expected = json!({
         "create": [],
         "update": [
-            // The key is the bastion's way in to the instances: without a bastion they get none.
+            // The key is used by the bastion to reach the instances: without a bastion they have
+            // none.
             "launch-template/web",
             "security-group-rules/web",
             "network-acl/private",
@@ -83,7 +85,7 @@ async fn needs_emulators_removed_bastion_takes_only_its_resources() {
     assert_eq!(plan["changes"], expected, "{:#}", plan["changes"]);
     account.calls();
     account.landfall(&["deploy", "--yes"]).ended_with(0);
-    // Instances get their keys when they are launched, so that all of them are launched again.
+    // Instances get their keys at launch, so all of them are launched again.
     assert!(
         account
             .calls()
@@ -91,7 +93,7 @@ async fn needs_emulators_removed_bastion_takes_only_its_resources() {
     );
     let (gone, new) = changed(&before, &picture(&account).await);
     let things: Vec<_> = gone.iter().filter(|line| !line.contains("22-22")).collect();
-    // Two entries of network ACLs move up where those for SSH were.
+    // Two entries of network ACLs move up to the numbers of the SSH entries.
     let expected = [
         "acl-entry private in 110 allow 6 10.0.192.0/21 8000-8000",
         "acl-entry public out 310 allow 6 10.0.0.0/18 8000-8000",

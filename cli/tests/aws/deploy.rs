@@ -1,12 +1,12 @@
-//! From a project to a balancer's name, changed, and back to nothing.
+//! From a project to a balancer's name, with a change, and a destroy.
 
 use crate::account::{Account, EXAMPLE, Took};
 use crate::eye::{beyond, everything, look, picture, what_is_there};
 
-/// What the example comes to, all of it: `example.txt` has a line for each thing that boto3 finds.
+/// All resources of the example: `example.txt` has a line for each one that boto3 finds.
 const WHOLE: &str = include_str!("example.txt");
 
-/// Every rule for what comes in, of every group of the VPC.
+/// Every ingress rule of every group of the VPC.
 const WAYS_IN: [&str; 4] = [
     "rule balancer in tcp 80-80 0.0.0.0/0",
     "rule bastion in tcp 22-22 203.0.113.7/32",
@@ -14,8 +14,8 @@ const WAYS_IN: [&str; 4] = [
     "rule web in tcp 8000-8000 group/balancer",
 ];
 
-/// What is still told of after the end. Endpoints, instances and gateways AWS shows for a while too; the interfaces that
-/// they had, and a VPC's own ACL, moto forgets to end.
+/// Resources that are still listed after the destroy. AWS also lists endpoints, instances and
+/// gateways for a while; moto never deletes their interfaces and a VPC's own ACL.
 const MOTO_KEEPS: [&str; 6] = [
     "1 endpoint deleted",
     "3 instance terminated",
@@ -25,8 +25,8 @@ const MOTO_KEEPS: [&str; 6] = [
     "1 network-acl",
 ];
 
-/// How many calls a deploy, a deploy with nothing to do, and a destroy may take. They take 110, 35 and 99; a slow machine
-/// looks more often at what is not done yet, a few times in all.
+/// The maximum number of calls of a deploy, a deploy without changes, and a destroy. They take 110,
+/// 35 and 99; a slow machine probes unfinished resources a few times more.
 const CALLS: [usize; 3] = [120, 38, 110];
 
 #[tokio::test]
@@ -53,7 +53,7 @@ async fn needs_emulators_deploy_prints_the_name_destroy_leaves_none() {
         .iter()
         .filter(|line| line.starts_with("rule ") && line.contains(" in "));
     assert_eq!(into_groups.collect::<Vec<_>>(), WAYS_IN);
-    // The VPC's own group cannot be tagged when it is made, and has no rules.
+    // The VPC's own group cannot be tagged at its creation, and has no rules.
     let untagged = seen.iter().filter(|line| line.contains("untagged("));
     assert_eq!(untagged.collect::<Vec<_>>(), ["group untagged(default)"]);
 
@@ -65,13 +65,13 @@ async fn needs_emulators_deploy_prints_the_name_destroy_leaves_none() {
             .iter()
             .any(|read| action.starts_with(read))
     });
-    // Taking and giving back the lock.
+    // Taking and releasing the lock.
     assert_eq!(
         written.collect::<Vec<_>>(),
         ["ssm:DeleteParameter", "ssm:PutParameter"]
     );
 
-    // By its name alone: there is no file any more.
+    // By its name alone: the file is gone.
     std::fs::remove_file(account.path("landfall.toml")).unwrap();
     let (destroyed, destroy) = account.measured(&["destroy", "--yes", "--stack", "digipay"]);
     destroyed.ended_with(0);

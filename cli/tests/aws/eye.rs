@@ -1,4 +1,4 @@
-//! What is in the account, as boto3 sees it.
+//! The content of the account, as boto3 reports it.
 
 use std::collections::BTreeMap;
 
@@ -49,13 +49,13 @@ print(json.dumps({
 }, default=str))
 "#;
 
-/// Everything that a stack could have made, by kind.
+/// Every resource that a stack could have created, by kind.
 pub(crate) async fn look(account: &Account) -> Value {
     let reported = account.aws.moto.python(LOOK).await.unwrap();
     serde_json::from_str(&reported).unwrap()
 }
 
-/// The kinds of which something is there.
+/// The kinds with at least one resource.
 pub(crate) fn what_is_there(seen: &Value) -> Vec<&str> {
     let kinds = seen.as_object().unwrap().iter();
     kinds
@@ -73,7 +73,7 @@ pub(crate) fn list(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-/// What is in the account, a line each, with the names from the tags in the place of ids.
+/// The content of the account, one line each, with the names from the tags instead of ids.
 pub(crate) async fn picture(account: &Account) -> Vec<String> {
     let registry = account.aws.registry();
     let program = include_str!("picture.py");
@@ -82,13 +82,13 @@ pub(crate) async fn picture(account: &Account) -> Vec<String> {
     reported.unwrap().lines().map(str::to_owned).collect()
 }
 
-/// Everything in the account, whosever it is and however it is: what it is, by its id.
+/// All resources of the account, whatever their owner and state, by id.
 pub(crate) async fn everything(account: &Account) -> BTreeMap<String, String> {
     let reported = account.aws.moto.python(include_str!("all.py")).await;
     serde_json::from_str(&reported.unwrap()).unwrap()
 }
 
-/// What there is beyond what there was: how many of each.
+/// The difference to an earlier state: the number of new resources of each kind.
 pub(crate) fn beyond(
     before: &BTreeMap<String, String>,
     after: &BTreeMap<String, String>,
@@ -104,7 +104,7 @@ pub(crate) fn beyond(
         .collect()
 }
 
-/// What is only in the first, and what is only in the second.
+/// The lines that are only in the first, and those that are only in the second.
 pub(crate) fn changed(before: &[String], after: &[String]) -> (Vec<String>, Vec<String>) {
     let only = |these: &[String], those: &[String]| {
         let these = these.iter().filter(|line| !those.contains(line));

@@ -1,5 +1,5 @@
-//! The way to AWS is bad: nearly a third of all calls are refused as too many, and every tenth answer is lost after its
-//! call took effect.
+//! A bad connection to AWS: nearly a third of all calls are throttled, and every tenth answer is
+//! lost after its call took effect.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! A stack with a certificate: what boto3 finds of it, a second certificate in its place, and a policy put back.
+//! A stack with a certificate, as boto3 reports it; a changed certificate, and a restored policy.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ acm = boto3.client("acm")
 print(json.dumps([acm.request_certificate(DomainName=f"{name}.example.com")["CertificateArn"] for name in ("one", "two")]))
 "#;
 
-/// Every listener as it is, by port.
+/// The state of every listener, by port.
 const LISTENERS: &str = r#"
 import boto3, json
 elb = boto3.client("elbv2")
@@ -74,7 +74,7 @@ async fn needs_emulators_certificate_serves_443_and_redirects_80() {
             .any(|call| call.starts_with("elasticloadbalancing:Modify"))
     );
 
-    // Another certificate, and somebody has taken an old policy meanwhile.
+    // Another certificate, after somebody has set an old policy.
     let arn = &https["arn"];
     let weaken = format!(
         "import boto3\nboto3.client('elbv2').modify_listener(ListenerArn={arn}, SslPolicy='ELBSecurityPolicy-2016-08')"
@@ -94,7 +94,7 @@ async fn needs_emulators_certificate_serves_443_and_redirects_80() {
     assert_eq!(https["certificates"], json!([certificates[1]]));
     assert_eq!(https["policy"], "ELBSecurityPolicy-TLS13-1-2-2021-06");
 
-    // Without one, port 80 serves again.
+    // Without a certificate, port 80 serves again.
     account.write("landfall.toml", EXAMPLE);
     account.landfall(&["deploy", "--yes"]).ended_with(0);
     let listeners = asked(&account, LISTENERS).await;

@@ -1,7 +1,7 @@
-//! The operator's policy, held against what a deploy, a change and a destroy call.
+//! The operator's policy, compared with the calls of a deploy, a change and a destroy.
 //!
-//! What is no call of its own (tags in a call that makes something, passing a role) is listed with AWS's page. Which
-//! resources the policy names is held against the calls about roles, profiles and parameters.
+//! Permissions without a call (tags in a create call, passing a role) are listed with AWS's page.
+//! The resources in the policy are compared with the calls for roles, profiles and parameters.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -10,10 +10,11 @@ use serde_json::{Value, json};
 
 use crate::account::{Account, EXAMPLE};
 
-/// Where the policy is in the repository.
+/// The policy's path in the repository.
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/iam/operator.json");
 
-/// What the program's calls need although the endpoint never sees it: the actions, and why.
+/// Permissions that the program's calls need although the endpoint never sees them: the actions,
+/// and the reasons.
 const NO_CALLS: &[(&[&str], &str)] = &[
     (
         &["ec2:CreateTags"],
@@ -65,11 +66,12 @@ const NO_CALLS: &[(&[&str], &str)] = &[
     ),
 ];
 
-/// How what needs no `*` is narrowed: the statement's name, its actions, resources and conditions.
+/// The restrictions of actions that do not need `*`: the statement's name, its actions, resources
+/// and conditions.
 ///
 /// <https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html>
-/// says what can be. EC2, Elastic Load Balancing and Auto Scaling name their resources at random or by hash, so that
-/// nothing is known of them beforehand.
+/// lists the possible restrictions. EC2, Elastic Load Balancing and Auto Scaling name their
+/// resources at random or by hash, so their names are unknown beforehand.
 fn statements(actions: &BTreeSet<String>) -> Value {
     let mut by_sid: BTreeMap<&str, (Vec<&str>, Value, Option<Value>)> = BTreeMap::new();
     for action in actions {
@@ -108,8 +110,9 @@ fn scope(action: &str) -> (&'static str, Value, Option<Value>) {
                 json!({ "StringEquals": { "iam:AWSServiceName": ["autoscaling.amazonaws.com", "elasticloadbalancing.amazonaws.com"] } }),
             ),
         ),
-        // A list is asked for by path, and IAM is not the same everywhere in what resource it takes that for. One that
-        // is gone has no path any more: only with `*` is that told, and not that it may not be asked for.
+        // A listing filters by path, and IAM does not always check the same resource for it. An
+        // absent resource has no path: only with `*` does AWS report the absence instead of a
+        // denial.
         (_, "iam:GetInstanceProfile" | "iam:ListInstanceProfiles" | "iam:ListRoles") => {
             ("Anything", json!("*"), None)
         }
@@ -118,7 +121,7 @@ fn scope(action: &str) -> (&'static str, Value, Option<Value>) {
             json!([ROLES, "arn:*:iam::*:instance-profile/landfall/*"]),
             None,
         ),
-        // The newest machine image is a parameter of AWS's own.
+        // The newest machine image is in a public parameter of AWS.
         (_, "ssm:GetParameter") => (
             "ReadParameters",
             json!([
@@ -134,7 +137,7 @@ fn scope(action: &str) -> (&'static str, Value, Option<Value>) {
     }
 }
 
-/// Every action that is named where the crates call AWS: other stacks and changes than the test's need them.
+/// Every action named in the crates' calls: other stacks and changes than the test's need them.
 fn named_in_the_sources() -> BTreeSet<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut actions = BTreeSet::new();
@@ -160,7 +163,7 @@ fn collect(dir: &Path, actions: &mut BTreeSet<String>) {
             continue;
         }
         let source = std::fs::read_to_string(path).unwrap();
-        // What the instances may do, and what tests make up, is none of the operator's.
+        // Actions of instances, and of tests, do not belong to the operator's policy.
         let code = source.split("#[cfg(test)]").next().unwrap();
         let code = without_documents(code);
         actions.extend(
@@ -171,7 +174,7 @@ fn collect(dir: &Path, actions: &mut BTreeSet<String>) {
     }
 }
 
-/// Without raw strings: those are documents, such as the one that says that EC2 may take a role on.
+/// Without raw strings: those are documents, such as the trust policy for EC2.
 fn without_documents(code: &str) -> String {
     let mut parts = code.split("r#\"");
     let before = parts.next().unwrap_or_default().to_owned();
@@ -198,7 +201,7 @@ fn is_action(text: &str) -> bool {
     })
 }
 
-/// The policy as it is in the repository.
+/// The policy in the repository.
 pub(crate) fn policy() -> Value {
     serde_json::from_str(&std::fs::read_to_string(FILE).unwrap()).unwrap()
 }
@@ -257,7 +260,7 @@ async fn needs_emulators_operator_policy_matches_the_calls() {
     }
     let file = self::policy();
     let (is, should) = (allowed(&file), allowed(&policy));
-    // Nobody deploys in another role than the credentials' own.
+    // A deploy never uses another role than the credentials' own.
     assert!(!is.contains("sts:AssumeRole"), "{is:?}");
     let missing: Vec<_> = should.difference(&is).collect();
     let needless: Vec<_> = is.difference(&should).collect();

@@ -1,4 +1,4 @@
-//! Struck at any moment on AWS as far as emulators go: a lock there outlives the run that took it.
+//! Interruptions at any moment on emulated AWS, where a lock outlives the run that took it.
 
 use std::cell::{Cell, OnceCell};
 use std::collections::BTreeMap;
@@ -12,15 +12,15 @@ use crate::account::{Account, EXAMPLE};
 use crate::eye::{list, look, what_is_there};
 use crate::strike::{self, Moments, Target};
 
-/// An account whose emulators run beside the test, which waits for the program as a shell would.
+/// An account whose emulators run beside the test; the test waits for the program like a shell.
 struct There {
     runtime: Runtime,
     account: Account,
-    /// How many of each kind an undisturbed deploy makes.
+    /// The number of resources of each kind after an undisturbed deploy.
     whole: OnceCell<BTreeMap<String, usize>>,
     /// The port of the service in the file.
     port: Cell<u16>,
-    /// How many locks of dead runs were broken.
+    /// The number of broken locks of dead runs.
     broken: Cell<usize>,
 }
 
@@ -82,7 +82,7 @@ impl Target for There {
             assert!(asked.stdout.contains("is not locked"), "{asked:#?}");
             return;
         }
-        // Nobody is there who could be asked: that is said, and not waited for.
+        // No terminal for a question: that is reported at once.
         let asked = asked.ended_with(2).stderr;
         assert!(asked.contains("digipay is locked: "), "{asked}");
         let began = Instant::now();
@@ -96,13 +96,14 @@ impl Target for There {
         self.broken.set(self.broken.get() + 1);
     }
 
-    /// moto keeps the address of a deleted NAT gateway, which the deploy then finds in use.
+    /// moto keeps the address of a deleted NAT gateway in use, which the next deploy finds.
     fn takes_a_deploy_after_half_a_destroy(&self) -> bool {
         false
     }
 
-    /// moto gives the template's default version for each instance. A run that is killed may have made a version and
-    /// not set it as the default: only moto's instances are of the one before then.
+    /// moto reports the template's default version for each instance. A killed run may have created
+    /// a version without setting it as the default: only moto's instances then have the previous
+    /// one.
     fn knows_versions(&self) -> bool {
         false
     }

@@ -1,5 +1,5 @@
-//! The program as it is run, against AWS as far as emulators go; what it did is looked at with boto3, which shares
-//! no code with Landfall.
+//! The real program against emulated AWS; boto3, which shares no code with Landfall, checks the
+//! results.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(

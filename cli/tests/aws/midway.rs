@@ -1,4 +1,4 @@
-//! What goes wrong between a deploy's beginning and its end: what is said of it, and what is left.
+//! Failures in the middle of a deploy: their messages, and the remaining resources.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +8,8 @@ use landfall_testkit::scripted::{Answer, Call, Protocol};
 use crate::account::{Account, EXAMPLE, Ran};
 use crate::eye::{list, look, picture, what_is_there};
 
-/// <https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html>; EC2 has a name of its own for it:
+/// <https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html>; EC2 has another name
+/// for it:
 /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html#CommonErrors>.
 fn expired(call: &Call) -> Answer {
     let why = "The security token included in the request is expired";
@@ -19,7 +20,7 @@ fn expired(call: &Call) -> Answer {
     }
 }
 
-/// Fails the test unless all of this was said.
+/// Fails the test unless the output contains all of this.
 #[track_caller]
 fn says(ran: &Ran, words: &[&str]) {
     for words in words {
@@ -56,7 +57,7 @@ async fn needs_emulators_expired_token_is_continued_with_a_new_one() {
             "nat-gateway/a",
             "ec2:CreateNatGateway: Request has expired. (RequestExpired)",
             "sign in again",
-            // With these credentials nothing can be ended, nor listed, nor unlocked.
+            // With these credentials nothing can be deleted, listed or unlocked.
             "what is left could not be found out",
             "the lock of digipay could not be released",
             "`unlock` breaks it",
@@ -89,7 +90,7 @@ async fn needs_emulators_html_answer_is_retried_then_quoted() {
     })
     .await;
     let mut deploy = account.command(&["deploy", "--json"]);
-    // What the engine does is asked about here.
+    // This test is about the engine's retries.
     deploy.env("AWS_MAX_ATTEMPTS", "1");
     let failed = Ran::from(deploy.output().unwrap()).ended_with(1);
     let last = failed.json();
@@ -119,7 +120,7 @@ async fn needs_emulators_html_answer_is_retried_then_quoted() {
     assert_eq!(what_is_there(&left), [""; 0], "{left:#}");
 }
 
-/// What three zones offer, where the third one lacks the example's type.
+/// The offerings of three zones, where the third one lacks the example's type.
 ///
 /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeInstanceTypeOfferings.html>
 fn offerings(call: &Call) -> Option<Answer> {

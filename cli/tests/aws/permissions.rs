@@ -1,8 +1,8 @@
-//! The operator's policy where policies are evaluated: who has it needs nothing else, and who lacks an action is told
-//! which one, and for what.
+//! The operator's policy with evaluated policies: it is sufficient, and a missing action is
+//! reported with its operation.
 //!
-//! moto evaluates them, with the resources, further actions and words that `testkit/moto/permissions.py` adds. What is
-//! asked of ECR's registry is not evaluated: a registry is no part of moto.
+//! moto evaluates the policies, with the resources and actions that `testkit/moto/permissions.py`
+//! adds. Requests to ECR's registry are not evaluated: the registry is not part of moto.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -14,8 +14,8 @@ use crate::account::{Account, EXAMPLE, Ran};
 use crate::eye::{list, look, what_is_there};
 use crate::iam;
 
-/// Makes a user, tells its key, and gives it each policy that is read, alone. It asks as somebody who may do
-/// everything.
+/// Creates a user, prints its key, and attaches each policy that it reads as the only one. It runs
+/// with all permissions.
 const ADMINISTRATOR: &str = r#"
 import boto3, json, sys
 def key(user):
@@ -31,7 +31,7 @@ for policy in sys.stdin:
     print("given", flush=True)
 "#;
 
-/// An account where policies are evaluated, and a user with none yet.
+/// An account with evaluated policies, and a user without any.
 struct Guarded {
     account: Account,
     administrator: Conversation,
@@ -51,7 +51,7 @@ impl Guarded {
         }
     }
 
-    /// From now on the user may do this and nothing else.
+    /// From now on the user has only these permissions.
     async fn give(&mut self, policy: &Value) {
         let given = self.administrator.ask(&policy.to_string()).await;
         assert_eq!(given.unwrap(), "given");
@@ -66,14 +66,15 @@ impl Guarded {
         Ran::from(command.output().unwrap())
     }
 
-    /// Runs it again and again, and after each time allows what its errors say that is not allowed. Adds all of that.
+    /// Runs it repeatedly, and each time grants the actions that its errors name. Adds all of them
+    /// to `granted`.
     async fn allowed_bit_by_bit(&mut self, granted: &mut BTreeSet<String>, args: &[&str]) {
         let start = Instant::now();
         for round in 1.. {
             assert!(round < 100, "{args:?} comes to no end");
             let refused = self.with_what_is_granted(granted, args).await;
             if refused.contains("ssm:DeleteParameter") {
-                // The lock could not be given back.
+                // The lock could not be released.
                 while !self
                     .with_what_is_granted(granted, &["unlock", "--json", "--yes"])
                     .await
@@ -88,8 +89,8 @@ impl Guarded {
         }
     }
 
-    /// Runs it as somebody who may do just this, and gives and adds what was refused; nothing, if it did what it was
-    /// asked for.
+    /// Runs it with exactly the granted actions, and grants and adds the refused ones; none, if it
+    /// succeeded.
     async fn with_what_is_granted(
         &mut self,
         granted: &mut BTreeSet<String>,
@@ -111,7 +112,7 @@ impl Guarded {
 
 const REFUSAL: &str = " is not authorized to perform: ";
 
-/// The actions that a run's errors name as not allowed.
+/// The denied actions in a run's errors.
 fn refused(ran: &Ran) -> BTreeSet<String> {
     let last = ran.json();
     let mut actions = BTreeSet::new();
@@ -127,7 +128,8 @@ fn refused(ran: &Ran) -> BTreeSet<String> {
         for part in [action, "iam-policy"] {
             assert!(hint.contains(part), "{error:#}");
         }
-        // What for: `creating vpc/main`, `listing vpc`; the lock and the preflight name what they look at themselves.
+        // The operation: `creating vpc/main`, `listing vpc`; the lock and the preflight name their
+        // subject themselves.
         let verb = doing.split(' ').next().unwrap();
         let is_about = ["creating", "updating", "deleting", "listing"].contains(&verb)
             || named.contains("parameter/landfall/digipay/lock")
@@ -137,7 +139,8 @@ fn refused(ran: &Ran) -> BTreeSet<String> {
         assert!(is_about, "{last:#}");
         actions.insert(action.to_owned());
     }
-    // Giving the lock back is no part of what was asked for: that it failed is told beside it.
+    // Releasing the lock is not part of the requested operation: its failure is reported
+    // separately.
     for line in ran
         .stdout
         .lines()
@@ -150,7 +153,7 @@ fn refused(ran: &Ran) -> BTreeSet<String> {
     actions
 }
 
-/// As much of the operator's policy as is about these actions.
+/// The part of the operator's policy for these actions.
 fn only(actions: &BTreeSet<String>) -> Value {
     let mut policy = iam::policy();
     let statements = policy["Statement"].as_array_mut().unwrap();
@@ -186,14 +189,14 @@ async fn needs_emulators_operator_policy_suffices_for_a_lifecycle() {
 
     guarded.account.aws.moto.trust_everybody().unwrap();
     let left = look(&guarded.account).await;
-    // The user's own key pair is none of EC2's.
+    // The user's own key pair does not count.
     assert_eq!(what_is_there(&left), [""; 0], "{left:#}");
 }
 
 #[tokio::test]
 async fn needs_emulators_missing_permission_is_named_with_its_use() {
     let mut guarded = Guarded::new().await;
-    // Nobody needs this to be allowed, and a policy says something.
+    // This call needs no permission, and a policy must not be empty.
     let mut granted = BTreeSet::from(["sts:GetCallerIdentity".to_owned()]);
     guarded
         .allowed_bit_by_bit(&mut granted, &["deploy", "--json", "--keep-failed"])
@@ -210,7 +213,7 @@ async fn needs_emulators_missing_permission_is_named_with_its_use() {
         )
         .await;
 
-    // Whatever was called was refused first, and named.
+    // Every called action was refused and named first.
     let called: BTreeSet<String> = guarded.account.calls().into_keys().collect();
     let unnamed: Vec<_> = called.difference(&granted).collect();
     assert!(

@@ -1,9 +1,10 @@
-//! A release, one that fails, and a rollback on AWS, with the calls in their order.
+//! A release, a failing release, and a rollback on AWS, with the calls in order.
 //!
-//! The emulator has no instance refresh and shows every instance with its template's default version. Both stand here
-//! as AWS documents them: <https://docs.aws.amazon.com/autoscaling/ec2/userguide/asg-instance-refresh.html>,
-//! <https://docs.aws.amazon.com/autoscaling/ec2/userguide/instance-refresh-rollback.html>. A refresh that is done
-//! changes the version that the group names; one that is rolled back leaves it.
+//! The emulator has no instance refresh and reports every instance with its template's default
+//! version. Both are scripted here by AWS's documentation:
+//! <https://docs.aws.amazon.com/autoscaling/ec2/userguide/asg-instance-refresh.html>,
+//! <https://docs.aws.amazon.com/autoscaling/ec2/userguide/instance-refresh-rollback.html>. A
+//! completed refresh changes the version that the group names; a rolled-back one does not.
 
 use std::sync::{Arc, Mutex};
 
@@ -21,7 +22,7 @@ env    = { LOG = "info" }
 deregistration-delay = 0
 "#;
 
-/// The calls that a release is made of.
+/// The calls of a release.
 const PARTS: [&str; 6] = [
     "CreateLaunchTemplateVersion",
     "ModifyLaunchTemplate",
@@ -31,13 +32,13 @@ const PARTS: [&str; 6] = [
     "DescribeLaunchTemplateVersions",
 ];
 
-/// A group that brings its instances to another version, or does not.
+/// A group that moves its instances to another version, or fails to.
 #[derive(Debug)]
 struct Group {
     serving: u32,
-    /// From the newest on: the version, the status, and how often it was looked at.
+    /// The newest first: the version, the status, and the number of looks.
     refreshes: Vec<(u32, &'static str, u32)>,
-    /// What cannot become healthy.
+    /// The version that never becomes healthy.
     broken: Option<u32>,
 }
 
@@ -75,7 +76,7 @@ impl Group {
         }
     }
 
-    /// Whatever is under way is over at the third look.
+    /// An operation in progress is over at the third look.
     fn go_on(&mut self) {
         let Some((version, status, looks)) = self.refreshes.first_mut() else {
             return;
@@ -106,7 +107,7 @@ impl Group {
     }
 }
 
-/// The calls that matter since the last time, each once where it is made several times in a row.
+/// The relevant calls since the last time, without immediate repetitions.
 fn parts(account: &Account) -> Vec<String> {
     let calls = account.aws.endpoint.calls();
     account.aws.endpoint.forget();
@@ -155,7 +156,7 @@ async fn needs_emulators_release_failure_and_rollback_calls() {
     assert_eq!(parts(&account), begun);
     assert_eq!(group.lock().unwrap().serving, 2);
 
-    // One that does not become healthy: AWS is asked to roll back, and looked at until it has.
+    // It does not become healthy: AWS is asked to roll back, and polled until it has.
     group.lock().unwrap().broken = Some(3);
     account.write("landfall.toml", &FILE.replace("info", "broken"));
     let failed = account.landfall(&["deploy"]).ended_with(1);
@@ -168,7 +169,7 @@ async fn needs_emulators_release_failure_and_rollback_calls() {
     let back = ["RollbackInstanceRefresh", "DescribeInstanceRefreshes"];
     assert_eq!(parts(&account), [&begun[..], &back[..]].concat());
 
-    // Back to the first, by a new version.
+    // Back to the first, as a new version.
     let rolled = account
         .landfall(&["rollback", "1", "--json"])
         .ended_with(0)
@@ -178,7 +179,7 @@ async fn needs_emulators_release_failure_and_rollback_calls() {
         (&2.into(), &1.into(), &4.into())
     );
     let calls = parts(&account);
-    // Which of the two lists of releases comes first is chance.
+    // The order of the two lists of releases is random.
     let made = calls.iter().position(|call| call == begun[1]).unwrap();
     assert_eq!(calls[made..], begun[1..]);
 

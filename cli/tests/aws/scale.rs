@@ -1,4 +1,4 @@
-//! Scaling by hand on AWS: the group's capacity is another, the file's wish is what it was.
+//! Manual scaling on AWS: the group's capacity changes, the file's number does not.
 
 use serde_json::json;
 
@@ -38,7 +38,7 @@ async fn needs_emulators_scaling_changes_capacity_not_the_plan() {
     assert_eq!(service["targets"].as_array().unwrap().len(), 3);
     assert_eq!(group().await, (json!(3), 3, json!("2")));
 
-    // A wish that is what it was changes nothing, and a deploy leaves it so.
+    // An unchanged number in the file changes nothing, and a deploy keeps the capacity.
     let plan = account
         .landfall(&["plan", "--detailed-exitcode"])
         .ended_with(0);
@@ -64,7 +64,7 @@ async fn needs_emulators_scaling_changes_capacity_not_the_plan() {
     );
     account.landfall(&["scale", "web=1"]).ended_with(0);
     assert_eq!(group().await, (json!(1), 1, json!("2")));
-    // Another wish of the file's counts.
+    // A changed number in the file applies.
     account.write(
         "landfall.toml",
         &EXAMPLE.replace("desired = 2", "desired = 4"),

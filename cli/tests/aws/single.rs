@@ -1,4 +1,5 @@
-//! One instance with an address of its own on AWS, as boto3 sees it: made, stopped, started, changed, gone.
+//! A single instance on AWS with its own address, as boto3 reports it: created, stopped, started,
+//! changed, deleted.
 
 use serde_json::Value;
 
@@ -18,7 +19,7 @@ health = { path = "/healthz" }
 env    = { LOG = "info" }
 "#;
 
-/// The one instance and its address.
+/// The instance and its address.
 async fn instance(account: &Account) -> (Value, Value) {
     let seen = look(account).await;
     let addresses = list(&seen["addresses"]);
@@ -30,7 +31,8 @@ async fn instance(account: &Account) -> (Value, Value) {
     (seen["instances"][0].clone(), addresses[0].clone())
 }
 
-/// What an Elastic IP is associated with: moto tells no instance where it is given to an interface.
+/// The association of an Elastic IP: moto reports no instance if the address belongs to an
+/// interface.
 fn interface_of(instance: &Value) -> &Value {
     &instance["NetworkInterfaces"][0]["NetworkInterfaceId"]
 }
@@ -46,7 +48,7 @@ async fn needs_emulators_a_single_instance_keeps_its_address() {
     let deployed = account.landfall(&["deploy", "--json"]).ended_with(0).json();
 
     let seen = look(&account).await;
-    // Nothing of what a balanced stack has.
+    // None of the resources of a balanced stack.
     let kinds = what_is_there(&seen);
     for none in [
         "nats",
@@ -66,7 +68,7 @@ async fn needs_emulators_a_single_instance_keeps_its_address() {
     );
     assert_eq!(&address["NetworkInterfaceId"], interface_of(&found));
     assert_eq!(deployed["url"], format!("http://{ip}:8000/"));
-    // It runs, and nobody claims to have seen it answer.
+    // It runs, and no health is reported.
     assert_eq!(deployed["targets"][0]["id"], id);
     assert_eq!(deployed["targets"][0]["state"], "unused");
     assert_eq!(
@@ -104,7 +106,7 @@ async fn needs_emulators_a_single_instance_keeps_its_address() {
     let again = account.landfall(&["deploy"]).ended_with(0);
     assert!(again.stderr.contains("nothing to do"), "{again:?}");
 
-    // Stopped by hand: no change of the plan, and the next deploy starts it.
+    // Stopped by hand: the plan has no change, and the next deploy starts it.
     by_hand(
         &account,
         &format!("ec2.stop_instances(InstanceIds=[\"{id}\"])"),
@@ -120,7 +122,7 @@ async fn needs_emulators_a_single_instance_keeps_its_address() {
     );
     let started = account.landfall(&["deploy", "--json"]).ended_with(0).json();
     assert_eq!(started["url"], deployed["url"]);
-    // By the program, and back by hand.
+    // Stopped by the program, and started by hand.
     account.landfall(&["stop"]).ended_with(0);
     let (stopped, kept) = instance(&account).await;
     assert_eq!(stopped["State"]["Name"], "stopped");
@@ -139,8 +141,8 @@ async fn needs_emulators_a_single_instance_keeps_its_address() {
     let start = account.landfall(&["start"]).ended_with(0);
     assert!(start.stderr.contains("nothing to do"), "{start:?}");
 
-    // That another version takes over the address cannot be shown here: moto leaves it with the interface of an instance
-    // that was terminated, which AWS does not. It is shown on the local provider.
+    // moto cannot show that a new version takes over the address: it leaves the address with the
+    // interface of a terminated instance, which AWS does not. The local provider's test shows it.
     account.landfall(&["destroy", "--yes"]).ended_with(0);
     let left = look(&account).await;
     assert_eq!(what_is_there(&left), [""; 0], "{left:#}");

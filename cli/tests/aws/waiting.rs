@@ -1,4 +1,4 @@
-//! A run that waits for another one's lock, and goes on when that is given back.
+//! A run that waits for another run's lock, and continues when it is released.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
@@ -30,7 +30,7 @@ async fn needs_emulators_waiting_deploy_continues_after_unlock() {
     while !said.contains("waiting for another run: deploy by ana@build-3") {
         assert!(stderr.read_line(&mut said).unwrap() > 0, "{said}");
     }
-    // It waits for the lock, and has made nothing yet.
+    // It waits for the lock, and has created nothing yet.
     let seen = look(&account).await;
     assert_eq!(what_is_there(&seen), ["parameters"], "{seen:#}");
     let give_back =
@@ -41,7 +41,7 @@ async fn needs_emulators_waiting_deploy_continues_after_unlock() {
     assert_eq!(output.status.code(), Some(0), "{said}");
     let url = String::from_utf8(output.stdout).unwrap();
     assert!(url.starts_with("http://digipay-main-"), "{url}");
-    // Its own lock is given back too.
+    // Its own lock is released too.
     account.landfall(&["destroy", "--yes"]).ended_with(0);
     let left = look(&account).await;
     assert_eq!(what_is_there(&left), [""; 0], "{left:#}");

@@ -1,5 +1,5 @@
-//! What is done to a run and what has to come of it, wherever its stack is held: struck at any moment, the next deploy
-//! makes good what it has left, and destroy leaves nothing.
+//! Interruptions of a run for any provider: after a kill or signal at any moment, the next deploy
+//! recovers, and destroy leaves nothing.
 //!
 //! The moments are drawn from a seed, which a failure prints; `LANDFALL_TEST_SEED` repeats it.
 
@@ -15,45 +15,44 @@ use std::time::{Duration, Instant};
 
 use crate::Ran;
 
-/// How many moments of a deploy.
+/// The number of moments in a deploy.
 const ROUNDS: u32 = 10;
 
-/// For how long whoever stops a run is patient: CI systems send SIGKILL about ten seconds after SIGINT.
+/// The time limit for a graceful stop: CI systems send SIGKILL about ten seconds after SIGINT.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long "at once" may take.
+/// The time limit for an immediate stop.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
 const DEPLOY: &[&str] = &["deploy"];
 const CHANGE: &[&str] = &["deploy", "--yes"];
 const DESTROY: &[&str] = &["destroy", "--yes"];
 
-/// Where the stack is held, and how it is looked what of it is there.
+/// The provider of the stack, and the checks of its state.
 pub(crate) trait Target {
-    /// The program in the project's directory, not started yet.
+    /// The program in the project's directory, not started.
     fn command(&self, args: &[&str]) -> Command;
 
-    /// Writes the file as it was, or with another port and another environment of the service.
+    /// Writes the original file, or one with another port and another environment of the service.
     fn wants(&self, changed: bool);
 
-    /// Fails unless what a deploy has printed stands for a stack that is whole and as the file has it, with nothing
-    /// there twice.
+    /// Fails unless the deploy's output belongs to a complete stack that matches the file, without
+    /// duplicates.
     fn is_whole(&self, url: &str);
 
     /// Fails unless nothing is left.
     fn is_clean(&self);
 
-    /// After a run that could not come to its end: frees what it still holds, and fails unless the program says so
-    /// itself.
+    /// After a killed run: releases its lock, and fails unless the program reports it.
     fn frees_the_lock(&self);
 
-    /// Whether a deploy can make good here what half a destroy has left.
+    /// Whether a deploy can recover after half a destroy here.
     fn takes_a_deploy_after_half_a_destroy(&self) -> bool;
 
-    /// Whether the place says of each instance which version of its template it runs.
+    /// Whether the provider reports the template version of each instance.
     fn knows_versions(&self) -> bool;
 
-    /// Runs the program to its end.
+    /// Runs the program and waits for it.
     fn landfall(&self, args: &[&str]) -> Ran {
         self.command(args).output().unwrap().into()
     }
@@ -65,13 +64,13 @@ pub(crate) trait Target {
         command.spawn().unwrap()
     }
 
-    /// Deploys, with a yes if there is something to lose; gives how long that took.
+    /// Deploys, with a confirmation if there is an irreversible change; returns the duration.
     fn deploys_by(&self, args: &[&str]) -> Duration {
         let began = Instant::now();
         let url = self.landfall(args).ended_with(0).stdout;
         let took = began.elapsed();
         self.is_whole(url.trim_end());
-        // Whatever the run before has left is part of the stack, and nothing is there twice.
+        // The leftovers of the previous run are part of the stack, without duplicates.
         let plan = self.landfall(&["plan"]).ended_with(0).stdout;
         let is_to_roll = plan.contains("Plan: 1 to roll out, ") && !self.knows_versions();
         assert!(plan.contains("Nothing to do") || is_to_roll, "{plan}");
@@ -90,9 +89,9 @@ pub(crate) trait Target {
         took
     }
 
-    /// How long a deploy and a destroy take that nobody disturbs.
+    /// The durations of an undisturbed deploy and destroy.
     fn undisturbed(&self) -> (Duration, Duration) {
-        // The image is in the store after the first one, as it is for those that are struck.
+        // The image is in the store after the first deploy, as for the interrupted ones.
         self.deploys();
         self.destroys();
         let took = (self.deploys(), self.destroys());
@@ -101,7 +100,7 @@ pub(crate) trait Target {
     }
 }
 
-/// Numbers that are the same for the same seed (xorshift64*).
+/// Pseudo-random numbers from a seed (xorshift64*).
 pub(crate) struct Moments(u64);
 
 impl Moments {
@@ -113,7 +112,7 @@ impl Moments {
         Self(seed)
     }
 
-    /// A moment between none and all of this.
+    /// A moment within this duration.
     pub(crate) fn within(&mut self, all: Duration) -> Duration {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
@@ -123,25 +122,26 @@ impl Moments {
     }
 }
 
-/// Sends a signal to a child, by its name.
+/// Sends a signal to a child process, by its name.
 pub(crate) fn signal(child: &Child, name: &str) {
-    // The shell's own: not every machine has the program.
+    // The shell's own kill: not every machine has the program.
     let sent = Command::new("sh")
         .args(["-c", "kill -s \"$0\" \"$1\"", name, &child.id().to_string()])
         .status();
     assert!(sent.unwrap().success());
 }
 
-/// Runs of one command that are struck while they are under way.
+/// Runs of one command that are interrupted.
 struct Strikes<'a, P> {
     place: &'a P,
     args: &'a [&'a str],
     moments: Moments,
-    /// How long a run takes, as far as is known: less than a moment that came too late.
+    /// The estimated duration of a run: less than a moment that came too late.
     took: Duration,
-    /// How many runs were under way when they were struck.
+    /// The number of runs that were interrupted.
     hit: u32,
-    /// How many were done already. They check_reachability nothing and are not counted as struck.
+    /// The number of runs that were already complete. They show nothing and do not count as
+    /// interrupted.
     late: u32,
 }
 
@@ -161,8 +161,8 @@ impl<'a, P: Target> Strikes<'a, P> {
         self.moments.within(self.took)
     }
 
-    /// Starts the program, and sends it the signal after a while; gives what it did, and how long after the signal
-    /// it ended.
+    /// Starts the program, and sends it the signal after a while; returns its output, and the time
+    /// from the signal to its end.
     fn at(&mut self, after: Duration, name: &str) -> (Ran, Duration) {
         let child = self.place.spawn(self.args);
         std::thread::sleep(after);
@@ -172,7 +172,7 @@ impl<'a, P: Target> Strikes<'a, P> {
         let ended_in = sent.elapsed();
         eprintln!("{} {name} after {after:?}: {:?}", self.args[0], ran.code);
         match ran.code {
-            // By the signal itself.
+            // Killed by the signal.
             None => self.hit += 1,
             Some(130) if name != "KILL" => self.hit += 1,
             Some(0) => {
@@ -185,8 +185,8 @@ impl<'a, P: Target> Strikes<'a, P> {
         (ran, ended_in)
     }
 
-    /// The same with SIGINT and SIGTERM in turn: the program comes to an end by itself in time, and says how things
-    /// stand and which command goes on.
+    /// The same with SIGINT and SIGTERM in turn: the program stops by itself in time, and prints
+    /// the state and the command to continue.
     fn interrupted(&mut self) {
         let name = ["INT", "TERM"][self.hit as usize % 2];
         let after = self.moment();
@@ -203,7 +203,7 @@ impl<'a, P: Target> Strikes<'a, P> {
                     tells_every_step(&ran.stderr);
                 }
             }
-            // Before the program listens to signals there is nothing to be tidied up.
+            // Before the program listens for signals there is nothing to clean up.
             None => assert_eq!(ran.stderr, "", "{ran:#?}"),
             _ => {}
         }
@@ -228,14 +228,15 @@ pub(crate) fn a_deploy_that_is_killed_is_made_good(place: &impl Target) {
         place.frees_the_lock();
         place.deploys();
         place.destroys();
-        // Destroyed without a deploy in between, too.
+        // Also destroyed without a deploy in between.
         strikes.at(after, "KILL");
         place.frees_the_lock();
         place.destroys();
     }
 }
 
-/// A stack that is whole gets another port and another environment for its service, there and back, this many times.
+/// A complete stack gets another port and another environment for its service, there and back, this
+/// many times.
 pub(crate) fn a_change_that_is_killed_is_made_good(place: &impl Target, rounds: u32) {
     place.deploys();
     place.wants(true);
@@ -249,7 +250,7 @@ pub(crate) fn a_change_that_is_killed_is_made_good(place: &impl Target, rounds: 
         strikes.at(after, "KILL");
         place.frees_the_lock();
         if strikes.hit % 3 == 2 {
-            // Somebody thinks better of it.
+            // The user reverts the change.
             changed = !changed;
             place.wants(changed);
         }
@@ -267,12 +268,12 @@ pub(crate) fn a_destroy_that_is_killed_is_continued(place: &impl Target) {
 }
 
 pub(crate) fn an_interrupted_destroy_says_how_to_go_on(place: &impl Target) {
-    // No lock to be freed: the run comes to its end.
+    // No lock to release: the run stops gracefully.
     struck_destroys(place, Strikes::interrupted);
 }
 
-/// Strikes destroys of whole stacks, and lets the next ones make it good: after a deploy in one case of two, where
-/// the place takes that.
+/// Interrupts destroys of complete stacks, and lets the next ones recover: after a deploy in every
+/// second case, if the provider supports that.
 fn struck_destroys<'a, P: Target>(place: &'a P, strike: impl Fn(&mut Strikes<'a, P>)) {
     let (_, took) = place.undisturbed();
     let mut strikes = Strikes::new(place, DESTROY, took);
@@ -291,7 +292,7 @@ pub(crate) fn an_interrupted_deploy_says_how_to_go_on(place: &impl Target) {
     let mut strikes = Strikes::new(place, DEPLOY, took);
     while strikes.hit < ROUNDS {
         strikes.interrupted();
-        // No lock to be freed: the run came to its end.
+        // No lock to release: the run stopped gracefully.
         if !strikes.hit.is_multiple_of(3) {
             place.deploys();
         }
@@ -299,7 +300,8 @@ pub(crate) fn an_interrupted_deploy_says_how_to_go_on(place: &impl Target) {
     }
 }
 
-/// Fails unless an interrupted run accounts for every step: done, going on, or not begun, the last two by name.
+/// Fails unless an interrupted run reports every step: done, in progress, or not started, the last
+/// two by name.
 fn tells_every_step(stderr: &str) {
     let number = |text: &str| text.trim().parse::<usize>().ok();
     let of = |marker: &str| {
@@ -311,7 +313,7 @@ fn tells_every_step(stderr: &str) {
         let (done, rest) = rest.split_once(" of ")?;
         Some((number(done)?, number(rest.split(" step").next()?)?))
     });
-    // Interrupted before the first step or after the last one, there are none to be told.
+    // Interrupted before the first step or after the last one, it reports none.
     if let Some((done, all)) = reported {
         let left = of("no longer waited for:") + of("not begun:");
         assert_eq!(done + left, all, "{stderr}");
@@ -319,8 +321,8 @@ fn tells_every_step(stderr: &str) {
     }
 }
 
-/// Interrupts a run that has begun once more as soon as it has said that this ends it at once; gives what it had said
-/// by then.
+/// Interrupts a run a second time as soon as it has announced that this stops it at once; returns
+/// its output up to then.
 pub(crate) fn ends_when_interrupted_twice(mut child: Child) -> String {
     signal(&child, "INT");
     let mut said = String::new();
@@ -331,14 +333,14 @@ pub(crate) fn ends_when_interrupted_twice(mut child: Child) -> String {
         }
     }
     let sent = Instant::now();
-    // One that has ended by itself in between has nobody who could be interrupted.
+    // A run that has ended by itself cannot be interrupted.
     if child.try_wait().unwrap().is_none() {
         signal(&child, "INT");
     }
     let ended = child.wait().unwrap();
     assert!(sent.elapsed() < AT_ONCE, "{:?}", sent.elapsed());
     stderr.read_to_string(&mut said).unwrap();
-    // Done already, interrupted, or struck before it listened to signals.
+    // Already complete, interrupted, or killed before it listened for signals.
     assert!(matches!(ended.code(), Some(0 | 130) | None), "{said}");
     said
 }

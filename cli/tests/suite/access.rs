@@ -1,4 +1,5 @@
-//! Getting at instances: their output, commands in them, and the system's ssh, scp and rsync through the bastion.
+//! Access to instances: their output, commands in them, and the system's ssh, scp and rsync through
+//! the bastion.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::support::{Project, Ran, get};
 
-/// A stack with a bastion that this machine may connect to, and with the project's own key.
+/// A stack with a bastion that allows this machine, and with the project's own key.
 fn with_bastion(name: &str, allow: &str) -> String {
     format!(
         "stack = \"{name}\"\n\n[network.bastion]\nallow = [\"{allow}\"]\nkey = \"key.pub\"\n\n\
@@ -15,7 +16,7 @@ fn with_bastion(name: &str, allow: &str) -> String {
     )
 }
 
-/// What this machine is on the local provider's internet.
+/// This machine's address on the local provider's internet.
 const ME: &str = "203.0.113.250/32";
 
 /// The system's clients, with the project's key and configuration.
@@ -32,13 +33,13 @@ impl<'a> Clients<'a> {
         clients
     }
 
-    /// Writes down what `ssh-config` prints now.
+    /// Writes the present output of `ssh-config`.
     fn learn(&self) {
         let printed = self.project.landfall(&["ssh-config", "-i", "key"]);
         std::fs::write(&self.config, printed.ended_with(0).stdout).unwrap();
     }
 
-    /// Runs a client as whoever runs the program.
+    /// Runs a client as the user of the program.
     fn run(&self, program: &str, args: &[&str]) -> Ran {
         let mut command = self.project.as_its_user(program);
         command.arg("-F").arg(&self.config).args(args);
@@ -66,7 +67,7 @@ fn make_key(project: &Project) {
     Ran::from(made.unwrap()).ended_with(0);
 }
 
-/// Puts a program of this machine, with the libraries that it needs, into the image.
+/// Adds a program of this machine, with its libraries, to the image.
 fn add_program(project: &Project, program: &str) {
     let found = Command::new("sh")
         .args(["-c", &format!("command -v {program}")])
@@ -100,7 +101,7 @@ fn piped(mut command: Command, input: &[u8]) -> Output {
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_vec();
-    // Beside reading: the output is as long as the input.
+    // Concurrent with reading: the output is as long as the input.
     let feeding = std::thread::spawn(move || drop(stdin.write_all(&input)));
     let output = child.wait_with_output().unwrap();
     feeding.join().unwrap();
@@ -143,7 +144,7 @@ fn in_the_container(project: Project) {
         (ran.stdout.as_str(), ran.stderr.as_str()),
         ("out\n", "err\n")
     );
-    // The service's own surroundings: its root, environment, user, network and processes.
+    // The service's own root, environment, user, network and processes.
     assert_eq!(sh("echo $PORT $LANDFALL_ZONE").stdout, "8000 local-1b\n");
     assert_eq!(
         sh("ls /").stdout,
@@ -241,7 +242,7 @@ fn logs_are_those_of_every_instance_and_follow_what_comes() {
         (&"web/1".into(), &"stdout".into())
     );
 
-    // What was written before is too old by then, and following ends with the instances.
+    // Earlier output is too old by then, and following ends with the instances.
     let deadline = Instant::now() + Duration::from_secs(60);
     while !project
         .landfall(&["logs", "web", "--since", "1s"])
@@ -289,7 +290,7 @@ fn through_the_bastion(project: Project) {
     let clients = Clients::new(&project);
     let (one, bastion) = (format!("{stack}-web-1"), format!("{stack}-bastion"));
 
-    // The image has no shell: files can be copied all the same, and what it has can be run.
+    // The image has no shell: files can be copied nevertheless, and its programs can be run.
     let up = noise(200_000);
     std::fs::write(project.directory().join("up"), &up).unwrap();
     let there = format!("{one}:/tmp/there");
@@ -311,7 +312,7 @@ fn through_the_bastion(project: Project) {
         .ended_with(1)
         .saying(&["is for jumping on"]);
 
-    // Nobody else gets in: not by another name, another key, nor past the bastion.
+    // No other access works: by another name, with another key, or around the bastion.
     clients
         .ssh(&["-l", "root", &one])
         .ended_with(255)
@@ -319,7 +320,7 @@ fn through_the_bastion(project: Project) {
     let stranger = ["-q", "-t", "ed25519", "-N", "", "-f", "other"];
     let made = project.as_its_user("ssh-keygen").args(stranger).output();
     Ran::from(made.unwrap()).ended_with(0);
-    // The bastion asks for the key first.
+    // The bastion checks the key first.
     let other = project.landfall(&["ssh-config", "-i", "other"]).stdout;
     project.write("other_config", &other);
     let refused = project
@@ -333,7 +334,7 @@ fn through_the_bastion(project: Project) {
     let past = clients.ssh(&["-o", "ProxyJump=none", "-o", "ConnectTimeout=2", &one]);
     past.ended_with(255);
 
-    // A host that shows another key than the provider has told is not trusted.
+    // A host with another key than the provider reported is not trusted.
     let known = project
         .config_dir()
         .join(format!("ssh/local-{stack}/known_hosts"));
@@ -358,14 +359,14 @@ fn through_the_bastion(project: Project) {
         .saying(&["REMOTE HOST IDENTIFICATION HAS CHANGED"]);
     std::fs::write(&known, honest).unwrap();
 
-    // A forwarded port reaches what the instance reaches.
+    // A forwarded port reaches the instance's destinations.
     let mut forward = project.as_its_user("ssh");
     forward.arg("-F").arg(&clients.config);
     forward.args(["-W", "127.0.0.1:8000", &one]);
     let answer = Ran::from(piped(forward, b"GET / HTTP/1.1\r\n\r\n")).ended_with(0);
     assert!(answer.stdout.starts_with("HTTP/1.1 200 OK"), "{answer:?}");
 
-    // From an address that is not allowed the bastion does not answer; what is open stays so.
+    // The bastion does not answer a denied address; open connections stay open.
     project.write("landfall.toml", &with_bastion(&stack, "203.0.113.77/32"));
     project
         .landfall(&["deploy"])
@@ -375,7 +376,7 @@ fn through_the_bastion(project: Project) {
         .ssh(&[&one])
         .ended_with(255)
         .saying(&["does not answer 203.0.113.250"]);
-    // As long as the flag says so, this machine may.
+    // This machine is allowed as long as the flag is used.
     project.landfall(&["deploy", "--my-address"]).ended_with(0);
     clients.run("scp", &["-q", &there, "again"]).ended_with(0);
     assert_eq!(get(url.trim_end(), "/").unwrap().0, 200);
@@ -413,8 +414,8 @@ fn needs_rsync_tree_survives_a_round_trip() {
         listed(&project.directory().join("back")),
         "the tree comes back as it went"
     );
-    // Only what differs goes the second time.
-    // Whole seconds are compared, and a fast machine is here within the same one.
+    // The second time, only differences are transferred. Whole seconds are compared, and a fast
+    // machine is here within the same second.
     std::fs::write(tree.join("text"), "changed\n").unwrap();
     let text = std::fs::File::options().write(true).open(tree.join("text"));
     let earlier = SystemTime::now() - Duration::from_secs(3600);
@@ -425,7 +426,7 @@ fn needs_rsync_tree_survives_a_round_trip() {
     project.nothing_is_left();
 }
 
-/// Every entry below a directory, with what is in it.
+/// Every entry below a directory, with its content.
 fn listed(root: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut found = Vec::new();
     let mut left = vec![root.to_owned()];
@@ -464,13 +465,13 @@ fn needs_ssh_a_key_is_made_for_whoever_has_none_and_found_again() {
     project
         .landfall(&["ssh", "web", "--", "/bin/nothing"])
         .ended_with(127);
-    // Whoever else has another key is told so before ssh is run.
+    // A user with another key gets a message before ssh is run.
     std::fs::remove_file(made).unwrap();
     project
         .landfall(&["ssh", "web"])
         .ended_with(2)
         .saying(&["is neither in the agent nor in ~/.ssh", "ssh-add FILE"]);
-    // And takes nobody else's key away.
+    // It does not remove another user's key.
     let plan = project.landfall(&["plan"]).ended_with(0).stdout;
     assert!(plan.contains("Nothing to do"), "{plan}");
     project.landfall(&["destroy", "--yes"]).ended_with(0);
@@ -515,7 +516,7 @@ fn what_cannot_be_got_at_is_answered_with_what_can() {
     ] {
         project.landfall(command).ended_with(2).saying(said);
     }
-    // Of what the system lacks.
+    // Missing programs on the system.
     project.write("landfall.toml", &with_bastion("shop-wrong", ME));
     make_key(&project);
     project.landfall(&["deploy"]).ended_with(0);

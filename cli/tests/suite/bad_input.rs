@@ -1,4 +1,5 @@
-//! Files and projects that cannot be deployed: each gets a clear error and a code, and leaves nothing behind.
+//! Files and projects that cannot be deployed: each gets a clear error and an exit code, and leaves
+//! nothing behind.
 
 use crate::support::Project;
 
@@ -167,7 +168,7 @@ fn forbidden_connection_names_the_rule_that_allows_it() {
     ]);
 }
 
-/// A wrong type is the only fault: nothing else is said of the same key.
+/// A wrong type is the only fault: there is no second message about the same key.
 #[track_caller]
 fn only_fault(text: &str, message: &str, hint: &str) {
     let ran = Project::new(text).landfall(&["plan"]).ended_with(2);
@@ -220,7 +221,7 @@ fn several_faults_are_told_at_once() {
 
 #[track_caller]
 fn fails(project: &Project, stage: &str, parts: &[&str]) {
-    // What is refused before anything was changed has to be put right in the project.
+    // A refusal without changes must be fixed in the project.
     let code = if stage == "preflight" { 2 } else { 1 };
     let ran = project.landfall(&["deploy"]).ended_with(code).saying(parts);
     assert_eq!(ran.stdout, "", "{ran:#?}");

@@ -1,11 +1,11 @@
-//! What somebody does by hand to what a stack holds, beside Landfall.
+//! Manual changes to the resources of a stack, outside Landfall.
 
 use landfall_local::{Local, LocalOptions};
 use landfall_provider::{Live, Provider, Resource, StackName};
 
 use crate::support::Project;
 
-/// ChangeKind it to the resource of this kind and name.
+/// Changes the resource of this kind and name.
 pub(crate) fn by_hand<R: Resource>(
     project: &Project,
     stack: &str,

@@ -1,4 +1,4 @@
-//! The program's manners: help, exit codes, streams, colours, and what it refuses before it does anything.
+//! The command line: help, exit codes, streams, colours, and refusals before any action.
 
 use crate::support::{Project, Ran};
 
@@ -108,7 +108,7 @@ fn a_pipe_gets_no_colours() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_terminal_gets_colours_unless_no_color_is_set() {
-    // `script` gives its command a terminal; it comes with util-linux, as essential as the shell.
+    // `script` gives its command a terminal; it is part of util-linux, as essential as the shell.
     let project = Project::new("stack = \"shop\"\n[service.web]\nport = 0\n");
     let directory = project.directory();
     let on_terminal = |no_color: Option<&str>| {

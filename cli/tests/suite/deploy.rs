@@ -1,4 +1,5 @@
-//! The whole way, as a user goes it: deploy, ask, look, deploy again, destroy, and look what is left.
+//! The complete life of a stack: deploy, request, status, deploy again, destroy, and a check for
+//! leftovers.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,7 +7,7 @@ use std::time::Duration;
 use crate::strike::signal;
 use crate::support::{Project, Ran, get, get_as};
 
-// A stack's loopback port follows from its name, so each test has a name of its own.
+// A stack's loopback port is derived from its name, so each test has its own name.
 const SHOP: &str =
     "stack = \"shop\"\n\n[service.web]\nport = 8000\nhealth = { path = \"/healthz\" }\n";
 
@@ -45,7 +46,7 @@ fn from_source_to_an_address_and_back_to_nothing() {
         "{seen:?}"
     );
 
-    // The address without a name is printed, and the port serves whatever name a client calls it by.
+    // The address without a name is printed, and the port serves any name in a request.
     let port = url.trim_end_matches('/').rsplit_once(':').unwrap().1;
     let numeric = format!("127.0.0.1:{port}");
     let printed = format!("http://{numeric}/ works everywhere");
@@ -187,14 +188,14 @@ fn interrupted_deploy_is_continued_and_destroyed() {
         ("shop-int", "INT", "deploy"),
         ("shop-term", "TERM", "destroy"),
     ] {
-        // The service listens to nobody, so the deploy waits for its health until it is interrupted.
+        // The service does not listen, so the deploy waits for its health until it is interrupted.
         let text = SHOP
             .replace("shop", name)
             .replace("port = 8000", "port = 8000\nenv = { MODE = \"deaf\" }");
         let project = Project::with_service(&text);
         let mut deploy = project.spawn(&["deploy"]);
         let deadline = std::time::Instant::now() + Duration::from_secs(30);
-        // Until the listener is there, everything but health is.
+        // When the listener exists, everything except health is complete.
         loop {
             let ran = project.landfall(&["status", "--json"]);
             if ran.code == Some(0) && ran.json()["status"]["listeners"][0]["url"].is_string() {
@@ -253,11 +254,11 @@ fn a_stack_is_destroyed_by_its_name_where_there_is_no_file() {
         let mut command = project.command(args);
         command.current_dir(empty.path()).output().unwrap().into()
     };
-    // Without either there is nothing to go by.
+    // Without either there is no way to find the stack.
     elsewhere(&["destroy", "--yes"])
         .ended_with(2)
         .saying(&["landfall.toml", "nothing was changed"]);
-    // Another stack's name is no reason to touch this one.
+    // Another stack's name must not affect this one.
     let other = elsewhere(&["destroy", "--stack", "shop-alon", "--yes"]).ended_with(0);
     assert!(
         other.stdout.contains("there was nothing to destroy"),

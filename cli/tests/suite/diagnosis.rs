@@ -1,4 +1,4 @@
-//! What a failed deploy says, word by word: the reason first and once, then evidence, what to do, what is left.
+//! The exact messages of failed deploys: the reason first and once, then evidence, hint, leftovers.
 
 use crate::support::Project;
 
@@ -10,7 +10,7 @@ fn project(service: &str, rest: &str) -> Project {
     ))
 }
 
-/// What a failed deploy writes from its error on, with every instance's id as `ID`.
+/// The error output of a failed deploy, with every instance's id as `ID`.
 fn reported(project: &Project) -> String {
     let ran = project.landfall(&["deploy"]).ended_with(1);
     assert!(!ran.stderr.contains("\ndeleted "), "{ran:#?}");
@@ -23,7 +23,7 @@ fn reported(project: &Project) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// The whole text for two instances whose checks had not ended by the deadline.
+/// The complete text for two instances whose checks had not finished by the deadline.
 #[track_caller]
 fn not_healthy(project: &Project, cause: &str, mode: &str, hint: &str) {
     let expected = format!(
@@ -86,7 +86,7 @@ fn loopback_only() {
     );
 }
 
-/// The provider's own SSH server on port 22 is no port of the service.
+/// The provider's own SSH server on port 22 does not count as a port of the service.
 #[test]
 fn no_port_beside_the_ssh_server() {
     not_healthy(
@@ -166,7 +166,7 @@ fn a_command_that_is_not_there() {
     );
 }
 
-/// No hint advises what the next command refuses.
+/// No hint suggests a change that the next command refuses.
 #[test]
 fn a_single_instance_is_advised_no_bastion() {
     let project =

@@ -1,10 +1,10 @@
-//! The same Dockerfile through Docker's engine and through Podman's socket, then deployed: it runs.
+//! The same Dockerfile through Docker's engine and through Podman's socket, then deployed.
 
 use landfall_testkit::engines::{PrivateEngine, Program};
 
 use crate::support::{Project, Ran, get};
 
-/// A service whose greeting a step has written.
+/// A service with a greeting that a build step has written.
 fn dockerfile(greeting: &str) -> String {
     format!(
         "FROM scratch AS build\n\
@@ -25,7 +25,7 @@ fn file(stack: &str, builder: &str) -> String {
     )
 }
 
-/// Runs the program with an engine at hand. The engine has namespaces of its own, the program has not.
+/// Runs the program with an engine. The engine has its own namespaces, the program does not.
 fn with_engine(project: &Project, engine: &PrivateEngine, args: &[&str], buildkit: &str) -> Ran {
     let mut command = project.command(args);
     command
@@ -42,7 +42,7 @@ fn built_and_deployed(program: Program, stack: &str, buildkit: &str) {
         .expect("/bin/busybox is there (Debian: apt-get install busybox-static)");
     project.write(".dockerignore", "*\n!service\n!busybox\n");
 
-    // An engine could build this, and nothing could be started from it.
+    // An engine could build this, and the image would have no command.
     project.write(
         "Dockerfile",
         "FROM scratch\nCOPY busybox /bin/sh\nRUN echo x > /x\n",

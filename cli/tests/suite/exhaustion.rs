@@ -1,4 +1,4 @@
-//! A cloud that is short of open files, or whose clients open connections and say nothing.
+//! A cloud with too few file descriptors, or with clients that open connections and send nothing.
 
 use std::os::unix::net::UnixStream;
 use std::process::Command;
@@ -13,7 +13,7 @@ fn file(stack: &str) -> String {
     )
 }
 
-/// Deploys from a session that may have so many files open.
+/// Deploys in a session with this limit of open files.
 fn deploy_with_files(project: &Project, files: u32) -> Ran {
     let inner = project.command(&["deploy"]);
     let mut command = Command::new("sh");
@@ -50,7 +50,7 @@ fn silent_clients_lock_nobody_out() {
     let ran = deploy_with_files(&project, 512).ended_with(0);
     let url = ran.stdout.lines().last().unwrap();
     let socket = project.runtime_dir().join("cloud.sock");
-    // More than the cloud may have files open.
+    // More than the cloud's limit of open files.
     let silent: Vec<UnixStream> = (0..800)
         .map_while(|_| UnixStream::connect(&socket).ok())
         .collect();

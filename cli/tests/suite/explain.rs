@@ -1,4 +1,4 @@
-//! `landfall explain` as a user asks it: answers, pictures, exit codes, and what cannot be asked.
+//! `landfall explain` on the command line: answers, pictures, exit codes, and invalid queries.
 
 use std::path::Path;
 
@@ -140,7 +140,7 @@ fn pictures_are_well_formed_and_mark_the_block() {
     }
 }
 
-/// Every element is closed in its turn, every `&` begins an entity, and there is one root.
+/// Every element is closed in order, every `&` begins an entity, and there is one root.
 #[track_caller]
 fn well_formed(xml: &str) {
     let mut open: Vec<&str> = Vec::new();
@@ -164,7 +164,8 @@ fn well_formed(xml: &str) {
     assert_eq!((open.as_slice(), roots), (&[][..], 1));
 }
 
-/// The picture in the README is drawn from the repository's own file; UPDATE_PICTURES=1 draws it anew.
+/// The picture in the README is generated from the repository's own file; UPDATE_PICTURES=1
+/// regenerates it.
 #[test]
 fn the_picture_of_the_example_stack_is_current() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -219,7 +220,7 @@ fn an_address_that_is_none() {
     refused(&["203.0.113.0/33", "lb:80"], &["`203.0.113.0/33`"]);
     refused(&["2001:db8::1", "lb:80"], &["only IPv4 is supported"]);
     refused(&["internet", "2001:db8::1"], &["only IPv4 is supported"]);
-    // In the VPC, and nobody's for sure.
+    // In the VPC, and certainly unused.
     refused(&["10.0.0.0/24", "lb:80"], &["10.0.0.0/24"]);
 }
 

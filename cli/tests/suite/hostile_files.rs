@@ -1,4 +1,4 @@
-//! Files of the user that are no files, have no end, or say the same thing a hundred thousand times.
+//! User files that are not regular files, have no end, or repeat a line a hundred thousand times.
 
 use std::fs::File;
 use std::path::Path;
@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use crate::Ran;
 use crate::support::Project;
 
-/// Two seconds in a build for users; ten in one without optimisation, on a busy machine.
+/// Two seconds in a release build; ten in a build without optimisation, on a busy machine.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 
 const FILE: &str = "stack = \"files\"\n\n[service.web]\nport = 8000\n";
 
-/// What the program says of a hostile file, soon and briefly.
+/// The program's short and quick answer to a hostile file.
 #[track_caller]
 fn answered(command: &mut Command) -> Ran {
     let began = Instant::now();
@@ -30,7 +30,7 @@ fn refused(project: &Project, args: &[&str], code: i32, parts: &[&str]) {
         .saying(parts);
 }
 
-/// Puts something else in the place of a file: a FIFO, a directory, a device, a file of a gigabyte.
+/// Replaces a file by a FIFO, a directory, a device, or a file of a gigabyte.
 fn replace(path: &Path, with: &str) {
     match path.is_dir() {
         true => std::fs::remove_dir(path).unwrap(),

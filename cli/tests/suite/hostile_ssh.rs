@@ -1,12 +1,12 @@
-//! The user's own ssh configuration cannot weaken the way to an instance.
+//! The user's own ssh configuration cannot weaken the connection to an instance.
 
 use std::path::{Path, PathBuf};
 
 use crate::Ran;
 use crate::support::Project;
 
-/// Options that would run commands here, lend this machine's agent or display, or lead to another host. What is run
-/// leaves a file in the directory.
+/// Options that would run commands here, forward this machine's agent or display, or connect to
+/// another host. Each command would create a file in the directory.
 fn hostile(directory: &Path) -> String {
     let directory = directory.display();
     format!(
@@ -20,7 +20,7 @@ fn hostile(directory: &Path) -> String {
     )
 }
 
-/// What the real client would do, by what it prints.
+/// The effective options of the real client, as it prints them.
 #[track_caller]
 fn is_safe(project: &Project, config: &Path, host: &str) {
     let mut ssh = project.as_its_user("ssh");
@@ -93,7 +93,7 @@ fn needs_ssh_own_configuration_does_not_weaken() {
         .collect();
     assert_eq!(sent, ["sendenv LANG", "sendenv LC_*"]);
 
-    // What `ssh-config` prints holds before anything else in the file that it is put into.
+    // The output of `ssh-config` overrides everything else in the file that includes it.
     let printed = project.landfall(&["ssh-config", "-i", "key"]).ended_with(0);
     let config = project.directory().join("ssh_config");
     std::fs::write(&config, printed.stdout + &hostile(&traces)).unwrap();

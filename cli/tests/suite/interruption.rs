@@ -1,4 +1,4 @@
-//! Struck at any moment on the local provider.
+//! Interruptions at any moment on the local provider.
 
 use std::cell::{Cell, OnceCell};
 use std::process::{Child, Command};
@@ -16,9 +16,9 @@ use crate::support::{Project, get, wait_for};
 struct Here {
     project: Project,
     file: String,
-    /// What the service greets with.
+    /// The service's greeting.
     greeting: Cell<&'static str>,
-    /// What there is to do about a whole stack: nothing, and how much is kept.
+    /// The plan of a complete stack: no changes, and the number of kept resources.
     whole: OnceCell<Value>,
 }
 
@@ -53,7 +53,7 @@ impl Target for Here {
     }
 
     fn is_whole(&self, url: &str) {
-        // As many times as there are instances, and more.
+        // As many requests as there are instances, and more.
         for _ in 0..6 {
             let (status, body) = get(url, "/").unwrap();
             let greeting = self.greeting.get();
@@ -111,7 +111,7 @@ fn interrupted_destroy_ends_in_time() {
 #[test]
 fn a_second_interruption_ends_at_once() {
     let place = Here::new("shop-twice");
-    // A command that does not listen either: an interrupted run would wait for it a while.
+    // A command that ignores signals: an interrupted run would wait for it a while.
     let stubborn = "image = { before = \"trap '' INT TERM; touch begun; sleep 4\" }\n";
     let file = place.file.clone() + stubborn;
     place.project.write("landfall.toml", &file);
@@ -122,7 +122,7 @@ fn a_second_interruption_ends_at_once() {
     place.destroys();
 }
 
-/// A cloud whose processes have been stopped, until this is dropped.
+/// A cloud whose processes are stopped, until this is dropped.
 struct Stopped(Vec<String>);
 
 impl Stopped {
@@ -155,7 +155,7 @@ impl Drop for Stopped {
     }
 }
 
-/// Waits until a program listens to SIGINT, which is the second signal.
+/// Waits until a program listens for SIGINT, which is the second signal.
 fn listens(child: &Child) {
     let status = format!("/proc/{}/status", child.id());
     let began = Instant::now();
@@ -192,7 +192,7 @@ fn a_cloud_that_is_stopped_hangs_no_run() {
             "{:?}",
             sent.elapsed()
         );
-        // The signal may come after the program has noticed by itself.
+        // The program may have noticed by itself before the signal.
         match ran.code {
             Some(1) => ran.saying(&["the local cloud does not answer: its processes"]),
             _ => ran
@@ -201,7 +201,7 @@ fn a_cloud_that_is_stopped_hangs_no_run() {
         };
     }
 
-    // Nobody sends a signal.
+    // No signal is sent.
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let failure = runtime.block_on(async {
         let local = Local::open(LocalOptions {
@@ -225,7 +225,7 @@ fn a_cloud_that_is_stopped_hangs_no_run() {
     let reported = failure.errors[0].to_string();
     assert!(reported.contains("has not answered for 1 s"), "{reported}");
 
-    // It goes on where it was.
+    // It continues.
     drop(stopped);
     place.deploys();
     place.destroys();

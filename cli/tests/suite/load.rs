@@ -1,5 +1,5 @@
-//! Services under constant load from clients that never ask twice: what happens to their requests while the number of
-//! instances changes, by hand, by policies and by force.
+//! Services under constant load from clients without retries, while the number of instances
+//! changes: by hand, by policies and by kills.
 
 #![expect(
     clippy::print_stdout,
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::support::Project;
 
-/// For how long something is waited for on a machine that does much else.
+/// The time limit of a wait on a busy machine.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(150);
 
 /// Requests per second.
@@ -39,7 +39,7 @@ fn group(status: &Value, service: &str) -> Value {
     group.unwrap().clone()
 }
 
-/// The ids of a group's instances that run.
+/// The ids of a group's running instances.
 fn running(status: &Value, service: &str) -> BTreeSet<String> {
     let group = group(status, service);
     let instances = group["instances"].as_array().unwrap().iter();
@@ -49,7 +49,7 @@ fn running(status: &Value, service: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// Waits until so many instances of the service run, healthy, and none is ending.
+/// Waits until this many instances of the service run, healthy, and none is terminating.
 #[track_caller]
 fn until(project: &Project, service: &str, count: usize) -> Value {
     let deadline = Instant::now() + WAIT_TIMEOUT;
@@ -57,7 +57,7 @@ fn until(project: &Project, service: &str, count: usize) -> Value {
         let status = status(project);
         let group = group(&status, service);
         let instances = group["instances"].as_array().unwrap().iter();
-        // One that has ended by itself is remembered for a while, and is none any more.
+        // An instance that exited by itself is listed for a while, and does not count.
         let instances = instances
             .filter(|instance| instance["state"].is_string())
             .count();
@@ -89,7 +89,7 @@ fn none_failed(what: &str, counts: &Counts) {
 
 #[test]
 fn scaling_out_and_in_under_load_fails_no_request() {
-    // 240 a second are 14,400 a minute: as much as four instances are to bear.
+    // 240 a second are 14,400 a minute: the load for four instances.
     let scale = "scale = { min = 2, desired = 2, max = 4, requests = 4000 }";
     let project = Project::with_busy_service(&file("load-grows", scale));
     let url = project.landfall(&["deploy"]).ended_with(0).stdout;
@@ -115,7 +115,7 @@ fn scaling_out_and_in_under_load_fails_no_request() {
     none_failed("growing", &load.finish().unwrap());
     println!("from 2 to 4 healthy instances after {grew:.1?} of load: {why}");
 
-    // Few requests go on while the group gets smaller.
+    // A few requests continue while the group shrinks.
     let load = Load::start(url.trim_end(), "/slow/3", 40).unwrap();
     let began = Instant::now();
     let small = until(&project, "web", 2);
@@ -127,7 +127,7 @@ fn scaling_out_and_in_under_load_fails_no_request() {
     );
     let log = std::fs::read_to_string(project.runtime_dir().join("cloud.log")).unwrap();
     assert!(log.contains(&format!("scaled {why}")), "{log}");
-    // What traffic did is no change to the plan.
+    // Scaling by traffic is not a change in the plan.
     let plan = project.landfall(&["plan"]).ended_with(0).stdout;
     assert!(plan.contains("Nothing to do"), "{plan}");
     project.landfall(&["destroy", "--yes"]).ended_with(0);
@@ -163,9 +163,9 @@ fn scaling_by_hand_under_load_fails_no_request() {
     for count in [4, 1, 3, 2] {
         let desired = format!("web={count}");
         project.landfall(&["scale", &desired]).ended_with(0);
-        // Those that go are still draining.
+        // The removed ones are still draining.
         until(&project, "web", count);
-        // As long a load on each size.
+        // The same duration of load for each size.
         std::thread::sleep(Duration::from_secs(2));
     }
     let counts = load.finish().unwrap();
@@ -191,7 +191,7 @@ fn killed_instance_fails_only_requests_in_flight() {
     let counts = load.finish().unwrap();
     println!("killed after {:.3} s: {counts}", killed.as_secs_f64());
     assert!(counts.rate() >= 200.0, "{counts}");
-    // Each of the load's workers has one request under way: that many can be in flight, and no more.
+    // Each of the load's workers has one request in flight: no more than these can fail.
     assert!(counts.failed() <= 16, "{counts}");
     for failure in &counts.failures {
         let sent: f64 = failure
@@ -200,7 +200,7 @@ fn killed_instance_fails_only_requests_in_flight() {
             .next()
             .and_then(|sent| sent.trim().parse().ok())
             .unwrap();
-        // Whatever was sent after its end was known went elsewhere.
+        // All requests sent after the end was detected went to another instance.
         let distance = sent - killed.as_secs_f64();
         assert!((-0.5..0.25).contains(&distance), "{distance}: {counts}");
     }
@@ -208,7 +208,7 @@ fn killed_instance_fails_only_requests_in_flight() {
     project.nothing_is_left();
 }
 
-/// Ends the service's process of an instance, found by its environment.
+/// Kills the service's process of an instance, found by its environment.
 fn kill(instance: &str) {
     let wanted = format!("LANDFALL_INSTANCE_ID={instance}");
     let mut processes = std::fs::read_dir("/proc").unwrap().flatten();
@@ -219,7 +219,7 @@ fn kill(instance: &str) {
             .any(|variable| variable == wanted.as_bytes())
     });
     let pid = found.unwrap().file_name().into_string().unwrap();
-    // The shell's own: not every machine has the program.
+    // The shell's own kill: not every machine has the program.
     let mut kill = std::process::Command::new("sh");
     let sent = kill.args(["-c", "kill -s KILL \"$0\"", &pid]).status();
     assert!(sent.unwrap().success());

@@ -1,4 +1,5 @@
-//! A cloud that ends or is stopped while a command waits for it: the command notices, names it and ends.
+//! A cloud that exits or is stopped while a command waits for it: the command detects it, names it
+//! and exits.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
@@ -7,10 +8,10 @@ use std::time::{Duration, Instant};
 use crate::Ran;
 use crate::support::Project;
 
-/// How soon a command ends after its cloud has been killed, with some time for a busy machine.
+/// The time in which a command exits after its cloud was killed, with a margin for a busy machine.
 const DELETE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How soon a command names a cloud that is stopped.
+/// The time in which a command names a stopped cloud.
 const NAMED_WITHIN: Duration = Duration::from_secs(5);
 
 /// The file of a stack with a bastion, whose service is `well` or `sick`.
@@ -45,7 +46,7 @@ fn signal(name: &str, pids: &[String]) {
     assert!(command.status().unwrap().success());
 }
 
-/// Starts a command and returns once a line of its output has this text.
+/// Starts a command and returns once a line of its output contains this text.
 fn start_until(project: &Project, args: &[&str], text: &str) -> Child {
     let mut command = project.command(args);
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -59,12 +60,12 @@ fn start_until(project: &Project, args: &[&str], text: &str) -> Child {
             break;
         }
     }
-    // The rest is not looked at, and has somewhere to go.
+    // The remaining output is read and ignored.
     std::thread::spawn(move || lines.read_to_end(&mut Vec::new()));
     child
 }
 
-/// Waits for the end of a command, and for how long.
+/// Waits for the end of a command, and returns the duration.
 fn end(mut child: Child, since: Instant) -> (Ran, Duration) {
     let mut stderr = String::new();
     child
@@ -86,7 +87,7 @@ fn end(mut child: Child, since: Instant) -> (Ran, Duration) {
     (ran, since.elapsed())
 }
 
-/// Kills one of the processes in the health wait of a deploy that would wait for minutes.
+/// Kills one of the processes during a deploy's health wait, which would last minutes.
 fn killed_in_health_wait(stack: &str, which: usize) {
     let project = project(stack, "sick");
     let deploy = start_until(&project, &["deploy", "--json"], "\"await\"");
@@ -95,7 +96,7 @@ fn killed_in_health_wait(stack: &str, which: usize) {
     assert!(took < DELETE_TIMEOUT, "{took:?}: {ran:#?}");
     ran.ended_with(1);
 
-    // People are told the same.
+    // The text output reports the same.
     let deploy = project.spawn(&["deploy"]);
     let ready = project.runtime_dir().join("cloud.sock");
     let held = || ready.exists() && project.landfall(&["status"]).stdout.contains("web");
@@ -184,7 +185,7 @@ fn stopped_cloud_is_named_by_every_command() {
     let stopped = Stopped::new(&project, 0..2);
     commands.chunks(6).for_each(named);
     drop(stopped);
-    // The inner process is the one that answers.
+    // The inner process answers requests.
     let stopped = Stopped::new(&project, 1..2);
     named(&[&["status"]]);
     drop(stopped);
@@ -222,7 +223,7 @@ fn stopped_cloud_is_named_by_running_commands() {
         assert!(took < NAMED_WITHIN, "{took:?}: {ran:#?}");
         assert_eq!(ran.code, Some(1), "{ran:#?}");
     }
-    // It names the cloud, and looks on.
+    // It names the cloud, and continues to wait.
     let mut line = String::new();
     let mut stderr = BufReader::new(watch.stderr.take().unwrap());
     stderr.read_line(&mut line).unwrap();

@@ -1,4 +1,4 @@
-//! The real program, as a user runs it: what it says, what it refuses, and the whole way to an address.
+//! The real program, as a user runs it: messages, refusals, and complete deploys.
 #![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 #[cfg(target_os = "linux")]

@@ -1,5 +1,5 @@
-//! The mistakes that were made by hand: explained, refused, mended by the change that is suggested, and packets
-//! that agree before and after.
+//! Common mistakes of manual deployments: each is explained, refused, and fixed by the suggested
+//! change, and packets agree before and after.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::by_hand::by_hand;
 use crate::support::{Project, get, get_within};
 
-/// An example's file with the tests' own service, and this long until a deploy gives up.
+/// An example's file with the tests' own service, and this deadline of a deploy.
 fn example(name: &str, deadline: u32) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/mistakes");
     let text = std::fs::read_to_string(path.join(name).join("landfall.toml")).unwrap();
@@ -22,18 +22,18 @@ fn example(name: &str, deadline: u32) -> String {
     text.replace("deadline = 60", &format!("deadline = {deadline}"))
 }
 
-/// What a mistake looks like.
+/// The symptoms of a mistake.
 struct Mistake {
     name: &'static str,
     /// The layer and the code.
     layer: &'static str,
     code: &'static str,
-    /// What the explanation says that a client will see.
+    /// The symptom for a client, in the explanation.
     seen: &'static str,
 }
 
 impl Mistake {
-    /// Explained and refused, with nothing made; gives the change that is suggested.
+    /// Explained and refused, with nothing created; returns the suggested change.
     #[track_caller]
     fn is_explained_and_refused(&self, project: &Project) -> String {
         let reported = project
@@ -53,7 +53,8 @@ impl Mistake {
         changes(&line["broken"])
     }
 
-    /// Deployed all the same, what is there is stopped by the same code at the same place as what the file has.
+    /// Deployed nevertheless, the live network is blocked by the same code at the same place as the
+    /// file's.
     #[track_caller]
     fn is_explained_live(&self, project: &Project) {
         let question = ["explain", "--json", "internet", "lb:80"];
@@ -73,7 +74,7 @@ impl Mistake {
         }
     }
 
-    /// Mended by what was suggested: explain says so, deploy takes it, and packets arrive.
+    /// Fixed by the suggestion: explain and deploy accept it, and packets arrive.
     #[track_caller]
     fn is_mended(&self, project: &Project, change: &str) {
         project.write(
@@ -92,7 +93,7 @@ impl Mistake {
         let deployed = project.landfall(&["deploy"]).ended_with(0);
         let (status, body) = get(deployed.stdout.trim_end(), "/").unwrap();
         assert_eq!(status, 200, "{body}");
-        // What is there says the same, with the addresses that the instances have.
+        // The live network gives the same result, with the instances' addresses.
         let live = ["explain", "--live", "internet", "lb:80"];
         project.landfall(&live).ended_with(0);
         project.landfall(&["destroy", "--yes"]).ended_with(0);
@@ -104,7 +105,7 @@ impl Mistake {
     }
 }
 
-/// The blocks that are suggested.
+/// The suggested blocks of TOML.
 fn changes(broken: &Value) -> String {
     let broken = broken.as_array().unwrap().iter();
     let changes = broken.flat_map(|broken| broken["changes"].as_array().unwrap());
@@ -123,7 +124,8 @@ fn url(project: &Project) -> String {
         .to_owned()
 }
 
-/// Instances that the balancer cannot reach: they run, no check ever arrives, and clients get a 504.
+/// Instances that the balancer cannot reach: they run, no check ever arrives, and clients get a
+/// 504.
 #[track_caller]
 fn behind_the_balancer(mistake: &Mistake) {
     let project = Project::with_service(&example(mistake.name, 15));
@@ -167,7 +169,7 @@ fn a_balancer_whose_port_is_closed() {
     };
     let project = Project::with_service(&example(mistake.name, 60));
     let change = mistake.is_explained_and_refused(&project);
-    // All targets are healthy, and nobody gets to the balancer.
+    // All targets are healthy, and no client reaches the balancer.
     project
         .landfall(&["deploy", "--accept-unreachable"])
         .ended_with(0)
@@ -213,7 +215,7 @@ fn rule_removed_by_hand_is_missed_in_the_live_stack() {
     for part in ["security-group/web", "SG_HAS_NO_RULES"] {
         assert!(reported.contains(part), "{part}: {reported}");
     }
-    // Packets agree, as soon as connections from before are used up.
+    // Packets agree, as soon as earlier connections are closed.
     let deadline = Instant::now() + Duration::from_secs(60);
     while get(url, "/").unwrap().0 == 200 {
         assert!(Instant::now() < deadline, "it still answers");

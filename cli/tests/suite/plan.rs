@@ -1,4 +1,5 @@
-//! Plans as they are read, kept and agreed to: what has changed since, what would be lost, and who says yes.
+//! Plans that are printed, saved and confirmed: changes since then, irreversible changes, and the
+//! source of the confirmation.
 
 use std::process::{Command, Stdio};
 
@@ -16,7 +17,7 @@ fn file(stack: &str) -> String {
     )
 }
 
-/// A project whose stack is there.
+/// A project with a deployed stack.
 fn deployed(stack: &str) -> Project {
     let project = Project::with_service(&file(stack));
     project.landfall(&["deploy"]).ended_with(0);
@@ -28,7 +29,7 @@ fn destroyed(project: &Project) {
     project.nothing_is_left();
 }
 
-/// Runs the program at a terminal, with somebody who types this.
+/// Runs the program at a terminal with this input.
 fn at_a_terminal(project: &Project, args: &str, types: &str) -> (Option<i32>, String) {
     let mut on_terminal = Command::new("script");
     let command = format!("{} {args}", env!("CARGO_BIN_EXE_landfall"));
@@ -127,7 +128,7 @@ fn a_kept_plan_is_carried_out_as_it_stands() {
         .landfall(&["deploy", "--plan", "review.plan"])
         .ended_with(0);
     assert!(deployed.stderr.contains("1 updated"), "{deployed:#?}");
-    // It was for what was there then.
+    // It applied to the earlier state.
     project
         .landfall(&["deploy", "--plan", "review.plan"])
         .ended_with(2)
@@ -139,7 +140,7 @@ fn a_kept_plan_is_carried_out_as_it_stands() {
     destroyed(&project);
 }
 
-/// Of a file that anybody could read before, too, and through a link.
+/// Also for a file that anybody could read before, and through a link.
 fn may_be_read_by_its_owner_alone(project: &Project) {
     use std::os::unix::fs::PermissionsExt as _;
 
@@ -154,7 +155,7 @@ fn may_be_read_by_its_owner_alone(project: &Project) {
         .ended_with(0);
     assert_eq!(mode(), 0o600);
     assert!(link.is_symlink());
-    // What is no file is written to and stays what it is.
+    // A path that is not a file is written and not replaced.
     let ran = project.landfall(&["plan", "--out", "/dev/stdout"]);
     assert!(ran.ended_with(0).stdout.contains("\"checksum\""));
 }
@@ -177,7 +178,7 @@ fn a_kept_plan_is_refused_when_anything_has_changed_since() {
         assert!(!ran.stderr.contains("t0psecret"), "{ran:#?}");
     };
 
-    // The file.
+    // A changed file.
     project.write("landfall.toml", &changed.replace("info", "debug"));
     refused(&[
         "what is wanted has changed",
@@ -192,12 +193,12 @@ fn a_kept_plan_is_refused_when_anything_has_changed_since() {
     );
     refused(&["this plan is for the stack plan-stale, not for plan-other"]);
     project.write("landfall.toml", &changed);
-    // What the image is made from.
+    // A changed source of the image.
     let service = std::fs::read(project.directory().join("service")).unwrap();
     project.write("service", "another one");
     refused(&["what is wanted has changed", "image/web: source: "]);
     std::fs::write(project.directory().join("service"), service).unwrap();
-    // An older file, a damaged one, and none.
+    // An older, a damaged, and a missing plan file.
     project.write(
         "review.plan",
         &kept.replace("\"format\": 1", "\"format\": 0"),
@@ -224,7 +225,7 @@ fn a_kept_plan_is_refused_when_anything_has_changed_since() {
     elsewhere
         .ended_with(2)
         .saying(&["this plan was made for another place", "run2"]);
-    // What is there.
+    // A changed live resource.
     by_hand::<GatewayEndpoint>(&project, "plan-stale", "s3", async |local, live| {
         local.delete(&live).await
     });
@@ -285,7 +286,7 @@ fn a_destroy_takes_a_yes() {
     assert!(text.contains("Destroy plan-end for good? [y/N]"), "{text}");
     assert!(text.contains("nothing is left"), "{text}");
     project.nothing_is_left();
-    // Of nothing, nothing is lost.
+    // An empty stack has nothing to lose.
     project.landfall(&["destroy"]).ended_with(0);
 }
 
@@ -380,7 +381,7 @@ fn a_second_run_waits_for_the_first_or_says_whose_it_is() {
         .landfall(&["destroy", "--yes", "--wait=1s"])
         .ended_with(1);
     ran.saying(&["waiting for another run: deploy by", "another run holds it"]);
-    // A local lock ends with its process, and this one lives.
+    // A local lock ends with its process, and this one is alive.
     let ran = project.landfall(&["unlock"]).ended_with(2);
     ran.saying(&["plan-wait is locked: deploy by", &process, "--yes"]);
     let ran = project.landfall(&["unlock", "--yes"]).ended_with(1);

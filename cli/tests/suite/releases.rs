@@ -1,8 +1,8 @@
-//! Releases under load: they take over, go back and are taken back without a failed request.
+//! Releases under load: rollouts and rollbacks without a failed request.
 //!
-//! The load is constant and open: 300 requests a second, half of them on connections that are kept, half on a new one
-//! each. Nothing is tried again, and every answer that is no 200 counts. A machine that is busy with other things sends
-//! fewer; how many it were is printed.
+//! The load is constant and open: 300 requests a second, half of them on persistent connections,
+//! half on a new one each. There are no retries, and every answer except 200 counts. A busy machine
+//! sends fewer; the number is printed.
 
 #![expect(clippy::print_stderr, reason = "the counts are for the one who ran it")]
 
@@ -15,10 +15,10 @@ use crate::support::{Project, Ran, get};
 
 const PER_SECOND: u32 = 300;
 
-/// Fewer than this would show nothing.
+/// A lower rate would show nothing.
 const LEAST: f64 = 50.0;
 
-/// A stack whose service says which greeting it has, and behaves as its environment says.
+/// A stack whose service returns its greeting, and whose environment controls its behaviour.
 struct Shop {
     project: Project,
     name: &'static str,
@@ -42,7 +42,7 @@ impl Shop {
         self.project.write("landfall.toml", &text);
     }
 
-    /// Deploys the first release and gives its address.
+    /// Deploys the first release and returns its address.
     fn open(&self) -> String {
         self.file("GREETING = \"one\"");
         let deployed = self.project.landfall(&["deploy"]).ended_with(0);
@@ -54,7 +54,7 @@ impl Shop {
         self.project.landfall(&["deploy"])
     }
 
-    /// Number, state and what is gone back to of every release.
+    /// The number, the state and the restored release of every release.
     fn releases(&self) -> Vec<(u64, String, Option<u64>)> {
         let listed = self.project.landfall(&["releases", "--json"]).ended_with(0);
         let line = listed.json();
@@ -71,7 +71,7 @@ impl Shop {
             .collect()
     }
 
-    /// What eight requests in a row are greeted with.
+    /// The greetings of eight requests in a row.
     fn greetings(&self, url: &str) -> Vec<String> {
         let mut greetings: Vec<String> = (0..8)
             .map(|_| {
@@ -92,7 +92,7 @@ impl Shop {
     }
 }
 
-/// ChangeKind something while the load goes on; fails the test if a request failed.
+/// Runs `work` under load; fails the test if a request failed.
 fn under_load<T>(what: &str, url: &str, work: impl FnOnce() -> T) -> T {
     let load = Load::start(url, "/whoami", PER_SECOND).unwrap();
     let done = work();
@@ -142,7 +142,7 @@ fn a_release_and_a_rollback_without_a_failed_request() {
     let table = shop.project.landfall(&["releases"]).ended_with(0).stdout;
     assert!(table.contains("rollback to 1"), "{table}");
 
-    // The file still says what it says.
+    // The file has not changed.
     let plan = shop.project.landfall(&["plan"]).ended_with(0).stdout;
     assert!(plan.contains("launch-template/web"), "{plan}");
     let same = shop.project.landfall(&["rollback", "3"]).ended_with(0);
@@ -162,7 +162,7 @@ fn a_release_and_a_rollback_without_a_failed_request() {
     shop.destroy();
 }
 
-/// Deploys a release that cannot work, and looks what comes of it; gives what was said.
+/// Deploys a broken release, and checks the result; returns the output.
 fn a_bad_release(shop: &Shop, what: &str, env: &str) -> Ran {
     let url = shop.open();
     let failed = under_load(what, &url, || {
@@ -172,7 +172,7 @@ fn a_bad_release(shop: &Shop, what: &str, env: &str) -> Ran {
     let failed = failed.saying(&["web went back from release 2 to release 1, which serves"]);
     assert_eq!(shop.greetings(&url), ["one"]);
     assert_eq!(states(&shop.releases()), [(1, "current"), (2, "failed")]);
-    // It is tried again when it has been put right.
+    // It is deployed again after the fix.
     under_load("the next release", &url, || {
         shop.deploy("GREETING = \"three\"").ended_with(0)
     });
@@ -215,10 +215,10 @@ fn release_continues_after_its_run_is_killed() {
         shop.file("GREETING = \"two\", FAIL = \"exit\"");
         let mut run = shop.project.spawn(&["deploy"]);
         until(|| shop.releases().len() == 2);
-        // It may have seen the end before it was killed: what counts is what is left.
+        // It may have finished before it was killed: the result counts.
         let _ = run.kill();
         run.wait().unwrap();
-        // A run that died before it began the rollout leaves that to the next one.
+        // A run that died before it started the rollout leaves that to the next one.
         if states(&shop.releases())[1].1 == "waiting" {
             return;
         }
@@ -234,7 +234,7 @@ fn release_continues_after_its_run_is_killed() {
 fn a_release_during_a_release_is_refused_and_says_whose_that_is() {
     let shop = Shop::new("load-twice");
     shop.open();
-    // One that takes its time: it does not become healthy.
+    // A slow one: it does not become healthy.
     shop.file("GREETING = \"two\", HEALTH = \"500\"");
     let mut run = shop.project.spawn(&["deploy"]);
     until(|| shop.releases().len() == 2);
@@ -246,7 +246,7 @@ fn a_release_during_a_release_is_refused_and_says_whose_that_is() {
     }
     run.kill().unwrap();
     run.wait().unwrap();
-    // What the killed run left under way gives way to the next one.
+    // The killed run's rollout is replaced by the next one.
     shop.deploy("GREETING = \"three\"").ended_with(0);
     assert_eq!(states(&shop.releases()).last(), Some(&(3, "current")));
     shop.destroy();

@@ -1,4 +1,4 @@
-//! Deploys of a changed build context whose image stays the same, with the real program.
+//! Deploys of a changed build context with an unchanged image, with the real program.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ fn file(name: &str) -> String {
     )
 }
 
-/// A deployed stack whose context holds more files than its image.
+/// A deployed stack whose context contains more files than its image.
 fn deployed(name: &str) -> Project {
     let project = Project::with_service(&file(name));
     std::fs::remove_file(project.directory().join(".dockerignore")).unwrap();
@@ -19,7 +19,7 @@ fn deployed(name: &str) -> Project {
     project
 }
 
-/// The ids of all instances that are listed.
+/// The ids of all listed instances.
 fn instances(project: &Project) -> BTreeSet<String> {
     let status = project.landfall(&["status", "--json"]).ended_with(0).json();
     let instances = status["status"]["groups"][0]["instances"].as_array();
@@ -50,7 +50,7 @@ fn edits_outside_the_image_replace_nothing() {
             .saying(&["nothing to do"]);
         assert_eq!(instances(&project), before, "{name}");
     }
-    // A changed file of the image is a release.
+    // A changed file of the image creates a release.
     let service = std::fs::read(project.directory().join("service")).unwrap();
     let changed = [service.as_slice(), b"changed"].concat();
     std::fs::write(project.directory().join("service"), changed).unwrap();
@@ -63,7 +63,7 @@ fn edits_outside_the_image_replace_nothing() {
 #[test]
 fn a_saved_plan_in_the_context_is_carried_out() {
     let project = deployed("same-plan");
-    // The stack holds its image under two sources.
+    // The stack has its image under two sources.
     project.write("README.md", "second");
     project.landfall(&["deploy"]).ended_with(0);
     project.write("landfall.toml", &file("same-plan").replace("info", "debug"));

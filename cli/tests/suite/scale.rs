@@ -1,4 +1,4 @@
-//! Scaling by hand: how many instances there are, what a deploy makes of it, and what cannot be asked for.
+//! Manual scaling: the number of instances, its effect on a deploy, and invalid requests.
 
 use crate::support::{Project, get};
 
@@ -8,7 +8,7 @@ fn file(name: &str) -> String {
     )
 }
 
-/// How many instances run, and of how many versions.
+/// The number of running instances, and of their versions.
 fn running(project: &Project) -> (usize, usize) {
     let status = project.landfall(&["status", "--json"]).ended_with(0).json();
     let instances = status["status"]["groups"][0]["instances"].as_array();
@@ -47,7 +47,8 @@ fn scale_holds_until_the_file_changes_the_number() {
     );
     assert_eq!(service["targets"].as_array().unwrap().len(), 3);
 
-    // What the file wishes for is what it was: there is nothing to do, and a new version has as many instances.
+    // The file's number is unchanged: there is nothing to do, and a new version has the same number
+    // of instances.
     let plan = project.landfall(&["plan"]).ended_with(0).stdout;
     assert!(plan.contains("Nothing to do"), "{plan}");
     let changed = format!("{toml}env = {{ GREETING = \"new\" }}\n");
@@ -57,14 +58,14 @@ fn scale_holds_until_the_file_changes_the_number() {
     let (_, body) = get(url.trim_end(), "/").unwrap();
     assert!(body.trim_end().ends_with("new"), "{body}");
 
-    // Within other limits it is as many as they allow.
+    // New limits apply to the number.
     project.write(
         "landfall.toml",
         &format!("{changed}scale = {{ max = 2 }}\n"),
     );
     project.landfall(&["deploy"]).ended_with(0);
     assert_eq!(running(&project), (2, 1));
-    // Another wish counts.
+    // A changed number in the file applies.
     project.write(
         "landfall.toml",
         &format!("{changed}scale = {{ desired = 1, max = 2 }}\n"),

@@ -1,4 +1,4 @@
-//! Secrets on this machine, and environments: what reaches the container, and what is shown of it nowhere else.
+//! Secrets on this machine, and environments: values reach the container, and appear nowhere else.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -28,7 +28,7 @@ fn with_secrets(project: &Project, args: &[&str]) -> Command {
     command
 }
 
-/// Everything in a directory that could be read as a file.
+/// Every readable file in a directory.
 fn files(dir: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         let facts = entry.file_type().unwrap();
@@ -46,7 +46,7 @@ fn a_secret_reaches_the_container_and_nothing_else() {
     let run = |args: &[&str]| -> Ran { with_secrets(&project, args).output().unwrap().into() };
     let secrets = project.directory().join("../secrets.toml");
 
-    // All that is missing is told at once, before anything is made.
+    // All missing secrets are reported at once, before anything is created.
     let missing = run(&["deploy"]).ended_with(1).saying(&[
         "GREETING = \"ssm:/vault/greeting\" has no value on this machine",
         "OTHER = \"secretsmanager:vault/other#key\" has no value on this machine",
@@ -57,7 +57,7 @@ fn a_secret_reaches_the_container_and_nothing_else() {
     assert_eq!(missing.stdout, "");
     project.nothing_is_left();
 
-    // One that others can read is refused.
+    // A file that others can read is refused.
     let text = format!(
         "\"ssm:/vault/greeting\" = '{VALUE}'\n\"secretsmanager:vault/other\" = '{{\"key\": \"{OTHER}\"}}'\n"
     );
@@ -79,7 +79,7 @@ fn a_secret_reaches_the_container_and_nothing_else() {
     assert_eq!(status, 200);
     assert!(body.contains(VALUE), "the container has it: {body}");
 
-    // A change of a variable's value from the environment: new instances have the new one.
+    // A changed value of an environment variable: new instances have the new one.
     let changed = FILE.replace("\"well\"", "\"well\", STEP = \"2\"");
     project.write("landfall.toml", &changed);
     let mut command = with_secrets(&project, &["deploy"]);
@@ -87,12 +87,12 @@ fn a_secret_reaches_the_container_and_nothing_else() {
     shown.push(Ran::from(command.output().unwrap()).ended_with(0));
     let (_, body) = get(&url, "/").unwrap();
     assert!(body.contains("florestan-1805"), "{body}");
-    // A value alone is no change of the plan.
+    // A secret's value alone is not a change in the plan.
     shown.push(run(&["deploy"]).ended_with(0).saying(&["nothing to do"]));
     shown.push(run(&["status", "--json"]).ended_with(0));
     shown.push(run(&["status"]).ended_with(0));
 
-    // It stands in nothing that was printed, in no file that was written, and not in the cloud's environment.
+    // The value is in no output, in no written file, and not in the cloud's environment.
     let mut written = Vec::new();
     files(&project.runtime_dir(), &mut written);
     written.push(project.directory().join("kept.plan"));

@@ -1,4 +1,4 @@
-//! Several services behind one balancer, told apart by path and by host.
+//! Several services behind one balancer, selected by path and by host.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ scale = { desired = 1 }
 env = { GREETING = \"shop\" }
 ";
 
-/// Which service answers: the last word of what it says.
+/// The service that answered: the last word of its answer.
 fn who(answer: std::io::Result<(u16, String)>) -> String {
     let (status, body) = answer.unwrap();
     assert_eq!(status, 200);
@@ -56,7 +56,7 @@ fn services_share_a_balancer_and_nothing_else() {
         assert!(status.contains(part), "{part} is missing in:\n{status}");
     }
 
-    // A change of one service is none of the others.
+    // A change of one service does not affect the others.
     project.write("landfall.toml", &FILE.replace("\"api\"", "\"api2\""));
     let plan = project.landfall(&["plan"]).ended_with(0).stdout;
     assert!(
@@ -67,7 +67,8 @@ fn services_share_a_balancer_and_nothing_else() {
     assert_eq!(who(get(url, "/api/users")), "api2");
     assert_eq!(who(get(url, "/")), "web");
 
-    // One service less: its instances would be lost, and its requests go to the one without a route.
+    // One service less: its instances would be lost, and its requests go to the service without a
+    // route.
     let less = FILE.replace("\"api\"", "\"api2\"");
     let (less, _) = less.split_once("[service.shop]").unwrap();
     project.write("landfall.toml", less);

@@ -1,4 +1,5 @@
-//! One instance with an address of its own: it answers, is started again, stopped, changed, and grows into more.
+//! A single instance with its own address: it answers, is restarted, stopped, changed, and
+//! converted to a balanced stack.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ health = { timeout = 2 }
 env = { GREETING = \"first\" }
 ";
 
-/// Asks until this comes back: a container that was ended needs a moment to be started again.
+/// Requests until this answer arrives: a container that exited needs a moment to restart.
 #[track_caller]
 fn answers(url: &str, greeting: &str) {
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -37,7 +38,7 @@ fn is_silent(url: &str) {
     assert!(!matches!(&answer, Ok((200, _))), "{answer:?}");
 }
 
-/// The one instance, as `status` has it.
+/// The instance in `status`.
 #[track_caller]
 fn instance(project: &Project) -> Value {
     let status = project.landfall(&["status", "--json"]).ended_with(0).json();
@@ -116,7 +117,7 @@ fn the_address_is_the_same_after_stop_and_start() {
     assert_eq!(url_of(&again.saying(&["nothing to do"])), url);
     answers(&url, "first");
 
-    // Another version is another instance with the same address, and nobody is asked for a yes.
+    // Another version is another instance with the same address, without a confirmation.
     project.write("landfall.toml", &FILE.replace("first", "second"));
     let plan = project.landfall(&["plan"]).ended_with(0).stdout;
     assert!(
@@ -140,7 +141,7 @@ fn a_container_that_ends_is_started_again() {
     let url = url_of(&project.landfall(&["deploy"]).ended_with(0));
     let before = instance(&project);
     for _ in 0..3 {
-        // What it is asked for ends the service.
+        // This request makes the service exit.
         let _ = get_within(&url, "/end", Duration::from_secs(20));
         answers(&url, "first");
     }
@@ -179,7 +180,7 @@ fn a_service_that_does_not_answer_is_told_with_its_reason() {
             .replace("timeout = 2", "timeout = 2, deadline = 3");
         let project = Project::with_service(&file);
         project.landfall(&["deploy"]).ended_with(1).saying(reported);
-        // It was the first deploy, and what it had made is gone again.
+        // It was the first deploy, and its resources are deleted.
         project.nothing_is_left();
     }
 }
@@ -188,7 +189,7 @@ fn a_service_that_does_not_answer_is_told_with_its_reason() {
 fn only_those_who_are_allowed_reach_it() {
     let closed = format!("{FILE}\n[single]\nallow = [\"198.51.100.0/24\"]\n");
     let project = Project::with_service(&closed);
-    // Whether it answers cannot be seen from where the loopback port enters, and that is said.
+    // Its health is not visible from the loopback port's entry, and that is reported.
     let deployed = project.landfall(&["deploy"]).ended_with(0);
     let url = url_of(&deployed);
     deployed.saying(&["unused", "it runs; nothing comes back here"]);
@@ -215,7 +216,7 @@ fn only_those_who_are_allowed_reach_it() {
 
 #[test]
 fn what_is_not_declared_is_refused_before_anything_is_made() {
-    // A rule of one's own that opens another port breaks what has to hold.
+    // A custom rule that opens another port violates an expectation.
     let rule = "[[network.security-group.web.rule]]\nfrom = \"0.0.0.0/0\"\nports = 1443\n";
     let project = Project::with_service(&format!("{FILE}\n{rule}"));
     project
@@ -254,7 +255,7 @@ fn a_single_instance_grows_into_a_balanced_stack_and_back() {
         assert!(plan.contains(part), "{part} is missing in:\n{plan}");
     }
     assert!(!plan.contains("vpc/main"), "the VPC stays:\n{plan}");
-    // The address is lost, and that takes a yes.
+    // The address is lost, which needs a confirmation.
     project
         .landfall(&["deploy"])
         .ended_with(2)

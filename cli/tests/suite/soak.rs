@@ -1,6 +1,8 @@
-//! A service under load while it is released and scaled, beside slow clients and a hostile neighbour stack.
+//! A service under load while it is released and scaled, beside slow clients and a hostile
+//! neighbour stack.
 //!
-//! A test run ends once every attack had its turn; `cargo xtask soak --minutes 10` goes on for longer, by [`MINUTES`].
+//! A test run ends after every attack has run once; `cargo xtask soak --minutes 10` runs longer, by
+//! [`MINUTES`].
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
@@ -22,7 +24,7 @@ const RATE: u32 = 150;
 /// Connections that send one byte each second and never finish a request.
 const SLOW_CLIENTS: usize = 50;
 
-/// What the neighbour's instances use without bound.
+/// The resources that the neighbour's instances use without limit.
 const ATTACKS: [&str; 5] = ["memory", "processes", "disk", "files", "output"];
 
 fn file(greeting: &str) -> String {
@@ -41,7 +43,7 @@ fn port(url: &str) -> u16 {
     authority.rsplit_once(':').unwrap().1.parse().unwrap()
 }
 
-/// ChangeKind something again and again on a thread until the end of the test.
+/// Repeats an action on a thread until the end of the test.
 struct Background {
     stop: Arc<AtomicBool>,
     count: Arc<AtomicUsize>,
@@ -64,7 +66,7 @@ impl Background {
         }
     }
 
-    /// How often it was done.
+    /// The number of repetitions.
     fn finish(mut self) -> usize {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.take().unwrap().join().unwrap();
@@ -72,7 +74,7 @@ impl Background {
     }
 }
 
-/// One turn of all slow clients: a byte each. A connection that the balancer closed is opened anew.
+/// One byte from each slow client. A connection that the balancer closed is reopened.
 fn drip(port: u16, clients: &mut Vec<TcpStream>, closed: &AtomicUsize) {
     clients.retain_mut(|client| {
         let mut byte = [0];
@@ -133,7 +135,7 @@ fn no_request_fails_beside_a_hostile_stack() {
         let neighbour = neighbour.trim_end().to_owned();
         Background::start(move |turn| {
             let path = format!("/attack/{}", ATTACKS[turn % ATTACKS.len()]);
-            // There may be no healthy instance at the moment.
+            // No instance may be healthy at the moment.
             let _ = get_within(&neighbour, &path, Duration::from_secs(5));
             std::thread::sleep(Duration::from_secs(2));
         })
@@ -147,7 +149,7 @@ fn no_request_fails_beside_a_hostile_stack() {
         project.landfall(&["scale", "web=2"]).ended_with(0);
         let is_over = match &length {
             Ok(length) => began.elapsed() >= *length,
-            // Every attack had its turn.
+            // Every attack has run once.
             Err(_) => attacks.count.load(Ordering::Relaxed) > ATTACKS.len(),
         };
         if is_over {

@@ -1,4 +1,4 @@
-//! A project in a temporary directory, with a cloud and an image store of its own, and the real program.
+//! A project in a temporary directory, with its own cloud and image store, and the real program.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -9,15 +9,15 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A directory with a `landfall.toml`. Its stack is destroyed when the test ends, however it ends.
+/// A directory with a `landfall.toml`. Its stack is destroyed when the test ends in any way.
 pub(crate) struct Project {
     dir: TempDir,
-    /// The program, and who runs it if not the one who runs the tests.
+    /// The program, and its user if it is not the user of the tests.
     program: PathBuf,
     user: Option<u32>,
 }
 
-/// What the program did.
+/// The result of a run.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) code: Option<i32>,
@@ -36,14 +36,14 @@ impl From<Output> for Ran {
 }
 
 impl Ran {
-    /// Fails the test unless it ended with this code.
+    /// Fails the test unless the exit code matches.
     #[track_caller]
     pub(crate) fn ended_with(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{self:#?}");
         self
     }
 
-    /// Fails the test unless standard error has all of these.
+    /// Fails the test unless standard error contains all of these.
     #[track_caller]
     pub(crate) fn saying(self, parts: &[&str]) -> Self {
         for part in parts {
@@ -63,10 +63,10 @@ impl Ran {
 }
 
 impl Project {
-    /// A project with this file and a Dockerfile that makes no service.
+    /// A project with this file and a Dockerfile without a service.
     pub(crate) fn new(landfall_toml: &str) -> Self {
         let project = Self {
-            // A short name: the path of a Unix socket has at most 107 bytes.
+            // A short name: the path of a Unix socket is limited to 107 bytes.
             dir: tempfile::Builder::new().prefix("lf-").tempdir().unwrap(),
             program: PathBuf::from(env!("CARGO_BIN_EXE_landfall")),
             user: None,
@@ -77,7 +77,7 @@ impl Project {
         project
     }
 
-    /// A project whose service is the one in `service.c`, in an image of its own.
+    /// A project with the service in `service.c`, in its own image.
     #[cfg(target_os = "linux")]
     pub(crate) fn with_service(landfall_toml: &str) -> Self {
         let project = Self::new(landfall_toml);
@@ -96,7 +96,8 @@ impl Project {
         project
     }
 
-    /// A project whose service is the testkit's, which keeps connections and answers many at once.
+    /// A project with the testkit's service, which has persistent connections and concurrent
+    /// answers.
     #[cfg(target_os = "linux")]
     pub(crate) fn with_busy_service(landfall_toml: &str) -> Self {
         let project = Self::new(landfall_toml);
@@ -106,14 +107,14 @@ impl Project {
         project
     }
 
-    /// Lets the program be run by an ordinary user: `nobody`, where root runs the tests.
+    /// Runs the program as an ordinary user: `nobody`, if root runs the tests.
     #[cfg(target_os = "linux")]
     pub(crate) fn by_an_ordinary_user(mut self) -> Self {
         use std::os::unix::fs::{PermissionsExt, chown};
         let me = std::fs::metadata("/proc/self").unwrap();
         if std::os::unix::fs::MetadataExt::uid(&me) == 0 {
             const NOBODY: u32 = 65534;
-            // Where this checkout is, nobody else may be allowed to look.
+            // Other users may have no access to the checkout.
             self.program = self.path("landfall");
             std::fs::copy(env!("CARGO_BIN_EXE_landfall"), &self.program).unwrap();
             for path in [self.path(""), self.path("project")] {
@@ -144,12 +145,12 @@ impl Project {
         self.path("run")
     }
 
-    /// Where the program keeps what belongs to its user.
+    /// The directory of the program's user data.
     pub(crate) fn config_dir(&self) -> PathBuf {
         self.path("config")
     }
 
-    /// Another program, run in the project's directory by whoever runs the program.
+    /// Another program, run in the project's directory by the program's user.
     #[cfg(target_os = "linux")]
     pub(crate) fn as_its_user(&self, program: &str) -> Command {
         let mut command = Command::new(program);
@@ -165,7 +166,7 @@ impl Project {
         command
     }
 
-    /// The program in the project's directory, not started yet.
+    /// The program in the project's directory, not started.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         #[cfg(unix)]
@@ -179,10 +180,10 @@ impl Project {
             .env("LANDFALL_RUNTIME_DIR", self.runtime_dir())
             .env("LANDFALL_IMAGE_STORE", self.path("images"))
             .env("LANDFALL_CONFIG_DIR", self.config_dir())
-            // Nobody's keys but the project's own.
+            // Only the project's own keys.
             .env("HOME", self.path("home"))
             .env_remove("SSH_AUTH_SOCK")
-            // No engine answers there: what the tests build needs none.
+            // No engine is reachable: the tests' images need none.
             .env("DOCKER_HOST", "unix:///nonexistent/docker.sock")
             .env_remove("LANDFALL_PROVIDER")
             .env_remove("LANDFALL_ENV")
@@ -193,7 +194,7 @@ impl Project {
         command
     }
 
-    /// Runs the program to its end.
+    /// Runs the program and waits for it.
     pub(crate) fn landfall(&self, args: &[&str]) -> Ran {
         self.command(args).output().unwrap().into()
     }
@@ -207,8 +208,8 @@ impl Project {
             .unwrap()
     }
 
-    /// The processes of the project's cloud and its instances, by their command lines: everything that was
-    /// given the project's runtime directory, but this test itself.
+    /// The processes of the project's cloud and its instances, by their command lines: every
+    /// process with the project's runtime directory, except this test.
     pub(crate) fn processes(&self) -> Vec<String> {
         let ours = format!("LANDFALL_RUNTIME_DIR={}", self.runtime_dir().display());
         let mut found = Vec::new();
@@ -226,10 +227,10 @@ impl Project {
         found
     }
 
-    /// Fails the test unless nothing of the project's cloud is left: no process, socket or mount.
+    /// Fails the test unless the project's cloud is gone completely: no process, socket or mount.
     #[track_caller]
     pub(crate) fn nothing_is_left(&self) {
-        // The outer process takes the last files away after its clients have been told.
+        // The outer process removes the last files after its clients have been notified.
         let deadline = std::time::Instant::now() + Duration::from_secs(10);
         loop {
             let left = self.left();
@@ -296,12 +297,12 @@ impl Drop for Project {
     }
 }
 
-/// Asks for a path of a URL under `.localhost`; gives the status and the body.
+/// Requests a path of a URL under `.localhost`; returns the status and the body.
 pub(crate) fn get(url: &str, path: &str) -> std::io::Result<(u16, String)> {
     get_as(url, authority(url), path, Duration::from_secs(20))
 }
 
-/// The same with a limit for how long nothing may come back.
+/// The same with a read timeout.
 pub(crate) fn get_within(url: &str, path: &str, limit: Duration) -> std::io::Result<(u16, String)> {
     get_as(url, authority(url), path, limit)
 }
@@ -310,7 +311,7 @@ fn authority(url: &str) -> &str {
     url.strip_prefix("http://").unwrap().trim_end_matches('/')
 }
 
-/// The same for another host that the address leads to.
+/// The same with another host name at that address.
 pub(crate) fn get_as(
     url: &str,
     host: &str,
@@ -333,7 +334,7 @@ pub(crate) fn get_as(
     Ok((status, body.to_owned()))
 }
 
-/// Waits until a file is there.
+/// Waits until a file exists.
 pub(crate) fn wait_for(file: &Path) {
     let deadline = std::time::Instant::now() + Duration::from_secs(20);
     while !file.exists() {

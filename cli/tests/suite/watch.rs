@@ -1,4 +1,4 @@
-//! A status that is kept current: what it writes into a pipe, and how it ends.
+//! A status watch: its output into a pipe, and its end.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::Child;
@@ -18,7 +18,7 @@ fn project(name: &str) -> Project {
     ))
 }
 
-/// The lines that a program writes, as they come.
+/// The lines of a program's output, as they arrive.
 fn lines(child: &mut Child) -> Receiver<String> {
     let stdout = BufReader::new(child.stdout.take().unwrap());
     let (send, lines) = channel();
@@ -95,7 +95,7 @@ fn watch_ends_when_interrupted() {
     let mut stderr = watching.stderr.take().unwrap();
     stderr.read_to_string(&mut said).unwrap();
     assert_eq!(said, "");
-    // Nothing has changed, so there was one block.
+    // No change, so there was one block.
     let rest: Vec<String> = lines.iter().collect();
     assert!(
         rest.iter().all(|line| !line.starts_with("watch-ends")),

@@ -1,4 +1,5 @@
-//! How an instance at AWS is known: host keys from its console, by answers as AWS documents them.
+//! The identity of an AWS instance: host keys from its console, with answers from AWS's
+//! documentation.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,7 +11,7 @@ use crate::bed::scripted;
 const KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA0aNjs3C9bK1kU0Y2m9fQv1mS3cB1v0yq9m3nJmYc4M";
 
-/// What cloud-init writes to the console at the first boot.
+/// Cloud-init's console output at the first boot.
 ///
 /// <https://cloudinit.readthedocs.io/en/latest/reference/modules.html#keys-to-console>
 fn booted() -> String {
@@ -34,7 +35,7 @@ async fn host_keys_come_from_the_boot_console_then_the_latest() {
                 let there = kept || call.field("Latest") == "true";
                 let output = match there {
                     true => format!("<output>{}</output>", STANDARD.encode(booted())),
-                    // Nothing is kept until some minutes after the boot.
+                    // Nothing is stored until some minutes after the boot.
                     false => String::new(),
                 };
                 call.result(&format!(

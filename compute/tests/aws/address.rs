@@ -1,4 +1,4 @@
-//! The public address of an instance that is still starting, which AWS refuses for some seconds.
+//! The public address of a starting instance, which AWS refuses for some seconds.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::bed::{quick, scripted, stack};
 
-/// As AWS has worded it: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>.
+/// AWS's wordings: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>.
 const REFUSALS: [(&str, &str); 2] = [
     (
         "IncorrectInstanceState",
@@ -33,15 +33,16 @@ fn bastion(address: Option<&str>) -> Instance {
     }
 }
 
-/// The instance as it is launched and described.
+/// The instance, as launched and described.
 const FOUND: &str = "<instancesSet><item><instanceId>i-1</instanceId>\
     <instanceState><code>16</code><name>running</name></instanceState>\
     <privateIpAddress>10.0.0.9</privateIpAddress>\
     <networkInterfaceSet><item><networkInterfaceId>eni-1</networkInterfaceId></item></networkInterfaceSet>\
     </item></instancesSet>";
 
-/// An account where the first tries to give an address are refused, and where a new instance is not found by its
-/// tags: <https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html>.
+/// An account that refuses the first attempts to associate an address, and where a new instance is
+/// not found by its tags:
+/// <https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html>.
 fn slow() -> impl Fn(&Call) -> Option<Answer> + Send + Sync + 'static {
     let tries = AtomicUsize::new(0);
     move |call| {
@@ -80,7 +81,7 @@ async fn it_is_given_again_and_no_second_instance_is_launched_for_it() {
     let calls = endpoint.calls();
     let given = calls.iter().filter(|call| call.is("ec2:AssociateAddress"));
     assert_eq!(given.count(), 3);
-    // One token says to AWS that it is one instance: it answers with the first one.
+    // The same token means the same instance to AWS: it answers with the first one.
     let mut tokens: Vec<&str> = calls
         .iter()
         .filter(|call| call.is("ec2:RunInstances"))

@@ -1,4 +1,4 @@
-//! A session with an emulator or with a script, and the network that instances need.
+//! A session with an emulator or a script, and the network for instances.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use landfall_testkit::moto::{ACCESS_KEY, Moto, REGION};
 use landfall_testkit::scripted::{Answer, Call, Endpoint, Faults, gaps};
 use serde_json::Value;
 
-/// An emulator with a VPC of two subnets and a security group in it.
+/// An emulator with a VPC, two subnets and a security group.
 pub(crate) struct Bed {
     pub(crate) moto: Moto,
     pub(crate) endpoint: Endpoint,
@@ -60,7 +60,7 @@ impl Bed {
         }
     }
 
-    /// What boto3 says, as JSON.
+    /// The output of boto3, as JSON.
     pub(crate) async fn boto(&self, program: &str) -> Value {
         let program = format!(
             "import boto3, json\n\
@@ -70,7 +70,7 @@ impl Bed {
         serde_json::from_str(&self.moto.python(&program).await.unwrap()).unwrap()
     }
 
-    /// The calls since the last time, in their order.
+    /// The calls since the last time, in order.
     pub(crate) fn calls(&self) -> Vec<String> {
         let calls = self.endpoint.calls();
         self.endpoint.forget();
@@ -96,7 +96,7 @@ pub(crate) async fn session(url: String) -> Aws {
     Aws::open(options, vec![check()]).await.unwrap()
 }
 
-/// A session with what a script answers, and whose account it is.
+/// A session with a script's answers, and the account's identity.
 pub(crate) async fn scripted(
     script: impl Fn(&Call) -> Option<Answer> + Send + Sync + 'static,
 ) -> (Aws, Endpoint) {
@@ -118,7 +118,8 @@ pub(crate) async fn scripted(
     (aws, endpoint)
 }
 
-/// An emulator or a script is nearby, so the first looks are soon; faults are put up with for half a minute.
+/// An emulator or a script is nearby, so the first probes are soon; faults are tolerated for half a
+/// minute.
 pub(crate) fn quick() -> ApplyOptions {
     ApplyOptions {
         poll_interval: PollInterval {
@@ -144,7 +145,7 @@ where
     aws.list(&stack()).await.unwrap()
 }
 
-/// Waits until it is usable, as the engine does.
+/// Waits until it is usable, like the engine.
 pub(crate) async fn usable<R: Resource>(aws: &Aws, id: &R::Id) -> R::Output
 where
     Aws: Provider<R>,
@@ -159,8 +160,9 @@ where
     panic!("{id} does not become usable");
 }
 
-/// What every kind has to keep: it is there under its name, once, and reads back as it was wished; changed in place it
-/// is what it was changed to; deleted twice it is gone. Gives what there was before the end.
+/// The contract of every kind: it exists once under its name, and reads back as the desired spec;
+/// after an update it matches the new one; after two deletes it is gone. Returns the state before
+/// the end.
 pub(crate) async fn conform<R: Resource>(aws: &Aws, desired: &R, changed: Option<&R>) -> R::Id
 where
     Aws: Provider<R>,
@@ -181,7 +183,7 @@ where
         assert_eq!((found.len(), &found[0].id), (1, &id));
         assert_eq!(&found[0].spec, changed);
     }
-    // Another stack's are another stack's.
+    // Another stack's listing is empty.
     let other: Vec<Live<R>> = aws.list(&"other".parse().unwrap()).await.unwrap();
     assert_eq!(other, []);
     id

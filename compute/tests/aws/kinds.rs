@@ -1,4 +1,4 @@
-//! Every kind by itself, on an emulator.
+//! Every kind separately, on an emulator.
 
 use std::collections::BTreeMap;
 
@@ -40,7 +40,7 @@ pub(crate) fn template(bed: &Bed, log: &str) -> LaunchTemplate {
     }
 }
 
-/// A group of a template that is there.
+/// A group with an existing template.
 async fn group(bed: &Bed) -> (Input<LaunchTemplateId>, AutoscalingGroup) {
     let template = template(bed, "info");
     let key = key::<LaunchTemplate>("web");
@@ -64,7 +64,7 @@ async fn needs_moto_a_key_pair() {
         public_key: ED25519.parse().unwrap(),
     };
     let id = conform(&bed.aws, &desired, None).await;
-    // Another key has another name, so that the two can be there at once.
+    // Another key has another name, so that both can exist at once.
     let other = KeyPair {
         public_key: ED25519.replace("A0aN", "A0aM").parse().unwrap(),
     };
@@ -112,7 +112,7 @@ async fn needs_moto_an_instance_profile() {
         .await;
     assert_eq!(path, "/landfall/eu-central-1/digipay/web/");
 
-    // Somebody opens the policy: that shows.
+    // Somebody extends the policy: this is detected.
     bed.boto(&format!(
         "client('iam').put_role_policy(RoleName='{id}', PolicyName='landfall', PolicyDocument=json.dumps(dict(\
          Version='2012-10-17', Statement=[dict(Effect='Allow', Action='*', Resource='*')])))"
@@ -123,7 +123,7 @@ async fn needs_moto_an_instance_profile() {
     bed.aws.update(&live, &changed).await.unwrap();
     assert_eq!(listed::<InstanceProfile>(&bed.aws).await[0].spec, changed);
 
-    // A run that died half way through deleting left the profile alone: the next one finds it.
+    // A run that died in the middle of a delete left only the profile: the next one finds it.
     bed.boto(&format!(
         "[client('iam').remove_role_from_instance_profile(InstanceProfileName='{id}', RoleName='{id}'), \
          client('iam').delete_role_policy(RoleName='{id}', PolicyName='landfall')]"
@@ -227,7 +227,7 @@ async fn needs_moto_scaling_is_no_change_to_the_desired_state() {
     .await;
     let live = listed::<AutoscalingGroup>(&bed.aws).await.remove(0);
     assert_eq!(live.spec, desired);
-    // Nor does another change take back what scaling did.
+    // Other changes do not reset the scaled capacity either.
     let longer = AutoscalingGroup {
         health_check_grace_period: 600,
         ..desired
@@ -348,7 +348,7 @@ async fn needs_moto_an_instance_and_its_address() {
     }
     end::<Instance>(&bed.aws).await;
 
-    // What ended is not what a later wish gets, though it is the same.
+    // A terminated instance does not satisfy a later create, even with the same spec.
     let key = key::<Instance>("web");
     let two = bed.aws.create(&stack(), &key, &desired).await.unwrap();
     assert_ne!(one, two);
@@ -385,7 +385,7 @@ async fn needs_moto_the_instances_of_a_group_are_its_own() {
         assert!(instance.private_address.is_private());
         assert!(instance.zone.as_str().starts_with("eu-central-1"));
     }
-    // They carry the stack's tags, and are no single instances.
+    // They have the stack's tags, and are not single instances.
     assert_eq!(listed::<Instance>(&bed.aws).await, []);
     let none = AutoscalingGroupId::from("none");
     assert_eq!(bed.aws.group_instances(&none).await.unwrap(), []);

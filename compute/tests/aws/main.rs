@@ -1,4 +1,5 @@
-//! What runs, on AWS: on an emulator, and by answers as AWS documents them where the emulator has none.
+//! Compute on AWS: on an emulator, and with answers from AWS's documentation where the emulator has
+//! gaps.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

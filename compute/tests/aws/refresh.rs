@@ -1,4 +1,4 @@
-//! Instance refreshes, which the emulator does not have, by answers as AWS documents them:
+//! Instance refreshes, which the emulator does not support, with answers from AWS's documentation:
 //! <https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_StartInstanceRefresh.html>,
 //! <https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_DescribeInstanceRefreshes.html>.
 
@@ -14,7 +14,7 @@ fn ids() -> (AutoscalingGroupId, LaunchTemplateId) {
     ("digipay-web-0a1b2c3d".into(), TEMPLATE.into())
 }
 
-/// One refresh to a version, and what else is told of it.
+/// A refresh to a version, with additional fields.
 fn refreshes(call: &Call, status: &str, version: u32, more: &str) -> Answer {
     call.result(&format!(
         "<InstanceRefreshes><member>\

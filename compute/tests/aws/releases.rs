@@ -1,6 +1,6 @@
-//! Releases on AWS: the calls of one, of one that fails and of one that is listed, in their order.
+//! Releases on AWS: the calls of a release, of a failing one and of a listing, in order.
 //!
-//! Instance refreshes, which the emulator does not have, are answered as AWS documents them:
+//! Instance refreshes, which the emulator does not support, are answered by AWS's documentation:
 //! <https://docs.aws.amazon.com/autoscaling/ec2/userguide/instance-refresh-rollback.html>,
 //! <https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_RollbackInstanceRefresh.html>,
 //! <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeLaunchTemplateVersions.html>.
@@ -23,7 +23,7 @@ fn ids() -> (AutoscalingGroupId, LaunchTemplateId) {
     (GROUP.into(), TEMPLATE.into())
 }
 
-/// A refresh to a version as AWS lists it.
+/// A refresh to a version in AWS's listing.
 fn refresh(status: &str, version: u32, more: &str) -> String {
     format!(
         "<member><InstanceRefreshId>08b91cf7-8fa6-48af-b6a6-d227f40f1b9b</InstanceRefreshId>\
@@ -40,7 +40,7 @@ fn refreshes(call: &Call, members: &str, more: &str) -> Answer {
     ))
 }
 
-/// A group that takes a refresh through its states, one further with every look.
+/// A group whose refresh passes through these states, one per look.
 async fn group_in(states: &'static [&'static str]) -> (Aws, Endpoint) {
     let at = Arc::new(Mutex::new(0));
     scripted(move |call| match call.action.as_str() {
@@ -130,7 +130,7 @@ async fn failed_release_is_watched_until_rolled_back() {
 #[tokio::test]
 async fn what_cannot_be_rolled_back_says_why() {
     for (code, state, expected) in [
-        // AWS went back by itself meanwhile: that is what was wanted.
+        // AWS has rolled back by itself in the meantime: the desired result.
         ("ActiveInstanceRefreshNotFound", "RollbackSuccessful", None),
         ("ActiveInstanceRefreshNotFound", "RollbackInProgress", None),
         (
@@ -160,7 +160,7 @@ async fn what_cannot_be_rolled_back_says_why() {
     }
 }
 
-/// A version as AWS lists it.
+/// A version in AWS's listing.
 fn version(number: u32, description: &str) -> String {
     format!(
         "<item><launchTemplateId>{TEMPLATE}</launchTemplateId><versionNumber>{number}</versionNumber>\
@@ -194,7 +194,7 @@ async fn releases_are_template_versions_with_refreshes() {
              <CreatedTime>2026-11-22T16:00:00Z</CreatedTime></member></AutoScalingGroups>"
         ))),
         "DescribeInstanceRefreshes" => Some(match call.field("NextToken") {
-            // The newest first: what failed once and was tried again since is what became of it last.
+            // The newest first: a version that failed and was retried has the state of the retry.
             "" => refreshes(
                 call,
                 &[
@@ -278,13 +278,13 @@ async fn needs_moto_version_description_holds_its_source() {
         .note_releases(note(Some("77de68daecd8-dirty"), None));
     let live = listed::<LaunchTemplate>(&bed.aws).await.remove(0);
     bed.aws.update(&live, &changed).await.unwrap();
-    // The way back is a version, too, with the content of the first.
+    // The rollback is a version too, with the content of the first.
     bed.aws.note_releases(note(Some("1a2b3c4d5e6f"), Some(1)));
     let live = listed::<LaunchTemplate>(&bed.aws).await.remove(0);
     bed.calls();
     bed.aws.update(&live, &desired).await.unwrap();
     let calls = bed.calls();
-    // Which machine image is the newest is known to the session by now.
+    // The session has cached the newest machine image by now.
     assert_eq!(
         calls,
         [

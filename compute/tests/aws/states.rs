@@ -1,4 +1,4 @@
-//! States that the emulator passes over, by answers as AWS documents them; each test names the page.
+//! States that the emulator skips, with answers from AWS's documentation; each test names the page.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
@@ -16,10 +16,10 @@ use landfall_testkit::scripted::{Answer, Call};
 
 use crate::bed::{key, listed, quick, scripted, stack};
 
-/// A member of a group: its id, its lifecycle state and its template's version.
+/// An instance of a group: its id, its lifecycle state and its template's version.
 type Member = (&'static str, &'static str, u32);
 
-/// A group with these members, and what else is told of it.
+/// A group with these instances, and additional fields.
 ///
 /// <https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_DescribeAutoScalingGroups.html>
 fn group(call: &Call, members: &[Member], more: &str) -> Answer {
@@ -55,7 +55,7 @@ fn desired() -> AutoscalingGroup {
     }
 }
 
-/// Activities from the newest on, by their codes and how long ago they began.
+/// Activities, the newest first, by their codes and the time since their start.
 ///
 /// <https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_Activity.html>
 fn activities(call: &Call, of: &[(&str, u64)]) -> Answer {
@@ -116,7 +116,7 @@ async fn a_group_is_usable_when_as_many_serve_as_it_is_to_have() {
         ("i-3", "Terminating:Wait", 0),
     ];
     let probe = probed::<AutoscalingGroup>(|call| Some(group(call, members, "")), "digipay-web");
-    // The one that still runs version 1 is what a rollout is for; the one that is leaving is not.
+    // The instance on version 1 needs a rollout; the one that is leaving does not.
     assert_eq!(
         probe.await,
         Probe::Usable(AutoscalingGroupOutput { version: 1 })
@@ -147,7 +147,7 @@ async fn three_failed_launches_end_the_wait() {
                 ))
             },
         ),
-        // What came after them went well.
+        // A later launch succeeded.
         (
             &[
                 ("Successful", 1),
@@ -157,7 +157,7 @@ async fn three_failed_launches_end_the_wait() {
             ],
             |why| Probe::Pending(why.to_owned()),
         ),
-        // What failed yesterday says nothing about now.
+        // Yesterday's failures are ignored.
         (
             &[("Failed", 86_000), ("Failed", 86_100), ("Failed", 86_200)],
             |why| Probe::Pending(why.to_owned()),
@@ -242,8 +242,8 @@ fn live() -> Live<AutoscalingGroup> {
     }
 }
 
-/// <https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_DeleteAutoScalingGroup.html>: a group that scales is
-/// not deleted, and AWS does not come back to it.
+/// <https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_DeleteAutoScalingGroup.html>: a
+/// group that is scaling is not deleted, and AWS does not retry it.
 #[tokio::test]
 async fn a_group_that_scales_is_asked_to_go_until_it_goes() {
     let tries = AtomicUsize::new(0);
@@ -414,7 +414,7 @@ async fn console_tail_is_the_last_output() {
     assert_eq!(aws.last_output(&id, 2).await.unwrap(), Vec::<String>::new());
 }
 
-/// Which service refuses a profile that it cannot see yet, and how.
+/// The service that refuses an invisible profile, and its error.
 ///
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_general.html#troubleshoot_general_eventual-consistency>
 #[tokio::test]
@@ -501,7 +501,7 @@ async fn a_listing_reads_all_pages() {
     let found = listed::<LaunchTemplate>(&aws).await;
     let ids: Vec<&str> = found.iter().map(|live| live.id.as_ref()).collect();
     assert_eq!(ids, ["lt-1", "lt-2"]);
-    // Nobody of ours wrote that version: it differs from every wish.
+    // Landfall did not write that version: it differs from every desired one.
     assert_eq!(
         found[0].spec.workload.image.known().unwrap().as_ref(),
         "unknown"
@@ -533,7 +533,8 @@ async fn a_key_pair_that_is_there_is_the_one() {
     assert!(id.unwrap().as_ref().starts_with("digipay-main-"));
 }
 
-/// Of a role that is gone AWS does not know the path, which is all that the operator's policy allows roles by.
+/// AWS does not know the path of an absent role, and the operator's policy allows roles by path
+/// only.
 ///
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html>
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! All kinds in one stack, by the engine: made, found again unchanged, changed, ended; also where calls go wrong.
+//! All kinds in one stack, by the engine: created, found unchanged, changed, deleted; also with
+//! faulty calls.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -83,7 +84,7 @@ async fn deploy(bed: &Bed, desired: &Stack) -> Applied {
     applied
 }
 
-/// What there is of everything that this crate makes, as boto3 finds it.
+/// This crate's resources, as boto3 finds them.
 async fn held(bed: &Bed) -> BTreeMap<String, usize> {
     let held = bed
         .boto(
@@ -144,8 +145,8 @@ async fn needs_moto_a_stack_lives_and_ends_with_few_calls() {
     let end = bed.calls();
     assert_eq!(held(&bed).await, nothing());
 
-    // What a deploy, a look, a change and an end of these six may cost; without a VPC of the stack's own, a look begins
-    // with two calls more.
+    // The cost of a deploy, a snapshot, a change and a destroy of these six; without its own VPC in
+    // the stack, a snapshot starts with two more calls.
     let cost = [&first, &listing, &change, &end].map(Vec::len);
     println!("calls: {cost:?}\n{first:#?}\n{listing:#?}\n{change:#?}\n{end:#?}");
     assert!(

@@ -1,8 +1,8 @@
-//! An instance that has no engine yet.
+//! An instance without an engine.
 
 use crate::scene::{SERVICE, Scene, workload};
 
-/// The first time no mirror can be reached, as while the NAT gateway is pending.
+/// The first attempt reaches no mirror, as while the NAT gateway is pending.
 const DNF: &str = r#"#!/bin/bash
 PATH=/usr/bin:/bin
 echo "$*" >>"$SCENE/installed"

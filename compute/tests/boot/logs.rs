@@ -1,4 +1,4 @@
-//! What a container prints, in a log group of CloudWatch Logs.
+//! A container's output in a log group of CloudWatch Logs.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -10,10 +10,10 @@ use landfall_testkit::moto::Moto;
 use crate::metadata::INSTANCE;
 use crate::scene::{Scene, WAIT_TIMEOUT, until, workload};
 
-/// Where CloudWatch Logs is for the engine: nobody else has a port in its network.
+/// The engine's address of CloudWatch Logs: every port is free in its network.
 const ENDPOINT: &str = "127.0.0.1:4586";
 
-/// Passes connections inside the engine's network on, until the test's process ends.
+/// Forwards connections out of the engine's network, until the test's process ends.
 fn forward(listener: TcpListener, to: SocketAddr) {
     let copy = |from: &TcpStream, to: &TcpStream| {
         let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
@@ -31,11 +31,11 @@ fn forward(listener: TcpListener, to: SocketAddr) {
     });
 }
 
-/// An instance whose Docker takes moto for CloudWatch Logs: the endpoint is a default of the daemon's, which a
-/// container that has the same driver gets in addition to its own options.
+/// An instance whose Docker uses moto as CloudWatch Logs: the endpoint is a default of the daemon,
+/// which is added to the options of a container with the same driver.
 fn scene(moto: &Moto) -> Scene {
     let endpoint = format!("--log-opt=awslogs-endpoint=http://{ENDPOINT}");
-    // A default without a group is refused; the container's own is another.
+    // A default without a group is refused; the container's own overrides it.
     let options = [
         "--log-driver=awslogs",
         "--log-opt=awslogs-group=none",
@@ -51,7 +51,7 @@ fn connect(scene: &Scene, moto: &Moto) {
     forward(listener.unwrap(), moto.address());
 }
 
-/// Every stream of every group, and what is in it, as boto3 says it.
+/// Every stream of every group with its content, as boto3 reports it.
 async fn events(moto: &Moto) -> String {
     let program = "
 import boto3
@@ -66,7 +66,7 @@ for group in logs.describe_log_groups()['logGroups']:
     moto.python(program).await.unwrap()
 }
 
-/// Waits until the groups show exactly this.
+/// Waits until the groups have exactly this content.
 async fn shows(moto: &Moto, expected: &str) {
     let deadline = tokio::time::Instant::now() + WAIT_TIMEOUT;
     loop {
@@ -82,7 +82,7 @@ async fn shows(moto: &Moto, expected: &str) {
     }
 }
 
-/// Says two lines when it starts.
+/// Prints two lines when it starts.
 const SERVICE: &str = "echo one; echo two; exec httpd -f -p $PORT -h /www";
 
 #[tokio::test]
@@ -94,12 +94,12 @@ async fn needs_docker_and_moto_log_group_survives_a_reboot() {
     scene.boots(&workload);
     let stream = format!("/digipay/web {INSTANCE}");
     shows(&moto, &format!("{stream} one two\n")).await;
-    // As the instance's role, and on the instance itself as well.
+    // With the instance's role, and on the instance itself as well.
     let role = "GET /latest/meta-data/iam/security-credentials/web".to_owned();
     assert!(scene.metadata.asked().contains(&role));
     assert_eq!(scene.engine_says(&["logs", "landfall"]), "one\ntwo");
 
-    // Without a network it does not wait for CloudWatch Logs, which gets the lines when there is one.
+    // Without a network it does not wait for CloudWatch Logs, which gets the lines later.
     scene.reboot(Down::PowerCut);
     until("it answers after a reboot", || {
         scene.answer().as_deref() == Some("hello")

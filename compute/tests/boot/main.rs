@@ -1,8 +1,9 @@
-//! The very script that instances get, on a real engine: Debian's `docker-registry` stands for ECR, a few lines for
-//! the `aws` command, others for `dnf`, a listener for the instance's metadata, and moto for CloudWatch Logs.
+//! The instances' boot script, unchanged, on a real engine: Debian's `docker-registry` replaces
+//! ECR, small scripts replace `aws` and `dnf`, a listener serves the instance's metadata, and moto
+//! replaces CloudWatch Logs.
 //!
-//! Not shown is what needs systemd: that the engine's unit is enabled, and so comes up with the machine. Here the
-//! engine is started by the test, as systemd would.
+//! Not covered because it needs systemd: the engine's unit is enabled, and starts with the machine.
+//! Here the test starts the engine, like systemd.
 #![cfg(target_os = "linux")]
 #![expect(
     clippy::unwrap_used,

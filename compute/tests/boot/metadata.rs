@@ -1,4 +1,4 @@
-//! The instance metadata service, version 2: nothing without a token.
+//! The instance metadata service, version 2: it requires a token.
 //!
 //! <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html>
 
@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex};
 
 use landfall_testkit::engines::PrivateEngine;
 
-/// Who the instance is.
+/// The instance's id.
 pub(crate) const INSTANCE: &str = "i-0123456789abcdef0";
 
-/// Its address on every instance.
+/// The service's address on every instance.
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 
 /// Credentials of the instance's role.
@@ -35,7 +35,7 @@ impl Metadata {
         Self { asked }
     }
 
-    /// What was asked for so far: `GET /latest/meta-data/instance-id`.
+    /// The requests so far: `GET /latest/meta-data/instance-id`.
     pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
@@ -49,7 +49,7 @@ fn serve(listener: &TcpListener, log: &Mutex<Vec<String>>) {
             .map_while(Result::ok)
             .take_while(|line| !line.is_empty())
             .collect();
-        // Whoever gives up may hang up.
+        // A client that gives up may disconnect.
         let Some(asked) = head.first().and_then(|line| line.strip_suffix(" HTTP/1.1")) else {
             continue;
         };
@@ -77,7 +77,7 @@ fn serve(listener: &TcpListener, log: &Mutex<Vec<String>>) {
             "401 Unauthorized"
         };
         let answer = answer.unwrap_or_default();
-        // An SDK reads how long its token is good for.
+        // An SDK reads the lifetime of its token.
         let _ = write!(
             stream,
             "HTTP/1.1 {status}\r\nContent-Length: {}\r\nX-aws-ec2-metadata-token-ttl-seconds: 300\r\n\

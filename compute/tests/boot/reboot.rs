@@ -1,4 +1,4 @@
-//! An instance that goes down and comes up again, without a network and without the script.
+//! An instance that reboots, without a network and without the script.
 
 use landfall_testkit::engines::{Down, Program};
 
@@ -24,7 +24,7 @@ fn answers_after_reboots(program: Program, ways: &[Down]) {
         assert_eq!(scene.asked(), asked, "{down:?}");
     }
 
-    // Cloud-init runs user data once in an instance's life; whoever runs it again has to be no worse off.
+    // Cloud-init runs user data once in an instance's life; a second run must do no harm.
     scene.reconnect();
     scene.boots(&workload);
     scene.has_environment(&environment);

@@ -1,4 +1,4 @@
-//! What the script comes to at the first boot, when it runs again, and when the container crashes.
+//! The effect of the script at the first boot, at a second run, and when the container crashes.
 
 use std::process::Command;
 
@@ -60,7 +60,7 @@ fn needs_podman_and_registry_instance_answers_twice() {
     answers_and_answers_again(Program::Podman);
 }
 
-/// The limits reach the container, as its engine says.
+/// The limits reach the container, according to its engine.
 #[test]
 fn needs_docker_limits_are_the_containers() {
     let scene = Scene::new();

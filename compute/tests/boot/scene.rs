@@ -1,4 +1,4 @@
-//! An instance: an engine, a registry that it may pull from, the programs that it has, and what it asks for.
+//! An instance: an engine, a registry, its programs, and its requests.
 
 use std::collections::BTreeMap;
 use std::fs::Permissions;
@@ -15,10 +15,11 @@ use landfall_testkit::registry::{self, Registry};
 
 use crate::metadata::Metadata;
 
-/// The registry's one user, as ECR has it; the hash is of `ecr-token`, in bcrypt.
+/// The registry's only user, as in ECR; the hash is of `ecr-token`, in bcrypt.
 const HTPASSWD: &str = "AWS:$2y$05$1yrVauaE2j6G17HOG2l4Zu7LM6wuXMjSbtbX4TyESJl5HZsIQ8jXO\n";
 
-/// The first two questions find no way out, as while the NAT gateway is pending, and none does without a network.
+/// The first two calls find no route, as while the NAT gateway is pending, and all fail without a
+/// network.
 const AWS: &str = r#"#!/bin/bash
 PATH=/usr/bin:/bin
 echo "$*" >>"$SCENE/asked"
@@ -37,13 +38,13 @@ case "$*" in
 esac
 "#;
 
-/// What the script finds on an instance beside an engine and `aws`.
+/// The programs of an instance, besides an engine and `aws`.
 const PROGRAMS: &[&str] = &["curl", "mktemp", "python3", "rm", "sed", "sleep", "tr"];
 
-/// A service that greets on its port.
+/// A service that returns a greeting on its port.
 pub(crate) const SERVICE: &str = "exec httpd -f -p $PORT -h /www";
 
-/// How long anything may take; the machine may be busy with other things.
+/// The time limit of each wait; the machine may be busy.
 pub(crate) const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(crate) struct Scene {
@@ -60,7 +61,7 @@ impl Scene {
         Self::with(Program::Docker, &[])
     }
 
-    /// One with this engine, and with options of its daemon.
+    /// An instance with this engine, and with options of its daemon.
     pub(crate) fn with(program: Program, options: &[&str]) -> Self {
         let engine = program
             .start_with(options)
@@ -87,7 +88,7 @@ impl Scene {
         self.directory.path().join(name)
     }
 
-    /// Puts a script where the instance finds its programs.
+    /// Installs a script as a program of the instance.
     pub(crate) fn install(&self, name: &str, script: &str) {
         let path = self.path("bin").join(name);
         std::fs::write(&path, script).unwrap();
@@ -98,7 +99,7 @@ impl Scene {
         match self.program {
             Program::Docker => symlink(found("docker"), self.path("bin/docker")).unwrap(),
             Program::Podman => {
-                // It would ask a registry without TLS only when told to.
+                // It would use a registry without TLS only with this option.
                 let insecure = format!(
                     "[[registry]]\nlocation = \"{}\"\ninsecure = true\n",
                     registry::ADDRESS
@@ -125,7 +126,7 @@ impl Scene {
         }
     }
 
-    /// Runs the engine's command line, as somebody on the instance would.
+    /// Runs the engine's command line, like a user on the instance.
     pub(crate) fn engine(&self, args: &[&str]) -> Output {
         let client = match self.program {
             Program::Docker => found("docker"),
@@ -140,7 +141,7 @@ impl Scene {
         command.output().unwrap()
     }
 
-    /// What a command of the engine prints that has to succeed.
+    /// The output of an engine command that must succeed.
     pub(crate) fn engine_says(&self, args: &[&str]) -> String {
         let output = self.engine(args);
         assert!(output.status.success(), "{args:?}: {output:?}");
@@ -150,7 +151,8 @@ impl Scene {
             .to_owned()
     }
 
-    /// Puts an image into the registry that runs this shell command, takes it off the engine, and gives its id.
+    /// Publishes an image that runs this shell command in the registry, removes it from the engine,
+    /// and returns its id.
     pub(crate) fn publish(&self, command: &str) -> ImageId {
         let root = self.path("root");
         std::fs::create_dir_all(root.join("bin")).unwrap();
@@ -171,7 +173,7 @@ impl Scene {
         let name = format!("{}/digipay/web", registry::ADDRESS);
         let archive = archive.to_str().unwrap();
         self.engine_says(&["import", "--change", &change, archive, &name]);
-        // It listens a moment after it was started.
+        // It listens a moment after its start.
         let login = [
             "login",
             "--username=AWS",
@@ -187,7 +189,7 @@ impl Scene {
         ImageId::from(format!("{name}@{digest}"))
     }
 
-    /// What the registry calls the image that was pushed last.
+    /// The registry's digest of the last pushed image.
     fn digest(&self) -> String {
         let mut curl = self.engine.command_inside("curl");
         let asked = curl
@@ -211,7 +213,7 @@ impl Scene {
         digest.unwrap_or_else(|| panic!("{head}")).to_owned()
     }
 
-    /// Boots an instance with this workload; and what it says on its console.
+    /// Boots an instance with this workload; returns the result and the console output.
     fn boot(&self, workload: &Workload) -> (bool, String) {
         let script = self.path("user-data");
         std::fs::write(&script, boot::user_data("ap-south-1", workload).unwrap()).unwrap();
@@ -233,7 +235,7 @@ impl Scene {
         )
     }
 
-    /// Boots an instance that has to come up.
+    /// Boots an instance that must start.
     pub(crate) fn boots(&self, workload: &Workload) -> String {
         let (well, reported) = self.boot(workload);
         assert!(well, "{reported}");
@@ -242,7 +244,7 @@ impl Scene {
         reported
     }
 
-    /// Boots an instance that must not come up; gives what the console is read to say, and all of it.
+    /// Boots an instance that must fail; returns the parsed reason, and the whole console.
     pub(crate) fn fails(&self, workload: &Workload) -> (String, String) {
         let (well, reported) = self.boot(workload);
         assert!(!well, "{reported}");
@@ -252,7 +254,7 @@ impl Scene {
         }
     }
 
-    /// The instance goes down and comes up again. Of its network nothing is left: neither the registry nor AWS.
+    /// The instance reboots. Its network is lost: neither the registry nor AWS is reachable.
     pub(crate) fn reboot(&mut self, down: Down) {
         std::fs::write(self.path("no-network"), "").unwrap();
         self.registry = None;
@@ -261,25 +263,25 @@ impl Scene {
             .unwrap_or_else(|reason| panic!("{reason}"));
         self.engine.bring_up_loopback().unwrap();
         if self.program == Program::Podman {
-            // It names the engine's namespaces.
+            // It contains the engine's namespaces.
             self.install_engine();
-            // What Podman's podman-restart.service does.
+            // Podman's podman-restart.service does this.
             self.engine_says(&["start", "--all", "--filter", "restart-policy=always"]);
         }
     }
 
-    /// AWS can be reached again, but for the registry.
+    /// AWS is reachable again, except the registry.
     pub(crate) fn reconnect(&mut self) {
         std::fs::remove_file(self.path("no-network")).unwrap();
         self.metadata = Metadata::start(&self.engine);
     }
 
-    /// What the `aws` command was asked so far.
+    /// The calls of the `aws` command so far.
     pub(crate) fn asked(&self) -> String {
         std::fs::read_to_string(self.path("asked")).unwrap_or_default()
     }
 
-    /// What the instance answers on its port.
+    /// The instance's answer on its port.
     pub(crate) fn answer(&self) -> Option<String> {
         let mut curl = self.engine.command_inside("curl");
         let output = curl.args([
@@ -300,7 +302,7 @@ impl Scene {
         process.parse().unwrap()
     }
 
-    /// Sees to it that the container has these variables in its environment.
+    /// Checks that the container has these environment variables.
     pub(crate) fn has_environment(&self, expected: &[(&str, &str)]) {
         for (name, value) in expected {
             let print = format!("echo \"${name}\"");
@@ -314,7 +316,7 @@ fn lines(reported: &str) -> Vec<String> {
     reported.lines().map(str::to_owned).collect()
 }
 
-/// The program's own file. What is installed comes before what a version manager puts in front of it.
+/// The program's own file. An installed program precedes a version manager's shim.
 fn found(name: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap();
     ["/usr/bin", "/bin"]
@@ -346,7 +348,7 @@ pub(crate) fn workload(image: ImageId) -> Workload {
     }
 }
 
-/// A text that a shell would take for much.
+/// A text with many special characters of the shell.
 const MOTTO: &str = "it's \"$HOME\"\n`and` more \\";
 
 /// The values of the secrets of [`furnished`].
@@ -356,7 +358,7 @@ pub(crate) const SECRETS: [&str; 3] = [
     "hunter2",
 ];
 
-/// A workload with an environment and secrets, and what its container has in its environment.
+/// A workload with an environment and secrets, and the expected environment of its container.
 pub(crate) fn furnished(image: ImageId) -> (Workload, [(&'static str, &'static str); 7]) {
     let mut workload = workload(image);
     workload.env.insert("MOTTO".to_owned(), MOTTO.to_owned());

@@ -1,4 +1,4 @@
-//! A session with an emulator or with a script.
+//! A session with an emulator or a script.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ impl Bed {
         Self { moto, aws }
     }
 
-    /// What boto3 says, as JSON.
+    /// The output of boto3, as JSON.
     pub(crate) async fn boto(&self, expression: &str) -> Value {
         let program = format!(
             "import boto3, json\n\
@@ -47,7 +47,7 @@ async fn session(url: String) -> Aws {
     Aws::open(options, Vec::new()).await.unwrap()
 }
 
-/// A session with what a script answers, and whose account it is.
+/// A session with a script's answers, and the account's identity.
 pub(crate) async fn scripted(
     script: impl Fn(&Call) -> Option<Answer> + Send + Sync + 'static,
 ) -> (Aws, Endpoint) {
@@ -65,7 +65,7 @@ pub(crate) async fn scripted(
     (aws, endpoint)
 }
 
-/// An emulator is nearby, so the first looks are soon.
+/// An emulator is nearby, so the first probes are soon.
 pub(crate) fn quick() -> ApplyOptions {
     ApplyOptions {
         poll_interval: PollInterval {

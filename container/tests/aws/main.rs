@@ -1,4 +1,5 @@
-//! Repositories and images on AWS: on an emulator, and by answers as AWS and its registry document them.
+//! Repositories and images on AWS: on an emulator, and with answers from the documentation of AWS
+//! and its registry.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

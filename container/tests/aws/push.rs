@@ -1,4 +1,4 @@
-//! Pushing to a registry that refuses, or whose last answer is lost, as ECR is:
+//! Pushes to a registry that refuses, or loses its last answer, like ECR:
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/common-errors-docker.html>.
 
 use std::collections::BTreeMap;
@@ -23,10 +23,10 @@ use crate::bed::{key, scripted, stack};
 const REPOSITORY: &str = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/digipay/web";
 const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-/// A request by its method and path, for what it is answered with; `None` ends the connection instead.
+/// Answers a request by its method and path; `None` closes the connection instead.
 type Script = dyn Fn(&str, &str) -> Option<(u16, String)> + Send + Sync;
 
-/// A registry on loopback that answers as it is told. It ends with the test's process.
+/// A registry on loopback with scripted answers. It ends with the test's process.
 fn registry(
     script: impl Fn(&str, &str) -> Option<(u16, String)> + Send + Sync + 'static,
 ) -> SocketAddr {
@@ -72,7 +72,7 @@ fn serve(stream: TcpStream, address: SocketAddr, script: &Script) -> Option<()> 
     reader.get_mut().write_all(answer.as_bytes()).ok()
 }
 
-/// How a registry that takes everything answers.
+/// The answers of a registry that accepts everything.
 fn taken(method: &str, path: &str) -> (u16, String) {
     let status = match method {
         "HEAD" => 404,
@@ -84,13 +84,14 @@ fn taken(method: &str, path: &str) -> (u16, String) {
     (status, String::new())
 }
 
-/// A refusal as the distribution specification has it.
+/// A refusal in the form of the distribution specification.
 fn refused(status: u16, code: &str, message: &str) -> (u16, String) {
     let body = json!({ "errors": [{ "code": code, "message": message }] });
     (status, body.to_string())
 }
 
-/// Makes an image of one file and pushes it to that registry; and what ECR was asked for its images.
+/// Builds an image of one file and pushes it to that registry; returns also the queries for images
+/// to ECR.
 async fn pushed(
     registry: SocketAddr,
     there: impl Fn(&Call) -> Answer + Send + Sync + 'static,
@@ -186,7 +187,7 @@ async fn denied_push_names_action_and_repository() {
     }
 }
 
-/// An immutable tag is not given twice, not even to the same image:
+/// An immutable tag is not assigned twice, not even to the same image:
 /// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-tag-mutability.html>.
 #[tokio::test]
 async fn lost_push_answer_is_found_by_tag() {

@@ -1,4 +1,5 @@
-//! What the builders make, pushed to a real registry in the place of ECR's: all of it is there, under its digest.
+//! The builders' images, pushed to a real registry in ECR's place: every blob arrives, under its
+//! digest.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -21,11 +22,11 @@ use crate::bed::{key, scripted, stack};
 
 const REPOSITORY: &str = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/digipay/web";
 
-/// That the process is one of [`again`]'s.
+/// Marks a process started by [`again`].
 const AGAIN: &str = "LANDFALL_TEST_AGAIN";
 
-/// Runs a test of this file once more, in a process whose engine is there: the builders look for one in their
-/// environment, which no test can change for itself alone.
+/// Runs a test of this file again, in a process with an engine: the builders look for one in their
+/// environment, which a test cannot change for itself alone.
 fn again(test: &str, docker_host: &str, buildkit: &str) {
     let home = tempfile::tempdir().unwrap();
     let ran = Command::new(std::env::current_exe().unwrap())
@@ -49,7 +50,7 @@ fn is_again() -> bool {
     std::env::var_os(AGAIN).is_some()
 }
 
-/// Asks a registry; gives the status, the type of the body, and the body.
+/// Queries a registry; returns the status, the type of the body, and the body.
 fn ask(registry: &str, path: &str) -> (u16, String, Vec<u8>) {
     let mut stream = TcpStream::connect(registry).unwrap();
     let login = STANDARD.encode(format!("{}:{}", USER.0, USER.1));
@@ -74,7 +75,7 @@ fn ask(registry: &str, path: &str) -> (u16, String, Vec<u8>) {
     (status, media_type.unwrap_or_default(), body)
 }
 
-/// A registry, and what stands for ECR before it: it gives the password, and looks for images there.
+/// A registry, and a scripted ECR in front of it: it returns the password, and finds images there.
 struct Scene {
     registry: OnLoopback,
     dir: TempDir,
@@ -111,7 +112,7 @@ impl Scene {
         }
     }
 
-    /// Makes the image by the provider, and what it says of it then.
+    /// Creates the image with the provider, and returns its id and state.
     async fn create(&self, image: &Image) -> Result<(ImageId, Option<Digest>)> {
         let registry = self.registry.address().to_owned();
         let (aws, _endpoint) = scripted(move |call| match call.action.as_str() {
@@ -140,7 +141,8 @@ impl Scene {
         Ok((id, known))
     }
 
-    /// Makes the image and asks the registry for every part of it; gives the names of its files.
+    /// Creates the image and queries the registry for every part of it; returns the names of its
+    /// files.
     async fn arrives(&self, image: &Image) -> Vec<String> {
         let (id, known) = self.create(image).await.unwrap();
         let digest = id.as_ref().strip_prefix(REPOSITORY).unwrap();
@@ -185,7 +187,7 @@ impl Scene {
         }
         files.sort();
 
-        // By its tag it is the same.
+        // The tag refers to the same image.
         let tags: Value = serde_json::from_slice(&ask(address, "tags/list").2).unwrap();
         let tags = tags["tags"].as_array().unwrap();
         assert!(tags.iter().any(|tag| {
@@ -193,7 +195,7 @@ impl Scene {
             tag.starts_with(&image.source.to_string())
                 && hashed(&ask(address, &format!("manifests/{tag}")).2) == digest
         }));
-        // What is not there is not found: the question means something.
+        // A missing image is not found, so the query is meaningful.
         let nothing = format!("sha256:{}", "00".repeat(32));
         assert_eq!(ask(address, &format!("blobs/{nothing}")).0, 404);
         files
@@ -213,7 +215,7 @@ mod by_an_engine {
 
     use super::*;
 
-    /// A step runs, which only an engine can do.
+    /// With a step that only an engine can run.
     const DOCKERFILE: &str = "\
 FROM scratch AS build
 COPY busybox /bin/sh
@@ -277,7 +279,7 @@ async fn needs_registry_daemonless_build_is_in_the_registry() {
     let image = scene.image(dockerfile, BuilderChoice::Engine);
     assert!(scene.create(&image).await.is_err());
     for builder in [BuilderChoice::Daemonless, BuilderChoice::Auto] {
-        // Each in a store of its own.
+        // Each in its own store.
         let scene = Scene::new();
         let image = scene.image(dockerfile, builder);
         assert_eq!(scene.arrives(&image).await, ["service"]);

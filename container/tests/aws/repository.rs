@@ -1,4 +1,4 @@
-//! Which repositories are a stack's, and what they are like.
+//! The repositories of a stack, and their settings.
 
 use landfall_container::{Repository, kinds};
 use landfall_provider::{Catalog, ErrorKind, Probe, Provider, Stack, apply, plan};
@@ -64,7 +64,7 @@ async fn needs_moto_repository_is_immutable_scanned_and_trimmed() {
     assert_eq!(repositories(&bed.aws).await, []);
 }
 
-/// Others may name their repositories like a stack's, with or without tags of their own.
+/// Other owners may have repositories with a stack's names, with or without tags.
 const OTHERS: &str = "[ecr.create_repository(repositoryName=name, tags=[{'Key': k, 'Value': v} for k, v in tags.items()]) \
     ['repository']['repositoryName'] for name, tags in [ \
         ('digipay/other', {}), \
@@ -156,7 +156,7 @@ async fn neighbour_deleted_during_listing_is_no_failure() {
     let live = repositories(&aws).await;
     let names: Vec<&str> = live.iter().map(|one| one.spec.name.as_str()).collect();
     assert_eq!(names, ["digipay/web"]);
-    // What no stack can have named is not asked about.
+    // Names that no stack can have are not queried.
     assert!(
         endpoint
             .calls()

@@ -1,5 +1,5 @@
-//! What is known to be wrong before anything is made. That it tells the faults of a build is tested with those,
-//! and that it refuses nothing that can be built, wherever something is built.
+//! Faults that the check finds before a build. The faults of a build are tested with the builds,
+//! and every successful build passes the check.
 
 use crate::support::Lab;
 
@@ -9,12 +9,12 @@ async fn an_image_with_nothing_to_start_names_its_stage() {
         ("FROM scratch\n", 1),
         ("FROM scratch AS a\nCOPY f /\n\nFROM a\nENV A=1\n", 4),
         ("FROM scratch\nCMD [\"\"]\n", 1),
-        // Other stages' do not count.
+        // Other stages' commands do not count.
         (
             "FROM scratch AS a\nCMD [\"/f\"]\nFROM scratch\nCOPY --from=a / /\n",
             3,
         ),
-        // What is copied from an image starts nothing.
+        // An image in `COPY --from` adds no command.
         ("FROM scratch\nCOPY --from=base.invalid/x /f /f\n", 1),
     ] {
         let text = dockerfile.lines().nth(line - 1).unwrap();
@@ -34,7 +34,7 @@ async fn a_command_of_any_stage_below_will_do() {
     for dockerfile in [
         "FROM scratch\nCMD /f\n",
         "FROM scratch AS a\nENTRYPOINT [\"/f\"]\nFROM a\nCOPY f /\n",
-        // A base image may have one: it is not fetched to see.
+        // A base image may have one: it is not fetched for the check.
         "FROM base.invalid/x\nCOPY f /\n",
         "FROM base.invalid/x AS a\nFROM a\nCOPY f /\n",
     ] {

@@ -1,4 +1,4 @@
-//! Which builder is taken when there is no engine.
+//! The choice of a builder without an engine.
 
 use std::sync::Mutex;
 

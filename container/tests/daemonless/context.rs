@@ -1,4 +1,4 @@
-//! The build context: modes that are kept, files that are left out by default, names that are not UTF-8.
+//! The build context: preserved modes, default exclusions, names that are not UTF-8.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -9,7 +9,7 @@ use landfall_container::Context;
 
 use crate::support::{Lab, look};
 
-/// Paths and modes that Docker keeps.
+/// Paths and modes that Docker preserves.
 const MODES: &[(&str, u32)] = &[
     ("tree/plain", 0o644),
     ("tree/program", 0o755),
@@ -48,7 +48,7 @@ fn paths(lab: &Lab) -> Vec<String> {
     entries.map(|entry| entry.path.clone()).collect()
 }
 
-/// Whether this process may read files that nobody may read.
+/// Whether this process may read files without read permission.
 fn reads_everything(lab: &Lab) -> bool {
     fs::read(lab.path("tree/none")).is_ok()
 }
@@ -88,7 +88,7 @@ fn engine_gets_the_modes() {
     assert_eq!(files["tree/"], "750 0:0");
 }
 
-/// A context with everything that is left out by default.
+/// A context with every default exclusion.
 fn with_own_files() -> Lab {
     let plan = format!(
         "{{\n  \"checksum\": \"sha256:{0}\",\n  \"content\": {{\n    \"fingerprint\": \"sha256:{0}\"\n  }}\n}}\n",
@@ -279,7 +279,8 @@ async fn needs_docker_modes_are_those_of_docker() {
     }
 }
 
-/// What Docker's classic builder makes of it: it changes the owners of files last, which takes their set-id bits away.
+/// The result of Docker's classic builder: it changes the owners of files last, which clears their
+/// set-id bits.
 #[cfg(all(feature = "engine", target_os = "linux"))]
 fn without_set_id(
     files: std::collections::BTreeMap<String, String>,
@@ -297,7 +298,7 @@ fn without_set_id(
     files.into_iter().map(strip).collect()
 }
 
-/// The layers of an image that an engine built, over each other.
+/// The merged layers of an engine's image.
 #[cfg(all(feature = "engine", target_os = "linux"))]
 fn docker_files(
     lab: &Lab,

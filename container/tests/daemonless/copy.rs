@@ -2,7 +2,7 @@
 
 use crate::support::{Lab, archive, gzip};
 
-/// The paths and contents that `lines`, after `FROM scratch`, make of a context with a bit of everything.
+/// The paths and contents after `FROM scratch` and `lines`, from a context with all kinds of files.
 async fn files(lines: &str) -> Vec<String> {
     let lab = Lab::with(&format!("FROM scratch\n{lines}\n"))
         .file(".dockerignore", "Dockerfile\n.dockerignore\n")

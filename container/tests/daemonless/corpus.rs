@@ -1,6 +1,7 @@
-//! The Dockerfile corpus: small contexts and Dockerfiles, each with the image that BuildKit makes of it.
+//! The Dockerfile corpus: small contexts and Dockerfiles, each with BuildKit's image.
 //!
-//! The cases and their results are the files in `corpus/`; docs/decisions/0043 says how to read and renew them.
+//! The cases and their results are the files in `corpus/`; docs/decisions/0043 explains how to read
+//! and update them.
 
 #![cfg_attr(
     not(all(feature = "engine", target_os = "linux")),
@@ -17,18 +18,18 @@ use sha2::{Digest as _, Sha256};
 
 use crate::support::{Lab, PATH, archive, gzip};
 
-/// One case, as its file has it.
+/// One case of a file.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Case {
     pub(crate) name: String,
     /// The lines above the Dockerfile.
     header: Vec<String>,
     dockerfile: String,
-    /// What both builders make.
+    /// The result of both builders.
     result: Option<String>,
-    /// What BuildKit makes, where the builders differ.
+    /// BuildKit's result, where the builders differ.
     pub(crate) buildkit: Option<String>,
-    /// What the daemonless builder makes, where the builders differ.
+    /// The daemonless builder's result, where the builders differ.
     landfall: Option<String>,
 }
 
@@ -39,12 +40,12 @@ impl Case {
             .filter_map(move |line| line.strip_prefix(key)?.strip_prefix(' '))
     }
 
-    /// Why the builders differ, if they are meant to.
+    /// The reason of an intended difference.
     pub(crate) fn difference(&self) -> Option<&str> {
         self.header("differs").next()
     }
 
-    /// The first major version of Docker that has BuildKit's result.
+    /// The first major version of Docker with this BuildKit result.
     pub(crate) fn since(&self) -> u32 {
         self.header("since")
             .next()
@@ -69,7 +70,7 @@ impl Case {
             .map_or("", String::as_str)
     }
 
-    /// Takes over what the builders make.
+    /// Sets the builders' results.
     pub(crate) fn set(&mut self, ours: String, theirs: String) {
         (self.result, self.buildkit, self.landfall) = if ours == theirs {
             (Some(ours), None, None)
@@ -141,7 +142,7 @@ impl Case {
     }
 }
 
-/// What every case can copy.
+/// The context of every case.
 fn context(dockerfile: &str) -> Lab {
     let tar = archive(&[
         ("top/", "", 0o750, 5),
@@ -175,7 +176,7 @@ fn context(dockerfile: &str) -> Lab {
         .file("text.gz", gzip(b"only text"))
 }
 
-/// A directory of data beside this file.
+/// A data directory beside this file.
 fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/daemonless")
@@ -248,7 +249,7 @@ pub(crate) fn write(file: &Path, cases: &[Case]) {
     fs::write(file, text).unwrap();
 }
 
-/// An image in the store as the corpus writes it.
+/// A stored image in the corpus's format.
 pub(crate) fn describe(store: &Store, manifest: &Digest, config: &ImageConfig) -> String {
     let mut text = settings(config);
     for (path, what) in tree(store, manifest) {
@@ -260,7 +261,8 @@ pub(crate) fn describe(store: &Store, manifest: &Digest, config: &ImageConfig) -
     text
 }
 
-/// What of a configuration decides how a container runs, one line for each setting that is not the usual one.
+/// The settings of a configuration that affect a container, one line for each that is not the
+/// default.
 fn settings(config: &ImageConfig) -> String {
     let mut text = String::new();
     let host = landfall_container::Platform::host();
@@ -290,7 +292,7 @@ fn settings(config: &ImageConfig) -> String {
     text
 }
 
-/// The layers over each other: path → mode, owner, type, and what it holds.
+/// The merged layers: path → mode, owner, type, and content.
 fn tree(store: &Store, manifest: &Digest) -> BTreeMap<String, String> {
     let mut files = BTreeMap::new();
     for layer in store.manifest(manifest).unwrap().layers() {
@@ -311,7 +313,7 @@ fn tree(store: &Store, manifest: &Digest) -> BTreeMap<String, String> {
             if what.ends_with("link") {
                 panic!("{path} is a hard link, which no case should make");
             }
-            // A file that takes a directory's place takes away what was in there.
+            // A file that replaces a directory removes the directory's contents.
             if !what.ends_with(" directory") {
                 files.retain(|other: &String, _| !other.starts_with(&format!("{path}/")));
             }
@@ -367,7 +369,7 @@ fn describe_entry(entry: &mut tar::Entry<'_, impl std::io::Read>) -> String {
     format!("{owner} {what}")
 }
 
-/// What the daemonless builder makes of a case.
+/// The daemonless builder's result for a case.
 pub(crate) async fn daemonless(case: &Case) -> String {
     let lab = case.lab();
     match lab.try_build().await {
@@ -383,7 +385,7 @@ pub(crate) async fn daemonless(case: &Case) -> String {
     }
 }
 
-/// How to show that two results differ.
+/// Describes the difference of two results.
 pub(crate) fn difference(left: (&str, &str), right: (&str, &str)) -> String {
     let mut text = String::new();
     for ((name, one), (_, other)) in [(left, right), (right, left)] {

@@ -1,4 +1,4 @@
-//! What a user reads when a Dockerfile cannot be built, to the letter.
+//! The exact errors for Dockerfiles that cannot be built.
 
 use landfall_container::{BuildRequest, Error};
 
@@ -329,7 +329,7 @@ async fn every_fault_points_at_its_line() {
         if got != desired {
             wrong.push(format!("--- wanted\n{desired}\n--- got\n{got}\n"));
         }
-        // Before anything is made, too.
+        // Also before anything is created.
         let got = lab.check().await.unwrap_or_default();
         if got != desired {
             wrong.push(format!("--- wanted\n{desired}\n--- checked\n{got}\n"));
@@ -355,7 +355,7 @@ async fn a_target_that_is_not_there_lists_those_that_are() {
 #[tokio::test]
 async fn an_archive_that_leads_out_is_refused() {
     let mut evil = archive(&[("xx/evil", "boo", 0o644, 0)]);
-    // The tar crate would not write such a name; rewrite it, and its checksum.
+    // The tar crate refuses to write such a name; rewrite it, and its checksum.
     evil[..7].copy_from_slice(b"../evil");
     evil[148..156].copy_from_slice(b"        ");
     let sum: u32 = evil[..512].iter().map(|b| u32::from(*b)).sum();

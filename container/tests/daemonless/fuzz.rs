@@ -1,4 +1,5 @@
-//! Mutated Dockerfiles and image archives: every one is accepted or refused, and a refused one leaves nothing behind.
+//! Mutated Dockerfiles and image archives: each is accepted or refused, and a refused one leaves
+//! nothing behind.
 
 use std::fs;
 use std::path::Path;

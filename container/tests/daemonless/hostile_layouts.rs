@@ -1,4 +1,4 @@
-//! Layouts and stores that lie: other bytes than the digest says, links, FIFOs, files without an end.
+//! Hostile layouts and stores: contents that do not match the digest, links, FIFOs, endless files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -47,7 +47,7 @@ fn link(path: &Path, target: &str) {
     std::os::unix::fs::symlink(target, path).unwrap();
 }
 
-/// A file of this size that takes no room on the disk.
+/// A sparse file of this size.
 fn sparse(path: &Path, size: u64) {
     fs::File::options()
         .write(true)
@@ -57,7 +57,7 @@ fn sparse(path: &Path, size: u64) {
         .unwrap();
 }
 
-/// Fails to build, with this text in the error, and leaves nothing in the store.
+/// Checks that the build fails with this text in the error, and leaves nothing in the store.
 async fn refused(lab: &Lab, text: &str) {
     let error = lab.try_build().await.unwrap_err();
     let chain = std::iter::successors(Some(&error as &dyn std::error::Error), |error| {
@@ -100,7 +100,7 @@ async fn good_layout_builds() {
 
 #[tokio::test]
 async fn changed_manifest_and_config_are_refused() {
-    // One byte of white space leaves the JSON what it is.
+    // One additional white space does not change the meaning of the JSON.
     for number in [MANIFEST, CONFIG] {
         let (lab, root, layout) = lab();
         let path = path(&root, &layout, number);
@@ -146,7 +146,7 @@ async fn fifos_are_refused() {
 #[tokio::test]
 async fn layer_beyond_its_size_is_refused() {
     let (lab, root, layout) = lab();
-    // It would take minutes to copy this to its end.
+    // Copying this completely would take minutes.
     sparse(&path(&root, &layout, LAYER), 1 << 40);
     refused(
         &lab,
@@ -227,7 +227,7 @@ async fn changed_config_in_the_store_is_passed_over() {
     let changed = fs::read_to_string(&path).unwrap().replace("A=b", "A=c");
     fs::write(&path, changed).unwrap();
     assert_eq!(lab.store.list().unwrap(), []);
-    // Building again repairs it.
+    // A new build repairs it.
     lab.try_build().await.unwrap();
     assert_eq!(lab.store.list().unwrap().len(), 1);
 }
@@ -241,7 +241,7 @@ fn leftovers_are_swept() {
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join("file"), "").unwrap();
     {
-        // As long as somebody adds an image, its files stay.
+        // As long as an image is being added, its files stay.
         let _ingest = lab.store.ingest().unwrap();
         Store::open(lab.store.root()).unwrap();
         assert!(left.exists());
@@ -276,7 +276,7 @@ async fn damaged_blob_is_discarded_and_built_again() {
     let last = bytes.len() - 1;
     bytes[last] ^= 1;
     fs::write(&blob, &bytes).unwrap();
-    // Its size is right, so the store takes it for whole.
+    // Its size is right, so the store treats it as complete.
     assert!(find().is_some());
     {
         let _ingest = lab.store.ingest().unwrap();

@@ -1,4 +1,4 @@
-//! What decides whether an image is built again, and what it is when it is.
+//! The identity that decides about a rebuild, and the reproducibility of the result.
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
@@ -82,7 +82,7 @@ async fn an_image_that_is_there_is_not_built_again() {
         (&first.manifest_digest, &first.source)
     );
 
-    // An image that has lost a blob is not there.
+    // An image with a missing blob is not found.
     fs::remove_file(lab.store.blob_path(&first.config_digest)).unwrap();
     let third = build(&Daemonless, &lab.request, &lab.store, &output)
         .await
@@ -241,7 +241,7 @@ fn a_dockerfile_outside_the_context_is_in_the_archive() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// The identity of any tree is that of its copy, and each single change is seen.
+    /// The identity of a tree equals that of its copy, and every single change is detected.
     #[test]
     fn identities_are_stable_and_sensitive(
         files in proptest::collection::btree_map("[a-c]{1,2}(/[a-c]{1,2}){0,2}", ("[xy]{0,3}", any::<bool>()), 1..8),
@@ -270,7 +270,7 @@ proptest! {
         prop_assert_ne!(&copy.identity().unwrap(), &identity);
     }
 
-    /// Whatever stands in a Dockerfile, the answer is an image or an error.
+    /// For any Dockerfile, the result is an image or an error.
     #[test]
     fn no_dockerfile_makes_it_panic(lines in proptest::collection::vec(line(), 0..6)) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -279,7 +279,7 @@ proptest! {
     }
 }
 
-/// Lines that look like a Dockerfile's.
+/// Lines that resemble a Dockerfile's.
 fn line() -> impl Strategy<Value = String> {
     let words = "FROM |scratch|AS |COPY |ADD |ENV |ARG |LABEL |CMD |ENTRYPOINT |WORKDIR |USER |EXPOSE |VOLUME |\
                  HEALTHCHECK |SHELL |STOPSIGNAL |MAINTAINER |--from=|--chown=|--interval=|<<EOF|EOF|\\[|\\]|\"|'|\\\\|`|\

@@ -1,4 +1,4 @@
-//! Every instruction that is no `COPY` or `ADD`.
+//! Every instruction except `COPY` and `ADD`.
 
 use crate::support::{Lab, PATH};
 

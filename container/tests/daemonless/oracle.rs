@@ -1,7 +1,8 @@
-//! The Dockerfile corpus through BuildKit: the stored results are those of Docker itself.
+//! The Dockerfile corpus through BuildKit: the stored results are Docker's own.
 //!
-//! `LANDFALL_CORPUS=write` writes what both builders make into the files of the corpus, for a look at `git diff`;
-//! `LANDFALL_CORPUS=mark` marks the cases that the engine at hand is too old for.
+//! `LANDFALL_CORPUS=write` writes the results of both builders into the files of the corpus, for a
+//! review with `git diff`; `LANDFALL_CORPUS=mark` marks the cases for which the present engine is
+//! too old.
 
 use std::fmt::Write as _;
 
@@ -11,7 +12,7 @@ use landfall_testkit::engines::Program;
 
 use crate::corpus::{self, Case};
 
-/// What BuildKit makes of a case, or the first line of what it says.
+/// BuildKit's result for a case, or the first line of its error.
 async fn buildkit(engine: &Engine, case: &Case) -> String {
     let lab = case.lab();
     match engine.build(&lab.request, &lab.store, &|_| {}).await {
@@ -32,7 +33,7 @@ async fn buildkit(engine: &Engine, case: &Case) -> String {
     }
 }
 
-/// Two results say the same: the same image, or both an error, whatever its words.
+/// Whether two results agree: the same image, or both an error, whatever its text.
 fn same(one: &str, other: &str) -> bool {
     one == other || (one.starts_with("error") && other.starts_with("error"))
 }
@@ -68,7 +69,7 @@ async fn needs_docker_buildkit_makes_the_stored_results() {
             compared += 1;
             if renew == "write" {
                 let ours = corpus::daemonless(case).await;
-                // Where both refuse, the words of the daemonless builder are kept.
+                // If both refuse, the text of the daemonless builder is kept.
                 if ours.starts_with("error") && theirs.starts_with("error") {
                     println!("both refuse {}: {ours}  Docker: {theirs}", case.name);
                 }

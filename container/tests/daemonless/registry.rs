@@ -1,5 +1,5 @@
-//! Base images from a registry. The tests whose names begin with `needs_registry_` run against Debian's
-//! `docker-registry`, so that the other side of the wire is not our own idea of it.
+//! Base images from a registry. Tests with the prefix `needs_registry_` use Debian's
+//! `docker-registry`, an independent implementation of the protocol.
 
 use std::fs;
 
@@ -14,7 +14,7 @@ use crate::support::{Lab, Picture};
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
-/// A registry on a port of its own, with storage of its own.
+/// A registry on its own port, with its own storage.
 struct Registry {
     registry: OnLoopback,
     auth: RegistryAuth,
@@ -68,7 +68,7 @@ impl Registry {
         client.push_blob(&reference, body, digest).await.unwrap();
     }
 
-    /// Pushes an image of a store; gives the manifest's bytes.
+    /// Pushes an image of a store; returns the manifest's bytes.
     async fn push_image(&self, name: &str, store: &Store, image: &Picture) -> Vec<u8> {
         let manifest = store.manifest(&image.built.manifest_digest).unwrap();
         for blob in manifest.layers().iter().chain([manifest.config()]) {
@@ -81,7 +81,7 @@ impl Registry {
     }
 }
 
-/// An image to build upon, for `platform`.
+/// A base image for `platform`.
 async fn base(platform: &str) -> (Lab, Picture) {
     let mut lab = Lab::with("FROM scratch\nCOPY root /\nCOPY late /usr/late\nENV PATH=/usr/bin\n")
         .file("root/usr/bin/tool", platform)
@@ -287,7 +287,7 @@ async fn needs_registry_what_is_not_there_is_named() {
 
 #[tokio::test]
 async fn a_registry_that_is_not_there_is_named() {
-    // A port that was free a moment ago, and that nobody listens on.
+    // A port that was free a moment ago, without a listener.
     let port = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()

@@ -1,4 +1,4 @@
-//! Several stages, and images that are built upon.
+//! Several stages, and base images.
 
 use std::fs;
 
@@ -67,7 +67,7 @@ async fn an_arg_before_from_chooses_the_stage() {
     );
 }
 
-/// Builds an image in a lab of its own and gives its store's directory.
+/// Builds an image in its own lab and returns the store's directory.
 async fn layout(name: &str) -> (Lab, landfall_container::Digest) {
     let lab = Lab::with("FROM scratch\nCOPY root /\nCOPY --chown=3:4 late /usr/late\nENV PATH=/usr/bin\nEXPOSE 80\nUSER web\n")
         .file("root/etc/passwd", "web:x:33:34::/:\n")
@@ -83,7 +83,7 @@ async fn layout(name: &str) -> (Lab, landfall_container::Digest) {
     (lab, image.built.manifest_digest)
 }
 
-/// A lab whose context holds `layout("v1")` as `base`.
+/// A lab whose context contains `layout("v1")` as `base`.
 async fn upon(dockerfile: &str) -> (Lab, landfall_container::Digest) {
     let (base, digest) = layout("v1").await;
     let lab = Lab::with(&dockerfile.replace("DIGEST", digest.as_ref())).file("app", "app");
@@ -190,7 +190,7 @@ async fn a_base_that_is_not_there_says_what_was_looked_for() {
 async fn a_damaged_layout_is_noticed() {
     let (lab, _) = upon("FROM oci:base\n").await;
     let blobs = lab.path("base/blobs/sha256");
-    // The largest blobs are the layers; damage every one that is no JSON.
+    // The largest blobs are the layers; damage every one that is not JSON.
     for blob in fs::read_dir(blobs).unwrap().map(Result::unwrap) {
         let mut bytes = fs::read(blob.path()).unwrap();
         if bytes.starts_with(&[0x1f, 0x8b]) {
@@ -208,7 +208,8 @@ async fn a_damaged_layout_is_noticed() {
 
 #[tokio::test]
 async fn whiteouts_of_a_base_take_files_away() {
-    // A base as an engine makes one: the second layer takes away a file, a directory's contents, and a link.
+    // A base in an engine's form: the second layer removes a file, a directory's contents, and a
+    // link.
     let lower = archive(&[
         ("gone", "x", 0o644, 0),
         ("dir/", "", 0o755, 0),

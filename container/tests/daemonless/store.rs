@@ -1,4 +1,4 @@
-//! The store: what engines give it, several processes at once, and what is collected.
+//! The store: imports from engines, concurrent processes, and collection.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -31,7 +31,7 @@ fn source(seed: u8) -> ContextHash {
     format!("{seed:064x}").parse().unwrap()
 }
 
-/// Puts an image of these layers, plain or in gzip, into the store.
+/// Adds an image with these layers, plain or in gzip, to the store.
 pub(crate) fn commit_layers(store: &Store, layers: &[Vec<u8>], name: &str) -> StoredImage {
     let ingest = store.ingest().unwrap();
     let mut config = ImageConfig::scratch(&Platform::host());
@@ -56,7 +56,7 @@ fn config_of(layers: &[&[u8]], arch: &str) -> Vec<u8> {
     serde_json::to_vec(&config).unwrap()
 }
 
-/// An archive of files by name; `-> x` makes a link.
+/// An archive of files by name; `-> x` creates a link.
 fn tar_of(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     for (name, contents) in files {
@@ -93,7 +93,7 @@ fn docker_s_own_archive_is_read() {
         archive(&[("a", "1", 0o644, 0)]),
         archive(&[("b", "2", 0o644, 0)]),
     );
-    // As older Docker writes it: a layer that was there before is a link to its first place.
+    // Older Docker writes a repeated layer as a link to the first one.
     let config = config_of(&[&lower, &upper, &lower], "amd64");
     let manifest = br#"[{"Config":"c.json","RepoTags":["x:1"],"Layers":["one/layer.tar","two/layer.tar","three/layer.tar"]}]"#;
     let tar = tar_of(&[
@@ -213,7 +213,7 @@ fn an_oci_archive_is_read_through_its_indexes() {
     assert_eq!(image.platform.to_string(), "linux/amd64");
     assert_eq!(image.layers[0].digest, digest(&packed));
 
-    // The same with one bit of the layer turned.
+    // The same with one bit of the layer flipped.
     let mut broken = packed.clone();
     broken[4] ^= 1;
     let name = blob(&packed);
@@ -408,7 +408,8 @@ fn many_writers_lose_nothing() {
                 for number in 0..8 {
                     let name = format!("{thread}-{number}");
                     commit_layers(&store, &[archive(&[(name.as_str(), "x", 0o644, 0)])], &name);
-                    // Somebody always collects; it must never take what somebody else is adding.
+                    // Collection runs constantly; it must never remove blobs of an image that is
+                    // being added.
                     store
                         .remove(|entry| {
                             entry.name.as_deref() == Some(&format!("{thread}-{}", number - 1))
@@ -469,7 +470,7 @@ async fn needs_podman_reads_and_unpacks_what_was_built() {
     lab.store
         .tag(&image.built.manifest_digest, &named("digi:1"))
         .unwrap();
-    // Podman makes the image's name of the path, and allows no capitals in it.
+    // Podman derives the image's name from the path, and allows no capitals in it.
     let name = format!("landfall-podman-{}", std::process::id());
     let dir = tempfile::Builder::new()
         .prefix(&name)

@@ -1,4 +1,4 @@
-//! A context and a store in a directory of their own, and a view of what came out.
+//! A context and a store in their own directory, and a view of the result.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -12,10 +12,10 @@ use landfall_container::daemonless::Daemonless;
 use landfall_container::{BuildRequest, Builder as _, Built, Error, ImageConfig, Store};
 use tempfile::TempDir;
 
-/// The variable that every image has unless it says otherwise.
+/// The default variable of every image.
 pub(crate) const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// A place to build in.
+/// The directory of a build.
 pub(crate) struct Lab {
     dir: TempDir,
     pub(crate) request: BuildRequest,
@@ -23,12 +23,12 @@ pub(crate) struct Lab {
     pub(crate) lines: Mutex<Vec<String>>,
 }
 
-/// An image, looked at without the builder's own code.
+/// An image, read without the builder's own code.
 #[derive(Debug)]
 pub(crate) struct Picture {
     pub(crate) built: Built,
     pub(crate) config: ImageConfig,
-    /// One map for each layer: path → what it is.
+    /// One map per layer: path → description.
     pub(crate) layers: Vec<BTreeMap<String, String>>,
 }
 
@@ -99,7 +99,7 @@ impl Lab {
         Daemonless.build(&self.request, &self.store, &output).await
     }
 
-    /// Builds what can be built, and so passes the check, but for having nothing to start.
+    /// Builds, and checks that the check passes, except for a missing command.
     pub(crate) async fn build(&self) -> Picture {
         if let Err(error) = Daemonless.check(&self.request).await {
             let error = error.to_string();
@@ -111,7 +111,7 @@ impl Lab {
         }
     }
 
-    /// The error of the check before a build, if any, with the context's own path taken out.
+    /// The error of the check before a build, if any, without the context's own path.
     pub(crate) async fn check(&self) -> Option<String> {
         let error = Daemonless.check(&self.request).await.err()?;
         assert_eq!(self.store.list().unwrap(), []);
@@ -124,7 +124,7 @@ impl Lab {
             .replace(&format!("{}/", self.request.context.display()), "")
     }
 
-    /// The error of a build that has to fail, with the context's own path taken out.
+    /// The error of a build that must fail, without the context's own path.
     pub(crate) async fn fail(&self) -> String {
         let error = self.try_build().await.expect_err("the build has to fail");
         assert_eq!(
@@ -159,7 +159,7 @@ impl Picture {
         }
     }
 
-    /// All layers over each other.
+    /// The merged layers.
     pub(crate) fn files(&self) -> BTreeMap<String, String> {
         self.layers
             .iter()
@@ -168,7 +168,7 @@ impl Picture {
             .collect()
     }
 
-    /// The paths of all layers, directories with a `/` at the end.
+    /// The paths of all layers, directories with a trailing `/`.
     pub(crate) fn paths(&self) -> Vec<String> {
         self.files().into_keys().collect()
     }
@@ -256,7 +256,7 @@ pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     packed
 }
 
-/// Copies a context the other way round, with other times and the modes of a umask of 077.
+/// Copies a context in reverse order, with other times and the modes of a umask of 077.
 pub(crate) fn shuffled(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     let mut items: Vec<_> = fs::read_dir(from).unwrap().map(Result::unwrap).collect();
@@ -285,7 +285,7 @@ pub(crate) fn shuffled(from: &Path, to: &Path) {
     }
 }
 
-/// Gives everything in `to` the mode that it has in `from`.
+/// Gives every entry in `to` its mode in `from`.
 pub(crate) fn copy_modes(from: &Path, to: &Path) {
     for item in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let target = to.join(item.file_name());

@@ -1,4 +1,5 @@
-//! What the tests of the engine builder share: a private engine, a context, and a look at the result.
+//! Common parts of the engine builder's tests: a private engine, a context, and a view of the
+//! result.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -122,7 +123,7 @@ impl Scene {
         docker(&self.private.socket())
     }
 
-    /// The names of the images on the engine, `<none>` for those that have none.
+    /// The tags of the images on the engine, `<none>` for untagged ones.
     pub(crate) async fn images(&self) -> Vec<String> {
         let options = ListImagesOptionsBuilder::default().all(true).build();
         let images = self.docker().list_images(Some(options)).await.unwrap();

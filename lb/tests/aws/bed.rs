@@ -1,4 +1,4 @@
-//! A session with an emulator or with a script, and the network that balancers need.
+//! A session with an emulator or a script, and the network for balancers.
 
 use landfall_aws::{Aws, AwsOptions, Keys};
 use landfall_provider::{
@@ -11,7 +11,7 @@ use landfall_testkit::scripted::{Answer, Call, Endpoint, Faults, gaps};
 use serde_json::Value;
 use std::time::Duration;
 
-/// An emulator with a VPC of three subnets and two security groups.
+/// An emulator with a VPC, three subnets and two security groups.
 pub(crate) struct Bed {
     _moto: Moto,
     pub(crate) endpoint: Endpoint,
@@ -69,7 +69,7 @@ impl Bed {
         }
     }
 
-    /// Makes one, changes it and ends it, as every provider has to.
+    /// Runs the conformance test: create, update, delete.
     pub(crate) async fn live_through<R: Resource>(&self, desired: R, other: R)
     where
         Aws: Provider<R>,
@@ -87,7 +87,7 @@ impl Bed {
             .unwrap_or_else(|broken| panic!("{broken}"));
     }
 
-    /// Makes one, for others to refer to.
+    /// Creates a resource, for others to refer to.
     pub(crate) async fn made<R: Resource>(&self, called: &str, desired: &R) -> Input<R::Id>
     where
         Aws: Provider<R>,
@@ -96,7 +96,7 @@ impl Bed {
         Input::Known(self.aws.create(&stack(), &key, desired).await.unwrap())
     }
 
-    /// The calls since the last time, in their order.
+    /// The calls since the last time, in order.
     pub(crate) fn calls(&self) -> Vec<String> {
         let calls = self.endpoint.calls();
         self.endpoint.forget();
@@ -112,7 +112,7 @@ fn name(text: &str) -> ResourceName {
     text.parse().unwrap()
 }
 
-/// Everything of a kind that the stack holds.
+/// Every resource of a kind in the stack.
 pub(crate) async fn listed<R: Resource>(aws: &Aws) -> Vec<Live<R>>
 where
     Aws: Provider<R>,
@@ -138,7 +138,7 @@ async fn session(url: String) -> Aws {
     Aws::open(options, Vec::new()).await.unwrap()
 }
 
-/// A session with what a script answers, and whose account it is.
+/// A session with a script's answers, and the account's identity.
 pub(crate) async fn scripted(
     script: impl Fn(&Call) -> Option<Answer> + Send + Sync + 'static,
 ) -> (Aws, Endpoint) {

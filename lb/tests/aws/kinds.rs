@@ -1,4 +1,4 @@
-//! Each kind by itself on the emulator, through the verbs of the provider.
+//! Each kind separately on the emulator, through the provider's operations.
 
 use landfall_lb::{
     Action, Condition, HealthCheck, Listener, ListenerRule, LoadBalancer, TargetGroup,
@@ -34,7 +34,7 @@ fn target_group(bed: &Bed) -> TargetGroup {
     }
 }
 
-/// A listener that could be made: on a balancer, forwarding to a group.
+/// A valid listener: on a balancer, forwarding to a group.
 async fn listener(bed: &Bed) -> Listener {
     let group = bed.made("front", &target_group(bed)).await;
     Listener {
@@ -159,7 +159,7 @@ async fn needs_moto_new_port_makes_a_second_target_group() {
     assert_eq!(listed::<TargetGroup>(&bed.aws).await.len(), 2);
 }
 
-/// Tries until it works, as the engine does after what passes.
+/// Retries until it succeeds, as the engine does after transient errors.
 async fn persist<T>(mut attempt: impl AsyncFnMut() -> Result<T>) -> T {
     for _ in 0..30 {
         if let Ok(done) = attempt().await {

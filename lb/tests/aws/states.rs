@@ -1,4 +1,4 @@
-//! What moto never shows: balancers on their way and failed ones, and targets that are not healthy.
+//! States that moto never shows: pending and failed balancers, and unhealthy targets.
 
 use landfall_lb::{HealthReason, LbProvider, LoadBalancer, TargetState};
 use landfall_provider::{ErrorKind, LoadBalancerId, Probe, Provider, TargetGroupId};

@@ -1,4 +1,4 @@
-//! A moto server, an endpoint before it that counts, and sessions with it.
+//! A moto server, a counting endpoint in front of it, and sessions with it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,7 +18,7 @@ pub(crate) struct Bed {
     pub(crate) aws: Aws,
 }
 
-/// A session that knows nothing yet, with whatever answers there.
+/// A session with an empty cache, for any endpoint.
 pub(crate) async fn session(url: String) -> Aws {
     session_with(url, vec![check()]).await
 }
@@ -43,7 +43,7 @@ impl Bed {
         Self::behind(Endpoint::builder()).await
     }
 
-    /// With whatever the endpoint does to calls on their way.
+    /// With an endpoint that may change calls on their way.
     pub(crate) async fn behind(endpoint: Builder) -> Self {
         let moto = Moto::start().await.unwrap();
         let endpoint = endpoint.upstream(moto.address()).start().unwrap();
@@ -56,13 +56,13 @@ impl Bed {
         }
     }
 
-    /// Another run of the program: what the first session knows is forgotten.
+    /// Simulates another run of the program: the first session's cache is lost.
     pub(crate) async fn next_run(&mut self) {
         self.aws = session(self.endpoint.url()).await;
         self.endpoint.forget();
     }
 
-    /// How often each action was called since the last time, for people to read.
+    /// The number of calls by action since the last time, as text.
     pub(crate) fn calls(&self) -> (usize, String) {
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         for call in self.endpoint.calls() {
@@ -82,7 +82,7 @@ impl Bed {
         plan(desired, &live, catalog.schema()).unwrap()
     }
 
-    /// Brings AWS to what is wanted, as a deploy does.
+    /// Applies the desired stack, like a deploy.
     pub(crate) async fn deploy(&self, desired: &Stack) -> Applied {
         let plan = self.plan(desired).await;
         let findings = self.aws.preflight(&plan).await.unwrap();
@@ -101,7 +101,7 @@ pub(crate) fn catalog() -> Catalog<Aws> {
     kinds(Catalog::new())
 }
 
-/// An emulator is nearby, so the first looks are soon; faults are put up with for half a minute.
+/// An emulator is nearby, so the first probes are soon; faults are tolerated for half a minute.
 pub(crate) fn quick() -> ApplyOptions {
     ApplyOptions {
         poll_interval: PollInterval {

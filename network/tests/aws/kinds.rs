@@ -1,4 +1,4 @@
-//! Each kind by itself, through the verbs of the provider.
+//! Each kind separately, through the provider's operations.
 
 use landfall_aws::Aws;
 use landfall_network::{
@@ -20,7 +20,7 @@ fn name() -> ResourceName {
     "one".parse().unwrap()
 }
 
-/// The one that the stack holds.
+/// The only resource of the stack.
 async fn only<R: Resource>(aws: &Aws) -> Live<R>
 where
     Aws: Provider<R>,
@@ -30,7 +30,7 @@ where
     all.remove(0)
 }
 
-/// It is made, found again as it was wished, and made once however often it is asked for.
+/// Creates it, checks that it is listed as desired, and that repeated creates make only one.
 async fn made<R: Resource>(bed: &Bed, desired: &R) -> Live<R>
 where
     Aws: Provider<R>,
@@ -58,7 +58,7 @@ where
         live.spec
     );
     assert_eq!(aws.create(&stack(), &key, desired).await.unwrap(), id);
-    // One that asks without having listed.
+    // A session without a listing.
     let aws = session(bed.endpoint.url()).await;
     assert_eq!(aws.create(&stack(), &key, desired).await.unwrap(), id);
     only::<R>(&aws).await
@@ -78,13 +78,13 @@ where
         "{:?}",
         now.spec
     );
-    // Nothing to change is no failure, nor what was changed already.
+    // An update without changes is no failure, and neither is a repeated one.
     bed.aws.update(&now, desired).await.unwrap();
     bed.aws.update(&live, desired).await.unwrap();
     assert_eq!(only::<R>(&bed.aws).await.spec, now.spec);
 }
 
-/// It ends, and may be asked to end twice.
+/// Deletes it twice.
 async fn ended<R: Resource>(bed: &Bed, live: &Live<R>)
 where
     Aws: Provider<R>,
@@ -181,7 +181,7 @@ async fn needs_moto_addresses_nat_gateways_routes_and_the_endpoint() {
         address: address.id.clone().into(),
     };
     let nat = made(&bed, &nat).await;
-    // An address in use is the same as one that is free.
+    // An address in use is the same as a free one.
     made(&bed, &ElasticIp {}).await;
 
     let mut table = RouteTable {
@@ -355,12 +355,12 @@ print(sorted((rule['IsEgress'], rule.get('Description', '')) for rule in rules['
     rules.rules[1].peer = Peer::Cidr("192.0.2.0/24".parse().unwrap());
     rules.rules.remove(3);
     changed(&bed, &rules).await;
-    // moto shows what a rule is for here only where its peer is an address.
+    // moto returns a rule's description here only if its peer is an address.
     assert_eq!(
         bed.moto.python(&all).await.unwrap(),
         "[(False, 'Each other'), (False, 'Everybody'), (True, '')]\n"
     );
-    // What somebody adds by hand is seen, and taken away.
+    // A manually added rule is found and removed.
     let by_hand = "
 import boto3
 boto3.client('ec2').authorize_security_group_ingress(
@@ -373,7 +373,7 @@ boto3.client('ec2').authorize_security_group_ingress(
         4
     );
     changed(&bed, &rules).await;
-    // A set without rules is there all the same: it is not made again, and what it gets later is its own.
+    // An empty set of rules still exists: it is not created again, and later rules belong to it.
     let three = std::mem::take(&mut rules.rules);
     changed(&bed, &rules).await;
     rules.rules = three;

@@ -1,4 +1,4 @@
-//! What AWS shows a moment later than it is: the first look is not the last one, and nothing is made twice.
+//! Delayed visibility on AWS: the first look is not the last one, and nothing is created twice.
 //!
 //! <https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html>
 
@@ -16,7 +16,7 @@ use landfall_testkit::scripted::Call;
 use crate::bed::{catalog, quick};
 use crate::scripted::{calls, scripted, stack, tags};
 
-/// Brings an account to what is wanted; and what was waited for.
+/// Applies the desired stack; returns the reasons for waiting too.
 async fn deploy(aws: &Aws, desired: &Stack) -> (Applied, Vec<String>) {
     let heard = Arc::new(Mutex::new(Vec::new()));
     let options = ApplyOptions {
@@ -42,7 +42,7 @@ fn by_tag(call: &Call) -> bool {
     call.field("Filter.1.Name").starts_with("tag:")
 }
 
-/// How AWS refuses to release an address that a NAT gateway has, or had a moment ago.
+/// AWS's refusal to release an address that a NAT gateway has, or had a moment ago.
 ///
 /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ReleaseAddress.html>
 const HELD: (u16, &str, &str) = (
@@ -132,7 +132,7 @@ async fn a_vpc_is_finished_when_its_default_group_was_seen_and_closed() {
         };
         Some(match call.action.as_str() {
             "CreateVpc" => call.result(&vpc("vpc")),
-            // By its tags it is not found at all.
+            // It is not found by its tags at all.
             "DescribeVpcs" if call.field("VpcId.1") == "vpc-1" => {
                 call.result(&format!("<vpcSet>{}</vpcSet>", vpc("item")))
             }
@@ -183,7 +183,8 @@ async fn a_vpc_is_finished_when_its_default_group_was_seen_and_closed() {
     assert_eq!(called("ec2:DeleteTags"), 1);
 }
 
-/// <https://docs.aws.amazon.com/vpc/latest/userguide/security-group-rules.html>: a new group lets everything out.
+/// <https://docs.aws.amazon.com/vpc/latest/userguide/security-group-rules.html>: a new group allows
+/// all outbound traffic.
 #[tokio::test]
 async fn late_group_loses_the_default_rule() {
     let revokes = AtomicUsize::new(0);

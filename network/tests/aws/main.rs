@@ -1,5 +1,5 @@
-//! The network on AWS, against moto: what it shows is found there with boto3, which shares no code with Landfall.
-//! What moto cannot do is in `scripted`.
+//! The network on AWS, against moto: boto3, which shares no code with Landfall, checks the results.
+//! Features that moto lacks are tested in `scripted`.
 
 #![cfg(feature = "aws")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]

@@ -1,4 +1,4 @@
-//! What stands against a network before anything of it is made: quotas, addresses, and looks that fail.
+//! Preflight checks of a network: quotas, addresses, and failing checks.
 
 use async_trait::async_trait;
 use landfall_aws::{Aws, Quotas};
@@ -9,13 +9,13 @@ use landfall_provider::{Error, ErrorKind, Preflight as _, Stack, plan};
 use crate::bed::{Bed, catalog, session_with};
 use crate::scripted::{scripted, stack};
 
-/// An account that may have so many VPCs and NAT gateways, if that is known.
+/// An account with these limits of VPCs and NAT gateways, if known.
 struct May {
     vpcs: Option<usize>,
     nat_gateways: Option<usize>,
 }
 
-/// By the codes that AWS has: <https://docs.aws.amazon.com/general/latest/gr/vpc-service.html>.
+/// By AWS's codes: <https://docs.aws.amazon.com/general/latest/gr/vpc-service.html>.
 #[async_trait]
 impl Quotas for May {
     async fn most(&self, _: &Aws, service: &str, code: &str) -> Option<usize> {
@@ -71,7 +71,7 @@ fn reported(findings: &[Error]) -> Vec<String> {
 #[tokio::test]
 async fn needs_moto_quotas_count_account_and_plan() {
     let mut bed = Bed::new().await;
-    // As many as every account may have, with the VPC of AWS's: below that nobody asks.
+    // The default quota, including AWS's default VPC: below it, no limit is queried.
     bed.moto
         .python(
             "import boto3\n\
@@ -101,7 +101,7 @@ async fn needs_moto_quotas_count_account_and_plan() {
     let one = network("10.0.0.0/16", &["a"]);
     bed.deploy(&one).await;
     bed.next_run().await;
-    // What is there takes room in its own zone, and the VPC none any more.
+    // Existing gateways count in their own zone, and the VPC does not count any more.
     let mut more = network("10.0.0.0/16", &["a", "b"]);
     let address = more.add("nat-second", ElasticIp {});
     let subnet = bed.plan(&one).await.steps.into_iter().find_map(|step| {
@@ -148,7 +148,7 @@ async fn needs_moto_vpc_blocks_overlap_no_peer() {
         )
         .await
         .unwrap();
-    // The stack's own moves: whom it speaks with does not.
+    // The stack's own VPC is replaced: its peer stays.
     let moved = findings(&bed.aws, &network("10.7.128.0/17", &[])).await;
     assert_eq!(
         reported(&moved),
@@ -162,7 +162,7 @@ async fn needs_moto_vpc_blocks_overlap_no_peer() {
         let elsewhere = findings(&bed.aws, &network(cidr, &[])).await;
         assert_eq!(reported(&elsewhere), [""; 0], "{cidr}");
     }
-    // One more beside the one that stays.
+    // One more beside the kept one.
     let mut both = network("10.0.0.0/16", &[]);
     both.add(
         "second",

@@ -1,4 +1,4 @@
-//! What moto cannot do, with answers as AWS's documentation has them.
+//! Features that moto lacks, with answers from AWS's documentation.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ pub(crate) fn stack() -> StackName {
     "digipay".parse().unwrap()
 }
 
-/// A session with an account that holds nothing but what the script says.
+/// A session with an account whose content is the script's.
 pub(crate) async fn scripted(
     script: impl Fn(&Call) -> Option<Answer> + Send + Sync + 'static,
 ) -> (Endpoint, Aws) {
@@ -41,7 +41,7 @@ pub(crate) async fn scripted(
     (endpoint, aws)
 }
 
-/// The tags of a resource, as EC2 shows them.
+/// The tags of a resource, in EC2's form.
 pub(crate) fn tags(name: &str) -> String {
     format!(
         "<tagSet><item><key>landfall:stack</key><value>digipay</value></item>\
@@ -64,8 +64,10 @@ pub(crate) fn calls(endpoint: &Endpoint, action: &str) -> usize {
         .count()
 }
 
-/// <https://docs.aws.amazon.com/vpc/latest/userguide/nat-gateway-basics.html>: pending, failed, available, deleting,
-/// deleted; <https://docs.aws.amazon.com/vpc/latest/userguide/nat-gateway-troubleshooting.html>: why it failed.
+/// <https://docs.aws.amazon.com/vpc/latest/userguide/nat-gateway-basics.html>: pending, failed,
+/// available, deleting, deleted;
+/// <https://docs.aws.amazon.com/vpc/latest/userguide/nat-gateway-troubleshooting.html>: the reason
+/// of a failure.
 #[tokio::test]
 async fn a_nat_gateway_goes_through_its_states_and_says_why_it_failed() {
     let looks = AtomicUsize::new(0);

@@ -1,4 +1,4 @@
-//! The whole network of a service, applied by the engine, changed and destroyed.
+//! The complete network of a service, applied by the engine, changed and destroyed.
 
 use landfall_network::{NatMode, OpenPorts, ServicePort, TwoTier, add_groups};
 use landfall_provider::{Action, Port, Preflight, Stack, StackName};
@@ -6,7 +6,8 @@ use landfall_testkit::scripted::{Endpoint, Faults};
 
 use crate::bed::Bed;
 
-/// What there is of a stack, and what no stack owns, by boto3: everything but the region's default VPC.
+/// The resources of a stack, and those without one, as boto3 reports them: all except the region's
+/// default VPC.
 const SEEN: &str = r"
 import boto3
 ec2 = boto3.client('ec2')
@@ -29,7 +30,7 @@ for what, things in [
     print(what, len(things), 'of which tagged', sum(own(one) for one in things))
 ";
 
-/// What boto3 sees of a network in two zones with a NAT gateway in each.
+/// The network in two zones with a NAT gateway in each, as boto3 reports it.
 const WHOLE: &str = "\
 vpcs 1 of which tagged 1
 subnets 4 of which tagged 4
@@ -152,6 +153,6 @@ async fn needs_moto_network_lifecycle_leaves_no_orphans() {
     let (destroy, actions) = bed.calls();
     println!("destroy: {destroy} calls\n{actions}");
     nothing_left(&bed).await;
-    // What it is; more would be a step back.
+    // The present figures; more would be a regression.
     assert!(deploy <= 81 && unchanged <= 11 && destroy <= 56);
 }

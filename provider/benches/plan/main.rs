@@ -1,8 +1,8 @@
-//! How long planning takes and how much memory it needs, by the number of resources; and an apply of many on the
-//! simulation. `cargo xtask bench plan` runs this, once for each figure, and shows it.
+//! The time and the memory of planning, by the number of resources; and an apply of many on the
+//! simulation. `cargo xtask bench plan` runs this, once for each figure, and prints it.
 //!
-//! Every figure is taken by a process of its own, so that its peak of memory is its own too. Standard output is
-//! one line of JSON.
+//! Every figure is measured by a separate process, so that its peak memory is its own. Standard
+//! output is one line of JSON.
 
 #![expect(
     clippy::unwrap_used,
@@ -26,7 +26,7 @@ use serde_json::json;
 use self::things::{Facts, catalog, key, schema, snapshot, stack_of, to};
 
 fn main() {
-    // `cargo test --all-targets` executes benches too; only `cargo bench` says this.
+    // `cargo test --all-targets` executes benches too; only `cargo bench` passes this flag.
     let arguments: Vec<String> = std::env::args().collect();
     if !arguments.iter().any(|argument| argument == "--bench") {
         return;
@@ -45,7 +45,8 @@ fn main() {
     println!("{figures}");
 }
 
-/// A tenth as many bases as resources, and on each of them things that also refer to their neighbours.
+/// A tenth as many bases as resources, and resources on each of them that also refer to their
+/// neighbours.
 fn wide(count: usize, size: u32) -> Stack {
     let bases = count.div_ceil(10);
     let base = (0..bases).map(|n| {
@@ -66,7 +67,7 @@ fn wide(count: usize, size: u32) -> Stack {
     stack_of(base.chain(leaves))
 }
 
-/// The shortest of three plans, and the most memory that the process ever had.
+/// The shortest time of three plans, and the process's peak memory.
 fn planned(case: &str, count: usize) -> serde_json::Value {
     let full = || snapshot(&wide(count, 1));
     let (desired, current) = match case {
@@ -88,7 +89,7 @@ fn planned(case: &str, count: usize) -> serde_json::Value {
     json!({ "seconds": took.as_secs_f64(), "peak_kib": peak_kib() })
 }
 
-/// Makes, keeps and ends everything on the simulation; virtual time, and what it took of the real one.
+/// Creates, keeps and deletes all resources on the simulation; returns virtual time and real time.
 fn applied(count: usize, concurrency: usize) -> serde_json::Value {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_time().start_paused(true).build().unwrap();
@@ -118,7 +119,7 @@ fn applied(count: usize, concurrency: usize) -> serde_json::Value {
     })
 }
 
-/// The most memory that this process ever had, where the system tells.
+/// The peak memory of this process, if the system reports it.
 fn peak_kib() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status

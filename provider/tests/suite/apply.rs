@@ -1,4 +1,4 @@
-//! The engine on the simulator: order, waiting, failures, stopping, lost answers.
+//! The engine on the simulation: order, waiting, failures, stopping, lost answers.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -28,7 +28,7 @@ async fn deploy(sim: &Sim, desired: &Stack) -> Applied {
     deploy_with(sim, desired, &ApplyOptions::default()).await
 }
 
-/// Options whose events are kept.
+/// Options that record events.
 fn listening() -> (ApplyOptions, Arc<Mutex<Vec<Event>>>) {
     let heard = Arc::new(Mutex::new(Vec::new()));
     let options = ApplyOptions {
@@ -99,7 +99,8 @@ async fn everything_runs_at_once_that_can() {
             .await
             .is_complete()
     );
-    // 2 s to make one, looked at after 1 s, 2.5 s; a call takes 20 ms and no more than 7 run at once.
+    // Creation takes 2 s, with probes after 1 s and 2.5 s; a call takes 20 ms and at most 7 run at
+    // once.
     assert!(began.elapsed() < seconds(4), "{:?}", began.elapsed());
     assert_eq!(sim.most_at_once(), 7);
 }
@@ -283,7 +284,7 @@ async fn what_is_still_in_use_is_waited_out() {
             .await
             .is_complete()
     );
-    // Somebody else ends it: for 40 s it is on its way out, and still in the way.
+    // Somebody else deletes it: for 40 s it is ending, and still blocks its name.
     let alone = planned(&sim, &stack(&["plain/a"])).await;
     let first = apply(&only_deletes(&alone), &sim, &catalog(), &stopping_soon()).await;
     assert_eq!(first.on_its_way, keys(&["early/e"]));

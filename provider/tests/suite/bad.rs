@@ -1,4 +1,4 @@
-//! What a provider, a network or somebody with a console can do to a run, and what the run says to it.
+//! Failures of a provider, a network or a manual change during a run, and the run's errors.
 
 use std::time::Duration;
 
@@ -89,7 +89,7 @@ async fn no_verb_is_waited_for_for_ever() {
             ("create", left) => assert_eq!(*left, Left::Unknown),
             (_, left) => assert!(matches!(left, Left::Resource(_)), "{verb}: {left:?}"),
         }
-        // Whether it had its effect or not: the next run makes it good.
+        // Whether it had an effect or not: the next run recovers.
         run_in_full(&sim, &catalog(), &stack(then)).await.unwrap();
         let there = if verb == "delete" { 0 } else { 1 };
         assert_eq!(sim.held().len(), there, "{verb} {fault:?}");
@@ -101,7 +101,7 @@ async fn what_fails_for_ever_is_tried_for_a_while_and_says_how_often() {
     for (verb, error, most) in [
         ("create", ErrorKind::Unavailable, 75),
         ("probe", ErrorKind::Unavailable, 75),
-        // Too many calls are no failure of this one: it has until its deadline.
+        // Throttling is not a failure: it is retried until the deadline.
         ("create", ErrorKind::Throttled, 301),
     ] {
         let sim = Sim::new();
@@ -285,12 +285,12 @@ async fn untagged_unnamed_resource_is_replaced_and_left() {
     let (whole, before) = (sim.lines(), sim.held());
     sim.untag(&key("plain/a"));
     run_in_full(&sim, &catalog(), &desired).await.unwrap();
-    // Who has referred to it refers to the new one, by an update or by being replaced.
+    // Resources that referred to it refer to the new one, by an update or by a replacement.
     let [a, b, c] = ["plain/a", "plain/b", "plain/c"].map(key);
     assert_eq!(sim.called("update"), ["plain/b"]);
     let created = sim.called("create");
     assert_eq!(created[3..], ["plain/a", "plain/c"]);
-    // The old one is nobody's, and stays after all else is gone.
+    // The old one has no owner, and stays after everything else is gone.
     let under = |held: &[(Key, String)], key: &Key| held.iter().filter(|(k, _)| k == key).count();
     let held = sim.held();
     assert_eq!([&a, &b, &c].map(|key| under(&held, key)), [2, 1, 1]);
@@ -310,7 +310,7 @@ async fn renamed_resource_is_replaced() {
     run_in_full(&sim, &catalog(), &desired).await.unwrap();
     let whole = sim.lines();
     sim.rename(&key("plain/a"), "other".parse().unwrap());
-    // The plan says it: a key that the stack does not want, and one that is missing.
+    // The plan shows a key that the stack does not contain, and a missing one.
     let current = catalog().snapshot(&sim, &stack_name()).await.unwrap();
     let planned = plan(&desired, &current, &schema()).unwrap();
     let steps = planned.steps.iter().map(|step| match step.action {
@@ -342,7 +342,7 @@ async fn of_two_under_one_name_that_somebody_gave_them_one_stays() {
     sim.rename(&key("plain/a"), "b".parse().unwrap());
     run_in_full(&sim, &catalog(), &desired).await.unwrap();
     assert_eq!(sim.lines(), whole);
-    // The one that is referred to is the one from before.
+    // The references are to the earlier one.
     let id = |held: &[(Key, String)]| held.iter().find(|(k, _)| *k == key("plain/b")).cloned();
     assert_eq!(id(&sim.held()), id(&before));
 }

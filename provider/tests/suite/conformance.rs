@@ -1,4 +1,4 @@
-//! The rules for providers, on the simulation; and that whoever breaks one is found out.
+//! The provider contract on the simulation; every violation is detected.
 
 use std::time::Duration;
 
@@ -55,20 +55,20 @@ async fn in_the_simulation_nobody_goes_who_is_in_use() {
     outcome.unwrap_or_else(|broken| panic!("{broken}"));
 }
 
-/// What one does wrong.
+/// A violation of the contract.
 #[derive(Clone, Copy, PartialEq)]
 enum Sin {
-    /// It makes another one when it is called again.
+    /// Creates a second resource when it is called again.
     Doubles,
-    /// It shows what other stacks hold.
+    /// Lists other stacks' resources.
     Shows,
-    /// It does not change anything.
+    /// Ignores updates.
     Ignores,
-    /// It complains when what is to go is gone.
+    /// Fails when the resource to delete is already gone.
     Complains,
 }
 
-/// The simulation, but for one thing.
+/// The simulation with one violation.
 struct Sinner(Sim, Sin);
 
 #[async_trait]
@@ -88,7 +88,7 @@ impl Provider<Plain> for Sinner {
     ) -> Result<<Plain as Resource>::Id> {
         let mut desired = desired.clone();
         if self.1 == Sin::Doubles {
-            // A field that is not compared makes it another one.
+            // A field that is not compared makes it another resource.
             let build_spec = u32::try_from(self.0.calls().len()).unwrap();
             desired = Facts {
                 build_spec,

@@ -1,4 +1,4 @@
-//! Runs on random stacks that die anywhere, once or twice, and the run after them that makes it good.
+//! Runs on random stacks that die at any point, once or twice, and the recovery by the next run.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use proptest::test_runner::TestRunner;
 use crate::random::{any_stack, any_stack_of};
 use crate::things::{catalog, kind, stack_of};
 
-/// One that shows new things late, and where those of one kind linger.
+/// A simulation with delayed visibility, and with one kind that lingers.
 fn sim(seed: u64) -> Sim {
     let spread = |least, most| Span {
         least: Duration::from_millis(least),
@@ -61,7 +61,7 @@ proptest! {
                 (&empty, &first, &first),
                 (&full, &second, &second),
                 (&full, &nothing, &nothing),
-                // Somebody thinks better of it.
+                // The user reverts the change.
                 (&empty, &first, &nothing),
                 (&full, &second, &first),
             ] {
@@ -78,10 +78,10 @@ proptest! {
     }
 }
 
-/// How many small graphs are struck everywhere.
+/// The number of small graphs that are tested at every position.
 const SMALL: u64 = 12;
 
-/// Not a sample of the positions but all of them, for graphs that are small enough: the same ones each time.
+/// Every position, not a sample, for small graphs: the same ones each time.
 #[tokio::test(start_paused = true)]
 async fn small_graphs_are_made_good_wherever_a_run_dies() {
     let mut runner = TestRunner::deterministic();
@@ -96,7 +96,7 @@ async fn small_graphs_are_made_good_wherever_a_run_dies() {
             (&empty, &first, &first),
             (&full, &second, &second),
             (&full, &nothing, &nothing),
-            // Somebody thinks better of it.
+            // The user reverts the change.
             (&empty, &first, &nothing),
             (&full, &second, &first),
         ];

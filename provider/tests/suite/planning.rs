@@ -1,4 +1,4 @@
-//! Tables of plans: what is decided, and in which order.
+//! Tables of plans: the decisions and their order.
 
 use landfall_provider::{
     Action, Found, Gate, Plan, PlanError, Probe, Reason, Snapshot, Stack, Step, plan,
@@ -11,7 +11,7 @@ fn planned(desired: &Stack, current: &Snapshot) -> Plan {
     plan(desired, current, &schema()).unwrap()
 }
 
-/// A step per line: what, and the lines that it waits for (`!` where existing is enough).
+/// A line per step: the action, and the lines that it waits for (`!` where existing is enough).
 fn text(plan: &Plan) -> Vec<String> {
     let line = |(index, Step { key, action, after }): (usize, &Step)| {
         let what = match action {
@@ -201,7 +201,7 @@ fn those_that_can_be_moved_are_moved_before_the_old_one_goes() {
 
 #[test]
 fn what_a_moved_one_needs_comes_first_too() {
-    // c is moved from the old b to the new one, which stands on the new a.
+    // c is moved from the old b to the new one, which is on the new a.
     check(
         &stack(&[
             "plain/a size=2",
@@ -229,7 +229,8 @@ fn what_a_moved_one_needs_comes_first_too() {
 
 #[test]
 fn a_kind_that_comes_after_another_is_moved_in_time() {
-    // The old door may go only after the old late one, which goes only when c has let go of it.
+    // The old gate may be deleted only after the old late one, which is deleted only after c has
+    // stopped referring to it.
     check(
         &stack(&["gate/g size=2", "late/x size=2", "plain/c loose=late/x"]),
         &snapshot(&stack(&["gate/g", "late/x", "plain/c loose=late/x"])),
@@ -245,7 +246,7 @@ fn a_kind_that_comes_after_another_is_moved_in_time() {
 
 #[test]
 fn one_that_stays_is_never_without_what_it_comes_after() {
-    // Nothing of x is changed, but it cannot be there without a gate.
+    // x does not change, but it needs a gate at all times.
     check(
         &stack(&["plain/a size=2", "gate/g fixed=plain/a", "late/x"]),
         &snapshot(&stack(&["plain/a", "gate/g fixed=plain/a", "late/x"])),
@@ -261,7 +262,7 @@ fn one_that_stays_is_never_without_what_it_comes_after() {
 
 #[test]
 fn who_is_to_have_what_another_has_comes_after_its_end() {
-    // The names have nothing to do with each other, the place has.
+    // The names differ, the place is the same.
     check(
         &stack(&[
             "plain/a",
@@ -276,7 +277,7 @@ fn who_is_to_have_what_another_has_comes_after_its_end() {
             "3 create plain/other after 0",
         ],
     );
-    // One that stays takes it over.
+    // A kept resource takes it over.
     check(
         &stack(&["plain/a", "plain/b fixed=plain/a spot=7"]),
         &snapshot(&stack(&[
@@ -290,7 +291,7 @@ fn who_is_to_have_what_another_has_comes_after_its_end() {
             "2 update plain/b in spot after 0,1",
         ],
     );
-    // Within something else it is another place.
+    // Within another parent it is another place.
     check(
         &stack(&["plain/a", "plain/b", "plain/new fixed=plain/b spot=7"]),
         &snapshot(&stack(&[
@@ -440,7 +441,7 @@ fn holder_of_retained_resources_ends_last() {
             "1 delete home-1 because not wanted after 0",
         ],
     );
-    // Another home: what lives in it is made anew there, and used, before the old one goes.
+    // Another parent: its children are created anew there, and used, before the old one is deleted.
     check(
         &stack(&[
             "plain/home size=2",
@@ -473,7 +474,7 @@ fn of_several_that_outlive_the_one_that_is_wanted_is_kept() {
 
 #[test]
 fn the_same_id_in_another_kind_is_another_resource() {
-    // early/a has the id a-1 as well; that b mentions plain/a's says nothing about it.
+    // early/a also has the id a-1; b's reference to plain/a's does not refer to it.
     check(
         &stack(&["plain/a", "plain/b fixed=plain/a"]),
         &snapshot(&stack(&[
@@ -500,7 +501,7 @@ fn a_stack_that_contradicts_itself_has_no_plan() {
             to: key("plain/b")
         }
     );
-    // What only comes before or behind the cycle is not part of it.
+    // Resources that only come before or after the cycle are not part of it.
     assert_eq!(
         fault(&[
             "plain/a loose=plain/c,plain/before",
@@ -515,7 +516,7 @@ fn a_stack_that_contradicts_itself_has_no_plan() {
         fault(&["plain/a fixed=plain/a"]).to_string(),
         "plain/a waits for itself"
     );
-    // The door refers to what comes after every door.
+    // The gate refers to a resource that comes after every gate.
     assert_eq!(
         fault(&["gate/g fixed=late/x", "late/x", "plain/behind fixed=gate/g"]),
         PlanError::Cycle(vec![key("gate/g"), key("late/x")])

@@ -1,4 +1,5 @@
-//! Properties over random stacks: a plan's order, and that carrying it out gets there.
+//! Properties over random stacks: the order of a plan, and that applying it reaches the desired
+//! state.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,15 +9,15 @@ use proptest::prelude::*;
 
 use crate::things::{Facts, catalog, key, live, schema, stack_name, stack_of, to};
 
-/// A stack of things that refer to earlier ones in a random order of their own.
+/// A stack of resources that refer to earlier ones in a random order.
 ///
-/// What lasts refers to nothing, since what it referred to could never go; one gate at least is there
-/// and stays, because what comes after gates holds the last one.
+/// Lasting resources have no references, because their targets could never be deleted; at least one
+/// gate exists and stays, because resources that come after gates hold the last one.
 pub(crate) fn any_stack() -> impl Strategy<Value = Stack> {
     any_stack_of(16)
 }
 
-/// The same of so many things at most, beside the gate.
+/// The same with at most this many resources, besides the gate.
 pub(crate) fn any_stack_of(most: usize) -> impl Strategy<Value = Stack> {
     let thing = (
         any::<bool>(),
@@ -44,7 +45,7 @@ pub(crate) fn any_stack_of(most: usize) -> impl Strategy<Value = Stack> {
                 let earlier: Vec<_> = stack
                     .iter()
                     .map(|(key, _)| key.to_string())
-                    // What gates would come after must not be what they refer to, and so on.
+                    // A resource that comes after gates must not be referenced by them, and so on.
                     .filter(|key| kind == "late" || !key.starts_with("late/"))
                     .collect();
                 let refs: BTreeMap<_, _> = refs
@@ -67,7 +68,8 @@ pub(crate) fn any_stack_of(most: usize) -> impl Strategy<Value = Stack> {
         })
 }
 
-/// Something live: as a stack would be, some of it on its way, failed or ending, some of it twice.
+/// A live state: like a stack's, with some resources pending, failed or ending, and some
+/// duplicated.
 fn any_snapshot() -> impl Strategy<Value = Snapshot> {
     (any_stack(), prop::collection::vec(0_u8..20, 17)).prop_map(|(stack, dice)| {
         let mut found = live(&stack, &[]);
@@ -88,7 +90,7 @@ fn any_snapshot() -> impl Strategy<Value = Snapshot> {
     })
 }
 
-/// Whether one step comes behind another, over any number of edges.
+/// Whether one step comes after another, over any number of edges.
 fn is_behind(plan: &Plan, later: usize, earlier: usize) -> bool {
     plan.steps[later]
         .after
@@ -108,7 +110,8 @@ proptest! {
         let json = serde_json::to_string(&plan).unwrap();
         prop_assert_eq!(&serde_json::from_str::<Plan>(&json).unwrap(), &plan);
 
-        // Every wish is met once, every step waits for earlier ones, nothing is ended twice.
+        // Every desired resource has one step, every step waits for earlier ones, nothing is
+        // deleted twice.
         let mut makers = BTreeMap::new();
         let mut enders = BTreeMap::new();
         for (index, step) in plan.steps.iter().enumerate() {
@@ -123,7 +126,7 @@ proptest! {
         }
         prop_assert_eq!(makers.keys().copied().collect::<Vec<_>>(), desired.resources().keys().collect::<Vec<_>>());
 
-        // What is there stays or goes.
+        // Live resources are kept or deleted.
         for found in current.found() {
             let stays = plan.steps.iter().any(|step| matches!(
                 &step.action,
@@ -134,7 +137,8 @@ proptest! {
             prop_assert!(stays ^ goes || (lasts && !goes), "{}", found.id);
         }
 
-        // References come first, and who has mentioned what is ended lets go of it first.
+        // References come first, and resources that refer to a deleted one stop referring to it
+        // first.
         for (&made, &step) in &makers {
             for need in &desired.resources()[made].needs {
                 prop_assert!(plan.steps[step].after.iter().any(|after| after.step == makers[need]));
@@ -153,8 +157,8 @@ proptest! {
             }
         }
 
-        // An old one goes before its successor comes, unless one that stays had to be moved, or must not be without
-        // one of its kind.
+        // An old resource is deleted before its successor is created, unless a kept resource had to
+        // be moved, or always needs one of its kind.
         let stays = |action: &Action| matches!(action, Action::Keep { .. } | Action::Update { .. });
         let needs_gate = plan.steps.iter().any(|step| step.key.kind.as_str() == "late" && stays(&step.action));
         for ((kind, _), &ending) in &enders {

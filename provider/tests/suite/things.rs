@@ -1,4 +1,4 @@
-//! Kinds of resources that refer to anything, and stacks made of them in a few words.
+//! Kinds of test resources that refer to anything, and stacks made of them in a short notation.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -37,7 +37,7 @@ impl Reference for To {
     }
 }
 
-/// An id of anything.
+/// An id of any kind.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct ThingId(String);
@@ -64,20 +64,20 @@ impl std::fmt::Display for ThingId {
     }
 }
 
-/// What every kind here looks like.
+/// The fields of every kind here.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Facts {
-    /// References that cannot change in place.
+    /// References that cannot be updated in place.
     pub(crate) fixed: Vec<To>,
-    /// References that can, in no order.
+    /// References that can, unordered.
     pub(crate) loose: Vec<To>,
-    /// A value that cannot change in place.
+    /// A value that cannot be updated in place.
     pub(crate) size: u32,
     /// A value that can.
     pub(crate) value: u32,
-    /// A value that does not count.
+    /// A value that is not compared.
     pub(crate) build_spec: u32,
-    /// A place that only one has within what the first of the fixed references names; 0 is none.
+    /// A place that is exclusive within the first fixed reference; 0 is none.
     pub(crate) spot: u32,
 }
 
@@ -142,19 +142,19 @@ macro_rules! things {
 }
 
 things! {
-    /// One like most.
+    /// An ordinary kind.
     Plain "plain" {}
     /// Its dependents start as soon as it has an id.
     Early "early" { GATE: Gate = Gate::Exists; }
-    /// Comes after every gate without saying so.
+    /// Comes after every gate without a reference.
     Late "late" { AFTER: &'static [Kind] = &[Kind::new("gate")]; }
-    /// What `Late` comes after.
+    /// The kind that `Late` comes after.
     Door "gate" {}
     /// Outlives its stack.
     Lasting "lasting" { RETENTION: Retention = Retention::Outlives; }
-    /// Has to be done in a second.
+    /// Must be usable within a second.
     Hasty "hasty" { CREATE_TIMEOUT: Duration = Duration::from_secs(1); }
-    /// May take an hour to go.
+    /// May take an hour to be deleted.
     Drained "drained" { DELETE_TIMEOUT: Duration = Duration::from_secs(3600); }
 }
 
@@ -166,7 +166,7 @@ pub(crate) fn kind(name: &'static str) -> Kind {
     Kind::new(name)
 }
 
-/// To the resource of the stack under this key.
+/// A reference to the stack's resource under this key.
 pub(crate) fn to(text: &str) -> To {
     let key = key(text);
     To {
@@ -180,7 +180,7 @@ pub(crate) fn stack_name() -> StackName {
     StackName::new("test").unwrap()
 }
 
-/// A stack out of lines such as `plain/b size=2 fixed=plain/a loose=early/x,plain/c`.
+/// A stack from lines such as `plain/b size=2 fixed=plain/a loose=early/x,plain/c`.
 pub(crate) fn stack(lines: &[&str]) -> Stack {
     stack_of(lines.iter().map(|line| {
         let mut words = line.split_whitespace();
@@ -211,7 +211,8 @@ pub(crate) fn stack_of(things: impl IntoIterator<Item = (Key, Facts)>) -> Stack 
     stack
 }
 
-/// What is there once a stack is, with ids such as `a-1` for `plain/a`; `state` may say otherwise of some.
+/// The live state of a deployed stack, with ids such as `a-1` for `plain/a`; `state` overrides some
+/// of the states.
 pub(crate) fn live(stack: &Stack, states: &[(&str, Probe<serde_json::Value>)]) -> Vec<Found> {
     let ids: BTreeMap<Key, String> = stack
         .resources()
