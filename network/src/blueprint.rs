@@ -35,7 +35,7 @@ use crate::{
 /// .add_to(&mut stack)?;
 ///
 /// assert_eq!(network.private[1].subnet.key().to_string(), "subnet/private-b");
-/// assert_eq!(stack.wishes().len(), 16);
+/// assert_eq!(stack.resources().len(), 16);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -42,7 +42,7 @@ pub struct Groups {
 ///     )
 /// };
 /// let mut stack = Stack::new(StackName::new("digipay")?);
-/// // In a VPC that somebody else has made:
+/// // In an existing VPC:
 /// let groups = add_groups(&mut stack, &VpcId::from("vpc-0abc").into(), &ports)?;
 /// assert_eq!(groups.services[&web].key().to_string(), "security-group/web");
 /// # Ok::<(), Box<dyn std::error::Error>>(())

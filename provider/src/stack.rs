@@ -50,7 +50,7 @@ impl DesiredResource {
 /// let mut stack = Stack::new(StackName::new("digipay")?);
 /// let vpc = stack.add("main", Vpc { cidr: "10.0.0.0/16".into() });
 /// stack.add("private-a", Subnet { vpc: vpc.id() });
-/// assert_eq!(stack.wishes().len(), 2);
+/// assert_eq!(stack.resources().len(), 2);
 /// # Ok::<(), InvalidName>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

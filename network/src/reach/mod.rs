@@ -21,7 +21,7 @@
 //! # };
 //! # let network = network.add_to(&mut stack)?;
 //! # add_groups(&mut stack, &network.vpc.id(), &ports)?;
-//! // Of any stack or snapshot; what other crates know is added by whoever knows it.
+//! // Of any stack or snapshot; resources of other crates are added by their callers.
 //! let (mut topology, _) = assemble(&stack, stand_in)?;
 //! topology.interfaces.insert("web/1".to_owned(), Interface {
 //!     subnet: "subnet/private-a".parse()?,
