@@ -21,10 +21,10 @@ REQUIREMENTS = pathlib.Path(__file__).with_name("requirements.txt")
 
 def make(place):
     half = place.with_name(place.name + ".half")
-    # Of a run that was killed; whoever holds the lock is the only one to touch it.
+    # Leftovers of a killed run; only the holder of the lock touches them.
     shutil.rmtree(half, ignore_errors=True)
     venv.create(half, with_pip=True)
-    # Without a wheel it would have to be compiled, by a compiler that may not be there.
+    # Without a wheel it would need a compiler, which may be missing.
     pip = [half / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
     subprocess.run(
         [*pip, "--only-binary=:all:", "--require-hashes", "--requirement", REQUIREMENTS],
@@ -45,7 +45,7 @@ def main(directory):
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not place.is_dir():
                 make(place)
-    # Programs of the environment name the place where they were made; its python does not.
+    # Programs of the environment contain the path of their creation; its python does not.
     print(place / "bin" / "python")
 
 

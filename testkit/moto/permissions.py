@@ -39,7 +39,7 @@ def check_signature(self):
 def check_action_permitted(self, _):
     own = self._action
     for action, resource in needed(self, *own.split(":")):
-        # moto says by this field which action it refuses.
+        # moto names the refused action in this field.
         self._action, self._resource = action, resource
         evaluate(self, resource)
     self._action = own
@@ -98,7 +98,7 @@ def of_iam(request, action, form, tagged):
 
 def of_ssm(request, action, form, tagged):
     name = form.get("Name", "*")
-    # What AWS publishes belongs to no account.
+    # Resources that AWS publishes belong to no account.
     account = "" if name.startswith("/aws/") else request.account_id
     resource = arn(request, "ssm", f"parameter{name}", account)
     # https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html

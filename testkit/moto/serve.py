@@ -15,7 +15,7 @@ import permissions
 
 
 def end_with_whoever_started_it():
-    # The other end of the pipe is closed by the kernel, however that process ends.
+    # The kernel closes the other end of the pipe, however that process ends.
     sys.stdin.buffer.read()
     os._exit(0)
 

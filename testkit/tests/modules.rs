@@ -1,7 +1,8 @@
-//! The modules of a crate import each other in one direction: circles are found by reading the sources.
+//! The modules of a crate import each other in one direction: this test finds cycles in the
+//! sources.
 //!
-//! A path counts when it starts with `crate::` or `super::`, in a `use` or anywhere else. A name that the crate's root
-//! re-exports counts for the module that it comes from. Tests may use what stands above them.
+//! A path counts when it starts with `crate::` or `super::`, in a `use` or anywhere else. A name
+//! that the crate's root re-exports counts for its original module. Tests may use higher modules.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -9,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// How many top-level modules of a crate may still be part of a circle. A crate without a row has none.
-/// The numbers only go down.
+/// The number of top-level modules of a crate that may still be part of a cycle. A crate without a
+/// row has none. The numbers only go down.
 const KNOWN: &[(&str, usize)] = &[
     ("aws", 3),
     ("cli", 6),
@@ -22,7 +23,8 @@ const KNOWN: &[(&str, usize)] = &[
     ("provider", 2),
 ];
 
-/// Which top-level modules of `pipeline` each of them may import: a lower one knows no higher one.
+/// The top-level modules of `pipeline` with their allowed imports: a lower module imports no higher
+/// one.
 const PIPELINE: &[(&str, &[&str])] = &[
     ("cloud", &[]),
     ("config", &[]),
@@ -41,7 +43,7 @@ const PIPELINE: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// A crate's top-level modules, each with those that it imports.
+/// A crate's top-level modules, each with its imports.
 type Graph = BTreeMap<String, BTreeSet<String>>;
 
 /// The code as words and signs, without comments, literals and inline test modules.
@@ -121,7 +123,7 @@ fn end_of_raw_string(chars: &[char], from: usize) -> usize {
     at
 }
 
-/// Leaves out what follows `#[cfg(test)]`: an item up to its semicolon or the end of its block.
+/// Drops each item after `#[cfg(test)]`: up to its semicolon or the end of its block.
 fn without_tests(tokens: &[String]) -> Vec<String> {
     const MARK: [&str; 7] = ["#", "[", "cfg", "(", "test", ")", "]"];
     let mut kept = Vec::new();
@@ -155,7 +157,7 @@ fn without_tests(tokens: &[String]) -> Vec<String> {
     kept
 }
 
-/// The first names of a path, or of every path in braces: of `{a::b, c}` these are `a` and `c`.
+/// The first names of a path, or of every path in braces: for `{a::b, c}` these are `a` and `c`.
 fn first_names(tokens: &[String]) -> Vec<&str> {
     if tokens.first().is_none_or(|token| token != "{") {
         return tokens.first().map(String::as_str).into_iter().collect();
@@ -182,7 +184,8 @@ fn first_names(tokens: &[String]) -> Vec<&str> {
     names
 }
 
-/// The names at the crate's root that come from a module: `pub use config::{Config, Fault as Problem};`
+/// The names at the crate's root that a module exports:
+/// `pub use config::{Config, Fault as Problem};`
 fn exported<'a>(root: &'a [String], modules: &BTreeSet<String>) -> BTreeMap<&'a str, &'a str> {
     let mut exported = BTreeMap::new();
     let starts = root.iter().enumerate().filter(|(_, token)| *token == "use");
@@ -197,7 +200,7 @@ fn exported<'a>(root: &'a [String], modules: &BTreeSet<String>) -> BTreeMap<&'a 
     exported
 }
 
-/// Reads the files of a crate's `src` folder, by their paths in it.
+/// Reads the files of a crate's `src` directory, by their paths in it.
 fn graph(files: &BTreeMap<String, String>) -> Graph {
     let modules: BTreeSet<String> = files
         .keys()
@@ -219,7 +222,7 @@ fn graph(files: &BTreeMap<String, String>) -> Graph {
         let tokens = tokens(text);
         for at in 0..tokens.len() {
             let is_inside = at > 0 && tokens[at - 1] == "::";
-            // `super` once for each step up; `crate` is the top at once.
+            // One step up for each `super`; `crate` is the top.
             let mut ups = 0;
             let mut end = at;
             match tokens[at].as_str() {
@@ -250,7 +253,7 @@ fn graph(files: &BTreeMap<String, String>) -> Graph {
     graph
 }
 
-/// A file's module path; none for the crate's root, and for tests.
+/// A file's module path; `None` for the crate's root, and for tests.
 fn path_of(file: &str) -> Option<Vec<String>> {
     let path = file.strip_suffix(".rs")?;
     let mut parts: Vec<String> = path.split('/').map(str::to_owned).collect();
@@ -264,7 +267,7 @@ fn path_of(file: &str) -> Option<Vec<String>> {
     (parts != ["lib"] && parts != ["main"]).then_some(parts)
 }
 
-/// The modules that import themselves by way of others, in groups.
+/// The modules that import themselves through others, in groups.
 fn circles(graph: &Graph) -> Vec<BTreeSet<&str>> {
     let reached = |from: &str| {
         let mut seen = BTreeSet::new();
@@ -300,7 +303,7 @@ fn workspace() -> PathBuf {
         .to_owned()
 }
 
-/// The Rust files below a folder, by their paths in it.
+/// The Rust files below a directory, by their paths in it.
 fn files_in(folder: &Path) -> BTreeMap<String, String> {
     let mut files = BTreeMap::new();
     let mut folders = vec![folder.to_owned()];
@@ -320,7 +323,7 @@ fn files_in(folder: &Path) -> BTreeMap<String, String> {
     files
 }
 
-/// The folders of the workspace's crates, from its root.
+/// The directories of the workspace's crates, from its root.
 fn crates() -> Vec<String> {
     let mut crates = Vec::new();
     let mut folders = vec![workspace()];
@@ -459,6 +462,6 @@ fn pipeline_keeps_its_directions() {
             assert!(allowed, "{module} must not import {import}");
         }
     }
-    // So that a rule that sees nothing does not pass for one that is kept.
+    // A check that read nothing would prove nothing.
     assert!(graph["ops"].contains("validate") && graph["stack"].contains("config"));
 }

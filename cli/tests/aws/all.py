@@ -66,7 +66,7 @@ each("user", pages(iam, "list_users", "Users"), "Arn")
 each("role", pages(iam, "list_roles", "Roles"), "Arn")
 each("profile", pages(iam, "list_instance_profiles", "InstanceProfiles"), "Arn")
 each("policy", pages(iam, "list_policies", "Policies", Scope="Local"), "Arn")
-# moto makes those of AWS's own when somebody reads one.
+# moto creates AWS's own parameters when one is read.
 parameters = [p for p in pages(ssm, "describe_parameters", "Parameters") if not p["Name"].startswith("/aws/")]
 each("parameter", parameters, "Name")
 each("log-group", pages(logs, "describe_log_groups", "logGroups"), "arn")

@@ -98,7 +98,7 @@ for t in tables:
     say("route-table", name, "of", each(a["SubnetId"] for a in of if "SubnetId" in a))
     for r in t["Routes"]:
         to = next(r[k] for k in ("NatGatewayId", "GatewayId", "InstanceId", "NetworkInterfaceId") if r.get(k))
-        # The list's id is another one in each account.
+        # The list's id differs in each account.
         say("route", name, r.get("DestinationCidrBlock", "prefix-list"), "to", each([to]))
 for e in endpoints:
     say("endpoint", names[e["VpcEndpointId"]], e["VpcEndpointType"], e["ServiceName"], "on", each(e["RouteTableIds"]))
@@ -161,7 +161,7 @@ for t in templates:
         "key", each([data["KeyName"]] if data.get("KeyName") else []))
     say("template-version", name, version["VersionNumber"], "default", t["DefaultVersionNumber"])
     for s in data.get("TagSpecifications", []):
-        # moto puts the template's own among those of what is started from it.
+        # moto adds the template's own tags to those of its instances.
         if s["ResourceType"] != "launch-template":
             say("template-tags", name, s["ResourceType"], named(s["Tags"], "none"))
     script = base64.b64decode(data["UserData"]).decode()
@@ -201,7 +201,7 @@ for r in pages(ecr, "describe_repositories", "repositories"):
 for r in pages(iam, "list_roles", "Roles", PathPrefix="/landfall/"):
     say("role", named(iam.list_role_tags(RoleName=r["RoleName"])["Tags"], r["RoleName"]))
 for p in pages(iam, "list_instance_profiles", "InstanceProfiles", PathPrefix="/landfall/"):
-    # Not list_instance_profile_tags, which moto 5.2.5 fails at.
+    # Not list_instance_profile_tags, on which moto 5.2.5 fails.
     tags = iam.get_instance_profile(InstanceProfileName=p["InstanceProfileName"])["InstanceProfile"].get("Tags")
     say("profile", named(tags, p["InstanceProfileName"]), "roles", len(p["Roles"]))
 for p in pages(ssm, "describe_parameters", "Parameters"):

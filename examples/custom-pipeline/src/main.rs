@@ -1,7 +1,8 @@
-//! A pipeline composed by hand: the crates without `landfall-pipeline` and without a file.
+//! A custom pipeline: the crates without `landfall-pipeline` and without a file.
 //!
-//! Builds the demo service into an image, puts a network, a group of instances and a balancer around it
-//! on this machine, waits until it answers, and prints its address. With `--destroy` it ends it all.
+//! Builds the demo service into an image, creates a network, a group of instances and a balancer on
+//! this machine, waits until it answers, and prints its address. With `--destroy` it deletes them
+//! all.
 //!
 //! ```text
 //! cargo rustc --release --package digipay -- -C target-feature=+crt-static
@@ -62,7 +63,7 @@ async fn run(destroy: bool) -> Result<(), Box<dyn Error>> {
     })?;
     let name = StackName::new("by-hand")?;
 
-    // Everything that this provider can hold, crate by crate.
+    // Every kind of this provider, crate by crate.
     let catalog = landfall_network::kinds(Catalog::new());
     let catalog = landfall_compute::kinds(catalog);
     let catalog = landfall_lb::kinds(catalog);

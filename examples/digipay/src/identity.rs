@@ -1,18 +1,18 @@
-//! Who this instance is, as the place that runs it says.
+//! The identity of this instance, from its environment.
 
 use std::env;
 
-/// The instance and where it runs.
+/// The instance and its zone.
 #[derive(Debug, Clone)]
 pub(crate) struct Identity {
-    /// Its id, `local` where nothing says otherwise.
+    /// Its id, `local` if not set.
     pub(crate) instance: String,
-    /// Its zone, `local` where nothing says otherwise.
+    /// Its zone, `local` if not set.
     pub(crate) zone: String,
 }
 
 impl Identity {
-    /// What the environment says.
+    /// The identity in the environment.
     pub(crate) fn from_env() -> Self {
         let read = |name| {
             env::var(name)
@@ -26,7 +26,7 @@ impl Identity {
         }
     }
 
-    /// As a JSON object, with how many requests it has answered so far.
+    /// The identity as a JSON object, with the number of requests answered so far.
     pub(crate) fn to_json(&self, answered: u64) -> String {
         format!(
             "{{\"instance\":{},\"zone\":{},\"service\":\"digipay\",\"version\":\"{}\",\"answered\":{answered}}}\n",

@@ -1,7 +1,7 @@
-//! A small web service to deploy: a page, who answers as JSON, and a health check.
+//! A small web service to deploy: a page, the instance's identity as JSON, and a health check.
 //!
-//! It listens on `$PORT`, says which instance it is by `$LANDFALL_INSTANCE_ID` and `$LANDFALL_ZONE`, and on
-//! SIGTERM or SIGINT takes nothing new, finishes what it has begun and ends with 0.
+//! It listens on `$PORT`, reports its identity from `$LANDFALL_INSTANCE_ID` and `$LANDFALL_ZONE`,
+//! and on SIGTERM or SIGINT accepts no new connections, finishes its requests and exits with 0.
 
 #![expect(
     clippy::print_stderr,
@@ -31,11 +31,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::identity::Identity;
 use crate::service::Service;
 
-/// How long running requests may take once the service was asked to end; longer than any of its own answers.
+/// The time limit for requests in flight during a shutdown; longer than any of its own answers.
 const FINISH_WITHIN: Duration = Duration::from_secs(20);
 
-/// How long a connection may be silent. Longer than the 60 seconds after which a balancer drops a silent
-/// one, so that the service never closes a connection that the balancer is about to use.
+/// The idle timeout of a connection. Longer than the 60 seconds after which a balancer drops an
+/// idle one, so that the service never closes a connection that the balancer is about to use.
 const SILENT_FOR: Duration = Duration::from_secs(75);
 
 fn main() -> ExitCode {
@@ -58,7 +58,7 @@ fn start() -> Result<(), String> {
     tasks.block_on(&runtime, serve(port, Identity::from_env()))
 }
 
-/// The port that `$PORT` names.
+/// The port in `$PORT`.
 fn port(value: Option<&str>) -> Result<u16, String> {
     let value =
         value.ok_or("PORT is not set; set it to the port to listen on, for example PORT=8000")?;
@@ -100,7 +100,7 @@ async fn serve(port: u16, identity: Identity) -> Result<(), String> {
 
     eprintln!("digipay: asked to end, finishing what runs");
     accepting.abort();
-    // It ends cancelled, and with it go the listening socket and its hold on the connections.
+    // It ends cancelled, and drops the listening socket and its reference to the connections.
     let _ = accepting.await;
     let Some(connections) = Rc::into_inner(connections) else {
         return Ok(());
@@ -115,7 +115,7 @@ async fn serve(port: u16, identity: Identity) -> Result<(), String> {
         })
 }
 
-/// Takes connections until it is aborted.
+/// Accepts connections until it is aborted.
 async fn accept(listener: TcpListener, service: Rc<Service>, connections: Rc<GracefulShutdown>) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
@@ -124,7 +124,7 @@ async fn accept(listener: TcpListener, service: Rc<Service>, connections: Rc<Gra
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                // Out of file descriptors, most often: connections that end give some back.
+                // Most often the file descriptors are exhausted: closed connections release some.
                 eprintln!("digipay: cannot accept a connection: {error}");
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
@@ -137,7 +137,7 @@ async fn accept(listener: TcpListener, service: Rc<Service>, connections: Rc<Gra
         });
         let connection = connections.watch(http.serve_connection(TokioIo::new(stream), answer));
         tokio::task::spawn_local(async move {
-            // A client that goes away in the middle is nothing to report.
+            // A client that disconnects early is not worth a message.
             let _ = connection.await;
         });
     }

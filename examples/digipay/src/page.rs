@@ -1,4 +1,5 @@
-//! The page: who answered, and a button that shows how requests spread over the instances.
+//! The page: the identity of the answering instance, and a button that shows how requests are
+//! spread over the instances.
 
 use crate::identity::Identity;
 
@@ -9,7 +10,7 @@ pub(crate) fn render(identity: &Identity) -> String {
         .replace("{{zone}}", &escaped(&identity.zone))
 }
 
-/// A text for the inside of an HTML element.
+/// A text escaped for the inside of an HTML element.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")

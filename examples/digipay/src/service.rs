@@ -1,4 +1,4 @@
-//! What the service answers.
+//! The answers of the service.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -12,7 +12,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use crate::identity::Identity;
 use crate::page;
 
-/// The longest that `/wait` waits.
+/// The maximum wait of `/wait`.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// The service, shared by all connections of its one thread.
@@ -23,7 +23,7 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// A service that has answered nothing yet.
+    /// A service without answered requests.
     pub(crate) fn new(identity: Identity) -> Self {
         Self {
             identity,
@@ -31,7 +31,7 @@ impl Service {
         }
     }
 
-    /// Answers one request. Health checks are not counted: the number is there to see traffic arrive.
+    /// Answers one request. Health checks are not counted: the number shows the arriving traffic.
     pub(crate) async fn answer<B>(
         &self,
         request: &Request<B>,
@@ -69,7 +69,7 @@ impl Service {
     }
 }
 
-/// How long `?ms=500` asks to wait; a second if it does not say.
+/// The wait in `?ms=500`; a second without it.
 fn wait_for(query: Option<&str>) -> Duration {
     query
         .and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("ms=")))

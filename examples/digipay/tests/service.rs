@@ -1,4 +1,4 @@
-//! The real program, as a container runtime starts, asks and ends it.
+//! The real program, as a container runtime starts, uses and stops it.
 
 #![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -22,7 +22,7 @@ fn ends(command: &mut Command) -> (Output, String) {
     (output, said)
 }
 
-/// A running service; ended with the test.
+/// A running service; stopped with the test.
 struct Running {
     child: Child,
     messages: BufReader<std::process::ChildStderr>,
@@ -31,7 +31,7 @@ struct Running {
 
 impl Running {
     fn start() -> Self {
-        // Somebody else may take the port between our giving it back and the service's taking it.
+        // Another process may take the port before the service binds it.
         for _ in 0..20 {
             let port = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))
                 .and_then(|listener| listener.local_addr())
@@ -80,7 +80,7 @@ impl Running {
 
     fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        // The shell's own: not every machine has the program.
+        // The shell's own kill: not every machine has the program.
         let done = Command::new("sh")
             .args(["-c", "kill -s \"$0\" \"$1\"", name, &pid])
             .status();
@@ -122,7 +122,7 @@ fn sigterm_finishes_running_requests() {
         .write_all(b"GET /wait?ms=700 HTTP/1.1\r\nHost: t\r\n\r\n")
         .unwrap();
     let mut idle = service.connect();
-    // Once this is answered, the request before it is being worked on: there is one thread.
+    // Once this is answered, the request before it is in progress: there is one thread.
     service.get("/healthz");
     service.signal("TERM");
     let mut reported = String::new();

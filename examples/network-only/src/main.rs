@@ -1,7 +1,8 @@
-//! One Landfall crate alone: a two-tier network for three zones, planned, and made on this machine if asked.
+//! A single Landfall crate: a two-tier network for three zones, planned, and optionally created on
+//! this machine.
 //!
-//! `cargo run -p network-only` shows the plan. `cargo run -p network-only -- --apply` makes the network, shows
-//! what it got, and ends it again.
+//! `cargo run -p network-only` prints the plan. `cargo run -p network-only -- --apply` creates the
+//! network, prints the result, and deletes it again.
 
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
@@ -37,7 +38,7 @@ fn wanted() -> Result<Stack, Box<dyn Error>> {
     Ok(stack)
 }
 
-/// What a plan would do, a line for each resource.
+/// Prints a plan, a line for each resource.
 fn show(plan: &Plan) {
     for step in &plan.steps {
         let sign = match step.action {
@@ -52,7 +53,7 @@ fn show(plan: &Plan) {
 
 async fn run(make: bool) -> Result<(), Box<dyn Error>> {
     let stack = wanted()?;
-    // Only the kinds of this one crate.
+    // Only the kinds of this crate.
     let catalog: Catalog<Local> = landfall_network::kinds(Catalog::new());
     let local = Local::open(LocalOptions::default())?;
     let options = ApplyOptions {
@@ -72,7 +73,7 @@ async fn run(make: bool) -> Result<(), Box<dyn Error>> {
         println!("{key:<24} {}  {}", ready.id, ready.output);
     }
 
-    // To end it all is to want nothing.
+    // An empty stack deletes every resource.
     let nothing = Stack::new(stack.name().clone());
     let found = catalog.snapshot(&local, nothing.name()).await?;
     let ending = plan(&nothing, &found, catalog.schema())?;
