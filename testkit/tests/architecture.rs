@@ -1,6 +1,6 @@
 //! The architecture's invariants, checked on the workspace's sources.
 //!
-//! A new crate needs a row in [`MAY_KNOW`]; a new exception needs a reason beside it.
+//! A new exception needs a reason beside it. Which crate may depend on which is a rule of `cargo xtask tidy`.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -10,85 +10,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
-
-/// The direct dependencies that each crate of the workspace may have, also for builds. Its tests
-/// may also use `landfall-testkit`.
-const MAY_KNOW: &[(&str, &[&str])] = &[
-    ("landfall-provider", &[]),
-    ("landfall-aws", &["landfall-provider"]),
-    ("landfall-network", WITH_AWS),
-    ("landfall-compute", WITH_AWS),
-    ("landfall-lb", WITH_AWS),
-    ("landfall-container", WITH_AWS),
-    // The parts of the local provider do not depend on each other; only its main crate depends on
-    // them.
-    ("landfall-kernel", &[]),
-    (
-        "landfall-vnet",
-        &["landfall-provider", "landfall-network", "landfall-kernel"],
-    ),
-    ("landfall-balancer", &["landfall-kernel"]),
-    (
-        "landfall-local",
-        &[
-            "landfall-provider",
-            "landfall-network",
-            "landfall-compute",
-            "landfall-lb",
-            "landfall-container",
-            "landfall-kernel",
-            "landfall-vnet",
-            "landfall-balancer",
-        ],
-    ),
-    ("landfall-pipeline", KINDS),
-    (
-        "landfall-cli",
-        &[
-            "landfall-pipeline",
-            "landfall-local",
-            "landfall-aws",
-            "landfall-provider",
-            "landfall-network",
-            "landfall-compute",
-            "landfall-lb",
-            "landfall-container",
-        ],
-    ),
-    ("xtask", &["landfall-cli"]),
-    ("landfall-testkit", &["landfall-provider"]),
-    ("digipay", &[]),
-    (
-        "custom-pipeline",
-        &[
-            "landfall-local",
-            "landfall-provider",
-            "landfall-network",
-            "landfall-compute",
-            "landfall-lb",
-            "landfall-container",
-        ],
-    ),
-    // A network alone, on whatever provider is at hand.
-    (
-        "network-only",
-        &["landfall-provider", "landfall-network", "landfall-local"],
-    ),
-];
-
-/// The dependencies of a crate of kinds with an AWS implementation.
-const WITH_AWS: &[&str] = &["landfall-provider", "landfall-aws"];
-
-/// The interface and every crate of kinds, for crates that combine them.
-const KINDS: &[&str] = &[
-    "landfall-provider",
-    "landfall-network",
-    "landfall-compute",
-    "landfall-lb",
-    "landfall-container",
-];
-
-const TESTKIT: &str = "landfall-testkit";
 
 /// The directories with direct kernel calls.
 const UNSAFE_ALLOWED: &[&str] = &["local/kernel/src/", "local/src/sys/"];
@@ -233,38 +154,6 @@ fn the_rules_see_what_breaks_them() {
         ["flatten"]
     );
     assert!(vague_serde("#[serde(default)] let list = lists.flatten();").is_empty());
-}
-
-#[test]
-fn crates_know_only_whom_they_may() {
-    let may_know: BTreeMap<&str, BTreeSet<&str>> = MAY_KNOW
-        .iter()
-        .map(|(name, others)| (*name, others.iter().copied().collect()))
-        .collect();
-    let packages = packages();
-    let members: BTreeSet<&str> = packages
-        .iter()
-        .map(|one| one["name"].as_str().unwrap())
-        .collect();
-    assert_eq!(
-        members,
-        may_know.keys().copied().collect(),
-        "the table has a row for every crate, and no more"
-    );
-    for package in &packages {
-        let name = package["name"].as_str().unwrap();
-        for dependency in package["dependencies"].as_array().unwrap() {
-            let other = dependency["name"].as_str().unwrap();
-            if !members.contains(other) {
-                continue;
-            }
-            let for_tests = dependency["kind"] == "dev";
-            assert!(
-                may_know[name].contains(other) || (for_tests && other == TESTKIT),
-                "{name} must not depend on {other}"
-            );
-        }
-    }
 }
 
 #[test]

@@ -15,7 +15,6 @@ mod fuzz;
 mod needs;
 mod repo;
 mod test;
-#[cfg(test)]
 mod tidy;
 
 use std::ffi::{OsStr, OsString};
@@ -93,6 +92,8 @@ enum Task {
     Schema(Landfall),
     /// Run all tests; those that need what this machine lacks are left out by name
     Test(test::Options),
+    /// Check rules that the compiler does not know: words, files, modules, crates, licences
+    Tidy(tidy::Options),
     /// Everything that CI does: format, lints, docs, each crate alone, all tests
     Ci,
     /// Compare what the trace says of drawn networks with what packets do in them
@@ -136,6 +137,7 @@ fn main() -> ExitCode {
         Task::Completions(landfall) => return landfall.run("completions", false),
         Task::Schema(landfall) => return landfall.run("schema", false),
         Task::Test(options) => test::run(&options),
+        Task::Tidy(options) => tidy::run(&options),
         Task::Ci => ci::run(),
         Task::Diff(options) => diff::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
