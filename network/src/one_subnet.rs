@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn one_port_is_open_and_nothing_else() {
         let stack = stack(&["203.0.113.0/25", "203.0.113.128/25"]);
-        let rules: SecurityGroupRules = stack.get(&name("web")).unwrap();
+        let rules: SecurityGroupRules = stack.get(&name("web")).unwrap().unwrap();
         let said: Vec<String> = rules
             .rules
             .iter()
@@ -162,7 +162,7 @@ mod tests {
                 "egress 443 Cidr(0.0.0.0/0)"
             ]
         );
-        let acl: NetworkAcl = stack.get(&name("public")).unwrap();
+        let acl: NetworkAcl = stack.get(&name("public")).unwrap().unwrap();
         let said: Vec<String> = acl
             .entries
             .iter()

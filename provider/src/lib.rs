@@ -57,5 +57,5 @@ pub use provider::{Live, Probe, Provider};
 pub use resource::{Change, DataLoss, FieldChange, Gate, Resource, Retention};
 pub use schema::{KindMetadata, ResolvedRef, Schema};
 pub use snapshot::{Found, Snapshot};
-pub use stack::{DesiredResource, Handle, NameTaken, Stack};
+pub use stack::{DesiredResource, Handle, NameTaken, SpecMismatch, Stack};
 pub use text_file::read_text;

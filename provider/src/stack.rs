@@ -106,14 +106,21 @@ impl Stack {
     /// Changes a resource in the stack: this is how custom rules are added to the rules of a
     /// blueprint. Returns false, and changes nothing, when there is no resource of that kind and
     /// name.
-    pub fn amend<R: Resource>(&mut self, name: &ResourceName, change: impl FnOnce(&mut R)) -> bool {
-        let Some(mut spec) = self.get::<R>(name) else {
-            return false;
+    ///
+    /// # Errors
+    /// [`SpecMismatch`] when the resource does not have the form of its kind.
+    pub fn amend<R: Resource>(
+        &mut self,
+        name: &ResourceName,
+        change: impl FnOnce(&mut R),
+    ) -> Result<bool, SpecMismatch> {
+        let Some(mut spec) = self.get::<R>(name)? else {
+            return Ok(false);
         };
         change(&mut spec);
         let key = Key::new(R::KIND, name.clone());
         self.resources.insert(key, DesiredResource::of(&mut spec));
-        true
+        Ok(true)
     }
 
     /// The stack's name.
@@ -128,9 +135,35 @@ impl Stack {
 
     /// The desired resource of a name, as its own type; `None` when there is none of that kind and
     /// name.
-    pub fn get<R: Resource>(&self, name: &ResourceName) -> Option<R> {
-        let desired = self.resources.get(&Key::new(R::KIND, name.clone()))?;
-        R::deserialize(&desired.spec).ok()
+    ///
+    /// # Errors
+    /// [`SpecMismatch`] when it does not have the form of its kind.
+    pub fn get<R: Resource>(&self, name: &ResourceName) -> Result<Option<R>, SpecMismatch> {
+        let key = Key::new(R::KIND, name.clone());
+        let Some(desired) = self.resources.get(&key) else {
+            return Ok(None);
+        };
+        let spec = R::deserialize(&desired.spec);
+        spec.map(Some)
+            .map_err(|error| SpecMismatch::new(key, &error))
+    }
+}
+
+/// A resource does not have the form of its kind: another version has written it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key} does not have the form of its kind: {reason}")]
+pub struct SpecMismatch {
+    /// The resource.
+    pub key: Key,
+    /// The first field that does not fit.
+    pub reason: String,
+}
+
+impl SpecMismatch {
+    /// The mismatch that an error of `serde` describes.
+    pub fn new(key: Key, error: &serde_json::Error) -> Self {
+        let reason = error.to_string();
+        Self { key, reason }
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) fn said(stack: &Stack, port: u16) -> Verdict {
         groups,
         role,
     };
-    let balancer = stack.all::<LoadBalancer>().remove(0);
+    let balancer = stack.all::<LoadBalancer>().unwrap().remove(0);
     let mut spec = reach::Balancer::default();
     for subnet in names.keys(&balancer.spec.subnets) {
         let name = format!("node/{}", subnet.name);
@@ -39,11 +39,11 @@ pub(crate) fn said(stack: &Stack, port: u16) -> Verdict {
         topology.interfaces.insert(name.clone(), node);
         spec.nodes.insert(name);
     }
-    for listener in stack.all::<Listener>() {
+    for listener in stack.all::<Listener>().unwrap() {
         let Action::Forward(group) = &listener.spec.action else {
             continue;
         };
-        let rules = stack.all::<ListenerRule>().into_iter();
+        let rules = stack.all::<ListenerRule>().unwrap().into_iter();
         let own = rules.filter(|rule| names.key(&rule.spec.listener) == listener.key);
         let listener_spec = reach::Listener {
             port: listener.spec.port.get(),
@@ -55,8 +55,11 @@ pub(crate) fn said(stack: &Stack, port: u16) -> Verdict {
         spec.listeners.insert(listener.key, listener_spec);
     }
     topology.balancers.insert(balancer.key.clone(), spec);
-    let scaling = stack.all::<AutoscalingGroup>().remove(0).spec;
-    let template = stack.all::<landfall_compute::LaunchTemplate>().remove(0);
+    let scaling = stack.all::<AutoscalingGroup>().unwrap().remove(0).spec;
+    let template = stack
+        .all::<landfall_compute::LaunchTemplate>()
+        .unwrap()
+        .remove(0);
     let mut targets = BTreeSet::new();
     let subnets = names.keys(&scaling.subnets).into_iter();
     for subnet in subnets.take(scaling.desired as usize) {
@@ -67,7 +70,7 @@ pub(crate) fn said(stack: &Stack, port: u16) -> Verdict {
         targets.insert(name);
     }
     let attached = names.keys(&scaling.target_groups);
-    for group in stack.all::<TargetGroup>() {
+    for group in stack.all::<TargetGroup>().unwrap() {
         let is_attached = attached.contains(&group.key);
         let spec = reach::TargetGroup {
             port: group.spec.port.get(),
@@ -129,7 +132,7 @@ async fn a_balancer_is_reached_on_the_ports_of_its_listeners_alone() {
     let silent = |reached: &Reached| matches!(reached, Reached::Silent(_));
     assert!(nodes(&bed, 83).await.iter().all(silent));
 
-    let first = stack.all::<Listener>().remove(0).spec;
+    let first = stack.all::<Listener>().unwrap().remove(0).spec;
     let port = Port::new(82).unwrap();
     stack.add("other", Listener { port, ..first });
     assert!(bed.apply(&stack).await.is_complete());

@@ -73,9 +73,9 @@ fn draw(rng: &mut Rng) -> Vec<Drawn> {
 fn with(drawn: &[Drawn], base: &Stack) -> Stack {
     let mut stack = base.clone();
     let name = |text: &str| -> ResourceName { text.parse().unwrap() };
-    let first: Listener = stack.get(&name("http")).unwrap();
+    let first: Listener = stack.get(&name("http")).unwrap().unwrap();
     let served = first.action.target_group().unwrap().clone();
-    let web: TargetGroup = stack.get(&name("web")).unwrap();
+    let web: TargetGroup = stack.get(&name("web")).unwrap().unwrap();
     let nobody = stack.add("nobody", web).id();
     let group = |is_served| match is_served {
         true => served.clone(),
@@ -90,7 +90,7 @@ fn with(drawn: &[Drawn], base: &Stack) -> Stack {
         let id = match index {
             0 => {
                 let changed = stack.amend(&name("http"), |first: &mut Listener| *first = listener);
-                assert!(changed);
+                assert!(changed.unwrap());
                 Input::Of("listener/http".parse().unwrap(), PhantomData)
             }
             _ => stack.add(&format!("l{}", one.port), listener).id(),

@@ -259,7 +259,7 @@ proptest! {
     fn acl_numbers_are_unique_and_legal(blueprint in any_blueprint()) {
         let stack = stack(&blueprint);
         for tier in ["public", "private"] {
-            let acl: NetworkAcl = stack.get(&name(tier)).unwrap();
+            let acl: NetworkAcl = stack.get(&name(tier)).unwrap().unwrap();
             let mut numbers: Vec<_> =
                 acl.entries.iter().map(|entry| (entry.direction, entry.number)).collect();
             prop_assert!(numbers.iter().all(|(_, number)| (100..=32766).contains(number) && number % 10 == 0));

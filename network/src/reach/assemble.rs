@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use landfall_provider::{
-    Input, Key, Kind, Probe, Resource, ResourceId, ResourceName, Snapshot, Stack,
+    Input, Key, Kind, Probe, Resource, ResourceId, ResourceName, Snapshot, SpecMismatch, Stack,
 };
 use serde::Deserialize;
 
@@ -32,43 +32,45 @@ pub struct Spec<R: Resource> {
 /// A source of specs.
 pub trait Specs {
     /// All of one kind, in the order of keys.
-    fn all<R: Resource>(&self) -> Vec<Spec<R>>;
+    ///
+    /// # Errors
+    /// The first one that does not have the form of its kind: none is left out.
+    fn all<R: Resource>(&self) -> Result<Vec<Spec<R>>, SpecMismatch>;
 }
 
 impl Specs for Stack {
-    fn all<R: Resource>(&self) -> Vec<Spec<R>> {
-        let resources = self.resources().keys().filter(|key| key.kind == R::KIND);
-        resources
-            .filter_map(|key| {
-                Some(Spec {
-                    key: key.clone(),
-                    id: None,
-                    spec: self.get(&key.name)?,
-                    output: None,
-                })
-            })
-            .collect()
+    fn all<R: Resource>(&self) -> Result<Vec<Spec<R>>, SpecMismatch> {
+        let keys = self.resources().keys().filter(|key| key.kind == R::KIND);
+        let mut all = Vec::new();
+        for key in keys {
+            all.extend(self.get(&key.name)?.map(|spec| Spec {
+                key: key.clone(),
+                id: None,
+                spec,
+                output: None,
+            }));
+        }
+        Ok(all)
     }
 }
 
 impl Specs for Snapshot {
-    fn all<R: Resource>(&self) -> Vec<Spec<R>> {
+    fn all<R: Resource>(&self) -> Result<Vec<Spec<R>>, SpecMismatch> {
         let kind = R::KIND;
-        let found = self.of_kind(&kind);
-        found
-            .filter_map(|found| {
-                let output = match &found.state {
-                    Probe::Usable(output) => R::Output::deserialize(output).ok(),
-                    _ => None,
-                };
-                Some(Spec {
-                    key: found.key.clone(),
-                    id: Some(found.id.clone()),
-                    spec: R::deserialize(&found.spec).ok()?,
-                    output,
-                })
+        let specs = self.of_kind(&kind).map(|found| {
+            let mismatch = |error| SpecMismatch::new(found.key.clone(), &error);
+            let output = match &found.state {
+                Probe::Usable(output) => Some(R::Output::deserialize(output).map_err(mismatch)?),
+                _ => None,
+            };
+            Ok(Spec {
+                key: found.key.clone(),
+                id: Some(found.id.clone()),
+                spec: R::deserialize(&found.spec).map_err(mismatch)?,
+                output,
             })
-            .collect()
+        });
+        specs.collect()
     }
 }
 
@@ -132,6 +134,13 @@ pub enum AssembleError {
     /// There is more than one VPC.
     #[error("there are {} VPCs, and a topology is of one: {}", .0.len(), list(.0))]
     SeveralVpcs(Vec<Key>),
+    /// A resource cannot be read.
+    #[error(transparent)]
+    Spec(#[from] SpecMismatch),
+    /// Resources have no place in the topology, each with the reason. A check without them would
+    /// prove nothing.
+    #[error("{}", .0.join("; "))]
+    LeftOut(Vec<String>),
 }
 
 fn list(keys: &[Key]) -> String {
@@ -155,12 +164,12 @@ pub fn stand_in(service: EndpointService) -> Vec<Ipv4Net> {
 /// `prefixes` returns the addresses of a service: [`stand_in`] where they are unknown.
 ///
 /// # Errors
-/// [`AssembleError`] when there is not exactly one VPC.
+/// [`AssembleError`] when there is not exactly one VPC, or a resource cannot be read.
 pub fn assemble(
     source: &impl Specs,
     prefixes: impl Fn(EndpointService) -> Vec<Ipv4Net>,
 ) -> Result<(Topology, Names), AssembleError> {
-    let vpcs = source.all::<crate::Vpc>();
+    let vpcs = source.all::<crate::Vpc>()?;
     let vpc = match vpcs.as_slice() {
         [] => return Err(AssembleError::NoVpc),
         [vpc] => vpc,
@@ -172,11 +181,11 @@ pub fn assemble(
     let mut topology = Topology::new(vpc.spec.cidr);
     let mut names = Names::default();
 
-    let gateways = source.all::<crate::InternetGateway>();
+    let gateways = source.all::<crate::InternetGateway>()?;
     names.learn(&gateways);
     topology.internet_gateway = gateways.into_iter().next().map(|gateway| gateway.key);
 
-    let subnets = source.all::<crate::Subnet>();
+    let subnets = source.all::<crate::Subnet>()?;
     names.learn(&subnets);
     for subnet in subnets {
         topology.subnets.insert(
@@ -190,7 +199,7 @@ pub fn assemble(
         );
     }
 
-    let gateways = source.all::<crate::NatGateway>();
+    let gateways = source.all::<crate::NatGateway>()?;
     names.learn(&gateways);
     for gateway in gateways {
         let public = gateway.output.map(|output| output.public_address);
@@ -202,10 +211,10 @@ pub fn assemble(
             },
         );
     }
-    add_tables(source, &mut topology, &mut names);
-    add_acls(source, &mut topology, &mut names);
-    add_groups(source, &mut topology, &mut names);
-    for endpoint in source.all::<crate::GatewayEndpoint>() {
+    add_tables(source, &mut topology, &mut names)?;
+    add_acls(source, &mut topology, &mut names)?;
+    add_groups(source, &mut topology, &mut names)?;
+    for endpoint in source.all::<crate::GatewayEndpoint>()? {
         topology.endpoints.insert(
             endpoint.key,
             Endpoint {
@@ -218,8 +227,12 @@ pub fn assemble(
     Ok((topology, names))
 }
 
-fn add_tables(source: &impl Specs, topology: &mut Topology, names: &mut Names) {
-    let tables = source.all::<crate::RouteTable>();
+fn add_tables(
+    source: &impl Specs,
+    topology: &mut Topology,
+    names: &mut Names,
+) -> Result<(), SpecMismatch> {
+    let tables = source.all::<crate::RouteTable>()?;
     names.learn(&tables);
     for table in tables {
         for subnet in names.keys(&table.spec.subnets) {
@@ -239,10 +252,15 @@ fn add_tables(source: &impl Specs, topology: &mut Topology, names: &mut Names) {
             .route_tables
             .insert(table.key, RouteTable { routes });
     }
+    Ok(())
 }
 
-fn add_acls(source: &impl Specs, topology: &mut Topology, names: &mut Names) {
-    let acls = source.all::<crate::NetworkAcl>();
+fn add_acls(
+    source: &impl Specs,
+    topology: &mut Topology,
+    names: &mut Names,
+) -> Result<(), SpecMismatch> {
+    let acls = source.all::<crate::NetworkAcl>()?;
     names.learn(&acls);
     for acl in acls {
         for subnet in names.keys(&acl.spec.subnets) {
@@ -255,16 +273,21 @@ fn add_acls(source: &impl Specs, topology: &mut Topology, names: &mut Names) {
             .network_acls
             .insert(acl.key, NetworkAcl { entries });
     }
+    Ok(())
 }
 
-fn add_groups(source: &impl Specs, topology: &mut Topology, names: &mut Names) {
-    let groups = source.all::<crate::SecurityGroup>();
+fn add_groups(
+    source: &impl Specs,
+    topology: &mut Topology,
+    names: &mut Names,
+) -> Result<(), SpecMismatch> {
+    let groups = source.all::<crate::SecurityGroup>()?;
     names.learn(&groups);
     for group in groups {
         let rules = SecurityGroup::default();
         topology.security_groups.insert(group.key, rules);
     }
-    for rules in source.all::<crate::SecurityGroupRules>() {
+    for rules in source.all::<crate::SecurityGroupRules>()? {
         let key = names.key(&rules.spec.group);
         let group = topology.security_groups.entry(key).or_default();
         group.rules.extend(rules.spec.rules.into_iter().map(|rule| {
@@ -281,4 +304,5 @@ fn add_groups(source: &impl Specs, topology: &mut Topology, names: &mut Names) {
             }
         }));
     }
+    Ok(())
 }

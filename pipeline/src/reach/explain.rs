@@ -209,7 +209,7 @@ pub async fn live_topology<P: Cloud + ?Sized>(
 ) -> Result<Option<Topology>> {
     let snapshot = catalog().snapshot(cloud, stack).await?;
     let mut instances = Instances::new();
-    for (key, id) in topology::group_ids(&snapshot) {
+    for (key, id) in topology::group_ids(&snapshot).map_err(unreadable)? {
         instances.insert(key, cloud.group_instances(&id).await?);
     }
     match topology::live(&snapshot, &instances) {
@@ -220,5 +220,11 @@ pub async fn live_topology<P: Cloud + ?Sized>(
             format_args!("it is not clear which network of {stack} is meant: {error}"),
         )
         .hint("`deploy` ends the one that is not wanted, such as one that an interrupted run has left; `plan` shows which that is")),
+        Err(error @ (AssembleError::Spec(_) | AssembleError::LeftOut(_))) => Err(unreadable(error)),
     }
+}
+
+/// A network that cannot be shown in full is not shown at all.
+fn unreadable(error: AssembleError) -> Error {
+    Error::new(ErrorKind::Invalid, error)
 }

@@ -1,6 +1,6 @@
 //! Files with their mistakes, and what is said about them before anything is made.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use landfall_network::reach::Code;
@@ -184,4 +184,63 @@ fn the_page_about_reachability_has_every_code() {
     let reported: BTreeSet<&str> = rows.filter(|word| word.contains('_')).collect();
     let codes: BTreeSet<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
     assert_eq!(reported, codes);
+}
+
+mod left_out {
+    use landfall_provider::{Found, Probe, Snapshot, Stack};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// What is said about the stack of one service after a change to its resources.
+    fn undetermined(change: impl FnOnce(&mut Value)) -> Vec<String> {
+        let config = config(WEB);
+        let sources = [("web".parse().unwrap(), "0".repeat(64).parse().unwrap())];
+        let stack = crate::stack(&config, &sources.into()).unwrap();
+        let mut stack = serde_json::to_value(stack).unwrap();
+        change(&mut stack["resources"]);
+        let stack: Stack = serde_json::from_value(stack).unwrap();
+        let check = check_reachability(&config, &stack);
+        assert!(!check.holds());
+        check.undetermined
+    }
+
+    #[test]
+    fn unreadable_rules_are_reported() {
+        let said = undetermined(|resources| {
+            resources["security-group-rules/web"]["spec"]["rules"] = json!("all");
+        });
+        assert!(
+            said[0].starts_with("security-group-rules/web does not have the form of its kind: "),
+            "{said:?}"
+        );
+    }
+
+    #[test]
+    fn group_without_its_template_is_reported() {
+        let said = undetermined(|resources| {
+            resources
+                .as_object_mut()
+                .unwrap()
+                .remove("launch-template/web");
+        });
+        let expected = "autoscaling-group/web starts from launch-template/web, which is not there";
+        assert_eq!(said, [expected]);
+    }
+
+    #[test]
+    fn unreadable_live_resource_is_an_error() {
+        let found = Found {
+            key: "vpc/main".parse().unwrap(),
+            id: "vpc-1".to_owned(),
+            spec: json!({ "cidr": "everywhere" }),
+            state: Probe::Pending("pending".to_owned()),
+        };
+        let error = topology::live(&Snapshot::new(vec![found]), &BTreeMap::new()).unwrap_err();
+        let said = error.to_string();
+        assert!(
+            said.starts_with("vpc/main does not have the form"),
+            "{said}"
+        );
+    }
 }

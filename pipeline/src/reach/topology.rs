@@ -17,12 +17,18 @@ pub(super) type Instances = BTreeMap<Key, Vec<GroupInstance>>;
 /// The network that a stack wishes for. Addresses are not known yet; of each group there are as many
 /// instances as are desired, and one for each subnet at least, since any subnet may get the next one.
 pub(crate) fn planned(stack: &Stack) -> Result<Topology, AssembleError> {
-    Ok(Builder::new(stack, None)?.build())
+    let (topology, left_out) = Builder::new(stack, None)?.build()?;
+    if left_out.is_empty() {
+        return Ok(topology);
+    }
+    Err(AssembleError::LeftOut(left_out))
 }
 
 /// The network that is there, with the instances that run.
 pub(super) fn live(snapshot: &Snapshot, instances: &Instances) -> Result<Topology, AssembleError> {
-    Ok(Builder::new(&usable(snapshot), Some(instances))?.build())
+    // Resources on their way out have taken others with them: what is left of the network is shown.
+    let (topology, _) = Builder::new(&usable(snapshot), Some(instances))?.build()?;
+    Ok(topology)
 }
 
 /// What is there, but for what has failed or is on its way out.
@@ -33,12 +39,13 @@ fn usable(snapshot: &Snapshot) -> Snapshot {
 }
 
 /// The autoscaling groups that are there, to ask for their instances.
-pub(super) fn group_ids(snapshot: &Snapshot) -> Vec<(Key, AutoscalingGroupId)> {
-    let groups = usable(snapshot).all::<AutoscalingGroup>();
-    let groups = groups.into_iter();
-    groups
-        .filter_map(|group| Some((group.key, AutoscalingGroupId::from(group.id?))))
-        .collect()
+pub(super) fn group_ids(
+    snapshot: &Snapshot,
+) -> Result<Vec<(Key, AutoscalingGroupId)>, AssembleError> {
+    let groups = usable(snapshot).all::<AutoscalingGroup>()?;
+    let ids = groups.into_iter();
+    let ids = ids.filter_map(|group| Some((group.key, AutoscalingGroupId::from(group.id?))));
+    Ok(ids.collect())
 }
 
 /// Adds to a network what stands in it.
@@ -48,6 +55,8 @@ struct Builder<'a, S> {
     topology: Topology,
     /// The instances that there are; `None` while there are none to ask for.
     instances: Option<&'a Instances>,
+    /// What has no place in the network, each with the reason.
+    left_out: Vec<String>,
 }
 
 impl<'a, S: Specs> Builder<'a, S> {
@@ -58,26 +67,27 @@ impl<'a, S: Specs> Builder<'a, S> {
             names,
             topology,
             instances,
+            left_out: Vec::new(),
         })
     }
 
-    fn build(mut self) -> Topology {
-        self.balancers();
-        self.groups();
-        self.bastion();
-        self.topology
+    fn build(mut self) -> Result<(Topology, Vec<String>), AssembleError> {
+        self.balancers()?;
+        self.groups()?;
+        self.bastion()?;
+        Ok((self.topology, self.left_out))
     }
 
     /// All of one kind, whose ids are known from now on.
-    fn all<R: Resource>(&mut self) -> Vec<Spec<R>> {
-        let all = self.source.all::<R>();
+    fn all<R: Resource>(&mut self) -> Result<Vec<Spec<R>>, AssembleError> {
+        let all = self.source.all::<R>()?;
         self.names.learn(&all);
-        all
+        Ok(all)
     }
 
     /// Balancers with their nodes, listeners and target groups.
-    fn balancers(&mut self) {
-        let balancers = self.all::<LoadBalancer>();
+    fn balancers(&mut self) -> Result<(), AssembleError> {
+        let balancers = self.all::<LoadBalancer>()?;
         let only = balancers.len() == 1;
         for balancer in balancers {
             let word = if only {
@@ -109,7 +119,7 @@ impl<'a, S: Specs> Builder<'a, S> {
             };
             self.topology.balancers.insert(balancer.key, nodes);
         }
-        for group in self.all::<TargetGroup>() {
+        for group in self.all::<TargetGroup>()? {
             let port = group.spec.port.get();
             let group_of_ports = reach::TargetGroup {
                 port,
@@ -121,8 +131,8 @@ impl<'a, S: Specs> Builder<'a, S> {
                 .target_groups
                 .insert(group.key, group_of_ports);
         }
-        let listeners = self.all::<Listener>();
-        let rules = self.all::<ListenerRule>();
+        let listeners = self.all::<Listener>()?;
+        let rules = self.all::<ListenerRule>()?;
         for listener in &listeners {
             let of_listener = rules
                 .iter()
@@ -131,33 +141,54 @@ impl<'a, S: Specs> Builder<'a, S> {
                 .map(|rule| (rule.key.clone(), self.names.key(&rule.spec.target_group)))
                 .collect();
             let Some(default) = forwards_to(listener, &listeners) else {
+                let why = format!("{} redirects to a port without a listener", listener.key);
+                self.left_out.push(why);
                 continue;
             };
             let balancer = self.names.key(&listener.spec.balancer);
-            if let Some(balancer) = self.topology.balancers.get_mut(&balancer) {
+            if let Some(nodes) = self.topology.balancers.get_mut(&balancer) {
                 let spec = reach::Listener {
                     port: listener.spec.port.get(),
                     default: self.names.key(default),
                     rules,
                 };
-                balancer.listeners.insert(listener.key.clone(), spec);
+                nodes.listeners.insert(listener.key.clone(), spec);
+            } else {
+                let why = format!("{} belongs to {balancer}, which is not there", listener.key);
+                self.left_out.push(why);
             }
         }
+        Ok(())
     }
 
     /// The instances of autoscaling groups, in their target groups.
-    fn groups(&mut self) {
+    fn groups(&mut self) -> Result<(), AssembleError> {
         let templates: BTreeMap<Key, LaunchTemplate> = self
-            .all::<LaunchTemplate>()
+            .all::<LaunchTemplate>()?
             .into_iter()
             .map(|template| (template.key, template.spec))
             .collect();
-        for group in self.all::<AutoscalingGroup>() {
-            let template = templates.get(&self.names.key(&group.spec.template));
-            let groups = template.map(|template| self.names.keys(&template.groups));
-            let groups = groups.unwrap_or_default();
+        for group in self.all::<AutoscalingGroup>()? {
+            let template = self.names.key(&group.spec.template);
+            let groups = match templates.get(&template) {
+                Some(template) => self.names.keys(&template.groups),
+                None => {
+                    let why = format!("{} starts from {template}, which is not there", group.key);
+                    self.left_out.push(why);
+                    BTreeSet::new()
+                }
+            };
             let targets = self.names.keys(&group.spec.target_groups);
             let service = &group.key.name;
+            for target_group in &targets {
+                if !self.topology.target_groups.contains_key(target_group) {
+                    let why = format!("{} serves {target_group}, which is not there", group.key);
+                    self.left_out.push(why);
+                }
+            }
+            if group.spec.subnets.is_empty() {
+                self.left_out.push(format!("{} has no subnet", group.key));
+            }
             for (index, (subnet, address)) in self.places(&group).into_iter().enumerate() {
                 let name = format!("{service}/{}", index + 1);
                 let instance = reach::Interface {
@@ -175,6 +206,7 @@ impl<'a, S: Specs> Builder<'a, S> {
                 }
             }
         }
+        Ok(())
     }
 
     /// Where the instances of a group stand.
@@ -213,8 +245,8 @@ impl<'a, S: Specs> Builder<'a, S> {
     }
 
     /// Single instances: the bastion, or the one that clients ask themselves.
-    fn bastion(&mut self) {
-        for instance in self.all::<Instance>() {
+    fn bastion(&mut self) -> Result<(), AssembleError> {
+        for instance in self.all::<Instance>()? {
             let serves = instance.spec.workload.is_some();
             let output = instance.output.as_ref();
             let public = output.and_then(|output| output.public_address);
@@ -235,6 +267,7 @@ impl<'a, S: Specs> Builder<'a, S> {
             };
             self.topology.interfaces.insert(name, interface);
         }
+        Ok(())
     }
 }
 

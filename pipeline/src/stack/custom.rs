@@ -6,7 +6,7 @@ use landfall_network::{
     AclEntry, Direction, MAX_ACL_ENTRIES, Network, NetworkAcl, PortRange, Route, RouteTable,
     RouteTarget, SecurityGroupRules, SecurityRule,
 };
-use landfall_provider::{Input, ResourceName, SecurityGroupId, Stack};
+use landfall_provider::{Input, ResourceName, SecurityGroupId, SpecMismatch, Stack};
 
 use super::StackError;
 use crate::config::{self, Config, Diagnostic, Peer, RouteVia};
@@ -32,7 +32,7 @@ pub(crate) fn add_custom_rules(
                 group.rules.clear();
             }
             group.rules.extend(rules);
-        });
+        })?;
     }
     let mut problems = Vec::new();
     let acls = &config.network.acl;
@@ -42,12 +42,12 @@ pub(crate) fn add_custom_rules(
                 acl.entries.clear();
             }
             problems.extend(add_entries(&mut acl.entries, own, tier));
-        });
+        })?;
     }
     if !problems.is_empty() {
         return Err(StackError::Config(problems));
     }
-    add_routes(config, stack, network);
+    add_routes(config, stack, network)?;
     Ok(())
 }
 
@@ -117,11 +117,11 @@ fn add_entries(entries: &mut Vec<AclEntry>, own: &config::Acl, tier: &str) -> Op
     too_many(Direction::Ingress).or_else(|| too_many(Direction::Egress))
 }
 
-fn add_routes(config: &Config, stack: &mut Stack, network: &Network) {
+fn add_routes(config: &Config, stack: &mut Stack, network: &Network) -> Result<(), SpecMismatch> {
     let tables = &config.network.route_table;
     change_routes(stack, &name("public"), &tables.public, |_| {
         RouteTarget::InternetGateway(network.internet_gateway.id())
-    });
+    })?;
     for (zone, tier) in network.private.iter().enumerate() {
         let gateways = &network.nat_gateways;
         let gateway = gateways.get(zone).or(gateways.first());
@@ -129,8 +129,9 @@ fn add_routes(config: &Config, stack: &mut Stack, network: &Network) {
         change_routes(stack, &table, &tables.private, |via| match (via, gateway) {
             (RouteVia::NatGateway, Some(gateway)) => RouteTarget::NatGateway(gateway.id()),
             _ => RouteTarget::InternetGateway(network.internet_gateway.id()),
-        });
+        })?;
     }
+    Ok(())
 }
 
 fn change_routes(
@@ -138,7 +139,7 @@ fn change_routes(
     name: &ResourceName,
     own: &config::RouteTable,
     target: impl Fn(RouteVia) -> RouteTarget,
-) {
+) -> Result<bool, SpecMismatch> {
     stack.amend::<RouteTable>(name, |table| {
         // A route of one's own takes the place of the derived one to the same addresses.
         let replaced = |route: &Route| {
@@ -150,7 +151,7 @@ fn change_routes(
             destination: route.destination,
             via: target(route.via),
         }));
-    });
+    })
 }
 
 fn name(text: &str) -> ResourceName {

@@ -18,7 +18,7 @@ use landfall_network::{
     ElasticIp, Groups, LayoutError, Network, OpenPorts, ServicePort, TwoTier, add_groups,
 };
 use landfall_provider::{
-    Handle, Input, KeyPairId, NameTaken, ResourceName, SecurityGroupId, Stack,
+    Handle, Input, KeyPairId, NameTaken, ResourceName, SecurityGroupId, SpecMismatch, Stack,
 };
 
 use self::custom::add_custom_rules;
@@ -45,6 +45,9 @@ pub enum StackError {
     /// Two things would have the same name.
     #[error(transparent)]
     Name(#[from] NameTaken),
+    /// A resource cannot be read back to be changed.
+    #[error(transparent)]
+    Spec(#[from] SpecMismatch),
     /// Nobody said what a service's image is made from.
     #[error("the identity of image/{0} is not among the sources")]
     Source(ResourceName),
@@ -69,7 +72,7 @@ pub(crate) fn with_sources(
     for name in config.service.keys() {
         let missing = || StackError::Source(name.clone());
         let source = sources.get(name).ok_or_else(missing)?;
-        stack.amend::<Image>(name, |image| image.source = source.clone());
+        stack.amend::<Image>(name, |image| image.source = source.clone())?;
     }
     Ok(stack)
 }

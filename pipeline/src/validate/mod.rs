@@ -114,20 +114,22 @@ pub fn instance_profiles(
     registry: &str,
 ) -> Result<BTreeMap<ResourceName, InstanceProfile>, StackError> {
     let ValidatedStack { stack, .. } = ValidatedStack::new(config)?;
-    let addressed = |name: &ResourceName| {
-        let mut profile: InstanceProfile = stack.get(name)?;
+    let mut profiles = BTreeMap::new();
+    for name in config.service.keys() {
+        let Some(mut profile) = stack.get::<InstanceProfile>(name)? else {
+            continue;
+        };
         for id in &mut profile.repositories {
-            if let Input::Of(key, _) = id {
-                let repository: Repository = stack.get(&key.name)?;
-                *id = Input::Known(RepositoryId::from(format!(
-                    "{registry}/{}",
-                    repository.name
-                )));
+            if let Input::Of(key, _) = id
+                && let Some(repository) = stack.get::<Repository>(&key.name)?
+            {
+                let address = format!("{registry}/{}", repository.name);
+                *id = Input::Known(RepositoryId::from(address));
             }
         }
-        Some((name.clone(), profile))
-    };
-    Ok(config.service.keys().filter_map(addressed).collect())
+        profiles.insert(name.clone(), profile);
+    }
+    Ok(profiles)
 }
 
 /// The network that a configuration describes. Pure: no image's identity is asked for, and no provider.
