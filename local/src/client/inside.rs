@@ -32,7 +32,7 @@ impl Logs {
         };
         let mut line = String::new();
         let read = connection.read_line(&mut line);
-        match self.client.unless_stopped(read).await? {
+        match self.client.unless_silent(read).await? {
             // The cloud says so when there is no more.
             Ok(0) | Err(_) => Err(self.client.lost()),
             Ok(_) => serde_json::from_str(&line).map_err(|error| {
@@ -99,7 +99,7 @@ impl ExecOutput {
     /// When the cloud has ended or is stopped, or says something that is not understood.
     pub async fn next(&mut self) -> Result<ExecEvent> {
         loop {
-            let frame = self.client.unless_stopped(self.frames.next()).await?;
+            let frame = self.client.unless_silent(self.frames.next()).await?;
             return Ok(match frame {
                 Ok(Some(Frame::Output(bytes))) => ExecEvent::Output(bytes.into()),
                 Ok(Some(Frame::Errors(bytes))) => ExecEvent::Errors(bytes.into()),
@@ -164,7 +164,7 @@ impl Dialled {
             }
         };
         // Whichever side went away: ssh says what that means.
-        let _ = client.unless_stopped(both).await?;
+        let _ = client.unless_silent(both).await?;
         match client.listens().await {
             true => Ok(()),
             false => Err(client.lost()),

@@ -112,6 +112,10 @@ impl Local {
     /// # Errors
     /// When it holds nothing and still goes on, or does not answer.
     pub async fn settle(&self) -> Result<()> {
+        self.unless_stopped(self.ended()).await?
+    }
+
+    async fn ended(&self) -> Result<()> {
         let deadline = Instant::now() + DELETE_TIMEOUT;
         let mut pause = Duration::from_millis(1);
         loop {
@@ -119,25 +123,27 @@ impl Local {
             let running = blocking(move || process::running(&dir)).await?;
             if running.is_none() {
                 let dir = self.0.dir.clone();
-                return blocking(move || process::clear(&dir)).await;
-            }
-            match tokio::time::timeout_at(deadline, self.holds_something()).await {
-                Ok(Ok(false)) => {}
-                Ok(Ok(true)) => return Ok(()),
-                Ok(Err(error)) => return Err(error),
-                Err(_) => {
-                    let silent = "the local cloud does not answer";
-                    return Err(Error::new(ErrorKind::Timeout, silent).hint(format_args!(
-                        "see whether its processes are stopped, and {}",
-                        self.log_file().display()
-                    )));
+                if blocking(move || process::clear(&dir)).await? {
+                    return Ok(());
+                }
+            } else {
+                match tokio::time::timeout_at(deadline, self.holds_something()).await {
+                    Ok(Ok(false)) => {}
+                    Ok(Ok(true)) => return Ok(()),
+                    Ok(Err(error)) => return Err(error),
+                    Err(_) => {
+                        let silent = "the local cloud does not answer";
+                        return Err(Error::new(ErrorKind::Timeout, silent)
+                            .hint(format_args!("see {}", self.log_file().display())));
+                    }
                 }
             }
             if Instant::now() > deadline {
                 return Err(Error::new(
                     ErrorKind::Timeout,
                     "the local cloud holds nothing and does not end",
-                ));
+                )
+                .hint(format_args!("see {}", self.log_file().display())));
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_millis(50));
@@ -195,6 +201,10 @@ impl Local {
     async fn attempt<T: DeserializeOwned>(&self, request: &[u8]) -> Result<Attempt<T>> {
         let attempt = async {
             let Some(stream) = self.connect().await? else {
+                // A stopped process of an ended cloud keeps the directory: it is not free for another one.
+                while self.is_stopped() {
+                    tokio::time::sleep(CONNECT_AGAIN_AFTER).await;
+                }
                 return Ok(Attempt::NoCloud);
             };
             // One that was about to end has heard nothing; and every call can be made again.
@@ -259,8 +269,8 @@ impl Local {
     async fn start(&self) -> Result<()> {
         let mut launch = Launch::new(self.0.dir.clone());
         launch.program = self.0.options.program.clone();
-        blocking(move || launch.connect_or_start())
-            .await
+        self.unless_stopped(blocking(move || launch.connect_or_start()))
+            .await?
             .map(|_| ())
     }
 }

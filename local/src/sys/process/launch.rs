@@ -169,30 +169,33 @@ pub fn running(dir: &Path) -> Result<Option<Cloud>, Error> {
     Ok(None)
 }
 
-/// Removes what a cloud that has ended left in `dir`, its log included. ExecMode nothing while one runs.
+/// Removes what a cloud that has ended left in `dir`, its log included. Removes nothing while one runs. `false` while a
+/// process of an ended cloud still holds the directory: the socket goes first, the process a moment later.
 ///
 /// # Errors
 ///
 /// `dir` belongs to somebody else, or cannot be read.
-pub fn clear(dir: &Path) -> Result<(), Error> {
+pub fn clear(dir: &Path) -> Result<bool, Error> {
     let dir = RuntimeDir::new(dir.to_owned())?;
     if !dir.path().exists() {
-        return Ok(());
+        return Ok(true);
     }
     let _starting = lock_dir(&dir, Duration::from_secs(30))?;
     let free = match File::open(dir.lock()) {
-        // The socket goes first, the process a moment later.
-        Ok(file) => lock(&file, Duration::from_secs(5)).unwrap_or(false),
+        Ok(file) => lock(&file, Duration::ZERO).unwrap_or(false),
         Err(_) => true,
     };
-    if free && find(&dir)?.is_none() {
+    if find(&dir)?.is_some() {
+        return Ok(true);
+    }
+    if free {
         dir.clear();
         for file in [dir.log(), dir.lock()] {
             // What is not there is gone already.
             let _ = std::fs::remove_file(file);
         }
     }
-    Ok(())
+    Ok(free)
 }
 
 /// The cloud that answers on the socket of `dir` now.
@@ -233,10 +236,10 @@ fn connect(path: &Path) -> io::Result<()> {
     }
 }
 
-/// The processes of the cloud in `dir` that are stopped, if any is.
-pub(crate) fn stopped(dir: &Path) -> Option<Pids> {
+/// The processes of the cloud in `dir`, as far as they are known.
+pub(crate) fn pids(dir: &Path) -> Option<Pids> {
     let dir = RuntimeDir::new(dir.to_owned()).ok()?;
-    Pids::read(&dir.lock()).stopped()
+    Some(Pids::read(&dir.lock()))
 }
 
 /// Locks the directory against other callers that start a cloud.

@@ -24,7 +24,7 @@ use std::time::Duration;
 use crate::secrets::SECRET;
 
 pub use inner::{CloudContext, Outer};
-pub(crate) use launch::stopped;
+pub(crate) use launch::pids;
 pub use launch::{Cloud, Launch, clear, running};
 pub(crate) use pids::Pids;
 pub use runtime_dir::default_dir;

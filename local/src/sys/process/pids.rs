@@ -40,6 +40,21 @@ impl Pids {
         self.0.len()
     }
 
+    /// The inner process alone, which answers clients. None while it is not started.
+    pub(crate) fn inner(&self) -> Self {
+        Self(self.0.get(1).copied().into_iter().collect())
+    }
+
+    /// Whether the inner process has been started.
+    pub(crate) fn is_known(&self) -> bool {
+        self.0.len() > 1
+    }
+
+    /// Whether the inner process is there.
+    pub(crate) fn is_serving(&self) -> bool {
+        self.inner().0.into_iter().any(is_alive)
+    }
+
     /// Those that a signal (SIGSTOP, SIGTSTP) or a debugger has stopped: they answer nothing until they are continued.
     pub(crate) fn stopped(&self) -> Option<Self> {
         let stopped: Vec<i32> = self
@@ -65,15 +80,22 @@ fn is_stopped(pid: i32) -> bool {
     stat_says_stopped(&stat)
 }
 
+/// Whether the kernel still has this process, and it has not ended.
+fn is_alive(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    matches!(state(&stat), Some(state) if !matches!(state, b'Z' | b'X'))
+}
+
 /// Whether this is the `stat` of a part of a cloud that is stopped. The pid may belong to another program by now.
 fn stat_says_stopped(stat: &str) -> bool {
-    let Some((name, rest)) = stat
-        .split_once('(')
-        .and_then(|(_, rest)| rest.rsplit_once(')'))
-    else {
-        return false;
-    };
-    name.as_bytes() == NAME.to_bytes() && matches!(rest.trim_start().as_bytes(), [b'T' | b't', ..])
+    matches!(state(stat), Some(b'T' | b't'))
+}
+
+/// The state in the `stat` of a part of a cloud.
+fn state(stat: &str) -> Option<u8> {
+    let (name, rest) = stat.split_once('(')?.1.rsplit_once(')')?;
+    let state = rest.trim_start().bytes().next();
+    state.filter(|_| name.as_bytes() == NAME.to_bytes())
 }
 
 #[cfg(test)]
@@ -95,6 +117,15 @@ mod tests {
     }
 
     #[test]
+    fn process_that_has_ended_serves_nobody() {
+        assert_eq!(state("7 (landfall-cloud) Z 1 7 7 0"), Some(b'Z'));
+        assert!(!Pids(vec![7]).is_serving(), "not started yet");
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        assert!(!Pids(vec![7, child.id().cast_signed()]).is_serving());
+    }
+
+    #[test]
     fn pids_are_read_as_written() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
@@ -105,6 +136,7 @@ mod tests {
         Pids::write(&file, Some(7)).unwrap();
         assert_eq!(Pids::read(&path), Pids(vec![me, 7]));
         assert_eq!(Pids::read(&path).to_string(), format!("{me} 7"));
+        assert_eq!(Pids::read(&path).inner(), Pids(vec![7]));
         assert_eq!(Pids::read(&dir.path().join("none")).outer(), None);
     }
 }
