@@ -23,6 +23,7 @@ pub mod daemonless;
 pub mod engine;
 mod error;
 mod glob;
+mod header_limit;
 pub mod ignore;
 mod image;
 mod image_builder;
@@ -37,6 +38,7 @@ pub use builder::{Builder, BuilderChoice, Built, build};
 pub use config::ImageConfig;
 pub use context::{Context, ContextHash};
 pub use error::{DockerfileError, EngineAttempt, Error, FailedStep, Result};
+pub use header_limit::{HeaderLimit, HeaderLimited};
 pub use image::{BuildSpec, ContainerProvider, Image, ImageOutput, PrebuildImage, kinds};
 pub use image_builder::ImageBuilder;
 /// The digest of a blob, a configuration or a manifest: `sha256:…`.

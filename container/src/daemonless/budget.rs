@@ -4,6 +4,8 @@
 use std::cell::Cell;
 use std::io::{self, Read};
 
+use crate::HeaderLimit;
+
 /// The limits in bytes and entries for one image, or one archive.
 pub(super) struct Budget {
     /// The subject of the error.
@@ -12,6 +14,7 @@ pub(super) struct Budget {
     entries: u64,
     bytes_left: Cell<u64>,
     entries_left: Cell<u64>,
+    headers: HeaderLimit,
 }
 
 impl Budget {
@@ -27,11 +30,13 @@ impl Budget {
             entries,
             bytes_left: Cell::new(bytes),
             entries_left: Cell::new(entries),
+            headers: HeaderLimit::default(),
         }
     }
 
-    /// A reader of `source` that fails when it exceeds the remaining budget.
+    /// A reader of an archive that fails when it exceeds the remaining budget, or the headers of an entry are too large.
     pub(super) fn reader<R: Read>(&self, source: R) -> Limited<'_, R> {
+        self.headers.begin();
         Limited {
             source,
             budget: self,
@@ -48,6 +53,7 @@ impl Budget {
             ))
         })?;
         self.entries_left.set(left);
+        self.headers.entry(entry)?;
         if entry.header().entry_type() == tar::EntryType::GNUSparse {
             // Holes are not in the archive, but are written to the disk.
             return self.take(entry.size());
@@ -87,6 +93,7 @@ impl<R: Read> Read for Limited<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.source.read(buffer)?;
         self.budget.take(length as u64)?;
+        self.budget.headers.take(length as u64)?;
         Ok(length)
     }
 }

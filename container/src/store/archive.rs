@@ -16,7 +16,7 @@ use crate::config::ImageConfig;
 use crate::context::copy;
 use crate::ignore::clean;
 use crate::request::Platform;
-use crate::{Digest, Error, Result};
+use crate::{Digest, Error, HeaderLimit, Result};
 
 /// One image of Docker's `manifest.json`.
 #[derive(Debug, Deserialize)]
@@ -179,9 +179,11 @@ impl Unpacked {
             files: BTreeMap::new(),
             links: BTreeMap::new(),
         };
-        let mut archive = tar::Archive::new(archive);
+        let headers = HeaderLimit::default();
+        let mut archive = tar::Archive::new(headers.reader(archive));
         for (number, item) in archive.entries().map_err(broken)?.enumerate() {
             let mut item = item.map_err(broken)?;
+            headers.entry(&item).map_err(broken)?;
             if number >= MAX_ENTRIES {
                 return Err(Error::invalid(
                     "the archive",

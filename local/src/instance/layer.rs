@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use flate2::bufread::MultiGzDecoder;
+use landfall_container::HeaderLimit;
 use nix::sys::stat::{Mode, mode_t};
 use tar::{Archive, Entry, EntryType, Header};
 
@@ -151,8 +152,10 @@ impl Tree {
             left: &mut left,
             limit: limits.bytes,
         };
-        for entry in Archive::new(source).entries()? {
+        let headers = HeaderLimit::default();
+        for entry in Archive::new(headers.reader(source)).entries()? {
             let mut entry = entry?;
+            headers.entry(&entry)?;
             self.left.entries = self.left.entries.checked_sub(1).ok_or_else(|| {
                 invalid(&format!("the image has more than {} files", limits.entries))
             })?;
