@@ -3,19 +3,42 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-/// The time limit for a pipe to reach its end.
-const PIPED_WITHIN: Duration = Duration::from_secs(1);
+/// The time limit for reading a file. A pipe blocks until its writer sends something; a file of the
+/// kernel (`/proc/kmsg`) or of an unreachable file server blocks too, and is a regular file.
+const READ_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Reads a file as UTF-8 text. A pipe, such as `<(command)` in a shell, is read like a file; its
-/// writer has one second.
+/// Reads a file as UTF-8 text. A pipe, such as `<(command)` in a shell, is read like a file. Reading
+/// takes one second at most.
 ///
 /// # Errors
-/// When it is neither a file nor a pipe, has more than `most` bytes, is not UTF-8 text, the pipe
-/// yields nothing in time, or the system refuses.
+/// When it is neither a file nor a pipe, has more than `most` bytes, is not UTF-8 text, does not end in
+/// time, or the system refuses.
 pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
+    let (send, receive) = mpsc::channel();
+    let (reading, is_piped) = (path.to_owned(), Arc::<AtomicBool>::default());
+    let piped = Arc::clone(&is_piped);
+    // In a separate thread: inspecting, opening and reading it may each block for ever.
+    std::thread::spawn(move || {
+        // The receiver may have stopped waiting.
+        let _ = send.send(read(&reading, most, &piped));
+    });
+    let bytes = receive.recv_timeout(READ_TIMEOUT).unwrap_or_else(|_| {
+        let within = READ_TIMEOUT.as_secs();
+        let text = match is_piped.load(Ordering::Relaxed) {
+            true => format!("it is a pipe, and its writer has not ended within {within} s"),
+            false => format!("reading it has not ended within {within} s"),
+        };
+        Err(io::Error::new(io::ErrorKind::TimedOut, text))
+    })?;
+    String::from_utf8(bytes)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
+}
+
+fn read(path: &Path, most: u64, piped: &AtomicBool) -> io::Result<Vec<u8>> {
     let kind = std::fs::metadata(path)?.file_type();
     if kind.is_dir() {
         return Err(io::Error::new(
@@ -23,18 +46,14 @@ pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
             "it is a directory, not a file",
         ));
     }
-    let bytes = match kind.is_file() {
-        true => bounded(File::open(path)?, most)?,
-        false if is_pipe(kind) => piped(path, most)?,
-        false => {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "it is a device or a socket, not a file",
-            ));
-        }
-    };
-    String::from_utf8(bytes)
-        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
+    piped.store(is_pipe(kind), Ordering::Relaxed);
+    if !kind.is_file() && !is_pipe(kind) {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is a device or a socket, not a file",
+        ));
+    }
+    bounded(File::open(path)?, most)
 }
 
 fn bounded(file: File, most: u64) -> io::Result<Vec<u8>> {
@@ -57,23 +76,6 @@ fn bounded(file: File, most: u64) -> io::Result<Vec<u8>> {
         true => Err(too_large(None)),
         false => Ok(bytes),
     }
-}
-
-/// Reads in a separate thread: opening a pipe and reading it may both block for ever.
-fn piped(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let (read, reading) = mpsc::channel();
-    let path = path.to_owned();
-    std::thread::spawn(move || {
-        // The receiver may have stopped waiting.
-        let _ = read.send(File::open(path).and_then(|file| bounded(file, most)));
-    });
-    reading.recv_timeout(PIPED_WITHIN).unwrap_or_else(|_| {
-        let text = format!(
-            "it is a pipe, and its writer has not ended within {} s",
-            PIPED_WITHIN.as_secs()
-        );
-        Err(io::Error::new(io::ErrorKind::TimedOut, text))
-    })
 }
 
 #[cfg(unix)]
@@ -109,6 +111,19 @@ mod tests {
         assert_eq!(kind(&dir), io::ErrorKind::IsADirectory);
         assert_eq!(kind(&dir.join("none")), io::ErrorKind::NotFound);
         std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    /// A regular file whose reading waits: the log of the kernel for root, for others a pipe in a folder of links.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn files_that_block_are_given_up() {
+        let (ours, _writer) = io::pipe().unwrap();
+        let ours = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&ours));
+        for path in ["/proc/kmsg", &ours] {
+            let began = std::time::Instant::now();
+            let error = read_text(Path::new(path), 1 << 20).unwrap_err();
+            assert!(began.elapsed() < 2 * READ_TIMEOUT, "{path}: {error}");
+        }
     }
 
     #[cfg(unix)]
