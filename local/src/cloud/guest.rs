@@ -116,7 +116,6 @@ pub(super) fn end_single(cloud: &Arc<Cloud>, id: &InstanceId) {
             state.machines.remove(&id);
             Ok(())
         });
-        cloud.lock().guests.remove(&id);
         if let Err(error) = gone {
             log(format_args!("{id}: {error}"));
         }

@@ -91,9 +91,6 @@ pub(super) fn reconcile_group(cloud: &Arc<Cloud>, id: AutoscalingGroupId) {
                 .retain(|_, machine| machine.group.as_ref() != Some(&id));
             Ok(())
         });
-        let mut inner = cloud.lock();
-        let Inner { state, guests, .. } = &mut *inner;
-        guests.retain(|id, _| state.machines.contains_key(id));
         if let Err(error) = gone {
             log(format_args!("{id}: {error}"));
         }
@@ -283,7 +280,6 @@ fn retire(cloud: &Arc<Cloud>, id: &InstanceId, why: &'static str) {
             state.machines.remove(&id);
             Ok(())
         });
-        cloud.lock().guests.remove(&id);
         if let Err(error) = gone {
             log(format_args!("{id}: {error}"));
         }

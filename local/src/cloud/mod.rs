@@ -153,6 +153,10 @@ impl Cloud {
             // It was so a moment ago; what the kernel refuses now it will be asked again at the next change.
             let _ = inner.fabric.apply(&topology::topology(&inner.state));
         }
+        // An instance without a record has no output that anybody can ask for, and keeps no files open.
+        inner
+            .guests
+            .retain(|id, _| inner.state.machines.contains_key(id));
         self.tell();
         changed
     }
