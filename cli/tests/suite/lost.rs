@@ -147,49 +147,93 @@ impl Drop for Stopped {
     }
 }
 
+/// Every command that asks the cloud.
+const COMMANDS: [&[&str]; 17] = [
+    &["deploy"],
+    &["plan"],
+    &["status"],
+    &["status", "--watch"],
+    &["releases"],
+    &["logs", "web"],
+    &["logs", "-f", "web"],
+    &["exec", "web", "--", "/service"],
+    &["ssh", "web"],
+    &["ssh-config"],
+    &["explain", "internet", "web", "--live"],
+    &["scale", "web=3"],
+    &["rollback", "web"],
+    &["stop"],
+    &["start"],
+    &["unlock", "--yes"],
+    &["destroy", "--yes"],
+];
+
+/// Each command fails in time, and says this.
+fn named(project: &Project, commands: &[&[&str]], parts: &[&str]) {
+    let began = Instant::now();
+    let running: Vec<Child> = commands.iter().map(|args| project.spawn(args)).collect();
+    for (args, child) in commands.iter().zip(running) {
+        let (ran, took) = end(child, began);
+        assert!(took < NAMED_WITHIN, "{args:?} took {took:?}: {ran:#?}");
+        assert_eq!(ran.code, Some(1), "{args:?}: {ran:#?}");
+        for part in parts {
+            assert!(ran.stderr.contains(part), "{args:?}: {ran:#?}");
+        }
+    }
+}
+
 #[test]
 fn stopped_cloud_is_named_by_every_command() {
     let project = project("lost-still", "well");
     project.landfall(&["deploy"]).ended_with(0);
-    let commands: &[&[&str]] = &[
-        &["deploy"],
-        &["plan"],
-        &["status"],
-        &["status", "--watch"],
-        &["releases"],
-        &["logs", "web"],
-        &["logs", "-f", "web"],
-        &["exec", "web", "--", "/service"],
-        &["ssh", "web"],
-        &["ssh-config"],
-        &["explain", "internet", "web", "--live"],
-        &["scale", "web=3"],
-        &["rollback", "web"],
-        &["stop"],
-        &["start"],
-        &["unlock", "--yes"],
-        &["destroy", "--yes"],
-    ];
-    let named = |commands: &[&[&str]]| {
-        let began = Instant::now();
-        let running: Vec<Child> = commands.iter().map(|args| project.spawn(args)).collect();
-        for (args, child) in commands.iter().zip(running) {
-            let (ran, took) = end(child, began);
-            assert!(took < NAMED_WITHIN, "{args:?} took {took:?}: {ran:#?}");
-            assert_eq!(ran.code, Some(1), "{args:?}: {ran:#?}");
-            for part in ["does not answer", "stopped", "kill -CONT"] {
-                assert!(ran.stderr.contains(part), "{args:?}: {ran:#?}");
-            }
-        }
-    };
+    let parts = ["does not answer", "stopped", "kill -CONT"];
     let stopped = Stopped::new(&project, 0..2);
-    commands.chunks(6).for_each(named);
+    for commands in COMMANDS.chunks(6) {
+        named(&project, commands, &parts);
+    }
     drop(stopped);
     // The inner process answers requests.
     let stopped = Stopped::new(&project, 1..2);
-    named(&[&["status"]]);
+    named(&project, &[&["status"]], &parts);
     drop(stopped);
     project.landfall(&["status"]).ended_with(0);
+    project.landfall(&["destroy", "--yes"]).ended_with(0);
+    project.nothing_is_left();
+}
+
+#[test]
+fn ended_cloud_with_stopped_process_is_named_by_every_command() {
+    let project = project("lost-half", "well");
+    project.landfall(&["deploy"]).ended_with(0);
+    let stopped = Stopped::new(&project, 0..1);
+    signal("KILL", &stopped.0[1..]);
+    let parts = ["the local cloud has ended", "is stopped", "kill -CONT"];
+    for commands in COMMANDS.chunks(6) {
+        named(&project, commands, &parts);
+    }
+    drop(stopped);
+    project.landfall(&["destroy", "--yes"]).ended_with(0);
+    project.nothing_is_left();
+}
+
+#[test]
+fn stopped_first_process_is_named_where_it_is_needed() {
+    let project = project("lost-first", "well");
+    project.landfall(&["deploy"]).ended_with(0);
+    let mut logs = start_until(&project, &["logs", "-f", "web"], "");
+    let stopped = Stopped::new(&project, 0..1);
+    let since = Instant::now();
+    project.landfall(&["status"]).ended_with(0);
+    // Longer than a stopped process is waited for: the other one serves on.
+    while since.elapsed() < Duration::from_secs(3) {
+        assert!(logs.try_wait().unwrap().is_none());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let parts = ["the local cloud has ended", "is stopped", "kill -CONT"];
+    named(&project, &[&["destroy", "--yes"]], &parts);
+    let (ran, _) = end(logs, since);
+    ran.ended_with(0);
+    drop(stopped);
     project.landfall(&["destroy", "--yes"]).ended_with(0);
     project.nothing_is_left();
 }
