@@ -5,6 +5,7 @@
 //! - `FAIL=exit`: prints a message on standard error and exits with 3 instead of serving.
 //! - `HEALTH=503`: the status of `/healthz`; 200 if not set.
 //! - `LISTEN=9000`: listens there instead of on `$PORT`.
+//! - `/interim`: sends interim responses (103) as fast as the client reads them, and never a final one.
 //! - `/whoami`: the instance's id and zone as JSON. `/peer`: the client's address.
 //! - `/fetch/10.0.0.1:80`: requests `/` from that address and returns the answer, or 502 with the
 //!   reason.
@@ -51,6 +52,10 @@ fn serve(mut stream: TcpStream) {
             if reader.read_line(&mut header).unwrap_or(0) == 0 || header.trim().is_empty() {
                 break;
             }
+        }
+        if path == "/interim" {
+            while stream.write_all(b"HTTP/1.1 103 Early Hints\r\n\r\n").is_ok() {}
+            return;
         }
         let (status, body) = answer(&path, peer);
         let answer = format!("HTTP/1.1 {status} Said\r\ncontent-length: {}\r\n\r\n{body}", body.len());

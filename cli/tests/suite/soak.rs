@@ -27,6 +27,9 @@ const SLOW_CLIENTS: usize = 50;
 /// The resources that the neighbour's instances use without limit.
 const ATTACKS: [&str; 5] = ["memory", "processes", "disk", "files", "output"];
 
+/// How much the cloud may grow in MiB, however long it lasts: by what it learns once, and by the records of releases.
+const MAX_GROWTH: u64 = 30;
+
 fn file(greeting: &str) -> String {
     format!(
         "stack = \"soak\"\n\n[service.web]\nport = 8000\nhealth = {{ path = \"/healthz\", interval = 5, timeout = 4 }}\n\
@@ -110,6 +113,48 @@ fn resident(project: &Project) -> u64 {
     kib.sum::<u64>() / 1024
 }
 
+/// Clients of the neighbour's balancer, whose instances answer them with interim responses without an end.
+fn interim_floods(neighbour: &str, clients: usize, pause: Duration) -> Vec<Background> {
+    let flood = |_| {
+        let neighbour = neighbour.to_owned();
+        Background::start(move |_| {
+            // There may be no healthy instance at the moment.
+            let _ = get_within(&neighbour, "/interim", Duration::from_secs(5));
+            std::thread::sleep(pause);
+        })
+    };
+    (0..clients).map(flood).collect()
+}
+
+#[test]
+fn interim_floods_stop_nobody_else() {
+    let project = Project::with_busy_service(&file("0"));
+    project.write("hostile.toml", NEIGHBOUR);
+    let url = project.landfall(&["deploy"]).ended_with(0).stdout;
+    let neighbour = project
+        .landfall(&["deploy", "--config", "hostile.toml"])
+        .ended_with(0)
+        .stdout;
+    let floods = interim_floods(neighbour.trim_end(), 4, Duration::ZERO);
+    let load = Load::start(url.trim_end(), "/slow/3", RATE).unwrap();
+    while floods
+        .iter()
+        .any(|flood| flood.count.load(Ordering::Relaxed) < 3)
+    {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    project.landfall(&["status"]).ended_with(0);
+    let counts = load.finish().unwrap();
+    let floods: usize = floods.into_iter().map(Background::finish).sum();
+    println!("{floods} interim floods\n{counts}");
+    assert!(counts.failed() == 0, "{counts}");
+    project
+        .landfall(&["destroy", "--stack", "hostile", "--yes"])
+        .ended_with(0);
+    project.landfall(&["destroy", "--yes"]).ended_with(0);
+    project.nothing_is_left();
+}
+
 #[test]
 fn no_request_fails_beside_a_hostile_stack() {
     let length =
@@ -140,6 +185,7 @@ fn no_request_fails_beside_a_hostile_stack() {
             std::thread::sleep(Duration::from_secs(2));
         })
     };
+    let floods = interim_floods(neighbour.trim_end(), 1, Duration::from_millis(500));
     let mut rounds = 0;
     loop {
         rounds += 1;
@@ -157,11 +203,12 @@ fn no_request_fails_beside_a_hostile_stack() {
         }
     }
     let attacks = attacks.finish();
+    let floods: usize = floods.into_iter().map(Background::finish).sum();
     let turns = slow.finish();
     let after = resident(&project);
     let counts = load.finish().unwrap();
     println!(
-        "{rounds} releases, {} scalings, {attacks} attacks, {turns} turns of {SLOW_CLIENTS} slow clients ({} closed by the balancer), \
+        "{rounds} releases, {} scalings, {attacks} attacks, {floods} interim floods, {turns} turns of {SLOW_CLIENTS} slow clients ({} closed by the balancer), \
          cloud {before} MiB before and {after} MiB after, in {:.0} s\n{counts}",
         2 * rounds,
         closed.load(Ordering::Relaxed),
@@ -170,6 +217,11 @@ fn no_request_fails_beside_a_hostile_stack() {
     assert!(
         counts.kept > 0 && counts.fresh > 0 && counts.failed() == 0,
         "{counts}"
+    );
+    // What is kept of an instance that nobody can ask about any more was 180 KiB and a file.
+    assert!(
+        after < before + MAX_GROWTH,
+        "{before} MiB, then {after} MiB"
     );
     project
         .landfall(&["destroy", "--stack", "hostile", "--yes"])
