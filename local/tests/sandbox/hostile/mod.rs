@@ -1,5 +1,6 @@
 //! Images that attack the machine: what each tries, and that it fails.
 
+mod docker;
 mod machine;
 mod program;
 
@@ -25,4 +26,8 @@ pub(crate) const CASES: &[(&str, fn())] = &[
         machine::system_links,
     ),
     ("hostile::working_folder_is_inside", machine::working_folder),
+    (
+        "hostile::needs_docker_as_closed_as_docker",
+        docker::as_closed_as_docker,
+    ),
 ];
