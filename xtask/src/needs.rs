@@ -116,6 +116,13 @@ const NEEDS: &[Need] = &[
         maker: Some("testkit/moto/make.py"),
     },
     Need {
+        prefix: "needs_nginx_and_redis_",
+        programs: &["redis-server", "redis-cli", "curl", "ldd"],
+        packages: "redis-server curl libc-bin",
+        root: false,
+        maker: None,
+    },
+    Need {
         prefix: "needs_podman_and_registry_",
         programs: &["docker-registry", "curl"],
         packages: "docker-registry curl",

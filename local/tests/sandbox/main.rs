@@ -11,6 +11,8 @@
 )]
 
 #[cfg(target_os = "linux")]
+mod applications;
+#[cfg(target_os = "linux")]
 mod hostile;
 #[cfg(target_os = "linux")]
 mod image;
@@ -42,7 +44,7 @@ mod linux {
 
     use libtest_mimic::{Arguments, Failed, Trial};
 
-    use crate::{hostile, instances, lifecycle, limits, process_one, stub};
+    use crate::{applications, hostile, instances, lifecycle, limits, process_one, stub};
 
     /// A user that no machine has, for what root tries as an ordinary user.
     const ORDINARY: u32 = 61_234;
@@ -58,11 +60,16 @@ mod linux {
             hostile::CASES,
             limits::CASES,
             lifecycle::CASES,
+            applications::CASES,
         ];
         for (name, case) in cases.into_iter().flatten() {
             let ordinary = format!("ordinary_user::{name}");
             if root {
                 trials.push(Trial::test(format!("root::{name}"), move || run(*case)));
+                if name.contains("needs_docker_") {
+                    // Docker's daemon belongs to root.
+                    continue;
+                }
                 let again = ordinary.clone();
                 trials.push(Trial::test(ordinary, move || as_ordinary_user(&again)));
             } else {
