@@ -136,35 +136,6 @@ async fn flood(mut stream: TcpStream) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn interim_floods_stop_nobody_else() {
-    let server = Upstream::healthy_but(|mut stream, head| async move {
-        if head.starts_with(b"GET /fast ") {
-            return flood(stream).await;
-        }
-        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok";
-        let _ = stream.write_all(answer).await;
-    })
-    .await;
-    let lb = Lb::to(&[&server]).await;
-    let floods: Vec<_> = (0..4)
-        .map(|_| {
-            let addr = lb.addr;
-            tokio::spawn(async move { Client::connect(addr).await.get("/fast").await })
-        })
-        .collect();
-    let mut beside = 0;
-    while beside < 20 || !floods.iter().all(JoinHandle::is_finished) {
-        assert_eq!(lb.get("/").await.body, "ok");
-        beside += 1;
-    }
-    for flood in floods {
-        let reply = flood.await.unwrap();
-        assert_eq!(reply.status, 502, "{}", reply.body);
-        assert!(reply.body.contains("interim"), "{}", reply.body);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn health_check_ends_an_interim_flood() {
     let server = Upstream::raw(|mut stream| async move {
         // What comes before the request would end the check for another reason.
