@@ -8,6 +8,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use landfall_provider::{Error, ErrorKind, Left};
 
 use crate::code;
+use crate::visibility::not_visible;
 
 /// The maximum number of characters shown of an answer that is not AWS's own.
 const SHOWN: usize = 200;
@@ -73,12 +74,14 @@ where
 
 /// An error in the form that AWS documents.
 fn service(action: &str, code: &str, message: &str, status: u16) -> Error {
-    let kind = code::kind(code, status);
+    let kind = code::kind(code, message, status);
+    let shows_within = not_visible(code, message).unwrap_or_default();
     let (message, encoded) = match message.split_once(ENCODED) {
         Some((message, encoded)) => (message.trim_end(), Some(encoded.trim())),
         None => (message, None),
     };
-    let error = Error::new(kind, format_args!("{action}: {message} ({code})"));
+    let error =
+        Error::new(kind, format_args!("{action}: {message} ({code})")).passes_within(shows_within);
     let error = match encoded {
         Some(encoded) => error.details([format!(
             "aws sts decode-authorization-message --encoded-message {encoded}"
@@ -141,7 +144,7 @@ fn foreign(action: &str, status: u16, answer: &HttpResponse) -> Error {
         start
     };
     Error::new(
-        code::kind("", status),
+        code::kind("", "", status),
         format_args!("{action} was answered with status {status} and no error code"),
     )
     .left(lost(action))

@@ -6,9 +6,13 @@
 
 use landfall_provider::ErrorKind;
 
-/// The error kind of a code; `status` is the HTTP status of the answer.
-pub(crate) fn kind(code: &str, status: u16) -> ErrorKind {
-    exact(code)
+use crate::visibility::not_visible;
+
+/// The error kind of a code and its message; `status` is the HTTP status of the answer.
+pub(crate) fn kind(code: &str, message: &str, status: u16) -> ErrorKind {
+    not_visible(code, message)
+        .map(|_| ErrorKind::NotFound)
+        .or_else(|| exact(code))
         .or_else(|| by_pattern(code))
         .unwrap_or(match status {
             401 | 403 => ErrorKind::Denied,
@@ -21,7 +25,6 @@ pub(crate) fn kind(code: &str, status: u16) -> ErrorKind {
 
 fn exact(code: &str) -> Option<ErrorKind> {
     Some(match code {
-        "NoSuchEntity" | "NoSuchEntityException" => ErrorKind::NotFound,
         "RequestLimitExceeded"
         | "BandwidthLimitExceeded"
         | "TooManyRequestsException"
@@ -57,8 +60,6 @@ fn by_pattern(code: &str) -> Option<ErrorKind> {
     let has = |part: &str| code.contains(part);
     let kind = if has("Throttl") {
         ErrorKind::Throttled
-    } else if has("NotFound") {
-        ErrorKind::NotFound
     } else if has("AlreadyExists") || has("Duplicate") {
         ErrorKind::AlreadyExists
     } else if has("InUse") {
@@ -107,7 +108,7 @@ mod tests {
             ("", 500, ErrorKind::Unavailable),
             ("", 403, ErrorKind::Denied),
         ] {
-            assert_eq!(super::kind(code, status), kind, "{code} {status}");
+            assert_eq!(super::kind(code, "", status), kind, "{code} {status}");
         }
     }
 }

@@ -28,6 +28,7 @@ mod retry_guard;
 mod session;
 mod singleflight;
 mod tags;
+mod visibility;
 
 pub use call::during;
 pub use checks::{Check, findings};

@@ -47,6 +47,7 @@ pub fn until_visible(error: Error) -> Error {
             ErrorKind::Unavailable,
             format_args!("what it refers to is not visible to AWS yet: {error}"),
         )
+        .passes_within(error.time_limit())
     } else {
         error
     }

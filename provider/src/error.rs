@@ -163,7 +163,8 @@ impl Error {
     }
 
     /// The time limit for retries.
-    pub(crate) fn time_limit(&self) -> Duration {
+    #[must_use]
+    pub fn time_limit(&self) -> Duration {
         self.0.passes_within
     }
 

@@ -55,6 +55,8 @@ pub struct Sim {
     unique: BTreeSet<Kind>,
     quotas: BTreeMap<Kind, usize>,
     fails: BTreeMap<Key, String>,
+    /// By kind, how long a new one is shown as failed although it is usable.
+    stale: BTreeMap<Kind, Duration>,
     state: Mutex<State>,
     line: watch::Sender<Line>,
 }
@@ -96,6 +98,7 @@ impl Default for Sim {
             unique: BTreeSet::new(),
             quotas: BTreeMap::new(),
             fails: BTreeMap::new(),
+            stale: BTreeMap::new(),
             state: Mutex::default(),
             line: watch::Sender::new(Line::Open),
         }
@@ -197,6 +200,13 @@ impl Sim {
         self
     }
 
+    /// A new one of this kind is shown as failed for so long after it is usable: a cloud's late answers.
+    #[must_use]
+    pub fn stale(mut self, kind: Kind, time: Duration) -> Self {
+        self.stale.insert(kind, time);
+        self
+    }
+
     /// Resources under this key never become usable, for this reason.
     #[must_use]
     pub fn fails(mut self, key: Key, why: &str) -> Self {
@@ -217,6 +227,7 @@ impl Sim {
             unique: self.unique.clone(),
             quotas: self.quotas.clone(),
             fails: self.fails.clone(),
+            stale: self.stale.clone(),
             state: Mutex::new(State {
                 calls: Vec::new(),
                 cut: None,
@@ -401,9 +412,16 @@ impl Sim {
             Probe::Pending("making".to_owned())
         } else if let Some(why) = &held.failed {
             Probe::Failed(why.clone())
+        } else if self.is_stale(kind, held) {
+            Probe::Failed("an old answer".to_owned())
         } else {
             Probe::Usable(self.outputs.get(kind).cloned().unwrap_or(Value::Null))
         }
+    }
+
+    fn is_stale(&self, kind: &Kind, held: &Held) -> bool {
+        let stale = self.stale.get(kind);
+        stale.is_some_and(|time| Instant::now() < held.usable_at + *time)
     }
 
     /// Checks the quota for one more resource of a kind.

@@ -16,13 +16,14 @@ use aws_sdk_autoscaling::types::{
 };
 use landfall_aws::{
     Aws, OWNER_NAME, OWNER_STACK, Owner, Singleflight, all_known, during, input, known, short_name,
+    until_visible,
 };
 use landfall_provider::{
     AutoscalingGroupId, Change, Error, ErrorKind, Input, Key, LaunchTemplateId, Live, Probe,
     Provider, Resource as _, Result, StackName,
 };
 
-use super::{autoscaling, count, number, until_launchable};
+use super::{autoscaling, count, number};
 use crate::{AutoscalingGroup, AutoscalingGroupOutput, LaunchTemplate};
 
 /// The longest name: <https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_CreateAutoScalingGroup.html>
@@ -169,7 +170,7 @@ impl Provider<AutoscalingGroup> for Aws {
             // An absent group, like many other errors, is a ValidationError here. For a group that
             // is scaling or in use, retry: nobody else deletes it, except an earlier call of this
             // run.
-            Err(error) if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::InUse) => {
+            Err(error) if is_refused(&error) => {
                 match group(self, &live.id).await?.map(|group| state(&group)) {
                     None | Some(Probe::Ending(_)) => Ok(()),
                     Some(_) => Err(error),
@@ -178,6 +179,12 @@ impl Provider<AutoscalingGroup> for Aws {
             outcome => outcome.map(drop),
         }
     }
+}
+
+/// Whether a delete has to look at the group before its error means anything.
+fn is_refused(error: &Error) -> bool {
+    use ErrorKind::{InUse, Invalid, NotFound};
+    matches!(error.kind(), Invalid | InUse | NotFound)
 }
 
 /// The group of this name; concurrent callers share the answer.
@@ -275,7 +282,7 @@ async fn make(
         .send()
         .await
         .map_err(during("autoscaling:CreateAutoScalingGroup"))
-        .map_err(until_launchable)?;
+        .map_err(until_visible)?;
     Ok(())
 }
 

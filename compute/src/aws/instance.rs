@@ -16,14 +16,14 @@ use aws_sdk_ec2::types::{
 };
 use futures::future::try_join_all;
 use landfall_aws::ec2::{filter, has_none, of_stack};
-use landfall_aws::{Aws, Owner, all_known, during, if_there, input, known, lacks};
+use landfall_aws::{Aws, Owner, all_known, during, if_there, input, known, lacks, until_visible};
 use landfall_provider::{
     AllocationId, Change, Error, ErrorKind, Input, InstanceId, InstanceProfileId, Key, Left, Live,
     Probe, Provider, Resource as _, Result, StackName,
 };
 
 use super::image::image_for;
-use super::{ec2, ec2_tags, of_owner, owner_of, tag, until_launchable, user_data, workload_of};
+use super::{ec2, ec2_tags, of_owner, owner_of, tag, user_data, workload_of};
 use crate::{Instance, InstanceOutput, Workload};
 
 /// The root device of Amazon Linux.
@@ -271,7 +271,7 @@ async fn run(aws: &Aws, owner: &Owner, desired: &Instance, token: String) -> Res
         .send()
         .await
         .map_err(during("ec2:RunInstances"))
-        .map_err(until_launchable)?;
+        .map_err(until_visible)?;
     let first = launched.instances().first().cloned();
     first.ok_or_else(|| lacks("ec2:RunInstances", "an instance"))
 }
@@ -297,7 +297,7 @@ async fn give_address(aws: &Aws, instance: &Found, allocation: &str) -> Result<(
         .send()
         .await
         .map_err(during("ec2:AssociateAddress"))
-        .map_err(until_launchable)
+        .map_err(until_visible)
         .map_err(until_started)?;
     Ok(())
 }
@@ -408,7 +408,7 @@ async fn change_profile(
                 .send()
                 .await
                 .map_err(during("ec2:ReplaceIamInstanceProfileAssociation"))
-                .map_err(until_launchable)?;
+                .map_err(until_visible)?;
         }
         (None, Some(profile)) => {
             ec2.associate_iam_instance_profile()
@@ -417,7 +417,7 @@ async fn change_profile(
                 .send()
                 .await
                 .map_err(during("ec2:AssociateIamInstanceProfile"))
-                .map_err(until_launchable)?;
+                .map_err(until_visible)?;
         }
         (Some(association), None) => {
             ec2.disassociate_iam_instance_profile()

@@ -19,13 +19,12 @@ pub use check::{Capacity, check};
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
-use std::time::Duration;
 
 use aws_sdk_ec2::types::{Filter, Tag};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use landfall_aws::ec2::{filter, of_stack};
-use landfall_aws::{Aws, OWNER_NAME, Owner, until_visible};
+use landfall_aws::{Aws, OWNER_NAME, Owner};
 use landfall_provider::{Error, ErrorKind, ImageId, Input, Port, Resource, Result};
 
 use crate::{Limits, Workload, boot};
@@ -82,29 +81,6 @@ fn workload_of(user_data: Option<&str>) -> Workload {
         })
 }
 
-/// How long a new instance profile may stay invisible to EC2; Terraform's provider has the same
-/// limit.
-const PROFILE_SHOWS_WITHIN: Duration = Duration::from_secs(120);
-
-/// The references of a launch may not be visible yet: this is transient, so the engine retries. An
-/// instance profile takes longest; its error has no code, so the message is compared.
-///
-/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency>
-fn until_launchable(error: Error) -> Error {
-    let text = error.to_string();
-    let is_profile = error.kind() == ErrorKind::Invalid
-        && (text.contains("Invalid IAM Instance Profile") || text.contains("iamInstanceProfile"));
-    if is_profile {
-        Error::new(
-            ErrorKind::Unavailable,
-            format_args!("the instance profile is not visible to EC2 yet: {text}"),
-        )
-        .passes_within(PROFILE_SHOWS_WITHIN)
-    } else {
-        until_visible(error)
-    }
-}
-
 /// The filter for this owner's resources in EC2's listings.
 fn of_owner(owner: &Owner) -> [Filter; 2] {
     let name = filter(&format!("tag:{OWNER_NAME}"), [owner.name.as_str()]);
@@ -142,25 +118,4 @@ fn count(number: Option<i32>) -> u32 {
 /// Converts a count to AWS's type.
 fn number(count: u32) -> i32 {
     i32::try_from(count).unwrap_or(i32::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn late_visibility_is_retried_other_errors_are_not() {
-        let seen = |kind, why: &str| until_launchable(Error::new(kind, why)).kind();
-        let profile = "ec2:RunInstances: Value (x) for parameter iamInstanceProfile.name is invalid. \
-                       Invalid IAM Instance Profile name (InvalidParameterValue)";
-        assert_eq!(seen(ErrorKind::Invalid, profile), ErrorKind::Unavailable);
-        assert_eq!(
-            seen(ErrorKind::NotFound, "InvalidSubnetID.NotFound"),
-            ErrorKind::Unavailable
-        );
-        assert_eq!(
-            seen(ErrorKind::Invalid, "InvalidParameterValue"),
-            ErrorKind::Invalid
-        );
-    }
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use aws_sdk_autoscaling::types::{
     MetricType, PredefinedMetricSpecification, ScalingPolicy as Found, TargetTrackingConfiguration,
 };
-use landfall_aws::{Aws, during, input, known, lacks};
+use landfall_aws::{Aws, during, input, known, lacks, until_visible};
 use landfall_provider::{
     Error, ErrorKind, Key, Live, Probe, Provider, ResourceName, Result, ScalingPolicyId, StackName,
 };
@@ -73,7 +73,7 @@ impl Provider<ScalingPolicy> for Aws {
             Ok(found) if found.scaling_policies().is_empty() => Ok(Probe::Absent),
             Ok(_) => Ok(Probe::Usable(())),
             // A query for an absent group is a ValidationError.
-            Err(error) if error.kind() == ErrorKind::Invalid => {
+            Err(error) if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::NotFound) => {
                 match autoscaling_group::group(self, &group.into()).await? {
                     None => Ok(Probe::Absent),
                     Some(_) => Err(error),
@@ -93,7 +93,7 @@ impl Provider<ScalingPolicy> for Aws {
             .await
             .map_err(during("autoscaling:DeletePolicy"));
         match deleted {
-            Err(error) if error.kind() == ErrorKind::Invalid => {
+            Err(error) if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::NotFound) => {
                 let probe = Provider::<ScalingPolicy>::probe(self, &live.id);
                 match probe.await? {
                     Probe::Absent => Ok(()),
@@ -165,7 +165,8 @@ async fn put(aws: &Aws, name: &str, desired: &ScalingPolicy) -> Result<ScalingPo
         .target_tracking_configuration(tracking)
         .send()
         .await
-        .map_err(during("autoscaling:PutScalingPolicy"))?;
+        .map_err(during("autoscaling:PutScalingPolicy"))
+        .map_err(until_visible)?;
     if let Some(arn) = made.policy_arn() {
         return Ok(ScalingPolicyId::from(arn));
     }

@@ -17,6 +17,17 @@ use crate::Vpc;
 /// Set from the creation until all settings are applied: nothing refers to a VPC with this tag.
 const UNFINISHED: &str = "landfall:unfinished";
 
+/// This session has made the settings of a VPC. AWS may show the [mark](UNFINISHED) for a while after it was removed.
+struct Finished;
+
+fn is_finished(aws: &Aws, id: &str) -> bool {
+    let finished = aws.take_note::<Finished>(id).is_some();
+    if finished {
+        aws.note(id, Finished);
+    }
+    finished
+}
+
 #[async_trait]
 impl Described for Vpc {
     const IDS: &'static str = "vpc-";
@@ -32,19 +43,21 @@ impl Described for Vpc {
             .try_collect()
             .await
             .map_err(during("ec2:DescribeVpcs"))?;
-        live(&vpcs)
+        live(aws, &vpcs)
     }
 }
 
-fn live(vpcs: &[Found]) -> Result<Vec<Live<Vpc>>> {
+fn live(aws: &Aws, vpcs: &[Found]) -> Result<Vec<Live<Vpc>>> {
     let mut live = Vec::new();
     for vpc in vpcs {
         let Some(name) = name_in(vpc.tags()) else {
             continue;
         };
-        let unfinished = vpc.tags().iter().any(|tag| tag.key() == Some(UNFINISHED));
+        let id = given(vpc.vpc_id.clone(), "a VPC's id")?;
+        let is_marked = vpc.tags().iter().any(|tag| tag.key() == Some(UNFINISHED));
+        let unfinished = is_marked && !is_finished(aws, &id);
         live.push(Live {
-            id: VpcId::from(given(vpc.vpc_id.clone(), "a VPC's id")?),
+            id: VpcId::from(id),
             name,
             spec: Vpc {
                 cidr: cidr(vpc.cidr_block())?,
@@ -64,7 +77,7 @@ fn live(vpcs: &[Found]) -> Result<Vec<Live<Vpc>>> {
 #[async_trait]
 impl Provider<Vpc> for Aws {
     async fn list(&self, stack: &StackName) -> Result<Vec<Live<Vpc>>> {
-        let found = live(&vpcs(self, stack).await?)?;
+        let found = live(self, &vpcs(self, stack).await?)?;
         self.listed(stack, Vpc::KIND, found.iter().map(|live| live.name.clone()));
         Ok(found)
     }
@@ -78,6 +91,7 @@ impl Provider<Vpc> for Aws {
         let finished = finish(self, &id).await;
         vpcs_changed(self);
         finished.map_err(half_made(self, stack, key, &id))?;
+        self.note(id.as_ref(), Finished);
         Ok(id)
     }
 

@@ -22,6 +22,10 @@ use crate::snapshot::Found;
 /// only temporarily invisible.
 const GONE_AFTER: u32 = 3;
 
+/// After this many probes in a row that show a resource of this run as failed, it has failed. A cloud may show for some
+/// seconds the state before the change, such as a tag that is already removed.
+const FAILED_AFTER: u32 = 3;
+
 /// Errors that are retried for every operation.
 const PASSING: &[ErrorKind] = &[ErrorKind::Throttled, ErrorKind::Unavailable];
 
@@ -43,6 +47,8 @@ pub(super) struct Job<'a, P: ?Sized> {
     began: Option<Instant>,
     /// Whether this run creates the resource, and so knows when its creation started.
     is_new: bool,
+    /// Whether this run creates or updates the resource.
+    is_changed: bool,
     /// Whether the step deletes the resource.
     ends: bool,
 }
@@ -61,13 +67,14 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
             metadata,
             began: None,
             is_new: false,
+            is_changed: false,
             ends: false,
         }
     }
 
     pub(super) async fn create(&mut self, desired: &Value) -> Result<String> {
         let (desired, passing) = self.resolved(desired)?;
-        self.is_new = true;
+        (self.is_new, self.is_changed) = (true, true);
         let Worker {
             provider, stack, ..
         } = *self.worker;
@@ -88,6 +95,7 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
 
     pub(super) async fn update(&mut self, live: &Found, desired: &Value) -> Result<()> {
         let (desired, passing) = self.resolved(desired)?;
+        self.is_changed = true;
         let (kind, provider) = (self.kind, self.worker.provider);
         let updated = self
             .persist(passing, || kind.update(provider, live, &desired))
@@ -104,14 +112,20 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
     /// Waits until the resource is usable.
     pub(super) async fn usable(&mut self, id: &str) -> Result<End> {
         let mut seen = false;
-        let mut missed = 0;
+        let (mut missed, mut failed) = (0, 0);
+        let changed = self.is_changed;
         let output = self
             .until(id, |probe| {
                 if probe != Probe::Absent {
                     (seen, missed) = (true, 0);
                 }
+                failed = match probe {
+                    Probe::Failed(_) => failed + 1,
+                    _ => 0,
+                };
                 match probe {
                     Probe::Usable(output) => Ok(Ok(output)),
+                    Probe::Failed(why) if changed && failed < FAILED_AFTER => Ok(Err(why)),
                     Probe::Failed(why) => Err(Error::new(ErrorKind::Other, why)),
                     Probe::Ending(why) => Err(Error::new(
                         ErrorKind::Other,
@@ -158,6 +172,16 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
                     return Ok(End::Gone(live.id.clone()));
                 }
                 Err(error) if error.kind() == ErrorKind::InUse => error,
+                // Who may delete only what carries a tag is not told that it is gone.
+                Err(error) if error.kind() == ErrorKind::Denied => {
+                    let probe = self
+                        .persist(PASSING, || kind.probe(provider, &live.id))
+                        .await;
+                    return match probe {
+                        Ok(Probe::Absent) => Ok(End::Gone(live.id.clone())),
+                        _ => Err(error),
+                    };
+                }
                 Err(error) => return Err(error),
             };
             self.tell(&mut last_reason, &live.id, refused.to_string());

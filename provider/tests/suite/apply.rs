@@ -8,7 +8,7 @@ use landfall_provider::{
     Action, Applied, ApplyOptions, ErrorKind, Event, Events, Key, Left, Operation, Plan, Snapshot,
     Stack, apply, plan,
 };
-use landfall_testkit::sim::{Fault, Sim, Times};
+use landfall_testkit::sim::{Fault, Sim, Times, When};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -173,6 +173,35 @@ async fn what_failed_is_made_anew_by_the_next_run() {
     let again = apply(&plan, &sim, &catalog(), &ApplyOptions::default()).await;
     assert_eq!(again.deleted, keys(&["plain/a"]));
     assert_eq!(sim.called("create"), ["plain/a", "plain/a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn first_failed_look_is_not_final() {
+    let sim = Sim::new().stale(kind("plain"), Duration::from_millis(900));
+    let applied = deploy(&sim, &stack(&["plain/a"])).await;
+    assert!(applied.is_complete(), "{applied:?}");
+
+    let sim = Sim::new().stale(kind("plain"), seconds(60));
+    let began = Instant::now();
+    let applied = deploy(&sim, &stack(&["plain/a"])).await;
+    assert!(applied.failed[0].1.to_string().contains("an old answer"));
+    assert!(began.elapsed() < seconds(30), "{:?}", began.elapsed());
+}
+
+/// A policy by tag: whoever may delete only tagged resources is refused for one that is gone.
+#[tokio::test(start_paused = true)]
+async fn denied_delete_of_a_gone_resource_is_done() {
+    for is_gone in [true, false] {
+        let sim = Sim::new();
+        assert!(deploy(&sim, &stack(&["plain/a"])).await.is_complete());
+        let plan = planned(&sim, &stack(NOTHING)).await;
+        if is_gone {
+            sim.remove(&key("plain/a"));
+        }
+        sim.fault(When::verb("delete"), Fault::Refuse(ErrorKind::Denied));
+        let applied = apply(&plan, &sim, &catalog(), &ApplyOptions::default()).await;
+        assert_eq!(applied.is_complete(), is_gone, "{applied:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
