@@ -3,20 +3,29 @@
 //! No state backend needs maintenance, and the parameter's value names the holder of the lock. The
 //! parameter is not part of the stack: it exists only during a run.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use aws_sdk_ssm::Client;
 use aws_sdk_ssm::types::{ParameterType, Tag};
 use landfall_provider::{
     Attempt, Error, ErrorKind, Holder, Left, LockGuard, Result, StackLock, StackName,
 };
+use tokio::time::{Instant, sleep};
 
 use crate::call::during;
 use crate::outcome::{if_there, unless};
 use crate::session::Aws;
 use crate::tags::OWNER_STACK;
 
-/// The number of attempts to take a lock that is free at every look and taken at every attempt.
-const TRIES: usize = 3;
+/// How long the name of a deleted parameter may be refused. AWS says to wait for at least 30 s.
+///
+/// <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_DeleteParameter.html>
+const NAME_IS_FREE_WITHIN: Duration = Duration::from_secs(45);
+/// The pause before the first new try for a name that is refused while nobody holds the lock; longer each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// The longest of these pauses.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html>
 fn parameter(stack: &StackName) -> String {
@@ -33,7 +42,9 @@ impl StackLock for Aws {
         let text = serde_json::to_string(holder).map_err(|error| {
             Error::new(ErrorKind::Invalid, "a lock's holder does not go into JSON").caused_by(error)
         })?;
-        for _ in 0..TRIES {
+        let deadline = Instant::now() + NAME_IS_FREE_WITHIN;
+        let mut pause = FIRST_PAUSE;
+        loop {
             let tag = Tag::builder()
                 .key(OWNER_STACK)
                 .value(stack.as_str())
@@ -53,23 +64,30 @@ impl StackLock for Aws {
                 .await
                 .map_err(during("ssm:PutParameter"));
             match put {
-                Ok(_) => return Ok(Attempt::Taken(self.guard(stack))),
+                Ok(_) => return Ok(Attempt::Taken(self.guard(stack, holder))),
                 // Taken by somebody else, or by this very call, whose first answer was lost.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) if *error.left_behind() == Left::Unknown => {}
                 Err(error) => return Err(error),
             }
             match self.holder(stack).await? {
-                Some(other) if other == *holder => return Ok(Attempt::Taken(self.guard(stack))),
+                Some(other) if other == *holder => {
+                    return Ok(Attempt::Taken(self.guard(stack, holder)));
+                }
                 Some(other) => return Ok(Attempt::Busy(other)),
-                // Released in the meantime.
-                None => {}
+                // Released a moment ago: AWS refuses the name for a while.
+                None if Instant::now() < deadline => {}
+                None => {
+                    let why = format_args!(
+                        "AWS refuses the name {} although nobody holds the lock",
+                        parameter(stack)
+                    );
+                    return Err(Error::new(ErrorKind::Unavailable, why).hint("run again"));
+                }
             }
+            sleep(pause).await;
+            pause = (pause * 3 / 2).min(LONGEST_PAUSE);
         }
-        Err(Error::new(
-            ErrorKind::Unavailable,
-            format_args!("the lock of {stack} could not be taken, and nobody has it"),
-        ))
     }
 
     async fn holder(&self, stack: &StackName) -> Result<Option<Holder>> {
@@ -99,21 +117,23 @@ impl StackLock for Aws {
     }
 
     async fn break_lock(&self, stack: &StackName, holder: &Holder) -> Result<()> {
-        if self.holder(stack).await?.as_ref() == Some(holder) {
-            release(self, stack).await?;
-        }
-        Ok(())
+        release(self, stack, holder).await
     }
 }
 
 impl Aws {
-    fn guard(&self, stack: &StackName) -> LockGuard {
-        let (aws, stack) = (self.clone(), stack.clone());
-        LockGuard::with_release(async move { release(&aws, &stack).await })
+    fn guard(&self, stack: &StackName, holder: &Holder) -> LockGuard {
+        let (aws, stack, holder) = (self.clone(), stack.clone(), holder.clone());
+        LockGuard::with_release(async move { release(&aws, &stack, &holder).await })
     }
 }
 
-async fn release(aws: &Aws, stack: &StackName) -> Result<()> {
+/// Deletes the lock if this holder has it. Somebody may have broken it meanwhile, and another run may have taken it. AWS
+/// deletes a parameter by its name alone, so the look comes just before.
+async fn release(aws: &Aws, stack: &StackName, holder: &Holder) -> Result<()> {
+    if aws.holder(stack).await?.as_ref() != Some(holder) {
+        return Ok(());
+    }
     let deleted = client(aws)
         .delete_parameter()
         .name(parameter(stack))
