@@ -7,7 +7,9 @@ use aws_sdk_ec2::types::{Filter, Instance as Found, InstanceStateName};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use landfall_aws::{Aws, during, if_there};
-use landfall_provider::{AutoscalingGroupId, InstanceId, LaunchTemplateId, Probe, Result, Zone};
+use landfall_provider::{
+    AutoscalingGroupId, ErrorKind, InstanceId, LaunchTemplateId, Probe, Result, Zone,
+};
 
 use super::instance::{GROUP, in_pages, why_ended};
 use super::{autoscaling_group, capacity, ec2, refresh, releases};
@@ -117,9 +119,21 @@ impl ComputeProvider for Aws {
         if !booted.is_empty() {
             return Ok(booted);
         }
-        // AWS stores that output only minutes after the boot; until then, Nitro instances return
-        // their present output.
-        Ok(HostKey::from_console(&written(self, instance, true).await?))
+        // Until it has kept that, minutes after the boot, Nitro instances can be asked for what there is now.
+        let latest = latest(self, instance).await?.unwrap_or_default();
+        Ok(HostKey::from_console(&latest))
+    }
+}
+
+/// What an instance has written to its console until now. `None` where AWS keeps the output of the boot alone, and
+/// refuses the question: types that are not built on Nitro, such as t2 and m4.
+///
+/// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-console.html#instance-console-console-output>
+async fn latest(aws: &Aws, instance: &InstanceId) -> Result<Option<String>> {
+    match written(aws, instance, true).await {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == ErrorKind::Invalid => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -134,7 +148,6 @@ async fn written(aws: &Aws, instance: &InstanceId, latest: bool) -> Result<Strin
         .send()
         .await
         .map_err(during("ec2:GetConsoleOutput"));
-    // Only Nitro instances have a latest output.
     let output = if_there(found)?.and_then(|found| found.output);
     let bytes = output.and_then(|text| STANDARD.decode(text).ok());
     Ok(String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned())
@@ -142,8 +155,12 @@ async fn written(aws: &Aws, instance: &InstanceId, latest: bool) -> Result<Strin
 
 /// The last lines of an instance's console.
 pub(super) async fn console(aws: &Aws, instance: &InstanceId, lines: usize) -> Result<Vec<String>> {
-    // The present output, which AWS returns for Nitro instances; otherwise that of the last boot.
-    Ok(last(&written(aws, instance, true).await?, lines))
+    // The latest output, which AWS gives for Nitro instances, is that of now; without it, of the last boot.
+    let text = match latest(aws, instance).await? {
+        Some(text) => text,
+        None => written(aws, instance, false).await?,
+    };
+    Ok(last(&text, lines))
 }
 
 /// The tag with the template version of an instance that was launched from a template.

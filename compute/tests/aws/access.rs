@@ -52,6 +52,40 @@ async fn host_keys_come_from_the_boot_console_then_the_latest() {
     }
 }
 
+/// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-console.html>: only Nitro has a latest output.
+#[tokio::test]
+async fn console_of_xen_types_is_that_of_the_boot() {
+    for kept in [true, false] {
+        let (aws, _endpoint) = scripted(move |call| {
+            call.is("ec2:GetConsoleOutput")
+                .then(|| match (call.field("Latest"), kept) {
+                    ("true", _) => call.error(
+                        400,
+                        "UnsupportedOperation",
+                        "This instance type does not support retrieving the latest console logs.",
+                    ),
+                    (_, true) => call.result(&format!(
+                        "<instanceId>i-1</instanceId><output>{}</output>",
+                        STANDARD.encode(booted())
+                    )),
+                    (_, false) => call.result("<instanceId>i-1</instanceId>"),
+                })
+        })
+        .await;
+        let id = InstanceId::from("i-1");
+        let known = aws.host_keys(&id).await.unwrap();
+        let lines = aws.last_output(&id, 1).await.unwrap();
+        match kept {
+            true => {
+                assert_eq!(known, [HostKey::new(KEY).unwrap()]);
+                assert_eq!(lines, ["-----END SSH HOST KEY KEYS-----"]);
+            }
+            // It is written some minutes after the boot: the caller asks again.
+            false => assert!(known.is_empty() && lines.is_empty()),
+        }
+    }
+}
+
 #[tokio::test]
 async fn missing_or_silent_instance_has_no_host_keys() {
     let none = Vec::<HostKey>::new();
