@@ -13,8 +13,8 @@ use landfall_provider::{Action, Error, ErrorKind, Key, Kind, Plan, Result, kind}
 
 use serde_json::Value;
 
-use super::ec2;
 use super::image::{Architecture, architectures};
+use super::{ec2, way_out};
 
 /// The check whether instances can run in their zones.
 #[derive(Debug, Clone, Copy, Default)]
@@ -34,8 +34,9 @@ impl Check for Capacity {
             .iter()
             .map(|one| one.instance_type.as_str())
             .collect();
+        let closed = way_out::findings(plan);
         if types.is_empty() {
-            return Ok(Vec::new());
+            return Ok(closed);
         }
         let (architectures, offered) =
             futures::join!(architectures(aws, types.clone()), offered(aws, &types));
@@ -55,7 +56,7 @@ impl Check for Capacity {
                 .filter_map(|it| it.misfits(aws, &all))
                 .collect()
         });
-        Ok(findings([suited, offered]))
+        Ok(findings([Ok(closed), suited, offered]))
     }
 }
 
@@ -207,15 +208,15 @@ fn wanted(action: &Action) -> &Value {
     }
 }
 
-fn list(value: &Value) -> impl Iterator<Item = &Value> {
+pub(super) fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
 /// Every spec after the plan, by each key or id that may refer to it.
-struct Specs<'a>(BTreeMap<String, (&'a Key, &'a Value)>);
+pub(super) struct Specs<'a>(BTreeMap<String, (&'a Key, &'a Value)>);
 
 impl<'a> Specs<'a> {
-    fn of(plan: &'a Plan) -> Self {
+    pub(super) fn of(plan: &'a Plan) -> Self {
         let mut specs = BTreeMap::new();
         for step in &plan.steps {
             let entry = (&step.key, wanted(&step.action));
@@ -231,16 +232,21 @@ impl<'a> Specs<'a> {
         Self(specs)
     }
 
-    fn find(&self, reference: &Value) -> Option<(&'a Key, &'a Value)> {
+    pub(super) fn find(&self, reference: &Value) -> Option<(&'a Key, &'a Value)> {
         self.0.get(reference.as_str()?).copied()
     }
 
-    fn is(&self, reference: &Value, key: &Key) -> bool {
+    pub(super) fn is(&self, reference: &Value, key: &Key) -> bool {
         self.find(reference).is_some_and(|(found, _)| found == key)
     }
 
     fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &'a Value> {
-        let of_kind = move |(key, _): &&(&Key, &Value)| key.kind == kind;
-        self.0.values().filter(of_kind).map(|(_, spec)| *spec)
+        self.named(kind).map(|(_, spec)| spec)
+    }
+
+    /// Those of a kind; one that is there and changes comes twice.
+    pub(super) fn named(&self, kind: Kind) -> impl Iterator<Item = (&'a Key, &'a Value)> {
+        let of_kind = move |(key, _): &(&Key, &Value)| key.kind == kind;
+        self.0.values().copied().filter(of_kind)
     }
 }

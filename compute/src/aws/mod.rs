@@ -14,6 +14,7 @@ mod refresh;
 mod releases;
 mod scaling_policy;
 mod single;
+mod way_out;
 
 pub use check::{Capacity, check};
 
