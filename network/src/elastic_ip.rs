@@ -1,9 +1,12 @@
 //! An Elastic IP: a static public address.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use landfall_provider::{AllocationId, DataLoss, Kind, Reference, Resource, kind};
 use serde::{Deserialize, Serialize};
+
+use crate::FREED_WITHIN;
 
 /// An Elastic IP, for a NAT gateway or an instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +25,7 @@ impl Resource for ElasticIp {
         field: "address",
         called: "address",
     };
+    const DELETE_TIMEOUT: Duration = FREED_WITHIN;
     type Id = AllocationId;
     type Output = ElasticIpOutput;
 

@@ -1,7 +1,11 @@
 //! An internet gateway: connects public addresses with the VPC.
 
+use std::time::Duration;
+
 use landfall_provider::{Input, InternetGatewayId, Kind, Reference, Resource, VpcId, kind};
 use serde::{Deserialize, Serialize};
+
+use crate::FREED_WITHIN;
 
 /// An internet gateway, attached to a VPC.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,6 +17,7 @@ pub struct InternetGateway {
 impl Resource for InternetGateway {
     const KIND: Kind = kind::INTERNET_GATEWAY;
     const FORCES_REPLACEMENT: &'static [&'static str] = &["vpc"];
+    const DELETE_TIMEOUT: Duration = FREED_WITHIN;
     type Id = InternetGatewayId;
     type Output = ();
 

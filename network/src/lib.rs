@@ -26,6 +26,8 @@ mod subnet;
 mod traffic;
 mod vpc;
 
+use std::time::Duration;
+
 pub use acls::MAX_ACL_ENTRIES;
 pub use blueprint::{NatMode, Network, Tier, TwoTier};
 pub use elastic_ip::{ElasticIp, ElasticIpOutput};
@@ -44,3 +46,9 @@ pub use security_group_rules::{Peer, SecurityGroupRules, SecurityRule};
 pub use subnet::Subnet;
 pub use traffic::{Direction, PortRange, Protocol};
 pub use vpc::Vpc;
+
+/// How long a group, a subnet, a gateway, an address or a VPC may stay in use after its last user is deleted: on AWS the
+/// interfaces of balancers and NAT gateways go minutes later. Terraform's provider waits 10 to 20 minutes.
+///
+/// <https://registry.terraform.io/providers/hashicorp/aws/latest/docs/resources/security_group#timeouts>
+const FREED_WITHIN: Duration = Duration::from_secs(1200);

@@ -1,7 +1,11 @@
 //! A security group: a set of network interfaces that share rules.
 
+use std::time::Duration;
+
 use landfall_provider::{Input, Kind, Reference, Resource, SecurityGroupId, VpcId, kind};
 use serde::{Deserialize, Serialize};
+
+use crate::FREED_WITHIN;
 
 /// A security group without rules: the rules are a separate [kind](crate::SecurityGroupRules),
 /// because groups refer to each other.
@@ -19,6 +23,7 @@ pub struct SecurityGroup {
 impl Resource for SecurityGroup {
     const KIND: Kind = kind::SECURITY_GROUP;
     const FORCES_REPLACEMENT: &'static [&'static str] = &["vpc", "description"];
+    const DELETE_TIMEOUT: Duration = FREED_WITHIN;
     type Id = SecurityGroupId;
     type Output = ();
 

@@ -1,8 +1,12 @@
 //! A subnet: a part of the VPC's addresses in one zone.
 
+use std::time::Duration;
+
 use ipnet::Ipv4Net;
 use landfall_provider::{Claim, Input, Kind, Reference, Resource, SubnetId, VpcId, Zone, kind};
 use serde::{Deserialize, Serialize};
+
+use crate::FREED_WITHIN;
 
 /// A subnet. Its route table makes it public or private.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +24,7 @@ pub struct Subnet {
 impl Resource for Subnet {
     const KIND: Kind = kind::SUBNET;
     const FORCES_REPLACEMENT: &'static [&'static str] = &["vpc", "zone", "cidr"];
+    const DELETE_TIMEOUT: Duration = FREED_WITHIN;
     type Id = SubnetId;
     type Output = ();
 

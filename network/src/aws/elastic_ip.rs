@@ -39,17 +39,18 @@ fn live(addresses: &[Address]) -> Result<Vec<Live<ElasticIp>>> {
             id: given(address.allocation_id.clone(), "an allocation's id")?.into(),
             name,
             spec: ElasticIp {},
-            state: usable(address.public_ip())?,
+            state: state(address.public_ip()),
         });
     }
     Ok(live)
 }
 
-fn usable(address: Option<&str>) -> Result<Probe<ElasticIpOutput>> {
+fn state(address: Option<&str>) -> Probe<ElasticIpOutput> {
     let address: Option<Ipv4Addr> = address.and_then(|text| text.parse().ok());
-    Ok(Probe::Usable(ElasticIpOutput {
-        address: given(address, "an Elastic IP's address")?,
-    }))
+    match address {
+        Some(address) => Probe::Usable(ElasticIpOutput { address }),
+        None => Probe::Failed("AWS shows it without an IPv4 address".to_owned()),
+    }
 }
 
 #[async_trait]
@@ -85,7 +86,7 @@ impl Provider<ElasticIp> for Aws {
             made.allocation_id.clone(),
             "the new allocation's id",
         )?);
-        self.seen::<ElasticIp>(&id, usable(made.public_ip())?);
+        self.seen::<ElasticIp>(&id, state(made.public_ip()));
         Ok(id)
     }
 

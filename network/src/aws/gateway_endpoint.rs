@@ -7,7 +7,10 @@ use landfall_provider::{
     Error, ErrorKind, GatewayEndpointId, Key, Live, Probe, Provider, Result, StackName,
 };
 
-use super::{Described, ResourceFilter, earlier, ec2, given, list, name_in, once, probe, tags};
+use super::{
+    Described, ResourceFilter, UNKNOWN, earlier, ec2, given, list, name_in, once, probe, shown,
+    tags,
+};
 use crate::{EndpointService, GatewayEndpoint};
 
 #[async_trait]
@@ -30,7 +33,7 @@ impl Described for GatewayEndpoint {
             let (Some(name), Some(service)) = (name_in(endpoint.tags()), service(&endpoint)) else {
                 continue;
             };
-            let state = state(&endpoint);
+            let mut state = state(&endpoint);
             if state == Probe::Absent {
                 continue;
             }
@@ -39,7 +42,7 @@ impl Described for GatewayEndpoint {
                 id: given(endpoint.vpc_endpoint_id.clone(), "an endpoint's id")?.into(),
                 name,
                 spec: Self {
-                    vpc: input(given(endpoint.vpc_id(), "an endpoint's VPC")?),
+                    vpc: input(shown(endpoint.vpc_id(), "its VPC", UNKNOWN, &mut state)),
                     service,
                     route_tables: tables.iter().map(input).collect(),
                 },

@@ -211,9 +211,21 @@ fn given<T>(value: Option<T>, what: &str) -> Result<T> {
     value.ok_or_else(|| lacks("ec2", what))
 }
 
-fn cidr(text: Option<&str>) -> Result<Ipv4Net> {
-    given(
-        text.and_then(|text| text.parse().ok()),
-        "an IPv4 block where one belongs",
-    )
+/// A part of a listed resource. One that AWS does not tell, or tells in a way that Landfall does not understand, keeps
+/// nobody from listing and deleting the rest: the resource is shown as failed, and why.
+fn shown<T, O>(value: Option<T>, what: &str, otherwise: T, state: &mut Probe<O>) -> T {
+    value.unwrap_or_else(|| {
+        if !matches!(state, Probe::Absent | Probe::Ending(_)) {
+            *state = Probe::Failed(format!("AWS shows it without {what}"));
+        }
+        otherwise
+    })
+}
+
+/// What stands in the place of an id that AWS does not tell.
+const UNKNOWN: &str = "unknown";
+
+fn cidr<O>(text: Option<&str>, state: &mut Probe<O>) -> Ipv4Net {
+    let cidr = text.and_then(|text| text.parse().ok());
+    shown(cidr, "an IPv4 block", Ipv4Net::default(), state)
 }

@@ -6,7 +6,10 @@ use aws_sdk_ec2::types::{NatGateway as DescribedGateway, NatGatewayState, Resour
 use landfall_aws::{Aws, during, input, known, unless, until_visible};
 use landfall_provider::{ErrorKind, Key, Live, NatGatewayId, Probe, Provider, Result, StackName};
 
-use super::{Described, ResourceFilter, earlier, ec2, given, list, name_in, once, probe, tags};
+use super::{
+    Described, ResourceFilter, UNKNOWN, earlier, ec2, given, list, name_in, once, probe, shown,
+    tags,
+};
 use crate::{NatGateway, NatGatewayOutput};
 
 #[async_trait]
@@ -29,7 +32,7 @@ impl Described for NatGateway {
             let Some(name) = name_in(gateway.tags()) else {
                 continue;
             };
-            let state = state(&gateway)?;
+            let mut state = state(&gateway);
             if state == Probe::Absent {
                 continue;
             }
@@ -42,7 +45,12 @@ impl Described for NatGateway {
                 id: given(gateway.nat_gateway_id.clone(), "a NAT gateway's id")?.into(),
                 name,
                 spec: Self {
-                    subnet: input(given(gateway.subnet_id(), "a NAT gateway's subnet")?),
+                    subnet: input(shown(
+                        gateway.subnet_id(),
+                        "its subnet",
+                        UNKNOWN,
+                        &mut state,
+                    )),
                     // A failed gateway has released its address.
                     address: input(allocation.unwrap_or("none")),
                 },
@@ -54,23 +62,25 @@ impl Described for NatGateway {
 }
 
 /// <https://docs.aws.amazon.com/vpc/latest/userguide/nat-gateway-basics.html>
-fn state(gateway: &DescribedGateway) -> Result<Probe<NatGatewayOutput>> {
-    Ok(match gateway.state() {
+fn state(gateway: &DescribedGateway) -> Probe<NatGatewayOutput> {
+    match gateway.state() {
         Some(NatGatewayState::Available) => {
             let address = gateway
                 .nat_gateway_addresses()
                 .iter()
                 .find_map(|address| address.public_ip()?.parse().ok());
-            Probe::Usable(NatGatewayOutput {
-                public_address: given(address, "a NAT gateway's public address")?,
-            })
+            match address {
+                Some(public_address) => Probe::Usable(NatGatewayOutput { public_address }),
+                // One for private addresses alone, which no stack makes.
+                None => Probe::Failed("AWS shows it without a public address".to_owned()),
+            }
         }
         Some(NatGatewayState::Failed) => Probe::Failed(why(gateway)),
         Some(NatGatewayState::Deleting) => Probe::Ending("deleting".to_owned()),
         // Visible for about an hour; its address is free again.
         Some(NatGatewayState::Deleted) => Probe::Absent,
         _ => Probe::Pending("pending".to_owned()),
-    })
+    }
 }
 
 /// <https://docs.aws.amazon.com/vpc/latest/userguide/nat-gateway-troubleshooting.html#nat-gateway-troubleshooting-failed>

@@ -16,8 +16,8 @@ use landfall_provider::{
 
 use super::traffic::{has_ports, ports, protocol, protocol_number};
 use super::{
-    Described, ResourceFilter, by_id, earlier, ec2, filter, given, gone, half_made, is_outdated,
-    list, name_in, once, probe, tags,
+    Described, ResourceFilter, UNKNOWN, by_id, earlier, ec2, filter, given, gone, half_made,
+    is_outdated, list, name_in, once, probe, shown, tags,
 };
 use crate::{AclAction, AclEntry, Direction, NetworkAcl, Protocol};
 
@@ -33,11 +33,12 @@ impl Described for NetworkAcl {
             };
             let mut entries: Vec<AclEntry> = acl.entries().iter().filter_map(entry).collect();
             entries.sort_by_key(|entry| (entry.direction, entry.number));
+            let mut state = Probe::Usable(());
             found.push(Live {
                 id: given(acl.network_acl_id.clone(), "a network ACL's id")?.into(),
                 name,
                 spec: Self {
-                    vpc: input(given(acl.vpc_id(), "a network ACL's VPC")?),
+                    vpc: input(shown(acl.vpc_id(), "its VPC", UNKNOWN, &mut state)),
                     entries,
                     subnets: acl
                         .associations()
@@ -46,7 +47,7 @@ impl Described for NetworkAcl {
                         .map(input)
                         .collect(),
                 },
-                state: Probe::Usable(()),
+                state,
             });
         }
         Ok(found)

@@ -12,8 +12,8 @@ use landfall_provider::{
 };
 
 use super::{
-    Described, ResourceFilter, by_id, earlier, ec2, filter, given, gone, half_made, is_outdated,
-    list, name_in, once, probe, tags,
+    Described, ResourceFilter, UNKNOWN, by_id, earlier, ec2, filter, given, gone, half_made,
+    is_outdated, list, name_in, once, probe, shown, tags,
 };
 use crate::{Route, RouteTable, RouteTarget};
 
@@ -27,11 +27,12 @@ impl Described for RouteTable {
             let Some(name) = name_in(table.tags()) else {
                 continue;
             };
+            let mut state = Probe::Usable(());
             found.push(Live {
                 id: given(table.route_table_id.clone(), "a route table's id")?.into(),
                 name,
                 spec: Self {
-                    vpc: input(given(table.vpc_id(), "a route table's VPC")?),
+                    vpc: input(shown(table.vpc_id(), "its VPC", UNKNOWN, &mut state)),
                     routes: table.routes().iter().filter_map(route).collect(),
                     subnets: table
                         .associations()
@@ -40,7 +41,7 @@ impl Described for RouteTable {
                         .map(input)
                         .collect(),
                 },
-                state: Probe::Usable(()),
+                state,
             });
         }
         Ok(found)

@@ -11,8 +11,8 @@ use landfall_provider::{
 
 use super::security_group_rules::{revoke, rules_id, rules_of};
 use super::{
-    Described, ResourceFilter, earlier, ec2, given, gone, half_made, has_none, interfaces, name_in,
-    of_stack, probe, tags,
+    Described, ResourceFilter, UNKNOWN, earlier, ec2, given, gone, half_made, has_none, interfaces,
+    name_in, of_stack, probe, shown, tags,
 };
 use crate::{Direction, SecurityGroup, SecurityGroupRules};
 
@@ -44,14 +44,15 @@ fn live(groups: &[Found]) -> Result<Vec<Live<SecurityGroup>>> {
         let Some(name) = name_in(group.tags()) else {
             continue;
         };
+        let mut state = Probe::Usable(());
         live.push(Live {
             id: given(group.group_id.clone(), "a security group's id")?.into(),
             name,
             spec: SecurityGroup {
-                vpc: input(given(group.vpc_id(), "a security group's VPC")?),
+                vpc: input(shown(group.vpc_id(), "its VPC", UNKNOWN, &mut state)),
                 description: group.description.clone().unwrap_or_default(),
             },
-            state: Probe::Usable(()),
+            state,
         });
     }
     Ok(live)

@@ -6,8 +6,8 @@ use landfall_aws::{Aws, during, input, known, until_visible};
 use landfall_provider::{Key, Live, Probe, Provider, Result, StackName, SubnetId, Zone};
 
 use super::{
-    Described, ResourceFilter, cidr, earlier, ec2, given, gone, interfaces, list, name_in, probe,
-    tags,
+    Described, ResourceFilter, UNKNOWN, cidr, earlier, ec2, given, gone, interfaces, list, name_in,
+    probe, shown, tags,
 };
 use crate::Subnet;
 
@@ -32,18 +32,18 @@ impl Described for Subnet {
                 continue;
             };
             let zone = subnet.availability_zone();
+            let zone = zone.and_then(|zone| Zone::new(zone).ok());
+            let mut state = state(subnet.state());
+            let unknown = Zone::new(UNKNOWN).expect("a literal name is one");
             found.push(Live {
                 id: given(subnet.subnet_id.clone(), "a subnet's id")?.into(),
                 name,
                 spec: Self {
-                    vpc: input(given(subnet.vpc_id(), "a subnet's VPC")?),
-                    zone: given(
-                        zone.and_then(|zone| Zone::new(zone).ok()),
-                        "a subnet's zone",
-                    )?,
-                    cidr: cidr(subnet.cidr_block())?,
+                    vpc: input(shown(subnet.vpc_id(), "its VPC", UNKNOWN, &mut state)),
+                    zone: shown(zone, "a zone", unknown, &mut state),
+                    cidr: cidr(subnet.cidr_block(), &mut state),
                 },
-                state: state(subnet.state()),
+                state,
             });
         }
         Ok(found)

@@ -56,19 +56,20 @@ fn live(aws: &Aws, vpcs: &[Found]) -> Result<Vec<Live<Vpc>>> {
         let id = given(vpc.vpc_id.clone(), "a VPC's id")?;
         let is_marked = vpc.tags().iter().any(|tag| tag.key() == Some(UNFINISHED));
         let unfinished = is_marked && !is_finished(aws, &id);
+        let mut state = match vpc.state() {
+            Some(VpcState::Pending) => Probe::Pending("pending".to_owned()),
+            _ if unfinished => {
+                Probe::Failed("it was interrupted before its settings were made".to_owned())
+            }
+            _ => Probe::Usable(()),
+        };
         live.push(Live {
             id: VpcId::from(id),
             name,
             spec: Vpc {
-                cidr: cidr(vpc.cidr_block())?,
+                cidr: cidr(vpc.cidr_block(), &mut state),
             },
-            state: match vpc.state() {
-                Some(VpcState::Pending) => Probe::Pending("pending".to_owned()),
-                _ if unfinished => {
-                    Probe::Failed("it was interrupted before its settings were made".to_owned())
-                }
-                _ => Probe::Usable(()),
-            },
+            state,
         });
     }
     Ok(live)

@@ -7,6 +7,7 @@
 mod bed;
 mod kinds;
 mod late;
+mod leftovers;
 mod preflight;
 mod scripted;
 mod whole;
