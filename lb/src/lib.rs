@@ -8,7 +8,7 @@
 //! - `aws`: the AWS implementation of these kinds; `landfall_aws::Aws` is then an [`LbProvider`].
 
 #[cfg(feature = "aws")]
-mod aws;
+pub mod aws;
 mod health;
 mod listener;
 mod listener_rule;

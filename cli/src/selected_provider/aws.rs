@@ -84,6 +84,7 @@ fn checks() -> Vec<Box<dyn Check>> {
         landfall_network::aws::check(),
         landfall_network::aws::quotas(ServiceQuotas),
         landfall_compute::aws::check(),
+        landfall_lb::aws::check(),
         landfall_container::aws::check(),
     ]
 }

@@ -12,6 +12,7 @@ use landfall_provider::{
     ErrorKind, Key, ListenerId, Live, Port, Probe, Provider, Result, StackName,
 };
 
+use super::certificate::refused;
 use super::inventory::{listeners, survey};
 use super::load_balancer::host;
 use super::{client, port, tags, tuple};
@@ -56,6 +57,7 @@ impl Provider<Listener> for Aws {
             .send()
             .await
             .map_err(during("elasticloadbalancing:CreateListener"))
+            .map_err(refused)
             .map_err(until_visible)
             .map(|answer| answer.listeners.unwrap_or_default());
         let found = async {
@@ -83,7 +85,8 @@ impl Provider<Listener> for Aws {
             .default_actions(action(&desired.action)?)
             .send()
             .await
-            .map_err(during("elasticloadbalancing:ModifyListener"))?;
+            .map_err(during("elasticloadbalancing:ModifyListener"))
+            .map_err(refused)?;
         Ok(())
     }
 

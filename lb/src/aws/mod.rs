@@ -1,12 +1,15 @@
 //! The AWS implementation of load balancers and their parts: one file per kind, the same operations
 //! in the same order.
 
+mod certificate;
 mod inventory;
 mod listener;
 mod listener_rule;
 mod load_balancer;
 mod target_group;
 mod target_health;
+
+pub use certificate::check;
 
 use std::collections::BTreeMap;
 

@@ -58,6 +58,7 @@ impl Rules for Config {
             }
             Mode::Single => self.one_service(problems),
         }
+        self.certificate_region(problems);
         for name in self.service.keys() {
             let at = format!("service.{name}");
             if SPOTS.contains(&name.as_str()) {
@@ -91,6 +92,32 @@ impl Rules for Config {
             }
         }
         self.custom_rules(problems);
+    }
+}
+
+impl Config {
+    /// A load balancer takes certificates of its own region.
+    ///
+    /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/https-listener-certificates.html>
+    fn certificate_region(&self, problems: &mut Vec<Diagnostic>) {
+        let Some(certificate) = &self.load_balancer.certificate else {
+            return;
+        };
+        let its_region = certificate.split(':').nth(3).unwrap_or_default();
+        let is_foreign = !its_region.is_empty() && its_region != self.region.as_str();
+        if is_certificate(certificate) && is_foreign && !self.region.is_local() {
+            problems.push(
+                Diagnostic::new(
+                    "load-balancer.certificate",
+                    format_args!(
+                        "the certificate is in {its_region}, and the load balancer is in {}",
+                        self.region
+                    ),
+                )
+                .and("region")
+                .hint("request or import the certificate in the region of the load balancer"),
+            );
+        }
     }
 }
 
