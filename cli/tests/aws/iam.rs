@@ -22,6 +22,12 @@ const NO_CALLS: &[(&[&str], &str)] = &[
          https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/supported-iam-actions-tagging.html",
     ),
     (
+        &["ec2:GetSecurityGroupsForVpc"],
+        "a load balancer with security groups, since October 2024: \
+         https://docs.aws.amazon.com/service-authorization/latest/reference/list_awselasticloadbalancingv2.html, \
+         https://github.com/kubernetes-sigs/aws-load-balancer-controller/issues/3917",
+    ),
+    (
         &["elasticloadbalancing:AddTags"],
         "the same: https://docs.aws.amazon.com/elasticloadbalancing/latest/userguide/tagging-resources-during-creation.html",
     ),
