@@ -14,6 +14,8 @@ pub(crate) const WITH_AWS: &str = "--features=landfall-cli/aws";
 
 /// Nextest's setting of the number of concurrent tests.
 const THREADS: &str = "NEXTEST_TEST_THREADS";
+/// Where proptest reads the seed of a random test.
+const SEED: &str = "PROPTEST_RNG_SEED";
 /// The number of tests per processor: most of them wait for emulators, instances and deadlines.
 const AT_ONCE: usize = 2;
 
@@ -26,6 +28,19 @@ pub(crate) struct Options {
     /// Only this crate (may be repeated)
     #[arg(long, short, value_name = "CRATE")]
     package: Vec<String>,
+    /// Seed of the random tests: a number, or `fresh` for a new one
+    #[arg(long, default_value = "1", value_parser = seed)]
+    seed: u64,
+}
+
+/// Reads the option `--seed`.
+fn seed(text: &str) -> Result<u64, String> {
+    if text == "fresh" {
+        let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+        return Ok(since.as_secs());
+    }
+    text.parse()
+        .map_err(|_| "expected a whole number, or `fresh`".to_owned())
 }
 
 impl Options {
@@ -34,6 +49,7 @@ impl Options {
         Self {
             all: true,
             package: Vec::new(),
+            seed: 1,
         }
     }
 
@@ -82,10 +98,11 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
         return Err("--all demands every test, and this machine cannot run these".to_owned());
     }
 
+    println!("seed {} (`--seed fresh` draws a new one)", options.seed);
     let outcome = if nextest {
-        with_nextest(&selection, &missing)
+        with_nextest(&selection, &missing, options.seed)
     } else {
-        with_cargo(&selection, &missing)
+        with_cargo(&selection, &missing, options.seed)
     };
     eprint!("{}", left_out.report());
     outcome
@@ -145,9 +162,9 @@ fn listed_by_cargo(selection: &[String]) -> Result<Vec<Test>, String> {
         .collect())
 }
 
-fn with_nextest(selection: &[String], missing: &[Missing]) -> Result<(), String> {
+fn with_nextest(selection: &[String], missing: &[Missing], seed: u64) -> Result<(), String> {
     let mut tests = cargo(["nextest", "run", "--no-fail-fast"]);
-    tests.args(selection);
+    tests.args(selection).env(SEED, seed.to_string());
     if std::env::var_os(THREADS).is_none() {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         tests.env(THREADS, (AT_ONCE * processors).to_string());
@@ -165,9 +182,10 @@ fn with_nextest(selection: &[String], missing: &[Missing]) -> Result<(), String>
     tests.and(examples)
 }
 
-fn with_cargo(selection: &[String], missing: &[Missing]) -> Result<(), String> {
+fn with_cargo(selection: &[String], missing: &[Missing], seed: u64) -> Result<(), String> {
     let mut tests = cargo(["test", "--quiet", "--no-fail-fast"]);
     tests.args(selection).arg("--");
+    tests.env(SEED, seed.to_string());
     for missing in missing {
         tests.args(["--skip", missing.prefix]);
     }
@@ -213,7 +231,27 @@ impl<'a> LeftOut<'a> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    #[test]
+    fn the_seed_is_fixed_unless_a_fresh_one_is_asked_for() {
+        let seed = |args: &[&str]| {
+            let args = ["test"].iter().chain(args);
+            Command::try_parse_from(args).map(|command| command.options.seed)
+        };
+        assert_eq!(seed(&[]).unwrap(), Options::everything().seed);
+        assert_eq!(seed(&["--seed", "7"]).unwrap(), 7);
+        assert!(seed(&["--seed", "fresh"]).unwrap() > 1_000_000);
+        assert!(seed(&["--seed", "x"]).is_err());
+    }
 
     #[test]
     fn each_test_that_is_left_out_is_named_with_the_reason() {
