@@ -7,7 +7,7 @@ use super::scan::{scan, tokens};
 use super::{Finding, Tree};
 
 /// Where a module uses another one for the first time: file and line.
-type Edges = BTreeMap<(String, String), (String, usize)>;
+pub(super) type Edges = BTreeMap<(String, String), (String, usize)>;
 
 /// Compares the modules in cycles, crate by crate, with the table.
 pub(super) fn check(tree: &Tree, allowed: &Allowed) -> Vec<Finding> {
@@ -40,9 +40,9 @@ pub(super) fn in_cycles(tree: &Tree) -> Uses {
 }
 
 /// The root of a crate.
-struct Root {
+pub(super) struct Root {
     /// The crate's folder: `local/fabric`.
-    name: String,
+    pub(super) name: String,
     /// `local/fabric/src/`.
     src: String,
     modules: BTreeSet<String>,
@@ -50,7 +50,7 @@ struct Root {
     names: BTreeMap<String, String>,
 }
 
-fn roots(tree: &Tree) -> Vec<Root> {
+pub(super) fn roots(tree: &Tree) -> Vec<Root> {
     let mut roots: BTreeMap<String, Root> = BTreeMap::new();
     let files = tree
         .ending("/src/lib.rs")
@@ -101,7 +101,7 @@ fn without_tests(source: &str) -> Vec<String> {
     code.map(|line| line.code.clone()).collect()
 }
 
-fn edges(tree: &Tree, root: &Root) -> Edges {
+pub(super) fn edges(tree: &Tree, root: &Root) -> Edges {
     let mut edges = Edges::new();
     for (path, source) in tree.ending(".rs") {
         let Some(inner) = path.strip_prefix(&root.src) else {

@@ -5,6 +5,7 @@
 mod allowed;
 mod crates;
 mod cycles;
+mod directions;
 mod files;
 mod licences;
 mod scan;
@@ -49,6 +50,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     let mut findings = Vec::new();
     findings.extend(words::check(&tree, &allowed));
     findings.extend(cycles::check(&tree, &allowed));
+    findings.extend(directions::check(&tree));
     findings.extend(files::check(&tree));
     findings.extend(crates::check(&crates::of_checkout()?));
     findings.extend(licences::check()?);
