@@ -173,11 +173,19 @@ impl Provider<AutoscalingGroup> for Aws {
             Err(error) if is_refused(&error) => {
                 match group(self, &live.id).await?.map(|group| state(&group)) {
                     None | Some(Probe::Ending(_)) => Ok(()),
-                    Some(_) => Err(error),
+                    Some(_) => Err(still_there(error)),
                 }
             }
             outcome => outcome.map(drop),
         }
+    }
+}
+
+/// The error of a delete whose resource AWS still shows: it is not gone, whatever the error says.
+pub(super) fn still_there(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::NotFound => Error::new(ErrorKind::Invalid, error),
+        _ => error,
     }
 }
 

@@ -97,7 +97,7 @@ impl Provider<ScalingPolicy> for Aws {
                 let probe = Provider::<ScalingPolicy>::probe(self, &live.id);
                 match probe.await? {
                     Probe::Absent => Ok(()),
-                    _ => Err(error),
+                    _ => Err(autoscaling_group::still_there(error)),
                 }
             }
             outcome => {
