@@ -125,7 +125,7 @@ fn hint(action: &str, code: &str, kind: ErrorKind) -> Option<String> {
             "allow {action} to these credentials: `landfall iam-policy` prints the least that a deploy needs"
         ),
         (ErrorKind::Limit, "InsufficientInstanceCapacity") => {
-            "AWS has no such instance free in this zone now: try again later, or another instance type".to_owned()
+            "AWS has no free instance of this type in this zone: try again later, or use another instance type".to_owned()
         }
         (ErrorKind::Limit, _) => {
             "ask for more in the Service Quotas console, or free what is not needed".to_owned()
@@ -148,7 +148,7 @@ fn foreign(action: &str, status: u16, answer: &HttpResponse) -> Error {
         format_args!("{action} was answered with status {status} and no error code"),
     )
     .left(lost(action))
-    .hint("something between here and AWS answers in its place: check AWS_ENDPOINT_URL and proxies")
+    .hint("the response did not come from AWS: check AWS_ENDPOINT_URL and proxies")
     .details([what])
 }
 

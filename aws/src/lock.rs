@@ -79,7 +79,7 @@ impl StackLock for Aws {
                 None if Instant::now() < deadline => {}
                 None => {
                     let why = format_args!(
-                        "AWS refuses the name {} although nobody holds the lock",
+                        "AWS refuses the name {} although no run holds the lock",
                         parameter(stack)
                     );
                     return Err(Error::new(ErrorKind::Unavailable, why).hint("run again"));

@@ -32,7 +32,7 @@ pub fn unless<T>(kind: ErrorKind, outcome: Result<T>) -> Result<()> {
 pub fn lacks(action: &str, what: &str) -> Error {
     Error::new(
         ErrorKind::Other,
-        format_args!("{action} was answered without {what}"),
+        format_args!("the response to {action} contains no {what}"),
     )
 }
 
@@ -45,7 +45,7 @@ pub fn until_visible(error: Error) -> Error {
     if error.kind() == ErrorKind::NotFound {
         Error::new(
             ErrorKind::Unavailable,
-            format_args!("what it refers to is not visible to AWS yet: {error}"),
+            format_args!("a referenced resource is not visible to AWS yet: {error}"),
         )
         .passes_within(error.time_limit())
     } else {

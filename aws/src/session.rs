@@ -128,7 +128,7 @@ impl Aws {
             return Err(Error::new(
                 ErrorKind::Invalid,
                 format_args!(
-                    "these credentials are of account {}, and landfall.toml says account {account}",
+                    "the credentials belong to account {}, but landfall.toml allows only account {account}",
                     identity.account
                 ),
             )

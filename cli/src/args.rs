@@ -23,11 +23,11 @@ pub(crate) use scale::Scale;
 #[command(
     name = "landfall",
     version,
-    about = "From a container's source to a load-balancer address that answers, in one command",
-    long_about = "Takes a containerised web service from its source to a load-balancer address that answers.\n\n\
-        landfall.toml says what there is to be. `deploy` builds the image, makes the network, the instances \
+    about = "Deploy a containerised web service from source to a load-balancer address in one command",
+    long_about = "Deploy a containerised web service from source to a load-balancer address.\n\n\
+        landfall.toml describes the stack. `deploy` builds the image, creates the network, the instances \
         and the balancer, waits until every target is healthy, and prints the address. Running it again \
-        changes only what differs. There is no state file: what the provider holds is the state.",
+        changes only the differences. There is no state file: the provider's resources are the state.",
     after_long_help = AFTER,
     propagate_version = true,
     subcommand_required = true,
@@ -42,143 +42,143 @@ pub(crate) struct Cli {
 
 const AFTER: &str = "\
 Examples:
-  landfall deploy                       make what ./landfall.toml says, print its address
-  landfall plan                         show what deploy would change, change nothing
-  landfall plan --out review.plan       the same, and keep the plan
-  landfall deploy --plan review.plan    carry out this plan and no other
-  landfall explain internet lb:80       tell whether clients get through, and what stops them
-  landfall deploy --env staging         the same for another environment, with what [env.staging] says
+  landfall deploy                       deploy the stack of ./landfall.toml, print its address
+  landfall plan                         show the changes that deploy would make
+  landfall plan --out review.plan       show the changes, and save the plan
+  landfall deploy --plan review.plan    apply this saved plan and no other
+  landfall explain internet lb:80       check whether clients can connect, and which rule blocks them
+  landfall deploy --env staging         deploy the environment `staging`
   landfall status                       show listener, rules, target groups and targets
-  landfall releases                     list what every service has run and runs
-  landfall rollback                     bring the service back to the release before
-  landfall scale web=3                  current the service web current three instances from now on
-  landfall logs web -f                  follow what the instances of web write
+  landfall releases                     list the releases of every service
+  landfall rollback                     return the service to its previous release
+  landfall scale web=3                  set the number of instances of web to 3
+  landfall logs web -f                  follow the output of the instances of web
   landfall exec web -- env              run a command in an instance's container
   landfall ssh web/2                    log in to an instance, through the bastion
-  landfall destroy                      end everything that the stack holds
+  landfall destroy                      delete every resource of the stack
   landfall destroy --stack digipay --yes
-                                        the same without the file, and without a question
+                                        the same without the file and without a confirmation
   curl \"$(landfall deploy)\"             standard output is the address and nothing else
   landfall deploy --json | tail -n 1    the result as one line of JSON
 
 Exit codes:
   0    done
-  1    it failed; the message says what is left and how to go on
+  1    failed; the message says what is left and how to continue
   2    refused: the command line, landfall.toml or a saved plan is wrong, the stack is protected, or
-       a yes is missing; nothing was changed
-  130  interrupted; running the same command again goes on where it ended
+       a confirmation is missing; nothing was changed
+  130  interrupted; run the same command again to continue
 
 Interrupting:
-  Ctrl-C (or SIGTERM) once starts nothing new and finishes what is under way; twice ends at once.
+  Ctrl-C (or SIGTERM) once finishes the current operations and starts no others; twice ends at once.
 
 Environment:
   NO_COLOR               no colours
-  LANDFALL_ENV           the environment, as --env names it
+  LANDFALL_ENV           the environment, like --env
   LANDFALL_SECRETS       the file with the values of secrets on this machine; LANDFALL_SECRET_<VARIABLE> gives one
   LANDFALL_RUNTIME_DIR   where the local provider keeps its socket (default: the user's runtime directory)
-  LANDFALL_CONFIG_DIR    where host keys are kept, and a key that was made (default: ~/.config/landfall)
-  DOCKER_HOST            the container engine that builds images, if there is to be one";
+  LANDFALL_CONFIG_DIR    the directory of host keys and of a generated key (default: ~/.config/landfall)
+  DOCKER_HOST            the container engine that builds images (optional)";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Make what landfall.toml says, and print the address once it answers
+    /// Deploy the stack of landfall.toml, and print its address
     ///
     /// Progress goes to standard error. The last line of standard output is the address, or with --json the
     /// result: url, dns_name, targets, image, duration_ms.
     ///
-    /// A first deploy that fails removes again what it made, unless --keep-failed. In a later one, a service whose
-    /// new release does not become healthy goes back to the one before, which serves all the while.
+    /// A failed first deploy deletes the resources that it created, unless --keep-failed. In a later deploy, a service
+    /// whose new release does not become healthy returns to its previous release, which serves the whole time.
     ///
-    /// Before an address, data or the service would be lost for good, it asks. Without a terminal it takes
+    /// Asks for a confirmation before it loses an address, data or the service for good. Without a terminal it needs
     /// --yes.
     Deploy(Deploy),
-    /// Show what deploy would change, and change nothing
+    /// Show the changes that deploy would make, and make none
     ///
-    /// Standard output is the plan: what is created (+), changed (~), replaced (-/+ the old one goes first, +/-
-    /// the new one comes first) and deleted (-), with each field that differs, and what would be lost for good.
-    /// What somebody changed by hand shows as a difference too.
+    /// Standard output is the plan: resources to create (+), change (~), replace (-/+ the old one is deleted first, +/-
+    /// the new one is created first) and delete (-), with each field that differs, and every irreversible loss.
+    /// Changes that somebody made by hand are shown too.
     #[command(after_help = PLAN_AFTER)]
     Plan(Plan),
     /// Show the stack's listeners, rules, target groups and targets
     ///
-    /// For each target: its zone, the version that it runs, its health with the reason's code, and since when. For
-    /// each group: how many instances it is to have now, between which limits, and why that was changed last.
+    /// For each target: its zone, version, health with reason code, and the time of its last change. For each
+    /// group: the desired number of instances, its limits, and the reason of the last change.
     ///
     /// Exits with 0 whether or not the targets are healthy; with 1 if there is no such stack.
     Status(Status),
-    /// List the releases of every service: what it has run and runs
+    /// List the releases of every service
     ///
-    /// Each change of what a service's instances run is a release, numbered from 1. What is listed is what the
-    /// provider remembers: there is no file. States are `current` (it serves), `rolling` (it is taking over), `failed`
-    /// (it was given up, and why), `superseded` and `waiting` (made, and not brought to any instance yet).
+    /// Each change of the image, the environment or the instance type is a release, numbered from 1. The provider keeps
+    /// the list; there is no file. States are `current` (it serves), `rolling` (it is replacing the old one), `failed`
+    /// (with the reason), `superseded` and `waiting` (created, and not on any instance yet).
     #[command(after_help = RELEASES_AFTER)]
     Releases(Releases),
-    /// Bring a service back to an earlier release, and wait until it is healthy
+    /// Return a service to an earlier release, and wait until it is healthy
     ///
-    /// What the earlier release ran becomes a new release and takes over as any other: the one that serves goes on
-    /// serving until the instances of the new one are healthy, and comes back if they do not become so. The file still
-    /// says what it says: `plan` shows the difference, and the next deploy brings it forward again.
+    /// The content of the earlier release becomes a new release, and is rolled out like any other: the current release
+    /// serves until the new instances are healthy, and stays if they do not become healthy. The file does not change:
+    /// `plan` shows the difference, and the next deploy rolls out the file's version again.
     #[command(after_help = ROLLBACK_AFTER)]
     Rollback(Rollback),
-    /// Have services have so many instances from now on, and wait until they are healthy
+    /// Set the number of instances of a service, and wait until they are healthy
     ///
-    /// Within the limits of [service.NAME.scale] in landfall.toml: `min` and `max`. The file's `desired` stays a wish
-    /// for the beginning: a deploy leaves what was scaled as it is, until another `desired` is wished for. Where a
-    /// policy scales the service, it may change the number again.
+    /// The number must be between `min` and `max` of [service.NAME.scale] in landfall.toml. The file's `desired` is only
+    /// the initial number: a deploy keeps the scaled number until `desired` in the file changes. A scaling policy of the
+    /// service may change the number again.
     #[command(after_help = SCALE_AFTER)]
     Scale(Scale),
-    /// Tell whether a connection comes about, what stops it, and which change would let it through
+    /// Explain whether a connection is allowed, which rule blocks it, and which change would allow it
     ///
     /// FROM and TO are `internet`, an address or a block, `balancer` (or `lb`), `bastion`, `s3`, a service or one
-    /// of its instances such as `web/1`. It asks about the network that landfall.toml describes: nothing is built,
-    /// no provider is asked. With --live it asks about what there is now.
+    /// of its instances such as `web/1`. By default, the network is the one that landfall.toml describes: nothing is
+    /// built, and no provider is needed. With --live, it is the provider's present network.
     #[command(after_help = EXPLAIN_AFTER)]
     Explain(Explain),
     /// Log in to an instance, or run a command there, through the bastion
     ///
     /// INSTANCE is a service (the first of its instances that runs), one of them such as `web/2`, an instance's id, or
-    /// `bastion`. The system's `ssh` is run; host keys come from the provider, and the private key stays where it is:
+    /// `bastion`. Runs the system's `ssh`; host keys come from the provider, and the private key stays where it is:
     /// in the agent or in its file.
     #[command(after_help = SSH_AFTER)]
     Ssh(Ssh),
-    /// Print what ~/.ssh/config needs for ssh, scp and rsync to get through the bastion
+    /// Print the SSH configuration for ssh, scp and rsync through the bastion
     ///
-    /// It is about the instances that there are now: print it anew when they have been replaced.
+    /// It lists the present instances: print it again after they are replaced.
     #[command(after_help = SSH_CONFIG_AFTER)]
     SshConfig(SshConfig),
     /// Run a command in an instance's container
     ///
-    /// The command sees what the service sees: the same files, user and environment. Its exit code is this
-    /// program's; 127 is that of a command that the image does not have. On this machine it needs no bastion.
+    /// The command has the files, the user and the environment of the service. Its exit code is the exit code of this
+    /// program; 127 means that the image does not contain the command. On this machine it needs no bastion.
     #[command(after_help = EXEC_AFTER)]
     Exec(Exec),
-    /// Show what a service's instances have written
+    /// Show the output of a service's instances
     ///
-    /// On this machine the last 64 KiB of each instance are kept, also of one that has ended not long ago.
+    /// On this machine the last 64 KiB of each instance are kept, also of instances that ended recently.
     #[command(after_help = LOGS_AFTER)]
     Logs(Logs),
     /// Carry a connection into the local provider's network: what ssh-config has ssh do
     #[command(hide = true)]
     Dial(Dial),
-    /// End everything that the stack holds
+    /// Delete every resource of the stack
     ///
-    /// Needs only the stack's name, from --stack or from the file. Carries on past what fails, and says
-    /// what is left. Built images stay in the image store. Asks first; without a terminal it takes --yes.
+    /// Needs only the stack's name, from --stack or from the file. Continues after failures, and lists the remaining
+    /// resources. Built images stay in the image store. Asks first; without a terminal it needs --yes.
     Destroy(Destroy),
     /// Stop the instance of a stack with mode = "single"; its address stays
     ///
-    /// It then costs no more than its disk and its address, and answers nobody. `start` or the next `deploy` starts it
+    /// A stopped instance costs only its disk and its address, and serves no requests. `start` or the next `deploy` starts it
     /// again.
     Stop(Power),
     /// Start the instance of a stack with mode = "single" again, and print its address
     ///
-    /// Waits until it runs; `deploy` waits until it answers as well.
+    /// Waits until the instance runs; `deploy` also waits until the service answers.
     Start(Power),
-    /// Break the lock of a run that has died without releasing it
+    /// Break the lock of a run that died
     ///
-    /// Shows whose lock it is, and asks. Breaking the lock of a run that lives lets two runs change one stack.
-    /// Local locks end with their process and need no breaking.
+    /// Shows the holder of the lock, and asks. If that run still lives, two runs will then change one stack.
+    /// Local locks end with their process.
     Unlock(Unlock),
     /// Print a completion script for a shell
     ///
@@ -189,13 +189,13 @@ pub(crate) enum Command {
     },
     /// Print the JSON schema of landfall.toml, for editors
     Schema,
-    /// Print the least IAM policy for whoever deploys to AWS, or those that instances get
+    /// Print the least IAM policy for the operator, or the policies of the instances
     ///
-    /// The operator's is what `plan`, `deploy`, `status`, `destroy` and `unlock` need, for any stack. Nothing is
-    /// read or asked for it: no file, no credentials, no AWS.
+    /// The operator's policy allows `plan`, `deploy`, `status`, `destroy` and `unlock` for every stack. The command needs
+    /// no file, no credentials and no access to AWS.
     ///
-    /// Those for instances, one per service, are what a deploy of the file writes into the services' roles. They are
-    /// for looking at.
+    /// The policies of the instances, one per service, are those that a deploy of the file writes into the roles of the
+    /// services.
     #[command(after_help = IAM_POLICY_AFTER)]
     IamPolicy(IamPolicy),
 }
@@ -203,19 +203,19 @@ pub(crate) enum Command {
 /// The common arguments of commands about a stack.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Common {
-    /// The file that says what there is to be
+    /// The file that describes the stack
     #[arg(long, value_name = "FILE", default_value = "landfall.toml")]
     pub(crate) config: PathBuf,
-    /// The environment: what the file says in [env.NAME] is laid over the rest
+    /// The environment: [env.NAME] is merged into the rest of the file
     #[arg(long, value_name = "NAME", env = "LANDFALL_ENV")]
     pub(crate) env: Option<String>,
-    /// Where it is to be
+    /// The provider
     #[arg(long, value_enum, default_value_t = ProviderName::Local, env = "LANDFALL_PROVIDER")]
     pub(crate) provider: ProviderName,
-    /// The AWS region, in place of the file's, AWS_REGION and the profile's
+    /// The AWS region; overrides the file, AWS_REGION and the profile
     #[arg(long, value_name = "REGION")]
     pub(crate) region: Option<String>,
-    /// The AWS profile, in place of AWS_PROFILE
+    /// The AWS profile; overrides AWS_PROFILE
     #[arg(long, value_name = "PROFILE")]
     pub(crate) profile: Option<String>,
     /// Print JSON lines to standard output: events as they happen, the result (or error) last
@@ -225,25 +225,25 @@ pub(crate) struct Common {
 
 const PLAN_AFTER: &str = "\
 Examples:
-  landfall plan --json | tail -n 1 | jq .losses        what would be lost, for a script
-  landfall plan --detailed-exitcode || echo $?         2 if there is something to do
+  landfall plan --json | tail -n 1 | jq .losses        the irreversible losses, for a script
+  landfall plan --detailed-exitcode || echo $?         2 if there are changes
 
 Exit codes:
-  0    planned (with --detailed-exitcode: and there is nothing to do)
-  1    it failed, or the provider has something against the plan
+  0    success (with --detailed-exitcode: there are no changes)
+  1    failed, or the provider rejects the plan
   2    the command line or landfall.toml is wrong
-With --detailed-exitcode every error is 1, and 2 means that there is something to do.";
+With --detailed-exitcode every error is 1, and 2 means that there are changes.";
 
 /// `plan`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Plan {
     #[command(flatten)]
     pub(crate) common: Common,
-    /// Keep the plan in a file, for `deploy --plan`
+    /// Save the plan to a file, for `deploy --plan`
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
-    /// Let the address by which this machine is seen connect to the bastion, beside those that the file names; or the
-    /// address or block that is given: --my-address=198.51.100.7
+    /// Allow the public address of this machine to connect to the bastion, in addition to those in the file; or the
+    /// given address or block: --my-address=198.51.100.7
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -252,49 +252,49 @@ pub(crate) struct Plan {
         default_missing_value = ""
     )]
     pub(crate) my_address: Option<MyAddress>,
-    /// Exit with 2 if there is something to do, with 0 if there is not, and with 1 for every error
+    /// Exit with 2 if there are changes, with 0 if there are none, and with 1 for every error
     #[arg(long)]
     pub(crate) detailed_exitcode: bool,
-    /// Leave the `before` commands out: what they build is there already
+    /// Skip the `before` commands, and use the output of their last run
     #[arg(long)]
     pub(crate) no_before: bool,
-    /// Accept a network in which something cannot be reached that has to be, or can that must not
+    /// Skip the reachability check
     #[arg(long)]
     pub(crate) accept_unreachable: bool,
 }
 
 const EXPLAIN_AFTER: &str = "\
 Examples:
-  landfall explain internet lb:80               can clients reach the balancer, and through it the service
+  landfall explain internet lb:80               can clients reach the balancer and the service behind it
   landfall explain bastion web/1:22             can operators log in to an instance
   landfall explain web internet:443             can every instance pull its image
   landfall explain 203.0.113.9 bastion:22       can this address log in
-  landfall explain web/1 s3 --svg path.svg      the same as a picture, on the port that S3 has
-  landfall explain --all                        who can reach what, on which ports
+  landfall explain web/1 s3 --svg path.svg      the same as a picture, on the port of S3
+  landfall explain --all                        all allowed connections, with their ports
   landfall explain --live internet lb || exit   for a script: the exit code is the answer
 
 Exit codes:
-  0    reachable (with --all: reported)
-  1    not reachable, or not all of it; or it failed, as when there is no such stack
+  0    reachable (with --all: printed)
+  1    not reachable, or only in part; or failed, for example because there is no such stack
   2    the command line or landfall.toml is wrong";
 
 /// `explain`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Explain {
-    /// Who connects
+    /// The source
     #[arg(required_unless_present = "all")]
     pub(crate) from: Option<String>,
-    /// Who is connected to, and on which TCP port; without one, on that of the listener or service, 22 for the
-    /// bastion, 443 elsewhere
+    /// The destination and its TCP port; without a port, that of the listener or service, 22 for the
+    /// bastion, 443 otherwise
     #[arg(value_name = "TO[:PORT]", required_unless_present = "all")]
     pub(crate) to: Option<String>,
-    /// Tell who can reach what, on which ports
+    /// Show all allowed connections, with their ports
     #[arg(long, conflicts_with_all = ["from", "to"])]
     pub(crate) all: bool,
-    /// Ask about what there is now, and not about what the file describes
+    /// Use the provider's present network instead of the file's
     #[arg(long)]
     pub(crate) live: bool,
-    /// Draw the answer into this file, too
+    /// Also draw the result into this file
     #[arg(long, value_name = "FILE")]
     pub(crate) svg: Option<PathBuf>,
     #[command(flatten)]
@@ -310,7 +310,7 @@ Examples:
 /// `releases`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Releases {
-    /// The service; every one if not given
+    /// The service (default: every service)
     pub(crate) service: Option<ResourceName>,
     #[command(flatten)]
     pub(crate) on: OnStack,
@@ -323,17 +323,17 @@ Examples:
   landfall rollback web 3       one of several
 
 Exit codes:
-  0    the service runs what that release ran, and is healthy
-  1    it failed, or the release cannot run any more; the message says what serves
-  2    refused: there is no such service or release, or nothing to go back to; nothing was changed
+  0    the service runs the content of that release, and is healthy
+  1    failed, or the release can no longer run; the message says which release serves
+  2    refused: there is no such service or release, or no earlier release; nothing was changed
   130  interrupted";
 
 /// `rollback`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Rollback {
-    /// The service; may be left out if there is only one
+    /// The service; optional if there is only one
     pub(crate) service: Option<String>,
-    /// The release to go back to; the last that served before the current one if not given
+    /// The release to return to (default: the last that served before the current one)
     #[arg(value_name = "RELEASE")]
     pub(crate) release: Option<u32>,
     #[command(flatten)]
@@ -351,19 +351,19 @@ Examples:
 /// `iam-policy`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct IamPolicy {
-    /// Who is to be allowed something
+    /// The subject of the policy
     #[arg(long = "for", value_enum, value_name = "WHO", default_value_t = Who::Operator)]
     pub(crate) who: Who,
-    /// The file that says what instances need
+    /// The file that describes the services
     #[arg(long, value_name = "FILE", default_value = "landfall.toml")]
     pub(crate) config: PathBuf,
-    /// The environment: what the file says in [env.NAME] is laid over the rest
+    /// The environment: [env.NAME] is merged into the rest of the file
     #[arg(long, value_name = "NAME", env = "LANDFALL_ENV")]
     pub(crate) env: Option<String>,
-    /// The AWS region that instances are in, in place of the file's and AWS_REGION
+    /// The AWS region of the instances; overrides the file and AWS_REGION
     #[arg(long, value_name = "REGION")]
     pub(crate) region: Option<String>,
-    /// The AWS account that instances are in, in place of the file's
+    /// The AWS account of the instances; overrides the file
     #[arg(long, value_name = "ID")]
     pub(crate) account: Option<String>,
 }
@@ -371,7 +371,7 @@ pub(crate) struct IamPolicy {
 /// The principal of a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Who {
-    /// Whoever runs Landfall
+    /// The operator, who runs Landfall
     Operator,
     /// The services' instances
     Instances,
@@ -380,7 +380,7 @@ pub(crate) enum Who {
 /// The common arguments of commands that need the stack's lock.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Waiting {
-    /// Wait for another run on the stack, an hour at the most or as long as is said: --wait=10m
+    /// Wait for another run on the stack, for up to one hour or the given time: --wait=10m
     #[arg(
         long,
         value_name = "DURATION",
@@ -395,7 +395,7 @@ pub(crate) struct Waiting {
 /// The common arguments of commands that change a stack.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Changing {
-    /// Say yes beforehand to what would be asked
+    /// Confirm every question in advance
     #[arg(long, short)]
     pub(crate) yes: bool,
     #[command(flatten)]
@@ -407,8 +407,8 @@ pub(crate) struct Changing {
 pub(crate) struct Status {
     #[command(flatten)]
     pub(crate) on: OnStack,
-    /// Keep it current until Ctrl-C or the stack's end: drawn again in its place on a terminal, written anew when
-    /// something has changed elsewhere (with --json, a line for each change)
+    /// Update the output until Ctrl-C or the end of the stack: in place on a terminal, otherwise printed again after each
+    /// change (with --json, one line for each change)
     #[arg(long)]
     pub(crate) watch: bool,
 }
@@ -436,7 +436,7 @@ pub(crate) struct Power {
 pub(crate) struct Unlock {
     #[command(flatten)]
     pub(crate) on: OnStack,
-    /// Say yes beforehand to what would be asked
+    /// Confirm every question in advance
     #[arg(long, short)]
     pub(crate) yes: bool,
 }
@@ -446,8 +446,8 @@ pub(crate) struct Unlock {
 pub(crate) struct Deploy {
     #[command(flatten)]
     pub(crate) common: Common,
-    /// Let the address by which this machine is seen connect to the bastion, beside those that the file names; or the
-    /// address or block that is given: --my-address=198.51.100.7
+    /// Allow the public address of this machine to connect to the bastion, in addition to those in the file; or the
+    /// given address or block: --my-address=198.51.100.7
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -456,16 +456,16 @@ pub(crate) struct Deploy {
         default_missing_value = ""
     )]
     pub(crate) my_address: Option<MyAddress>,
-    /// Leave what a failed first deploy made, to look at it
+    /// Keep the resources of a failed first deploy, for inspection
     #[arg(long)]
     pub(crate) keep_failed: bool,
-    /// Carry out this plan, kept by `plan --out`, and refuse if anything has changed since
+    /// Apply this plan, saved by `plan --out`; refuse if anything has changed since
     #[arg(long, value_name = "FILE")]
     pub(crate) plan: Option<PathBuf>,
-    /// Leave the `before` commands out: what they build is there already
+    /// Skip the `before` commands, and use the output of their last run
     #[arg(long)]
     pub(crate) no_before: bool,
-    /// Accept a network in which something cannot be reached that has to be, or can that must not
+    /// Skip the reachability check
     #[arg(long)]
     pub(crate) accept_unreachable: bool,
     #[command(flatten)]
@@ -477,7 +477,7 @@ pub(crate) struct Deploy {
 pub(crate) struct OnStack {
     #[command(flatten)]
     pub(crate) common: Common,
-    /// The stack, in place of the one that the file names
+    /// The stack (default: the stack of the file)
     #[arg(long, value_name = "NAME", conflicts_with = "config")]
     pub(crate) stack: Option<StackName>,
 }

@@ -100,7 +100,7 @@ impl CliError {
             Self::Config(errors) => Line {
                 message: match errors.faults.as_slice() {
                     [fault] => fault.message.clone(),
-                    _ => format!("{} faults in {}", errors.count(), errors.file),
+                    _ => format!("{} errors in {}", errors.count(), errors.file),
                 },
                 file: Some(&errors.file),
                 faults: &errors.faults,
@@ -157,7 +157,7 @@ fn is_refused(failure: &Failure) -> bool {
     }
 }
 
-const MAKE_IT: &str = "`deploy` makes it";
+const MAKE_IT: &str = "`deploy` creates it";
 
 fn missing(stack: &StackName) -> String {
     format!("there is no stack {stack}")

@@ -24,7 +24,7 @@ impl FromStr for MyAddress {
         let net = match text.parse::<Ipv4Addr>() {
             Ok(address) => Ipv4Net::from(address),
             Err(_) => text.parse::<Ipv4Net>().map_err(|_| {
-                format!("`{text}` is no IPv4 address and no block such as 198.51.100.0/28")
+                format!("`{text}` is neither an IPv4 address nor a block such as 198.51.100.0/28")
             })?,
         };
         if net.prefix_len() == 0 {

@@ -176,7 +176,7 @@ impl SelectedProvider {
 #[cfg(not(feature = "aws"))]
 fn without_aws() -> CliError {
     CliError::usage(
-        "this build has no AWS support: the AWS SDK takes minutes to compile, so it is asked for",
-        Some("build it with --features aws; `cargo xtask` does that by itself"),
+        "this build has no AWS support: the AWS SDK takes minutes to compile, so it is optional",
+        Some("build it with --features aws; `cargo xtask` does this automatically"),
     )
 }

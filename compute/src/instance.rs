@@ -47,7 +47,7 @@ impl Resource for Instance {
     const UNORDERED: &'static [&'static str] = &["groups"];
     const AFTER: &'static [Kind] = &[kind::INTERNET_GATEWAY];
     const CREATE_TIMEOUT: Duration = Duration::from_secs(300);
-    const DATA_LOSS: DataLoss = DataLoss::Words("what is on its disk");
+    const DATA_LOSS: DataLoss = DataLoss::Words("the data on its disk");
     const TYPICAL_CREATE_TIME: Duration = Duration::from_secs(12);
     type Id = InstanceId;
     type Output = InstanceOutput;

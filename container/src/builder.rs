@@ -132,7 +132,7 @@ impl BuilderChoice {
             Self::Daemonless => Ok(Box::new(Daemonless)),
             Self::Auto => {
                 output(
-                    "building without a container engine: this build of Landfall has no client for one",
+                    "building without a container engine: this build of Landfall contains no client for one",
                 );
                 Ok(Box::new(Daemonless))
             }

@@ -64,6 +64,6 @@ pub fn hook() {
     sys::process::hook(cloud::main);
 }
 
-/// ExecMode nothing: the local provider needs Linux.
+/// Does nothing: the local provider needs Linux.
 #[cfg(not(target_os = "linux"))]
 pub fn hook() {}

@@ -153,7 +153,7 @@ impl Failure {
     pub(crate) fn ended_at_once() -> Box<Self> {
         Box::new(Self {
             remains: PostFailureState::Unknown {
-                why: "the run did not wait for what was under way".into(),
+                why: "the run did not wait for the current operations".into(),
             },
             ..*Self::new(Stage::Interrupted, "interrupted, and ended at once")
         })

@@ -86,7 +86,7 @@ impl<P: ?Sized + Send + Sync> Catalog<P> {
         self.kinds.get(kind).map(AsRef::as_ref).ok_or_else(|| {
             Error::new(
                 ErrorKind::Invalid,
-                format_args!("this provider does not hold resources of kind {kind}"),
+                format_args!("this provider does not support resources of kind {kind}"),
             )
         })
     }
@@ -203,5 +203,5 @@ fn from_json<T: DeserializeOwned>(value: &Value) -> Result<T> {
 }
 
 fn spec_mismatch(error: serde_json::Error) -> Error {
-    Error::new(ErrorKind::Invalid, "a spec does not fit its kind").caused_by(error)
+    Error::new(ErrorKind::Invalid, "the spec does not match its kind").caused_by(error)
 }

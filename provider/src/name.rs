@@ -92,14 +92,14 @@ text_name! {
     /// At most 24 characters, so that derived names (`<stack>-<service>`) fit the 32 characters
     /// that AWS allows for a load balancer and a target group.
     StackName, "stack name",
-    "1 to 24 lower-case letters, digits and single hyphens, a letter first, no hyphen last",
+    "1 to 24 lower-case letters, digits and single hyphens, starting with a letter and not ending with a hyphen",
     |text| is_label(text, 24)
 }
 
 text_name! {
     /// The name of a resource among those of its kind in one stack, for example `private-a`.
     ResourceName, "resource name",
-    "1 to 63 lower-case letters, digits and single hyphens, a letter first, no hyphen last",
+    "1 to 63 lower-case letters, digits and single hyphens, starting with a letter and not ending with a hyphen",
     |text| is_label(text, 63)
 }
 

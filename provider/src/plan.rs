@@ -122,7 +122,7 @@ pub enum Reason {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// A field refers to a resource that the stack does not contain.
-    #[error("{from} refers to {to}, which the stack does not hold")]
+    #[error("{from} refers to {to}, which is not in the stack")]
     MissingReference {
         /// The resource with the reference.
         from: Key,
@@ -133,7 +133,7 @@ pub enum PlanError {
     #[error("{}", waiting(.0))]
     Cycle(Vec<Key>),
     /// The provider's catalog does not contain the kind.
-    #[error("{0}: this provider does not hold resources of this kind")]
+    #[error("{0}: this provider does not support resources of this kind")]
     UnknownKind(Key),
     /// A spec does not have the shape of its kind.
     #[error("{0}: {1}")]

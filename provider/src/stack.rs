@@ -169,7 +169,7 @@ impl SpecMismatch {
 
 /// Two resources of one kind have the same name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the stack holds {0} already")]
+#[error("the stack already contains {0}")]
 pub struct NameTaken(pub Key);
 
 /// A resource of a stack under construction: others refer to it by [`id`](Self::id).

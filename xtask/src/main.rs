@@ -66,13 +66,13 @@ enum Task {
     /// Run a command in an instance's container
     #[command(disable_help_flag = true)]
     Exec(Landfall),
-    /// Show what a service's instances have written
+    /// Show the output of a service's instances
     #[command(disable_help_flag = true)]
     Logs(Landfall),
     /// Carry a connection for ssh
     #[command(disable_help_flag = true, hide = true)]
     Dial(Landfall),
-    /// End everything that the stack holds
+    /// Delete every resource of the stack
     #[command(disable_help_flag = true)]
     Destroy(Landfall),
     /// Stop the instance of a stack that has one

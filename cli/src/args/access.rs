@@ -18,15 +18,15 @@ The exit code is the command's; 255 is ssh's own.";
 /// `ssh`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Ssh {
-    /// Where: a service, one of its instances such as `web/2`, an instance's id, or `bastion`
+    /// The instance: a service, one of its instances such as `web/2`, an instance's id, or `bastion`
     #[arg(value_name = "INSTANCE")]
     pub(crate) instance: String,
-    /// The file of the private key, where it is not found
+    /// The file of the private key, if Landfall does not find it
     #[arg(long, short, value_name = "FILE")]
     pub(crate) identity: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) on: OnStack,
-    /// A command to run there, in place of a shell
+    /// The command to run instead of a shell
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,
 }
@@ -40,7 +40,7 @@ Examples:
 /// `ssh-config`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct SshConfig {
-    /// The file of the private key, where it is not found
+    /// The file of the private key, if Landfall does not find it
     #[arg(long, short, value_name = "FILE")]
     pub(crate) identity: Option<PathBuf>,
     #[command(flatten)]
@@ -49,14 +49,14 @@ pub(crate) struct SshConfig {
 
 pub(super) const EXEC_AFTER: &str = "\
 Examples:
-  landfall exec web -- env              what the first instance of web has in its environment
+  landfall exec web -- env              the environment of the first instance of web
   landfall exec web/2 -- sh             a shell in the second, if the image has one
   landfall exec web -- tar c /data | tar x";
 
 /// `exec`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Exec {
-    /// Where: a service, one of its instances such as `web/2`, or an instance's id
+    /// The instance: a service, one of its instances such as `web/2`, or an instance's id
     #[arg(value_name = "INSTANCE")]
     pub(crate) instance: String,
     #[command(flatten)]
@@ -68,22 +68,22 @@ pub(crate) struct Exec {
 
 pub(super) const LOGS_AFTER: &str = "\
 Examples:
-  landfall logs web                     of all instances of web, in the order in which they wrote
-  landfall logs web/1 -f --since 10m    of the first: the last ten minutes, and then what comes";
+  landfall logs web                     of all instances of web, in the order of their output
+  landfall logs web/1 -f --since 10m    of the first: the last ten minutes, then new output";
 
 /// `logs`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Logs {
-    /// Of whom: a service, one of its instances such as `web/2`, or an instance's id
+    /// The instances: a service, one of its instances such as `web/2`, or an instance's id
     #[arg(value_name = "INSTANCE")]
     pub(crate) instance: String,
-    /// Go on with what comes, until the instances end or Ctrl-C
+    /// Follow the output until the instances end or Ctrl-C
     #[arg(long, short)]
     pub(crate) follow: bool,
-    /// Only what was written so long ago or later: 90s, 10m, 2h
+    /// Show only the output of this last period: 90s, 10m, 2h
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub(crate) since: Option<Duration>,
-    /// Say when each line was written
+    /// Print the time of each line
     #[arg(long, short)]
     pub(crate) timestamps: bool,
     #[command(flatten)]

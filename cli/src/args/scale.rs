@@ -16,7 +16,7 @@ Examples:
 /// `scale`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Scale {
-    /// How many instances which service is to have
+    /// The number of instances of each service
     #[arg(value_name = "SERVICE=NUMBER", required = true)]
     pub(crate) targets: Vec<ScaleTarget>,
     #[command(flatten)]
@@ -38,13 +38,13 @@ impl FromStr for ScaleTarget {
     fn from_str(text: &str) -> Result<Self, String> {
         let (service, instances) = text
             .split_once('=')
-            .ok_or("it is a service and a number: web=3")?;
+            .ok_or("expected a service and a number, such as web=3")?;
         let service = service
             .parse()
-            .map_err(|error| format!("`{service}` is no service: {error}"))?;
-        let instances = instances
-            .parse()
-            .map_err(|_| format!("`{instances}` is no number of instances: web=3"))?;
+            .map_err(|error| format!("`{service}` is not a service name: {error}"))?;
+        let instances = instances.parse().map_err(|_| {
+            format!("`{instances}` is not a number of instances; expected, for example, web=3")
+        })?;
         Ok(Self { service, instances })
     }
 }

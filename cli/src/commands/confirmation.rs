@@ -32,7 +32,7 @@ fn text(question: &Question) -> String {
     let plan = render::plan::render(review);
     let ask = match question.doing {
         "destroy" => format!("Destroy {} for good?", paint(STRONG, &review.stack)),
-        _ => "Go on, and lose this for good?".to_owned(),
+        _ => "Continue, and lose this for good?".to_owned(),
     };
     format!("{plan}\n{ask} [y/N] ")
 }

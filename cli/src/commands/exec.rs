@@ -63,9 +63,8 @@ async fn locally(local: &Local, host: &Host, args: &Exec) -> Result<u8, CliError
     };
     // Switched after the command has started: until then, Ctrl-C ends this program.
     let raw = has_terminal.then(terminal::Raw::take).transpose();
-    let _raw = raw.map_err(|error| {
-        CliError::usage(format!("the terminal cannot be handed over: {error}"), None)
-    })?;
+    let _raw =
+        raw.map_err(|error| CliError::usage(format!("cannot set up the terminal: {error}"), None))?;
     tokio::spawn(steer(steering));
     hear(chatter, host, json).await
 }

@@ -120,10 +120,7 @@ fn draw(args: &Explain, picture: impl FnOnce() -> String) -> Result<(), CliError
         return Ok(());
     };
     std::fs::write(file, picture()).map_err(|error| {
-        let message = format!(
-            "the picture cannot be written to {}: {error}",
-            file.display()
-        );
+        let message = format!("cannot write the picture to {}: {error}", file.display());
         CliError::usage(message, None)
     })
 }

@@ -21,7 +21,7 @@ pub(super) fn iam_policy(args: &IamPolicy) -> Result<(), CliError> {
         Who::Operator => output::result(OPERATOR),
         Who::Instances => {
             let policies = serde_json::to_value(of_instances(args)?)
-                .map_err(|error| CliError::usage(format!("this is no JSON: {error}"), None))?;
+                .map_err(|error| CliError::usage(format!("invalid JSON: {error}"), None))?;
             output::result(&format!("{policies:#}\n"));
         }
     }
@@ -60,7 +60,7 @@ fn of_instances(args: &IamPolicy) -> Result<BTreeMap<ResourceName, Value>, CliEr
 fn unknown(what: &str, example: &str) -> CliError {
     let hint = format!("--{what} {example}, or {what} = \"{example}\" in the file");
     CliError::usage(
-        format!("the {what} that the instances are in is not known"),
+        format!("the {what} of the instances is unknown"),
         Some(&hint),
     )
 }

@@ -54,8 +54,8 @@ impl Inside {
             .map(|host| format!("{} {}", host.name, reported(&host.state)))
             .collect();
         Err(CliError::usage(
-            format!("nothing of {words} runs: {}", states.join(", ")),
-            Some("`logs` shows what it wrote last, `status` what there is"),
+            format!("no instance of {words} is running: {}", states.join(", ")),
+            Some("`logs` shows the last output, `status` shows the instances"),
         ))
     }
 }
@@ -79,9 +79,9 @@ async fn ask<T>(
 
 fn reported(state: &InstanceState) -> String {
     match state {
-        InstanceState::Pending => "is being started".to_owned(),
+        InstanceState::Pending => "is starting".to_owned(),
         InstanceState::Running => "runs".to_owned(),
-        InstanceState::Terminating => "is being ended".to_owned(),
+        InstanceState::Terminating => "is terminating".to_owned(),
         InstanceState::Failed(why) => format!("has ended: {why}"),
     }
 }

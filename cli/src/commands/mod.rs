@@ -50,7 +50,7 @@ pub(crate) struct Session {
 impl Session {
     /// Opens the provider, and listens for events and signals.
     async fn open(common: &Common, said: Said) -> Result<Self, CliError> {
-        let coming = "coming to an end: what is under way is finished; once more to end at once";
+        let coming = "stopping after the current operations; interrupt again to stop at once";
         Self::saying(common, said, Some(coming)).await
     }
 
@@ -145,8 +145,10 @@ fn stack_of(args: &OnStack) -> Result<(StackName, Said), CliError> {
     let environment = args.common.env.as_deref();
     match &args.stack {
         Some(stack) if environment.is_some() => Err(CliError::usage(
-            format!("`{stack}` is a stack's whole name, and an environment is one of a file's"),
-            Some("leave --env (LANDFALL_ENV) out, or --stack"),
+            format!(
+                "`{stack}` is the full name of a stack, so it cannot be combined with an environment"
+            ),
+            Some("remove --env (LANDFALL_ENV) or --stack"),
         )),
         Some(stack) => Ok((stack.clone(), Said::default())),
         None => {

@@ -26,11 +26,11 @@ pub(super) async fn settle(
         return match my_address {
             None => Ok(()),
             Some(_) if config.mode == Mode::Single => Err(CliError::usage(
-                "a single instance has no bastion that --my-address could be let in to",
-                Some("the addresses that may connect to its port are `allow` in [single]"),
+                "--my-address needs a bastion, and a single instance has none",
+                Some("`allow` in [single] lists the addresses that may connect to its port"),
             )),
             Some(_) => Err(CliError::usage(
-                "there is no bastion that --my-address could be let in to",
+                "--my-address needs a bastion, and the stack has none",
                 Some("add [network.bastion] to landfall.toml"),
             )),
         };
@@ -48,10 +48,7 @@ pub(super) async fn settle(
                 (None, None) => {
                     let key = keys::generate()?;
                     if let Some(file) = &key.private {
-                        say(format!(
-                            "there was no key to log in with: made one in {}",
-                            file.display()
-                        ));
+                        say(format!("no key found; created one in {}", file.display()));
                     }
                     key.public
                 }

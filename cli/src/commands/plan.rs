@@ -72,7 +72,7 @@ fn tell(planned: &Planned, json: bool) {
 fn write(file: &Path, plan: &SavedPlan) -> Result<(), CliError> {
     private(file, plan.to_text().as_bytes()).map_err(|error| {
         CliError::usage(
-            format!("the plan cannot be kept in {}: {error}", file.display()),
+            format!("cannot save the plan to {}: {error}", file.display()),
             None,
         )
     })
@@ -101,14 +101,14 @@ const MOST_BYTES: u64 = 64 << 20;
 pub(super) fn read(file: &Path) -> Result<SavedPlan, CliError> {
     let text = read_text(file, MOST_BYTES).map_err(|error| {
         CliError::usage(
-            format!("the plan {} cannot be read: {error}", file.display()),
+            format!("cannot read the plan {}: {error}", file.display()),
             Some("`plan --out FILE` makes one"),
         )
     })?;
     SavedPlan::parse(&text).map_err(|error| {
         CliError::usage(
             format!("{}: {error}", file.display()),
-            Some("`plan --out FILE` makes a new one"),
+            Some("create a new one with `plan --out FILE`"),
         )
     })
 }

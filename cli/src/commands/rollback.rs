@@ -74,7 +74,7 @@ fn to(args: &Rollback) -> Result<RollbackTo, CliError> {
     let release = release.map_err(|error| {
         let word = args.service.as_deref().unwrap_or_default();
         CliError::usage(
-            format!("`{word}` is no release: {error}"),
+            format!("`{word}` is not a release number: {error}"),
             Some("releases are numbered from 1; `landfall releases` lists them"),
         )
     })?;
@@ -92,12 +92,12 @@ fn summary(back: &RolledBack) -> String {
     let stack = paint(STRONG, &back.stack);
     if back.is_same() {
         return format!(
-            "{stack}: release {from} of {service} serves, and runs what release {to} ran\n"
+            "{stack}: release {from} of {service} serves, and has the content of release {to}\n"
         );
     }
     let took = render::duration(Duration::from_millis(back.duration_ms));
     format!(
-        "{stack}: {service} went back from release {from} to {to}, which serves as release {release}, {took}\n"
+        "{stack}: {service} was rolled back from release {from} to {to}, which serves as release {release}, {took}\n"
     )
 }
 
@@ -143,12 +143,12 @@ mod tests {
         let plain = |back: &RolledBack| anstream::adapter::strip_str(&summary(back)).to_string();
         assert_eq!(
             plain(&back),
-            "digipay: web went back from release 4 to 3, which serves as release 5, 2.3 s\n"
+            "digipay: web was rolled back from release 4 to 3, which serves as release 5, 2.3 s\n"
         );
         back.release = 4;
         assert_eq!(
             plain(&back),
-            "digipay: release 4 of web serves, and runs what release 3 ran\n"
+            "digipay: release 4 of web serves, and has the content of release 3\n"
         );
     }
 }

@@ -30,7 +30,7 @@ pub(crate) async fn scale(args: &Scale) -> Result<(), CliError> {
             .insert(target.service.clone(), target.instances)
             .is_some()
         {
-            let message = format!("{} is given more than one number", target.service);
+            let message = format!("{} has more than one number", target.service);
             return Err(CliError::usage(message, None));
         }
     }

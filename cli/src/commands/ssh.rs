@@ -61,7 +61,7 @@ pub(crate) async fn config(args: &SshConfig) -> Result<(), CliError> {
     for host in &hosts {
         if keys[&host.id].is_empty() {
             output::message(&format!(
-                "{} is left out: its host key is not known yet\n",
+                "{} is omitted: its host key is not known yet\n",
                 host.name
             ));
         }
@@ -102,8 +102,8 @@ fn bastion(inside: &Inside) -> Result<&Host, CliError> {
     match &inside.access.bastion {
         Some(bastion) if bastion.is_there() => Ok(bastion),
         Some(_) => Err(CliError::usage(
-            format!("the bastion of {stack} is not there"),
-            Some("`deploy` makes it anew"),
+            format!("the bastion of {stack} does not exist"),
+            Some("`deploy` creates it again"),
         )),
         None if inside.access.is_single => Err(CliError::usage(
             format!("{stack} is a single instance, which has no bastion to log in through"),
@@ -112,7 +112,7 @@ fn bastion(inside: &Inside) -> Result<&Host, CliError> {
             ),
         )),
         None => Err(CliError::Usage {
-            message: format!("{stack} has no bastion, through which its instances are reached"),
+            message: format!("{stack} has no bastion, so its instances cannot be reached"),
             hint: Some(format!(
                 "add it to landfall.toml, with the addresses that you log in from, and deploy:\n\n    \
                  [network.bastion]\n    allow = [{me}]"
@@ -190,8 +190,10 @@ async fn found_key(inside: &Inside) -> Result<keys::Key, CliError> {
     let theirs: Vec<PublicKey> = pairs.into_iter().map(|pair| pair.spec.public_key).collect();
     if theirs.is_empty() {
         return Err(CliError::usage(
-            format!("no key opens the instances of {stack}: it was deployed without one"),
-            Some("deploy it again: a key is found in the agent or in ~/.ssh, or else made"),
+            format!(
+                "no key gives access to the instances of {stack}: the stack was deployed without a key"
+            ),
+            Some("deploy it again: Landfall finds a key in the agent or in ~/.ssh, or creates one"),
         ));
     }
     let mine = keys::all();
@@ -201,12 +203,12 @@ async fn found_key(inside: &Inside) -> Result<keys::Key, CliError> {
             let theirs: Vec<&str> = theirs.iter().map(PublicKey::as_str).collect();
             Err(CliError::Usage {
                 message: format!(
-                    "the key that opens the instances of {stack} is neither in the agent nor in ~/.ssh: {}",
+                    "the key of the instances of {stack} is neither in the agent nor in ~/.ssh: {}",
                     theirs.join(", ")
                 ),
                 hint: Some(
-                    "`ssh-add FILE` gives it to the agent, --identity FILE names it; or deploy with one of your own, \
-                     which makes the bastion anew"
+                    "`ssh-add FILE` adds it to the agent, --identity FILE selects it; or deploy with your own key, \
+                     which replaces the bastion"
                         .to_owned(),
                 ),
             })
@@ -219,7 +221,10 @@ fn proxy(place: &SelectedProvider) -> Result<Option<String>, CliError> {
     match place {
         SelectedProvider::Local(local) => {
             let me = std::env::current_exe().map_err(|error| {
-                CliError::usage(format!("this program's file is not found: {error}"), None)
+                CliError::usage(
+                    format!("cannot find the file of this program: {error}"),
+                    None,
+                )
             })?;
             let dir = std::path::absolute(local.dir()).unwrap_or_else(|_| local.dir().to_owned());
             Ok(Some(format!(
@@ -304,11 +309,11 @@ async fn command(
 fn unknown(inside: &Inside, host: &Host) -> CliError {
     let hint = match &inside.place {
         SelectedProvider::Local(_) => {
-            "it has no SSH server: no key opens it, or its service has port 22"
+            "it has no SSH server: it has no key, or its service uses port 22"
         }
         #[cfg(feature = "aws")]
         SelectedProvider::Aws(_) => {
-            "an instance writes its host keys to its console when it boots, and AWS tells them some minutes later: \
+            "an instance writes its host keys to its console when it boots, and AWS shows them some minutes later: \
              try again then"
         }
     };
@@ -418,7 +423,7 @@ fn no_json(json: bool, command: &str) -> Result<(), CliError> {
         false => Ok(()),
         true => Err(CliError::usage(
             format!(
-                "`{command} --json` is for the local provider: at AWS, the output is that of ssh"
+                "`{command} --json` works only with the local provider: on AWS, the output comes from ssh"
             ),
             None,
         )),

@@ -53,7 +53,7 @@ async fn confirmed(stack: &StackName, holder: &Holder, json: bool) -> Result<(),
     if !can_ask(json) {
         return Err(CliError::usage(
             whose,
-            Some("`--yes` breaks the lock; make sure that this run has died"),
+            Some("break the lock with `--yes`, after you have made sure that this run has died"),
         ));
     }
     output::message(&format!(

@@ -72,7 +72,7 @@ impl Progress {
     /// Announces a failure before the run's resources are deleted.
     pub(crate) fn failing(&self, failure: &Failure) {
         self.say(&render::error::announced(failure));
-        self.say("deleting what this first deploy of the stack has made");
+        self.say("deleting the resources of this first deploy");
         match self {
             Self::Bars(bars) => bars.undo(),
             Self::Lines(lines) => lines.undo(),

@@ -76,7 +76,7 @@ pub(crate) fn config(errors: &ConfigErrors) -> String {
     if errors.more > 0 {
         lines.push(format!("and {} more", errors.more));
     }
-    let faults = count(errors.count(), "fault");
+    let faults = count(errors.count(), "error");
     lines.push(format!("{faults} in {}; nothing was changed", errors.file));
     joined(lines)
 }
@@ -181,7 +181,7 @@ fn left(error: &Error, indent: &str) -> Option<String> {
 
 fn left_unknown(indent: &str) -> String {
     format!(
-        "{indent}{} not known; the next run finds out",
+        "{indent}{} unknown; the next run lists it",
         paint(DIM, "left behind:")
     )
 }
@@ -276,17 +276,14 @@ fn remains(failure: &Failure) -> Vec<String> {
     match &failure.remains {
         PostFailureState::Unchanged => vec!["nothing was changed".to_owned()],
         PostFailureState::RolledBack { deleted } => vec![format!(
-            "nothing is left: it was the stack's first deploy, and what it had made ({}) was ended again",
+            "nothing is left: it was the stack's first deploy, and its resources were deleted again ({})",
             count(deleted.len(), "resource")
         )],
         PostFailureState::RolledBackServices { services } => {
             services.iter().map(went_back).collect()
         }
         PostFailureState::Resources { keys, next } => {
-            let mut lines = vec![format!(
-                "{} of the stack are there:",
-                count(keys.len(), "resource")
-            )];
+            let mut lines = vec![format!("the stack has {}:", count(keys.len(), "resource"))];
             lines.extend(listed(keys));
             lines.extend(undone(failure));
             lines.push(next.clone());
@@ -298,7 +295,7 @@ fn remains(failure: &Failure) -> Vec<String> {
         PostFailureState::Unknown { why } => {
             let mut lines = undone(failure);
             lines.push(format!(
-                "what is left could not be found out ({}); the next run finds out",
+                "the remaining resources are unknown ({}); the next run lists them",
                 tame(why)
             ));
             lines
@@ -324,7 +321,7 @@ fn undone(failure: &Failure) -> Vec<String> {
     if !waiting.is_empty() {
         let were = if waiting.len() == 1 { "was" } else { "were" };
         lines.push(format!(
-            "{} {were} not begun:",
+            "{} {were} not started:",
             count(waiting.len(), "step")
         ));
         lines.extend(listed(waiting));
@@ -345,7 +342,7 @@ fn listed(keys: &[Key]) -> Vec<String> {
 fn went_back(back: &RolledBackService) -> String {
     let RolledBackService { service, from, to } = back;
     format!(
-        "{service} went back from release {from} to release {to}, which serves; `deploy` tries again"
+        "{service} was rolled back from release {from} to release {to}, which serves; `deploy` tries again"
     )
 }
 

@@ -49,7 +49,7 @@ pub(crate) fn table(overview: &Overview) -> String {
     lines.join("\n") + "\n"
 }
 
-const LEGEND: &str = "*  from some addresses, or to some targets, and not to all";
+const LEGEND: &str = "*  only from some addresses, or only to some targets";
 
 /// The content of one cell.
 fn cell(overview: &Overview, from: usize, to: usize) -> (Much, Vec<String>) {
@@ -103,7 +103,7 @@ pub(crate) fn picture(overview: &Overview, stack: &str) -> String {
     svg.text(
         "ink name",
         (MARGIN, 34),
-        &format!("{stack}: who can reach whom, on which ports"),
+        &format!("{stack}: allowed connections and their ports"),
     );
     for (to, party) in overview.parties.iter().enumerate() {
         let x = MARGIN + head + to * column + column / 2;
@@ -141,6 +141,6 @@ pub(crate) fn picture(overview: &Overview, stack: &str) -> String {
         svg.text("soft", (MARGIN, y + 26 + LINE), LEGEND);
     }
     let width = (MARGIN * 2 + head + count * column).max(LEGEND.len() * CHARACTER + MARGIN * 2);
-    let title = format!("Who can reach whom in {stack}, on which ports");
+    let title = format!("Allowed connections in {stack}, and their ports");
     svg.finish(&title, (width, y + 44 + if in_part { LINE } else { 0 }))
 }

@@ -79,8 +79,8 @@ impl Sheet {
         self.svg.down(MARGIN + 4, first, last.saturating_sub(10));
         for change in &answer.changes {
             let (what, text) = match change {
-                Change::File(block) => ("to let it through, in landfall.toml:", block),
-                Change::Other(text) => ("to let it through:", text),
+                Change::File(block) => ("to allow it, in landfall.toml:", block),
+                Change::Other(text) => ("to allow it:", text),
             };
             self.line("soft", what);
             for line in text.lines() {

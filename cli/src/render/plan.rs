@@ -82,12 +82,12 @@ fn rollout(rollout: &PendingRollout) -> String {
             format!("it failed: {}", tame(why)),
         ),
         ReleaseState::Rolling => (
-            format!("release {to} of {service} goes on taking over"),
-            "its rollout is under way".to_owned(),
+            format!("the rollout of release {to} of {service} continues"),
+            "its rollout is in progress".to_owned(),
         ),
         ReleaseState::Waiting | ReleaseState::Current | ReleaseState::Superseded => (
-            format!("release {to} of {service} takes over"),
-            "no instance was brought to it yet".to_owned(),
+            format!("release {to} of {service} is rolled out"),
+            "no instance runs it yet".to_owned(),
         ),
     };
     let serves = format!("release {from} serves; {why}");
@@ -99,7 +99,7 @@ pub(crate) fn count_line(review: &Review) -> String {
     let changes = Changes::of(review);
     if review.is_empty() {
         return format!(
-            "{}: {} are as they should be",
+            "{}: {} unchanged",
             paint(STRONG, "Nothing to do"),
             super::count(changes.keep, "resource")
         );
@@ -147,8 +147,8 @@ fn note(resource: &Reviewed) -> String {
 fn why(because: &Because) -> String {
     match because {
         Because::NotWanted => "no longer wanted".to_owned(),
-        Because::Ending => "the old one is on its way out".to_owned(),
-        Because::Duplicate => "a double that an interrupted run left".to_owned(),
+        Because::Ending => "the old one is being deleted".to_owned(),
+        Because::Duplicate => "a duplicate that an interrupted run left".to_owned(),
         Because::Failed(why) => format!("it failed: {}", tame(why)),
         Because::Forced(fields) => format!("{} cannot change in place", fields.join(", ")),
     }

@@ -20,7 +20,7 @@ pub(crate) fn broken(all: &[Violation]) -> Vec<String> {
             let seen = broken.seen.map(|seen| format!("    {}", paint(DIM, seen)));
             lines.extend(seen);
             if broken.changes.is_empty() && block.remedy.is_some() {
-                lines.push("    what is added above mends this, too".to_owned());
+                lines.push("    the addition above fixes this too".to_owned());
             }
         } else if broken.verdict.reachable() {
             lines.extend(let_through(&broken.verdict));
@@ -38,7 +38,7 @@ fn let_through(verdict: &Verdict) -> Vec<String> {
         .filter(|hop| hop.leg == FlowDirection::Request);
     let with_rules = requests.filter(|hop| !hop.rules.is_empty());
     let lines = with_rules.map(|hop| {
-        let by = paint(DIM, "let through by");
+        let by = paint(DIM, "allowed by");
         format!("    {by} {} {}", hop.at, rules(hop))
     });
     lines.collect()
@@ -55,7 +55,7 @@ fn changes(changes: &[Change], add: bool, indent: &str) -> Vec<String> {
     }
     let mut lines = Vec::new();
     for other in others {
-        let what = paint(CHANGED, "beyond what landfall.toml can say:");
+        let what = paint(CHANGED, "not possible in landfall.toml:");
         lines.push(format!("{indent}{what} {}", tame(other)));
     }
     if blocks.is_empty() {

@@ -97,11 +97,11 @@ pub(crate) fn generate() -> Result<Key, CliError> {
     let failed = |why: String| {
         CliError::usage(
             format!(
-                "no key to log in with is found, and none can be made in {}: {why}",
+                "found no key, and cannot create one in {}: {why}",
                 private.display()
             ),
             Some(
-                "`ssh-keygen -t ed25519` makes one; name its `.pub` file as `key` of [network.bastion]",
+                "create one with `ssh-keygen -t ed25519`, and set `key` of [network.bastion] to its `.pub` file",
             ),
         )
     };
@@ -118,7 +118,7 @@ pub(crate) fn generate() -> Result<Key, CliError> {
         let text = String::from_utf8_lossy(&made.stderr).trim().to_owned();
         return Err(failed(text));
     }
-    own().ok_or_else(|| failed("ssh-keygen has left none".to_owned()))
+    own().ok_or_else(|| failed("ssh-keygen created no key".to_owned()))
 }
 
 /// The key for a stack: one that the stack already has, if the operator has it too, because another

@@ -317,7 +317,7 @@ async fn needs_emulators_failed_change_keeps_what_was_deployed() {
         &[
             "launch-template/",
             "ec2:CreateLaunchTemplateVersion",
-            "of the stack are there",
+            "the stack has",
         ],
     );
     let left = json["remains"]["keys"].as_array().unwrap();

@@ -97,7 +97,7 @@ ec2.delete_tags(Resources=[vpc['VpcId']], Tags=[{'Key': 'landfall:stack'}, {'Key
     }
     let refused = account.landfall(&["deploy"]).ended_with(2).stderr;
     for part in [
-        "needs a yes",
+        "needs a confirmation",
         "its instances, which answer requests",
         "nothing was changed",
     ] {
@@ -135,7 +135,7 @@ ec2.delete_tags(Resources=[group['GroupId']], Tags=[{'Key': 'landfall:stack'}, {
     for part in [
         "creating security-group/web: ",
         "give it its tags back (landfall:stack, landfall:name)",
-        "`deploy` goes on from here",
+        "`deploy` continues from here",
     ] {
         assert!(failed.contains(part), "{part}: {failed}");
     }

@@ -58,7 +58,7 @@ async fn needs_emulators_expired_token_is_continued_with_a_new_one() {
             "ec2:CreateNatGateway: Request has expired. (RequestExpired)",
             "sign in again",
             // With these credentials nothing can be deleted, listed or unlocked.
-            "what is left could not be found out",
+            "the remaining resources are unknown",
             "the lock of digipay could not be released",
             "`unlock` breaks it",
         ],

@@ -162,7 +162,7 @@ async fn needs_emulators_release_failure_and_rollback_calls() {
     let failed = account.landfall(&["deploy"]).ended_with(1);
     for part in [
         "the service web did not become healthy within 10 s: the instance refresh is 0 % done",
-        "web went back from release 3 to release 2, which serves",
+        "web was rolled back from release 3 to release 2, which serves",
     ] {
         assert!(failed.stderr.contains(part), "{part}: {}", failed.stderr);
     }

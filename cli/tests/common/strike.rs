@@ -196,9 +196,9 @@ impl<'a, P: Target> Strikes<'a, P> {
             Some(130) => {
                 let says = |part: &str| ran.stderr.contains(part);
                 let nothing_yet = says("nothing was changed");
-                let next = format!("`{}` goes on from here", self.args[0]);
+                let next = format!("`{}` continues from here", self.args[0]);
                 assert!(nothing_yet || says(&next), "{ran:#?}");
-                assert!(nothing_yet || says("are there:"), "{ran:#?}");
+                assert!(nothing_yet || says("the stack has"), "{ran:#?}");
                 if self.args[0] == "deploy" {
                     tells_every_step(&ran.stderr);
                 }
@@ -315,7 +315,7 @@ fn tells_every_step(stderr: &str) {
     });
     // Interrupted before the first step or after the last one, it reports none.
     if let Some((done, all)) = reported {
-        let left = of("no longer waited for:") + of("not begun:");
+        let left = of("no longer waited for:") + of("not started:");
         assert_eq!(done + left, all, "{stderr}");
         assert!(left > 0, "{stderr}");
     }
@@ -327,7 +327,7 @@ pub(crate) fn ends_when_interrupted_twice(mut child: Child) -> String {
     signal(&child, "INT");
     let mut said = String::new();
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
-    while !said.contains("once more to end at once") {
+    while !said.contains("interrupt again to stop at once") {
         if stderr.read_line(&mut said).unwrap() == 0 {
             break;
         }

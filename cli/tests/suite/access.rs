@@ -455,7 +455,7 @@ fn needs_ssh_a_key_is_made_for_whoever_has_none_and_found_again() {
     project
         .landfall(&["deploy"])
         .ended_with(0)
-        .saying(&["there was no key to log in with: made one in"]);
+        .saying(&["no key found; created one in"]);
     let made = project.config_dir().join("ssh/id_ed25519");
     let mode =
         std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&made).unwrap().permissions());
@@ -509,7 +509,7 @@ fn what_cannot_be_got_at_is_answered_with_what_can() {
         (&["exec", "web"], &["COMMAND"]),
         (
             &["deploy", "--my-address"],
-            &["there is no bastion that --my-address could be let in to"],
+            &["--my-address needs a bastion, and the stack has none"],
         ),
         (&["deploy", "--my-address=0.0.0.0/0"], &["whole internet"]),
         (&["logs", "web", "--since", "soon"], &["--since"]),

@@ -161,10 +161,10 @@ fn forbidden_connection_names_the_rule_that_allows_it() {
         "[[network.expect]]\nfrom = \"203.0.113.9\"\nto = \"lb\"\nport = 80\nreachable = false";
     let project = Project::new(&file("", "", expect));
     project.landfall(&["deploy"]).ended_with(2).saying(&[
-        "1 connection would come about that must not",
+        "1 connection would be allowed, against the expectations",
         "203.0.113.9 must not reach balancer on port 80",
-        "let through by network-acl/public ingress entry 100",
-        "let through by security-group/balancer",
+        "allowed by network-acl/public ingress entry 100",
+        "allowed by security-group/balancer",
     ]);
 }
 
@@ -175,7 +175,7 @@ fn only_fault(text: &str, message: &str, hint: &str) {
     let lines: Vec<&str> = ran.stderr.lines().collect();
     assert!(lines[0].ends_with(message), "{ran:#?}");
     assert_eq!(lines[3], format!("hint: {hint}"), "{ran:#?}");
-    assert_eq!(lines[4], "1 fault in landfall.toml; nothing was changed");
+    assert_eq!(lines[4], "1 error in landfall.toml; nothing was changed");
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn a_health_path_that_is_an_address() {
     only_fault(
         &file("", "health = { path = \"http://x/up\" }", ""),
         "error: the path `http://x/up` does not start with a slash",
-        "the balancer asks every instance for this path itself: path = \"/up\"",
+        "write only the path, which the balancer requests from every instance: path = \"/up\"",
     );
 }
 

@@ -211,9 +211,11 @@ fn interrupted_deploy_is_continued_and_destroyed() {
         }
         signal(&deploy, how);
         let ran: Ran = deploy.wait_with_output().unwrap().into();
-        let ran =
-            ran.ended_with(130)
-                .saying(&["what is under way is finished", "resources", "goes on"]);
+        let ran = ran.ended_with(130).saying(&[
+            "stopping after the current operations",
+            "resources",
+            "continues",
+        ]);
         assert_eq!(ran.stdout, "");
         if then == "deploy" {
             project.write("landfall.toml", &SHOP.replace("shop", name));

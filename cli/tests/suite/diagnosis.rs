@@ -44,10 +44,7 @@ fn not_healthy(project: &Project, cause: &str, mode: &str, hint: &str) {
 fn is_undone(text: &str) {
     let mut lines = text.lines();
     let first = lines.next();
-    assert_eq!(
-        first,
-        Some("deleting what this first deploy of the stack has made")
-    );
+    assert_eq!(first, Some("deleting the resources of this first deploy"));
     let last = lines.next_back().unwrap();
     assert!(
         last.starts_with("nothing is left: it was the stack's first deploy"),
@@ -145,7 +142,7 @@ fn a_crlf_interpreter_line() {
     );
     ended(
         &reported(&project),
-        "error: the service web does not come up: did not start: exec \"/run.sh\": its lines end with CRLF, so its \
+        "error: the service web does not start: did not start: exec \"/run.sh\": its lines end with CRLF, so its \
          first line names the interpreter \"/bin/sh\\r\": save the file with LF line ends (0 of 2 targets are healthy)",
         "",
     );
@@ -160,7 +157,7 @@ fn a_command_that_is_not_there() {
     );
     ended(
         &reported(&project),
-        "error: the service web does not come up: did not start: exec \"/app\": no such file in the image (0 of 2 \
+        "error: the service web does not start: did not start: exec \"/app\": no such file in the image (0 of 2 \
          targets are healthy)",
         "hint: correct ENTRYPOINT or CMD in the Dockerfile, or the file they name\n",
     );
@@ -181,7 +178,7 @@ fn a_single_instance_is_advised_no_bastion() {
     let ran = project.landfall(&["deploy", "--my-address"]).ended_with(2);
     assert_eq!(
         ran.stderr,
-        "error: a single instance has no bastion that --my-address could be let in to\n\
-         hint: the addresses that may connect to its port are `allow` in [single]\n"
+        "error: --my-address needs a bastion, and a single instance has none\n\
+         hint: `allow` in [single] lists the addresses that may connect to its port\n"
     );
 }

@@ -151,7 +151,7 @@ fn many_faults_are_counted_and_the_first_told() {
     refused(&project, &["plan"], 2, &parts);
     let ran = answered(&mut project.command(&["plan", "--json"])).ended_with(2);
     assert_eq!(ran.json()["faults"].as_array().unwrap().len(), 20);
-    assert_eq!(ran.json()["message"], "100000 faults in landfall.toml");
+    assert_eq!(ran.json()["message"], "100000 errors in landfall.toml");
 }
 
 #[test]

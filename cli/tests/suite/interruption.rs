@@ -118,7 +118,7 @@ fn a_second_interruption_ends_at_once() {
     let child = place.spawn(&["deploy"]);
     wait_for(&place.project.directory().join("begun"));
     let said = strike::ends_when_interrupted_twice(child);
-    assert!(said.contains("once more to end at once"), "{said}");
+    assert!(said.contains("interrupt again to stop at once"), "{said}");
     place.destroys();
 }
 

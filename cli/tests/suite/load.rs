@@ -147,7 +147,7 @@ fn busy_processors_make_a_group_grow() {
     let why = group["last_scaling"]["why"].as_str().unwrap();
     assert!(
         why.starts_with("from 1 to 2: ")
-            && why.ends_with(" % of a processor busy, where 20 % are wanted (web-cpu)"),
+            && why.ends_with(" % CPU use per instance, target 20 % (web-cpu)"),
         "{why}"
     );
     println!("{why}");

@@ -133,7 +133,7 @@ fn a_kept_plan_is_carried_out_as_it_stands() {
         .landfall(&["deploy", "--plan", "review.plan"])
         .ended_with(2)
         .saying(&[
-            "what plan-kept holds has changed",
+            "the resources of plan-kept have changed",
             "health_check.path: /healthz → /",
             "nothing was changed",
         ]);
@@ -181,11 +181,11 @@ fn a_kept_plan_is_refused_when_anything_has_changed_since() {
     // A changed file.
     project.write("landfall.toml", &changed.replace("info", "debug"));
     refused(&[
-        "what is wanted has changed",
+        "the desired state has changed",
         "workload.env.LOG: info → debug",
     ]);
     project.write("landfall.toml", &changed.replace("t0psecret", "t0psecret2"));
-    refused(&["a value that is not shown has changed"]);
+    refused(&["a hidden value has changed"]);
     // Another stack.
     project.write(
         "landfall.toml",
@@ -196,7 +196,7 @@ fn a_kept_plan_is_refused_when_anything_has_changed_since() {
     // A changed source of the image.
     let service = std::fs::read(project.directory().join("service")).unwrap();
     project.write("service", "another one");
-    refused(&["what is wanted has changed", "image/web: source: "]);
+    refused(&["the desired state has changed", "image/web: source: "]);
     std::fs::write(project.directory().join("service"), service).unwrap();
     // An older, a damaged, and a missing plan file.
     project.write(
@@ -224,13 +224,13 @@ fn a_kept_plan_is_refused_when_anything_has_changed_since() {
         .into();
     elsewhere
         .ended_with(2)
-        .saying(&["this plan was made for another place", "run2"]);
+        .saying(&["this plan was made for another provider", "run2"]);
     // A changed live resource.
     by_hand::<GatewayEndpoint>(&project, "plan-stale", "s3", async |local, live| {
         local.delete(&live).await
     });
     refused(&[
-        "what plan-stale holds has changed",
+        "the resources of plan-stale have changed",
         "gateway-endpoint/s3 vpce-",
         "is gone",
     ]);
@@ -244,10 +244,10 @@ fn losing_an_address_takes_a_yes_and_a_daily_change_does_not() {
     project.write("landfall.toml", &single);
     let lost = ["Lost for good", "elastic-ip/nat-b", "address 203.0.113."];
     let ran = project.landfall(&["deploy"]).ended_with(2).saying(&lost);
-    let ran = ran.saying(&["needs a yes", "--yes", "nothing was changed"]);
+    let ran = ran.saying(&["needs a confirmation", "--yes", "nothing was changed"]);
     assert_eq!(ran.stdout, "");
     let json = project.landfall(&["deploy", "--json"]).ended_with(2).json();
-    assert_eq!(json["stage"], "consent");
+    assert_eq!(json["stage"], "confirmation");
     assert_eq!(json["losses"][0]["key"], "elastic-ip/nat-b");
     let (code, text) = at_a_terminal(&project, "deploy", "n\n");
     assert_eq!(code, Some(2), "{text}");
@@ -309,7 +309,7 @@ fn what_is_protected_is_not_destroyed_with_or_without_its_file() {
     project.write("landfall.toml", &protected.replace("per-zone", "single"));
     let ran = project.landfall(&["deploy", "--yes"]).ended_with(2);
     ran.saying(&[
-        "plan-safe is protected, and this would be lost",
+        "plan-safe is protected, and the change would lose",
         "elastic-ip/nat-b",
     ]);
     project.write("landfall.toml", &file("plan-safe"));

@@ -129,7 +129,7 @@ fn a_release_and_a_rollback_without_a_failed_request() {
     });
     assert!(
         back.stdout
-            .contains("web went back from release 2 to 1, which serves as release 3"),
+            .contains("web was rolled back from release 2 to 1, which serves as release 3"),
         "{back:#?}"
     );
     assert_eq!(shop.greetings(&url), ["one"]);
@@ -154,7 +154,7 @@ fn a_release_and_a_rollback_without_a_failed_request() {
     shop.project
         .landfall(&["rollback"])
         .ended_with(2)
-        .saying(&["there is nothing to go back to"]);
+        .saying(&["no earlier release"]);
     shop.project
         .landfall(&["releases", "api"])
         .ended_with(2)
@@ -169,7 +169,7 @@ fn a_bad_release(shop: &Shop, what: &str, env: &str) -> Ran {
         shop.deploy(&format!("GREETING = \"two\", {env}"))
             .ended_with(1)
     });
-    let failed = failed.saying(&["web went back from release 2 to release 1, which serves"]);
+    let failed = failed.saying(&["web was rolled back from release 2 to release 1, which serves"]);
     assert_eq!(shop.greetings(&url), ["one"]);
     assert_eq!(states(&shop.releases()), [(1, "current"), (2, "failed")]);
     // It is deployed again after the fix.

@@ -82,7 +82,7 @@ fn invalid_counts_are_refused_first() {
     project
         .landfall(&["scale", "web=2"])
         .ended_with(1)
-        .saying(&["there is no stack scale-refused", "`deploy` makes it"]);
+        .saying(&["there is no stack scale-refused", "`deploy` creates it"]);
     project.nothing_is_left();
     project.landfall(&["deploy"]).ended_with(0);
     for (args, says) in [
@@ -105,9 +105,12 @@ fn invalid_counts_are_refused_first() {
             ],
         ),
         (&["web=3", "api=9"], &["has no service `api`"]),
-        (&["web=3", "web=4"], &["web is given more than one number"]),
-        (&["web"], &["it is a service and a number: web=3"]),
-        (&["web=many"], &["`many` is no number of instances"]),
+        (&["web=3", "web=4"], &["web has more than one number"]),
+        (
+            &["web"],
+            &["expected a service and a number, such as web=3"],
+        ),
+        (&["web=many"], &["`many` is not a number of instances"]),
         (&[], &["Usage: landfall scale"]),
     ] {
         let args: Vec<&str> = [&["scale"], args].concat();

@@ -229,7 +229,7 @@ fn what_is_not_declared_is_refused_before_anything_is_made() {
     );
     project.landfall(&["plan"]).ended_with(2).saying(&[
         "landfall.toml:9:2",
-        "`load-balancer` says nothing about a single instance",
+        "`load-balancer` does not apply to a single instance",
     ]);
     project
         .landfall(&["stop"])

@@ -372,8 +372,8 @@ fn state(group: &Found) -> Probe<AutoscalingGroupOutput> {
     if group.status().is_some() {
         return Probe::Ending(match instances.len() {
             0 => "the group is being deleted".to_owned(),
-            1 => "1 instance is draining or being ended".to_owned(),
-            number => format!("{number} instances are draining or being ended"),
+            1 => "1 instance is draining or terminating".to_owned(),
+            number => format!("{number} instances are draining or terminating"),
         });
     }
     let in_service = instances.iter().filter(|instance| serves(instance)).count();

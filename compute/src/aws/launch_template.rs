@@ -221,7 +221,7 @@ async fn adopt(
     {
         return Err(Error::new(
             ErrorKind::AlreadyExists,
-            format_args!("the launch template {name} is there, and is not of this stack"),
+            format_args!("the launch template {name} exists, and does not belong to this stack"),
         )
         .hint("rename it, or give the stack another name"));
     }

@@ -81,7 +81,7 @@ pub(super) async fn start(
         _ => Err(Error::new(
             ErrorKind::InUse,
             format_args!(
-                "an earlier instance refresh has to end first: {}",
+                "waiting for an earlier instance refresh: {}",
                 reported(&running)
             ),
         )),
@@ -204,7 +204,7 @@ pub(super) fn reported(refresh: &InstanceRefresh) -> String {
             "the instance refresh failed, and the version before is back".to_owned()
         }
         Some(Status::RollbackFailed) => {
-            "the instance refresh failed, and so did the way back: instances of both versions run"
+            "the instance refresh and its rollback failed: instances of both versions are running"
                 .to_owned()
         }
         Some(Status::Successful) => "the instance refresh is done".to_owned(),

@@ -177,7 +177,7 @@ async fn how_far_a_refresh_is_reads_as_aws_tells_it() {
             "RollbackFailed",
             "",
             gave_up(
-                "the instance refresh failed, and so did the way back: instances of both versions run",
+                "the instance refresh and its rollback failed: instances of both versions are running",
             ),
         ),
     ] {

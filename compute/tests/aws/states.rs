@@ -192,7 +192,7 @@ async fn a_group_on_its_way_out_says_how_many_still_drain() {
     );
     assert_eq!(
         probe.await,
-        Probe::Ending("2 instances are draining or being ended".to_owned())
+        Probe::Ending("2 instances are draining or terminating".to_owned())
     );
 }
 

@@ -185,7 +185,7 @@ async fn own(aws: &Aws, wanted: &Owner, desired: &Repository) -> Result<Option<S
     Err(Error::new(
         ErrorKind::AlreadyExists,
         format_args!(
-            "there is a repository {} already, and by its tags it is not this stack's",
+            "the repository {} exists, and its tags do not belong to this stack",
             desired.name
         ),
     )

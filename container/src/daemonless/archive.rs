@@ -82,7 +82,7 @@ pub(super) fn read(
         budget.entry(&entry).map_err(broken)?;
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let path = inside(&name)
-            .ok_or_else(|| format!("the archive holds {name}, which leads out of it"))?;
+            .ok_or_else(|| format!("the archive contains {name}, which points outside of it"))?;
         // A unique name for each file: archives may contain one path twice.
         let to = tempfile::Builder::new()
             .prefix("add-")

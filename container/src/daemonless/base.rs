@@ -106,7 +106,7 @@ fn of_layout(
     let manifest = store::select(&candidates, platform, &read)?.ok_or_else(|| {
         Error::invalid(
             root.display(),
-            format!("it holds no image {wanted}for {platform}"),
+            format!("it contains no image {wanted}for {platform}"),
         )
     })?;
     let config = read(manifest.config())?;

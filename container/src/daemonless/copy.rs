@@ -110,7 +110,7 @@ pub(super) fn copy(
 fn missing(path: &str) -> Fault {
     Fault::hint(
         format!("\"{path}\" is not there"),
-        "paths are relative to the build context, and what its ignore file leaves out cannot be copied",
+        "paths are relative to the build context, and files that the ignore file excludes cannot be copied",
     )
 }
 

@@ -58,7 +58,7 @@ pub(super) async fn pull(
         return Err(Error::invalid(
             &pull.reference,
             format!(
-                "it is for {}, and {platform} is wanted",
+                "it is for {}, but the build needs {platform}",
                 base.config.platform()
             ),
         ));

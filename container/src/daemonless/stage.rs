@@ -192,7 +192,7 @@ impl<'a, 'd, 's> Runner<'a, 'd, 's> {
             Form::Add(transfer) => self.copy(instruction, transfer, None, true)?,
             // The plan has refused these, or they start a stage.
             Form::Run | Form::Onbuild | Form::From { .. } => {
-                return Err(Fault::problem("this instruction cannot stand here"));
+                return Err(Fault::problem("this instruction is not allowed here"));
             }
         }
         Ok(())

@@ -234,9 +234,7 @@ impl Environment {
         if tls && matches!(address, Address::Tcp(_)) {
             return Err(unusable(
                 setting,
-                format!(
-                    "{address} asks for TLS, and engines are not reached through TLS from here"
-                ),
+                format!("{address} requires TLS, which Landfall does not support for engines"),
                 "use a Unix socket, or forward it with ssh",
             ));
         }

@@ -86,10 +86,7 @@ async fn attempt(address: Address, environment: &Environment) -> Result<Engine, 
         Err(_) => return Err(no_answer()),
     };
     let Some(api) = version.api_version.as_deref().and_then(api_version) else {
-        return Err(
-            "something answers, but it is no container engine: it does not say its API version"
-                .to_owned(),
-        );
+        return Err("the server is not a container engine: it reports no API version".to_owned());
     };
     let podman = version
         .components

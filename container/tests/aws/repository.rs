@@ -102,7 +102,7 @@ async fn needs_moto_foreign_repository_is_left_alone() {
     assert_eq!(error.kind(), ErrorKind::AlreadyExists);
     let reported = error.to_string();
     assert!(
-        reported.contains("digipay/web") && reported.contains("not this stack's"),
+        reported.contains("digipay/web") && reported.contains("do not belong to this stack"),
         "{reported}"
     );
     let hint = error.hint_text().unwrap();

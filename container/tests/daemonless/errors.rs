@@ -51,7 +51,7 @@ async fn a_missing_file_names_the_path_looked_at() {
 
 #[tokio::test]
 async fn every_fault_points_at_its_line() {
-    let copy_hint = "paths are relative to the build context, and what its ignore file leaves out cannot be copied";
+    let copy_hint = "paths are relative to the build context, and files that the ignore file excludes cannot be copied";
     // (Dockerfile, line, problem, hint)
     let table: &[(&str, usize, &str, Option<&str>)] = &[
         ("", 1, "expected at least one FROM instruction", None),
@@ -363,7 +363,7 @@ async fn an_archive_that_leads_out_is_refused() {
     let lab = Lab::with("FROM scratch\nADD evil.tar /\n").file("evil.tar", evil);
     assert_eq!(
         lab.fail().await,
-        "Dockerfile:2: the archive holds ../evil, which leads out of it\n  2 | ADD evil.tar /"
+        "Dockerfile:2: the archive contains ../evil, which points outside of it\n  2 | ADD evil.tar /"
     );
 }
 

@@ -200,7 +200,7 @@ async fn needs_registry_an_index_gives_the_platforms_image() {
     assert_eq!(
         lab.fail().await,
         format!(
-            "{} is not a usable image: it is for linux/amd64, and linux/arm64 is wanted",
+            "{} is not a usable image: it is for linux/amd64, but the build needs linux/arm64",
             registry.name("digi/base:part")
         )
     );

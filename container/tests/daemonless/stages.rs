@@ -176,7 +176,7 @@ async fn a_base_that_is_not_there_says_what_was_looked_for() {
     let platform = Platform::host();
     assert_eq!(
         lab.fail().await,
-        format!("base is not a usable image: it holds no image tagged v2 for {platform}")
+        format!("base is not a usable image: it contains no image tagged v2 for {platform}")
     );
     let (mut lab, _) = upon("FROM oci:base\n").await;
     lab.request.platform = "linux/s390x".parse().unwrap();

@@ -65,7 +65,7 @@ pub(super) enum BodyError {
     Target(#[source] hyper::Error),
     #[error("the target closed the connection in the middle of its response")]
     Closed,
-    #[error("no byte of the response went either way for the idle timeout")]
+    #[error("no byte of the response was transferred within the idle timeout")]
     Idle,
 }
 

@@ -141,7 +141,7 @@ impl Local {
             if Instant::now() > deadline {
                 return Err(Error::new(
                     ErrorKind::Timeout,
-                    "the local cloud holds nothing and does not end",
+                    "the local cloud is empty and does not exit",
                 )
                 .hint(format_args!("see {}", self.log_file().display())));
             }
@@ -220,7 +220,7 @@ impl Local {
         Error::new(ErrorKind::Unavailable, "the local cloud has ended")
             .left(Left::Nothing)
             .hint(format_args!(
-                "`deploy` starts it again and makes the stack anew; {} may say why it ended",
+                "`deploy` starts it again and creates the stack again; {} may contain the reason",
                 self.log_file().display()
             ))
     }
@@ -228,7 +228,7 @@ impl Local {
     fn keeps_ending(&self) -> Error {
         Error::new(
             ErrorKind::Unavailable,
-            "the local cloud ends before it answers",
+            "the local cloud exits before it answers",
         )
         .left(Left::Unknown)
         .hint(format_args!("see {}", self.log_file().display()))
@@ -349,7 +349,7 @@ async fn blocking<T: Send + 'static>(
 }
 
 fn unavailable(error: process::Error) -> Error {
-    Error::new(ErrorKind::Unavailable, "the local cloud is not to be had").caused_by(error)
+    Error::new(ErrorKind::Unavailable, "the local cloud is unavailable").caused_by(error)
 }
 
 fn from_value<T: DeserializeOwned>(value: Value) -> Result<T> {

@@ -133,6 +133,6 @@ fn stopped(pids: &Pids) -> Error {
         format_args!("the local cloud does not answer: its {process} {pids} {is} stopped"),
     )
     .hint(format_args!(
-        "`kill -CONT {pids}` continues it with everything that it holds; then run the same command again"
+        "continue it with `kill -CONT {pids}`, with all its resources; then run the same command again"
     ))
 }

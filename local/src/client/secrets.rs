@@ -173,7 +173,7 @@ fn read(path: &Path) -> Result<BTreeMap<SecretReference, String>, Error> {
     let shared = facts.mode() & 0o077;
     if facts.is_file() && shared != 0 {
         let message = format_args!(
-            "{} holds secrets, and others than its owner may use it: its mode is {:o}",
+            "{} contains secrets, and users other than its owner have access: its mode is {:o}",
             path.display(),
             facts.mode() & 0o777
         );
@@ -218,10 +218,7 @@ fn parse(text: &str) -> Result<BTreeMap<SecretReference, String>, (usize, String
             )
         })?;
         if kept.insert(reference.whole(), value.to_owned()).is_some() {
-            return Err((
-                at,
-                format!("`{}` is the same secret as another line's", key.name),
-            ));
+            return Err((at, format!("`{}` is defined by another line too", key.name)));
         }
     }
     Ok(kept)

@@ -101,7 +101,7 @@ impl Local {
             Some(_) => Ok(()),
             None => Err(Error::new(
                 ErrorKind::NotFound,
-                format_args!("{id} is gone, with the cloud that held it"),
+                format_args!("{id} is lost, because its local cloud has ended"),
             )),
         }
     }
@@ -247,7 +247,7 @@ impl StackLock for Local {
             return Ok(());
         }
         let why =
-            format!("the local lock of {stack} ends with its process, and that one is running");
+            format!("the local lock of {stack} ends with its process, which is still running");
         Err(Error::new(ErrorKind::Denied, why).hint(format_args!(
             "end process {} if it hangs: its lock goes with it",
             holder.pid
@@ -313,9 +313,7 @@ impl Preflight for Local {
                         format_args!("the loopback port {port} cannot be opened: {error}"),
                     )
                     .doing("creating", &listener.key)
-                    .hint(
-                        "choose another `port` under `[local]`, or leave it out to take a free one",
-                    ),
+                    .hint("choose another `port` in [local], or remove the key to use a free port"),
                 );
             }
         }

@@ -138,9 +138,7 @@ pub(crate) fn decide(view: &View) -> (Vec<ScalingAction>, Option<Instant>) {
         let Some(index) = first_to_go(&old, &current) else {
             break;
         };
-        acts.push(retire("another one has taken its place")(
-            old.swap_remove(index),
-        ));
+        acts.push(retire("a replacement is running")(old.swap_remove(index)));
     }
 
     // Too many: first where there are most, the youngest first.
@@ -253,7 +251,7 @@ pub(crate) fn progress(state: &State, id: &AutoscalingGroupId) -> Probe<Autoscal
         (running, 0) if running == desired => Probe::Usable(output),
         (running, 0) => Probe::Pending(format!("{running} of {desired} instances run")),
         (running, old) => Probe::Pending(format!(
-            "{running} of {desired} instances run its version, {old} another one"
+            "{running} of {desired} instances run its version, {old} run another"
         )),
     }
 }

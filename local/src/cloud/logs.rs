@@ -97,7 +97,7 @@ fn missed_lines(number: u64) -> Line {
     Line {
         at: SystemTime::now(),
         stream: Stream::Stderr,
-        text: format!("landfall: {number} lines came too fast to be told"),
+        text: format!("landfall: {number} lines were dropped, because the output was too fast"),
     }
 }
 

@@ -172,5 +172,5 @@ fn taken(port: u16, error: &std::io::Error) -> Error {
         ErrorKind::AlreadyExists,
         format_args!("the loopback port {port} cannot be opened: {error}"),
     )
-    .hint("choose another `port` under `[local]`, or leave it out to take a free one")
+    .hint("choose another `port` in [local], or remove the key to use a free port")
 }

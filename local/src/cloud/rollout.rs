@@ -178,11 +178,11 @@ impl Rollout {
                 "{proven} of {desired} instances of version {version} are healthy, {others} of others left"
             )),
             Course::Back { given_up, why } => Probe::Ending(format!(
-                "version {given_up} was given up ({why}); \
+                "version {given_up} failed ({why}); \
                  {proven} of {desired} instances of version {version} are healthy, {others} of others left"
             )),
             Course::GoneBack { given_up, why } => Probe::Failed(format!(
-                "version {given_up} was given up, and version {version} is back: {why}"
+                "version {given_up} failed, and version {version} was restored: {why}"
             )),
         }
     }
@@ -212,7 +212,7 @@ pub(crate) fn roll(
 ) -> Result<()> {
     let entry = find::<AutoscalingGroup>(state, group)?;
     if known(&entry.spec.template)? != template {
-        let why = format_args!("{group} is not made from {template}");
+        let why = format_args!("{group} does not use {template}");
         return Err(Error::new(ErrorKind::Invalid, why));
     }
     let grace = std::time::Duration::from_secs(entry.spec.health_check_grace_period.into());
@@ -239,7 +239,7 @@ pub(crate) fn roll_back(state: &mut State, group: &AutoscalingGroupId, why: &str
         Course::Back { .. } | Course::GoneBack { .. } => Ok(()),
         Course::Stable => Err(Error::new(
             ErrorKind::NotFound,
-            format_args!("{group} is not being brought to another version"),
+            format_args!("{group} has no rollout in progress"),
         )),
         Course::Forward { .. } => {
             rollout.give_up(why.to_owned());
@@ -362,7 +362,7 @@ mod tests {
         assert_eq!(
             rollout.progress(&standing(2, 0)),
             Probe::Failed(format!(
-                "version 2 was given up, and version 1 is back: {why}"
+                "version 2 failed, and version 1 was restored: {why}"
             ))
         );
         assert_eq!(rollout.state_of(2), ReleaseState::Failed(why.to_owned()));

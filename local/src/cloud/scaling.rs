@@ -292,10 +292,10 @@ fn target(metric: &Metric) -> f64 {
 fn reported(metric: &Metric, each: f64) -> String {
     match metric {
         Metric::Cpu(percent) => {
-            format!("{each:.0} % of a processor busy, where {percent} % are wanted")
+            format!("{each:.0} % CPU use per instance, target {percent} %")
         }
         Metric::RequestsPerTarget { requests, .. } => {
-            format!("{each:.0} requests per instance and minute, where {requests} are wanted")
+            format!("{each:.0} requests per instance and minute, target {requests}")
         }
     }
 }

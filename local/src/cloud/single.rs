@@ -171,7 +171,7 @@ fn own<'a>(state: &'a mut State, id: &InstanceId) -> Result<&'a mut InstanceReco
 fn ended(id: &InstanceId) -> Error {
     Error::new(
         ErrorKind::NotFound,
-        format_args!("{id} has ended, or is being ended"),
+        format_args!("{id} has ended or is terminating"),
     )
 }
 
@@ -181,7 +181,7 @@ pub(super) fn standing(state: &State, id: &InstanceId) -> Option<SingleInstance>
     let machine = state.machines.get(id);
     let state_now = match machine.map(|machine| &machine.phase) {
         _ if entry.ending => SingleInstanceState::Ended {
-            how: "it is being ended".to_owned(),
+            how: "it is terminating".to_owned(),
         },
         None | Some(Phase::Booting) => SingleInstanceState::Pending,
         Some(Phase::Running) => SingleInstanceState::Up,

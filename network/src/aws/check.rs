@@ -120,7 +120,7 @@ async fn addresses(aws: &Aws, wanted: usize) -> Result<Vec<Error>> {
         Error::new(
             ErrorKind::Limit,
             format_args!(
-                "the plan needs {wanted} more Elastic IPs in {}, and {used} of the account's {most} are in use",
+                "the plan needs {wanted} more Elastic IPs in {}, and the account uses {used} of its {most}",
                 aws.region()
             ),
         )
@@ -153,11 +153,11 @@ async fn collisions(aws: &Aws, plan: &Plan) -> Result<Vec<Error>> {
                 Error::new(
                     ErrorKind::Invalid,
                     format_args!(
-                        "{key}: {} has addresses in common with {cidr} of {whose}",
+                        "{key}: {} overlaps with {cidr} of {whose}",
                         vpc.cidr
                     ),
                 )
-                .hint("another `cidr` in [network]: VPCs with addresses in common cannot reach each other"),
+                .hint("set another `cidr` in [network]: VPCs with overlapping addresses cannot reach each other"),
             );
         }
     }
@@ -256,15 +256,12 @@ async fn zones(aws: &Aws, plan: &Plan) -> Result<Vec<Error>> {
             Error::new(
                 ErrorKind::Invalid,
                 format_args!(
-                    "{} has no zone {zone} for this account, and {} would stand there",
+                    "{} has no zone {zone} for this account, and {} needs it",
                     aws.region(),
                     subnets.join(", ")
                 ),
             )
-            .hint(format_args!(
-                "the zones that are there: {}",
-                names.join(", ")
-            ))
+            .hint(format_args!("the existing zones are {}", names.join(", ")))
         })
         .collect())
 }

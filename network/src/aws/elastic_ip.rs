@@ -144,7 +144,7 @@ async fn holder(aws: &Aws, id: &AllocationId, refused: Error) -> Error {
         .and_then(|address| address.network_interface_id());
     let why = match interface {
         Some(interface) => format!("{id} is still held by {interface}: {refused}"),
-        None => format!("AWS has not taken {id} back from what had it yet: {refused}"),
+        None => format!("AWS has not yet released {id} from its previous use: {refused}"),
     };
     Error::new(ErrorKind::InUse, why)
 }

@@ -84,7 +84,7 @@ fn state(endpoint: &VpcEndpoint) -> Probe<()> {
             let why = endpoint
                 .last_error()
                 .and_then(|error| error.message())
-                .unwrap_or("AWS does not say why");
+                .unwrap_or("AWS gives no reason");
             Probe::Failed(format!("{state}: {why}"))
         }
         _ => Probe::Pending(state),

@@ -123,7 +123,7 @@ async fn begun<R: Described>(
     let live = by_id::<R>(aws, &R::Id::from(id.clone())).await?;
     if live.is_none() {
         aws.begun(stack, key, &id);
-        let why = format_args!("{id} is made and not visible to AWS yet");
+        let why = format_args!("{id} was created and is not visible yet");
         return Err(Error::new(ErrorKind::Unavailable, why));
     }
     Ok(live)

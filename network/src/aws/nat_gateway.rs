@@ -88,7 +88,7 @@ fn why(gateway: &DescribedGateway) -> String {
     match (gateway.failure_message(), gateway.failure_code()) {
         (Some(message), Some(code)) => format!("{message} ({code})"),
         (Some(why), None) | (None, Some(why)) => why.to_owned(),
-        (None, None) => "AWS does not say why".to_owned(),
+        (None, None) => "AWS gives no reason".to_owned(),
     }
 }
 

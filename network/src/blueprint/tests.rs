@@ -196,7 +196,7 @@ fn what_cannot_be_laid_out_is_an_error() {
     twice.add_to(&mut stack).unwrap();
     assert_eq!(
         twice.add_to(&mut stack).unwrap_err().to_string(),
-        "the stack holds vpc/main already"
+        "the stack already contains vpc/main"
     );
 }
 
@@ -212,7 +212,7 @@ fn a_service_cannot_take_the_name_of_another_group() {
         let taken = add_groups(&mut empty(), &vpc, &ports).unwrap_err();
         assert_eq!(
             taken.to_string(),
-            format!("the stack holds security-group/{name} already")
+            format!("the stack already contains security-group/{name}")
         );
     }
 }

@@ -160,7 +160,7 @@ fn instances(topology: &Topology, list: &mut List) {
             .filter(|_| !is_public)
         {
             let flow = Flow::all_ports(End::Internet, instance(), protocol);
-            list.must_not(flow, "nobody on the internet reaches an instance");
+            list.must_not(flow, "the internet must not reach an instance");
         }
         for (other, owner) in of_services(topology).filter(|(_, owner)| *owner != service) {
             for port in ports.get(owner).into_iter().flatten() {
@@ -194,7 +194,7 @@ fn bastions(topology: &Topology, operators: &[Ipv4Net], list: &mut List) {
         for protocol in [Protocol::Tcp, Protocol::Udp] {
             let others = End::InternetExcept(operators.to_vec());
             let flow = Flow::all_ports(others, bastion(), protocol);
-            list.must_not(flow, "nobody else reaches the bastion");
+            list.must_not(flow, "no other address may reach the bastion");
         }
     }
 }

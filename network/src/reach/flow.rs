@@ -117,7 +117,7 @@ impl fmt::Display for End {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FlowError {
     /// An end that the topology does not contain.
-    #[error("there is no {end} in this network; there are {}", list(.known))]
+    #[error("this network has no {end}; it has {}", list(.known))]
     Unknown {
         /// The end.
         end: End,
@@ -128,7 +128,7 @@ pub enum FlowError {
     #[error("{0} is in the VPC, and not the address of one interface; name the interface")]
     NotOne(Ipv4Net),
     /// Addresses that no host can send from.
-    #[error("{0} is neither in the VPC nor public; nothing comes from there")]
+    #[error("{0} is neither in the VPC nor public, so it cannot send packets")]
     Nowhere(Ipv4Net),
     /// A port range whose ends are in the wrong order.
     #[error("ports {0} are none")]

@@ -153,7 +153,7 @@ async fn needs_moto_vpc_blocks_overlap_no_peer() {
     assert_eq!(
         reported(&moved),
         [format!(
-            "vpc/main: 10.7.128.0/17 has addresses in common with 10.7.0.0/16 of {}, which is peered with this stack",
+            "vpc/main: 10.7.128.0/17 overlaps with 10.7.0.0/16 of {}, which is peered with this stack",
             peer.trim()
         )]
     );
@@ -173,9 +173,7 @@ async fn needs_moto_vpc_blocks_overlap_no_peer() {
     let both = reported(&findings(&bed.aws, &both).await);
     assert_eq!(both.len(), 1, "{both:?}");
     assert!(
-        both[0].starts_with(
-            "vpc/second: 10.0.128.0/20 has addresses in common with 10.0.0.0/16 of vpc-"
-        ),
+        both[0].starts_with("vpc/second: 10.0.128.0/20 overlaps with 10.0.0.0/16 of vpc-"),
         "{both:?}"
     );
 }

@@ -112,14 +112,14 @@ async fn needs_moto_preflight_names_what_the_account_lacks() {
     assert_eq!(
         reported,
         [
-            "the plan needs 2 more Elastic IPs in eu-central-1, and 4 of the account's 5 are in use",
+            "the plan needs 2 more Elastic IPs in eu-central-1, and the account uses 4 of its 5",
             "eu-central-1 has no zone eu-central-1z for this account, and subnet/private-z, subnet/public-z would \
              stand there",
         ]
     );
     assert_eq!(
         findings[1].hint_text(),
-        Some("the zones that are there: eu-central-1a, eu-central-1b, eu-central-1c")
+        Some("the existing zones are eu-central-1a, eu-central-1b, eu-central-1c")
     );
 }
 

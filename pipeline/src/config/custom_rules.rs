@@ -73,16 +73,16 @@ impl Network {
                     problems.push(
                         Diagnostic::new(
                             join(&at, "destination"),
-                            format_args!("`{destination}` lies inside of the VPC's own addresses, {}", self.cidr),
+                            format_args!("`{destination}` is inside the addresses of the VPC, {}", self.cidr),
                         )
-                        .hint("packets inside of the VPC need no route: every table has one to its addresses"),
+                        .hint("packets inside the VPC need no route: every table has a route to its addresses"),
                     );
                 }
                 if route.via == RouteVia::NatGateway && tier == "public" {
                     problems.push(
                         Diagnostic::new(
                             join(&at, "via"),
-                            "the NAT gateways stand in the public subnets themselves",
+                            "public subnets contain the NAT gateways, and cannot route to them",
                         )
                         .hint("write via = \"internet-gateway\""),
                     );
@@ -107,10 +107,12 @@ fn direction(from: bool, to: bool, at: &str) -> Result<Direction, Diagnostic> {
         (false, true) => Ok(Direction::Egress),
         (true, true) => Err(Diagnostic::new(
             join(at, "to"),
-            "it has `from` and `to`, and is for one direction",
+            "it has both `from` and `to`; only one direction is possible",
         )
-        .hint("write two: one for what comes in `from`, one for what goes out `to`")),
-        (false, false) => Err(Diagnostic::new(at, "it says neither `from` nor `to`")
+        .hint(
+            "write two: one with `from` for incoming packets, one with `to` for outgoing packets",
+        )),
+        (false, false) => Err(Diagnostic::new(at, "`from` or `to` is missing")
             .and(join(at, "from"))
             .and(join(at, "to"))
             .hint("from = \"…\" lets in, to = \"…\" lets out")),
@@ -121,7 +123,7 @@ fn direction(from: bool, to: bool, at: &str) -> Result<Direction, Diagnostic> {
 fn ports(protocol: Protocol, ports: Option<PortRange>, at: &str) -> Option<Diagnostic> {
     match (protocol, ports) {
         (Protocol::Tcp | Protocol::Udp, None) => Some(
-            Diagnostic::new(at, "it says no `ports`")
+            Diagnostic::new(at, "`ports` is missing")
                 .and(join(at, "ports"))
                 .hint("ports = 8000, ports = \"8000-8100\", or all of them: \"0-65535\""),
         ),
@@ -156,7 +158,7 @@ impl Rules for GroupRule {
                     join(at, "description"),
                     "a description has 1 to 255 ASCII letters, digits, spaces and ._-:/()#,@[]+=&;{}!$*",
                 )
-                .hint("AWS takes no others"),
+                .hint("AWS accepts no others"),
             );
         }
     }
@@ -182,7 +184,7 @@ impl Rules for Acl {
                             entry.number
                         ),
                     )
-                    .hint("give one of them another number: the lowest that matches decides"),
+                    .hint("change one of the numbers: the lowest number that matches decides"),
                 );
             }
         }

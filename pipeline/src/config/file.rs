@@ -73,15 +73,15 @@ fn read(path: &Path, file: &str) -> Result<(String, PathBuf), ConfigErrors> {
     let source = read_text(path, MOST_BYTES).map_err(|error| {
         let hint = match error.kind() {
             std::io::ErrorKind::NotFound => {
-                "make one; the smallest is\n\n  stack = \"my-app\"\n\n  [service.web]\n  port = 8000"
+                "create one; the smallest is\n\n  stack = \"my-app\"\n\n  [service.web]\n  port = 8000"
             }
-            std::io::ErrorKind::InvalidData => "it has to be UTF-8 text",
-            std::io::ErrorKind::FileTooLarge => "a file that says what to deploy has some kilobytes",
+            std::io::ErrorKind::InvalidData => "the file must be UTF-8 text",
+            std::io::ErrorKind::FileTooLarge => "a landfall.toml usually has a few kilobytes",
             std::io::ErrorKind::IsADirectory | std::io::ErrorKind::InvalidInput => {
                 "name the file itself with --config"
             }
-            std::io::ErrorKind::TimedOut => "see what is to write to it",
-            _ => "see that it can be read",
+            std::io::ErrorKind::TimedOut => "check the program that writes to it",
+            _ => "check that it is readable",
         };
         ConfigErrors::unreadable(file, format!("cannot read it: {error}"), hint)
     })?;
@@ -91,7 +91,7 @@ fn read(path: &Path, file: &str) -> Result<(String, PathBuf), ConfigErrors> {
             "its directory {} has no absolute path: {error}",
             directory.display()
         );
-        ConfigErrors::unreadable(file, message, "see that the current directory exists")
+        ConfigErrors::unreadable(file, message, "check that the current directory exists")
     })?;
     Ok((source, directory))
 }
@@ -316,12 +316,12 @@ fn syntax(source: &str, error: &toml_span::Error) -> LocatedDiagnostic {
         |span: &Span| LocatedDiagnostic::at(source, (*span).into(), String::new(), None).line;
     let (message, hint) = match &error.kind {
         ErrorKind::DuplicateKey { key, first: at } => (
-            format!("`{key}` is set twice; the first time in line {}", first(at)),
+            format!("`{key}` is set twice; first in line {}", first(at)),
             Some("keep one of them".to_owned()),
         ),
         ErrorKind::DuplicateTable { name, first: at } => (
             format!(
-                "the table [{name}] stands here twice; the first time in line {}",
+                "the table [{name}] is defined twice; first in line {}",
                 first(at)
             ),
             Some("put its keys under one header".to_owned()),

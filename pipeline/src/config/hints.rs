@@ -95,15 +95,15 @@ pub(crate) fn for_missing(at: &str) -> String {
         "stack" => "name the stack in the first line: stack = \"my-app\"".to_owned(),
         "service" => "describe the service:\n\n  [service.web]\n  port = 8000".to_owned(),
         at if at.contains(".expect[") => {
-            "write who connects to whom: from = \"internet\", to = \"bastion\", port = 22"
+            "write source, destination and port: from = \"internet\", to = \"bastion\", port = 22"
                 .to_owned()
         }
         at if at.ends_with(".number") => {
-            "give it a place in the order: number = 50 comes before the derived ones".to_owned()
+            "give it a number: number = 50 precedes the derived entries".to_owned()
         }
         at if at.ends_with(".action") => "write action = \"deny\" or \"allow\"".to_owned(),
         at if at.ends_with(".port") => {
-            "name the port that the container listens on: port = 8000".to_owned()
+            "set the port on which the container listens: port = 8000".to_owned()
         }
         at => format!("add `{at}`"),
     }
@@ -131,7 +131,9 @@ pub(crate) fn for_path(text: &str) -> String {
     match text.split_once("://") {
         Some((_, rest)) => {
             let path = rest.find('/').map_or("/", |at| &rest[at..]);
-            format!("the balancer asks every instance for this path itself: path = \"{path}\"")
+            format!(
+                "write only the path, which the balancer requests from every instance: path = \"{path}\""
+            )
         }
         None => format!("path = \"/{text}\""),
     }
@@ -156,7 +158,7 @@ pub(crate) fn for_secret(text: &str) -> String {
         Some(name) if name.contains('/') && !name.starts_with('/') => {
             format!("write \"ssm:/{name}\"")
         }
-        _ => "a secret itself does not belong in the file: put it into Parameter Store, and write its name here"
+        _ => "do not write the secret itself into the file: put it into Parameter Store, and write its name here"
             .to_owned(),
     }
 }

@@ -33,7 +33,7 @@ impl Bastion {
             (Ok(inside), Some(home)) => home.join(inside),
             (Ok(_), None) => {
                 return Some(
-                    Diagnostic::new(at, "there is no home directory to put in the place of `~`")
+                    Diagnostic::new(at, "`~` needs a home directory, and there is none")
                         .hint("set HOME, or write the whole path"),
                 );
             }
@@ -44,7 +44,7 @@ impl Bastion {
             Err(error) => {
                 return Some(
                     Diagnostic::new(at, format_args!("cannot read {}: {error}", path.display()))
-                        .hint("`ssh-keygen -t ed25519` makes a key pair; name its `.pub` file"),
+                        .hint("create a key pair with `ssh-keygen -t ed25519`, and set this to its `.pub` file"),
                 );
             }
         };

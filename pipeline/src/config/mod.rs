@@ -62,25 +62,25 @@ table! {
     pub struct Config {
         /// The stack's name: 1 to 24 lower-case letters, digits and single hyphens.
         pub stack: StackName = Needed(StackName::new("stack").expect("a literal stack name follows the rule")),
-        /// How it is built: `balanced`, a load balancer before instances in several zones, or `single`, one instance that clients ask themselves.
+        /// The kind of stack: `balanced`, a load balancer in front of instances in several zones, or `single`, one instance with its own address.
         pub mode: Mode = Default(Mode::Balanced),
-        /// The region, such as `ap-south-1`. Without one it is `local-1`, which exists on this machine only: AWS wants a region that somebody chose.
+        /// The region, such as `ap-south-1`. The default is `local-1`, which exists only on this machine; AWS needs an explicit region.
         pub region: Region = Default(Region::local()),
-        /// The AWS account that this may be deployed to, 12 digits. Deploying to another one is refused.
+        /// The only AWS account that this file may be deployed to, 12 digits.
         pub account: Option<String> = Default(None),
-        /// Whether destroying the stack is refused, and so is every change by which an address, data or the service would be lost.
+        /// Refuse to destroy the stack, and every change that would lose an address, data or the service.
         pub protect: bool = Default(false),
         /// The network.
         pub network: Network = Default(Network::blank()),
         /// The load balancer.
         pub load_balancer: LoadBalancer = Default(LoadBalancer::blank()),
-        /// What concerns a stack of one instance, and no other.
+        /// Keys for `mode = "single"` only.
         pub single: Single = Default(Single::blank()),
         /// The services, by name.
         pub service: BTreeMap<ResourceName, Service> = Needed(BTreeMap::new()),
-        /// What concerns this machine as a provider, and no other.
+        /// Keys for the local provider only.
         pub local: Local = Default(Local::blank()),
-        /// What is different in an environment, by its name: the same keys, laid over the rest of the file by `--env`.
+        /// The differences of each environment, by its name: `--env` merges these keys into the rest of the file.
         pub env: Environments = Default(Environments::default()),
     }
     beside {
@@ -96,21 +96,21 @@ table! {
     pub struct Network {
         /// The addresses of the VPC: an IPv4 block between /16 and /28.
         pub cidr: Ipv4Net = Default(Ipv4Net::new_assert([10, 0, 0, 0].into(), 16)),
-        /// How many zones it spans. A load balancer needs two at least.
+        /// The number of zones. A load balancer needs at least two.
         pub zones: u32 = Default(2) in 1..=6,
-        /// Where the NAT gateways stand, by which instances reach the internet: one per zone, a single one for all, or none.
+        /// The NAT gateways, through which instances reach the internet: one per zone, one for all zones, or none.
         pub nat: NatMode = Default(NatMode::PerZone),
         /// A host in a public subnet, through which operators reach the instances. Without this table there is none.
         pub bastion: Option<Bastion> = Default(None),
-        /// Whether S3 is reached by a gateway endpoint instead of a NAT gateway. It costs nothing.
+        /// Reach S3 through a gateway endpoint instead of a NAT gateway. It costs nothing.
         pub s3_endpoint: bool = Default(true),
-        /// Rules of one's own for security groups, by group: `balancer`, `bastion` or a service.
+        /// Custom rules of security groups, by group: `balancer`, `bastion` or a service.
         pub security_group: BTreeMap<ResourceName, SecurityGroup> = Default(BTreeMap::new()),
-        /// Entries of one's own for the network ACLs.
+        /// Custom entries of the network ACLs.
         pub acl: Acls = Default(Acls::default()),
-        /// Routes of one's own.
+        /// Custom routes.
         pub route_table: RouteTables = Default(RouteTables::default()),
-        /// What has to be reachable, or must not be, beside what always holds.
+        /// Connections that must be allowed or blocked, in addition to those that always hold.
         pub expect: Vec<Expectation> = Default(Vec::new()),
     }
 }
@@ -118,7 +118,7 @@ table! {
 table! {
     /// The bastion: a host with a public address that may be logged in to.
     pub struct Bastion {
-        /// Who may connect to it: IPv4 blocks. Nobody, unless `--my-address` adds who deploys. The whole internet is refused.
+        /// The addresses that may connect to the bastion: IPv4 blocks. `--my-address` adds the address of the operator. The whole internet is refused.
         pub allow: Vec<Ipv4Net> = Default(Vec::new()),
         /// Its instance type.
         pub instance: String = Default("t3.nano".to_owned()),
@@ -135,19 +135,19 @@ table! {
 table! {
     /// The application load balancer in the public subnets.
     pub struct LoadBalancer {
-        /// The port that it listens on, for HTTP.
+        /// The port of the HTTP listener.
         pub port: Port = Default(Port::new(80).expect("80 is a port")),
-        /// A certificate, by its ARN in ACM: port 443 then serves HTTPS, and `port` sends everybody there.
+        /// The ARN of a certificate in ACM: port 443 then serves HTTPS, and `port` redirects to it.
         pub certificate: Option<String> = Default(None),
-        /// For how many seconds a connection may be silent.
+        /// The seconds after which a silent connection is closed.
         pub idle_timeout: u32 = Default(60) in 1..=4000,
     }
 }
 
 table! {
-    /// What concerns a stack of one instance: `mode = "single"`.
+    /// Keys for a stack of one instance: `mode = "single"`.
     pub struct Single {
-        /// Who may connect to the service's port: IPv4 blocks. As with a load balancer, everybody by default.
+        /// The addresses that may connect to the service port: IPv4 blocks. The default is every address, as for a load balancer.
         pub allow: Vec<Ipv4Net> = Default(vec![Ipv4Net::new_assert([0, 0, 0, 0].into(), 0)]),
     }
 }
@@ -155,101 +155,101 @@ table! {
 table! {
     /// A service: a container image that runs on every instance of an autoscaling group.
     pub struct Service {
-        /// The port that the container listens on. It is told so in `PORT`.
+        /// The port on which the container listens. The container gets it in `PORT`.
         pub port: Port = Needed(Port::new(8000).expect("8000 is a port")),
-        /// Which requests it takes: a path such as `/api/*`, or a host such as `api.example.com`. One service has none, and takes the rest.
+        /// The requests of this service: a path such as `/api/*`, or a host such as `api.example.com`. One service has no route, and gets the other requests.
         pub route: Option<String> = Default(None),
-        /// How the image is made.
+        /// The image of the service.
         pub image: ImageSource = Default(ImageSource::blank()),
-        /// How it is found out whether an instance can take requests.
+        /// The health check of the instances.
         pub health: Health = Default(Health::blank()),
         /// The instance type.
         pub instance: String = Default("t3.micro".to_owned()),
-        /// How many instances there are.
+        /// The number of instances.
         pub scale: Scale = Default(Scale::blank()),
-        /// The container's environment. No secrets: whoever may look at the launch template can read it.
+        /// The environment of the container. Put no secrets here: everyone with access to the launch template can read it.
         pub env: BTreeMap<String, String> = Default(BTreeMap::new()),
         /// Environment variables whose values every instance reads when it starts: `ssm:/path/of/parameter` or `secretsmanager:name`, with `#key` for one key of a JSON object.
         pub secrets: BTreeMap<String, SecretReference> = Default(BTreeMap::new()),
-        /// The CloudWatch log group that the container's output goes to; made if there is none, and never ended.
+        /// The CloudWatch log group that also receives the output of the container. It is created if it does not exist, and never deleted.
         pub log_group: Option<LogGroup> = Default(None),
-        /// The most memory that the container's processes may have together, such as `512 MiB`; what takes more ends the instance.
+        /// The maximum memory of all processes of the container, such as `512 MiB`; an instance that exceeds it is ended.
         pub memory: Option<ByteSize> = Default(None),
-        /// The most processor time that the container's processes may use together, in processors: `0.5` is half of one.
+        /// The maximum CPU time of all processes of the container, in processors: `0.5` is half a processor.
         pub cpu: Option<CpuShare> = Default(None),
-        /// The most processes and threads that the container may have.
+        /// The maximum number of processes and threads of the container.
         pub processes: Option<u32> = Default(None) in 16..=1_000_000,
-        /// The most room that the files written by the container may take, such as `2 GiB`.
+        /// The maximum size of all files that the container writes, such as `2 GiB`.
         pub disk: Option<ByteSize> = Default(None),
-        /// Whether process 1 of the container is a reaper that passes signals on, as with `docker run --init`.
+        /// Run a reaper as process 1 of the container, which passes signals on, as with `docker run --init`.
         pub init: bool = Default(false),
-        /// For how many seconds an instance that leaves may finish what it has begun.
+        /// The seconds in which an instance that is removed can finish its requests.
         pub deregistration_delay: u32 = Default(30) in 0..=3600,
     }
 }
 
 table! {
-    /// How an image is made.
+    /// The source of an image.
     pub struct ImageSource {
-        /// The directory whose files the build may use, relative to the file.
+        /// The directory with the files for the build, relative to the file.
         pub context: PathBuf = Default(PathBuf::from(".")),
         /// The Dockerfile, relative to the context.
         pub dockerfile: PathBuf = Default(PathBuf::from("Dockerfile")),
-        /// The stage to stop at; without it, the last one.
+        /// The stage at which the build stops; the default is the last one.
         pub target: Option<String> = Default(None),
         /// Build arguments: values for the Dockerfile's `ARG`s.
         pub args: BTreeMap<String, String> = Default(BTreeMap::new()),
-        /// What it is to run on, such as `linux/arm64`; without it, the platform of this machine.
+        /// The platform of the image, such as `linux/arm64`; the default is the platform of this machine.
         pub platform: Option<Platform> = Default(None),
-        /// Who builds it: a Docker or Podman engine, Landfall itself (for Dockerfiles without RUN), or the engine if one answers.
+        /// The builder: a Docker or Podman engine, Landfall itself (for Dockerfiles without RUN), or the engine if one answers.
         pub builder: BuilderChoice = Default(BuilderChoice::Auto),
-        /// How many images the repository keeps; when there are more, the oldest go.
+        /// The number of images that the repository keeps; when there are more, the oldest are deleted.
         pub keep: u32 = Default(10) in 1..=1000,
-        /// A command that is run first, in the file's directory, or a list of them.
+        /// A shell command that runs first, in the directory of the file, or a list of commands.
         pub before: Commands = Default(Commands::default()),
     }
 }
 
 table! {
-    /// How it is found out whether an instance can take requests: the balancer asks for a path.
+    /// The health check of the instances: the balancer requests a path.
     pub struct Health {
-        /// The path that is asked for.
+        /// The path of the check.
         pub path: String = Default("/".to_owned()),
         /// Seconds between two checks.
         pub interval: u32 = Default(10) in 5..=300,
-        /// Seconds until a missing answer is a failure; less than the interval.
+        /// Seconds after which a missing response counts as a failure; less than the interval.
         pub timeout: u32 = Default(5) in 2..=120,
-        /// Good answers in a row until an unhealthy instance is healthy again. A new one needs a single good answer.
+        /// Successful checks in a row until an unhealthy instance is healthy again. A new instance needs only one.
         pub healthy_threshold: u32 = Default(2) in 2..=10,
-        /// Failures in a row until an instance is unhealthy.
+        /// Failed checks in a row until an instance is unhealthy.
         pub unhealthy_threshold: u32 = Default(2) in 2..=10,
-        /// The status codes of a good answer, 200 to 499: `200`, `200,302` or `200-299`.
+        /// The status codes of a successful check, 200 to 499: `200`, `200,302` or `200-299`.
         pub matcher: String = Default("200".to_owned()),
-        /// For how many seconds a deploy waits until all instances are healthy, and a new instance may take until it is.
+        /// The seconds that a deploy waits until all instances are healthy, and that a new instance has to become healthy.
         pub deadline: u32 = Default(300) in 1..=3600,
     }
 }
 
 table! {
-    /// How many instances there are.
+    /// The number of instances.
     pub struct Scale {
-        /// The fewest that scaling leaves.
+        /// The minimum number of instances.
         pub min: u32 = Default(1) in 1..=1000,
-        /// How many there are to begin with.
+        /// The initial number of instances.
         pub desired: u32 = Default(2) in 1..=1000,
-        /// The most that scaling makes.
+        /// The maximum number of instances.
         pub max: u32 = Default(4) in 1..=1000,
-        /// Scale so that the instances' processors are this busy on average, in percent.
+        /// Scale to this average CPU use of the instances, in percent.
         pub cpu: Option<u32> = Default(None) in 1..=100,
-        /// Scale so that every instance gets this many requests per minute.
+        /// Scale to this number of requests per instance and minute.
         pub requests: Option<u32> = Default(None) in 1..=1_000_000_000,
     }
 }
 
 table! {
-    /// What concerns this machine as a provider, and no other.
+    /// Keys for the local provider only.
     pub struct Local {
-        /// The port of the loopback address where the balancer is reached from this machine; without it one is picked.
+        /// The port on the loopback address of this machine that leads to the balancer; the default is derived from the stack's name.
         pub port: Option<Port> = Default(None),
     }
 }

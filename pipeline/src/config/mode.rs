@@ -21,9 +21,12 @@ words!(Mode, "a mode": "balanced" = Mode::Balanced, "single" = Mode::Single);
 
 /// What there is not where there is one instance, and the keys that are about it.
 const NOT_SINGLE: [(&str, &str); 9] = [
-    ("network.zones", "it stands in one zone"),
-    ("network.nat", "it reaches the internet by its own address"),
-    ("network.s3-endpoint", "it reaches S3 by its own address"),
+    ("network.zones", "it is in one zone"),
+    (
+        "network.nat",
+        "it reaches the internet from its own address",
+    ),
+    ("network.s3-endpoint", "it reaches S3 from its own address"),
     ("network.bastion", "there is no bastion"),
     ("network.security-group.bastion", "there is no bastion"),
     (
@@ -42,21 +45,24 @@ const NOT_SINGLE: [(&str, &str); 9] = [
 const NOT_OF_SINGLE_SERVICE: [(&str, &str); 6] = [
     (
         "route",
-        "there is no load balancer, and all requests are the one service's",
+        "there is no load balancer, and one service gets all requests",
     ),
     ("scale", "there is one"),
     (
         "deregistration-delay",
-        "there is no load balancer that it could leave",
+        "there is no load balancer to drain it from",
     ),
-    ("health.interval", "nobody checks it after the deploy"),
+    (
+        "health.interval",
+        "its health is not checked after the deploy",
+    ),
     (
         "health.healthy-threshold",
-        "nobody checks it after the deploy",
+        "its health is not checked after the deploy",
     ),
     (
         "health.unhealthy-threshold",
-        "nobody checks it after the deploy",
+        "its health is not checked after the deploy",
     ),
 ];
 
@@ -67,7 +73,7 @@ impl Config {
             let single = is_given("single").then(|| {
                 Diagnostic::new(
                     "single",
-                    "[single] says nothing about a stack with a load balancer",
+                    "[single] does not apply to a stack with a load balancer",
                 )
                 .and("mode")
                 .hint("leave it out, or write mode = \"single\" at the top of the file")
@@ -87,7 +93,7 @@ impl Config {
         let misplaced = keys.filter(|(key, _)| is_given(key) && !is_so(key));
         let reported = misplaced.map(|(key, why)| {
             let name = key.rsplit('.').next().unwrap_or(&key);
-            let message = format!("`{name}` says nothing about a single instance: {why}");
+            let message = format!("`{name}` does not apply to a single instance: {why}");
             Diagnostic::new(&key, message)
                 .and("mode")
                 .hint("leave it out, or write mode = \"balanced\"")
@@ -95,7 +101,7 @@ impl Config {
         let protect = self.protect.then(|| {
             Diagnostic::new(
                 "protect",
-                "a single instance cannot be protected: it is the load balancer that carries the protection",
+                "a single instance cannot be protected: only a load balancer can carry the protection",
             )
             .and("mode")
             .hint("leave `protect` out, or write mode = \"balanced\"")
@@ -118,7 +124,8 @@ impl Config {
             return;
         };
         for name in self.service.keys().skip(1) {
-            let message = format!("a single instance runs one service, and {first} is one already");
+            let message =
+                format!("a single instance runs only one service, and {first} is the first");
             problems.push(
                 Diagnostic::new(format!("service.{name}"), message)
                     .and("mode")
@@ -241,7 +248,7 @@ mod tests {
         let reported: Vec<String> = config.check().iter().map(ToString::to_string).collect();
         assert_eq!(reported.len(), 1, "{reported:?}");
         assert!(
-            reported[0].starts_with("network.zones: `zones` says nothing"),
+            reported[0].starts_with("network.zones: `zones` does not apply"),
             "{reported:?}"
         );
     }
@@ -266,7 +273,7 @@ mod tests {
         );
         let errors = refused(&wrong);
         assert!(
-            errors.contains("`load-balancer` says nothing about a single instance"),
+            errors.contains("`load-balancer` does not apply to a single instance"),
             "{errors}"
         );
         // And the other way round.

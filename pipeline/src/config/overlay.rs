@@ -112,7 +112,7 @@ pub(super) fn unknown(root: &Value<'_>, name: &str, known: &[String]) -> (Span, 
     let problem = Diagnostic::new("env", message);
     if known.is_empty() {
         let hint = format!(
-            "it has none; [env.{name}] begins one, and holds the keys that are different there"
+            "the file has no environments; [env.{name}] defines one, with the keys that differ"
         );
         return (span, problem.hint(hint));
     }
@@ -134,7 +134,7 @@ pub(super) fn lay<'de>(root: &mut Value<'de>, name: &str, reading: &mut Reading)
         && let Some((key, mut over)) = take_environment(table, name)
     {
         if let Some((nested, _)) = over.remove_entry("env") {
-            let problem = Diagnostic::new("env", "an environment has no environments of its own");
+            let problem = Diagnostic::new("env", "an environment cannot contain environments");
             reading.fault(nested.span, problem.hint(format_args!("write [env.NAME]")));
         }
         if !over.contains_key("stack") {
@@ -182,7 +182,7 @@ fn name_stack(table: &mut Table<'_>, environment: &Key<'_>, reading: &mut Readin
     let name = format!("{stack}-{}", environment.name);
     if let Err(error) = StackName::new(&name) {
         let problem = Diagnostic::new("stack", error).hint(format_args!(
-            "the environment's stack is named after both; name it in [env.{}]: stack = \"…\"",
+            "the name of the environment's stack combines both names; set it in [env.{}]: stack = \"…\"",
             environment.name
         ));
         reading.fault(environment.span, problem);

@@ -35,7 +35,7 @@ pub(crate) fn check(config: &Config, problems: &mut Vec<Diagnostic>) {
             if let Some((name, _)) = config.service.iter().next() {
                 let problem = Diagnostic::new(
                     format!("service.{name}.route"),
-                    "every service has a route, and nobody takes the requests that none of them takes",
+                    "every service has a route, so no service gets the other requests",
                 );
                 problems.push(problem.hint("leave `route` out of the service that is to take them"));
             }
@@ -43,7 +43,7 @@ pub(crate) fn check(config: &Config, problems: &mut Vec<Diagnostic>) {
         (Some((first, _)), Some((second, _))) => problems.push(
             Diagnostic::new(
                 at(second),
-                format_args!("{first} and {second} have no route, and only one service takes what no route takes"),
+                format_args!("{first} and {second} have no route, and only one service can get the requests without a matching route"),
             )
             .and(at(first))
             .and(format!("{}.route", at(second)))
@@ -65,7 +65,7 @@ pub(crate) fn check(config: &Config, problems: &mut Vec<Diagnostic>) {
                     format_args!("{other} and {name} have the same route, `{route}`"),
                 )
                 .and(format!("service.{other}.route"))
-                .hint("a request goes to one of them: give each a route of its own"),
+                .hint("one of them would get no requests: give each a different route"),
             );
         }
     }
@@ -73,7 +73,7 @@ pub(crate) fn check(config: &Config, problems: &mut Vec<Diagnostic>) {
         problems.push(Diagnostic::new(
             "service",
             format_args!(
-                "a stack has {TIES} services at the most, and these are {}",
+                "a stack has at most {TIES} services, and this one has {}",
                 config.service.len()
             ),
         ));
@@ -104,7 +104,7 @@ pub(crate) fn fault(route: &str) -> Option<(String, &'static str)> {
         (true, _) if route.len() <= LONGEST => None,
         (true, _) => Some((
             format!(
-                "`{route}` has {} characters, and a route {LONGEST} at the most",
+                "`{route}` has {} characters, and a route has at most {LONGEST}",
                 route.len()
             ),
             "`*` stands for any number of characters",

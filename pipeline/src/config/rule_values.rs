@@ -17,27 +17,27 @@ use super::setting::{Field, Setting, words};
 use super::table::{defaults, table};
 
 table! {
-    /// A security group: its rules, beside those that follow from the declared ports or instead of them.
+    /// A security group: custom rules, in addition to the derived rules or instead of them.
     pub struct SecurityGroup {
-        /// Whether the rules that follow from the declared ports are there too.
+        /// Keep the rules that are derived from the declared ports.
         pub derive: bool = Default(true),
-        /// Rules of one's own; each lets something through.
+        /// Custom rules; each allows connections.
         pub rule: Vec<GroupRule> = Default(Vec::new()),
     }
 }
 
 table! {
-    /// A rule of a security group: `from` somebody inwards, or `to` somebody outwards.
+    /// A rule of a security group: incoming connections with `from`, or outgoing ones with `to`.
     pub struct GroupRule {
-        /// Who may connect: an IPv4 block, or a group: `balancer`, `bastion` or a service.
+        /// The source: an IPv4 block, or a group: `balancer`, `bastion` or a service.
         pub from: Option<Peer> = Default(None),
-        /// Who may be connected to: an IPv4 block, or a group: `balancer`, `bastion` or a service.
+        /// The destination: an IPv4 block, or a group: `balancer`, `bastion` or a service.
         pub to: Option<Peer> = Default(None),
         /// The protocol.
         pub protocol: Protocol = Default(Protocol::Tcp),
-        /// The port that is connected to, or a range of them: `8000` or `"8000-8100"`. Only TCP and UDP have ports.
+        /// The destination port, or a range of ports: `8000` or `"8000-8100"`. Only TCP and UDP have ports.
         pub ports: Option<PortRange> = Default(None),
-        /// What it is for, as the provider's console shows it.
+        /// The purpose of the rule, as the provider's console shows it.
         pub description: String = Default("Own rule of landfall.toml".to_owned()),
     }
 }
@@ -53,29 +53,29 @@ table! {
 }
 
 table! {
-    /// A network ACL: its entries, beside those that follow from the declared ports or instead of them.
+    /// A network ACL: custom entries, in addition to the derived entries or instead of them.
     pub struct Acl {
-        /// Whether the entries that follow from the declared ports are there too; their numbers start at 100.
+        /// Keep the entries that are derived from the declared ports; their numbers start at 100.
         pub derive: bool = Default(true),
-        /// Entries of one's own.
+        /// Custom entries.
         pub entry: Vec<AclEntry> = Default(Vec::new()),
     }
 }
 
 table! {
-    /// An entry of a network ACL: packets `from` a block inwards, or `to` a block outwards. ACLs forget: answers need entries too.
+    /// An entry of a network ACL: incoming packets `from` a block, or outgoing packets `to` a block. ACLs are stateless: responses need entries too.
     pub struct AclEntry {
-        /// Its place in the order, per direction. The lowest that matches decides.
+        /// Its place in the order, per direction. The lowest number that matches decides.
         pub number: u32 = Needed(1) in 1..=32766,
-        /// What happens to a packet that matches.
+        /// The effect on a packet that matches.
         pub action: AclAction = Needed(AclAction::Allow),
-        /// Where a packet that enters a subnet comes from: an IPv4 block.
+        /// The source of a packet that enters a subnet: an IPv4 block.
         pub from: Option<Ipv4Net> = Default(None),
-        /// Where a packet that leaves a subnet goes to: an IPv4 block.
+        /// The destination of a packet that leaves a subnet: an IPv4 block.
         pub to: Option<Ipv4Net> = Default(None),
         /// The protocol.
         pub protocol: Protocol = Default(Protocol::Tcp),
-        /// The port that the packet goes to, or a range of them: `8000` or `"1024-65535"`. Only TCP and UDP have ports.
+        /// The destination port, or a range of ports: `8000` or `"1024-65535"`. Only TCP and UDP have ports.
         pub ports: Option<PortRange> = Default(None),
     }
 }
@@ -91,11 +91,11 @@ table! {
 }
 
 table! {
-    /// A route table: its routes, beside the derived one to the internet or instead of it.
+    /// A route table: custom routes, in addition to the derived route to the internet or instead of it.
     pub struct RouteTable {
-        /// Whether the derived route to the internet is there too. The VPC's own route always is.
+        /// Keep the derived route to the internet. The route to the addresses of the VPC always exists.
         pub derive: bool = Default(true),
-        /// Routes of one's own. The longest prefix wins.
+        /// Custom routes. The longest prefix wins.
         pub route: Vec<Route> = Default(Vec::new()),
     }
 }
@@ -103,30 +103,30 @@ table! {
 table! {
     /// A route.
     pub struct Route {
-        /// The addresses that it is for: an IPv4 block outside of the VPC's own.
+        /// The destination addresses: an IPv4 block outside the VPC.
         pub destination: Ipv4Net = Needed(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0)),
-        /// Where packets to them go. A NAT gateway is that of the subnet's zone, or the only one.
+        /// The gateway for these addresses. The NAT gateway is that of the zone of the subnet, or the only one.
         pub via: RouteVia = Needed(RouteVia::InternetGateway),
     }
 }
 
 table! {
-    /// What has to be reachable, or must not be. A plan that breaks it is refused.
+    /// A connection that must be allowed or blocked. A plan that breaks the expectation is refused.
     pub struct Expectation {
-        /// Who connects: `internet`, an address or a block, `balancer`, `bastion`, a service or one instance of it, such as `web/1`.
+        /// The source: `internet`, an address or a block, `balancer`, `bastion`, a service or one instance of it, such as `web/1`.
         pub from: EndpointName = Needed(EndpointName("internet".to_owned())),
-        /// Who is connected to, in the same words.
+        /// The destination, with the same values.
         pub to: EndpointName = Needed(EndpointName("balancer".to_owned())),
-        /// The TCP port that is connected to.
+        /// The TCP port of the destination.
         pub port: Port = Needed(Port::new(80).expect("80 is a port")),
-        /// Whether the connection is to come about.
+        /// Whether the connection must be allowed or blocked.
         pub reachable: bool = Default(true),
     }
 }
 
 defaults!(SecurityGroup, GroupRule, Acls, Acl, RouteTables, RouteTable);
 
-/// Where a route of one's own leads.
+/// The target of a custom route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RouteVia {
     /// The VPC's internet gateway.

@@ -65,15 +65,20 @@ impl Rules for Config {
                 problems.push(
                     Diagnostic::new(
                         &at,
-                        format_args!("a service cannot be called `{name}`: it would be taken for something else where connections are spoken of"),
+                        format_args!("`{name}` is a reserved name: `explain` and expectations use it for another part of the network"),
                     )
                     .hint("give it another name, such as `web`"),
                 );
             }
             if GROUPS.contains(&name.as_str()) {
                 problems.push(
-                    Diagnostic::new(&at, format_args!("a service cannot be called `{name}`: its security group would be the {name}'s"))
-                        .hint("give it another name, such as `web`"),
+                    Diagnostic::new(
+                        &at,
+                        format_args!(
+                            "`{name}` is a reserved name: its security group belongs to the {name}"
+                        ),
+                    )
+                    .hint("give it another name, such as `web`"),
                 );
             }
             let length = self.stack.as_str().len() + 1 + name.as_str().len();
@@ -136,7 +141,7 @@ impl Rules for Network {
                 problems.push(
                     Diagnostic::new(
                         format!("{allow}[{index}]"),
-                        format_args!("`{net}` is in the VPC, {}: nobody comes to the bastion from there", self.cidr),
+                        format_args!("`{net}` is in the VPC, {}, and clients of the bastion are outside", self.cidr),
                     )
                     .and(allow)
                     .and(&cidr)
@@ -177,7 +182,7 @@ impl Rules for Bastion {
                 problems.push(
                     Diagnostic::new(
                         &at,
-                        format_args!("nobody comes to the bastion from `{net}`: it is private, and the bastion is asked over the internet"),
+                        format_args!("`{net}` is private, and clients reach the bastion over the internet"),
                     )
                     .and(&allow)
                     .hint("name the public addresses that you log in from, such as \"203.0.113.7/32\"; `curl https://checkip.amazonaws.com` shows yours"),
@@ -204,9 +209,9 @@ impl Rules for LoadBalancer {
         }
         if self.port == super::https() {
             problems.push(
-                Diagnostic::new(port, "port 443 serves HTTPS when there is a certificate")
+                Diagnostic::new(port, "port 443 serves HTTPS if there is a certificate")
                     .and(at)
-                    .hint("`port` is the one that sends browsers there; 80 if it is left out"),
+                    .hint("`port` redirects HTTP to HTTPS; the default is 80"),
             );
         }
     }
@@ -217,8 +222,8 @@ impl Rules for Single {
         let allow = join(at, "allow");
         if self.allow.is_empty() {
             problems.push(
-                Diagnostic::new(&allow, "nobody may connect to the service").hint(
-                    "name who may, such as \"203.0.113.0/24\", or leave the key out for everybody",
+                Diagnostic::new(&allow, "no address may connect to the service").hint(
+                    "list addresses, such as \"203.0.113.0/24\", or remove the key to allow every address",
                 ),
             );
         }
@@ -379,17 +384,14 @@ impl Rules for Health {
                     ),
                 )
                 .and(join(at, "interval"))
-                .hint("a check has to end before the next one begins"),
+                .hint("a check must end before the next one starts"),
             );
         }
         if !is_matcher(&self.matcher) {
             problems.push(
                 Diagnostic::new(
                     join(at, "matcher"),
-                    format_args!(
-                        "`{}` does not say which status codes are good",
-                        self.matcher
-                    ),
+                    format_args!("`{}` is not a list of status codes", self.matcher),
                 )
                 .hint("write codes from 200 to 499: \"200\", \"200,302\" or \"200-299\""),
             );
@@ -438,10 +440,10 @@ impl Rules for Scale {
     fn rules(&self, at: &str, problems: &mut Vec<Diagnostic>) {
         let (min, desired, max) = (join(at, "min"), join(at, "desired"), join(at, "max"));
         let order = format!(
-            "min ({}), desired ({}) and max ({}) have to be in this order",
+            "min ({}), desired ({}) and max ({}) must be in ascending order",
             self.min, self.desired, self.max
         );
-        let hint = "what is left out is min = 1, desired = 2, max = 4";
+        let hint = "the defaults are min = 1, desired = 2, max = 4";
         if self.min > self.max {
             problems.push(Diagnostic::new(min, order).and(max).and(desired).hint(hint));
         } else if self.min > self.desired || self.desired > self.max {

@@ -113,7 +113,7 @@ async fn the_way<P: Cloud + ?Sized>(
             () = options.stop.cancelled() => {
                 return Err(Error::new(
                     ErrorKind::Other,
-                    "interrupted on the way back to the version before, which the provider goes on with by itself",
+                    "interrupted during the rollback to the previous version; the provider continues the rollback",
                 ));
             }
         }
@@ -149,7 +149,7 @@ async fn one_step<P: Cloud + ?Sized>(
     *is_asked = true;
     match state {
         Probe::Pending(waits_for) | Probe::Ending(waits_for) => return Ok(Err(waits_for)),
-        Probe::Absent => return Ok(Err("the way back is about to begin".to_owned())),
+        Probe::Absent => return Ok(Err("the rollback is about to start".to_owned())),
         Probe::Usable(()) | Probe::Failed(_) => {}
     }
     let look = Observation::at(cloud, watched).await?;

@@ -28,9 +28,7 @@ impl Cause {
             (how.contains("exec \"") && !how.contains("CRLF"))
                 .then_some("correct ENTRYPOINT or CMD in the Dockerfile, or the file they name")
         } else if how == "exited with code 0" {
-            Some(
-                "the container's command has to stay in the foreground for as long as the service runs",
-            )
+            Some("the container's command must stay in the foreground while the service runs")
         } else {
             None
         };
@@ -69,7 +67,7 @@ impl Cause {
                     "" => format!("port {port} does not answer in HTTP"),
                     how => format!("port {port} does not answer in HTTP: {how}"),
                 },
-                format!("the service has to speak HTTP/1.1 on port {port}, without TLS"),
+                format!("the service must use HTTP/1.1 on port {port}, without TLS"),
             ),
             HealthReason::ResponseCodeMismatch => Self::new(
                 format!(
@@ -80,11 +78,11 @@ impl Cause {
             ),
             HealthReason::RegistrationInProgress => Self::new("it is still starting", at.longer()),
             HealthReason::InitialHealthChecking => {
-                Self::new("its health checks have not ended yet", at.longer())
+                Self::new("its health checks are still running", at.longer())
             }
             HealthReason::InvalidState => Self::new(
                 "its instance does not run",
-                "see what the provider says of the instance",
+                "check the instance in the provider's console",
             ),
             HealthReason::NotInUse => Self::new(
                 "no listener sends requests to its target group",
@@ -183,7 +181,7 @@ impl At<'_> {
         let health = &self.service.health;
         let (path, matcher) = (&health.path, &health.matcher);
         let advice = match status {
-            500.. => "the error is inside the service: see what it wrote last".to_owned(),
+            500.. => "the error is inside the service: check its last output".to_owned(),
             404 => format!(
                 "let `path` in [service.{}.health] name a page that the service has",
                 self.name

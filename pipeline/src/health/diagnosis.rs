@@ -22,7 +22,7 @@ pub(crate) async fn diagnose_group<P: Cloud + ?Sized>(
 ) -> Box<Failure> {
     let what = match is_late {
         true => late(watched),
-        false => format!("the service {} does not come up", watched.name),
+        false => format!("the service {} does not start", watched.name),
     };
     match Observation::at(cloud, watched).await {
         Ok(look) => {
@@ -36,7 +36,7 @@ pub(crate) async fn diagnose_group<P: Cloud + ?Sized>(
             diagnose(cloud, watched, &look, &what, &why).await
         }
         Err(error) => {
-            let message = format!("{what}: its state cannot be found out");
+            let message = format!("{what}: cannot read its state");
             Failure::of(Stage::Health, &message, error)
         }
     }
@@ -78,7 +78,7 @@ pub(crate) async fn diagnose<P: Cloud + ?Sized>(
     }
     if failure.targets.is_empty() && look.instances.is_empty() {
         failure.hint = Some(
-            "no instance was launched in time; see what the provider says of the autoscaling group"
+            "no instance was launched in time; check the activity of the autoscaling group"
                 .to_owned(),
         );
     }
@@ -87,7 +87,7 @@ pub(crate) async fn diagnose<P: Cloud + ?Sized>(
 
 /// What to do where a container ended and wrote nothing.
 const SILENT: &str =
-    "the container wrote nothing before it ended: let it write its errors to standard error";
+    "the container wrote no output before it ended: write errors to standard error";
 
 /// Whether its container ran, ended, and no advice is known yet.
 fn ended_silently(sick: &UnhealthyTarget) -> bool {

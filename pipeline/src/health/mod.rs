@@ -352,10 +352,8 @@ async fn one<P: Cloud + ?Sized>(
                 match (rolled, verdict) {
                     (Rolled::GivenUp(why), _) => {
                         rolling = Rolling::GivenUp;
-                        let what = format!(
-                            "the new version of the service {} was given up",
-                            watched.name
-                        );
+                        let what =
+                            format!("the new version of the service {} failed", watched.name);
                         break diagnose(cloud, watched, &last, &what, &why).await;
                     }
                     (Rolled::Done, Verdict::Healthy) => {
@@ -411,7 +409,7 @@ async fn one<P: Cloud + ?Sized>(
 }
 
 /// What becomes of a rollout that nobody waits for.
-const GOES_ON: &str = "the new version goes on taking over by itself, and goes back by itself if it does not become healthy; \
+const GOES_ON: &str = "the rollout continues at the provider, and is rolled back if the new version does not become healthy; \
                        `deploy` waits for it again";
 
 /// Whether the new version serves, and only old instances have not ended yet.

@@ -101,7 +101,7 @@ impl Access {
         match number {
             None if there.is_empty() && hosts.is_empty() => Err(NoSuchHost {
                 message: format!("{service} has no instance now"),
-                hint: "`status` shows what there is".to_owned(),
+                hint: "`status` shows the instances".to_owned(),
             }),
             // What has ended can still be asked for its last words.
             None if there.is_empty() => Ok(hosts.iter().collect()),
@@ -317,7 +317,7 @@ mod tests {
         shop.services.values_mut().for_each(Vec::clear);
         assert_eq!(
             names(&shop, "web"),
-            Err("web has no instance now; `status` shows what there is".to_owned())
+            Err("web has no instance now; `status` shows the instances".to_owned())
         );
     }
 }

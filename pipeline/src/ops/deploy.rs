@@ -303,7 +303,7 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
                 Err(more) => failure.errors.extend(more.errors),
             }
         }
-        let next = "`deploy` goes on from here, `destroy` ends it all";
+        let next = "`deploy` continues from here, `destroy` deletes everything";
         failure.remains = self.run.remains(next).await;
         failure
     }
@@ -381,17 +381,14 @@ fn output<R: Resource, T: DeserializeOwned>(
     match output {
         Some(Ok(output)) => Ok(output),
         other => {
-            let error = Error::new(
-                ErrorKind::Other,
-                "the provider does not tell what is known of it",
-            );
+            let error = Error::new(ErrorKind::Other, "the provider returned no outputs for it");
             let error = match other {
                 Some(Err(spec_mismatch)) => error.caused_by(spec_mismatch),
                 _ => error,
             };
             Err(Failure::of(
                 Stage::Apply,
-                &format!("{key} is there, and its address is not known"),
+                &format!("{key} exists, and its address is unknown"),
                 error,
             ))
         }

@@ -68,13 +68,13 @@ async fn while_locked<P: Cloud + ?Sized>(run: &Run<'_, P>) -> Result<Destroyed, 
     } else {
         Failure::new(
             Stage::Apply,
-            format_args!("{} of {steps} could not be ended", left.len()),
+            format_args!("{} of {steps} could not be deleted", left.len()),
         )
     };
     failure = failure.undone(applied);
     failure.remains = PostFailureState::Resources {
         keys: left,
-        next: "`destroy` goes on from here".to_owned(),
+        next: "`destroy` continues from here".to_owned(),
     };
     Err(failure)
 }

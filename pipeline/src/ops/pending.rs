@@ -30,7 +30,7 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
             if to == from {
                 continue;
             }
-            let doing = format!("cannot find out what {service} has run");
+            let doing = format!("cannot list the releases of {service}");
             let (template, group) = (
                 LaunchTemplateId::from(template.id.clone()),
                 AutoscalingGroupId::from(group.id.clone()),

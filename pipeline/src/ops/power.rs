@@ -102,7 +102,7 @@ async fn power<P: Cloud + ?Sized>(run: &Run<'_, P>, way: Way) -> Result<Powered,
         match (way, &now.state) {
             (_, SingleInstanceState::Ended { how }) => {
                 let message = format!("{} has ended: {how}", found.key);
-                return Err(Failure::new(Stage::Apply, message).hint("`deploy` makes it anew"));
+                return Err(Failure::new(Stage::Apply, message).hint("`deploy` creates it again"));
             }
             // EC2 stops only what runs.
             (Way::Stop, SingleInstanceState::Stopping | SingleInstanceState::Pending) => {}
@@ -175,5 +175,5 @@ fn late(key: &Key, standing: &SingleInstance) -> Error {
             WAIT_TIMEOUT.as_secs()
         ),
     )
-    .hint("running the same command again goes on where it ended")
+    .hint("run the same command again to continue")
 }

@@ -49,7 +49,7 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
         live: &Snapshot,
     ) -> Result<Option<SameImage>, Box<Failure>> {
         let digest = self.cloud.prebuild(key, &desired).await.map_err(|error| {
-            let message = "the image cannot be built, and there is no plan without it";
+            let message = "the image cannot be built, and the plan needs it";
             Failure::of(Stage::Build, message, error.doing("building", key))
         })?;
         Ok(held(live, key, &digest, &desired).map(|held| SameImage {

@@ -25,7 +25,7 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
         if !config.protect || review.losses.is_empty() {
             return Ok(());
         }
-        let message = format!("{} is protected, and this would be lost", self.stack);
+        let message = format!("{} is protected, and the change would lose", self.stack);
         let mut failure = Failure::new(Stage::Protected, message).hint(UNPROTECT);
         failure.losses.clone_from(&review.losses);
         Err(failure)

@@ -29,16 +29,16 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
         let open = broken.iter().map(|it| it.invariants.len()).sum::<usize>() - missing;
         let message = match (missing, open) {
             (0, 0) => format!(
-                "whether {} would come about cannot be found out",
+                "cannot determine whether {} would be allowed",
                 count(undetermined.len(), "connection")
             ),
-            (missing, 0) => format!("{} would not come about", count(missing, "connection")),
+            (missing, 0) => format!("{} would be blocked", count(missing, "connection")),
             (0, open) => format!(
-                "{} would come about that must not",
+                "{} would be allowed, against the expectations",
                 count(open, "connection")
             ),
             (missing, open) => format!(
-                "{} would not come about, and {open} that must not would",
+                "{} would be blocked, and {open} would be allowed against the expectations",
                 count(missing, "connection")
             ),
         };

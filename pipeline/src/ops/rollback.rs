@@ -123,7 +123,7 @@ impl<P: Cloud + ?Sized> Rollback<'_, P> {
         );
         let (Some(released), Some(target_group)) = there else {
             let message = format!("{} does not hold the service {}", self.run.stack, self.name);
-            return Err(Failure::new(Stage::Plan, message).hint("`deploy` makes it"));
+            return Err(Failure::new(Stage::Plan, message).hint("`deploy` creates it"));
         };
         let cloud = self.run.cloud;
         let releases = cloud.releases(&released.template, &released.group);
@@ -185,7 +185,7 @@ impl<P: Cloud + ?Sized> Rollback<'_, P> {
         &self,
         call: impl Future<Output = Result<T>>,
     ) -> std::result::Result<T, Box<Failure>> {
-        let doing = format!("cannot find out what {} has run", self.name);
+        let doing = format!("cannot list the releases of {}", self.name);
         self.run.ask(Stage::Look, &doing, call).await
     }
 
@@ -233,10 +233,12 @@ impl<P: Cloud + ?Sized> Rollback<'_, P> {
         });
         let wanted = before.ok_or_else(|| {
             self.refused(format_args!(
-                "there is nothing to go back to: no other release of {name} has served before release {}",
+                "no earlier release: no other release of {name} has served before release {}",
                 stand.version
             ))
-            .hint("`landfall releases` lists what there is; `landfall rollback SERVICE N` takes any of them")
+            .hint(
+                "`landfall releases` lists the releases; `landfall rollback SERVICE N` selects one",
+            )
         })?;
         Ok((current, wanted))
     }
@@ -250,13 +252,13 @@ impl<P: Cloud + ?Sized> Rollback<'_, P> {
         let (name, version) = (self.name, release.version);
         let workload = &release.spec.workload;
         let asked = live::<TargetGroup>(target_group).map_err(|error| {
-            let doing = format!("cannot find out where {name} is asked");
+            let doing = format!("cannot find the port of {name}");
             Failure::of(Stage::Look, &doing, error)
         })?;
         let asked = asked.spec;
         if asked.port != workload.port {
             let message = format!(
-                "release {version} of {name} listens on port {}, and its target group asks on {}",
+                "release {version} of {name} listens on port {}, and its target group uses port {}",
                 workload.port, asked.port
             );
             return Err(Failure::new(Stage::Preflight, message).hint(format_args!(
@@ -297,7 +299,7 @@ impl<P: Cloud + ?Sized> Rollback<'_, P> {
         };
         made.map_err(|error| {
             let message = format!(
-                "cannot make a release of {} from {}",
+                "cannot create a release of {} from {}",
                 self.name, release.version
             );
             Failure::of(Stage::Apply, &message, error.doing("updating", &key))
@@ -336,7 +338,7 @@ fn same(one: &Release, other: &Release) -> bool {
 /// What was found, in the terms of its kind.
 fn live<R: Resource>(found: &Found) -> Result<Live<R>> {
     let spec_mismatch = |error: serde_json::Error| {
-        let why = format_args!("{} is not what its kind looks like", found.key);
+        let why = format_args!("{} does not match its kind", found.key);
         Error::new(ErrorKind::Invalid, why).caused_by(error)
     };
     Ok(Live {

@@ -116,7 +116,7 @@ async fn while_locked<P: Cloud + ?Sized>(
     if !errors.is_empty() {
         let mut failure = Failure::new(Stage::Apply, "not every service could be scaled");
         failure.errors = errors;
-        failure.remains = run.remains("the same `scale` goes on from here").await;
+        failure.remains = run.remains("the same `scale` continues from here").await;
         return Err(failure);
     }
     let waiting = wanted.iter().map(|one| healthy(run, one));
@@ -127,7 +127,7 @@ async fn while_locked<P: Cloud + ?Sized>(
             duration_ms: millis(started.elapsed()),
         })),
         Err(mut failure) => {
-            failure.remains = run.remains("the same `scale` goes on waiting").await;
+            failure.remains = run.remains("the same `scale` continues to wait").await;
             Err(failure)
         }
     }
@@ -206,7 +206,7 @@ fn no_service(
 ) -> (String, String) {
     let known: Vec<String> = groups.iter().map(|group| group.name.to_string()).collect();
     let hint = match known.as_slice() {
-        [] => "a `deploy` makes the services of landfall.toml".to_owned(),
+        [] => "`deploy` creates the services of landfall.toml".to_owned(),
         [only] => format!("its only service is `{only}`"),
         known => config::for_name(name.as_str(), known),
     };

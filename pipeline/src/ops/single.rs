@@ -28,7 +28,7 @@ pub fn needs_groups(live: &Snapshot, stack: &StackName, command: &str) -> Result
                 "{stack} is a single instance, {}: `{command}` is for stacks with a load balancer",
                 found.id
             );
-            let hint = "`deploy` makes what landfall.toml says; mode = \"balanced\" there makes groups of instances";
+            let hint = "`deploy` creates the stack of landfall.toml; with mode = \"balanced\" it has groups of instances";
             Err(Failure::new(Stage::Plan, message).hint(hint))
         }
     }

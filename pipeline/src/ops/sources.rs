@@ -34,7 +34,7 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
         }
         let request = config.build_request(&service.image);
         let failed = |error: Error| {
-            let message = format!("cannot read what {key} is made from");
+            let message = format!("cannot read the source of {key}");
             Failure::of(Stage::Sources, &message, error)
         };
         match tokio::task::spawn_blocking(move || request.identity()).await {

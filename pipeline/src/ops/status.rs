@@ -397,7 +397,7 @@ fn spec<R: Resource>(found: &Found) -> Result<R> {
     R::deserialize(&found.spec).map_err(|error| {
         Error::new(
             ErrorKind::Invalid,
-            format_args!("{} is not what its kind looks like", found.key),
+            format_args!("{} does not match its kind", found.key),
         )
         .caused_by(error)
     })

@@ -16,7 +16,7 @@ use crate::config::Config;
 /// Who wants to connect to whom, and on which port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {
-    /// Who connects: `internet`, `203.0.113.9`, `bastion`, `web/1`.
+    /// The source: `internet`, `203.0.113.9`, `bastion`, `web/1`.
     pub from: String,
     /// Who is connected to.
     pub to: String,
@@ -75,7 +75,7 @@ impl Query {
 /// What comes of a question.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Explanation {
-    /// Who connects, as it was asked.
+    /// The source, as it was asked.
     pub from: String,
     /// Who is connected to, as it was asked.
     pub to: String,
@@ -90,7 +90,7 @@ pub struct Explanation {
 /// What comes of one connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Answer {
-    /// Who connects.
+    /// The source.
     pub from: String,
     /// Who is connected to.
     pub to: String,
@@ -219,7 +219,9 @@ pub async fn live_topology<P: Cloud + ?Sized>(
             ErrorKind::Invalid,
             format_args!("it is not clear which network of {stack} is meant: {error}"),
         )
-        .hint("`deploy` ends the one that is not wanted, such as one that an interrupted run has left; `plan` shows which that is")),
+        .hint(
+            "`deploy` deletes the duplicate, for example from an interrupted run; `plan` shows it",
+        )),
         Err(error @ (AssembleError::Spec(_) | AssembleError::LeftOut(_))) => Err(unreadable(error)),
     }
 }

@@ -198,7 +198,7 @@ fn of_single(config: &Config, topology: &Topology) -> Vec<Expectation> {
             );
         }
         for ports in rest.into_iter().flatten() {
-            let why = "nobody reaches another port";
+            let why = "no address may reach another port";
             add(End::Internet, &instance, Protocol::Tcp, ports, false, why);
         }
         let all_ports = PortRange::ALL;
@@ -208,7 +208,7 @@ fn of_single(config: &Config, topology: &Topology) -> Vec<Expectation> {
             Protocol::Udp,
             all_ports,
             false,
-            "nobody reaches another port",
+            "no address may reach another port",
         );
         let everybody = allow.iter().any(|net| net.prefix_len() == 0);
         if !everybody {
@@ -220,7 +220,7 @@ fn of_single(config: &Config, topology: &Topology) -> Vec<Expectation> {
                 Protocol::Tcp,
                 one,
                 false,
-                "nobody else reaches the service",
+                "no other address may reach the service",
             );
         }
     }

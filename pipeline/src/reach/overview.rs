@@ -21,7 +21,7 @@ pub struct Overview {
 /// What one party reaches of another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Connections {
-    /// Who connects.
+    /// The source.
     pub from: usize,
     /// Who is connected to; of a service with itself, another instance.
     pub to: usize,

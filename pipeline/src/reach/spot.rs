@@ -52,7 +52,7 @@ pub(crate) fn ends(text: &str, topology: &Topology) -> Result<Vec<End>, Endpoint
         name => named(name, topology),
     };
     if found.is_empty() {
-        let message = format!("there is nothing called `{text}` in this network");
+        let message = format!("`{text}` is not in this network");
         return Err(EndpointNameError::new(
             message,
             for_name(text, &words(topology)),

@@ -76,13 +76,17 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
             Confirmation::Missing => {
                 let message = match doing {
                     "destroy" => {
-                        format!("destroying {stack} needs a yes, and there is nobody to ask")
+                        format!(
+                            "destroying {stack} needs a confirmation, and there is no terminal to ask on"
+                        )
                     }
-                    _ => format!("this {doing} of {stack} needs a yes, and there is nobody to ask"),
+                    _ => format!(
+                        "this {doing} of {stack} needs a confirmation, and there is no terminal to ask on"
+                    ),
                 };
                 let mut failure = Failure::new(Stage::Confirmation, message);
                 failure.losses.clone_from(&review.losses);
-                return Err(failure.hint("`--yes` says it"));
+                return Err(failure.hint("confirm with `--yes`"));
             }
             Confirmation::Asked(ask) => {
                 let question = Question {

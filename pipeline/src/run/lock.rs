@@ -80,7 +80,7 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
             tokio::select! {
                 () = sleep(pause) => {}
                 () = self.options.apply.stop.cancelled() => {
-                    let message = "interrupted while another run was waited for: nothing was changed";
+                    let message = "interrupted while waiting for another run: nothing was changed";
                     return Err(Failure::new(Stage::Interrupted, message));
                 }
             }

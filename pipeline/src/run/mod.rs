@@ -87,7 +87,7 @@ impl<'a, P: Cloud + ?Sized> Run<'a, P> {
 
     /// Everything that the stack holds, before anything is changed.
     pub(crate) async fn first_look(&self) -> Result<Snapshot, Box<Failure>> {
-        let message = format!("cannot list what {} holds", self.stack);
+        let message = format!("cannot list the resources of {}", self.stack);
         let listing = self.catalog.snapshot(self.cloud, self.stack);
         self.ask(Stage::Look, &message, listing).await
     }
@@ -96,7 +96,7 @@ impl<'a, P: Cloud + ?Sized> Run<'a, P> {
     pub(crate) async fn look(&self) -> Result<Snapshot, Box<Failure>> {
         let snapshot = self.catalog.snapshot(self.cloud, self.stack).await;
         snapshot.map_err(|error| {
-            let message = format!("cannot list what {} holds", self.stack);
+            let message = format!("cannot list the resources of {}", self.stack);
             Failure::of(Stage::Look, &message, error)
         })
     }
@@ -164,7 +164,7 @@ impl<'a, P: Cloud + ?Sized> Run<'a, P> {
     /// That something was ended, and that whether anything is left could not be found out.
     fn unproved(&self, plan: &Plan, applied: Applied, look: Box<Failure>) -> Box<Failure> {
         let message = format!(
-            "{} of {} were ended, and whether {} still holds anything cannot be listed",
+            "{} of {} were deleted, and the remaining resources of {} cannot be listed",
             applied.deleted.len(),
             count(plan.steps.len(), "resource"),
             self.stack

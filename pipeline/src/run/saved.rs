@@ -112,21 +112,21 @@ impl SavedPlan {
         let (saved, fresh) = (&self.0, &now.0);
         let stack = saved.wanted.name();
         if saved.place != fresh.place {
-            let why = format!("this plan was made for another place: {}", saved.place);
+            let why = format!("this plan was made for another provider: {}", saved.place);
             return refused(why, vec![format!("this is {}", fresh.place)]);
         }
         let live = changed_live(&saved.live, &fresh.live, schema);
         if !live.is_empty() {
-            let why = format!("what {stack} holds has changed since the plan was made");
+            let why = format!("the resources of {stack} have changed since the plan was made");
             return refused(why, live);
         }
         let wanted = changed_wishes(&saved.wanted, &fresh.wanted, schema);
         if !wanted.is_empty() {
-            let why = "what is wanted has changed since the plan was made".to_owned();
+            let why = "the desired state has changed since the plan was made".to_owned();
             return refused(why, wanted);
         }
         if saved.fingerprint != fresh.fingerprint {
-            let why = "a value that is not shown has changed since the plan was made".to_owned();
+            let why = "a hidden value has changed since the plan was made".to_owned();
             return refused(why, Vec::new());
         }
         if outline(&saved.plan) != outline(&fresh.plan) {
@@ -143,7 +143,7 @@ impl SavedPlan {
 fn refused(why: String, details: Vec<String>) -> Result<(), Box<Failure>> {
     let mut failure = Failure::new(Stage::Stale, why);
     failure.details = details;
-    Err(failure.hint("`plan --out` makes a new one"))
+    Err(failure.hint("create a new plan with `plan --out`"))
 }
 
 /// The hash over a value's JSON, whose objects are in the order of their keys.
@@ -219,14 +219,14 @@ fn changed_wishes(saved: &Stack, now: &Stack, schema: &Schema) -> Vec<String> {
     for (key, DesiredResource { spec, .. }) in saved.resources() {
         match now.resources().get(key) {
             Some(desired) => lines.extend(changed_spec(key, spec, &desired.spec, schema)),
-            None => lines.push(format!("{key} is no longer wanted")),
+            None => lines.push(format!("{key} is no longer desired")),
         }
     }
     let joined = now
         .resources()
         .keys()
         .filter(|key| !saved.resources().contains_key(key));
-    lines.extend(joined.map(|key| format!("{key} is wanted too")));
+    lines.extend(joined.map(|key| format!("{key} is desired too")));
     lines
 }
 
@@ -240,7 +240,7 @@ fn changed_spec(key: &Key, old: &Value, new: &Value, schema: &Schema) -> Vec<Str
     {
         Some(Ok(Change::Keep)) => Vec::new(),
         Some(Ok(Change::Update(fields) | Change::Replace(fields))) => fields,
-        Some(Err(_)) | None => return vec![format!("{key} is of another shape")],
+        Some(Err(_)) | None => return vec![format!("{key} has another format")],
     };
     let show = |value: Option<Value>| match value {
         None | Some(Value::Null) => "(none)".to_owned(),

@@ -87,8 +87,7 @@ fn add_entries(entries: &mut Vec<AclEntry>, own: &config::Acl, tier: &str) -> Op
         let number = u16::try_from(entry.number).unwrap_or(u16::MAX);
         if taken.contains(&(direction, number)) {
             let message = format!("the {direction} entry {number} is taken by a derived one");
-            let hint =
-                "1 to 99 come before the derived entries; they end with 0, so others fit between";
+            let hint = "1 to 99 precede the derived entries; derived numbers end with 0, so others fit between them";
             let at = format!("{at}.entry[{index}].number");
             return Some(Diagnostic::new(at, message).hint(hint));
         }
@@ -111,7 +110,7 @@ fn add_entries(entries: &mut Vec<AclEntry>, own: &config::Acl, tier: &str) -> Op
                  and AWS takes {MAX_ACL_ENTRIES} at the most"
             );
             Diagnostic::new(&at, message)
-                .hint("give blocks and ranges of ports in place of single ones")
+                .hint("use larger blocks and port ranges instead of single ones")
         })
     };
     too_many(Direction::Ingress).or_else(|| too_many(Direction::Egress))

@@ -84,8 +84,8 @@ fn what_the_file_may_not_say_cannot_be_said_in_rust_either() {
     let error = stack(&config, &sources()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "service.web.scale.desired: min (1), desired (2) and max (1) have to be in this order\n  \
-         hint: what is left out is min = 1, desired = 2, max = 4\n\
+        "service.web.scale.desired: min (1), desired (2) and max (1) must be in ascending order\n  \
+         hint: the defaults are min = 1, desired = 2, max = 4\n\
          network.zones: a load balancer needs two zones at least\n  \
          hint: zones = 2, or leave the key out; mode = \"single\" does without a load balancer"
     );

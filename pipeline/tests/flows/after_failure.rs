@@ -130,7 +130,7 @@ async fn rollback_takes_each_release() {
     let (cloud, app) = went_back().await;
     let refused = rollback(&cloud, &app.config(""), &to(None), &app.options).await;
     let message = refused.unwrap_err().message;
-    assert!(message.contains("nothing to go back to"), "{message}");
+    assert!(message.contains("no earlier release"), "{message}");
     // The one that serves is there already.
     let same = rollback(&cloud, &app.config(""), &to(Some(1)), &app.options).await;
     assert!(same.unwrap().is_same());

@@ -119,7 +119,7 @@ async fn the_group_itself_can_say_that_there_is_no_hope() {
     assert_eq!(failure.stage, Stage::Health);
     assert_eq!(
         failure.message,
-        "the service web does not come up: exited with code 1 (0 of 2 targets are healthy)"
+        "the service web does not start: exited with code 1 (0 of 2 targets are healthy)"
     );
     assert!(failure.errors.is_empty(), "{:?}", failure.errors);
     assert_eq!(

@@ -143,7 +143,7 @@ async fn failed_last_listing_leaves_the_rest_unknown() {
     };
     assert!(!why.is_empty());
     assert!(
-        failure.message.contains("resources were ended"),
+        failure.message.contains("resources were deleted"),
         "{}",
         failure.message
     );

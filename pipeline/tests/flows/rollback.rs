@@ -153,9 +153,7 @@ async fn where_there_is_nothing_to_go_back_to_nothing_is_done() {
         let failure = back(&released(reported).await, None).await.unwrap_err();
         assert_eq!(failure.stage, Stage::Plan);
         assert!(
-            failure
-                .message
-                .starts_with("there is nothing to go back to"),
+            failure.message.starts_with("no earlier release"),
             "{}",
             failure.message
         );
@@ -207,7 +205,7 @@ async fn release_on_another_port_is_refused_with_advice() {
     assert_eq!(failure.stage, Stage::Preflight);
     assert_eq!(
         failure.message,
-        "release 1 of web listens on port 9000, and its target group asks on 8000"
+        "release 1 of web listens on port 9000, and its target group uses port 8000"
     );
     assert!(failure.hint.unwrap().contains("`port = 9000`"));
 }

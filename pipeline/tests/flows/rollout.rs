@@ -70,7 +70,7 @@ async fn rollout_given_up_by_the_provider_is_a_failure() {
     assert_eq!(failure.stage, Stage::Health);
     assert_eq!(
         failure.message,
-        "the new version of the service web was given up: the version before is back"
+        "the new version of the service web failed: the version before is back"
     );
     assert_eq!(cloud.held(), there);
     assert_eq!(cloud.rollouts.lock().unwrap().taken_back, [""; 0]);
@@ -245,7 +245,12 @@ async fn a_release_that_nobody_waits_for_any_more_is_the_providers() {
         .await
         .unwrap_err();
     assert_eq!(failure.stage, Stage::Interrupted);
-    assert!(failure.hint.unwrap().contains("goes back by itself"));
+    assert!(
+        failure
+            .hint
+            .unwrap()
+            .contains("is rolled back if the new version")
+    );
     assert_eq!(cloud.rollouts.lock().unwrap().taken_back, [""; 0]);
 }
 

@@ -86,8 +86,8 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
             // Only the next listing can tell whether the call had its effect.
             ErrorKind::Unavailable | ErrorKind::Timeout => error.left(Left::Unknown),
             ErrorKind::AlreadyExists => error.or_hint(
-                "what has its name or address is not known as this stack's: if it is, give it its tags back \
-                 (landfall:stack, landfall:name); if not, rename it or delete it",
+                "a resource with the same name or address does not belong to this stack: if it should, restore its tags \
+                 (landfall:stack, landfall:name); otherwise rename or delete it",
             ),
             _ => error,
         })
@@ -102,8 +102,8 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
             .await;
         updated.map_err(|error| match error.kind() {
             ErrorKind::NotFound => error.or_hint(
-                "it, or what it refers to, was there when the plan was made, and somebody has deleted it since: \
-                 run again, and it is made anew",
+                "somebody has deleted the resource, or one that it refers to, since the plan was made: \
+                 run the command again to create it",
             ),
             _ => error,
         })
@@ -134,12 +134,11 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
                     Probe::Absent if seen => {
                         missed += 1;
                         match missed < GONE_AFTER {
-                            true => Ok(Err("out of sight".to_owned())),
-                            false => Err(Error::new(
-                                ErrorKind::NotFound,
-                                "it was there and is gone: somebody has deleted it",
-                            )
-                            .hint("run again, and it is made anew")),
+                            true => Ok(Err("no longer listed".to_owned())),
+                            false => {
+                                Err(Error::new(ErrorKind::NotFound, "somebody has deleted it")
+                                    .hint("run the command again to create it"))
+                            }
                         }
                     }
                     Probe::Absent => Ok(Err("not visible yet".to_owned())),
@@ -210,8 +209,9 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
     /// The spec with every reference replaced by its id, and the errors to retry with such a spec:
     /// a cloud may need a moment to find a resource that this run created.
     fn resolved(&self, desired: &Value) -> Result<(Value, &'static [ErrorKind])> {
-        let spec_mismatch =
-            |error| Error::new(ErrorKind::Invalid, "a spec does not fit its kind").caused_by(error);
+        let spec_mismatch = |error| {
+            Error::new(ErrorKind::Invalid, "the spec does not match its kind").caused_by(error)
+        };
         let mut passing = PASSING;
         let resolved = self
             .metadata
@@ -228,7 +228,7 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
             if let ResolvedRef::Key(key) = reference {
                 return Err(Error::new(
                     ErrorKind::Invalid,
-                    format_args!("the plan does not put {key} before it"),
+                    format_args!("the plan does not order {key} before it"),
                 ));
             }
         }
@@ -257,7 +257,7 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
                 Paused::TimeIsUp => {
                     return Err(Error::new(
                         ErrorKind::Timeout,
-                        format_args!("not done in time; last seen: {why}"),
+                        format_args!("timed out; last status: {why}"),
                     ));
                 }
                 Paused::Stopped => return Ok(None),

@@ -147,8 +147,8 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
         .unwrap_or("no message");
     Error::new(
         ErrorKind::Other,
-        format_args!("the provider failed in itself: {text}"),
+        format_args!("the provider crashed: {text}"),
     )
     .left(Left::Unknown)
-    .hint("this is a mistake in the program; running it again finds out what was done")
+    .hint("this is a bug in the program; run it again to see the state of the stack")
 }

@@ -212,7 +212,7 @@ async fn what_takes_too_long_is_a_timeout_with_the_last_thing_seen() {
     assert_eq!(error.kind(), ErrorKind::Timeout);
     assert_eq!(
         error.to_string(),
-        "creating hasty/a: not done in time; last seen: making"
+        "creating hasty/a: timed out; last status: making"
     );
     assert!(matches!(error.left_behind(), Left::Resource(_)));
 }
@@ -294,7 +294,7 @@ async fn a_panic_of_the_provider_is_that_steps_failure() {
     let applied = deploy(&sim, &stack(&["plain/a", "plain/b"])).await;
     assert_eq!(
         applied.failed[0].1.to_string(),
-        "creating plain/a: the provider failed in itself: a simulated mistake"
+        "creating plain/a: the provider crashed: a simulated mistake"
     );
     assert!(applied.ready.contains_key(&key("plain/b")));
 }
@@ -454,7 +454,7 @@ async fn a_plan_that_was_tampered_with_does_nothing_wrong() {
     let applied = apply(&early, &sim, &catalog(), &ApplyOptions::default()).await;
     assert_eq!(
         applied.failed[0].1.to_string(),
-        "creating plain/b: the plan does not put plain/a before it"
+        "creating plain/b: the plan does not order plain/a before it"
     );
     assert_eq!(sim.called("create"), ["plain/a"]);
 }

@@ -237,7 +237,7 @@ async fn deleted_between_plan_and_update_is_reported() {
     let applied = apply(&planned, &sim, &catalog(), &ApplyOptions::default()).await;
     let (kind, _, hint) = failure(&applied);
     assert_eq!(kind, ErrorKind::NotFound);
-    assert!(hint.contains("somebody has deleted it"), "{hint}");
+    assert!(hint.contains("somebody has deleted the resource"), "{hint}");
     run_in_full(&sim, &catalog(), &desired).await.unwrap();
 }
 
@@ -257,11 +257,8 @@ async fn deleted_during_create_is_not_waited_for() {
     let applied = applied.unwrap();
     let (kind, text, hint) = failure(&applied);
     assert_eq!(kind, ErrorKind::NotFound);
-    assert_eq!(
-        text,
-        "creating plain/a: it was there and is gone: somebody has deleted it"
-    );
-    assert_eq!(hint, "run again, and it is made anew");
+    assert_eq!(text, "creating plain/a: somebody has deleted it");
+    assert_eq!(hint, "run the command again to create it");
     assert!(began.elapsed() < seconds(60), "{:?}", began.elapsed());
 }
 
@@ -391,6 +388,6 @@ fn two_of_one_kind_and_name_are_refused() {
     assert_eq!(taken, key("plain/a"));
     assert_eq!(
         NameTaken(taken).to_string(),
-        "the stack holds plain/a already"
+        "the stack already contains plain/a"
     );
 }

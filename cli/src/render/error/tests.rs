@@ -48,7 +48,7 @@ fn an_error_says_everything_that_it_knows_once() {
     error: creating nat-gateway/a: the provider did not answer
       because: connection refused
       │ last line
-      left behind: not known; the next run finds out
+      left behind: unknown; the next run lists it
       hint: is it running?
             look with `landfall status`
     ");
@@ -73,7 +73,7 @@ fn the_faults_of_a_file_stand_under_their_lines() {
     landfall.toml:7:9: error: `zones` is 1 to 6, not 7
       7 │ zones = 7
         │         ^
-    2 faults in landfall.toml; nothing was changed
+    2 errors in landfall.toml; nothing was changed
     ");
 }
 
@@ -94,7 +94,7 @@ fn a_failed_deploy_says_what_failed_and_what_is_there() {
                 ]
                 .map(key)
                 .to_vec(),
-                next: "`deploy` goes on from here".into(),
+                next: "`deploy` continues from here".into(),
             },
         )
     });
@@ -103,13 +103,13 @@ fn a_failed_deploy_says_what_failed_and_what_is_there() {
       creating nat-gateway/a: the provider did not answer
         because: connection refused
         │ last line
-        left behind: not known; the next run finds out
+        left behind: unknown; the next run lists it
         hint: is it running?
               look with `landfall status`
-    5 resources of the stack are there:
+    the stack has 5 resources:
       vpc/main  subnet/public-a  subnet/public-b  subnet/private-a
       subnet/private-b
-    `deploy` goes on from here
+    `deploy` continues from here
     ");
 }
 
@@ -132,19 +132,19 @@ fn interrupted_deploy_lists_leftovers_and_next_step() {
                 keys: ["vpc/main", "elastic-ip/a", "nat-gateway/a"]
                     .map(key)
                     .to_vec(),
-                next: "`deploy` goes on from here, `destroy` ends it all".into(),
+                next: "`deploy` continues from here, `destroy` deletes everything".into(),
             },
         )
     });
     insta::assert_snapshot!(plain(&shown), @r"
     error: interrupted: 2 of 6 steps are done
-    3 resources of the stack are there:
+    the stack has 3 resources:
       vpc/main  elastic-ip/a  nat-gateway/a
     1 step goes on at the provider, and is no longer waited for:
       nat-gateway/a
-    3 steps were not begun:
+    3 steps were not started:
       launch-template/web  autoscaling-group/web
-    `deploy` goes on from here, `destroy` ends it all
+    `deploy` continues from here, `destroy` deletes everything
     ");
 }
 
@@ -179,6 +179,6 @@ fn unhealthy_service_shows_targets_and_last_lines() {
       │ listening on 8000
       │ GET /healthz 404
     hint: let `path` name a page that the service has
-    nothing is left: it was the stack's first deploy, and what it had made (1 resource) was ended again
+    nothing is left: it was the stack's first deploy, and its resources were deleted again (1 resource)
     ");
 }

@@ -102,7 +102,7 @@ fn everything_new() {
 #[test]
 fn nothing_to_do() {
     let stack = stack(8000, "/healthz");
-    insta::assert_snapshot!(shown(&stack, &live(&stack, IDS)), @"Nothing to do: 3 resources are as they should be");
+    insta::assert_snapshot!(shown(&stack, &live(&stack, IDS)), @"Nothing to do: 3 resources unchanged");
 }
 
 #[test]

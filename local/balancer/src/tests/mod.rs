@@ -104,7 +104,7 @@ impl Upstream {
         Self::http(move |_| async move { Response::new(Full::from(name)) }).await
     }
 
-    /// ExecMode with each connection what it is told.
+    /// Does with each connection what it is told.
     pub(super) async fn raw<F, R>(serve: F) -> Self
     where
         F: Fn(TcpStream) -> R + Send + 'static,

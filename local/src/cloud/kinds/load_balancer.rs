@@ -94,7 +94,7 @@ fn nodes(state: &State, spec: &LoadBalancer, old: &[Node]) -> Result<LoadBalance
     }
     if zones.len() < 2 {
         return Err(invalid(
-            "a load balancer needs subnets in two zones at least",
+            "a load balancer needs subnets in at least two zones",
         ));
     }
     Ok(LoadBalancerStatus { nodes })

@@ -59,7 +59,7 @@ fn each_free<'a>(
             return Err(invalid(format_args!("{id} is in another VPC")));
         }
         if taken.any(|other| other == subnet) {
-            return Err(conflict(format_args!("{id} has {what} already")));
+            return Err(conflict(format_args!("{id} already has {what}")));
         }
     }
     Ok(())

@@ -21,7 +21,7 @@ impl LocalResource for Repository {
             return Err(conflict(format_args!("there is a repository `{name}`")));
         }
         if new.spec.keep == 0 {
-            return Err(invalid("a repository keeps one image at least"));
+            return Err(invalid("a repository keeps at least one image"));
         }
         Ok(())
     }

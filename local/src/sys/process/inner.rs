@@ -103,7 +103,7 @@ pub(super) fn run(cloud_main: CloudMain) -> ExitCode {
                 return ExitCode::SUCCESS;
             };
             log(format_args!("{reason}"));
-            // ExecEvent only by who still waits for the start.
+            // Heard only by who still waits for the start.
             let most = reason.floor_char_boundary(MAX_MESSAGE - "failed ".len());
             let _ = outer.ask(&format!("failed {}", &reason[..most]));
             ExitCode::FAILURE

@@ -45,12 +45,16 @@ impl Command {
         match program::is_own(Path::new(&path)) {
             Ok(false) => {}
             Ok(true) => return Err(format!("exec {name:?}: {OWN}")),
-            Err(error) => return Err(format!("exec {name:?}: look at this program: {error}")),
+            Err(error) => {
+                return Err(format!(
+                    "exec {name:?}: cannot inspect this program: {error}"
+                ));
+            }
         }
         let c = |text: String| {
             CString::new(text).map_err(|error| {
                 format!(
-                    "{:?} holds a zero byte",
+                    "{:?} contains a zero byte",
                     String::from_utf8_lossy(&error.into_vec())
                 )
             })

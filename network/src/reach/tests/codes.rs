@@ -381,7 +381,7 @@ fn what_stands_in_a_subnet_that_is_gone_is_not_there() {
         assert_eq!(verdict.reach, Reach::Nothing, "{flow}");
         let block = verdict.block.unwrap();
         assert_eq!(block.code, Code::NoPossibleDestination);
-        assert_eq!(block.reason, "web/1 stands in no subnet of this VPC");
+        assert_eq!(block.reason, "web/1 is in no subnet of this VPC");
     }
     let verdict = trace(&topology, &tcp(End::Internet, balancer(), 80)).unwrap();
     assert_eq!(verdict.reach, Reach::Part);
@@ -407,7 +407,7 @@ fn what_cannot_be_asked_about_is_said() {
     let block = |text: &str| End::Addresses(text.parse().unwrap());
     assert_eq!(
         asked(End::Internet, interface("web/9")),
-        "there is no web/9 in this network; there are api/1, api/2, bastion, main/a, main/b, web/1, web/2"
+        "this network has no web/9; it has api/1, api/2, bastion, main/a, main/b, web/1, web/2"
     );
     assert_eq!(
         asked(block("10.0.0.0/24"), interface("web/1")),
@@ -415,7 +415,7 @@ fn what_cannot_be_asked_about_is_said() {
     );
     assert_eq!(
         asked(block("192.168.0.0/16"), interface("web/1")),
-        "192.168.0.0/16 is neither in the VPC nor public; nothing comes from there"
+        "192.168.0.0/16 is neither in the VPC nor public, so it cannot send packets"
     );
     let everybody = End::InternetExcept(vec!["0.0.0.0/0".parse().unwrap()]);
     assert_eq!(
@@ -563,7 +563,7 @@ fn a_balancer_asks_its_targets_on_their_ports() {
     assert_eq!(block.code, Code::TargetPortRestriction);
     assert_eq!(
         block.reason,
-        "load-balancer/main asks web/1 on port 8000, and not on 9000"
+        "load-balancer/main connects to web/1 on port 8000, not on 9000"
     );
     let group = topology
         .target_groups

@@ -78,7 +78,7 @@ impl<'a> Tracer<'a> {
                     Code::Elbv2ListenerPortRestriction,
                     HopLocation::Listener(listener.clone()),
                     format!(
-                        "{listener} is on port {}, and {} is asked",
+                        "{listener} is on port {}, and the connection is to port {}",
                         spec.port, packet.ports
                     ),
                 ),
@@ -242,7 +242,7 @@ impl<'a> Tracer<'a> {
                 at: HopLocation::Balancer(balancer.clone()),
                 rule: None,
                 reason: format!(
-                    "{balancer} asks {target} on port {}, and not on {}",
+                    "{balancer} connects to {target} on port {}, not on {}",
                     ports.join(" and "),
                     packet.ports
                 ),

@@ -412,7 +412,7 @@ impl<'a> Tracer<'a> {
     fn not_ours(&mut self, walk: &Walk, at: HopLocation) {
         self.stop(walk, &walk.pieces, FROM_OUTSIDE.request(), |_| Stop {
             code: Code::NoPossibleDestination,
-            reason: format!("no packet from the internet to {at} comes through this network"),
+            reason: format!("no packet from the internet to {at} passes this network"),
             at,
             rule: None,
             remedy: None,
@@ -493,7 +493,10 @@ impl<'a> Tracer<'a> {
                     HopLocation::Nobody(packet.destination),
                     format!("nothing has {}", shown(packet.destination)),
                 ),
-                _ => (from.clone(), format!("{from} opens no such connection")),
+                _ => (
+                    from.clone(),
+                    format!("{from} does not open this connection"),
+                ),
             };
             Stop {
                 code: Code::NoPossibleDestination,

@@ -80,7 +80,7 @@ impl<'a> Tracer<'a> {
             code: Code::NoPossibleDestination,
             at: HopLocation::Interface(name.to_owned()),
             rule: None,
-            reason: format!("{name} stands in no subnet of this VPC"),
+            reason: format!("{name} is in no subnet of this VPC"),
             remedy: None,
         });
         Walk::default()
@@ -270,7 +270,7 @@ impl<'a> Tracer<'a> {
                             at: route_table(index, subnet),
                             rule: Some(rule.clone()),
                             reason: format!(
-                                "{key} stands in {subnet}, whose way to {destination} leads through no internet gateway"
+                                "{key} is in {subnet}, whose route to {destination} does not use an internet gateway"
                             ),
                             remedy: remedies::reroute(index, subnet, packet),
                         }
@@ -387,7 +387,7 @@ impl<'a> Tracer<'a> {
                 at: internet_gateway(gateway),
                 rule: None,
                 reason: format!(
-                    "{to} has no public address by which {gateway} could let it be reached"
+                    "{to} has no public address, so it cannot be reached through {gateway}"
                 ),
                 remedy: Some(Remedy::AddPublicAddress {
                     interface: to.to_owned(),
@@ -415,7 +415,7 @@ impl<'a> Tracer<'a> {
                         at: route_table(index, subnet),
                         rule: Some(rule.clone()),
                         reason: format!(
-                            "the answers of {to} to {destination} leave through another gateway than the requests came by"
+                            "the responses of {to} to {destination} use another gateway than the requests"
                         ),
                         remedy: remedies::reroute(index, subnet, packet),
                     }

@@ -123,7 +123,7 @@ fn dead_route(
         Some(hidden) => (
             Code::MoreSpecificRoute,
             format!(
-                "the route for {} in {at} leads to {gone}, which is not there, and comes before the one for {}",
+                "the route for {} in {at} leads to {gone}, which does not exist, and takes precedence over the route for {}",
                 route.destination, hidden.destination
             ),
             table.map(|table| Remedy::RemoveRoute {

@@ -58,7 +58,7 @@ fn other_statuses() {
     );
     status(
         503,
-        "the error is inside the service: see what it wrote last",
+        "the error is inside the service: check its last output",
     );
     status(
         401,
@@ -131,7 +131,7 @@ fn only_a_check_without_a_result_wants_a_longer_deadline() {
     reported(
         HealthReason::InitialHealthChecking,
         "Initial health checks in progress",
-        "its health checks have not ended yet",
+        "its health checks are still running",
         "a longer `deadline` in [service.web.health] may be all it needs",
     );
 }

@@ -179,10 +179,10 @@ impl InstanceObservation {
             SingleInstanceState::Stopped => {
                 self.started = true;
                 cloud.start(id).await?;
-                Seen::NotYet("it was stopped, and is being started".to_owned())
+                Seen::NotYet("it was stopped, and is starting".to_owned())
             }
             SingleInstanceState::Stopping => Seen::NotYet("it is being stopped".to_owned()),
-            SingleInstanceState::Pending => Seen::NotYet("it is being started".to_owned()),
+            SingleInstanceState::Pending => Seen::NotYet("it is starting".to_owned()),
             SingleInstanceState::Ended { how } => Seen::Hopeless(format!("{id} has ended: {how}")),
             SingleInstanceState::Failing { how, times } if *times >= HOPELESS => {
                 let name = watched.name;
@@ -225,10 +225,10 @@ impl InstanceObservation {
             )),
             Answer::Violation(_) if !watched.is_open => self.unseen(standing),
             Answer::Violation(how) => {
-                Seen::NotYet(format!("the connection ends without an answer ({how})"))
+                Seen::NotYet(format!("the connection ends without a response ({how})"))
             }
             Answer::Silence if !watched.is_open => self.unseen(standing),
-            Answer::Silence => Seen::NotYet("nothing comes back".to_owned()),
+            Answer::Silence => Seen::NotYet("no response".to_owned()),
         }
     }
 
@@ -237,9 +237,11 @@ impl InstanceObservation {
         self.silences += 1;
         let runs = standing.state == SingleInstanceState::Up || self.started;
         if self.silences >= SILENT && runs {
-            return Seen::Runs("nothing comes back here, whose address may not be among `allow`");
+            return Seen::Runs(
+                "no response here; the address of this machine may not be in `allow`",
+            );
         }
-        Seen::NotYet("nothing comes back here, and it is not known to run yet".to_owned())
+        Seen::NotYet("no response here, and the container is not known to run yet".to_owned())
     }
 }
 
@@ -306,7 +308,7 @@ async fn diagnose<P: Cloud + ?Sized>(
         (SingleInstanceState::Up, Some(Answer::Refused)) => Cause::of_refusal(name, service).advice,
         // A forwarder on the way ends the connection too where nobody listens behind it.
         (SingleInstanceState::Up, Some(Answer::Violation(_))) => Some(format!(
-            "it listens on another port than {port} or on 127.0.0.1 only, or does not speak HTTP/1.1 there without TLS"
+            "the service listens on another port than {port}, or only on 127.0.0.1, or does not use HTTP/1.1 without TLS"
         )),
         (SingleInstanceState::Up, Some(Answer::Silence)) => Some(format!(
             "the service hangs or is slower than `timeout` in [service.{name}.health]"
