@@ -10,6 +10,7 @@ mod archive;
 mod blob;
 mod ingest;
 mod select;
+mod zstd;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -20,6 +21,7 @@ use oci_spec::image::{Arch, Descriptor, ImageIndex, ImageManifest, Os};
 use serde::{Deserialize, Serialize};
 
 pub use ingest::{BlobWriter, Ingest};
+pub use zstd::unzstd;
 
 pub(crate) use blob::{blob_path, check_layout, open_regular, read_described, read_index};
 pub(crate) use ingest::sha256;

@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use super::dockerfile::Source;
+use super::form::{self, Instruction, Kind};
+use super::parser;
 use crate::config::ImageConfig;
 use crate::request::{BuildRequest, Platform};
 use crate::store::{self, Ingest, Store};
@@ -59,20 +61,50 @@ pub(super) async fn find(
     }
 }
 
-/// Refuses base images that only an engine can use.
-pub(super) fn check(base: &BaseImage, name: &str, source: &Source, from: usize) -> Result<()> {
-    if base.config.config.on_build.is_empty() {
-        return Ok(());
-    }
-    Err(source
-        .error_with_hint(
-            from,
-            format!(
-                "{name} has ONBUILD instructions, which the daemonless builder does not carry out"
-            ),
-            "build with a container engine, or build on another image",
-        )
-        .into())
+/// An ONBUILD instruction of a base image, and its text.
+pub(super) type Trigger = (Instruction, String);
+
+/// The ONBUILD instructions of a base image: a stage upon it begins with them. The line `from` names the image.
+pub(super) fn triggers(
+    base: &BaseImage,
+    name: &str,
+    source: &Source,
+    from: usize,
+) -> Result<Vec<Trigger>> {
+    let triggers = base.config.config.on_build.iter();
+    triggers
+        .map(|text| {
+            let refused = |problem: String, hint: &str| {
+                let problem = format!("{name} has the instruction ONBUILD {text}: {problem}");
+                Error::from(source.error_with_hint(from, problem, hint))
+            };
+            let invalid = |problem| refused(problem, "build on another image");
+            // It is read as a file of its own: no `escape` directive of this file is for it.
+            let (escape, mut raw) = parser::parse(text).map_err(|error| invalid(error.problem))?;
+            let (Some(one), true) = (raw.pop(), raw.is_empty()) else {
+                return Err(invalid("it is not one instruction".to_owned()));
+            };
+            let mut trigger = form::instruction(one, escape).map_err(invalid)?;
+            trigger.line = from;
+            let needs_engine = match &trigger.kind {
+                Kind::Run => Some("RUN needs a container engine"),
+                Kind::Copy(_) if trigger.flags.iter().any(|flag| flag.name == "from") => {
+                    Some("a copy from another image needs a container engine")
+                }
+                Kind::Onbuild | Kind::From { .. } => {
+                    return Err(invalid("it cannot stand there".to_owned()));
+                }
+                _ => None,
+            };
+            match needs_engine {
+                None => Ok((trigger, text.clone())),
+                Some(why) => Err(refused(
+                    why.to_owned(),
+                    "build with a container engine, or build on another image",
+                )),
+            }
+        })
+        .collect()
 }
 
 /// An image in the OCI layout `path[:tag]` or `path@sha256:…`, relative to the context.

@@ -75,7 +75,8 @@ pub(super) fn check(source: &Source, request: &BuildRequest) -> Result<()> {
                 Kind::Copy(_) | Kind::Add(_) | Kind::Workdir(_)
             );
             if whole || !touches_files {
-                runner.run(instruction, from)?;
+                let text = source.line_text(instruction.line);
+                runner.run(instruction, text, from)?;
             } else {
                 check_sources(&dockerfile, instruction, &context)?;
             }

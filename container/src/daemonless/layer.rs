@@ -5,13 +5,13 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use flate2::read::MultiGzDecoder;
 use flate2::{Compression, GzBuilder};
 use oci_spec::image::{Descriptor, MediaType};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 use super::budget::Budget;
+use super::decompress::Format;
 use super::tree::{Content, Kind, Node, Tree};
 use crate::context::{HashWriter, copy};
 use crate::ignore::clean;
@@ -29,11 +29,12 @@ pub(super) fn open(store: &Store, layer: &Descriptor) -> Result<Box<dyn Read>> {
     let file = io::BufReader::with_capacity(128 * 1024, file);
     match layer.media_type() {
         MediaType::ImageLayer => Ok(Box::new(file)),
-        MediaType::ImageLayerGzip => Ok(Box::new(MultiGzDecoder::new(file))),
+        MediaType::ImageLayerGzip => Ok(Format::Gzip.reader(file)),
+        MediaType::ImageLayerZstd => Ok(Format::Zstd.reader(file)),
         other => Err(Error::invalid(
             layer.digest(),
             format!(
-                "the daemonless builder reads plain and gzip layers, and this one is {other}; an engine reads it"
+                "the daemonless builder reads plain, gzip and zstd layers, and this one is {other}; an engine reads it"
             ),
         )),
     }

@@ -150,9 +150,10 @@ async fn fetch(
             let image = base::find(&key.0, &key.1, request, store, ingest, output).await?;
             images.insert(key.clone(), image);
         }
-        // Only a base's ONBUILD instructions are executed, not those of an image in `COPY --from`.
+        // Only the ONBUILD instructions of a base are executed, not those of an image in `COPY --from`. What cannot be
+        // executed is refused before any work.
         if let (Some(from), Some(image)) = (from, images.get(&key)) {
-            base::check(image, &key.0, source, from)?;
+            base::triggers(image, &key.0, source, from)?;
         }
     }
     Ok(images)
@@ -228,6 +229,7 @@ fn assemble(
             "[{name} 1/{count}] {}",
             source.line_text(stage.from)
         ));
+        let mut triggers = Vec::new();
         let base = match &step.base {
             Base::Scratch => Image::scratch(&step.platform),
             Base::Stage(number) => built(&done, *number)?.clone(),
@@ -237,8 +239,11 @@ fn assemble(
                     .get(&key)
                     .ok_or_else(|| Error::invalid(name, "it was not fetched"))?;
                 let tree = trees.get(&key).cloned().unwrap_or_default();
+                triggers = base::triggers(base, name, source, stage.from)?;
+                let mut config = base.config.clone();
+                config.config.on_build.clear();
                 Image {
-                    config: base.config.clone(),
+                    config,
                     layers: base.layers.clone(),
                     tree,
                     variables: BTreeMap::new(),
@@ -246,18 +251,19 @@ fn assemble(
             }
         };
         let mut runner = Runner::new(&shared, &mut contents, &mut given, base);
+        for (trigger, text) in &triggers {
+            say(format!("[{name}] ONBUILD {text}"));
+            runner.run(trigger, text, None)?;
+        }
         for (number, instruction) in stage.instructions.iter().enumerate() {
-            say(format!(
-                "[{name} {}/{count}] {}",
-                number + 2,
-                source.line_text(instruction.line)
-            ));
+            let text = source.line_text(instruction.line);
+            say(format!("[{name} {}/{count}] {text}", number + 2));
             let from = match plan::copy_source(&dockerfile, step.stage, instruction)? {
                 Some(From::Stage(number)) => Some(&built(&done, number)?.tree),
                 Some(From::Image(image)) => trees.get(&(image, request.platform.clone())),
                 None => None,
             };
-            runner.run(instruction, from)?;
+            runner.run(instruction, text, from)?;
         }
         let image = runner.finish();
         done.insert(step.stage, image);

@@ -101,19 +101,19 @@ impl<'a, 'd, 's> Runner<'a, 'd, 's> {
         self.image
     }
 
-    /// Executes `instruction`; the source of a `COPY --from` is `from`.
-    pub(super) fn run(&mut self, instruction: &Instruction, from: Option<&Tree>) -> Result<()> {
+    /// Executes `instruction`, which the history shows as `text`; the source of a `COPY --from` is `from`.
+    pub(super) fn run(
+        &mut self,
+        instruction: &Instruction,
+        text: &str,
+        from: Option<&Tree>,
+    ) -> Result<()> {
         let layers = self.image.layers.len();
         self.apply(instruction, from)
             .map_err(|fault| fault.at(self.shared.dockerfile.source, instruction.line))?;
         self.image.config.history.push(History {
             created: Some(self.shared.created.to_owned()),
-            created_by: self
-                .shared
-                .dockerfile
-                .source
-                .line_text(instruction.line)
-                .to_owned(),
+            created_by: text.to_owned(),
             comment: "landfall daemonless".to_owned(),
             empty_layer: self.image.layers.len() == layers,
             ..History::default()

@@ -1,5 +1,8 @@
 //! `COPY` and `ADD`, by the rules of the Dockerfile reference.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
 use crate::support::{Lab, archive, gzip};
 
 /// The paths and contents after `FROM scratch` and `lines`, from a context with all kinds of files.
@@ -257,5 +260,35 @@ async fn nothing_beyond_the_context_is_seen() {
     let image = lab.build().await;
     for path in ["1", "2", "3"] {
         assert_eq!(image.what(path), "644 0:0 inside", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn target_directory_is_755_and_its_contents_keep_modes() {
+    // Docker's BuildKit makes the same of this context.
+    let lab = Lab::with(
+        "FROM scratch\nCOPY dir /copied\nCOPY dir/ /slash/\nADD dir /added\nCOPY --chown=5:6 dir /owned\nCMD [\"/x\"]\n",
+    )
+    .file("dir/one", "1")
+    .file("dir/sub/two", "2");
+    for (path, mode) in [("dir", 0o700), ("dir/one", 0o600), ("dir/sub", 0o711)] {
+        fs::set_permissions(lab.path(path), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let image = lab.build().await;
+    for (target, owner) in [
+        ("copied", "0:0"),
+        ("slash", "0:0"),
+        ("added", "0:0"),
+        ("owned", "5:6"),
+    ] {
+        assert_eq!(image.what(&format!("{target}/")), format!("755 {owner}"));
+        assert_eq!(
+            image.what(&format!("{target}/one")),
+            format!("600 {owner} 1")
+        );
+        assert_eq!(
+            image.what(&format!("{target}/sub/")),
+            format!("711 {owner}")
+        );
     }
 }

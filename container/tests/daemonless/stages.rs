@@ -234,24 +234,82 @@ async fn whiteouts_of_a_base_take_files_away() {
 }
 
 #[tokio::test]
-async fn onbuild_of_a_base_needs_an_engine() {
-    let lab = Lab::with("\nFROM trap\n");
+async fn zstd_layers_of_a_base_are_read() {
+    let dockerfile = "FROM packed\nCOPY a.txt top/file\nCMD [\"/x\"]\nFROM scratch\nCOPY --from=0 /top /\nCMD [\"/x\"]\n";
+    let lab = Lab::with(dockerfile).file("a.txt", "A");
+    let archives = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/daemonless/archives/");
+    let packed = fs::read(format!("{archives}top.tar.zst")).unwrap();
+    crate::store::commit_layers(&lab.store, &[packed], "packed");
+    let image = lab.build().await;
+    assert_eq!(image.paths(), ["file", "link", "pipe"]);
+    assert_eq!(image.what("file"), "644 0:0 A");
+}
+
+/// A build upon an image that has these ONBUILD instructions.
+fn on_trap(triggers: &[&str], dockerfile: &str) -> Lab {
+    let lab = Lab::with(dockerfile).file("a.txt", "A");
     let ingest = lab.store.ingest().unwrap();
     let mut config = landfall_container::ImageConfig::scratch(&Platform::host());
-    config.config.on_build = vec!["RUN x".to_owned()];
-    ingest
-        .commit(
-            &config,
-            Vec::new(),
-            &Entry {
-                name: Some("trap".to_owned()),
-                ..Entry::default()
-            },
-        )
-        .unwrap();
-    let error = lab.try_build().await.unwrap_err().to_string();
-    assert!(
-        error.contains("Dockerfile:2: trap has ONBUILD instructions, which the daemonless builder does not carry out\n  2 | FROM trap"),
-        "{error}"
+    config.config.on_build = triggers.iter().map(|&text| text.to_owned()).collect();
+    let entry = Entry {
+        name: Some("trap".to_owned()),
+        ..Entry::default()
+    };
+    ingest.commit(&config, Vec::new(), &entry).unwrap();
+    lab
+}
+
+#[tokio::test]
+async fn onbuild_of_a_base_comes_first_and_once() {
+    let lab = on_trap(
+        &[
+            "ARG WHERE=/x/",
+            "COPY a.txt $WHERE",
+            "ENV A=1 B=base",
+            "WORKDIR /x",
+        ],
+        "FROM trap AS one\nENV B=own\nCOPY a.txt b.txt\nFROM one\nCMD [\"/x\"]\n",
     );
+    let built = lab.build().await;
+    assert_eq!(built.paths(), ["x/", "x/a.txt", "x/b.txt"]);
+    let config = &built.config.config;
+    assert_eq!(config.on_build, [""; 0]);
+    assert!(
+        config
+            .env
+            .ends_with(&["A=1".to_owned(), "B=own".to_owned()]),
+        "{:?}",
+        config.env
+    );
+    let history = built.config.history.iter().map(|it| it.created_by.as_str());
+    assert!(history.clone().any(|text| text == "COPY a.txt $WHERE"));
+}
+
+#[tokio::test]
+async fn onbuild_of_an_image_that_is_copied_from_is_not_run() {
+    let lab = on_trap(
+        &["RUN x"],
+        "FROM scratch\nCOPY --from=trap / /\nCOPY a.txt /\nCMD [\"/x\"]\n",
+    );
+    assert_eq!(lab.build().await.paths(), ["a.txt"]);
+}
+
+#[tokio::test]
+async fn onbuild_that_needs_an_engine_is_refused() {
+    for (trigger, why) in [
+        ("RUN x", "RUN needs a container engine"),
+        (
+            "COPY --from=other / /",
+            "a copy from another image needs a container engine",
+        ),
+        ("ONBUILD ENV A=1", "it cannot stand there"),
+        ("FROM x", "it cannot stand there"),
+        ("ENV A=1\nENV B=2", "it is not one instruction"),
+        ("WAT", "WAT"),
+    ] {
+        let lab = on_trap(&[trigger], "\nFROM trap\n");
+        let error = lab.try_build().await.unwrap_err().to_string();
+        let expected = format!("Dockerfile:2: trap has the instruction ONBUILD {trigger}: ");
+        assert!(error.contains(&expected) && error.contains(why), "{error}");
+    }
 }

@@ -38,11 +38,10 @@ pub(crate) fn commit_layers(store: &Store, layers: &[Vec<u8>], name: &str) -> St
     let mut descriptors = Vec::new();
     for layer in layers {
         config.rootfs.diff_ids.push(digest(layer));
-        let packed = layer.starts_with(&[0x1f, 0x8b]);
-        let media_type = if packed {
-            MediaType::ImageLayerGzip
-        } else {
-            MediaType::ImageLayer
+        let media_type = match layer.as_slice() {
+            [0x1f, 0x8b, ..] => MediaType::ImageLayerGzip,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => MediaType::ImageLayerZstd,
+            _ => MediaType::ImageLayer,
         };
         descriptors.push(ingest.add(media_type, layer).unwrap());
     }

@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use flate2::bufread::MultiGzDecoder;
 use landfall_container::HeaderLimit;
+use landfall_container::store::unzstd;
 use nix::sys::stat::{Mode, mode_t};
 use tar::{Archive, Entry, EntryType, Header};
 
@@ -134,10 +135,7 @@ impl Tree {
         let mut blob = BufReader::with_capacity(1 << 16, blob);
         match blob.fill_buf()? {
             [0x1f, 0x8b, ..] => self.archive(MultiGzDecoder::new(blob)),
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                "it is compressed with zstd, which is not supported; push the image with gzip",
-            )),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => self.archive(unzstd(blob)),
             _ => self.archive(blob),
         }
     }

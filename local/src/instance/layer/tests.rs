@@ -256,6 +256,31 @@ fn links_are_followed_inside_only() {
     assert!(fs::symlink_metadata(case.at("stolen")).is_err());
 }
 
+/// A zstd frame with the bytes as they are (RFC 8878: magic, descriptor, content size, raw blocks).
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    let mut frame = b"\x28\xb5\x2f\xfd\xa0".to_vec();
+    frame.extend(u32::try_from(bytes.len()).unwrap().to_le_bytes());
+    let mut blocks = bytes.chunks(64 << 10).peekable();
+    while let Some(block) = blocks.next() {
+        let is_last = u32::from(blocks.peek().is_none());
+        let size = u32::try_from(block.len()).unwrap();
+        frame.extend(&(size << 3 | is_last).to_le_bytes()[..3]);
+        frame.extend(block);
+    }
+    frame
+}
+
+#[test]
+fn zstd_layers_are_unpacked() {
+    let mut case = Case::new();
+    let plain = layer(&[Plain("file", "text", 0o640)]);
+    // Several frames are one layer.
+    let (one, two) = plain.split_at(700);
+    let packed = [zstd(one), zstd(two)].concat();
+    case.tree.apply(&mut packed.as_slice()).unwrap();
+    assert_eq!(case.text("file"), "text");
+}
+
 #[test]
 fn a_refusal_names_the_entry() {
     let mut case = Case::new();
@@ -268,7 +293,7 @@ fn a_refusal_names_the_entry() {
         .tree
         .apply(&mut b"\x28\xb5\x2f\xfd rest".as_slice())
         .unwrap_err();
-    assert!(error.to_string().contains("zstd"), "{error}");
+    assert!(!error.to_string().is_empty());
     // Neither gzip nor tar.
     let error = case.tree.apply(&mut [b'x'; 1024].as_slice()).unwrap_err();
     assert!(!error.to_string().is_empty());

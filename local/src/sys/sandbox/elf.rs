@@ -14,7 +14,11 @@ const PT_INTERP: u32 = 3;
 #[derive(Debug, PartialEq)]
 pub(super) enum Loader {
     Elf(String),
-    Script(String),
+    Script {
+        name: String,
+        /// The rest of the line: the kernel gives it as one argument.
+        argument: String,
+    },
 }
 
 /// A part of an ELF file, and what the kernel does with it.
@@ -75,7 +79,11 @@ pub(super) fn loader(path: &Path) -> Option<Loader> {
         let line = String::from_utf8_lossy(line);
         // As the kernel does: a carriage return is no space to it.
         let name = line.split([' ', '\t']).find(|word| !word.is_empty())?;
-        return Some(Loader::Script(name.to_owned()));
+        let (_, rest) = line.split_once(name)?;
+        return Some(Loader::Script {
+            name: name.to_owned(),
+            argument: rest.trim_matches([' ', '\t']).to_owned(),
+        });
     }
     let segments = segments(&file)?;
     let interpreter = segments.iter().find(|it| it.kind == PT_INTERP)?;
@@ -136,9 +144,16 @@ mod tests {
             std::fs::write(&path, line).unwrap();
             loader(&path)
         };
-        let script = |name: &str| Some(Loader::Script(name.to_owned()));
-        assert_eq!(named("#!/bin/sh\r\necho\r\n"), script("/bin/sh\r"));
-        assert_eq!(named("#! \t/bin/sh -e\n"), script("/bin/sh"));
+        let script = |name: &str, argument: &str| {
+            let (name, argument) = (name.to_owned(), argument.to_owned());
+            Some(Loader::Script { name, argument })
+        };
+        assert_eq!(named("#!/bin/sh\r\necho\r\n"), script("/bin/sh\r", ""));
+        assert_eq!(
+            named("#!/busybox sh\r\necho\r\n"),
+            script("/busybox", "sh\r")
+        );
+        assert_eq!(named("#! \t/bin/sh -e\n"), script("/bin/sh", "-e"));
         assert_eq!(named("#!\n/bin/sh\n"), None);
     }
 

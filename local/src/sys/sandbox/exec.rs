@@ -1,6 +1,7 @@
 //! Executing the image's command, and saying why it cannot be.
 
 use std::ffi::CString;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -77,6 +78,10 @@ impl Command {
 
     /// Executes it; returns only with the reason why that failed.
     pub(super) fn execute(self) -> String {
+        // The interpreter starts, and fails with a message of its own that shows no carriage return.
+        if let Some(warning) = crlf_argument(Path::new(&self.path)) {
+            let _ = writeln!(std::io::stderr(), "{warning}");
+        }
         let error = match CString::new(self.path.as_str()) {
             Ok(path) => {
                 let Err(error) = execve(&path, &self.argv, &self.env);
@@ -116,6 +121,18 @@ fn find(name: &str, path: &str) -> Result<String, String> {
         .ok_or_else(|| format!("exec {name:?}: no such program in the image (PATH is {path})"))
 }
 
+/// What to say of a script whose interpreter is given an argument that ends with a carriage return.
+fn crlf_argument(path: &Path) -> Option<String> {
+    let Some(Loader::Script { name, argument }) = loader(path) else {
+        return None;
+    };
+    let argument = argument.strip_suffix('\r')?;
+    Some(format!(
+        "exec {path:?}: its lines end with CRLF, so its first line gives {name} the argument \"{argument}\\r\": \
+         save the file with LF line ends"
+    ))
+}
+
 /// Why the kernel refused to execute `path`, in terms of the image.
 fn explain(path: &Path, error: Errno) -> String {
     let desc = error.desc();
@@ -129,7 +146,7 @@ fn explain(path: &Path, error: Errno) -> String {
                  --target x86_64-unknown-linux-musl, or -C target-feature=+crt-static), or use \
                  a base image with that library"
             ),
-            Some(Loader::Script(loader)) => match loader.strip_suffix('\r') {
+            Some(Loader::Script { name: loader, .. }) => match loader.strip_suffix('\r') {
                 Some(loader) => format!(
                     "its lines end with CRLF, so its first line names the interpreter \"{loader}\\r\": \
                      save the file with LF line ends"
@@ -168,6 +185,22 @@ fn explain(path: &Path, error: Errno) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn crlf_after_an_argument_is_explained() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run.sh");
+        let says = |line: &str| {
+            std::fs::write(&path, line).unwrap();
+            crlf_argument(&path)
+        };
+        let text = says("#!/busybox sh\r\necho\r\n").unwrap();
+        let expected = "gives /busybox the argument \"sh\\r\": save the file with LF line ends";
+        assert!(text.ends_with(expected), "{text}");
+        assert_eq!(says("#!/busybox sh\necho\n"), None);
+        // The kernel refuses this one itself.
+        assert_eq!(says("#!/bin/sh\r\n"), None);
+    }
 
     #[test]
     fn a_refusal_is_explained_by_the_file() {

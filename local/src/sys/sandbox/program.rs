@@ -157,7 +157,9 @@ pub(super) fn is_own(path: &Path) -> io::Result<bool> {
             return Ok(true);
         }
         match elf::loader(&path) {
-            Some(elf::Loader::Elf(next) | elf::Loader::Script(next)) => path = next.into(),
+            Some(elf::Loader::Elf(next) | elf::Loader::Script { name: next, .. }) => {
+                path = next.into()
+            }
             None => return Ok(false),
         }
     }
