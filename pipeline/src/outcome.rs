@@ -1,5 +1,6 @@
 //! What comes out: of a deploy, of a destroy, and of one that failed. Plain data, for people and for machines.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use landfall_provider::{
 use serde::Serialize;
 
 use crate::reach::Violation;
-use crate::review::{ChangeKind, Review};
+use crate::review::{ChangeKind, PendingRollout, Review};
 
 /// A stack that answers.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -24,6 +25,8 @@ pub struct Deployed {
     /// The balancer's targets, by zone and id: as many healthy ones as are desired, or more. A single instance is
     /// the one target; whether it answers may not be seen from here, and then its description says so.
     pub targets: Vec<TargetHealth>,
+    /// The service of each target, by the target's id; a single instance is of the one service that there is.
+    pub services: BTreeMap<String, ResourceName>,
     /// The image that the instances run, by digest; of several services, that of the one without a route.
     pub image: String,
     /// What was changed.
@@ -45,6 +48,9 @@ pub struct Changes {
     pub delete: Vec<Key>,
     /// How many stay as they are.
     pub keep: usize,
+    /// Releases that exist already and are brought to the instances of their service.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rollouts: Vec<PendingRollout>,
 }
 
 impl Changes {
@@ -52,6 +58,7 @@ impl Changes {
     pub fn of(review: &Review) -> Self {
         let mut changes = Self {
             keep: review.unchanged,
+            rollouts: review.rollouts.clone(),
             ..Self::default()
         };
         for resource in &review.resources {
@@ -72,6 +79,7 @@ impl Changes {
             && self.update.is_empty()
             && self.replace.is_empty()
             && self.delete.is_empty()
+            && self.rollouts.is_empty()
     }
 }
 

@@ -25,6 +25,7 @@ struct Line<'a> {
     url: &'a str,
     dns_name: &'a str,
     targets: &'a [landfall_lb::TargetHealth],
+    services: &'a std::collections::BTreeMap<String, landfall_provider::ResourceName>,
     image: &'a str,
     changes: &'a landfall_pipeline::Changes,
     duration_ms: u64,
@@ -72,6 +73,7 @@ pub(crate) async fn deploy(args: &Deploy) -> Result<(), CliError> {
             dns_name: &deployed.dns_name,
             targets: &deployed.targets,
             image: &deployed.image,
+            services: &deployed.services,
             changes: &deployed.changes,
             duration_ms: deployed.duration_ms,
         });
@@ -94,6 +96,12 @@ fn summary(deployed: &Deployed) -> String {
     .into_iter()
     .filter(|(number, _)| *number > 0)
     .map(|(number, done)| format!("{number} {done}"))
+    .chain(
+        changes
+            .rollouts
+            .iter()
+            .map(|rollout| format!("release {} of {} rolled out", rollout.to, rollout.service)),
+    )
     .collect();
     let done = if changes.is_empty() {
         "nothing to do".to_owned()
@@ -106,6 +114,7 @@ fn summary(deployed: &Deployed) -> String {
         table.row(
             "  ",
             [
+                (STRONG, render::or_dash(deployed.services.get(&target.id))),
                 (anstyle::Style::new(), target.id.clone()),
                 (render::DIM, render::or_dash(target.zone.as_ref())),
                 (render::DIM, render::or_dash(target.address)),
@@ -137,7 +146,8 @@ fn state_style(target: &TargetHealth) -> anstyle::Style {
 
 #[cfg(test)]
 mod tests {
-    use landfall_pipeline::Changes;
+    use landfall_compute::ReleaseState;
+    use landfall_pipeline::{Changes, PendingRollout};
     use landfall_provider::{StackName, Zone};
 
     use super::*;
@@ -157,6 +167,7 @@ mod tests {
                 description: None,
                 since: None,
             }],
+            services: [("i-01".to_owned(), "web".parse().unwrap())].into(),
             image: "digipay/web@sha256:00".into(),
             changes: Changes {
                 create: vec!["vpc/main".parse().unwrap()],
@@ -169,11 +180,18 @@ mod tests {
             |deployed: &Deployed| anstream::adapter::strip_str(&summary(deployed)).to_string();
         insta::assert_snapshot!(plain(&deployed), @r"
         digipay: 1 created, 1.4 s
-          i-01  local-1a  10.0.0.4:8000  healthy
+          web  i-01  local-1a  10.0.0.4:8000  healthy
           curl and browsers resolve names under .localhost; http://127.0.0.1:20747/ works everywhere
         ");
         deployed.changes.create.clear();
         deployed.duration_ms = 90;
         assert!(plain(&deployed).starts_with("digipay: nothing to do, 90 ms\n"));
+        deployed.changes.rollouts = vec![PendingRollout {
+            service: "web".parse().unwrap(),
+            from: 1,
+            to: 2,
+            state: ReleaseState::Failed("exited with code 3".to_owned()),
+        }];
+        assert!(plain(&deployed).starts_with("digipay: release 2 of web rolled out, 90 ms\n"));
     }
 }

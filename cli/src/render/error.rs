@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 
+use landfall_lb::HealthReason;
 use landfall_pipeline::{
     ConfigErrors, Failure, PostFailureState, RolledBackService, UnhealthyTarget,
 };
@@ -234,9 +235,11 @@ fn sick(targets: &[UnhealthyTarget]) -> Vec<String> {
     let is_shared = first.is_some() && targets.iter().all(|sick| sick.cause.as_ref() == first);
     let mut table = Table::default();
     for sick in targets.iter().take(LISTED) {
-        let reason = sick
-            .reason
-            .map_or(String::new(), |reason| reason.to_string());
+        // That its first checks had not ended says less than the cause that they showed.
+        let reason = sick.reason.filter(|reason| {
+            sick.cause.is_none() || *reason != HealthReason::InitialHealthChecking
+        });
+        let reason = reason.map_or(String::new(), |reason| reason.to_string());
         let what = match is_shared {
             true => None,
             false => sick.cause.as_deref().or(sick.seen.as_deref()),

@@ -28,8 +28,8 @@ fn reported(project: &Project) -> String {
 fn not_healthy(project: &Project, cause: &str, mode: &str, hint: &str) {
     let expected = format!(
         "error: the service web did not become healthy within 4 s: {cause} (0 of 2 targets are healthy)\n  \
-         web  ID  local-1a  initial  Elb.InitialHealthChecking\n  \
-         web  ID  local-1b  initial  Elb.InitialHealthChecking\n  \
+         web  ID  local-1a  initial\n  \
+         web  ID  local-1b  initial\n  \
          its last output:\n  \
          │ starting in mode {mode}\n\
          hint: {hint}\n"

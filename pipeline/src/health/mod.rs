@@ -250,7 +250,7 @@ fn reasons(look: &Observation, ended: usize) -> BTreeMap<String, usize> {
     reasons
 }
 
-/// Waits until all services are healthy, each until its deadline, and gives their targets.
+/// Waits until all services are healthy, each until its deadline, and gives their targets, each with its service.
 ///
 /// Without rollouts, the first that fails ends the wait: the whole deploy is about to be undone. A rollout is seen
 /// through whatever becomes of the others.
@@ -258,7 +258,7 @@ pub(crate) async fn wait<P: Cloud + ?Sized>(
     cloud: &P,
     watched: &[Watched<'_>],
     options: &ApplyOptions,
-) -> std::result::Result<Vec<TargetHealth>, Box<Failure>> {
+) -> std::result::Result<Vec<(ResourceName, TargetHealth)>, Box<Failure>> {
     // Whoever waits hears of the stop; a provider that does not answer does not.
     let unheard = async {
         options.stop.cancelled().await;
@@ -284,19 +284,25 @@ pub(crate) async fn wait<P: Cloud + ?Sized>(
     if let Some(failure) = failures {
         return Err(failure);
     }
-    targets.sort_by(|a, b| (&a.zone, &a.id).cmp(&(&b.zone, &b.id)));
+    targets.sort_by(|(_, a), (_, b)| (&a.zone, &a.id).cmp(&(&b.zone, &b.id)));
     Ok(targets)
 }
 
-type Outcome = std::result::Result<Vec<TargetHealth>, Box<Failure>>;
+type Outcome<T> = std::result::Result<Vec<T>, Box<Failure>>;
 
 /// What became of each, or of the first that failed.
 async fn all<P: Cloud + ?Sized>(
     cloud: &P,
     watched: &[Watched<'_>],
     options: &ApplyOptions,
-) -> Vec<Outcome> {
-    let waiting = watched.iter().map(|watched| one(cloud, watched, options));
+) -> Vec<Outcome<(ResourceName, TargetHealth)>> {
+    let waiting = watched.iter().map(async |watched| {
+        let targets = one(cloud, watched, options).await?;
+        let named = targets
+            .into_iter()
+            .map(|target| (watched.name.clone(), target));
+        Ok(named.collect::<Vec<_>>())
+    });
     if watched.iter().any(|watched| watched.rollout.is_some()) {
         return join_all(waiting).await;
     }
@@ -310,7 +316,7 @@ async fn one<P: Cloud + ?Sized>(
     cloud: &P,
     watched: &Watched<'_>,
     options: &ApplyOptions,
-) -> Outcome {
+) -> Outcome<TargetHealth> {
     let key = Key::new(kind::TARGET_GROUP, watched.name.clone());
     let start = Instant::now();
     let request_timeout = |seconds: u32| Duration::from_secs(seconds.into());

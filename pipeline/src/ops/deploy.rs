@@ -95,7 +95,7 @@ async fn while_locked<P: Cloud + ?Sized>(
 /// Who answers in the end.
 enum Endpoints {
     /// The targets of the balancer.
-    Balanced(Vec<TargetHealth>),
+    Balanced(Vec<(ResourceName, TargetHealth)>),
     /// The one instance.
     Single(ServingTarget),
 }
@@ -335,8 +335,16 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
                 let balancer: LoadBalancerOutput = output::<LoadBalancer, _>(applied, "main")?;
                 (listener.url, balancer.dns_name, targets)
             }
-            Endpoints::Single(ServingTarget { url, host, target }) => (url, host, vec![target]),
+            Endpoints::Single(ServingTarget { url, host, target }) => {
+                let mut names = self.config.service.keys().cloned();
+                let target = names.next().map(|name| (name, target));
+                (url, host, target.into_iter().collect())
+            }
         };
+        let services = targets
+            .iter()
+            .map(|(service, target)| (target.id.clone(), service.clone()))
+            .collect();
         let image = routes::fallback(self.config).and_then(|name| {
             let key = Key::new(kind::IMAGE, name.clone());
             applied.ready.get(&key).map(|image| image.id.clone())
@@ -345,7 +353,8 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
             stack: self.config.stack.clone(),
             url,
             dns_name,
-            targets,
+            targets: targets.into_iter().map(|(_, target)| target).collect(),
+            services,
             image: image.unwrap_or_default(),
             changes: Changes::of(&self.review),
             duration_ms: millis(took),

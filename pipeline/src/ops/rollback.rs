@@ -166,7 +166,7 @@ impl<P: Cloud + ?Sized> Rollback<'_, P> {
         match health::wait(cloud, &[watched], options).await {
             Ok(targets) => {
                 back.release = version;
-                back.targets = targets;
+                back.targets = targets.into_iter().map(|(_, target)| target).collect();
                 back.duration_ms = millis(started.elapsed());
                 Ok(back)
             }

@@ -233,6 +233,7 @@ async fn healthy<P: Cloud + ?Sized>(
         &run.options.apply,
     )
     .await?;
+    let targets = targets.into_iter().map(|(_, target)| target).collect();
     Ok(ScaledService {
         name: wanted.name.clone(),
         before: wanted.before.desired,
