@@ -4,6 +4,8 @@
 #[cfg(target_os = "linux")]
 mod access;
 #[cfg(target_os = "linux")]
+mod after_failure;
+#[cfg(target_os = "linux")]
 mod bad_input;
 #[cfg(target_os = "linux")]
 mod by_hand;
@@ -12,6 +14,8 @@ mod command_line;
 mod deploy;
 #[cfg(target_os = "linux")]
 mod diagnosis;
+#[cfg(target_os = "linux")]
+mod documented;
 #[cfg(target_os = "linux")]
 mod engines;
 #[cfg(target_os = "linux")]
