@@ -154,6 +154,11 @@ fn stable(line: &str) -> String {
                 words.pop();
                 "TIME".to_owned()
             }
+            // Two may end at the same time.
+            "instances" if line.contains(" in a row ") => {
+                words.pop();
+                "INSTANCES".to_owned()
+            }
             _ if bare.starts_with("i-0") => "ID".to_owned(),
             _ if bare.starts_with("sha256:") => "DIGEST".to_owned(),
             "-" => "COMMIT".to_owned(),
