@@ -19,14 +19,12 @@ mod frames;
 #[cfg(all(test, target_os = "linux"))]
 mod fuzz_tests;
 mod inside;
-#[cfg(target_os = "linux")]
-mod instance;
 mod options;
+#[cfg(target_os = "linux")]
+mod process;
 #[cfg(target_os = "linux")]
 mod secrets;
 mod ssh;
-#[cfg(target_os = "linux")]
-mod sys;
 #[cfg(target_os = "linux")]
 mod wire;
 
@@ -46,13 +44,9 @@ pub const OPERATOR: std::net::Ipv4Addr = std::net::Ipv4Addr::new(203, 0, 113, 25
 #[cfg(target_os = "linux")]
 #[doc(hidden)]
 pub mod testing {
-    /// Images unpacked and run.
-    pub mod instance {
-        pub use crate::instance::*;
-    }
     /// The background process.
     pub mod process {
-        pub use crate::sys::process::*;
+        pub use crate::process::*;
     }
 }
 
@@ -61,7 +55,7 @@ pub mod testing {
 /// does not return.
 #[cfg(target_os = "linux")]
 pub fn hook() {
-    sys::process::hook(cloud::main);
+    process::hook(cloud::main);
 }
 
 /// Does nothing: the local provider needs Linux.

@@ -74,6 +74,7 @@ const ALONE: &[&[&str]] = &[
     &["landfall-kernel"],
     &["landfall-vnet"],
     &["landfall-balancer"],
+    &["landfall-sandbox"],
     &["landfall-local"],
     &["landfall-cli"],
 ];

@@ -33,6 +33,7 @@ const CRATES: &[&str] = &[
     "--package=landfall-container",
     "--package=landfall-balancer",
     "--package=landfall-local",
+    "--package=landfall-sandbox",
     "--package=landfall-pipeline",
 ];
 

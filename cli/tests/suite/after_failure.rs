@@ -28,7 +28,7 @@ fn file(project: &Project, env: &str) {
 /// A command, its exit code, and a part of what it says.
 type Row<'a> = (&'a [&'a str], i32, &'a str);
 
-/// Runs the commands in order and compares; all that differs is told at once.
+/// Runs the commands in order and compares; lists every difference at once.
 #[track_caller]
 fn table(project: &Project, after: &str, rows: &[Row<'_>]) {
     let mut wrong = Vec::new();

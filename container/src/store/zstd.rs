@@ -4,7 +4,7 @@ use std::io::{self, BufRead as _, BufReader, Read};
 
 use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 
-/// What `zstd` itself takes unless it is told otherwise, in bytes.
+/// The default limit of `zstd` itself, in bytes.
 const WINDOW: u64 = 128 * 1024 * 1024;
 
 /// The plain contents of the zstd frames in `from`, which end with it.

@@ -5,6 +5,7 @@
 #![cfg(target_os = "linux")]
 
 pub mod accept;
+pub mod background;
 pub mod cgroup;
 pub mod descriptors;
 pub mod fds;
@@ -23,3 +24,7 @@ pub use log::log;
 /// How this program executes itself again, whatever has become of its file since. Never for a process that enters an
 /// instance: the sandbox has a sealed copy of the program for that.
 pub const SELF: &str = "/proc/self/exe";
+
+/// The variable that says which part of the cloud this process was executed to be. It also stops a program that does
+/// not call the provider's hook from starting itself for ever.
+pub const ROLE_VAR: &str = "LANDFALL_ROLE";

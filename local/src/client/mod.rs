@@ -25,7 +25,7 @@ use tokio::time::Instant;
 pub use inside::{Dialled, ExecInput, ExecOutput, Logs};
 
 use crate::LocalOptions;
-use crate::sys::process::{self, Launch};
+use crate::process::{self, Launch};
 use crate::wire::{Answer, Call, Extras, PROTOCOL, Request};
 
 /// How often a call is begun anew when the cloud ended just as it was made.

@@ -12,7 +12,7 @@ use tokio::io::AsyncReadExt;
 use tokio::time::Instant;
 
 use super::{Connection, Local};
-use crate::sys::process::{self, Pids};
+use crate::process::{self, Pids};
 
 /// How long a cloud may be stopped before those who wait for it give up.
 const STOPPED_WITHIN: Duration = Duration::from_secs(2);

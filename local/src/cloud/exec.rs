@@ -12,9 +12,8 @@ use tokio_util::bytes::Bytes;
 use super::{Cloud, Inner};
 use crate::frames::{Frame, FrameReader, FrameWriter};
 use crate::inside::TerminalKind;
-use crate::instance::{self, Entered, Feed, Further, Running};
-use crate::sys::sandbox::enter::Size;
 use crate::wire::Entering;
+use landfall_sandbox::{Entered, Feed, Further, Running, Size};
 
 /// How many bytes for a command may wait until it reads them.
 const WAITING: usize = 256 << 10;
@@ -65,9 +64,11 @@ pub(super) async fn start(
             rows: terminal.rows,
         }),
     };
-    match instance::enter(&running, further).await {
+    match landfall_sandbox::enter(&running, further).await {
         Ok(entered) => Ok((Entering::Runs, Some(entered))),
-        Err(instance::Error::Sandbox { reason, .. }) => Ok((Entering::Impossible(reason), None)),
+        Err(landfall_sandbox::Error::Sandbox { reason, .. }) => {
+            Ok((Entering::Impossible(reason), None))
+        }
         Err(error) => Err(Error::new(
             ErrorKind::Other,
             format_args!("the command cannot be started in {id}"),
@@ -93,10 +94,14 @@ pub(super) async fn carry(
     let (said, mut frames) = mpsc::channel(4);
     let hand_on = |stream, frame: fn(Bytes) -> Frame| {
         let said = said.clone();
-        tokio::spawn(instance::pump(stream, handle.wait(), move |bytes| {
-            let said = said.clone();
-            async move { said.send(frame(bytes)).await.is_ok() }
-        }));
+        tokio::spawn(landfall_sandbox::pump(
+            stream,
+            handle.wait(),
+            move |bytes| {
+                let said = said.clone();
+                async move { said.send(frame(bytes)).await.is_ok() }
+            },
+        ));
     };
     hand_on(output, Frame::Output);
     if let Some(errors) = errors {
@@ -132,5 +137,7 @@ pub(super) async fn carry(
         exit = handle.wait() => exit,
         gone = &mut heard => return gone,
     };
-    writer.send(Frame::Exited(instance::shell_code(exit))).await
+    writer
+        .send(Frame::Exited(landfall_sandbox::shell_code(exit)))
+        .await
 }

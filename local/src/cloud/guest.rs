@@ -18,10 +18,10 @@ use super::state::State;
 use super::table::find;
 use super::topology::instance_interface;
 use super::{Cloud, Inner, balance, group, keeper, publish, single};
-use crate::instance::{self, Output, Running, Spec};
 use crate::ssh::{self, Inside, SshListener};
 use landfall_kernel::log;
 use landfall_kernel::netns::Namespace;
+use landfall_sandbox::{Output, Running, Spec};
 
 /// For how long a container may go on after it was asked to stop, as with `docker stop`.
 const STOP_GRACE: Duration = Duration::from_secs(10);
@@ -139,7 +139,7 @@ pub(super) fn run(cloud: &Arc<Cloud>, id: InstanceId) {
 pub(super) async fn boot(
     cloud: &Arc<Cloud>,
     id: &InstanceId,
-) -> std::result::Result<Option<Arc<Running>>, instance::Error> {
+) -> std::result::Result<Option<Arc<Running>>, landfall_sandbox::Error> {
     let (machine, namespace, output) = {
         let mut inner = cloud.lock();
         // One whose container is started again goes on where it was.
@@ -159,7 +159,7 @@ pub(super) async fn boot(
         );
         (machine, namespace, output)
     };
-    let invalid = |problem: &str| instance::Error::Invalid {
+    let invalid = |problem: &str| landfall_sandbox::Error::Invalid {
         id: id.to_string(),
         problem: problem.to_owned(),
     };
@@ -181,7 +181,7 @@ pub(super) async fn boot(
     };
     let (store, digest) = (machine.image_store.clone(), digest.to_owned());
     let unpacked = tokio::task::spawn_blocking(move || {
-        instance::unpack(&store, &digest, &store.join("unpacked"))
+        landfall_sandbox::unpack(&store, &digest, &store.join("unpacked"))
     })
     .await;
     let image = unpacked.unwrap_or_else(|_| Err(invalid("unpacking its image panicked")))?;
@@ -214,7 +214,7 @@ pub(super) async fn boot(
         .as_fd()
         .try_clone_to_owned()
         .map_err(|_| invalid("its network cannot be opened"))?;
-    let running = Arc::new(instance::start(&spec, descriptor, output).await?);
+    let running = Arc::new(landfall_sandbox::start(&spec, descriptor, output).await?);
     for note in running.notes() {
         log(format_args!("{id}: {note}"));
     }
@@ -377,12 +377,12 @@ pub(super) fn host_keys(inner: &Inner, id: &InstanceId) -> Result<Vec<HostKey>> 
 /// Where the service in an instance listens, if that is not the port that it is asked on.
 pub(super) fn listens_elsewhere(inner: &Inner, id: &InstanceId, port: u16) -> Option<String> {
     let guest = inner.guests.get(id)?;
-    let mut listening = instance::listening(guest.running.as_ref()?.pid())?;
+    let mut listening = landfall_sandbox::listening(guest.running.as_ref()?.pid())?;
     if guest.door.is_some() {
         // The SSH server of this provider is no part of the service.
         listening.open.remove(&ssh::PORT);
     }
-    instance::instead(&listening, port)
+    landfall_sandbox::instead(&listening, port)
 }
 
 /// What ran in an instance has ended.
@@ -409,7 +409,7 @@ pub(super) fn last_output(inner: &Inner, id: &InstanceId, lines: usize) -> Resul
 }
 
 /// That an instance did not start, for readers who know which one it is.
-pub(super) fn not_started(id: &InstanceId, error: &instance::Error) -> String {
+pub(super) fn not_started(id: &InstanceId, error: &landfall_sandbox::Error) -> String {
     let why = with_causes(error);
     let doing = format!("start instance {id}: ");
     format!(

@@ -11,7 +11,7 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 use super::Cloud;
 use crate::inside::LogLine;
-use crate::instance::{Line, Stream};
+use landfall_sandbox::{Line, Stream};
 
 /// What an instance has written so far, and where more of it comes.
 pub(super) struct Tail {

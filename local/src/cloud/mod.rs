@@ -41,10 +41,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use landfall_provider::{Error, ErrorKind, InstanceId, ListenerId, LoadBalancerId, Result};
 use tokio::sync::watch;
 
-use crate::instance::Limiter;
+use crate::process::{CloudContext, Outer};
 use crate::ssh::Servers;
-use crate::sys::process::{CloudContext, Outer};
 use landfall_balancer::Forwarder;
+use landfall_sandbox::Limiter;
 use landfall_vnet::Fabric;
 use state::State;
 

@@ -17,8 +17,8 @@ use super::state::State;
 use super::table::find;
 use super::tracking::{self, Proposal, Track};
 use super::{Cloud, Inner, balance};
-use crate::instance::processor_times;
 use landfall_kernel::log;
+use landfall_sandbox::processor_times;
 
 /// What a group is to have now.
 pub(super) fn capacity(state: &State, group: &AutoscalingGroupId) -> Result<GroupCapacity> {

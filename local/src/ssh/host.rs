@@ -11,8 +11,8 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use super::USER;
-use crate::instance::Running;
 use landfall_kernel::netns::Namespace;
+use landfall_sandbox::Running;
 
 /// How long a connection that a client asks for may take.
 const CONNECT_WITHIN: Duration = Duration::from_secs(20);

@@ -13,9 +13,8 @@ use tokio_util::sync::CancellationToken;
 use super::cut::UntilCut;
 use super::host::Inside;
 use super::{LOGIN_WITHIN, SshHost};
-use crate::instance::{self, Entered, Feed, Further, Handle};
-use crate::sys::sandbox::enter::Size;
 use landfall_kernel::accept::Newcomer;
+use landfall_sandbox::{Entered, Feed, Further, Handle, Size};
 
 /// How many bytes for a command may wait here until it reads them. A client that sends more has to wait, with
 /// everything that it does on the connection.
@@ -305,9 +304,9 @@ async fn start(
             terminal,
         },
     };
-    instance::enter(&running, further).await.map_err(|error| {
+    landfall_sandbox::enter(&running, further).await.map_err(|error| {
         let mut text = match error {
-            instance::Error::Sandbox { reason, .. } => format!("{name}: {reason}\n"),
+            landfall_sandbox::Error::Sandbox { reason, .. } => format!("{name}: {reason}\n"),
             error => format!("{name}: {error}\n"),
         };
         if is_shell {
@@ -337,12 +336,12 @@ async fn carry(
     } = entered;
     let heard = hear(reader, Feed::new(input, WAITING), &handle);
     let said = async {
-        let output = instance::pump(output, handle.wait(), |bytes| async {
+        let output = landfall_sandbox::pump(output, handle.wait(), |bytes| async {
             writer.data_bytes(bytes).await.is_ok()
         });
         let errors = async {
             if let Some(errors) = errors {
-                instance::pump(errors, handle.wait(), |bytes| async {
+                landfall_sandbox::pump(errors, handle.wait(), |bytes| async {
                     writer.extended_data_bytes(1, bytes).await.is_ok()
                 })
                 .await;
@@ -352,7 +351,7 @@ async fn carry(
         handle.wait().await
     };
     tokio::select! {
-        exit = said => instance::shell_code(exit).into(),
+        exit = said => landfall_sandbox::shell_code(exit).into(),
         // Nobody listens any more: what ends with this hangs up.
         () = heard => 0,
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use landfall_local::testing::instance::Exit;
+use landfall_sandbox::Exit;
 use serde_json::json;
 
 use crate::image;

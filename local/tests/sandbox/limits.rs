@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use landfall_compute::{ByteSize, CpuShare, Limits};
-use landfall_local::testing::instance::Exit;
+use landfall_sandbox::Exit;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use landfall_compute::Limits;
-use landfall_local::testing::instance::Exit;
 use landfall_local::testing::process::{Cloud, Launch};
+use landfall_sandbox::Exit;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};

@@ -8,10 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use landfall_compute::Limits;
-use landfall_local::testing::instance::{
-    self, Config, Entered, Exit, Further, Limiter, Output, Running, Spec,
-};
 use landfall_local::testing::process::{CloudContext, Launch, Outer};
+use landfall_sandbox::{Config, Entered, Exit, Further, Limiter, Output, Running, Spec};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -184,7 +182,7 @@ impl Stub {
             Request::Output(id) => Ok(Reply::List(output(&self.instance(&id)))),
             Request::Exec(id, argv) => exec(&self.instance(&id), argv).await,
             Request::Files(id) => {
-                let server = instance::enter(&self.instance(&id), Further::Files).await?;
+                let server = landfall_sandbox::enter(&self.instance(&id), Further::Files).await?;
                 self.file_servers.lock().unwrap().insert(id, server);
                 Ok(Reply::Done)
             }
@@ -203,7 +201,7 @@ impl Stub {
 
     async fn start(&self, start: Start) -> Result<Running> {
         let image = tokio::task::spawn_blocking(move || {
-            instance::unpack(&start.layout, &start.manifest, &start.images)
+            landfall_sandbox::unpack(&start.layout, &start.manifest, &start.images)
         })
         .await??;
         let mut config = Config { ..image.config };
@@ -226,7 +224,7 @@ impl Stub {
             limiter: Arc::clone(&self.limiter),
             init: start.init,
         };
-        Ok(instance::start(&spec, network()?, Arc::new(Output::new(64 * 1024))).await?)
+        Ok(landfall_sandbox::start(&spec, network()?, Arc::new(Output::new(64 * 1024))).await?)
     }
 }
 
@@ -242,7 +240,7 @@ async fn exec(running: &Running, argv: Vec<String>) -> Result<Reply> {
         mut output,
         errors,
         handle,
-    } = instance::enter(running, further).await?;
+    } = landfall_sandbox::enter(running, further).await?;
     drop(input);
     let mut text = String::new();
     output.read_to_string(&mut text).await?;

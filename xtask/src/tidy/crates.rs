@@ -25,6 +25,10 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ),
     ("landfall-balancer", &["landfall-kernel"]),
     (
+        "landfall-sandbox",
+        &["landfall-compute", "landfall-container", "landfall-kernel"],
+    ),
+    (
         "landfall-local",
         &[
             "landfall-provider",
@@ -35,6 +39,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "landfall-kernel",
             "landfall-vnet",
             "landfall-balancer",
+            "landfall-sandbox",
         ],
     ),
     ("landfall-pipeline", KINDS),

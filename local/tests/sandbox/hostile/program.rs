@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
-use landfall_local::testing::instance::Exit;
+use landfall_sandbox::Exit;
 use serde_json::json;
 
 use crate::image::{self, File, LINK};

@@ -15,9 +15,10 @@ use tokio::sync::oneshot;
 use super::limits::{Confined, unmount_disk};
 use super::run::START_WITHIN;
 use super::{Error, Spec};
-use crate::sys::process::{ROLE_INSTANCE, ROLE_VAR};
-use crate::sys::sandbox::Order;
-use crate::sys::sandbox::program::Program;
+use crate::ROLE_INSTANCE;
+use crate::init::Order;
+use crate::init::program::Program;
+use landfall_kernel::ROLE_VAR;
 use landfall_kernel::fds;
 use landfall_kernel::log;
 

@@ -125,7 +125,7 @@ impl Output {
     }
 
     /// The lines that are kept, and all from then on: none is missing between, and none comes twice.
-    pub(crate) fn follow(&self) -> (Vec<Line>, broadcast::Receiver<Line>) {
+    pub fn follow(&self) -> (Vec<Line>, broadcast::Receiver<Line>) {
         let kept = self.kept();
         (
             kept.lines.iter().cloned().collect(),

@@ -2,13 +2,15 @@
 //!
 //! [`unpack()`] turns an image in an OCI layout into a folder of files, once for each digest.
 //! [`start`] runs its command in namespaces of its own; the sandbox itself is built by
-//! `sys::sandbox`, inside the new process.
+//! `init`, inside the new process.
+#![cfg(target_os = "linux")]
 
 mod carry;
 mod census;
 mod config;
 mod disposition;
 mod enter;
+mod init;
 mod layer;
 mod limits;
 mod listening;
@@ -18,19 +20,48 @@ mod spawn;
 mod unpack;
 mod usage;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
-pub use crate::sys::sandbox::enter::Size;
-pub(crate) use carry::{Feed, pump, shell_code};
+pub use carry::{Feed, pump, shell_code};
 pub use config::Config;
 pub use enter::{Entered, Further, Handle, enter};
+pub use init::enter::Size;
 pub use limits::Limiter;
 pub use listening::{Listening, instead, listening};
 pub use output::{Line, Output, Stream};
 pub use run::{Exit, Running, Spec, start};
 pub use unpack::{Image, unpack};
 pub use usage::processor_times;
+
+/// The role of an instance's first process.
+const ROLE_INSTANCE: &str = "instance";
+/// The role of a process that runs a further command in an instance.
+const ROLE_ENTER: &str = "enter";
+
+/// Becomes the process that this program was executed to be, if the role (see [`landfall_kernel::ROLE_VAR`]) is one of
+/// the sandbox; gives its exit code at the end. To be called before any thread exists.
+///
+/// `serve_files` serves the files of the instance that this process is in, by SFTP over standard input and output.
+pub fn run_role(role: &str, serve_files: fn() -> i32) -> Option<ExitCode> {
+    match role {
+        ROLE_INSTANCE => Some(init::run()),
+        ROLE_ENTER => Some(init::enter::run(serve_files)),
+        _ => None,
+    }
+}
+
+/// Copies this program to where no instance can change it. The copy is what enters instances.
+///
+/// `at` is a folder to mount over, in a mount namespace of the cloud's own.
+///
+/// # Errors
+///
+/// What could not be done, and why.
+pub fn copy_program(at: &Path) -> Result<(), String> {
+    init::program::copy(at)
+}
 
 /// Why an instance could not be made.
 #[derive(Debug, thiserror::Error)]

@@ -1,5 +1,4 @@
 //! The outer process: opens ports in the machine's network for the inner one, and outlives it to tidy up.
-#![expect(unsafe_code, reason = "a background process is made by fork(2)")]
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -11,13 +10,14 @@ use std::path::Path;
 use std::process::{Child, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
+use landfall_kernel::background::{Detached, detach};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{ForkResult, Pid, dup2_stdout, fork, setsid};
+use nix::unistd::{Pid, dup2_stdout};
 
 use super::pids::{self, Pids};
 use super::runtime_dir::{RuntimeDir, lock};
@@ -69,11 +69,7 @@ impl Status {
     /// Leaves the starting program's session and says hello. `None` in the process that is to end.
     fn begin() -> io::Result<Option<Self>> {
         fds::close_inherited()?;
-        setsid()?;
-        // SAFETY: this process has one thread and has opened nothing yet, so its copy is whole.
-        // The copy is no session's leader, so no terminal can become its own, and it belongs to
-        // init, so that it leaves no zombie in a starting program that lives on.
-        if let ForkResult::Parent { .. } = unsafe { fork() }? {
+        if detach()? == Detached::Parent {
             return Ok(None);
         }
         // Names are for people who look at the list of processes.

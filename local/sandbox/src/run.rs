@@ -25,7 +25,7 @@ use super::limits::{Confined, Guard, Limiter};
 use super::output::{Output, Stream};
 use super::spawn::{Scratch, spawn};
 use super::{Config, Error};
-use crate::sys::sandbox::{Order, Report};
+use crate::init::{Order, Report};
 use landfall_kernel::log;
 use landfall_kernel::signal;
 

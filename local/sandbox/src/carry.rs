@@ -18,7 +18,7 @@ const CHUNK: usize = 32 * 1024;
 const LINGER: Duration = Duration::from_millis(500);
 
 /// Hands on what a command writes, until that ends or nobody takes it.
-pub(crate) async fn pump<F: Future<Output = bool>>(
+pub async fn pump<F: Future<Output = bool>>(
     mut stream: pipe::Receiver,
     exited: impl Future<Output = Exit>,
     mut take: impl FnMut(Bytes) -> F,
@@ -47,7 +47,7 @@ pub(crate) async fn pump<F: Future<Output = bool>>(
 
 /// What a command is to read, as far as it has not read it yet.
 #[derive(Debug)]
-pub(crate) struct Feed {
+pub struct Feed {
     /// None once there is nothing more to read, or for a command that reads nothing.
     queue: Option<mpsc::UnboundedSender<(Bytes, OwnedSemaphorePermit)>>,
     room: Arc<Semaphore>,
@@ -55,7 +55,7 @@ pub(crate) struct Feed {
 
 impl Feed {
     /// Feeds a command, of which so many bytes may wait.
-    pub(crate) fn new(input: Option<pipe::Sender>, room: usize) -> Self {
+    pub fn new(input: Option<pipe::Sender>, room: usize) -> Self {
         let queue = input.map(|mut input| {
             let (queue, mut queued) = mpsc::unbounded_channel::<(Bytes, OwnedSemaphorePermit)>();
             tokio::spawn(async move {
@@ -75,7 +75,7 @@ impl Feed {
     }
 
     /// Gives it more to read; waits until there is room for it.
-    pub(crate) async fn give(&self, bytes: Bytes) {
+    pub async fn give(&self, bytes: Bytes) {
         let Some(queue) = &self.queue else {
             return;
         };
@@ -87,13 +87,13 @@ impl Feed {
     }
 
     /// Says that there is nothing more.
-    pub(crate) fn end(&mut self) {
+    pub fn end(&mut self) {
         self.queue = None;
     }
 }
 
 /// An exit as shells tell it: 128 and the number of the signal that it was.
-pub(crate) fn shell_code(exit: Exit) -> u8 {
+pub fn shell_code(exit: Exit) -> u8 {
     let number = match exit {
         Exit::Code(code) => code,
         Exit::Signal(signal) => 128 + signal,

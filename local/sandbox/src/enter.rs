@@ -17,10 +17,11 @@ use tokio::time::timeout;
 use super::limits::Confined;
 use super::run::START_WITHIN;
 use super::{Error, Exit, Running};
-use crate::sys::process::{ROLE_ENTER, ROLE_VAR};
-use crate::sys::sandbox::Report;
-use crate::sys::sandbox::enter::{ExecMode, ExecTask, Size};
-use crate::sys::sandbox::program::Program;
+use crate::ROLE_ENTER;
+use crate::init::Report;
+use crate::init::enter::{ExecMode, ExecTask, Size};
+use crate::init::program::Program;
+use landfall_kernel::ROLE_VAR;
 use landfall_kernel::fds;
 use landfall_kernel::log;
 

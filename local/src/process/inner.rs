@@ -19,7 +19,6 @@ use nix::unistd::sethostname;
 use super::outer::MAX_MESSAGE;
 use super::runtime_dir::RuntimeDir;
 use super::{Arguments, CloudMain};
-use crate::sys::sandbox::program;
 use landfall_kernel::{descriptors, fds, log, userns};
 
 /// What the inner process works with.
@@ -190,7 +189,7 @@ fn prepare(scratch: &Path) -> Result<(), String> {
         None::<&str>,
     )
     .map_err(doing("mount /proc"))?;
-    program::copy(scratch)?;
+    landfall_sandbox::copy_program(scratch)?;
     let bytes = Arguments::read()?.scratch_bytes;
     mount(
         Some("landfall"),

@@ -16,8 +16,8 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr};
 use super::outer::{ERROR, HELLO, READY};
 use super::pids::Pids;
 use super::runtime_dir::{RuntimeDir, lock};
-use super::{Arguments, Error, HOOKED, ROLE_OUTER, ROLE_VAR};
-use landfall_kernel::SELF;
+use super::{Arguments, Error, HOOKED, ROLE_OUTER};
+use landfall_kernel::{ROLE_VAR, SELF};
 
 /// How long an executed program may take to say that it is the cloud.
 const HELLO_WITHIN: Duration = Duration::from_secs(5);

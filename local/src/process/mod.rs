@@ -21,6 +21,8 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use landfall_kernel::ROLE_VAR;
+
 use crate::secrets::SECRET;
 
 pub use inner::{CloudContext, Outer};
@@ -29,17 +31,8 @@ pub use launch::{Cloud, Launch, clear, running};
 pub(crate) use pids::Pids;
 pub use runtime_dir::default_dir;
 
-/// Says which part of the cloud this process was executed to be. It also stops a program that does
-/// not call [`hook`] from starting itself for ever.
-pub(crate) const ROLE_VAR: &str = "LANDFALL_ROLE";
-
 const ROLE_OUTER: &str = "cloud";
 const ROLE_INNER: &str = "cloud-inner";
-/// The role of an instance's first process.
-pub(crate) const ROLE_INSTANCE: &str = "instance";
-/// The role of whoever runs a further command in an instance.
-pub(crate) const ROLE_ENTER: &str = "enter";
-
 /// Whether this process called [`hook`].
 static HOOKED: AtomicBool = AtomicBool::new(false);
 
@@ -116,10 +109,12 @@ pub fn hook(cloud_main: CloudMain) {
     let code = match role.to_str() {
         Some(ROLE_OUTER) => outer::run(),
         Some(ROLE_INNER) => inner::run(cloud_main),
-        Some(ROLE_INSTANCE) => super::sandbox::run(),
-        Some(ROLE_ENTER) => super::sandbox::enter::run(),
-        // Not ours: a value that a newer or older program may know.
-        _ => return,
+        Some(role) => match landfall_sandbox::run_role(role, crate::ssh::files::serve) {
+            Some(code) => code,
+            // Not ours: a value that a newer or older program may know.
+            None => return,
+        },
+        None => return,
     };
     std::process::exit(i32::from(code != ExitCode::SUCCESS));
 }

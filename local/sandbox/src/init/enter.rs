@@ -78,7 +78,7 @@ impl Size {
 }
 
 /// Becomes the parent of a further command; returns when that one has ended.
-pub(crate) fn run() -> ExitCode {
+pub(crate) fn run(serve_files: fn() -> i32) -> ExitCode {
     let mut control = match hide().and_then(|()| take_control()) {
         Ok(control) => control,
         Err(error) => {
@@ -88,7 +88,7 @@ pub(crate) fn run() -> ExitCode {
     };
     let last = match receive(&mut control)
         .map_err(|error| format!("read what is to be run: {error}"))
-        .and_then(|(errand, files)| start(&mut control, &errand, files))
+        .and_then(|(errand, files)| start(&mut control, &errand, files, serve_files))
     {
         Ok(child) => match report(&mut control, &Report::Started { notes: Vec::new() }) {
             Ok(()) => follow(&mut control, child),
@@ -119,6 +119,7 @@ fn start(
     control: &mut UnixStream,
     errand: &ExecTask,
     mut files: Vec<OwnedFd>,
+    serve_files: fn() -> i32,
 ) -> Result<Pid, String> {
     let instance = files.remove(0);
     // Before anything of the instance is near.
@@ -153,7 +154,7 @@ fn start(
                 Ok(Ready::Command(command)) => command.execute(),
                 Ok(Ready::Files) => {
                     drop(say);
-                    std::process::exit(crate::ssh::files::serve())
+                    std::process::exit(serve_files())
                 }
                 Err(reason) => reason,
             };
