@@ -1,5 +1,7 @@
 //! The lock on an AWS that refuses the name of a deleted parameter for a while, and where others break locks.
 
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
 use std::sync::{Arc, Mutex};
 
 use landfall_aws::{Aws, AwsOptions, Keys};

@@ -173,7 +173,7 @@ async fn what_is_no_engine_is_called_so() {
     for answer in answers {
         let (_dir, environment) = server(answer);
         let problem = problem(&environment).await;
-        assert!(problem.contains("no container engine"), "{problem}");
+        assert!(problem.contains("not a container engine"), "{problem}");
     }
 }
 

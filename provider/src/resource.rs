@@ -61,7 +61,7 @@ pub trait Resource:
 
     /// Reports whether the change requires a replacement although each changed field could be
     /// updated in place. For kinds where only the combination of fields decides.
-    fn requires_replacement(_have: &Self, _want: &Self) -> bool {
+    fn requires_replacement(_current: &Self, _desired: &Self) -> bool {
         false
     }
 

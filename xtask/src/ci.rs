@@ -108,7 +108,7 @@ fn each_tested_alone() -> Result<(), String> {
     for package in TESTED_ALONE {
         println!("{}", package.join(" "));
         let mut tests = cargo(["test", "--quiet", "--no-fail-fast", "--package"]);
-        succeed(tests.args(*package).arg(UNIFIED))?;
+        succeed(tests.args(*package).arg(UNIFIED).env(test::SEED, "1"))?;
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ pub(crate) const WITH_AWS: &str = "--features=landfall-cli/aws";
 /// Nextest's setting of the number of concurrent tests.
 const THREADS: &str = "NEXTEST_TEST_THREADS";
 /// Where proptest reads the seed of a random test.
-const SEED: &str = "PROPTEST_RNG_SEED";
+pub(crate) const SEED: &str = "PROPTEST_RNG_SEED";
 /// The number of tests per processor: most of them wait for emulators, instances and deadlines.
 const AT_ONCE: usize = 2;
 

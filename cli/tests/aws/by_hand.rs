@@ -134,7 +134,7 @@ ec2.delete_tags(Resources=[group['GroupId']], Tags=[{'Key': 'landfall:stack'}, {
     let failed = account.landfall(&["deploy", "--yes"]).ended_with(1).stderr;
     for part in [
         "creating security-group/web: ",
-        "give it its tags back (landfall:stack, landfall:name)",
+        "restore its tags (landfall:stack, landfall:name)",
         "`deploy` continues from here",
     ] {
         assert!(failed.contains(part), "{part}: {failed}");

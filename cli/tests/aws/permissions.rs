@@ -73,7 +73,7 @@ impl Guarded {
         for round in 1.. {
             assert!(round < 100, "{args:?} comes to no end");
             let refused = self.with_what_is_granted(granted, args).await;
-            if refused.contains("ssm:DeleteParameter") {
+            if refused.contains("ssm:DeleteParameter") || refused.contains("ssm:GetParameter") {
                 // The lock could not be released.
                 while !self
                     .with_what_is_granted(granted, &["unlock", "--json", "--yes"])

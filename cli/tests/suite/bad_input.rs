@@ -215,7 +215,7 @@ fn several_faults_are_told_at_once() {
         "landfall.toml:1:",
         "landfall.toml:3:",
         "landfall.toml:5:",
-        "3 faults",
+        "3 errors",
     ]);
 }
 

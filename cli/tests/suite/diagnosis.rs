@@ -126,7 +126,7 @@ fn an_exit_is_told_once() {
     let reported = reported(&project("env = { MODE = \"exit\" }", ""));
     ended(
         &reported,
-        "error: the service web does not stay up: exited with code 7 (0 of 2 targets are healthy)",
+        "error: the service web does not start: exited with code 7 (0 of 2 targets are healthy)",
         "  its last output:\n  │ starting in mode exit\n  │ cannot go on: the test says so\n",
     );
 }

@@ -31,9 +31,11 @@ const NOT_RUN: [(&str, &str); 9] = [
     ),
 ];
 
-/// What has to be true before a block is run: its page, its first command, and how that comes about. Blocks run in this
-/// order.
-const STORY: [(&str, &str, fn(&Project)); 9] = [
+/// A block of commands: its page, its first command, and the preparation of the project.
+type Chapter = (&'static str, &'static str, fn(&Project));
+
+/// The blocks, in the order in which they run.
+const STORY: [Chapter; 9] = [
     ("README.md", "cargo xtask deploy", |it| file(it, "")),
     ("README.md", "cargo xtask status", |_| {}),
     ("README.md", "landfall deploy --json", |_| {}),

@@ -146,7 +146,7 @@ fn many_faults_are_counted_and_the_first_told() {
         "`key0`",
         "`key19`",
         "and 99980 more",
-        "100000 faults",
+        "100000 errors",
     ];
     refused(&project, &["plan"], 2, &parts);
     let ran = answered(&mut project.command(&["plan", "--json"])).ended_with(2);

@@ -104,7 +104,7 @@ fn scaling_out_and_in_under_load_fails_no_request() {
     );
     let why = group["last_scaling"]["why"].as_str().unwrap();
     assert!(
-        why.starts_with("from ") && why.contains("where 4000 are wanted (web-requests)"),
+        why.starts_with("from ") && why.contains("target 4000 (web-requests)"),
         "{why}"
     );
     let shown = project.landfall(&["status"]).ended_with(0).stdout;

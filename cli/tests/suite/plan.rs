@@ -271,7 +271,7 @@ fn a_destroy_takes_a_yes() {
     let project = deployed("plan-end");
     let ran = project.landfall(&["destroy"]).ended_with(2);
     ran.saying(&[
-        "destroying plan-end needs a yes",
+        "destroying plan-end needs a confirmation",
         "its instances",
         "--yes",
         "nothing was changed",

@@ -192,7 +192,7 @@ fn only_those_who_are_allowed_reach_it() {
     // Its health is not visible from the loopback port's entry, and that is reported.
     let deployed = project.landfall(&["deploy"]).ended_with(0);
     let url = url_of(&deployed);
-    deployed.saying(&["unused", "it runs; nothing comes back here"]);
+    deployed.saying(&["unused", "it runs; no response here"]);
     is_silent(&url);
     for (from, to, code) in [
         ("198.51.100.7", "web", 0),

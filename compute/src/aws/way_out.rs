@@ -42,7 +42,7 @@ fn is_closed(specs: &Specs<'_>, subnet: &Key) -> bool {
     let mut of_subnet = tables
         .filter(|table| list(&table["subnets"]).any(|one| specs.is(one, subnet)))
         .peekable();
-    of_subnet.peek().is_some() && of_subnet.all(|table| has_no_routes(table))
+    of_subnet.peek().is_some() && of_subnet.all(has_no_routes)
 }
 
 fn has_no_routes(table: &Value) -> bool {

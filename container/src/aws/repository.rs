@@ -190,8 +190,8 @@ async fn own(aws: &Aws, wanted: &Owner, desired: &Repository) -> Result<Option<S
         ),
     )
     .hint(format_args!(
-        "name the service otherwise, or delete that repository; if it is this stack's after all, give it its tags \
-         back: landfall:stack = {stack}, landfall:name = {name}"
+        "name the service otherwise, or delete that repository; if it is this stack's after all, restore its tags: \
+         landfall:stack = {stack}, landfall:name = {name}"
     )))
 }
 

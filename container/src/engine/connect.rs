@@ -79,7 +79,7 @@ async fn attempt(address: Address, environment: &Environment) -> Result<Engine, 
         Ok(Ok(version)) => version,
         Ok(Err(error)) => {
             return Err(format!(
-                "something answers, but it is no container engine: {}",
+                "the server is not a container engine: {}",
                 chain(&error)
             ));
         }

@@ -69,7 +69,10 @@ fn import_layout(
         unpacked.blob_bytes(blob)
     })?;
     let manifest = found.ok_or_else(|| {
-        Error::invalid("the archive", format!("it holds no image for {platform}"))
+        Error::invalid(
+            "the archive",
+            format!("it contains no image for {platform}"),
+        )
     })?;
     let config = unpacked.blob_bytes(manifest.config())?;
     let mut layers = Vec::new();
@@ -114,7 +117,7 @@ fn import_docker(
     }
     Err(Error::invalid(
         "the archive",
-        format!("it holds no image for {platform}"),
+        format!("it contains no image for {platform}"),
     ))
 }
 

@@ -182,7 +182,7 @@ async fn a_base_that_is_not_there_says_what_was_looked_for() {
     lab.request.platform = "linux/s390x".parse().unwrap();
     assert_eq!(
         lab.fail().await,
-        "base is not a usable image: it holds no image for linux/s390x"
+        "base is not a usable image: it contains no image for linux/s390x"
     );
 }
 

@@ -153,7 +153,7 @@ fn docker_s_own_archive_is_read() {
         .unwrap_err();
     assert_eq!(
         other.to_string(),
-        "the archive is not a usable image: it holds no image for linux/arm64"
+        "the archive is not a usable image: it contains no image for linux/arm64"
     );
 }
 

@@ -353,7 +353,7 @@ mod tests {
                 "\"ssm:a\" = 'hunter2'\n\"ssm:/a\" = 'hunter2'",
                 0o600,
                 &url,
-                "the same secret",
+                "is defined by another line too",
             ),
             (
                 "\"ssm:/shop/url\" = \"hunter2\\u0000\"\n",

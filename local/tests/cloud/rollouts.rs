@@ -78,7 +78,7 @@ async fn what_does_not_become_healthy_is_given_up_though_nobody_asks() {
     })
     .await;
     for part in [
-        "version 2 was given up, and version 1 is back",
+        "version 2 failed, and version 1 was restored",
         "0 of 2 instances became healthy in time",
         "Target.ResponseCodeMismatch",
         "[500]",

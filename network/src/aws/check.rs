@@ -256,7 +256,7 @@ async fn zones(aws: &Aws, plan: &Plan) -> Result<Vec<Error>> {
             Error::new(
                 ErrorKind::Invalid,
                 format_args!(
-                    "{} has no zone {zone} for this account, and {} needs it",
+                    "{} has no zone {zone} for this account; needed by {}",
                     aws.region(),
                     subnets.join(", ")
                 ),

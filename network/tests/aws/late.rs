@@ -85,7 +85,7 @@ async fn address_is_released_after_its_gateway() {
         "{heard:?}"
     );
     assert!(
-        heard[1].contains("has not taken eipalloc-1 back"),
+        heard[1].contains("has not yet released eipalloc-1"),
         "{heard:?}"
     );
 }

@@ -367,7 +367,7 @@ async fn one<P: Cloud + ?Sized>(
                         return Ok(last.targets);
                     }
                     (_, Verdict::Hopeless(ended)) => {
-                        let what = format!("the service {} does not stay up", watched.name);
+                        let what = format!("the service {} does not start", watched.name);
                         let why = format!("{ended} instances ended, and none became healthy");
                         break diagnose(cloud, watched, &last, &what, &why).await;
                     }

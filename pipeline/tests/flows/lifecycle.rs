@@ -34,6 +34,7 @@ async fn a_first_deploy_makes_everything_and_gives_the_address() {
             "dns_name",
             "duration_ms",
             "image",
+            "services",
             "stack",
             "targets",
             "url"

@@ -32,7 +32,8 @@ async fn a_deploy_goes_on_with_what_an_interrupted_one_has_not_begun() {
     })
     .await;
     let deployed = deploy(&cloud, &app.config(""), &app.options).await.unwrap();
-    assert!(deployed.changes.is_empty());
+    assert!(deployed.changes.create.is_empty() && deployed.changes.update.is_empty());
+    assert_eq!(deployed.changes.rollouts.len(), 1);
     assert_eq!(cloud.rollouts.lock().unwrap().asked, [2]);
     assert_eq!(
         app.reported("target-group/web"),
@@ -168,7 +169,7 @@ async fn a_release_whose_instances_end_at_once_is_taken_back_at_once() {
     assert!(began.elapsed() < Duration::from_secs(5));
     assert_eq!(
         failure.message,
-        "the service web does not stay up: exited with code 3 (0 of 2 targets are healthy)"
+        "the service web does not start: exited with code 3 (0 of 2 targets are healthy)"
     );
     assert_eq!(
         failure.targets[0].seen.as_deref(),

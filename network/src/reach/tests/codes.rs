@@ -528,7 +528,7 @@ fn a_balancer_is_asked_on_a_port_without_a_listener() {
     assert_eq!(resource(&block), "listener/http");
     assert_eq!(
         block.reason,
-        "listener/http is on port 80, and 443 is asked"
+        "listener/http is on port 80, and the connection is to port 443"
     );
     let balancer = topology
         .balancers
