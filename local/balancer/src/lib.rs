@@ -2,7 +2,7 @@
 //!
 //! A [`Balancer`] has one node per zone. A node is one thread with a runtime of its own, inside its
 //! zone's network namespace, so that both its traffic and its health checks pass the security
-//! groups. What the nodes share is a routing table that is replaced as a whole ([`table`]) and the
+//! groups. What the nodes share is a routing table that is replaced as a whole (`table`) and the
 //! turn of each target group, so that requests alternate exactly whichever node they come in by.
 //!
 //! The behaviour is that of an AWS Application Load Balancer as documented in the user guide

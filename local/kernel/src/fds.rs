@@ -28,7 +28,7 @@ pub fn message_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     )?)
 }
 
-/// Sends one message, with copies of the open files `fds` (at most [`MAX_FDS`]).
+/// Sends one message, with copies of the open files `fds` (at most `MAX_FDS`).
 pub fn send(socket: BorrowedFd<'_>, text: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     let raw: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
     let rights = [ControlMessage::ScmRights(&raw)];

@@ -1,6 +1,6 @@
 //! The network of the embedded cloud: VPCs, gateways and the internet as network namespaces.
 //!
-//! A [`Topology`] says what should be there. [`layout`] and [`ruleset`] lower it, without touching
+//! A [`Topology`] says what should be there. `layout` and `ruleset` lower it, without touching
 //! the kernel, to what each namespace holds; [`Fabric::apply`] brings the kernel there.
 #![cfg(target_os = "linux")]
 

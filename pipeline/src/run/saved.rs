@@ -27,7 +27,7 @@ pub struct SavedPlan(Content);
 struct Content {
     /// The version of Landfall that made it.
     landfall: String,
-    /// Where: [`ProviderIdentity::place`](landfall_provider::ProviderIdentity::place).
+    /// Where: [`provider_identity`](landfall_provider::ProviderIdentity::provider_identity).
     place: String,
     /// What is wanted, without what looks like a secret.
     wanted: Stack,

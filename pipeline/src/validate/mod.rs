@@ -108,7 +108,7 @@ pub fn stack(config: &Config, sources: &Sources) -> Result<Stack, StackError> {
 /// addresses that they will have in `registry` (a host name). Pure: no image's identity is asked for, and no provider.
 ///
 /// # Errors
-/// As [`stack`], but for the sources.
+/// As [`stack()`], but for the sources.
 pub fn instance_profiles(
     config: &Config,
     registry: &str,
