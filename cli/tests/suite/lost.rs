@@ -130,13 +130,14 @@ fn inner_process_killed_in_health_wait() {
     killed_in_health_wait("lost-inner", 1);
 }
 
-/// A cloud whose processes are stopped until this is dropped.
-struct Stopped([String; 2]);
+/// Processes of a cloud that are stopped until this is dropped. It holds only processes that still
+/// exist then: a killed one is gone as soon as its parent continues.
+struct Stopped(Vec<String>);
 
 impl Stopped {
     fn new(project: &Project, which: std::ops::Range<usize>) -> Self {
-        let pids = pids(project);
-        signal("STOP", &pids[which]);
+        let pids = pids(project)[which].to_vec();
+        signal("STOP", &pids);
         Self(pids)
     }
 }
@@ -206,7 +207,7 @@ fn ended_cloud_with_stopped_process_is_named_by_every_command() {
     let project = project("lost-half", "well");
     project.landfall(&["deploy"]).ended_with(0);
     let stopped = Stopped::new(&project, 0..1);
-    signal("KILL", &stopped.0[1..]);
+    signal("KILL", &pids(&project)[1..]);
     let parts = ["the local cloud has ended", "is stopped", "kill -CONT"];
     for commands in COMMANDS.chunks(6) {
         named(&project, commands, &parts);
