@@ -11,6 +11,10 @@ use ipnet::Ipv4Net;
 use landfall_network::EndpointService;
 use landfall_provider::{NatGatewayId, SubnetId, VpcId};
 
+use super::numbers::{
+    ENDPOINT_LINK, INTERNET_GROUP, INTERNET_LINK, endpoint_index, endpoint_mark, group_of,
+    internet_index, link_index,
+};
 use super::ruleset;
 use super::topology::{InterfaceId, Target, Topology};
 use crate::netlink::route::{End, Hop, LOOPBACK, MAIN, Mac, PolicyRule, Route, Select};
@@ -31,15 +35,6 @@ pub fn endpoint_addresses(service: EndpointService) -> Ipv4Net {
 
 /// A link's index in a namespace that has no other but loopback.
 const ONLY_LINK: u32 = 2;
-
-/// The index of a router's link to the internet, for translated traffic.
-pub(super) const INTERNET_LINK: u32 = 2;
-
-/// The index of a router's link to the services behind gateway endpoints.
-pub(super) const ENDPOINT_LINK: u32 = 3;
-
-/// The group of a router's link to the internet; those of subnets are smaller.
-pub(super) const INTERNET_GROUP: u32 = 1 << 16;
 
 /// The router, as its neighbours see it; and a router's neighbour on the internet.
 const ROUTER: Ipv4Addr = Ipv4Addr::new(169, 254, 0, 1);
@@ -138,7 +133,7 @@ pub(super) fn layout(topology: &Topology, vpc_numbers: &VpcNumbers) -> Layout {
         topology
             .vpcs
             .keys()
-            .filter(|vpc| has_endpoint(topology, vpc))
+            .filter(|vpc| topology.has_endpoint(vpc))
             .map(|vpc| {
                 (
                     endpoint_index(vpc_numbers[vpc]),
@@ -175,7 +170,7 @@ fn lower_vpc(topology: &Topology, id: &VpcId, slot: u32, internet: &mut Node, la
         link.here.group = INTERNET_GROUP;
         connect(&mut router, internet, link);
     }
-    if has_endpoint(topology, id) {
+    if topology.has_endpoint(id) {
         let link = uplink(ENDPOINT_LINK, "endpoint", endpoint_index(slot), slot);
         connect(&mut router, internet, link);
         let table = ENDPOINT_TABLES + slot;
@@ -322,51 +317,6 @@ fn lower_route(topology: &Topology, vpc: &VpcId, target: &Target) -> Route {
         },
         Target::InternetGateway | Target::Blackhole => blackhole,
     }
-}
-
-/// Whether a subnet of the VPC has a route to a gateway endpoint.
-pub(super) fn has_endpoint(topology: &Topology, vpc: &VpcId) -> bool {
-    topology
-        .subnets
-        .values()
-        .filter(|subnet| subnet.vpc == *vpc)
-        .filter_map(|subnet| subnet.route_table.as_ref())
-        .any(|table| {
-            let mut targets = topology.route_tables[table].routes.values();
-            targets.any(|target| *target == Target::GatewayEndpoint)
-        })
-}
-
-/// The index of an interface's link in its router: its place in the VPC.
-///
-/// The first addresses of a VPC are never an interface's, which leaves 1 to 3 for other links.
-pub(super) fn link_index(vpc: Ipv4Net, address: Ipv4Addr) -> u32 {
-    u32::from(address) - u32::from(vpc.network())
-}
-
-/// The group of a subnet's links: its place in the VPC, in units of the smallest subnet, from 1.
-pub(super) fn group_of(topology: &Topology, subnet: &SubnetId) -> u32 {
-    let subnet = &topology.subnets[subnet];
-    let vpc = topology.vpcs[&subnet.vpc].cidr;
-    (u32::from(subnet.cidr.network()) - u32::from(vpc.network())) / SMALLEST_SUBNET + 1
-}
-
-/// Addresses in a /28.
-const SMALLEST_SUBNET: u32 = 16;
-
-/// The index of a VPC's link on the internet.
-fn internet_index(slot: u32) -> u32 {
-    2 + slot * 2
-}
-
-/// The index of a VPC's endpoint link on the internet.
-fn endpoint_index(slot: u32) -> u32 {
-    3 + slot * 2
-}
-
-/// The mark of what came to the internet through a VPC's endpoint link.
-fn endpoint_mark(slot: u32) -> u32 {
-    1 + slot
 }
 
 /// Locally administered Ethernet addresses of either side of a link.

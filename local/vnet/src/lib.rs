@@ -7,6 +7,7 @@
 mod layout;
 mod netlink;
 mod node;
+mod numbers;
 mod ruleset;
 mod topology;
 

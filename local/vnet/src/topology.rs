@@ -222,6 +222,18 @@ impl Topology {
         self.subnets.get(subnet).map(|subnet| &subnet.vpc)
     }
 
+    /// Whether a subnet of the VPC has a route to a gateway endpoint.
+    pub(super) fn has_endpoint(&self, vpc: &VpcId) -> bool {
+        self.subnets
+            .values()
+            .filter(|subnet| subnet.vpc == *vpc)
+            .filter_map(|subnet| subnet.route_table.as_ref())
+            .any(|table| {
+                let mut targets = self.route_tables[table].routes.values();
+                targets.any(|target| *target == Target::GatewayEndpoint)
+            })
+    }
+
     /// Every fault: what is referred to and not there, and addresses that are wrong or taken.
     pub(super) fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();

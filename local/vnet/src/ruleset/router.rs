@@ -20,12 +20,10 @@ use landfall_network::Direction;
 use landfall_provider::{NetworkAclId, SecurityGroupId, SubnetId, VpcId};
 
 use super::{FORWARD, SOURCE_NAT, nat, states};
-use crate::layout::{
-    ENDPOINT_LINK, INTERNET_GROUP, INTERNET_LINK, group_of, has_endpoint, link_index,
-};
 use crate::netlink::ruleset::{
     Action, Chain, Field, Hook, Key, KeyType, Match, Rule, Ruleset, Set, Value, ValueType, Verdict,
 };
+use crate::numbers::{ENDPOINT_LINK, INTERNET_GROUP, INTERNET_LINK, group_of, link_index};
 use crate::topology::{AclEntry, GroupRule, Interface, Peer, Ports, Topology, Traffic};
 
 /// The priority of translating destinations, as the kernel's own.
@@ -354,7 +352,7 @@ impl Compiler<'_> {
     /// See `VPCE_GATEWAY_PROTOCOL_RESTRICTION` in
     /// <https://docs.aws.amazon.com/vpc/latest/reachability/explanation-codes.html>
     fn endpoint(&mut self) {
-        if has_endpoint(self.topology, self.vpc) {
+        if self.topology.has_endpoint(self.vpc) {
             let key = Key::Link(ENDPOINT_LINK);
             let name = "to-endpoint".to_owned();
             let echo = [Match::Protocol(ICMP), Match::IcmpType(ECHO_REQUEST)];
