@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::limits::Confined;
-use super::run::START_WITHIN;
+use super::spawn::START_TIMEOUT;
 use super::{Error, Exit, Running};
 use crate::ROLE_ENTER;
 use crate::init::Report;
@@ -152,10 +152,10 @@ pub async fn enter(running: &Running, further: Further) -> Result<Entered, Error
     let (reports, control) = control.into_split();
     let mut reports = BufReader::new(reports).lines();
     let mut child = made.child;
-    let first = timeout(START_WITHIN, reports.next_line()).await;
+    let first = timeout(START_TIMEOUT, reports.next_line()).await;
     let first = first.map_err(|_| Error::Timeout {
         id: id.clone(),
-        after: START_WITHIN,
+        after: START_TIMEOUT,
     })?;
     match first.ok().flatten().and_then(|line| parse(&line)) {
         Some(Report::Started { .. }) => {}
@@ -199,8 +199,8 @@ fn launch(
     confined: &Confined,
 ) -> io::Result<Result<Launched, String>> {
     let (mut ours, theirs) = UnixStream::pair()?;
-    ours.set_write_timeout(Some(START_WITHIN))?;
-    ours.set_read_timeout(Some(START_WITHIN))?;
+    ours.set_write_timeout(Some(START_TIMEOUT))?;
+    ours.set_read_timeout(Some(START_TIMEOUT))?;
     let on_pipes = errand.terminal.is_none();
     let stream = || {
         if on_pipes {

@@ -17,6 +17,7 @@ mod listening;
 mod output;
 mod run;
 mod spawn;
+mod spec;
 mod unpack;
 mod usage;
 
@@ -31,7 +32,8 @@ pub use init::enter::Size;
 pub use limits::Limiter;
 pub use listening::{Listening, instead, listening};
 pub use output::{Line, Output, Stream};
-pub use run::{Exit, Running, Spec, start};
+pub use run::{Exit, Running, start};
+pub use spec::Spec;
 pub use unpack::{Image, unpack};
 pub use usage::processor_times;
 

@@ -1,16 +1,13 @@
 //! An instance as the cloud sees it: started, watched, stopped.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use landfall_compute::Limits;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rustix::process::PidfdFlags;
@@ -20,46 +17,18 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::Error;
 use super::disposition;
-use super::limits::{Confined, Guard, Limiter};
+use super::limits::{Confined, Guard};
 use super::output::{Output, Stream};
-use super::spawn::{Scratch, spawn};
-use super::{Config, Error};
+use super::spawn::{START_TIMEOUT, Scratch, spawn};
+use super::spec::Spec;
 use crate::init::{Order, Report};
 use landfall_kernel::log;
 use landfall_kernel::signal;
 
-/// How long the sandbox may take to build. It takes milliseconds, unless files have to be copied.
-pub(super) const START_WITHIN: Duration = Duration::from_secs(60);
 /// How long the last words of a dead instance are waited for.
 const DRAIN_WITHIN: Duration = Duration::from_secs(1);
-
-/// What an instance is to be.
-#[derive(Clone, Debug)]
-pub struct Spec {
-    /// Its name, unique among those alive; letters, digits, `-`, `_` and `.`.
-    pub id: String,
-    /// The image's files, as [`unpack()`](super::unpack()) made them.
-    pub rootfs: PathBuf,
-    /// What to run, from the image.
-    pub config: Config,
-    /// Environment beyond the image's; it wins over that.
-    pub env: BTreeMap<String, String>,
-    /// The host name inside.
-    pub hostname: String,
-    /// The text of `/etc/hosts`.
-    pub hosts: String,
-    /// The text of `/etc/resolv.conf`.
-    pub resolv_conf: String,
-    /// A folder on the cloud's scratch file system, where the instance gets one of its own.
-    pub scratch: PathBuf,
-    /// How much it may use.
-    pub limits: Limits,
-    /// What makes it keep to that.
-    pub limiter: Arc<Limiter>,
-    /// Whether process 1 is a reaper, and the command its child. The command itself otherwise.
-    pub init: bool,
-}
 
 /// How an instance's command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -193,11 +162,11 @@ impl Running {
 /// Why the command does not run. Nothing is left of the instance then.
 pub async fn start(spec: &Spec, netns: OwnedFd, output: Arc<Output>) -> Result<Running, Error> {
     let id = spec.id.clone();
-    let stop_signal = check(spec)?;
+    let stop_signal = spec.stop_signal()?;
     let mut notes = Vec::new();
     let confined = spec.limiter.confine(&spec.id, &spec.limits, &mut notes);
     let scratch = Scratch::create(spec, &confined)?;
-    let order = order(spec, scratch.0.clone(), &confined);
+    let order = spec.order(scratch.0.clone(), &confined);
     let doing = |doing: &str| {
         let (id, doing) = (id.clone(), doing.to_owned());
         move |source| Error::Process { id, doing, source }
@@ -223,11 +192,11 @@ pub async fn start(spec: &Spec, netns: OwnedFd, output: Arc<Output>) -> Result<R
     let mut reports = BufReader::new(control).lines();
 
     // Dropping the child on an error kills it.
-    let first = timeout(START_WITHIN, executed(&mut reports))
+    let first = timeout(START_TIMEOUT, executed(&mut reports))
         .await
         .map_err(|_| Error::Timeout {
             id: id.clone(),
-            after: START_WITHIN,
+            after: START_TIMEOUT,
         })?;
     match first {
         Ok(more) => notes.extend(more),
@@ -266,47 +235,6 @@ pub async fn start(spec: &Spec, netns: OwnedFd, output: Arc<Output>) -> Result<R
         pidfd,
         order,
     })
-}
-
-/// Checks what the kernel would not, and finds the stop signal.
-fn check(spec: &Spec) -> Result<i32, Error> {
-    let invalid = |problem: String| Error::Invalid {
-        id: spec.id.clone(),
-        problem,
-    };
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if spec.id.is_empty() || spec.id.starts_with('.') || !spec.id.chars().all(plain) {
-        return Err(invalid(format!("{:?} is no name for an instance", spec.id)));
-    }
-    if spec.config.argv.is_empty() {
-        return Err(invalid(
-            "the image has no command: add ENTRYPOINT or CMD to its Dockerfile".to_owned(),
-        ));
-    }
-    let name = &spec.config.stop_signal;
-    signal::number(name).ok_or_else(|| {
-        invalid(format!(
-            "the image's STOPSIGNAL {name:?} is neither the name nor the number of a signal"
-        ))
-    })
-}
-
-fn order(spec: &Spec, scratch: PathBuf, confined: &Confined) -> Order {
-    let mut env = spec.config.env.clone();
-    env.extend(spec.env.clone());
-    Order {
-        rootfs: spec.rootfs.clone(),
-        scratch,
-        argv: spec.config.argv.clone(),
-        env,
-        cwd: spec.config.cwd.clone(),
-        user: spec.config.user.clone(),
-        hostname: spec.hostname.clone(),
-        hosts: spec.hosts.clone(),
-        resolv_conf: spec.resolv_conf.clone(),
-        processes: confined.limits.processes,
-        init: spec.init,
-    }
 }
 
 type Reports = Lines<BufReader<tokio::net::UnixStream>>;
@@ -427,47 +355,5 @@ impl Watcher {
         drop(gone.await);
         // Nobody may wait.
         exited.send_replace(Some(exit));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn spec(id: &str, command: &[&str], stop_signal: &str) -> Spec {
-        Spec {
-            id: id.to_owned(),
-            rootfs: PathBuf::new(),
-            config: Config {
-                argv: command.iter().map(|&word| word.to_owned()).collect(),
-                stop_signal: stop_signal.to_owned(),
-                ..Config::default()
-            },
-            env: BTreeMap::new(),
-            hostname: String::new(),
-            hosts: String::new(),
-            resolv_conf: String::new(),
-            scratch: PathBuf::new(),
-            limits: Limits::default(),
-            limiter: Arc::new(Limiter::unlimited()),
-            init: false,
-        }
-    }
-
-    #[test]
-    fn stop_signals_have_names_and_numbers() {
-        for (text, signal) in [("SIGTERM", 15), ("sigquit", 3), ("SIGRTMIN+3", 37)] {
-            assert_eq!(check(&spec("i-1", &["/app"], text)).unwrap(), signal);
-        }
-        assert!(check(&spec("i-1", &["/app"], "SIGNONE")).is_err());
-    }
-
-    #[test]
-    fn a_name_is_no_path_and_a_command_is_needed() {
-        for id in ["", "..", "a/b", ".hidden"] {
-            assert!(check(&spec(id, &["/app"], "SIGTERM")).is_err(), "{id:?}");
-        }
-        let error = check(&spec("i-1", &[], "SIGTERM")).unwrap_err();
-        assert!(error.to_string().contains("ENTRYPOINT"), "{error}");
     }
 }

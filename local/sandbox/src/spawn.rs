@@ -7,20 +7,24 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use nix::sched::{CloneFlags, unshare};
 use tokio::process::Child;
 use tokio::sync::oneshot;
 
+use super::Error;
 use super::limits::{Confined, unmount_disk};
-use super::run::START_WITHIN;
-use super::{Error, Spec};
+use super::spec::Spec;
 use crate::ROLE_INSTANCE;
 use crate::init::Order;
 use crate::init::program::Program;
 use landfall_kernel::ROLE_VAR;
 use landfall_kernel::fds;
 use landfall_kernel::log;
+
+/// The limit on the time to build the sandbox. It takes milliseconds, unless files have to be copied.
+pub(super) const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Executes the copy of this program as process 1 of a new pid namespace and gives it its order.
 ///
@@ -41,7 +45,7 @@ pub(super) async fn spawn(
             let spawned = (|| {
                 unshare(CloneFlags::CLONE_NEWPID)?;
                 let (mut ours, theirs) = UnixStream::pair()?;
-                ours.set_write_timeout(Some(START_WITHIN))?;
+                ours.set_write_timeout(Some(START_TIMEOUT))?;
                 let program = Program::mount()?;
                 let mut command = std::process::Command::new(program.path());
                 command
