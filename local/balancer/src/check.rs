@@ -25,7 +25,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::config::HealthCheckConfig;
 use super::health::Outcome;
-use super::io::{Io, Meter};
+use super::meter::Meter;
+use super::target_stream::TargetStream;
 use landfall_kernel::accept::{EXHAUSTED_PAUSE, is_exhaustion};
 
 /// The first pause between two checks of a target that has not been seen up yet.
@@ -100,7 +101,7 @@ async fn status(addr: SocketAddr, path: &str) -> Result<u16, NoStatus> {
     let no_answer = |error: hyper::Error| format!("no HTTP response from {addr}: {error}");
     let meter = Arc::new(Meter::default());
     meter.await_response();
-    let stream = TokioIo::new(Io::new(stream, Arc::clone(&meter)));
+    let stream = TokioIo::new(TargetStream::new(stream, Arc::clone(&meter)));
     let (mut sender, connection) = hyper::client::conn::http1::handshake(stream)
         .await
         .map_err(no_answer)?;

@@ -19,15 +19,15 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
+use super::client_stream::ClientStream;
 use super::head::{MAX_FIELDS, MAX_HEAD};
 use super::headers::Forwarded;
-use super::intake::Intake;
-use super::io::{Meter, Phase};
 use super::linger;
-use super::node::Worker;
+use super::meter::{Meter, Phase};
 use super::proxy::Front;
 use super::room::Seat;
 use super::upstream::MAX_BUFFER;
+use super::worker::Worker;
 
 /// How many of the four looks per idle timeout a quiet connection keeps its parser for.
 const QUIET_LOOKS_WITH_PARSER: u32 = 1;
@@ -134,11 +134,11 @@ pub(super) async fn serve(
     let mut stopping = pin!(worker.stop.cancelled());
     let mut aborting = pin!(worker.abort.cancelled());
     let head_timeout = attributes.head_timeout.min(attributes.idle_timeout);
-    let mut intake = Intake::new(stream, Arc::clone(&meter), head_timeout);
+    let mut stream = ClientStream::new(stream, Arc::clone(&meter), head_timeout);
     let end = loop {
         let end = poll_fn(|cx| {
             loop {
-                match intake.poll_request(cx) {
+                match stream.poll_request(cx) {
                     Poll::Ready(Ok(true)) => return Poll::Ready(None),
                     Poll::Ready(_) => return Poll::Ready(Some(End::Over)),
                     Poll::Pending => {}
@@ -175,7 +175,7 @@ pub(super) async fn serve(
             .max_header_size(MAX_HEAD + MAX_HEAD)
             .max_headers(MAX_FIELDS)
             .header_read_timeout(None)
-            .serve_connection(TokioIo::new(intake), service)
+            .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
         let end = poll_fn(|cx| {
             loop {
@@ -201,19 +201,19 @@ pub(super) async fn serve(
         let Some(parts) = connection.into_parts() else {
             return;
         };
-        intake = parts.io.into_inner();
-        if end != End::Parked || watch.stopped || !parts.read_buf.is_empty() || !intake.park() {
+        stream = parts.io.into_inner();
+        if end != End::Parked || watch.stopped || !parts.read_buf.is_empty() || !stream.park() {
             break if end == End::Parked { End::Idle } else { end };
         }
         worker.room.release();
     };
     if meter.is_evicted() {
         // At once: a client that is in no hurry need not agree to it.
-        let _ = intake.into_stream().set_zero_linger();
+        let _ = stream.into_stream().set_zero_linger();
     } else if end == End::Over {
         meter.set_phase(Phase::Request);
-        let unfinished = intake.is_unfinished();
-        let lingering = linger::close(intake.into_stream(), unfinished);
+        let unfinished = stream.is_unfinished();
+        let lingering = linger::close(stream.into_stream(), unfinished);
         let mut lingering = pin!(lingering);
         poll_fn(|cx| {
             if lingering.as_mut().poll(cx).is_ready() || meter.is_evicted() {

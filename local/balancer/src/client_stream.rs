@@ -22,7 +22,7 @@ use tokio_util::bytes::BytesMut;
 use super::chunks::Chunks;
 use super::fault::Fault;
 use super::head::{self, Head, MAX_HEAD, MAX_LINE};
-use super::io::{BodyLength, Meter, Phase};
+use super::meter::{BodyLength, Meter, Phase};
 
 /// What the parser gets in place of a faulty request.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused.invalid\r\nconnection: close\r\n\r\n";
@@ -44,7 +44,7 @@ enum Stage {
 }
 
 /// A client's TCP stream.
-pub(super) struct Intake {
+pub(super) struct ClientStream {
     stream: TcpStream,
     meter: Arc<Meter>,
     /// Bytes of the stream that the parser has not got.
@@ -58,7 +58,7 @@ pub(super) struct Intake {
     refused: bool,
 }
 
-impl Intake {
+impl ClientStream {
     /// A whole head has to come within `head_timeout` of its first byte.
     pub(super) fn new(stream: TcpStream, meter: Arc<Meter>, head_timeout: Duration) -> Self {
         Self {
@@ -237,7 +237,7 @@ impl Intake {
     }
 }
 
-impl AsyncRead for Intake {
+impl AsyncRead for ClientStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -307,7 +307,7 @@ impl AsyncRead for Intake {
     }
 }
 
-impl AsyncWrite for Intake {
+impl AsyncWrite for ClientStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

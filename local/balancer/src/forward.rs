@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Pin;
-use super::io::{Meter, Phase};
+use super::meter::{Meter, Phase};
 use super::room::Room;
 use super::thread::PinnedThread;
 use landfall_kernel::accept::{AcceptErrors, is_exhaustion};

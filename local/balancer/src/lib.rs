@@ -12,31 +12,34 @@
 //! anywhere. A request takes no lock that another thread ever holds.
 #![cfg(target_os = "linux")]
 
-mod body;
 mod check;
 mod chunks;
 mod client;
+mod client_stream;
 mod config;
 mod fault;
 mod forward;
 mod head;
 mod headers;
 mod health;
-mod intake;
-mod io;
 mod linger;
+mod meter;
 mod node;
 mod proxy;
 mod registry;
+mod request_body;
 mod respond;
+mod response_body;
 mod room;
 mod rules;
 mod table;
+mod target_stream;
 #[cfg(test)]
 mod tests;
 mod thread;
 mod tunnel;
 mod upstream;
+mod worker;
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -4,20 +4,17 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use super::io::Meter;
-use super::room::Room;
+use super::meter::Meter;
 use super::table::Shared;
 use super::thread::PinnedThread;
 use super::upstream::Pool;
+use super::worker::Worker;
 use super::{Error, Pin, client};
 use landfall_kernel::accept::{EXHAUSTED_PAUSE, is_exhaustion};
 
@@ -27,32 +24,6 @@ const SWEEP: Duration = Duration::from_secs(5);
 const TRIM_AFTER: usize = 256;
 /// The kernel's accept queue of each listening socket.
 const BACKLOG: u32 = 1024;
-
-/// What the tasks of one node share.
-pub(super) struct Worker {
-    pub(super) shared: Arc<Shared>,
-    pub(super) pool: Pool,
-    /// Client connections and tunnels.
-    pub(super) tasks: TaskTracker,
-    /// Finish what is in flight and accept nothing new.
-    pub(super) stop: CancellationToken,
-    /// Drop what is still in flight.
-    pub(super) abort: CancellationToken,
-    pub(super) room: Arc<Room>,
-    state: AtomicU8,
-}
-
-impl Worker {
-    /// Changes whenever [`Worker::stop`] or [`Worker::abort`] is cancelled.
-    pub(super) fn state(&self) -> u8 {
-        self.state.load(Ordering::Relaxed)
-    }
-
-    fn end(&self, token: &CancellationToken) {
-        self.state.fetch_add(1, Ordering::Relaxed);
-        token.cancel();
-    }
-}
 
 enum Command {
     Listen(Vec<u16>, oneshot::Sender<Result<(), Error>>),
@@ -114,15 +85,7 @@ async fn run(shared: Arc<Shared>, bind: Ipv4Addr, mut inbox: mpsc::UnboundedRece
     let mut changed = shared.changed.subscribe();
     let sweeps = shared.attributes.idle_timeout.as_nanos() / SWEEP.as_nanos();
     let idle_sweeps = u32::try_from(sweeps).unwrap_or(u32::MAX);
-    let worker = Arc::new(Worker {
-        room: Room::new(shared.attributes.max_connections),
-        shared,
-        pool: Pool::new(idle_sweeps),
-        tasks: TaskTracker::new(),
-        stop: CancellationToken::new(),
-        abort: CancellationToken::new(),
-        state: AtomicU8::new(0),
-    });
+    let worker = Arc::new(Worker::new(shared, Pool::new(idle_sweeps)));
     let mut listening: BTreeMap<u16, JoinHandle<()>> = BTreeMap::new();
     let mut sweep = tokio::time::interval(SWEEP);
     // A closed inbox means that the balancer was dropped: stop at once.
@@ -154,13 +117,13 @@ async fn run(shared: Arc<Shared>, bind: Ipv4Addr, mut inbox: mpsc::UnboundedRece
     for accepting in listening.into_values() {
         accepting.abort();
     }
-    worker.end(&worker.stop);
+    worker.end_accepting();
     worker.tasks.close();
     if tokio::time::timeout(time_limit, worker.tasks.wait())
         .await
         .is_err()
     {
-        worker.end(&worker.abort);
+        worker.end_requests();
         worker.tasks.wait().await;
     }
 }

@@ -7,17 +7,18 @@ use hyper::body::Incoming;
 use hyper::header::{HOST, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 
-use super::body::{RequestBody, ResponseBody, Streaming};
 use super::fault::Fault;
 use super::head::is_host;
 use super::headers::{self, Forwarded};
-use super::io::{Meter, Phase};
-use super::node::Worker;
+use super::meter::{Meter, Phase};
+use super::request_body::RequestBody;
 use super::respond;
+use super::response_body::{ResponseBody, Streaming};
 use super::room::Seat;
 use super::table::{Group, InFlight, Listener};
-use super::tunnel;
+use super::tunnel::{self, TunnelClient};
 use super::upstream::{Failure, Upstream};
+use super::worker::Worker;
 use landfall_kernel::accept::is_exhaustion;
 
 /// A client connection as its requests see it.
@@ -112,14 +113,19 @@ impl Front {
         let protocol = headers::strip_hop_by_hop(response.headers_mut());
         *response.version_mut() = Version::HTTP_11;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let (Some(client), Some(protocol)) = (tunnel, protocol) else {
+            let (Some(upgrade), Some(protocol)) = (tunnel, protocol) else {
                 return respond::error(
                     StatusCode::BAD_GATEWAY,
                     "the target changed to a protocol that the client did not ask for",
                 );
             };
             headers::set_upgrade(response.headers_mut(), protocol);
-            tunnel::start(self, client, &mut response, upstream, in_flight);
+            let client = TunnelClient {
+                upgrade,
+                meter: Arc::clone(&self.meter),
+                seat: Arc::clone(&self.seat),
+            };
+            tunnel::start(&self.worker, client, &mut response, upstream, in_flight);
             return response.map(|_| ResponseBody::Own(None));
         }
         let (client, worker) = (Arc::clone(&self.meter), Arc::clone(&self.worker));

@@ -7,7 +7,7 @@ use hyper::body::Bytes;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, SERVER};
 use hyper::{Response, StatusCode};
 
-use super::body::ResponseBody;
+use super::response_body::ResponseBody;
 
 const NAME: HeaderValue = HeaderValue::from_static("landfall-lb");
 

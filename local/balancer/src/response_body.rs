@@ -1,4 +1,4 @@
-//! Bodies on their way through: requests to targets, responses to clients, one frame at a time.
+//! The bodies of responses to clients: one frame at a time from a target, or made by the balancer.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -6,57 +6,10 @@ use std::task::{Context, Poll, Waker};
 
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 
-use super::io::{Meter, Phase};
-use super::node::Worker;
+use super::meter::{Meter, Phase};
 use super::table::InFlight;
 use super::upstream::Upstream;
-
-/// The body of a client's request.
-#[derive(Debug)]
-pub(super) struct RequestBody {
-    incoming: Incoming,
-    client: Arc<Meter>,
-}
-
-impl std::fmt::Debug for Meter {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Meter")
-            .field("phase", &self.phase())
-            .finish_non_exhaustive()
-    }
-}
-
-impl RequestBody {
-    pub(super) fn new(incoming: Incoming, client: Arc<Meter>) -> Self {
-        Self { incoming, client }
-    }
-}
-
-impl Body for RequestBody {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = Pin::new(&mut self.incoming).poll_frame(cx);
-        match &frame {
-            Poll::Pending => self.client.set_wants_body(true),
-            Poll::Ready(Some(Err(_))) => self.client.set_body_failed(),
-            Poll::Ready(_) => self.client.set_wants_body(false),
-        }
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
-    }
-}
+use super::worker::Worker;
 
 /// Why a response could not be passed on to its end.
 #[derive(Debug, thiserror::Error)]

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::io::{Meter, Phase};
+use super::meter::{Meter, Phase};
 
 /// How many connections a port may have for each place that is free.
 const PER_FREE_PLACE: usize = 4;

@@ -8,29 +8,41 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
-use super::io::Meter;
-use super::proxy::Front;
+use super::meter::Meter;
+use super::room::Seat;
 use super::table::InFlight;
 use super::upstream::Upstream;
+use super::worker::Worker;
 
-/// Joins client and target once the client has its 101. The request counts as in flight, so a
+/// The client's side of a tunnel.
+pub(super) struct TunnelClient {
+    pub(super) upgrade: OnUpgrade,
+    pub(super) meter: Arc<Meter>,
+    /// The place of the connection, which the tunnel keeps.
+    pub(super) seat: Arc<Seat>,
+}
+
+/// Joins client and target as soon as the client has its 101. The request counts as in flight, so a
 /// draining target keeps it for its deregistration delay.
 pub(super) fn start(
-    front: &Arc<Front>,
-    client: OnUpgrade,
+    worker: &Worker,
+    client: TunnelClient,
     response: &mut Response<Incoming>,
     upstream: Upstream,
     in_flight: InFlight,
 ) {
     let target = hyper::upgrade::on(response);
-    let meter = Arc::clone(&front.meter);
+    let TunnelClient {
+        upgrade,
+        meter,
+        seat,
+    } = client;
     meter.set_tunnel();
-    let seat = Arc::clone(&front.seat);
-    let idle = front.worker.shared.attributes.idle_timeout;
-    let stop = front.worker.abort.clone();
-    front.worker.tasks.spawn(async move {
+    let idle = worker.shared.attributes.idle_timeout;
+    let stop = worker.abort.clone();
+    worker.tasks.spawn(async move {
         let _held = (in_flight, seat);
-        let (Ok(client), Ok(target)) = tokio::join!(client, target) else {
+        let (Ok(client), Ok(target)) = tokio::join!(upgrade, target) else {
             return;
         };
         // The connection has been taken over by `target`.

@@ -20,10 +20,11 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
-use super::body::RequestBody;
 use super::head::MAX_FIELDS;
-use super::io::{Io, Meter};
+use super::meter::Meter;
+use super::request_body::RequestBody;
 use super::table::{Destination, Table};
+use super::target_stream::TargetStream;
 
 /// Sends and receives; a boxed future because hyper does not export the name of its type.
 type Driver = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
@@ -84,7 +85,7 @@ impl Upstream {
             .max_buf_size(MAX_BUFFER)
             .max_header_size(MAX_RESPONSE_HEAD)
             .max_headers(MAX_FIELDS)
-            .handshake(TokioIo::new(Io::new(stream, Arc::clone(&meter))))
+            .handshake(TokioIo::new(TargetStream::new(stream, Arc::clone(&meter))))
             .await
             .map_err(io::Error::other)?;
         Ok(Self {
