@@ -7,7 +7,7 @@
 #[cfg(target_os = "linux")]
 mod client;
 #[cfg(target_os = "linux")]
-mod cloud;
+mod daemon;
 #[cfg(any(not(target_os = "linux"), test))]
 #[cfg_attr(
     target_os = "linux",
@@ -55,7 +55,7 @@ pub mod testing {
 /// does not return.
 #[cfg(target_os = "linux")]
 pub fn hook() {
-    process::hook(cloud::main);
+    process::hook(daemon::main);
 }
 
 /// Does nothing: the local provider needs Linux.

@@ -40,7 +40,7 @@ pub(crate) fn in_ci() -> Result<(), String> {
 }
 
 fn with(selection: &[&str], options: &Options) -> Result<(), String> {
-    let test = "cloud::differential::verdicts_and_packets_agree";
+    let test = "daemon::differential::verdicts_and_packets_agree";
     let mut run = cargo(["test", "--quiet", "--lib"]);
     run.args(selection)
         .args(["--", test, "--exact", "--nocapture"])

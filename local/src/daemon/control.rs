@@ -1,0 +1,363 @@
+//! The control socket: one call per connection.
+
+mod dial;
+mod exec;
+pub(super) mod lock;
+mod logs;
+mod reach;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures::FutureExt;
+use landfall_provider::{Error, ErrorKind, Holder, Kind, Probe, Result};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::{Instant, timeout};
+
+use super::Cloud;
+use super::controllers::{balance, guest, keeper, kinds, scaling, single};
+use super::records::rollout;
+use crate::wire::{Answer, Call, PROTOCOL, Request};
+use landfall_kernel::accept::{AcceptErrors, Newcomer, Newcomers};
+use landfall_kernel::descriptors::Budget;
+
+/// The longest call that is read: specs are small, and nobody is to fill the memory.
+const LONGEST_CALL: u64 = 4 << 20;
+
+/// How long a call waits for others to end while as many are served as may be.
+const ROOM_WITHIN: Duration = Duration::from_secs(3);
+
+/// The most connections on which no call has come yet; a further one takes the place of the oldest.
+const MOST_NEWCOMERS: usize = 256;
+
+/// How long a client may take for its call.
+const CALL_WITHIN: Duration = Duration::from_secs(10);
+
+/// A cloud that nobody has called by then ends.
+const FIRST_CALL_WITHIN: Duration = Duration::from_secs(10);
+
+/// A resource that is looked at is watched this long for a change before it is called pending.
+const GLANCE: Duration = Duration::from_millis(200);
+
+/// Serves until told to end, or until nothing is held and nobody is connected.
+pub(super) async fn serve(
+    cloud: Arc<Cloud>,
+    listener: std::os::unix::net::UnixListener,
+) -> io::Result<()> {
+    let listener = UnixListener::from_std(listener)?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let connections = Arc::new(AtomicUsize::new(0));
+    let served = Arc::new(AtomicBool::new(false));
+    let idle = Arc::new(Notify::new());
+    // Whoever started it may have died since.
+    let first_call = tokio::time::sleep(FIRST_CALL_WITHIN).fuse();
+    tokio::pin!(first_call);
+    let most = Budget::now().control();
+    let room = Arc::new(Semaphore::new(most));
+    let newcomers = Newcomers::new((most / 2).min(MOST_NEWCOMERS));
+    let mut errors = AcceptErrors::new("control socket");
+    cloud.outer.ready()?;
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                let stream = match accepted {
+                    Ok((stream, _)) => stream,
+                    Err(error) => {
+                        errors.failed(&error).await;
+                        continue;
+                    }
+                };
+                errors.passed();
+                connections.fetch_add(1, Ordering::SeqCst);
+                let newcomer = newcomers.enter();
+                let room = Arc::clone(&room);
+                let (cloud, connections) = (Arc::clone(&cloud), Arc::clone(&connections));
+                let (served, idle) = (Arc::clone(&served), Arc::clone(&idle));
+                tokio::spawn(async move {
+                    let heard = match converse(&cloud, stream, newcomer, &room).await {
+                        Ok(heard) => heard,
+                        Err(error) => {
+                            let failed = format_args!("a client's connection failed: {error}");
+                            landfall_kernel::log(failed);
+                            true
+                        }
+                    };
+                    connections.fetch_sub(1, Ordering::SeqCst);
+                    // Before the first call, who only looked whether the cloud is there may be about
+                    // to make it.
+                    if served.fetch_or(heard, Ordering::SeqCst) || heard {
+                        idle.notify_one();
+                    }
+                });
+            }
+            () = &mut first_call => {
+                served.store(true, Ordering::SeqCst);
+                idle.notify_one();
+            }
+            () = idle.notified() => {
+                let is_alone = connections.load(Ordering::SeqCst) == 0;
+                if is_alone && cloud.lock().state.is_empty() {
+                    return Ok(());
+                }
+            }
+            _ = terminate.recv() => return Ok(()),
+        }
+    }
+}
+
+/// Hears one call and answers it; false when there was none.
+async fn converse(
+    cloud: &Arc<Cloud>,
+    stream: UnixStream,
+    newcomer: Newcomer,
+    room: &Semaphore,
+) -> io::Result<bool> {
+    let (reader, mut writer) = stream.into_split();
+    let mut reader = BufReader::new(reader.take(LONGEST_CALL));
+    let mut line = String::new();
+    match newcomer
+        .within(CALL_WITHIN, reader.read_line(&mut line))
+        .await
+    {
+        // Nothing was said, in time or at all.
+        None | Some(Ok(0)) => return Ok(false),
+        Some(read) => read?,
+    };
+    drop(newcomer);
+    // Most calls take a moment; others stay as long as a command runs.
+    let Ok(_place) = timeout(ROOM_WITHIN, room.acquire()).await else {
+        let full =
+            "the local cloud serves as many clients at once as its limit of open files allows";
+        let refusal = Error::new(ErrorKind::Limit, full)
+            .hint("end some of the `logs -f`, `exec`, `ssh` and other commands that run");
+        answer(&mut writer, Err(refusal)).await?;
+        return Ok(true);
+    };
+    let request: Request = match serde_json::from_str(&line) {
+        Ok(request) => request,
+        Err(error) => {
+            let refusal = Error::new(
+                ErrorKind::Invalid,
+                "the local cloud does not understand the call",
+            )
+            .caused_by(error);
+            answer(&mut writer, Err(refusal)).await?;
+            return Ok(true);
+        }
+    };
+    if request.protocol != PROTOCOL {
+        let refusal = Error::new(
+            ErrorKind::Invalid,
+            format_args!("the local cloud speaks version {PROTOCOL} of its protocol, this program {}", request.protocol),
+        )
+        .hint("destroy its stacks with the program that made them, or end the process `landfall-cloud`");
+        answer(&mut writer, Err(refusal)).await?;
+        return Ok(true);
+    }
+    match request.call {
+        Call::Lock { stack, holder } => match cloud.locks.take(stack, holder) {
+            Ok(_held) => {
+                answer(&mut writer, to_value(&None::<Holder>)).await?;
+                // Until the other side closes, or dies.
+                let mut rest = Vec::new();
+                let _ = reader.read_to_end(&mut rest).await;
+            }
+            Err(holder) => answer(&mut writer, to_value(&Some(holder))).await?,
+        },
+        Call::Logs {
+            instance,
+            since_ms,
+            follow,
+        } => match logs::tail(cloud, &instance) {
+            Ok(tail) => {
+                answer(&mut writer, Ok(Value::Null)).await?;
+                let reported =
+                    logs::write(cloud, &instance, tail, since_ms, follow, reader, writer).await;
+                // One that has seen enough goes away.
+                drop(reported);
+            }
+            Err(error) => answer(&mut writer, Err(error)).await?,
+        },
+        Call::Dial {
+            address,
+            port,
+            timeout_ms,
+        } => {
+            let time_limit = Duration::from_millis(timeout_ms);
+            match dial::dial(cloud, (address, port).into(), time_limit).await {
+                Ok((reached, stream)) => {
+                    answer(&mut writer, to_value(&reached)).await?;
+                    if let Some(stream) = stream {
+                        reader.get_mut().set_limit(u64::MAX);
+                        // Whichever side ends it.
+                        drop(dial::carry(stream, reader, writer).await);
+                    }
+                }
+                Err(error) => answer(&mut writer, Err(error)).await?,
+            }
+        }
+        Call::Exec {
+            instance,
+            argv,
+            terminal,
+        } => match exec::start(cloud, &instance, argv, terminal).await {
+            Ok((entering, entered)) => {
+                answer(&mut writer, to_value(&entering)).await?;
+                if let Some(entered) = entered {
+                    // As much as the command takes in.
+                    reader.get_mut().set_limit(u64::MAX);
+                    // One that goes away has hung up on its command.
+                    drop(exec::carry(entered, reader, writer).await);
+                }
+            }
+            Err(error) => answer(&mut writer, Err(error)).await?,
+        },
+        call => {
+            let result = carry_out(cloud, call).await;
+            answer(&mut writer, result).await?;
+        }
+    }
+    Ok(true)
+}
+
+async fn answer(
+    writer: &mut (impl AsyncWriteExt + Unpin),
+    result: Result<Value>,
+) -> io::Result<()> {
+    let answer = match result {
+        Ok(value) => Answer::Ok(value),
+        Err(error) => Answer::Err(error),
+    };
+    let mut line = serde_json::to_vec(&answer).map_err(io::Error::other)?;
+    line.push(b'\n');
+    writer.write_all(&line).await
+}
+
+async fn carry_out(cloud: &Arc<Cloud>, call: Call) -> Result<Value> {
+    match call {
+        Call::List { kind, stack } => cloud.lock().state.list(&kind, &stack),
+        Call::Create {
+            kind,
+            stack,
+            name,
+            spec,
+            extras,
+        } => {
+            let made = cloud.change(|state| state.create(&kind, &stack, &name, &spec, &extras))?;
+            let id = made.id;
+            if made.is_new
+                && let Err(error) = kinds::created(cloud, &kind, &id).await
+            {
+                // As if it had not been tried; what was begun of it ends with its record.
+                let _ = kinds::delete(cloud, &kind, &id).await;
+                return Err(error);
+            }
+            Ok(Value::String(id))
+        }
+        Call::Update {
+            kind,
+            id,
+            spec,
+            extras,
+        } => {
+            cloud.change(|state| state.update(&kind, &id, &spec, &extras))?;
+            kinds::updated(cloud, &kind, &id).await?;
+            Ok(Value::Null)
+        }
+        Call::Probe { kind, id } => probe(cloud, &kind, &id).await,
+        Call::Delete { kind, id } => {
+            kinds::delete(cloud, &kind, &id).await?;
+            Ok(Value::Null)
+        }
+        Call::TargetHealth { group } => to_value(&balance::target_health(&cloud.lock(), &group)?),
+        Call::GroupInstances { group } => to_value(&keeper::instances(&cloud.lock(), &group)?),
+        Call::Roll {
+            group,
+            template,
+            version,
+        } => {
+            let now = Instant::now();
+            cloud.change(|state| rollout::roll(state, &group, &template, version, now))?;
+            Ok(Value::Null)
+        }
+        Call::RollBack { group, why } => {
+            cloud.change(|state| rollout::roll_back(state, &group, &why))?;
+            Ok(Value::Null)
+        }
+        Call::Rolling { group } => {
+            let inner = cloud.lock();
+            to_value(&match keeper::standing(&inner, &group) {
+                Some(standing) => rollout::rolling(&inner.state, &group, &standing)?,
+                None => Probe::Absent,
+            })
+        }
+        Call::Releases { template, group } => {
+            to_value(&rollout::releases(&cloud.lock().state, &template, &group)?)
+        }
+        Call::Capacity { group } => to_value(&scaling::capacity(&cloud.lock().state, &group)?),
+        Call::Scale { group, desired } => {
+            scaling::set(cloud, &group, desired, "asked for")?;
+            Ok(Value::Null)
+        }
+        Call::LastScaling { group } => to_value(&scaling::last(&cloud.lock().state, &group)?),
+        Call::LastOutput { instance, lines } => {
+            to_value(&guest::last_output(&cloud.lock(), &instance, lines)?)
+        }
+        Call::Standing { instance } => to_value(&single::standing(&cloud.lock().state, &instance)),
+        Call::StopInstance { instance } => {
+            single::stop(cloud, &instance)?;
+            Ok(Value::Null)
+        }
+        Call::StartInstance { instance } => {
+            single::start(cloud, &instance)?;
+            Ok(Value::Null)
+        }
+        Call::HostKeys { instance } => to_value(&guest::host_keys(&cloud.lock(), &instance)?),
+        Call::Reach {
+            from,
+            to,
+            port,
+            timeout_ms,
+        } => {
+            to_value(&reach::reach(cloud, from, to, port, Duration::from_millis(timeout_ms)).await?)
+        }
+        // A stack that somebody holds is about to be one.
+        Call::HoldsSomething => {
+            to_value(&(cloud.locks.any_held() || !cloud.lock().state.is_empty()))
+        }
+        Call::Holder { stack } => to_value(&cloud.locks.holder(&stack)),
+        Call::Lock { .. } | Call::Logs { .. } | Call::Exec { .. } | Call::Dial { .. } => Err(
+            Error::new(ErrorKind::Invalid, "this call has a connection of its own"),
+        ),
+    }
+}
+
+/// How a resource is. One that is pending is watched for a moment, so that who waits need not ask often.
+async fn probe(cloud: &Cloud, kind: &Kind, id: &str) -> Result<Value> {
+    let mut changes = cloud.changed.subscribe();
+    let time_limit = tokio::time::sleep(GLANCE);
+    tokio::pin!(time_limit);
+    loop {
+        changes.mark_unchanged();
+        let state = cloud.lock().state.probe(kind, id)?;
+        if state.get("pending").is_none() {
+            return Ok(state);
+        }
+        tokio::select! {
+            _ = changes.changed() => {}
+            () = &mut time_limit => return Ok(state),
+        }
+    }
+}
+
+fn to_value<T: serde::Serialize>(value: &T) -> Result<Value> {
+    serde_json::to_value(value).map_err(|error| {
+        Error::new(ErrorKind::Other, "an answer does not go into JSON").caused_by(error)
+    })
+}

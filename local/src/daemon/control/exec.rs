@@ -1,0 +1,143 @@
+//! A command in an instance for a client: its streams go over the client's connection.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use landfall_compute::Instance;
+use landfall_provider::{Error, ErrorKind, InstanceId, Resource, Result};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
+use tokio_util::bytes::Bytes;
+
+use crate::daemon::{Cloud, Inner};
+use crate::frames::{Frame, FrameReader, FrameWriter};
+use crate::inside::TerminalKind;
+use crate::wire::Entering;
+use landfall_sandbox::{Entered, Feed, Further, Running, Size};
+
+/// How many bytes for a command may wait until it reads them.
+const WAITING: usize = 256 << 10;
+
+/// The container of an instance, if it runs.
+///
+/// # Errors
+/// When there is no such instance, or nothing runs in it.
+pub(super) fn running(inner: &Inner, id: &InstanceId) -> Result<Arc<Running>> {
+    if !inner.state.machines.contains_key(id) {
+        return Err(Error::new(
+            ErrorKind::NotFound,
+            format_args!("the {} `{id}` does not exist", Instance::KIND),
+        ));
+    }
+    let running = inner.guests.get(id).and_then(|guest| guest.running());
+    running
+        .filter(|running| running.exited().is_none())
+        .ok_or_else(|| {
+            Error::new(
+                ErrorKind::Unavailable,
+                format_args!("no container runs in {id}"),
+            )
+        })
+}
+
+/// Starts the command; `Err` in the inner result says why it cannot be executed.
+///
+/// # Errors
+/// When nothing can be started there.
+pub(super) async fn start(
+    cloud: &Cloud,
+    id: &InstanceId,
+    argv: Vec<String>,
+    terminal: Option<TerminalKind>,
+) -> Result<(Entering, Option<Entered>)> {
+    let running = running(&cloud.lock(), id)?;
+    let env: BTreeMap<String, String> = terminal
+        .iter()
+        .map(|terminal| ("TERM".to_owned(), terminal.term.clone()))
+        .collect();
+    let further = Further::Command {
+        argv,
+        otherwise: None,
+        env,
+        terminal: terminal.map(|terminal| Size {
+            columns: terminal.columns,
+            rows: terminal.rows,
+        }),
+    };
+    match landfall_sandbox::enter(&running, further).await {
+        Ok(entered) => Ok((Entering::Runs, Some(entered))),
+        Err(landfall_sandbox::Error::Sandbox { reason, .. }) => {
+            Ok((Entering::Impossible(reason), None))
+        }
+        Err(error) => Err(Error::new(
+            ErrorKind::Other,
+            format_args!("the command cannot be started in {id}"),
+        )
+        .caused_by(error)),
+    }
+}
+
+/// Carries the command's streams until it has ended. A client that goes away hangs up on it.
+pub(super) async fn carry(
+    entered: Entered,
+    reader: impl AsyncRead + Unpin,
+    writer: impl AsyncWrite + Unpin,
+) -> std::io::Result<()> {
+    let Entered {
+        input,
+        output,
+        errors,
+        handle,
+    } = entered;
+    let mut writer = FrameWriter::new(writer);
+    let mut reader = FrameReader::new(reader);
+    let (said, mut frames) = mpsc::channel(4);
+    let hand_on = |stream, frame: fn(Bytes) -> Frame| {
+        let said = said.clone();
+        tokio::spawn(landfall_sandbox::pump(
+            stream,
+            handle.wait(),
+            move |bytes| {
+                let said = said.clone();
+                async move { said.send(frame(bytes)).await.is_ok() }
+            },
+        ));
+    };
+    hand_on(output, Frame::Output);
+    if let Some(errors) = errors {
+        hand_on(errors, Frame::Errors);
+    }
+    drop(said);
+    // Beside what follows and not within it: a command may write before it reads on.
+    let heard = async {
+        let mut feed = Feed::new(input, WAITING);
+        loop {
+            match reader.next().await? {
+                Some(Frame::Input(bytes)) => feed.give(bytes).await,
+                Some(Frame::InputEnds) => feed.end(),
+                Some(Frame::Resize { columns, rows }) => handle.resize(Size { columns, rows }),
+                Some(Frame::Signal(number)) => handle.signal(number),
+                Some(_) => {}
+                None => return std::io::Result::Ok(()),
+            }
+        }
+    };
+    tokio::pin!(heard);
+    loop {
+        tokio::select! {
+            frame = frames.recv() => match frame {
+                Some(frame) => writer.send(frame).await?,
+                None => break,
+            },
+            gone = &mut heard => return gone,
+        }
+    }
+    // It may have closed its output and go on.
+    let exit = tokio::select! {
+        exit = handle.wait() => exit,
+        gone = &mut heard => return gone,
+    };
+    writer
+        .send(Frame::Exited(landfall_sandbox::shell_code(exit)))
+        .await
+}

@@ -1,0 +1,343 @@
+//! Keeps groups at their size: carries out what [`group`] decides.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use landfall_compute::{AutoscalingGroup, GroupInstance, Instance, LaunchTemplate};
+use landfall_network::Subnet;
+use landfall_provider::{
+    AutoscalingGroupId, Error, ErrorKind, InstanceId, Kind, LaunchTemplateId, Result, SubnetId,
+    kind,
+};
+use tokio::time::Instant;
+
+use super::{balance, guest};
+use crate::daemon::records::group::{self, GroupMember, ScalingAction, View};
+use crate::daemon::records::kinds::known;
+use crate::daemon::records::machine::{InstanceRecord, Phase};
+use crate::daemon::records::rollout;
+use crate::daemon::records::rollout::{Rollout, RolloutProgress};
+use crate::daemon::records::state::State;
+use crate::daemon::records::table::{LocalResource, find};
+use crate::daemon::{Cloud, Inner};
+use landfall_kernel::log;
+
+/// Starts the task that keeps a group at its size, until the group is gone.
+pub(in crate::daemon) fn reconcile_group(cloud: &Arc<Cloud>, id: AutoscalingGroupId) {
+    let cloud = Arc::clone(cloud);
+    {
+        let state = &mut cloud.lock().state;
+        let newest = newest_version(state, &id);
+        state.rollouts.insert(id.clone(), Rollout::at(newest));
+    }
+    tokio::spawn(async move {
+        let mut changes = cloud.changed.subscribe();
+        loop {
+            changes.mark_unchanged();
+            let next = {
+                let mut inner = cloud.lock();
+                note_healthy(&mut inner, &id);
+                advance(&mut inner, &id);
+                match view(&inner, &id) {
+                    None => return,
+                    Some(view) if view.ending && !has_machines(&inner, &id) => None,
+                    Some(view) => {
+                        let (acts, again) = group::decide(&view);
+                        let until = inner.state.rollouts.get(&id).and_then(Rollout::until);
+                        Some((acts, again.into_iter().chain(until).min()))
+                    }
+                }
+            };
+            let Some((acts, again)) = next else { break };
+            for act in acts {
+                let done = match act {
+                    ScalingAction::Launch(subnet) => launch(&cloud, &id, &subnet),
+                    ScalingAction::Retire(instance, why) => {
+                        retire(&cloud, &instance, why);
+                        Ok(())
+                    }
+                };
+                if let Err(error) = done {
+                    log(format_args!("{id}: {error}"));
+                    cloud
+                        .lock()
+                        .state
+                        .histories
+                        .entry(id.clone())
+                        .or_default()
+                        .ended(
+                            &format!("could not be launched: {error}"),
+                            false,
+                            Instant::now(),
+                        );
+                    cloud.tell();
+                }
+            }
+            let pause = async {
+                match again {
+                    Some(again) => tokio::time::sleep_until(again).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = pause => {}
+            }
+        }
+        let gone = cloud.change(|state| {
+            state.tables.autoscaling_groups.remove(&id);
+            state.histories.remove(&id);
+            state.rollouts.remove(&id);
+            state
+                .machines
+                .retain(|_, machine| machine.group.as_ref() != Some(&id));
+            Ok(())
+        });
+        if let Err(error) = gone {
+            log(format_args!("{id}: {error}"));
+        }
+    });
+}
+
+/// Remembers which instances have become healthy: their end is no failure to start, and ends a row of those.
+fn note_healthy(inner: &mut Inner, id: &AutoscalingGroupId) {
+    let machines = inner.state.machines.iter();
+    let newly: Vec<InstanceId> = machines
+        .filter(|(_, machine)| machine.group.as_ref() == Some(id))
+        .filter(|(_, machine)| machine.phase == Phase::Running && !machine.was_healthy)
+        .filter(|(instance, _)| balance::health(inner, instance) == group::Health::Healthy)
+        .map(|(instance, _)| instance.clone())
+        .collect();
+    for instance in newly {
+        if let Some(machine) = inner.state.machines.get_mut(&instance) {
+            machine.was_healthy = true;
+        }
+        if let Some(history) = inner.state.histories.get_mut(id) {
+            history.recovered();
+        }
+    }
+}
+
+/// What the group is like now; `None` when it is gone.
+fn view(inner: &Inner, id: &AutoscalingGroupId) -> Option<View> {
+    let group = inner.state.tables.autoscaling_groups.get(id)?;
+    let version = inner.state.rollouts.get(id).map(Rollout::version);
+    let mut subnets: Vec<SubnetId> = group
+        .spec
+        .subnets
+        .iter()
+        .filter_map(|id| id.known().cloned())
+        .collect();
+    subnets.sort_by_key(|id| {
+        inner
+            .state
+            .tables
+            .subnets
+            .get(id)
+            .map(|subnet| subnet.spec.zone.clone())
+    });
+    let members = inner.state.machines.iter();
+    let members =
+        members.filter(|(_, machine)| machine.group.as_ref() == Some(id) && machine.is_alive());
+    Some(View {
+        ending: group.ending,
+        desired: group.facts.capacity as usize,
+        members: members
+            .map(|(id, machine)| GroupMember {
+                id: id.clone(),
+                subnet: machine.subnet.clone(),
+                is_current: Some(machine.template_version) == version
+                    && subnets.contains(&machine.subnet),
+                is_running: machine.phase == Phase::Running,
+                health: balance::health(inner, id),
+                launched: machine.launched,
+            })
+            .collect(),
+        subnets,
+        pause_until: inner
+            .state
+            .histories
+            .get(id)
+            .and_then(|history| history.pause_until),
+        grace: Duration::from_secs(group.spec.health_check_grace_period.into()),
+        now: Instant::now(),
+    })
+}
+
+/// The newest version of a group's template.
+fn newest_version(state: &State, id: &AutoscalingGroupId) -> u32 {
+    let group = state.tables.autoscaling_groups.get(id);
+    let template = group.and_then(|group| group.spec.template.known());
+    let template = template.and_then(|id| state.tables.launch_templates.get(id));
+    template.map_or(1, |template| template.facts.version)
+}
+
+/// Notes how far a rollout is, and turns it back when there is no hope.
+fn advance(inner: &mut Inner, id: &AutoscalingGroupId) {
+    let Some(standing) = standing(inner, id) else {
+        return;
+    };
+    let state = &mut inner.state;
+    let Some(rollout) = state.rollouts.get_mut(id) else {
+        return;
+    };
+    let tried = rollout.version();
+    if rollout.advance(&standing, Instant::now()) {
+        let back_to = rollout.version();
+        log(format_args!("{id}: from version {tried} back to {back_to}"));
+        // What was tried says nothing about what it goes back to.
+        state.histories.remove(id);
+    }
+}
+
+/// How far the instances of the version are that a group is to run.
+pub(in crate::daemon) fn standing(
+    inner: &Inner,
+    id: &AutoscalingGroupId,
+) -> Option<RolloutProgress> {
+    let view = view(inner, id)?;
+    let (current, others): (Vec<&GroupMember>, Vec<&GroupMember>) =
+        view.members.iter().partition(|member| member.is_current);
+    let (proven, ailing): (Vec<&GroupMember>, Vec<&GroupMember>) = current
+        .into_iter()
+        .partition(|member| member.is_running && member.health == group::Health::Healthy);
+    let ailing = ailing
+        .iter()
+        .find_map(|member| balance::unhealthy_reason(inner, &member.id));
+    let history = inner.state.histories.get(id).cloned().unwrap_or_default();
+    Some(RolloutProgress {
+        desired: view.desired,
+        proven: proven.len(),
+        others: others.len(),
+        failures: history.failures,
+        last_end: history.last_end,
+        ailing,
+    })
+}
+
+fn has_machines(inner: &Inner, id: &AutoscalingGroupId) -> bool {
+    let mut machines = inner.state.machines.values();
+    machines.any(|machine| machine.group.as_ref() == Some(id) && machine.has_interface())
+}
+
+/// Starts a new instance of a group.
+fn launch(cloud: &Arc<Cloud>, group: &AutoscalingGroupId, subnet: &SubnetId) -> Result<()> {
+    let id = cloud.change(|state| {
+        let entry = find::<AutoscalingGroup>(state, group)?;
+        let version = state.rollouts.get(group).map(Rollout::version);
+        let version = version.unwrap_or_else(|| newest_version(state, group));
+        let template = known(&entry.spec.template)?;
+        let versions = &find::<LaunchTemplate>(state, template)?.facts.versions;
+        let template = versions.get(&version).ok_or_else(|| {
+            let why = format_args!("{template} has no version {version}");
+            Error::new(ErrorKind::NotFound, why)
+        })?;
+        let machine = InstanceRecord {
+            group: Some(group.clone()),
+            hostname: format!("{}-{}", entry.stack, entry.name),
+            zone: find::<Subnet>(state, subnet)?.spec.zone.clone(),
+            subnet: subnet.clone(),
+            address: state.new_private_address(subnet)?,
+            groups: template
+                .spec
+                .groups
+                .iter()
+                .map(|id| known(id).cloned())
+                .collect::<Result<_>>()?,
+            workload: Some(template.spec.workload.clone()),
+            key: guest::public_key(state, template.spec.key.as_ref())?,
+            image_store: template.image_store.clone(),
+            secrets: template.secrets.clone(),
+            template_version: version,
+            phase: Phase::Booting,
+            launched: Instant::now(),
+            ended: None,
+            was_healthy: false,
+        };
+        let id = InstanceId::from(state.unique(Instance::PREFIX));
+        state.machines.insert(id.clone(), machine);
+        Ok(id)
+    })?;
+    guest::run(cloud, id);
+    Ok(())
+}
+
+/// Ends an instance of a group: no new requests, those under way finished, then stopped.
+fn retire(cloud: &Arc<Cloud>, id: &InstanceId, why: &'static str) {
+    log(format_args!("{id}: ending, because {why}"));
+    {
+        let mut inner = cloud.lock();
+        let unhealthy = balance::health(&inner, id) == group::Health::Unhealthy;
+        let Inner { state, .. } = &mut *inner;
+        let Some(machine) = state.machines.get_mut(id) else {
+            return;
+        };
+        machine.phase = Phase::Stopping;
+        if unhealthy {
+            let machine = machine.clone();
+            record_exit(state, &machine, "was unhealthy");
+        }
+    }
+    let (cloud, id) = (Arc::clone(cloud), id.clone());
+    tokio::spawn(async move {
+        guest::stop(&cloud, &id).await;
+        let gone = cloud.change(|state| {
+            state.machines.remove(&id);
+            Ok(())
+        });
+        if let Err(error) = gone {
+            log(format_args!("{id}: {error}"));
+        }
+    });
+}
+
+/// Remembers how an instance of a group ended. One of a version that the group is not to run says nothing about it.
+pub(in crate::daemon) fn record_exit(state: &mut State, machine: &InstanceRecord, how: &str) {
+    let Some(group) = &machine.group else {
+        return;
+    };
+    let version = state.rollouts.get(group).map(Rollout::version);
+    if version.is_none_or(|version| version == machine.template_version) {
+        let history = state.histories.entry(group.clone()).or_default();
+        history.ended(how, machine.was_healthy, Instant::now());
+    }
+}
+
+/// A group that changed gets a fresh start: its next instances may be better than the last ones.
+pub(in crate::daemon) fn reset_backoff(cloud: &Cloud, group: &AutoscalingGroupId) {
+    cloud.lock().state.histories.remove(group);
+    cloud.tell();
+}
+
+/// The same for every group of a launch template that changed.
+pub(in crate::daemon) fn follow_template(cloud: &Cloud, template: &LaunchTemplateId) {
+    let mut inner = cloud.lock();
+    let state = &mut inner.state;
+    let groups: Vec<_> = state
+        .tables
+        .autoscaling_groups
+        .iter()
+        .filter(|(_, entry)| entry.spec.template.known() == Some(template))
+        .map(|(group, _)| group.clone())
+        .collect();
+    for group in groups {
+        state.histories.remove(&group);
+    }
+    rollout::follow(state, template);
+    drop(inner);
+    cloud.tell();
+}
+
+/// The instances of a group.
+pub(in crate::daemon) fn instances(
+    inner: &Inner,
+    group: &AutoscalingGroupId,
+) -> Result<Vec<GroupInstance>> {
+    find::<AutoscalingGroup>(&inner.state, group)?;
+    let machines = inner
+        .state
+        .machines
+        .iter()
+        .filter(|(_, machine)| machine.group.as_ref() == Some(group));
+    Ok(machines.map(|(id, machine)| machine.describe(id)).collect())
+}

@@ -1,0 +1,215 @@
+//! Instances that stand alone and run a container: it is started again whenever it ends, and they can be stopped and
+//! started, keeping their addresses.
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::sync::Arc;
+use std::time::Duration;
+
+use landfall_compute::{Instance, SingleInstance, SingleInstanceState};
+use landfall_network::ElasticIp;
+use landfall_provider::{Error, ErrorKind, InstanceId, Result};
+use tokio::time::Instant;
+
+use super::guest;
+use crate::daemon::Cloud;
+use crate::daemon::records::kinds::instance::public_address;
+use crate::daemon::records::machine::{InstanceRecord, Phase};
+use crate::daemon::records::state::State;
+use crate::daemon::records::table::find;
+use landfall_kernel::log;
+
+/// The pause before a container is started again: doubled each time, as Docker does it.
+///
+/// <https://docs.docker.com/reference/cli/docker/container/run/#restart>
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// A container that has run for so long has started well: its end is the first in a row.
+const STEADY: Duration = Duration::from_secs(10);
+
+/// Starts the task that keeps an instance's container running until it is stopped or ended.
+pub(in crate::daemon) fn supervise(cloud: &Arc<Cloud>, id: InstanceId) {
+    let cloud = Arc::clone(cloud);
+    tokio::spawn(async move {
+        // What is started anew after a stop has a task of its own.
+        let Some(launched) = machine(&cloud, &id, |machine| machine.launched) else {
+            return;
+        };
+        let mut times = 0;
+        loop {
+            let began = Instant::now();
+            let how = match guest::boot(&cloud, &id).await {
+                Ok(None) => return,
+                Ok(Some(running)) => running.how().await,
+                Err(error) => guest::not_started(&id, &error),
+            };
+            guest::forget_running(&cloud, &id);
+            times = if began.elapsed() > STEADY {
+                1
+            } else {
+                times + 1
+            };
+            log(format_args!(
+                "{id}: its container {how}, {times} times in a row"
+            ));
+            let restarting = Phase::Restarting { how, times };
+            if !enter(&cloud, &id, launched, restarting) {
+                return;
+            }
+            let pause = FIRST_PAUSE.saturating_mul(1 << (times - 1).min(16));
+            if !rest(&cloud, &id, launched, pause.min(LONGEST_PAUSE)).await
+                || !enter(&cloud, &id, launched, Phase::Booting)
+            {
+                return;
+            }
+        }
+    });
+}
+
+/// Moves an instance on, unless somebody has stopped or ended it meanwhile.
+fn enter(cloud: &Cloud, id: &InstanceId, launched: Instant, phase: Phase) -> bool {
+    let mut inner = cloud.lock();
+    let machine = inner.state.machines.get_mut(id);
+    let Some(machine) = machine.filter(|machine| is_kept_running(machine, launched)) else {
+        return false;
+    };
+    machine.phase = phase;
+    drop(inner);
+    cloud.tell();
+    true
+}
+
+fn is_kept_running(machine: &InstanceRecord, launched: Instant) -> bool {
+    let runs = matches!(
+        machine.phase,
+        Phase::Booting | Phase::Running | Phase::Restarting { .. }
+    );
+    runs && machine.launched == launched
+}
+
+/// Waits; false as soon as the instance is not to be kept running any more.
+async fn rest(cloud: &Cloud, id: &InstanceId, launched: Instant, pause: Duration) -> bool {
+    let mut changes = cloud.changed.subscribe();
+    let pause = tokio::time::sleep(pause);
+    tokio::pin!(pause);
+    loop {
+        changes.mark_unchanged();
+        if machine(cloud, id, |machine| is_kept_running(machine, launched)) != Some(true) {
+            return false;
+        }
+        tokio::select! {
+            () = &mut pause => return true,
+            _ = changes.changed() => {}
+        }
+    }
+}
+
+fn machine<T>(cloud: &Cloud, id: &InstanceId, ask: impl FnOnce(&InstanceRecord) -> T) -> Option<T> {
+    cloud.lock().state.machines.get(id).map(ask)
+}
+
+/// Begins to stop an instance.
+pub(in crate::daemon) fn stop(cloud: &Arc<Cloud>, id: &InstanceId) -> Result<()> {
+    {
+        let mut inner = cloud.lock();
+        let machine = own(&mut inner.state, id)?;
+        match machine.phase {
+            Phase::Stopping | Phase::Stopped => return Ok(()),
+            Phase::Ended(_) => return Err(ended(id)),
+            Phase::Booting | Phase::Running | Phase::Restarting { .. } => {
+                machine.phase = Phase::Stopping;
+            }
+        }
+    }
+    cloud.tell();
+    let (cloud, id) = (Arc::clone(cloud), id.clone());
+    tokio::spawn(async move {
+        guest::stop(&cloud, &id).await;
+        guest::forget_running(&cloud, &id);
+        let mut inner = cloud.lock();
+        // One that is being ended is taken away by whoever ends it.
+        if let Ok(machine) = own(&mut inner.state, &id) {
+            machine.phase = Phase::Stopped;
+        }
+        drop(inner);
+        cloud.tell();
+    });
+    Ok(())
+}
+
+/// Begins to start an instance that was stopped.
+pub(in crate::daemon) fn start(cloud: &Arc<Cloud>, id: &InstanceId) -> Result<()> {
+    {
+        let mut inner = cloud.lock();
+        let machine = own(&mut inner.state, id)?;
+        match machine.phase {
+            Phase::Booting | Phase::Running | Phase::Restarting { .. } => return Ok(()),
+            Phase::Ended(_) => return Err(ended(id)),
+            Phase::Stopping => {
+                return Err(Error::new(
+                    ErrorKind::InUse,
+                    format_args!("{id} is still being stopped"),
+                ));
+            }
+            Phase::Stopped => {
+                machine.phase = Phase::Booting;
+                machine.launched = Instant::now();
+            }
+        }
+    }
+    cloud.tell();
+    supervise(cloud, id.clone());
+    Ok(())
+}
+
+/// The machine of an instance that is of no group and not on its way out.
+fn own<'a>(state: &'a mut State, id: &InstanceId) -> Result<&'a mut InstanceRecord> {
+    if find::<Instance>(state, id)?.ending {
+        return Err(ended(id));
+    }
+    state.machines.get_mut(id).ok_or_else(|| ended(id))
+}
+
+fn ended(id: &InstanceId) -> Error {
+    Error::new(
+        ErrorKind::NotFound,
+        format_args!("{id} has ended or is terminating"),
+    )
+}
+
+/// How an instance is, and where this machine reaches it.
+pub(in crate::daemon) fn standing(state: &State, id: &InstanceId) -> Option<SingleInstance> {
+    let entry = state.tables.instances.get(id)?;
+    let machine = state.machines.get(id);
+    let state_now = match machine.map(|machine| &machine.phase) {
+        _ if entry.ending => SingleInstanceState::Ended {
+            how: "it is terminating".to_owned(),
+        },
+        None | Some(Phase::Booting) => SingleInstanceState::Pending,
+        Some(Phase::Running) => SingleInstanceState::Up,
+        Some(Phase::Restarting { how, times }) => SingleInstanceState::Failing {
+            how: how.clone(),
+            times: *times,
+        },
+        Some(Phase::Stopping) => SingleInstanceState::Stopping,
+        Some(Phase::Stopped) => SingleInstanceState::Stopped,
+        Some(Phase::Ended(how)) => SingleInstanceState::Ended { how: how.clone() },
+    };
+    let published = entry.facts.published_port;
+    Some(SingleInstance {
+        zone: machine.map(|machine| machine.zone.clone()),
+        private_address: machine.map(|machine| machine.address),
+        public_address: public_address(state, id),
+        state: state_now,
+        url: published.map(|port| format!("http://{}.localhost:{port}/", entry.stack)),
+        door: published.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+    })
+}
+
+/// Where the internet reaches the port that an instance's container listens on.
+pub(in crate::daemon) fn entrance(state: &State, id: &InstanceId) -> Option<SocketAddr> {
+    let workload = state.tables.instances.get(id)?.spec.workload.as_ref()?;
+    let address = public_address(state, id)?;
+    let socket = SocketAddrV4::new(address, workload.port.get());
+    Some(socket.into())
+}
