@@ -2,7 +2,6 @@
 
 mod dial;
 mod exec;
-pub(super) mod lock;
 mod logs;
 mod reach;
 
@@ -20,9 +19,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, timeout};
 
-use super::Cloud;
-use super::controllers::{balance, guest, keeper, kinds, scaling, single};
+use super::controllers::{autoscaling_group, hooks, instance, load_balancer, scaling_policy};
 use super::records::rollout;
+use super::runtime::cloud::Cloud;
+use super::runtime::container;
 use crate::wire::{Answer, Call, PROTOCOL, Request};
 use landfall_kernel::accept::{AcceptErrors, Newcomer, Newcomers};
 use landfall_kernel::descriptors::Budget;
@@ -252,10 +252,10 @@ async fn carry_out(cloud: &Arc<Cloud>, call: Call) -> Result<Value> {
             let made = cloud.change(|state| state.create(&kind, &stack, &name, &spec, &extras))?;
             let id = made.id;
             if made.is_new
-                && let Err(error) = kinds::created(cloud, &kind, &id).await
+                && let Err(error) = hooks::created(cloud, &kind, &id).await
             {
                 // As if it had not been tried; what was begun of it ends with its record.
-                let _ = kinds::delete(cloud, &kind, &id).await;
+                let _ = hooks::delete(cloud, &kind, &id).await;
                 return Err(error);
             }
             Ok(Value::String(id))
@@ -267,16 +267,20 @@ async fn carry_out(cloud: &Arc<Cloud>, call: Call) -> Result<Value> {
             extras,
         } => {
             cloud.change(|state| state.update(&kind, &id, &spec, &extras))?;
-            kinds::updated(cloud, &kind, &id).await?;
+            hooks::updated(cloud, &kind, &id).await?;
             Ok(Value::Null)
         }
         Call::Probe { kind, id } => probe(cloud, &kind, &id).await,
         Call::Delete { kind, id } => {
-            kinds::delete(cloud, &kind, &id).await?;
+            hooks::delete(cloud, &kind, &id).await?;
             Ok(Value::Null)
         }
-        Call::TargetHealth { group } => to_value(&balance::target_health(&cloud.lock(), &group)?),
-        Call::GroupInstances { group } => to_value(&keeper::instances(&cloud.lock(), &group)?),
+        Call::TargetHealth { group } => {
+            to_value(&load_balancer::target_health(&cloud.lock(), &group)?)
+        }
+        Call::GroupInstances { group } => {
+            to_value(&autoscaling_group::instances(&cloud.lock(), &group)?)
+        }
         Call::Roll {
             group,
             template,
@@ -292,7 +296,7 @@ async fn carry_out(cloud: &Arc<Cloud>, call: Call) -> Result<Value> {
         }
         Call::Rolling { group } => {
             let inner = cloud.lock();
-            to_value(&match keeper::standing(&inner, &group) {
+            to_value(&match autoscaling_group::standing(&inner, &group) {
                 Some(standing) => rollout::rolling(&inner.state, &group, &standing)?,
                 None => Probe::Absent,
             })
@@ -300,25 +304,31 @@ async fn carry_out(cloud: &Arc<Cloud>, call: Call) -> Result<Value> {
         Call::Releases { template, group } => {
             to_value(&rollout::releases(&cloud.lock().state, &template, &group)?)
         }
-        Call::Capacity { group } => to_value(&scaling::capacity(&cloud.lock().state, &group)?),
+        Call::Capacity { group } => {
+            to_value(&scaling_policy::capacity(&cloud.lock().state, &group)?)
+        }
         Call::Scale { group, desired } => {
-            scaling::set(cloud, &group, desired, "asked for")?;
+            scaling_policy::set(cloud, &group, desired, "asked for")?;
             Ok(Value::Null)
         }
-        Call::LastScaling { group } => to_value(&scaling::last(&cloud.lock().state, &group)?),
-        Call::LastOutput { instance, lines } => {
-            to_value(&guest::last_output(&cloud.lock(), &instance, lines)?)
+        Call::LastScaling { group } => {
+            to_value(&scaling_policy::last(&cloud.lock().state, &group)?)
         }
-        Call::Standing { instance } => to_value(&single::standing(&cloud.lock().state, &instance)),
+        Call::LastOutput { instance, lines } => {
+            to_value(&container::last_output(&cloud.lock(), &instance, lines)?)
+        }
+        Call::Standing { instance } => {
+            to_value(&instance::standing(&cloud.lock().state, &instance))
+        }
         Call::StopInstance { instance } => {
-            single::stop(cloud, &instance)?;
+            instance::stop(cloud, &instance)?;
             Ok(Value::Null)
         }
         Call::StartInstance { instance } => {
-            single::start(cloud, &instance)?;
+            instance::start(cloud, &instance)?;
             Ok(Value::Null)
         }
-        Call::HostKeys { instance } => to_value(&guest::host_keys(&cloud.lock(), &instance)?),
+        Call::HostKeys { instance } => to_value(&container::host_keys(&cloud.lock(), &instance)?),
         Call::Reach {
             from,
             to,

@@ -1,10 +1,14 @@
-//! Top-level modules of a crate use each other in one direction: no module uses itself by way of others.
+//! Top-level modules of a crate use each other in one direction: no module uses itself by way of others. The same holds
+//! inside the folders of [`INSIDE`].
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::allowed::{Allowed, Uses};
 use super::scan::{scan, tokens};
 use super::{Finding, Tree};
+
+/// Folders whose modules are checked like those of a crate.
+const INSIDE: &[&str] = &["local/src/daemon"];
 
 /// Where a module uses another one for the first time: file and line.
 pub(super) type Edges = BTreeMap<(String, String), (String, usize)>;
@@ -39,12 +43,14 @@ pub(super) fn in_cycles(tree: &Tree) -> Uses {
     uses
 }
 
-/// The root of a crate.
+/// The root of a crate, or of a folder of [`INSIDE`].
 pub(super) struct Root {
-    /// The crate's folder: `local/fabric`.
+    /// The crate's folder: `local/fabric`, or the folder itself.
     pub(super) name: String,
     /// `local/fabric/src/`.
     src: String,
+    /// The path of the module from the crate's root: empty for a crate.
+    path: Vec<String>,
     modules: BTreeSet<String>,
     /// The names that the root takes from its modules: `crate::Config` is `config`'s.
     names: BTreeMap<String, String>,
@@ -52,19 +58,35 @@ pub(super) struct Root {
 
 pub(super) fn roots(tree: &Tree) -> Vec<Root> {
     let mut roots: BTreeMap<String, Root> = BTreeMap::new();
+    let inside = INSIDE.iter().flat_map(|folder| {
+        let files = tree.ending("/mod.rs");
+        files.filter(move |(path, _)| path.strip_suffix("/mod.rs") == Some(folder))
+    });
     let files = tree
         .ending("/src/lib.rs")
-        .chain(tree.ending("/src/main.rs"));
+        .chain(tree.ending("/src/main.rs"))
+        .chain(inside);
     for (path, source) in files {
         let Some((name, file)) = path.rsplit_once("/src/") else {
             continue;
         };
-        let src = path.trim_end_matches(file).to_owned();
+        let (name, src, module) = match file.strip_suffix("/mod.rs") {
+            Some(module) => {
+                let folder = path.trim_end_matches("/mod.rs");
+                (folder, format!("{folder}/"), module)
+            }
+            None => (name, path.trim_end_matches(file).to_owned(), ""),
+        };
         let code = without_tests(source);
         let tokens: Vec<&str> = code.iter().flat_map(|line| tokens(line)).collect();
         let root = roots.entry(name.to_owned()).or_insert_with(|| Root {
             name: name.to_owned(),
             src,
+            path: module
+                .split('/')
+                .filter(|part| !part.is_empty())
+                .map(str::to_owned)
+                .collect(),
             modules: BTreeSet::new(),
             names: BTreeMap::new(),
         });
@@ -113,7 +135,7 @@ pub(super) fn edges(tree: &Tree, root: &Root) -> Edges {
         if !root.modules.contains(segments[0]) || segments.iter().any(of_tests) {
             continue;
         }
-        for (name, line) in from_root(&without_tests(source), segments.len()) {
+        for (name, line) in from_root(&without_tests(source), segments.len(), &root.path) {
             let module = if root.modules.contains(&name) {
                 &name
             } else if let Some(module) = root.names.get(&name) {
@@ -130,8 +152,9 @@ pub(super) fn edges(tree: &Tree, root: &Root) -> Edges {
     edges
 }
 
-/// The names that code takes from the crate's root, by `crate::` or by so many `super::` as the module is deep.
-fn from_root(code: &[String], depth: usize) -> Vec<(String, usize)> {
+/// The names that code takes from the root, by `crate::` and the root's path or by so many `super::` as the module is
+/// deep.
+fn from_root(code: &[String], depth: usize, path: &[String]) -> Vec<(String, usize)> {
     let tokens: Vec<(&str, usize)> = code
         .iter()
         .enumerate()
@@ -153,7 +176,13 @@ fn from_root(code: &[String], depth: usize) -> Vec<(String, usize)> {
             supers == depth
         } else if token(at) == "crate" && token(at + 1) == "::" {
             at += 2;
-            true
+            let below = path.iter().enumerate().all(|(step, part)| {
+                token(at + 2 * step) == part && token(at + 2 * step + 1) == "::"
+            });
+            if below {
+                at += 2 * path.len();
+            }
+            below
         } else {
             at += 1;
             false

@@ -1,4 +1,4 @@
-//! The top-level modules of a crate use each other only in the directions that a table states.
+//! The modules of a crate or of a folder use each other only in the directions that a table states.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,16 @@ use super::{Finding, Tree};
 type Directions = &'static [(&'static str, &'static [&'static str])];
 
 /// The crates whose directions are stated, each by its folder.
-const STATED: &[(&str, Directions)] = &[("pipeline", PIPELINE)];
+const STATED: &[(&str, Directions)] = &[("pipeline", PIPELINE), ("local/src/daemon", DAEMON)];
+
+/// From the records to the control socket: a lower layer does not know a higher one.
+const DAEMON: Directions = &[
+    ("records", &[]),
+    ("runtime", &["records"]),
+    ("controllers", &["records", "runtime"]),
+    ("control", &["records", "runtime", "controllers"]),
+    ("differential", &["records"]),
+];
 
 /// From the file to a healthy service: a lower module does not know a higher one.
 const PIPELINE: Directions = &[
@@ -96,6 +105,30 @@ mod tests {
             ("other/src/config.rs", "use crate::stack;\n"),
         ]);
         assert!(findings.is_empty(), "{findings:?}");
+    }
+
+    #[test]
+    fn an_upward_use_in_a_folder_is_found() {
+        let tree = Tree::made_of(&[
+            ("local/src/lib.rs", "//! L.\nmod daemon;\nmod wire;\n"),
+            (
+                "local/src/daemon/mod.rs",
+                "//! D.\nmod controllers;\nmod records;\nmod runtime;\n",
+            ),
+            (
+                "local/src/daemon/records/state.rs",
+                "//! S.\nuse crate::wire::Extras;\nuse crate::daemon::runtime::cloud::Cloud;\n",
+            ),
+            (
+                "local/src/daemon/controllers/group.rs",
+                "//! G.\nuse super::super::records::State;\nuse super::lifecycle;\n",
+            ),
+        ]);
+        let findings: Vec<String> = check(&tree).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            findings,
+            ["local/src/daemon/records/state.rs:3: direction: records may not use runtime"]
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-use crate::daemon::Cloud;
+use crate::daemon::runtime::cloud::Cloud;
 use crate::inside::Reached;
 
 /// Connects from the internet; what stands in the way is an answer and no error.

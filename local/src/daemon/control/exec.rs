@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio_util::bytes::Bytes;
 
-use crate::daemon::{Cloud, Inner};
+use crate::daemon::runtime::cloud::{Cloud, Inner};
 use crate::frames::{Frame, FrameReader, FrameWriter};
 use crate::inside::TerminalKind;
 use crate::wire::Entering;
@@ -29,7 +29,10 @@ pub(super) fn running(inner: &Inner, id: &InstanceId) -> Result<Arc<Running>> {
             format_args!("the {} `{id}` does not exist", Instance::KIND),
         ));
     }
-    let running = inner.guests.get(id).and_then(|guest| guest.running());
+    let running = inner
+        .containers
+        .get(id)
+        .and_then(|container| container.running());
     running
         .filter(|running| running.exited().is_none())
         .ok_or_else(|| {

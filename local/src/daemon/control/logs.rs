@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
-use crate::daemon::Cloud;
+use crate::daemon::runtime::cloud::Cloud;
 use crate::inside::LogLine;
 use landfall_sandbox::{Line, Stream};
 
@@ -28,13 +28,13 @@ const END: &[u8] = b"null\n";
 /// When there is no such instance.
 pub(super) fn tail(cloud: &Cloud, id: &InstanceId) -> Result<Tail> {
     let inner = cloud.lock();
-    let guest = inner.guests.get(id).ok_or_else(|| {
+    let container = inner.containers.get(id).ok_or_else(|| {
         Error::new(
             ErrorKind::NotFound,
             format_args!("the {} `{id}` does not exist", Instance::KIND),
         )
     })?;
-    let (kept, more) = guest.output().follow();
+    let (kept, more) = container.output().follow();
     Ok(Tail { kept, more })
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use landfall_provider::{Error, ErrorKind, Result};
 
-use crate::daemon::Cloud;
 use crate::daemon::records::topology::instance_interface;
+use crate::daemon::runtime::cloud::Cloud;
 use crate::inside::Reached;
 use crate::wire::Vantage;
 

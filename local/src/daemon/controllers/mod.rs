@@ -1,10 +1,13 @@
-//! What runs for the records, and keeps the machine as they say: containers, balancers, groups, published ports.
+//! Controllers: each compares the records with what runs, and changes what runs.
 
-pub(in crate::daemon) mod balance;
-pub(in crate::daemon) mod guest;
-pub(in crate::daemon) mod keeper;
-pub(in crate::daemon) mod kinds;
-pub(in crate::daemon) mod publish;
-pub(in crate::daemon) mod scaling;
-pub(in crate::daemon) mod single;
+pub(in crate::daemon) mod autoscaling_group;
+pub(in crate::daemon) mod hooks;
+pub(in crate::daemon) mod instance;
+mod launch_template;
+mod lifecycle;
+mod listener;
+mod listener_rule;
+pub(in crate::daemon) mod load_balancer;
+pub(in crate::daemon) mod scaling_policy;
+mod target_group;
 mod tracking;

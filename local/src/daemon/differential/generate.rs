@@ -17,7 +17,7 @@ use landfall_provider::{
 };
 
 use super::world::{
-    Balancer, Flow, Gateway, Host, INTERNET_GATEWAY, INTERNET_HOSTS, Sender, TestTopology, VPC,
+    Balancer, Flow, Gateway, Host, INTERNET_GATEWAY, OPERATORS, Sender, TestTopology, VPC,
 };
 use landfall_vnet::S3_ADDRESS;
 
@@ -461,7 +461,7 @@ impl Draw {
             .as_ref()
             .map_or(0, |balancer| balancer.nodes.len());
         let from = match self.rng.u8(0..20) {
-            0..7 => Sender::Internet(self.pick(&INTERNET_HOSTS)),
+            0..7 => Sender::Internet(self.pick(&OPERATORS)),
             7..10 if nodes > 0 => Sender::Node(self.rng.usize(0..nodes)),
             _ => Sender::Instance(self.pick(&instances)),
         };
@@ -514,7 +514,7 @@ impl Draw {
             5..37 if outside => public,
             // By way of a NAT gateway, to what may know it by its group.
             25..37 if hidden => public,
-            5..12 => self.pick(&INTERNET_HOSTS),
+            5..12 => self.pick(&OPERATORS),
             12..16 => S3_ADDRESS,
             16..25 => own.unwrap_or(private),
             _ => private,

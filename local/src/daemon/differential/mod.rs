@@ -26,7 +26,7 @@ use landfall_network::reach::{self, Verdict};
 use self::check::Trial;
 use self::coverage::Coverage;
 use self::packets::Fate;
-use self::world::{Flow, INTERNET_HOSTS, TestTopology};
+use self::world::{Flow, OPERATORS, TestTopology};
 use crate::daemon::records::topology::topology;
 use landfall_kernel::testing::isolated_test;
 use landfall_vnet::Fabric;
@@ -137,7 +137,7 @@ fn wrong(
             })
             .collect();
         let mut network = topology(&world.records());
-        network.internet_hosts.extend(INTERNET_HOSTS);
+        network.internet_hosts.extend(OPERATORS);
         let mut fabric = Fabric::new().unwrap();
         fabric.apply(&network).unwrap();
         tried.networks += 1;

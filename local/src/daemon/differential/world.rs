@@ -30,7 +30,7 @@ use crate::secrets::Secrets;
 use landfall_vnet::{InterfaceId, S3_ADDRESS};
 
 /// The hosts on the internet that send and are sent to.
-pub(super) const INTERNET_HOSTS: [Ipv4Addr; 2] = [
+pub(super) const OPERATORS: [Ipv4Addr; 2] = [
     Ipv4Addr::new(203, 0, 113, 250),
     Ipv4Addr::new(203, 0, 113, 251),
 ];
@@ -302,7 +302,7 @@ impl TestTopology {
 
     /// Where packets to an address should come out, and the address that they then have.
     pub(super) fn holder(&self, address: Ipv4Addr) -> Option<(PacketEndpoint, Ipv4Addr)> {
-        if INTERNET_HOSTS.contains(&address) || address == S3_ADDRESS {
+        if OPERATORS.contains(&address) || address == S3_ADDRESS {
             return Some((PacketEndpoint::Internet, address));
         }
         let interfaces = self.interfaces().into_iter();

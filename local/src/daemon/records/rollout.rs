@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::group::HOPELESS;
 use super::kinds::known;
+use super::machine::InstanceRecord;
 use super::state::State;
 use super::table::find;
 
@@ -296,6 +297,18 @@ pub(crate) fn follow(state: &mut State, template: &LaunchTemplateId) {
         {
             rollout.version = newest;
         }
+    }
+}
+
+/// Remembers how an instance of a group ended. One of a version that the group is not to run says nothing about it.
+pub(crate) fn record_exit(state: &mut State, machine: &InstanceRecord, how: &str) {
+    let Some(group) = &machine.group else {
+        return;
+    };
+    let version = state.rollouts.get(group).map(Rollout::version);
+    if version.is_none_or(|version| version == machine.template_version) {
+        let history = state.histories.entry(group.clone()).or_default();
+        history.ended(how, machine.was_healthy, Instant::now());
     }
 }
 

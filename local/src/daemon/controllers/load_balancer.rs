@@ -7,35 +7,48 @@ use std::time::Duration;
 
 use landfall_lb::{HealthReason, Listener, LoadBalancer, TargetGroup, TargetHealth, TargetState};
 use landfall_provider::{
-    Error, ErrorKind, InstanceId, ListenerId, LoadBalancerId, Result, TargetGroupId, Zone,
+    Error, ErrorKind, InstanceId, ListenerId, LoadBalancerId, Port, Result, TargetGroupId, Zone,
 };
 
-use super::{guest, publish};
+use super::hooks::Hooks;
 use crate::daemon::records::group::Health;
 use crate::daemon::records::kinds::load_balancer::dns_name;
 use crate::daemon::records::machine::Phase;
 use crate::daemon::records::state::State;
 use crate::daemon::records::table::find;
 use crate::daemon::records::topology::node_interface;
-use crate::daemon::{Cloud, Inner};
+use crate::daemon::runtime::balancer::RunningBalancer;
+use crate::daemon::runtime::cloud::{Cloud, Inner};
+use crate::daemon::runtime::container;
 use landfall_balancer::{
     Attributes, Balancer, Condition, HealthCheckConfig, HealthState, ListenerConfig, Matcher,
     Reason, Rule, Target, TargetGroupConfig,
 };
+use landfall_kernel::log;
+
+impl Hooks for LoadBalancer {
+    async fn created(cloud: &Arc<Cloud>, id: &Self::Id) -> Result<()> {
+        start(cloud, id).await
+    }
+
+    async fn updated(cloud: &Arc<Cloud>, id: &Self::Id) -> Result<()> {
+        sync(cloud, id).await
+    }
+
+    async fn delete(cloud: &Arc<Cloud>, id: &Self::Id) -> Result<()> {
+        cloud.change(|state| state.end::<Self>(id))?;
+        let (cloud, id) = (Arc::clone(cloud), id.clone());
+        tokio::spawn(async move {
+            if let Err(error) = end(&cloud, &id).await {
+                log(format_args!("ending {id}: {error}"));
+            }
+        });
+        Ok(())
+    }
+}
 
 /// For how long a balancer that goes lets its requests finish.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// A balancer that runs, and what it was told last.
-#[derive(Debug)]
-pub(crate) struct Running {
-    pub(crate) balancer: Arc<Balancer>,
-    /// Where it has nodes.
-    zones: BTreeSet<Zone>,
-    groups: BTreeSet<TargetGroupId>,
-    /// One change at a time.
-    turn: Arc<tokio::sync::Mutex<()>>,
-}
 
 /// Starts a balancer that was just recorded.
 pub(in crate::daemon) async fn start(cloud: &Arc<Cloud>, id: &LoadBalancerId) -> Result<()> {
@@ -47,7 +60,7 @@ pub(in crate::daemon) async fn start(cloud: &Arc<Cloud>, id: &LoadBalancerId) ->
             dns_name: dns_name(entry),
             ..Attributes::default()
         };
-        let running = Running {
+        let running = RunningBalancer {
             balancer: Arc::new(Balancer::new(id.to_string(), attributes)),
             zones: BTreeSet::new(),
             groups: BTreeSet::new(),
@@ -146,7 +159,7 @@ pub(in crate::daemon) async fn sync(cloud: &Cloud, id: &LoadBalancerId) -> Resul
     };
     let _turn = turn.lock().await;
     place_nodes(cloud, id).await?;
-    publish::follow(cloud, id);
+    lead_loopback_ports(cloud, id);
     let (balancer, listeners, groups) = {
         let mut inner = cloud.lock();
         let listeners = listeners(&inner.state, id);
@@ -170,6 +183,32 @@ pub(in crate::daemon) async fn sync(cloud: &Cloud, id: &LoadBalancerId) -> Resul
     };
     balancer.set_listeners(listeners).await.map_err(failed)?;
     balancer.set_groups(groups).map_err(failed)
+}
+
+/// Leads the loopback ports of a balancer's listeners to where its nodes are by now.
+fn lead_loopback_ports(cloud: &Cloud, balancer: &LoadBalancerId) {
+    let inner = cloud.lock();
+    for (id, published) in &inner.published {
+        let Some(entry) = inner.state.tables.listeners.get(id) else {
+            continue;
+        };
+        if entry.spec.balancer.known() == Some(balancer) {
+            let nodes = listener_nodes(&inner.state, balancer, entry.spec.port);
+            published.set_nodes(&nodes);
+        }
+    }
+}
+
+/// Where the internet reaches a listener.
+pub(in crate::daemon) fn listener_nodes(
+    state: &State,
+    balancer: &LoadBalancerId,
+    port: Port,
+) -> Vec<SocketAddr> {
+    let addresses = public_addresses(state, balancer).into_iter();
+    addresses
+        .map(|address| SocketAddrV4::new(address, port.get()).into())
+        .collect()
 }
 
 /// The balancer that a listener belongs to.
@@ -351,7 +390,7 @@ pub(in crate::daemon) fn target_health(
                 Some(Reason::FailedHealthChecks | Reason::InitialHealthChecking)
             );
             if may_be_elsewhere
-                && let Some(instead) = guest::listens_elsewhere(
+                && let Some(instead) = container::listens_on_another_port(
                     inner,
                     &InstanceId::from(health.target.id.clone()),
                     address.port(),

@@ -6,12 +6,12 @@ use std::time::Duration;
 use landfall_compute::{AutoscalingGroup, GroupInstance, Instance, LaunchTemplate};
 use landfall_network::Subnet;
 use landfall_provider::{
-    AutoscalingGroupId, Error, ErrorKind, InstanceId, Kind, LaunchTemplateId, Result, SubnetId,
-    kind,
+    AutoscalingGroupId, Error, ErrorKind, InstanceId, LaunchTemplateId, Result, SubnetId,
 };
 use tokio::time::Instant;
 
-use super::{balance, guest};
+use super::hooks::Hooks;
+use super::{lifecycle, load_balancer, scaling_policy};
 use crate::daemon::records::group::{self, GroupMember, ScalingAction, View};
 use crate::daemon::records::kinds::known;
 use crate::daemon::records::machine::{InstanceRecord, Phase};
@@ -19,8 +19,22 @@ use crate::daemon::records::rollout;
 use crate::daemon::records::rollout::{Rollout, RolloutProgress};
 use crate::daemon::records::state::State;
 use crate::daemon::records::table::{LocalResource, find};
-use crate::daemon::{Cloud, Inner};
+use crate::daemon::runtime::cloud::{Cloud, Inner};
+use crate::daemon::runtime::container;
 use landfall_kernel::log;
+
+impl Hooks for AutoscalingGroup {
+    async fn created(cloud: &Arc<Cloud>, id: &Self::Id) -> Result<()> {
+        reconcile_group(cloud, id.clone());
+        scaling_policy::follow(cloud, id.clone());
+        Ok(())
+    }
+
+    async fn updated(cloud: &Arc<Cloud>, id: &Self::Id) -> Result<()> {
+        reset_backoff(cloud, id);
+        Ok(())
+    }
+}
 
 /// Starts the task that keeps a group at its size, until the group is gone.
 pub(in crate::daemon) fn reconcile_group(cloud: &Arc<Cloud>, id: AutoscalingGroupId) {
@@ -105,7 +119,7 @@ fn note_healthy(inner: &mut Inner, id: &AutoscalingGroupId) {
     let newly: Vec<InstanceId> = machines
         .filter(|(_, machine)| machine.group.as_ref() == Some(id))
         .filter(|(_, machine)| machine.phase == Phase::Running && !machine.was_healthy)
-        .filter(|(instance, _)| balance::health(inner, instance) == group::Health::Healthy)
+        .filter(|(instance, _)| load_balancer::health(inner, instance) == group::Health::Healthy)
         .map(|(instance, _)| instance.clone())
         .collect();
     for instance in newly {
@@ -149,7 +163,7 @@ fn view(inner: &Inner, id: &AutoscalingGroupId) -> Option<View> {
                 is_current: Some(machine.template_version) == version
                     && subnets.contains(&machine.subnet),
                 is_running: machine.phase == Phase::Running,
-                health: balance::health(inner, id),
+                health: load_balancer::health(inner, id),
                 launched: machine.launched,
             })
             .collect(),
@@ -203,7 +217,7 @@ pub(in crate::daemon) fn standing(
         .partition(|member| member.is_running && member.health == group::Health::Healthy);
     let ailing = ailing
         .iter()
-        .find_map(|member| balance::unhealthy_reason(inner, &member.id));
+        .find_map(|member| load_balancer::unhealthy_reason(inner, &member.id));
     let history = inner.state.histories.get(id).cloned().unwrap_or_default();
     Some(RolloutProgress {
         desired: view.desired,
@@ -245,7 +259,7 @@ fn launch(cloud: &Arc<Cloud>, group: &AutoscalingGroupId, subnet: &SubnetId) -> 
                 .map(|id| known(id).cloned())
                 .collect::<Result<_>>()?,
             workload: Some(template.spec.workload.clone()),
-            key: guest::public_key(state, template.spec.key.as_ref())?,
+            key: container::public_key(state, template.spec.key.as_ref())?,
             image_store: template.image_store.clone(),
             secrets: template.secrets.clone(),
             template_version: version,
@@ -258,7 +272,7 @@ fn launch(cloud: &Arc<Cloud>, group: &AutoscalingGroupId, subnet: &SubnetId) -> 
         state.machines.insert(id.clone(), machine);
         Ok(id)
     })?;
-    guest::run(cloud, id);
+    lifecycle::run(cloud, id);
     Ok(())
 }
 
@@ -267,7 +281,7 @@ fn retire(cloud: &Arc<Cloud>, id: &InstanceId, why: &'static str) {
     log(format_args!("{id}: ending, because {why}"));
     {
         let mut inner = cloud.lock();
-        let unhealthy = balance::health(&inner, id) == group::Health::Unhealthy;
+        let unhealthy = load_balancer::health(&inner, id) == group::Health::Unhealthy;
         let Inner { state, .. } = &mut *inner;
         let Some(machine) = state.machines.get_mut(id) else {
             return;
@@ -275,12 +289,12 @@ fn retire(cloud: &Arc<Cloud>, id: &InstanceId, why: &'static str) {
         machine.phase = Phase::Stopping;
         if unhealthy {
             let machine = machine.clone();
-            record_exit(state, &machine, "was unhealthy");
+            rollout::record_exit(state, &machine, "was unhealthy");
         }
     }
     let (cloud, id) = (Arc::clone(cloud), id.clone());
     tokio::spawn(async move {
-        guest::stop(&cloud, &id).await;
+        lifecycle::stop(&cloud, &id).await;
         let gone = cloud.change(|state| {
             state.machines.remove(&id);
             Ok(())
@@ -289,18 +303,6 @@ fn retire(cloud: &Arc<Cloud>, id: &InstanceId, why: &'static str) {
             log(format_args!("{id}: {error}"));
         }
     });
-}
-
-/// Remembers how an instance of a group ended. One of a version that the group is not to run says nothing about it.
-pub(in crate::daemon) fn record_exit(state: &mut State, machine: &InstanceRecord, how: &str) {
-    let Some(group) = &machine.group else {
-        return;
-    };
-    let version = state.rollouts.get(group).map(Rollout::version);
-    if version.is_none_or(|version| version == machine.template_version) {
-        let history = state.histories.entry(group.clone()).or_default();
-        history.ended(how, machine.was_healthy, Instant::now());
-    }
 }
 
 /// A group that changed gets a fresh start: its next instances may be better than the last ones.

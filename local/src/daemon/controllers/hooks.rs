@@ -1,22 +1,14 @@
 //! What follows from a call that creates, updates or deletes a resource: one file for each kind that something runs for.
 
-mod autoscaling_group;
-mod instance;
-mod launch_template;
-mod listener;
-mod listener_rule;
-mod load_balancer;
-mod target_group;
-
 use std::sync::Arc;
 
 use landfall_provider::{Kind, Resource, Result};
 
-use crate::daemon::Cloud;
 use crate::daemon::records::state::{Tabled, each_kind};
+use crate::daemon::runtime::cloud::Cloud;
 
 /// What runs for a kind of resource. By default nothing does, and only its record changes.
-trait Hooks: Tabled {
+pub(super) trait Hooks: Tabled {
     /// Starts what runs for a record that was just made.
     async fn created(cloud: &Arc<Cloud>, id: &Self::Id) -> Result<()> {
         let _ = (cloud, id);

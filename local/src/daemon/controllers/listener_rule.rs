@@ -5,10 +5,10 @@ use std::sync::Arc;
 use landfall_lb::ListenerRule;
 use landfall_provider::{ListenerRuleId, LoadBalancerId, Result};
 
-use super::Hooks;
-use crate::daemon::Cloud;
-use crate::daemon::controllers::balance;
+use super::hooks::Hooks;
+use crate::daemon::controllers::load_balancer;
 use crate::daemon::records::state::State;
+use crate::daemon::runtime::cloud::Cloud;
 
 impl Hooks for ListenerRule {
     async fn created(cloud: &Arc<Cloud>, id: &Self::Id) -> Result<()> {
@@ -18,7 +18,7 @@ impl Hooks for ListenerRule {
     async fn updated(cloud: &Arc<Cloud>, id: &Self::Id) -> Result<()> {
         let balancer = balancer_of(&cloud.lock().state, id);
         match balancer {
-            Some(balancer) => balance::sync(cloud, &balancer).await,
+            Some(balancer) => load_balancer::sync(cloud, &balancer).await,
             None => Ok(()),
         }
     }
@@ -27,7 +27,7 @@ impl Hooks for ListenerRule {
         let balancer = balancer_of(&cloud.lock().state, id);
         cloud.change(|state| state.end::<Self>(id))?;
         match balancer {
-            Some(balancer) => balance::sync(cloud, &balancer).await,
+            Some(balancer) => load_balancer::sync(cloud, &balancer).await,
             None => Ok(()),
         }
     }
@@ -36,5 +36,5 @@ impl Hooks for ListenerRule {
 /// The balancer that a rule is part of.
 fn balancer_of(state: &State, rule: &ListenerRuleId) -> Option<LoadBalancerId> {
     let rule = state.tables.listener_rules.get(rule)?;
-    balance::balancer_of(state, rule.spec.listener.known()?)
+    load_balancer::balancer_of(state, rule.spec.listener.known()?)
 }

@@ -11,7 +11,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
-use super::INTERNET_HOST;
+use crate::OPERATOR;
 use landfall_kernel::accept::{AcceptErrors, Newcomers};
 use landfall_kernel::descriptors::Budget;
 use landfall_kernel::netns::Namespace;
@@ -22,7 +22,7 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 /// Answers every request to port 80 of the host with the address that it came from, as public services
 /// of this sort do.
 pub(super) fn say_who_asks(internet: &Namespace) -> io::Result<()> {
-    let listener = internet.enter(|| StdListener::bind((INTERNET_HOST, 80)))??;
+    let listener = internet.enter(|| StdListener::bind((OPERATOR, 80)))??;
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
     tokio::spawn(async move {

@@ -6,17 +6,116 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landfall_compute::{Instance, SingleInstance, SingleInstanceState};
-use landfall_network::ElasticIp;
+use landfall_network::Subnet;
 use landfall_provider::{Error, ErrorKind, InstanceId, Result};
 use tokio::time::Instant;
 
-use super::guest;
-use crate::daemon::Cloud;
+use super::hooks::Hooks;
+use super::lifecycle;
 use crate::daemon::records::kinds::instance::public_address;
+use crate::daemon::records::kinds::known;
 use crate::daemon::records::machine::{InstanceRecord, Phase};
 use crate::daemon::records::state::State;
 use crate::daemon::records::table::find;
+use crate::daemon::runtime::cloud::Cloud;
+use crate::daemon::runtime::{container, loopback};
 use landfall_kernel::log;
+
+impl Hooks for Instance {
+    async fn created(cloud: &Arc<Cloud>, id: &Self::Id) -> Result<()> {
+        launch(cloud, id)
+    }
+
+    async fn delete(cloud: &Arc<Cloud>, id: &Self::Id) -> Result<()> {
+        cloud.change(|state| state.end::<Self>(id))?;
+        terminate(cloud, id);
+        Ok(())
+    }
+}
+
+/// Starts a single instance, whose record was just made.
+fn launch(cloud: &Arc<Cloud>, id: &InstanceId) -> Result<()> {
+    let runs_container = cloud.change(|state| {
+        let entry = find::<Instance>(state, id)?;
+        let subnet = known(&entry.spec.subnet)?.clone();
+        let machine = InstanceRecord {
+            group: None,
+            hostname: format!("{}-{}", entry.stack, entry.name),
+            zone: find::<Subnet>(state, &subnet)?.spec.zone.clone(),
+            address: state.new_private_address(&subnet)?,
+            subnet,
+            groups: entry
+                .spec
+                .groups
+                .iter()
+                .map(|id| known(id).cloned())
+                .collect::<Result<_>>()?,
+            workload: entry.spec.workload.clone(),
+            key: container::public_key(state, entry.spec.key.as_ref())?,
+            image_store: entry.facts.image_store.clone(),
+            secrets: entry.facts.secrets.clone(),
+            template_version: 1,
+            phase: Phase::Booting,
+            launched: Instant::now(),
+            ended: None,
+            was_healthy: false,
+        };
+        let runs_container = machine.workload.is_some();
+        state.machines.insert(id.clone(), machine);
+        Ok(runs_container)
+    })?;
+    if runs_container {
+        publish(cloud, id)?;
+        supervise(cloud, id.clone());
+    } else {
+        lifecycle::run(cloud, id.clone());
+    }
+    Ok(())
+}
+
+/// Ends a single instance, and then its record.
+fn terminate(cloud: &Arc<Cloud>, id: &InstanceId) {
+    withdraw(cloud, id);
+    let (cloud, id) = (Arc::clone(cloud), id.clone());
+    tokio::spawn(async move {
+        lifecycle::stop(&cloud, &id).await;
+        let gone = cloud.change(|state| {
+            state.tables.instances.remove(&id);
+            state.machines.remove(&id);
+            Ok(())
+        });
+        if let Err(error) = gone {
+            log(format_args!("{id}: {error}"));
+        }
+    });
+}
+
+/// Opens a loopback port that leads to an instance whose container clients ask themselves; one without a public
+/// address has none.
+fn publish(cloud: &Arc<Cloud>, id: &InstanceId) -> Result<()> {
+    let (wanted, stack, entrance) = {
+        let inner = cloud.lock();
+        let entry = find::<Instance>(&inner.state, id)?;
+        let Some(entrance) = entrance(&inner.state, id) else {
+            return Ok(());
+        };
+        (entry.facts.wanted_port, entry.stack.clone(), entrance)
+    };
+    let (port, opened) = loopback::open(cloud, wanted, stack.as_str(), &[entrance])?;
+    let mut inner = cloud.lock();
+    inner.entrances.insert(id.clone(), opened);
+    if let Some(entry) = inner.state.tables.instances.get_mut(id) {
+        entry.facts.published_port = Some(port);
+    }
+    drop(inner);
+    cloud.tell();
+    Ok(())
+}
+
+/// Closes the loopback port of an instance.
+fn withdraw(cloud: &Cloud, id: &InstanceId) {
+    drop(cloud.lock().entrances.remove(id));
+}
 
 /// The pause before a container is started again: doubled each time, as Docker does it.
 ///
@@ -38,12 +137,12 @@ pub(in crate::daemon) fn supervise(cloud: &Arc<Cloud>, id: InstanceId) {
         let mut times = 0;
         loop {
             let began = Instant::now();
-            let how = match guest::boot(&cloud, &id).await {
+            let how = match lifecycle::start(&cloud, &id).await {
                 Ok(None) => return,
                 Ok(Some(running)) => running.how().await,
-                Err(error) => guest::not_started(&id, &error),
+                Err(error) => container::not_started(&id, &error),
             };
-            guest::forget_running(&cloud, &id);
+            container::forget_running(&cloud, &id);
             times = if began.elapsed() > STEADY {
                 1
             } else {
@@ -124,8 +223,8 @@ pub(in crate::daemon) fn stop(cloud: &Arc<Cloud>, id: &InstanceId) -> Result<()>
     cloud.tell();
     let (cloud, id) = (Arc::clone(cloud), id.clone());
     tokio::spawn(async move {
-        guest::stop(&cloud, &id).await;
-        guest::forget_running(&cloud, &id);
+        lifecycle::stop(&cloud, &id).await;
+        container::forget_running(&cloud, &id);
         let mut inner = cloud.lock();
         // One that is being ended is taken away by whoever ends it.
         if let Ok(machine) = own(&mut inner.state, &id) {

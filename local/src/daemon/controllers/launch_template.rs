@@ -5,13 +5,13 @@ use std::sync::Arc;
 use landfall_compute::LaunchTemplate;
 use landfall_provider::Result;
 
-use super::Hooks;
-use crate::daemon::Cloud;
-use crate::daemon::controllers::keeper;
+use super::hooks::Hooks;
+use crate::daemon::controllers::autoscaling_group;
+use crate::daemon::runtime::cloud::Cloud;
 
 impl Hooks for LaunchTemplate {
     async fn updated(cloud: &Arc<Cloud>, id: &Self::Id) -> Result<()> {
-        keeper::follow_template(cloud, id);
+        autoscaling_group::follow_template(cloud, id);
         Ok(())
     }
 }

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use landfall_lb::TargetGroup;
 use landfall_provider::Result;
 
-use super::Hooks;
-use crate::daemon::Cloud;
-use crate::daemon::controllers::balance;
+use super::hooks::Hooks;
+use crate::daemon::controllers::load_balancer;
+use crate::daemon::runtime::cloud::Cloud;
 
 impl Hooks for TargetGroup {
     async fn updated(cloud: &Arc<Cloud>, id: &Self::Id) -> Result<()> {
-        let balancers = balance::balancers_to(&cloud.lock().state, id);
+        let balancers = load_balancer::balancers_to(&cloud.lock().state, id);
         for balancer in balancers {
-            balance::sync(cloud, &balancer).await?;
+            load_balancer::sync(cloud, &balancer).await?;
         }
         Ok(())
     }

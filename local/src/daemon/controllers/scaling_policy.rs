@@ -11,13 +11,13 @@ use landfall_provider::{
 };
 use tokio::time::Instant;
 
-use super::balance;
+use super::load_balancer;
 use super::tracking::{self, Proposal, Track};
 use crate::daemon::records::group::Health;
 use crate::daemon::records::machine::Phase;
 use crate::daemon::records::state::State;
 use crate::daemon::records::table::find;
-use crate::daemon::{Cloud, Inner};
+use crate::daemon::runtime::cloud::{Cloud, Inner};
 use landfall_kernel::log;
 use landfall_sandbox::processor_times;
 
@@ -143,7 +143,7 @@ fn look(inner: &Inner, id: &AutoscalingGroupId) -> Option<Seen> {
         let requests = match &entry.spec.metric {
             Metric::RequestsPerTarget { target_group, .. } => target_group
                 .known()
-                .map_or(0, |group| balance::requests(inner, group)),
+                .map_or(0, |group| load_balancer::requests(inner, group)),
             Metric::Cpu(_) => 0,
         };
         let metric = entry.spec.metric.clone();
@@ -158,13 +158,13 @@ fn look(inner: &Inner, id: &AutoscalingGroupId) -> Option<Seen> {
         policies: policies.collect(),
         serving: running
             .iter()
-            .filter(|instance| balance::health(inner, instance) == Health::Healthy)
+            .filter(|instance| load_balancer::health(inner, instance) == Health::Healthy)
             .map(|instance| (*instance).clone())
             .collect(),
         pids: running
             .iter()
             .filter_map(|instance| {
-                let pid = inner.guests.get(*instance)?.pid()?;
+                let pid = inner.containers.get(*instance)?.pid()?;
                 Some(((*instance).clone(), pid))
             })
             .collect(),
