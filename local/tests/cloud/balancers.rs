@@ -1,5 +1,5 @@
 //! What the trace says of balancers is what clients see: a few stacks by hand, beside the listeners that are drawn in
-//! `listeners` and the networks of `src/cloud/differential`, whose balancers have no proxy.
+//! `listeners` and the networks of `src/daemon/differential`, whose balancers have no proxy.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;

@@ -1,5 +1,5 @@
 //! Listeners, rules and target groups, drawn: what the trace says of each port of a balancer is what its nodes do
-//! and what clients hear. The networks of `src/cloud/differential` have no proxy, and this one has nothing else
+//! and what clients hear. The networks of `src/daemon/differential` have no proxy, and this one has nothing else
 //! that varies.
 
 use std::collections::BTreeMap;
