@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use hyper::body::Body;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -167,8 +168,8 @@ pub(super) async fn serve(
                 let table = front.worker.shared.table();
                 *known = (version, table.listeners.get(&port).cloned());
             }
-            let reply = Arc::clone(&front).serve(known.1.clone(), request, fault);
-            async move { Ok::<_, Infallible>(reply.await) }
+            let reply = Arc::clone(&front).serve(known.1.as_deref(), request, fault);
+            reply.map(Ok::<_, Infallible>)
         });
         let mut connection = http1::Builder::new()
             .max_buf_size(MAX_BUFFER)

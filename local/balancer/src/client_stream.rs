@@ -23,6 +23,7 @@ use super::chunks::Chunks;
 use super::fault::Fault;
 use super::head::{self, Head, MAX_HEAD, MAX_LINE};
 use super::meter::{BodyLength, Meter, Phase};
+use super::small_write;
 
 /// What the parser gets in place of a faulty request.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused.invalid\r\nconnection: close\r\n\r\n";
@@ -335,7 +336,11 @@ impl AsyncWrite for ClientStream {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.meter.set_unflushed(true);
-        let n = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs))?;
+        let n = ready!(small_write::poll_write_vectored(
+            Pin::new(&mut self.stream),
+            cx,
+            bufs
+        ))?;
         self.meter.moved();
         Poll::Ready(Ok(n))
     }

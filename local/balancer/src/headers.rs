@@ -21,99 +21,154 @@ const TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 const ROOT: &str = "Root=";
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
-/// Takes out what belongs to one connection only. Returns the protocol that the sender wants to
-/// change to, if any.
+/// The fields of a head that a proxy has to change.
 ///
-/// One look over the names decides whether anything has to be done, because mostly little has.
-pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
-    let (mut connection, mut others) = (false, false);
-    for name in headers.keys() {
-        connection |= *name == CONNECTION;
-        others |= *name == TE
-            || *name == TRANSFER_ENCODING
-            || *name == UPGRADE
-            || *name == KEEP_ALIVE
-            || *name == PROXY_CONNECTION;
-    }
-    if !connection && !others {
-        return None;
-    }
-    let upgrade = headers.remove(UPGRADE);
-    let mut wants_upgrade = false;
-    if connection {
-        let named: Vec<HeaderName> = headers
-            .get_all(CONNECTION)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
-            .collect();
-        for name in named {
-            if name == UPGRADE {
-                wants_upgrade = true;
-            // A sender must not talk a proxy out of what decides where a message ends or goes.
-            } else if !matches!(name.as_str(), "close" | "content-length" | "host") {
-                headers.remove(name);
+/// One pass over the names finds them: most heads have few of them, and a pass costs less than a lookup for each.
+#[derive(Clone, Copy, Default)]
+struct Present {
+    connection: bool,
+    upgrade: bool,
+    transfer_encoding: bool,
+    /// `Keep-Alive`, `Proxy-Connection` or `TE`.
+    hop_by_hop: bool,
+    /// `Expect` or `HTTP2-Settings`.
+    request_only: bool,
+    /// A field that [`Forwarded::apply`] writes.
+    forwarded: bool,
+    /// A name with other characters than letters, digits and hyphens.
+    invalid: bool,
+}
+
+impl Present {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut present = Self::default();
+        for name in headers.keys() {
+            if *name == CONNECTION {
+                present.connection = true;
+            } else if *name == UPGRADE {
+                present.upgrade = true;
+            } else if *name == TRANSFER_ENCODING {
+                present.transfer_encoding = true;
+            } else if *name == TE || *name == KEEP_ALIVE || *name == PROXY_CONNECTION {
+                present.hop_by_hop = true;
+            } else if *name == EXPECT || *name == HTTP2_SETTINGS {
+                present.request_only = true;
+            } else {
+                let name = name.as_str();
+                present.forwarded |= name.starts_with("x-");
+                present.invalid |= !is_valid(name);
             }
         }
-        headers.remove(CONNECTION);
+        present
     }
-    if others {
-        for name in [KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING] {
+}
+
+fn is_valid(name: &str) -> bool {
+    name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+/// Brings the fields of a client's request into the form for a target. Returns the protocol that the client asks to
+/// change to, if any.
+pub(super) fn prepare_request(
+    headers: &mut HeaderMap,
+    forwarded: &Forwarded,
+    drop_invalid: bool,
+) -> Option<HeaderValue> {
+    let present = Present::of(headers);
+    let upgrade = strip_hop_by_hop(headers, present);
+    if present.request_only {
+        // The balancer speaks HTTP/1.1 on both sides and answers `Expect` itself.
+        headers.remove(EXPECT);
+        headers.remove(HTTP2_SETTINGS);
+    }
+    if present.invalid && drop_invalid {
+        let names = headers.keys().filter(|name| !is_valid(name.as_str()));
+        let invalid: Vec<HeaderName> = names.cloned().collect();
+        for name in invalid {
             headers.remove(name);
         }
     }
-    upgrade.filter(|_| wants_upgrade)
+    forwarded.apply(headers, present.forwarded);
+    upgrade
 }
 
-/// How the end of a target's response is found (RFC 9112 §6.3): `Transfer-Encoding` decides, and a `Content-Length`
-/// beside it is dropped. `false` for a coding other than `chunked`, which nobody behind this could undo.
-pub(super) fn settle_framing(headers: &mut HeaderMap) -> bool {
-    if !headers.contains_key(TRANSFER_ENCODING) {
-        return true;
+/// A response has a `Transfer-Encoding` other than `chunked`, which nobody behind this proxy could undo.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct UnknownCoding;
+
+/// Brings the fields of a target's response into the form for a client. Returns the protocol that the target changes
+/// to, if any.
+///
+/// `Transfer-Encoding` decides where the response ends (RFC 9112 §6.3); a `Content-Length` beside it is dropped.
+///
+/// # Errors
+/// When the response has an unknown transfer coding.
+pub(super) fn prepare_response(
+    headers: &mut HeaderMap,
+) -> Result<Option<HeaderValue>, UnknownCoding> {
+    let present = Present::of(headers);
+    if present.transfer_encoding {
+        headers.remove(CONTENT_LENGTH);
+        let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+        let chunked = codings.next().is_some_and(|coding| {
+            let coding = coding.as_bytes().trim_ascii();
+            coding.eq_ignore_ascii_case(b"chunked")
+        });
+        if !chunked || codings.next().is_some() {
+            return Err(UnknownCoding);
+        }
     }
-    headers.remove(CONTENT_LENGTH);
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    let chunked = codings.next().is_some_and(|coding| {
-        coding
-            .as_bytes()
-            .trim_ascii()
-            .eq_ignore_ascii_case(b"chunked")
-    });
-    chunked && codings.next().is_none()
+    Ok(strip_hop_by_hop(headers, present))
 }
 
-/// Takes out the fields that only HTTP/2 upgrades and interim responses use: the balancer speaks
-/// HTTP/1.1 on both sides and answers `Expect` itself.
-pub(super) fn strip_request_only(headers: &mut HeaderMap) {
-    headers.remove(EXPECT);
-    headers.remove(HTTP2_SETTINGS);
+/// Takes out the fields that belong to one connection only. Returns the protocol that the sender wants to change to,
+/// if any.
+fn strip_hop_by_hop(headers: &mut HeaderMap, present: Present) -> Option<HeaderValue> {
+    let upgrade = match present.upgrade {
+        true => headers.remove(UPGRADE),
+        false => None,
+    };
+    let mut wants_upgrade = false;
+    if present.connection {
+        let mut named = Vec::new();
+        for value in headers.get_all(CONNECTION) {
+            for name in value.to_str().unwrap_or_default().split(',') {
+                let name = name.trim();
+                let is = |option: &str| name.eq_ignore_ascii_case(option);
+                if is("upgrade") {
+                    wants_upgrade = true;
+                } else if is("keep-alive")
+                    || ["close", "content-length", "host"]
+                        .iter()
+                        .any(|option| is(option))
+                {
+                    // `Keep-Alive` is taken out below in any case. A sender must not make a proxy drop the fields
+                    // that decide where a message ends or goes.
+                } else {
+                    named.extend(HeaderName::from_bytes(name.as_bytes()));
+                }
+            }
+        }
+        for name in named {
+            headers.remove(name);
+        }
+        headers.remove(CONNECTION);
+    }
+    if present.hop_by_hop {
+        for name in [KEEP_ALIVE, PROXY_CONNECTION, TE] {
+            headers.remove(name);
+        }
+    }
+    if present.transfer_encoding {
+        headers.remove(TRANSFER_ENCODING);
+    }
+    upgrade.filter(|_| wants_upgrade)
 }
 
 /// Asks for a change of protocol.
 pub(super) fn set_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, protocol);
-}
-
-/// Takes out fields whose names have other characters than letters, digits and hyphens.
-pub(super) fn drop_invalid(headers: &mut HeaderMap) {
-    let valid = |name: &HeaderName| {
-        name.as_str()
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'-')
-    };
-    if headers.keys().all(valid) {
-        return;
-    }
-    let invalid: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| !valid(name))
-        .cloned()
-        .collect();
-    for name in invalid {
-        headers.remove(name);
-    }
 }
 
 /// What a client connection adds to each of its requests.
@@ -136,44 +191,34 @@ impl Forwarded {
         }
     }
 
-    /// Adds or completes the `X-Forwarded-*` and `X-Amzn-Trace-Id` fields.
-    pub(super) fn apply(&self, headers: &mut HeaderMap) {
-        let peer = match headers.get(&FORWARDED_FOR) {
-            None => self.peer.clone(),
-            Some(_) => {
-                let mut joined = Vec::new();
-                for value in headers.get_all(&FORWARDED_FOR) {
-                    joined.extend_from_slice(value.as_bytes());
-                    joined.extend_from_slice(b", ");
-                }
-                joined.extend_from_slice(self.peer.as_bytes());
-                HeaderValue::from_bytes(&joined).unwrap_or_else(|_| self.peer.clone())
-            }
+    /// Adds or completes the `X-Forwarded-*` and `X-Amzn-Trace-Id` fields. `present` when the client may have sent some.
+    fn apply(&self, headers: &mut HeaderMap, present: bool) {
+        let own = self.next_trace();
+        let (peer, trace) = match present {
+            true => (self.complete_peer(headers), complete_trace(headers, &own)),
+            false => (None, None),
         };
-        headers.insert(FORWARDED_FOR, peer);
+        headers.insert(FORWARDED_FOR, peer.unwrap_or_else(|| self.peer.clone()));
         headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
         headers.insert(FORWARDED_PORT, self.port.clone());
-        let own = self.next_trace();
-        let trace = match headers.get(&TRACE_ID).map(HeaderValue::to_str) {
-            Some(Ok(have)) if have.contains("Root=") => {
-                // Whoever set the root keeps it; a Self of an earlier balancer gives way to ours.
-                let rest: Vec<&str> = have
-                    .split(';')
-                    .filter(|field| !field.trim_start().starts_with("Self="))
-                    .collect();
-                let own = String::from_utf8_lossy(&own[ROOT.len()..]);
-                HeaderValue::try_from(format!("Self={own};{}", rest.join(";")))
-            }
-            Some(Ok(have)) => {
-                HeaderValue::try_from(format!("{};{have}", String::from_utf8_lossy(&own)))
-            }
-            _ => Ok(HeaderValue::from_bytes(&own).expect("hexadecimal digits and hyphens")),
-        };
-        if let Ok(trace) = trace {
+        if let Some(trace) = trace.or_else(|| HeaderValue::from_bytes(&own).ok()) {
             headers.insert(TRACE_ID, trace);
         }
     }
 
+    /// The client's `X-Forwarded-For` with its address behind it.
+    fn complete_peer(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        let mut joined = Vec::new();
+        for value in headers.get_all(&FORWARDED_FOR) {
+            joined.extend_from_slice(value.as_bytes());
+            joined.extend_from_slice(b", ");
+        }
+        if joined.is_empty() {
+            return None;
+        }
+        joined.extend_from_slice(self.peer.as_bytes());
+        HeaderValue::from_bytes(&joined).ok()
+    }
     /// `Root=1-` the time in seconds `-` 96 bits, all in hexadecimal.
     fn next_trace(&self) -> [u8; 40] {
         let mut out = *b"Root=1-........-........................";
@@ -197,6 +242,22 @@ impl Forwarded {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     }
+}
+
+/// The client's `X-Amzn-Trace-Id` with the id of this balancer in it: as `Self` beside the client's root, or as the root.
+fn complete_trace(headers: &HeaderMap, own: &[u8]) -> Option<HeaderValue> {
+    let current = headers.get(&TRACE_ID)?.to_str().ok()?;
+    let own = std::str::from_utf8(own).ok()?;
+    if !current.contains(ROOT) {
+        return HeaderValue::try_from(format!("{own};{current}")).ok();
+    }
+    // The `Self` of an earlier balancer is replaced.
+    let rest: Vec<&str> = current
+        .split(';')
+        .filter(|field| !field.trim_start().starts_with("Self="))
+        .collect();
+    let own = own.strip_prefix(ROOT)?;
+    HeaderValue::try_from(format!("Self={own};{}", rest.join(";"))).ok()
 }
 
 /// The last digits of a number in hexadecimal, as many as there is room for.

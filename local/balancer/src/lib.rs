@@ -32,6 +32,7 @@ mod respond;
 mod response_body;
 mod room;
 mod rules;
+mod small_write;
 mod table;
 mod target_stream;
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! One request: checked, routed, sent to a target, and its response on the way back.
 
+use std::future::Future;
 use std::io;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper::header::{HOST, HeaderValue};
+use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 
 use super::fault::Fault;
@@ -30,90 +32,110 @@ pub(super) struct Front {
     pub(super) seat: Arc<Seat>,
 }
 
+/// A request in the form for a target.
+struct RoutedRequest {
+    group: Arc<Group>,
+    request: Request<RequestBody>,
+    /// The client's side of a change of protocol, if the client asks for one.
+    upgrade: Option<OnUpgrade>,
+}
+
 type Reply = Response<ResponseBody>;
 
 /// A response instead of one from a target; boxed because it is the rarer one.
 type Refusal = Box<Reply>;
 
 impl Front {
-    /// Serves one request. Never fails: what goes wrong is an error response.
-    pub(super) async fn serve(
+    /// Serves one request. Never fails: an error becomes an error response.
+    ///
+    /// Everything that needs no waiting is done before the future exists, so that the future stays small: hyper moves
+    /// it for each request.
+    pub(super) fn serve(
         self: Arc<Self>,
-        listener: Option<Arc<Listener>>,
+        listener: Option<&Listener>,
         request: Request<Incoming>,
         fault: Option<Fault>,
-    ) -> Reply {
-        let reply = match fault {
-            Some(fault) => respond::error_and_close(fault.status(), fault.reason()),
-            None => self.answer(listener, request).await,
+    ) -> impl Future<Output = Reply> + use<> {
+        let routed = match fault {
+            Some(fault) => Err(Box::new(respond::error_and_close(
+                fault.status(),
+                fault.reason(),
+            ))),
+            None => self.route(listener, request),
         };
-        self.meter.set_phase(match reply.body() {
-            ResponseBody::Own(_) => Phase::Request,
-            ResponseBody::Stream(_) => Phase::Body,
-        });
-        reply
+        async move {
+            let reply = match routed {
+                Ok(routed) => self.forward(routed).await,
+                Err(refusal) => *refusal,
+            };
+            self.meter.set_phase(match reply.body() {
+                ResponseBody::Own(_) => Phase::Request,
+                ResponseBody::Stream(_) => Phase::Body,
+            });
+            reply
+        }
     }
 
-    async fn answer(
-        self: &Arc<Self>,
-        listener: Option<Arc<Listener>>,
+    fn route(
+        &self,
+        listener: Option<&Listener>,
         mut request: Request<Incoming>,
-    ) -> Reply {
-        let dns_name = &self.worker.shared.attributes.dns_name;
-        if let Err(refusal) = check(&mut request, dns_name) {
-            return *refusal;
-        }
+    ) -> Result<RoutedRequest, Refusal> {
+        let attributes = &self.worker.shared.attributes;
+        check(&mut request, &attributes.dns_name)?;
         let Some(listener) = listener else {
             // The listener went away while this connection was open.
-            return respond::error_and_close(
+            return Err(Box::new(respond::error_and_close(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "the balancer no longer listens on this port",
-            );
+            )));
         };
         let host = request
             .headers()
             .get(HOST)
             .and_then(|host| host.to_str().ok())
             .unwrap_or("");
-        let group = listener.route(host, request.uri().path());
-        self.forward(group, request).await
-    }
-
-    async fn forward(
-        self: &Arc<Self>,
-        group: &Arc<Group>,
-        mut request: Request<Incoming>,
-    ) -> Reply {
+        let group = Arc::clone(listener.route(host, request.uri().path()));
         // RFC 9110 §7.8: a server ignores an Upgrade that comes in an HTTP/1.0 request.
         let may_upgrade = request.version() == Version::HTTP_11;
-        let upgrade = headers::strip_hop_by_hop(request.headers_mut())
+        let upgrade = headers::prepare_request(
+            request.headers_mut(),
+            &self.forwarded,
+            attributes.drop_invalid_header_fields,
+        );
+        let upgrade = upgrade
             .filter(|protocol| may_upgrade && !protocol.as_bytes().eq_ignore_ascii_case(b"h2c"));
-        headers::strip_request_only(request.headers_mut());
-        if self.worker.shared.attributes.drop_invalid_header_fields {
-            headers::drop_invalid(request.headers_mut());
-        }
-        self.forwarded.apply(request.headers_mut());
         *request.version_mut() = Version::HTTP_11;
-        let tunnel = upgrade.map(|protocol| {
+        let upgrade = upgrade.map(|protocol| {
             headers::set_upgrade(request.headers_mut(), protocol);
             hyper::upgrade::on(&mut request)
         });
-        let request = request.map(|incoming| RequestBody::new(incoming, Arc::clone(&self.meter)));
+        Ok(RoutedRequest {
+            group,
+            request: request.map(|incoming| RequestBody::new(incoming, Arc::clone(&self.meter))),
+            upgrade,
+        })
+    }
 
+    async fn forward(&self, routed: RoutedRequest) -> Reply {
+        let RoutedRequest {
+            group,
+            request,
+            upgrade,
+        } = routed;
         let (mut response, upstream, in_flight) = match self.send(group, request).await {
             Ok(sent) => sent,
             Err(refusal) => return *refusal,
         };
-        if !headers::settle_framing(response.headers_mut()) {
+        let Ok(protocol) = headers::prepare_response(response.headers_mut()) else {
             return respond::error(
                 StatusCode::BAD_GATEWAY,
                 "the target's response has a Transfer-Encoding other than chunked",
             );
-        }
-        let protocol = headers::strip_hop_by_hop(response.headers_mut());
+        };
         *response.version_mut() = Version::HTTP_11;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let (Some(upgrade), Some(protocol)) = (tunnel, protocol) else {
+            let (Some(upgrade), Some(protocol)) = (upgrade, protocol) else {
                 return respond::error(
                     StatusCode::BAD_GATEWAY,
                     "the target changed to a protocol that the client did not ask for",
@@ -143,7 +165,7 @@ impl Front {
     /// target that refuses without having been connected before is a 502, as on AWS.
     async fn send(
         &self,
-        group: &Arc<Group>,
+        mut group: Arc<Group>,
         mut request: Request<RequestBody>,
     ) -> Result<(Response<Incoming>, Upstream, InFlight), Refusal> {
         let attributes = &self.worker.shared.attributes;
@@ -151,7 +173,6 @@ impl Front {
             group.count();
         }
         let mut attempts = group.routable.len().min(3);
-        let mut group = Arc::clone(group);
         loop {
             let Some(target) = group.next() else {
                 return Err(no_targets(&group));
@@ -313,4 +334,24 @@ fn failed(client: &Meter, failure: &Failure) -> Refusal {
             "the target closed the connection without a response",
         ),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The size of what a function of four arguments returns.
+    fn size_of_result<A, B, C, D, R>(_: impl Fn(A, B, C, D) -> R) -> usize {
+        size_of::<R>()
+    }
+
+    #[test]
+    fn future_of_a_request_is_small_enough_to_move() {
+        let size = size_of_result(
+            |front: Arc<Front>, listener: Option<&'static Listener>, request, fault| {
+                front.serve(listener, request, fault)
+            },
+        );
+        assert!(size <= 2560, "{size}");
+    }
 }

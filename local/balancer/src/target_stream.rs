@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::meter::Meter;
+use super::small_write;
 
 /// The TCP stream to a target, with a [`Meter`].
 ///
@@ -104,7 +105,11 @@ impl AsyncWrite for TargetStream {
         if self.write_failed {
             return Poll::Ready(Ok(wanted));
         }
-        let result = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs));
+        let result = ready!(small_write::poll_write_vectored(
+            Pin::new(&mut self.stream),
+            cx,
+            bufs
+        ));
         Poll::Ready(self.written(result, wanted))
     }
 
