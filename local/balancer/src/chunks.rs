@@ -3,7 +3,7 @@
 /// How far a chunked body has been read.
 #[derive(Debug, Default)]
 pub(super) struct Chunks {
-    state: State,
+    state: ChunkState,
     /// What is left of the current chunk's data.
     left: u64,
     /// The digits of the current chunk's size.
@@ -11,7 +11,7 @@ pub(super) struct Chunks {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
+enum ChunkState {
     #[default]
     Size,
     Extension,
@@ -39,18 +39,18 @@ impl Chunks {
     pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
         let mut at = 0;
         while at < bytes.len() {
-            if self.state == State::Data {
+            if self.state == ChunkState::Data {
                 let step = usize::try_from(self.left)
                     .unwrap_or(usize::MAX)
                     .min(bytes.len() - at);
                 at += step;
                 self.left -= step as u64;
                 if self.left == 0 {
-                    self.state = State::DataCr;
+                    self.state = ChunkState::DataCr;
                 }
                 continue;
             }
-            if self.state == State::End {
+            if self.state == ChunkState::End {
                 break;
             }
             self.state = self.step(bytes[at])?;
@@ -61,37 +61,37 @@ impl Chunks {
 
     /// Whether the last byte of the body has come.
     pub(super) fn is_end(&self) -> bool {
-        self.state == State::End
+        self.state == ChunkState::End
     }
 
-    fn step(&mut self, b: u8) -> Result<State, Malformed> {
+    fn step(&mut self, b: u8) -> Result<ChunkState, Malformed> {
         Ok(match (self.state, b) {
-            (State::Size, _) if b.is_ascii_hexdigit() && self.digits < 16 => {
+            (ChunkState::Size, _) if b.is_ascii_hexdigit() && self.digits < 16 => {
                 let digit = char::from(b).to_digit(16).ok_or(Malformed)?;
                 self.left = (self.left << 4) | u64::from(digit);
                 self.digits += 1;
-                State::Size
+                ChunkState::Size
             }
-            (State::Size, b'\r') if self.digits > 0 => State::SizeEnd,
-            (State::Size, b';' | b' ' | b'\t') if self.digits > 0 => State::Extension,
-            (State::Extension, b'\r') => State::SizeEnd,
-            (State::Extension, b'\n') => return Err(Malformed),
-            (State::Extension, _) => State::Extension,
-            (State::SizeEnd, b'\n') => {
+            (ChunkState::Size, b'\r') if self.digits > 0 => ChunkState::SizeEnd,
+            (ChunkState::Size, b';' | b' ' | b'\t') if self.digits > 0 => ChunkState::Extension,
+            (ChunkState::Extension, b'\r') => ChunkState::SizeEnd,
+            (ChunkState::Extension, b'\n') => return Err(Malformed),
+            (ChunkState::Extension, _) => ChunkState::Extension,
+            (ChunkState::SizeEnd, b'\n') => {
                 self.digits = 0;
                 match self.left {
-                    0 => State::Line,
-                    _ => State::Data,
+                    0 => ChunkState::Line,
+                    _ => ChunkState::Data,
                 }
             }
-            (State::DataCr, b'\r') => State::DataLf,
-            (State::DataLf, b'\n') => State::Size,
-            (State::Line, b'\r') => State::LastLf,
-            (State::LastLf, b'\n') => State::End,
-            (State::Line | State::InLine, b'\n') => return Err(Malformed),
-            (State::InLine, b'\r') => State::InLineEnd,
-            (State::InLineEnd, b'\n') => State::Line,
-            (State::Line | State::InLine, _) => State::InLine,
+            (ChunkState::DataCr, b'\r') => ChunkState::DataLf,
+            (ChunkState::DataLf, b'\n') => ChunkState::Size,
+            (ChunkState::Line, b'\r') => ChunkState::LastLf,
+            (ChunkState::LastLf, b'\n') => ChunkState::End,
+            (ChunkState::Line | ChunkState::InLine, b'\n') => return Err(Malformed),
+            (ChunkState::InLine, b'\r') => ChunkState::InLineEnd,
+            (ChunkState::InLineEnd, b'\n') => ChunkState::Line,
+            (ChunkState::Line | ChunkState::InLine, _) => ChunkState::InLine,
             _ => return Err(Malformed),
         })
     }

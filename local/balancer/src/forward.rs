@@ -39,7 +39,7 @@ const BUFFER: usize = 16 * 1024;
 /// Dropping it closes all ports and ends all of them at once.
 pub struct Forwarder {
     thread: PinnedThread,
-    shared: Arc<Shared>,
+    shared: Arc<ForwarderTasks>,
 }
 
 impl Drop for Forwarder {
@@ -49,7 +49,7 @@ impl Drop for Forwarder {
     }
 }
 
-struct Shared {
+struct ForwarderTasks {
     tasks: TaskTracker,
     /// Accept nothing new, and drop what is open.
     stop: CancellationToken,
@@ -81,14 +81,14 @@ impl Nodes {
         let mut order: Vec<_> = (0..count)
             .map(|n| self.all[start.wrapping_add(n) % count])
             .collect();
-        order.sort_by_key(|(_, shunned)| shunned.is_some_and(|until| now < until));
+        order.sort_by_key(|(_, ejected)| ejected.is_some_and(|until| now < until));
         order.into_iter().map(|(addr, _)| addr).collect()
     }
 
     fn note(&mut self, addr: SocketAddr, answered: bool) {
-        for (known, shunned) in &mut self.all {
+        for (known, ejected) in &mut self.all {
             if *known == addr {
-                *shunned = (!answered).then(|| Instant::now() + EJECTION_PERIOD);
+                *ejected = (!answered).then(|| Instant::now() + EJECTION_PERIOD);
             }
         }
     }
@@ -100,7 +100,7 @@ impl Forwarder {
     /// # Errors
     /// When the thread cannot be made or `pin` fails.
     pub async fn start(name: &str, pin: Pin) -> io::Result<Self> {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(ForwarderTasks {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             room: Room::new(Budget::now().forwarded()),
@@ -170,7 +170,7 @@ fn lock(nodes: &Mutex<Nodes>) -> std::sync::MutexGuard<'_, Nodes> {
     nodes.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn accept(shared: &Arc<Shared>, listener: &TcpListener, nodes: &Arc<Mutex<Nodes>>) {
+async fn accept(shared: &Arc<ForwarderTasks>, listener: &TcpListener, nodes: &Arc<Mutex<Nodes>>) {
     let mut errors = AcceptErrors::new("loopback port");
     let share = shared.room.share();
     loop {

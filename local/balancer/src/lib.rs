@@ -58,7 +58,7 @@ pub use forward::{Forward, Forwarder};
 pub use health::{HealthState, Reason, TargetHealth};
 pub use registry::Drain;
 
-use node::Node;
+use node::ZoneNode;
 use registry::Registry;
 
 /// Moves the calling thread to where it has to work; called once, before any socket is made.
@@ -159,7 +159,7 @@ impl Balancer {
             return Err(Error::NodeExists(zone.into()));
         }
         let name = format!("{}-{zone}", self.name);
-        let node = Node::start(name, bind, pin, Arc::clone(&self.registry.shared)).await?;
+        let node = ZoneNode::start(name, bind, pin, Arc::clone(&self.registry.shared)).await?;
         if let Err(error) = node.listen(self.registry.ports()).await {
             node.stop(Duration::ZERO).await;
             return Err(error);

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::meter::Meter;
-use super::table::Shared;
+use super::table::SharedTable;
 use super::thread::PinnedThread;
 use super::upstream::Pool;
 use super::worker::Worker;
@@ -31,12 +31,12 @@ enum Command {
 }
 
 /// A running node.
-pub(super) struct Node {
+pub(super) struct ZoneNode {
     commands: mpsc::UnboundedSender<Command>,
     thread: PinnedThread,
 }
 
-impl Node {
+impl ZoneNode {
     /// Starts the node's thread, which first of all calls `pin` to enter its network namespace.
     ///
     /// # Errors
@@ -45,7 +45,7 @@ impl Node {
         name: String,
         bind: Ipv4Addr,
         pin: Pin,
-        shared: Arc<Shared>,
+        shared: Arc<SharedTable>,
     ) -> Result<Self, Error> {
         let (commands, inbox) = mpsc::unbounded_channel();
         match PinnedThread::start(&name, pin, run(shared, bind, inbox)).await {
@@ -81,7 +81,11 @@ impl Node {
     }
 }
 
-async fn run(shared: Arc<Shared>, bind: Ipv4Addr, mut inbox: mpsc::UnboundedReceiver<Command>) {
+async fn run(
+    shared: Arc<SharedTable>,
+    bind: Ipv4Addr,
+    mut inbox: mpsc::UnboundedReceiver<Command>,
+) {
     let mut changed = shared.changed.subscribe();
     let sweeps = shared.attributes.idle_timeout.as_nanos() / SWEEP.as_nanos();
     let idle_sweeps = u32::try_from(sweeps).unwrap_or(u32::MAX);

@@ -325,11 +325,11 @@ fn failed(client: &Meter, failure: &Failure) -> Refusal {
             StatusCode::BAD_GATEWAY,
             "the target sent interim responses (1xx) and no final one",
         ),
-        Failure::Broken(Some(error)) => respond::error(
+        Failure::InvalidResponse(Some(error)) => respond::error(
             StatusCode::BAD_GATEWAY,
             &format!("the target gave no valid response: {error}"),
         ),
-        Failure::Broken(None) | Failure::Unsent(_) => respond::error(
+        Failure::InvalidResponse(None) | Failure::Unsent(_) => respond::error(
             StatusCode::BAD_GATEWAY,
             "the target closed the connection without a response",
         ),

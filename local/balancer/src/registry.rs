@@ -16,41 +16,41 @@ use super::Error;
 use super::check::{self, Observer};
 use super::config::{Attributes, ListenerConfig, Target, TargetGroupConfig};
 use super::health::{Health, HealthState, Outcome, TargetHealth};
-use super::node::Node;
-use super::table::{Destination, Group, Listener, Shared, Table};
+use super::node::ZoneNode;
+use super::table::{Destination, Group, Listener, SharedTable, Table};
 
 /// All records of one balancer.
 pub(super) struct Registry {
-    pub(super) shared: Arc<Shared>,
-    state: Mutex<State>,
+    pub(super) shared: Arc<SharedTable>,
+    state: Mutex<Records>,
     health: watch::Sender<u64>,
     /// For the checks, which must not keep a dropped balancer alive.
     this: Weak<Registry>,
 }
 
 #[derive(Default)]
-struct State {
-    nodes: BTreeMap<String, Node>,
+struct Records {
+    nodes: BTreeMap<String, ZoneNode>,
     listeners: Vec<ListenerConfig>,
-    groups: BTreeMap<String, GroupState>,
+    groups: BTreeMap<String, GroupRecord>,
     serial: u64,
 }
 
-struct GroupState {
+struct GroupRecord {
     config: TargetGroupConfig,
     turn: Arc<AtomicUsize>,
     requests: Arc<AtomicU64>,
-    targets: BTreeMap<String, Registered>,
+    targets: BTreeMap<String, TargetRecord>,
 }
 
-struct Registered {
+struct TargetRecord {
     target: Target,
     destination: Arc<Destination>,
     health: Health,
     check: Option<JoinHandle<()>>,
 }
 
-impl Registered {
+impl TargetRecord {
     fn stop_checking(&mut self) {
         if let Some(check) = self.check.take() {
             check.abort();
@@ -78,14 +78,14 @@ impl Future for Drain {
 impl Registry {
     pub(super) fn new(attributes: Attributes) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
-            shared: Arc::new(Shared::new(attributes)),
+            shared: Arc::new(SharedTable::new(attributes)),
             state: Mutex::default(),
             health: watch::Sender::new(0),
             this: this.clone(),
         })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Records> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -105,23 +105,23 @@ impl Registry {
             .collect()
     }
 
-    pub(super) fn add_node(&self, zone: &str, node: Node) {
+    pub(super) fn add_node(&self, zone: &str, node: ZoneNode) {
         let mut state = self.state();
         state.nodes.insert(zone.into(), node);
-        self.settle(&mut state);
+        self.reconcile(&mut state);
     }
 
-    pub(super) fn take_node(&self, zone: &str) -> Option<Node> {
+    pub(super) fn take_node(&self, zone: &str) -> Option<ZoneNode> {
         let mut state = self.state();
         let node = state.nodes.remove(zone)?;
-        self.settle(&mut state);
+        self.reconcile(&mut state);
         Some(node)
     }
 
-    pub(super) fn take_nodes(&self) -> Vec<Node> {
+    pub(super) fn take_nodes(&self) -> Vec<ZoneNode> {
         let mut state = self.state();
         let nodes = std::mem::take(&mut state.nodes).into_values().collect();
-        self.settle(&mut state);
+        self.reconcile(&mut state);
         nodes
     }
 
@@ -140,7 +140,7 @@ impl Registry {
         }
         let ports: Vec<u16> = listeners.iter().map(|listener| listener.port).collect();
         state.listeners = listeners;
-        self.settle(&mut state);
+        self.reconcile(&mut state);
         Ok(state
             .nodes
             .values()
@@ -173,7 +173,7 @@ impl Registry {
             match state.groups.get_mut(&config.name) {
                 None => {
                     let name = config.name.clone();
-                    let group = GroupState {
+                    let group = GroupRecord {
                         config,
                         turn: Arc::default(),
                         requests: Arc::default(),
@@ -187,13 +187,13 @@ impl Registry {
                         group
                             .targets
                             .values_mut()
-                            .for_each(Registered::stop_checking);
+                            .for_each(TargetRecord::stop_checking);
                     }
                     group.config = config;
                 }
             }
         }
-        self.settle(&mut state);
+        self.reconcile(&mut state);
         Ok(())
     }
 
@@ -209,14 +209,14 @@ impl Registry {
             have.destination.close();
             have.stop_checking();
         }
-        let registered = Registered {
+        let registered = TargetRecord {
             destination: Arc::new(Destination::new(serial, target.addr)),
             health: Health::registered(SystemTime::now()),
             check: None,
             target: target.clone(),
         };
         group.targets.insert(target.id, registered);
-        self.settle(&mut state);
+        self.reconcile(&mut state);
         Ok(())
     }
 
@@ -235,7 +235,7 @@ impl Registry {
             target.health.draining(SystemTime::now());
             target.stop_checking();
             // First out of the table, then closed: whoever finds it closed finds a newer table.
-            self.settle(&mut state);
+            self.reconcile(&mut state);
             destination.close();
         }
         drop(state);
@@ -285,9 +285,9 @@ impl Registry {
     }
 
     /// Brings checks and the routing table in line with the records.
-    fn settle(&self, state: &mut State) {
+    fn reconcile(&self, state: &mut Records) {
         let now = SystemTime::now();
-        let State {
+        let Records {
             nodes,
             listeners,
             groups,
@@ -389,7 +389,7 @@ impl Observer for Reports {
     }
 }
 
-fn group_mut<'a>(state: &'a mut State, name: &str) -> Result<&'a mut GroupState, Error> {
+fn group_mut<'a>(state: &'a mut Records, name: &str) -> Result<&'a mut GroupRecord, Error> {
     state
         .groups
         .get_mut(name)
@@ -403,7 +403,7 @@ fn forwards(listener: &ListenerConfig) -> impl Iterator<Item = &str> {
 }
 
 /// The routing table that the records make.
-fn table(state: &State) -> Table {
+fn table(state: &Records) -> Table {
     let mut table = Table::default();
     for (name, group) in &state.groups {
         let in_state = |wanted: &[HealthState]| -> Vec<Arc<Destination>> {

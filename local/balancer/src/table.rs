@@ -99,7 +99,7 @@ pub(super) struct Group {
     pub(super) name: String,
     /// Who gets requests now: the healthy ones, or all when none is healthy.
     pub(super) routable: Vec<Arc<Destination>>,
-    /// Shared by all nodes and kept across tables, so that requests alternate exactly.
+    /// SharedTable by all nodes and kept across tables, so that requests alternate exactly.
     pub(super) turn: Arc<AtomicUsize>,
     /// How many requests it has got, as shared and kept.
     pub(super) requests: Arc<AtomicU64>,
@@ -151,7 +151,7 @@ pub(super) struct Table {
 }
 
 /// What all nodes of a balancer share.
-pub(super) struct Shared {
+pub(super) struct SharedTable {
     pub(super) attributes: Attributes,
     version: AtomicU64,
     table: RwLock<Arc<Table>>,
@@ -159,7 +159,7 @@ pub(super) struct Shared {
     pub(super) changed: tokio::sync::watch::Sender<u64>,
 }
 
-impl Shared {
+impl SharedTable {
     pub(super) fn new(mut attributes: Attributes) -> Self {
         // Timers divide it; AWS allows nothing below a second.
         attributes.idle_timeout = attributes.idle_timeout.max(Duration::from_millis(1));

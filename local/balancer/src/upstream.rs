@@ -63,7 +63,7 @@ pub(super) enum Failure {
     /// The target sends interim responses (1xx) without an end.
     Interim,
     /// The target closed, reset, or answered something that is not HTTP.
-    Broken(Option<hyper::Error>),
+    InvalidResponse(Option<hyper::Error>),
 }
 
 impl Upstream {
@@ -194,9 +194,11 @@ impl Upstream {
                 }
                 Poll::Ready(Err(mut refused)) => Poll::Ready(Err(match refused.take_message() {
                     Some(request) => Failure::Unsent(Box::new(request)),
-                    None => Failure::Broken(Some(refused.into_error())),
+                    None => Failure::InvalidResponse(Some(refused.into_error())),
                 })),
-                Poll::Pending if self.done => Poll::Ready(Err(Failure::Broken(error.take()))),
+                Poll::Pending if self.done => {
+                    Poll::Ready(Err(Failure::InvalidResponse(error.take())))
+                }
                 Poll::Pending if self.meter.is_over() => Poll::Ready(Err(Failure::Interim)),
                 Poll::Pending => self.poll_response_idle(cx, &mut interim).map(|()| {
                     Err(match (self.meter.received(), client.wants_body()) {

@@ -7,12 +7,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::room::Room;
-use super::table::Shared;
+use super::table::SharedTable;
 use super::upstream::Pool;
 
 /// What the tasks of one node share.
 pub(super) struct Worker {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<SharedTable>,
     pub(super) pool: Pool,
     /// Client connections and tunnels.
     pub(super) tasks: TaskTracker,
@@ -25,7 +25,7 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(shared: Arc<Shared>, pool: Pool) -> Self {
+    pub(super) fn new(shared: Arc<SharedTable>, pool: Pool) -> Self {
         Self {
             room: Room::new(shared.attributes.max_connections),
             shared,

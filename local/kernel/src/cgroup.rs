@@ -213,7 +213,7 @@ impl Group {
     ///
     /// # Errors
     /// When the kernel does not allow it.
-    pub fn admit(&self, pid: i32) -> io::Result<()> {
+    pub fn add_process(&self, pid: i32) -> io::Result<()> {
         for (_, _, path) in &self.folders {
             put(&path.join("cgroup.procs"), &pid.to_string())?;
         }

@@ -31,7 +31,7 @@ pub use enter::{Entered, Further, Handle, enter};
 pub use init::enter::Size;
 pub use limits::Limiter;
 pub use listening::{Listening, instead, listening};
-pub use output::{Line, Output, Stream};
+pub use output::{Output, OutputLine, Stream};
 pub use run::{Exit, Running, start};
 pub use spec::Spec;
 pub use unpack::{Image, unpack};

@@ -145,7 +145,7 @@ pub(super) struct Confined {
 
 impl Confined {
     /// Puts a new process of the instance under its limits, before it starts any other.
-    pub(super) fn admit(&mut self, pid: i32) {
+    pub(super) fn add_process(&mut self, pid: i32) {
         if let Err(error) = self.join(pid) {
             log(format_args!("process {pid}: its control group: {error}"));
             // What is in no group is counted in the other way.
@@ -160,7 +160,7 @@ impl Confined {
     pub(super) fn join(&self, pid: i32) -> io::Result<()> {
         oom::prefer(pid);
         match &self.group {
-            Some(group) => group.admit(pid),
+            Some(group) => group.add_process(pid),
             None => Ok(()),
         }
     }

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_where_it_is_expected_is_told_from_who_is() {
+    fn a_service_on_another_port_is_reported() {
         let on = |open: &[u16], loopback: &[u16]| Listening {
             open: open.iter().copied().collect(),
             loopback: loopback.iter().copied().collect(),

@@ -36,7 +36,7 @@ pub enum Stream {
 
 /// A line of output.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
+pub struct OutputLine {
     /// When its end arrived.
     pub at: SystemTime,
     /// Where it was written to.
@@ -51,7 +51,7 @@ pub struct Output {
     /// The most bytes of text that are kept.
     capacity: usize,
     kept: Mutex<Kept>,
-    listeners: broadcast::Sender<Line>,
+    listeners: broadcast::Sender<OutputLine>,
     volume: Mutex<Volume>,
 }
 
@@ -97,7 +97,7 @@ impl Volume {
 
 #[derive(Debug, Default)]
 struct Kept {
-    lines: VecDeque<Line>,
+    lines: VecDeque<OutputLine>,
     bytes: usize,
 }
 
@@ -113,19 +113,19 @@ impl Output {
     }
 
     /// The last `most` lines that are kept, oldest first.
-    pub fn tail(&self, most: usize) -> Vec<Line> {
+    pub fn tail(&self, most: usize) -> Vec<OutputLine> {
         let kept = self.kept();
         let skip = kept.lines.len().saturating_sub(most);
         kept.lines.iter().skip(skip).cloned().collect()
     }
 
     /// All lines from now on. A listener that falls 1024 lines behind misses the oldest, and is told so.
-    pub fn subscribe(&self) -> broadcast::Receiver<Line> {
+    pub fn subscribe(&self) -> broadcast::Receiver<OutputLine> {
         self.listeners.subscribe()
     }
 
     /// The lines that are kept, and all from then on: none is missing between, and none comes twice.
-    pub fn follow(&self) -> (Vec<Line>, broadcast::Receiver<Line>) {
+    pub fn follow(&self) -> (Vec<OutputLine>, broadcast::Receiver<OutputLine>) {
         let kept = self.kept();
         (
             kept.lines.iter().cloned().collect(),
@@ -138,7 +138,7 @@ impl Output {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, line: Line) {
+    fn push(&self, line: OutputLine) {
         let mut kept = self.kept();
         kept.bytes += line.text.len();
         kept.lines.push_back(line.clone());
@@ -154,7 +154,7 @@ impl Output {
 
     /// Adds a line of the cloud's own.
     pub(super) fn note(&self, text: String) {
-        self.push(Line {
+        self.push(OutputLine {
             at: SystemTime::now(),
             stream: Stream::Stderr,
             text,
@@ -189,7 +189,7 @@ impl Output {
         let push = |line: &mut Vec<u8>| {
             let text = line.strip_suffix(b"\r").unwrap_or(line);
             let text = String::from_utf8_lossy(text).into_owned();
-            self.push(Line {
+            self.push(OutputLine {
                 at: SystemTime::now(),
                 stream,
                 text,

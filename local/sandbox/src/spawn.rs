@@ -60,7 +60,7 @@ pub(super) async fn spawn(
                     .kill_on_drop(true)
                     .spawn()?;
                 if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
-                    confined.admit(pid);
+                    confined.add_process(pid);
                 }
                 fds::send(ours.as_fd(), b"\n", &[netns.as_fd(), program.as_fd()])?;
                 let mut line = serde_json::to_vec(&order)?;

@@ -16,7 +16,7 @@ use super::numbers::{
     internet_index, link_index,
 };
 use super::ruleset;
-use super::topology::{InterfaceId, Target, Topology};
+use super::topology::{InterfaceId, NextHop, Topology};
 use crate::netlink::route::{End, Hop, LOOPBACK, MAIN, Mac, PolicyRule, Route, Select};
 use crate::netlink::ruleset::Ruleset;
 
@@ -69,7 +69,7 @@ pub(crate) enum NodeId {
 
 /// What one network namespace holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Node {
+pub(super) struct NamespaceLayout {
     /// Links to other namespaces, by index; each stands with one of its two ends.
     pub(super) links: BTreeMap<u32, Link>,
     /// Addresses, with the index of the link that has them.
@@ -96,7 +96,7 @@ pub(super) struct Link {
 }
 
 /// What all namespaces hold.
-pub(super) type Layout = BTreeMap<NodeId, Node>;
+pub(super) type Layout = BTreeMap<NodeId, NamespaceLayout>;
 
 /// The number of each VPC on the internet, from 0.
 pub(super) type VpcNumbers = BTreeMap<VpcId, u32>;
@@ -120,7 +120,7 @@ pub(super) fn vpc_numbers(current: &VpcNumbers, topology: &Topology) -> VpcNumbe
 
 /// Lowers a topology without faults.
 pub(super) fn layout(topology: &Topology, vpc_numbers: &VpcNumbers) -> Layout {
-    let mut internet = Node::default();
+    let mut internet = NamespaceLayout::default();
     let hosts = topology.internet_hosts.iter().copied();
     for address in hosts.chain([S3_ADDRESS]) {
         internet.addresses.insert((LOOPBACK, address));
@@ -145,11 +145,17 @@ pub(super) fn layout(topology: &Topology, vpc_numbers: &VpcNumbers) -> Layout {
     layout
 }
 
-fn lower_vpc(topology: &Topology, id: &VpcId, slot: u32, internet: &mut Node, layout: &mut Layout) {
+fn lower_vpc(
+    topology: &Topology,
+    id: &VpcId,
+    slot: u32,
+    internet: &mut NamespaceLayout,
+    layout: &mut Layout,
+) {
     let vpc = &topology.vpcs[id];
-    let mut router = Node {
+    let mut router = NamespaceLayout {
         ruleset: ruleset::router(topology, id),
-        ..Node::default()
+        ..NamespaceLayout::default()
     };
     router.routes.insert(
         (VPC_TABLE, vpc.cidr),
@@ -195,7 +201,7 @@ fn lower_vpc(topology: &Topology, id: &VpcId, slot: u32, internet: &mut Node, la
         }
     }
     let mut attach = |node: NodeId, subnet: &SubnetId, address: Ipv4Addr| {
-        let mut end = Node::default();
+        let mut end = NamespaceLayout::default();
         let index = link_index(vpc.cidr, address);
         let group = group_of(topology, subnet);
         let link = Link {
@@ -288,7 +294,7 @@ fn uplink(index: u32, name: &str, there: u32, slot: u32) -> Link {
 }
 
 /// Puts a link between a router and the internet, and tells each about the other.
-fn connect(router: &mut Node, internet: &mut Node, link: Link) {
+fn connect(router: &mut NamespaceLayout, internet: &mut NamespaceLayout, link: Link) {
     router
         .neighbours
         .insert((link.here.index, INTERNET), link.there.mac);
@@ -298,24 +304,24 @@ fn connect(router: &mut Node, internet: &mut Node, link: Link) {
     router.links.insert(link.here.index, link);
 }
 
-fn lower_route(topology: &Topology, vpc: &VpcId, target: &Target) -> Route {
+fn lower_route(topology: &Topology, vpc: &VpcId, target: &NextHop) -> Route {
     let blackhole = Route {
         hop: Hop::Blackhole,
         source: None,
     };
     match target {
-        Target::InternetGateway if topology.vpcs[vpc].internet_gateway => {
+        NextHop::InternetGateway if topology.vpcs[vpc].internet_gateway => {
             via(INTERNET_LINK, INTERNET, None)
         }
-        Target::GatewayEndpoint => via(ENDPOINT_LINK, INTERNET, None),
-        Target::NatGateway(id) => match topology.nat_gateways.get(id) {
+        NextHop::GatewayEndpoint => via(ENDPOINT_LINK, INTERNET, None),
+        NextHop::NatGateway(id) => match topology.nat_gateways.get(id) {
             Some(gateway) if topology.vpc_of(&gateway.subnet) == Some(vpc) => {
                 let index = link_index(topology.vpcs[vpc].cidr, gateway.address);
                 via(index, gateway.address, None)
             }
             _ => blackhole,
         },
-        Target::InternetGateway | Target::Blackhole => blackhole,
+        NextHop::InternetGateway | NextHop::Blackhole => blackhole,
     }
 }
 

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 use std::{fmt, fs, io, thread};
 
-use super::layout::{Link, Node, NodeId};
+use super::layout::{Link, NamespaceLayout, NodeId};
 use super::{Error, Result};
 use crate::netlink::Netlink;
 use crate::netlink::ruleset::Ruleset;
@@ -68,7 +68,7 @@ pub(super) struct LiveNode {
     name: String,
     namespace: Namespace,
     netlink: Netlink,
-    current: Node,
+    current: NamespaceLayout,
 }
 
 impl LiveNode {
@@ -101,7 +101,7 @@ impl LiveNode {
             name,
             namespace,
             netlink,
-            current: Node::default(),
+            current: NamespaceLayout::default(),
         })
     }
 
@@ -117,7 +117,7 @@ impl LiveNode {
 
     /// What has been put in.
     #[cfg(test)]
-    pub(super) fn current(&self) -> &Node {
+    pub(super) fn current(&self) -> &NamespaceLayout {
         &self.current
     }
 
@@ -197,7 +197,7 @@ impl LiveNode {
     }
 
     /// Deletes rules, routes and addresses that should not be there, or should be different.
-    pub(super) fn delete_missing(&mut self, desired: &Node) -> Result<()> {
+    pub(super) fn delete_missing(&mut self, desired: &NamespaceLayout) -> Result<()> {
         let stale: Vec<_> = self
             .current
             .rules
@@ -240,7 +240,7 @@ impl LiveNode {
     }
 
     /// Adds what is not there yet.
-    pub(super) fn add_missing(&mut self, desired: &Node) -> Result<()> {
+    pub(super) fn add_missing(&mut self, desired: &NamespaceLayout) -> Result<()> {
         for (index, address) in &desired.addresses {
             if !self.current.addresses.contains(&(*index, *address)) {
                 let result = self.netlink.add_address(*index, *address);

@@ -8,8 +8,8 @@ use ipnet::Ipv4Net;
 
 pub(super) use self::router::router;
 use crate::netlink::ruleset::{
-    Action, Base, Chain, Field, Hook, Key, KeyType, Kind, Match, Rule, Ruleset, Set, State, Value,
-    ValueType, Verdict,
+    Action, Base, Chain, ConnectionState, Field, Hook, Key, KeyType, Kind, Match, Rule, Ruleset,
+    Set, Value, ValueType, Verdict,
 };
 
 const FORWARD: Base = Base {
@@ -86,9 +86,9 @@ pub(super) fn internet(endpoints: impl Iterator<Item = (u32, u32)>) -> Ruleset {
 fn states() -> Set {
     let mut states = Set::map(KeyType::State, ValueType::Verdict);
     for (state, verdict) in [
-        (State::Established, Verdict::Accept),
-        (State::Related, Verdict::Accept),
-        (State::Invalid, Verdict::Drop),
+        (ConnectionState::Established, Verdict::Accept),
+        (ConnectionState::Related, Verdict::Accept),
+        (ConnectionState::Invalid, Verdict::Drop),
     ] {
         states.insert(Key::State(state), Value::Verdict(verdict));
     }

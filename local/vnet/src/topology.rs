@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::Ipv4Addr;
-use std::ops::RangeInclusive;
 
 use ipnet::Ipv4Net;
+use landfall_network::PortRange;
 use landfall_provider::{
     NatGatewayId, NetworkAclId, RouteTableId, SecurityGroupId, SubnetId, VpcId,
 };
@@ -89,13 +89,13 @@ pub struct Subnet {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteTable {
     /// Targets by destination; the longest prefix wins. What is in none vanishes.
-    pub routes: BTreeMap<Ipv4Net, Target>,
+    pub routes: BTreeMap<Ipv4Net, NextHop>,
 }
 
 /// Where a route leads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Target {
+pub enum NextHop {
     /// The VPC's internet gateway: a black hole if none is attached.
     InternetGateway,
     /// A NAT gateway: a black hole if it is not there any more.
@@ -141,13 +141,13 @@ pub struct GroupRule {
     /// The traffic it allows; ports are destination ports.
     pub traffic: Traffic,
     /// From whom, or to whom.
-    pub peer: Peer,
+    pub peer: GroupRulePeer,
 }
 
 /// The other side of a security group's rule.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Peer {
+pub enum GroupRulePeer {
     /// Addresses.
     Cidr(Ipv4Net),
     /// The private addresses of a group's members.
@@ -161,35 +161,13 @@ pub enum Traffic {
     /// Everything.
     All,
     /// TCP to these ports.
-    Tcp(Ports),
+    Tcp(PortRange),
     /// UDP to these ports.
-    Udp(Ports),
+    Udp(PortRange),
     /// ICMP: of this type and with this code, or of any.
     Icmp(Option<u8>, Option<u8>),
     /// Another protocol by its number, whole.
     Protocol(u8),
-}
-
-/// A range of ports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Ports {
-    /// The first.
-    pub from: u16,
-    /// The last.
-    pub to: u16,
-}
-
-impl Ports {
-    /// Every port.
-    pub const ALL: Self = Self {
-        from: 0,
-        to: u16::MAX,
-    };
-
-    /// As a range.
-    pub fn range(self) -> RangeInclusive<u16> {
-        self.from..=self.to
-    }
 }
 
 /// A NAT gateway: translates what private interfaces send to the internet.
@@ -230,7 +208,7 @@ impl Topology {
             .filter_map(|subnet| subnet.route_table.as_ref())
             .any(|table| {
                 let mut targets = self.route_tables[table].routes.values();
-                targets.any(|target| *target == Target::GatewayEndpoint)
+                targets.any(|target| *target == NextHop::GatewayEndpoint)
             })
     }
 
@@ -253,7 +231,7 @@ impl Topology {
         }
         for (id, group) in &self.security_groups {
             for rule in group.ingress.iter().chain(&group.egress) {
-                if let Peer::Group(peer) = &rule.peer {
+                if let GroupRulePeer::Group(peer) = &rule.peer {
                     let found = self.security_groups.contains_key(peer);
                     missing("security group", found, id);
                 }

@@ -231,7 +231,7 @@ async fn a_target_that_answers_slowly_but_steadily_is_waited_for() {
 }
 
 #[tokio::test]
-async fn clients_that_say_nothing_are_closed_and_slow_ones_told() {
+async fn silent_clients_are_closed_and_slow_ones_get_408() {
     let one = Upstream::named("one").await;
     let lb = Lb::with(impatient(), &[&one]).await;
     assert_eq!(lb.raw("").await, "", "nothing was asked");

@@ -305,11 +305,11 @@ async fn targets_that_nobody_can_reach_are_unused() {
     lb.balancer
         .register("web", target("i-0", one.addr))
         .unwrap();
-    let elsewhere = Target {
+    let in_other_zone = Target {
         zone: "b".into(),
         ..target("i-1", one.addr)
     };
-    lb.balancer.register("web", elsewhere).unwrap();
+    lb.balancer.register("web", in_other_zone).unwrap();
     let state = |n: usize| {
         let health = lb.balancer.health("web").unwrap().swap_remove(n);
         (

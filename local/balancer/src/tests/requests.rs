@@ -183,7 +183,7 @@ async fn hop_by_hop_headers_stop_here() {
 }
 
 #[tokio::test]
-async fn invalid_header_names_pass_when_told_so() {
+async fn invalid_header_names_pass_when_allowed() {
     let attributes = Attributes {
         drop_invalid_header_fields: false,
         ..Attributes::default()

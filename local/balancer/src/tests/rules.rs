@@ -133,12 +133,12 @@ async fn listeners_come_and_go_under_open_connections() {
         "two",
         "the next request follows the new rules"
     );
-    let elsewhere = ListenerConfig {
+    let other_port = ListenerConfig {
         port: PORT + 1,
         rules: vec![],
         default_group: "one".into(),
     };
-    lb.balancer.set_listeners(vec![elsewhere]).await.unwrap();
+    lb.balancer.set_listeners(vec![other_port]).await.unwrap();
     assert_eq!(client.get("/").await.status, 503);
     assert!(
         TcpStream::connect(lb.addr).await.is_err(),

@@ -74,7 +74,7 @@ fn version_2_below_a_delegated_group() {
     assert!(!tree.path("user/app/shell.scope/landfall-x").exists());
 
     let group = groups.create("i-1", &LIMITS).unwrap();
-    group.admit(4711).unwrap();
+    group.add_process(4711).unwrap();
     for (file, text) in [
         ("memory.max", "1073741824"),
         ("memory.swap.max", "0"),
@@ -115,7 +115,7 @@ fn version_2_without_delegation() {
     // There is nothing to limit, and nothing to fail of.
     let group = groups.create("i-1", &LIMITS).unwrap();
     assert!(!group.has(Controller::Memory));
-    group.admit(4711).unwrap();
+    group.add_process(4711).unwrap();
     assert_eq!((group.memory(), group.processes()), (None, None));
 }
 

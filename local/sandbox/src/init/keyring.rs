@@ -30,7 +30,7 @@ mod tests {
     }
 
     #[test]
-    fn keyring_is_another_one() {
+    fn keyring_is_new() {
         let before = session();
         renew().unwrap();
         match (before, session()) {

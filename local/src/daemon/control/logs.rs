@@ -11,12 +11,12 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 use crate::daemon::runtime::cloud::Cloud;
 use crate::inside::LogLine;
-use landfall_sandbox::{Line, Stream};
+use landfall_sandbox::{OutputLine, Stream};
 
 /// What an instance has written so far, and where more of it comes.
 pub(super) struct Tail {
-    kept: Vec<Line>,
-    more: broadcast::Receiver<Line>,
+    kept: Vec<OutputLine>,
+    more: broadcast::Receiver<OutputLine>,
 }
 
 /// What a client reads when there are no more lines. A connection that ends without it has lost its cloud.
@@ -50,7 +50,7 @@ pub(super) async fn write(
 ) -> std::io::Result<()> {
     let Tail { kept, mut more } = tail;
     let since = since_ms.map(|ms| UNIX_EPOCH + Duration::from_millis(ms));
-    let recent = |line: &Line| since.is_none_or(|since| line.at >= since);
+    let recent = |line: &OutputLine| since.is_none_or(|since| line.at >= since);
     let mut text = Vec::new();
     for line in kept.iter().filter(|line| recent(line)) {
         push(&mut text, line)?;
@@ -93,15 +93,15 @@ pub(super) async fn write(
     }
 }
 
-fn missed_lines(number: u64) -> Line {
-    Line {
+fn missed_lines(number: u64) -> OutputLine {
+    OutputLine {
         at: SystemTime::now(),
         stream: Stream::Stderr,
         text: format!("landfall: {number} lines were dropped, because the output was too fast"),
     }
 }
 
-fn push(text: &mut Vec<u8>, line: &Line) -> std::io::Result<()> {
+fn push(text: &mut Vec<u8>, line: &OutputLine) -> std::io::Result<()> {
     let since = line.at.duration_since(UNIX_EPOCH).unwrap_or_default();
     let reported = LogLine {
         at_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),

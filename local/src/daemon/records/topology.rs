@@ -11,8 +11,8 @@ use landfall_provider::{
 use super::state::State;
 use super::table::{Entry, LocalResource};
 use landfall_vnet::{
-    AclEntry, GroupRule, Interface, InterfaceId, NatGateway, NetworkAcl, Peer, Ports, RouteTable,
-    SecurityGroup, Subnet, Target, Topology, Traffic, Vpc, endpoint_addresses,
+    AclEntry, GroupRule, GroupRulePeer, Interface, InterfaceId, NatGateway, NetworkAcl, NextHop,
+    RouteTable, SecurityGroup, Subnet, Topology, Traffic, Vpc, endpoint_addresses,
 };
 
 /// The interface of an instance.
@@ -95,8 +95,8 @@ fn route_tables(state: &State) -> BTreeMap<RouteTableId, RouteTable> {
     for (id, table) in &state.tables.route_tables {
         let routes = table.spec.routes.iter().filter_map(|route| {
             let target = match &route.via {
-                RouteTarget::InternetGateway(_) => Target::InternetGateway,
-                RouteTarget::NatGateway(gateway) => Target::NatGateway(gateway.known()?.clone()),
+                RouteTarget::InternetGateway(_) => NextHop::InternetGateway,
+                RouteTarget::NatGateway(gateway) => NextHop::NatGateway(gateway.known()?.clone()),
             };
             Some((route.destination, target))
         });
@@ -114,7 +114,7 @@ fn route_tables(state: &State) -> BTreeMap<RouteTableId, RouteTable> {
                 // <https://docs.aws.amazon.com/vpc/latest/userguide/route-tables-priority.html>
                 let addresses = endpoint_addresses(endpoint.spec.service);
                 let route = table.routes.entry(addresses);
-                route.or_insert(Target::GatewayEndpoint);
+                route.or_insert(NextHop::GatewayEndpoint);
             }
         }
     }
@@ -157,9 +157,9 @@ fn security_groups(state: &State) -> BTreeMap<landfall_provider::SecurityGroupId
         };
         for rule in &rules.spec.rules {
             let peer = match &rule.peer {
-                landfall_network::Peer::Cidr(cidr) => Peer::Cidr(*cidr),
+                landfall_network::Peer::Cidr(cidr) => GroupRulePeer::Cidr(*cidr),
                 landfall_network::Peer::Group(id) => match id.known() {
-                    Some(id) => Peer::Group(id.clone()),
+                    Some(id) => GroupRulePeer::Group(id.clone()),
                     None => continue,
                 },
             };
@@ -213,7 +213,7 @@ fn interfaces(state: &State) -> BTreeMap<InterfaceId, Interface> {
 }
 
 fn traffic(protocol: Protocol, ports: PortRange) -> Traffic {
-    let ports = Ports {
+    let ports = PortRange {
         from: ports.from,
         to: ports.to,
     };

@@ -7,7 +7,7 @@ mod expression;
 
 use std::collections::BTreeMap;
 
-use netlink_bindings::nftables::{Chained, ChainedFinal, Nfgenmsg, SetFlags};
+use netlink_bindings::nftables::{Chained, ChainedFinal, Nfgenmsg, PushSetelemListAttrs, SetFlags};
 use netlink_bindings::traits::{LookupFn, NetlinkChained, Pusher};
 use nix::libc;
 
@@ -233,32 +233,16 @@ impl Transaction {
     ) {
         let elements: Vec<_> = elements.collect();
         for chunk in elements.chunks(ELEMENTS_PER_MESSAGE) {
-            let mut request = self
-                .messages
-                .request()
-                .set_create()
-                .op_newsetelem_do(&header());
-            request
-                .encode()
-                .push_table_bytes(TABLE.as_bytes())
-                .push_set_bytes(set.as_bytes())
-                .nested_elements()
-                .as_vec_mut()
-                .extend_from_slice(&expression::encode_elements(chunk));
+            let request = self.messages.request().set_create();
+            push_elements(request.op_newsetelem_do(&header()).encode(), set, chunk);
         }
     }
 
     fn delete_elements<'a>(&mut self, set: &str, keys: impl Iterator<Item = &'a Key>) {
         let elements: Vec<_> = keys.map(|key| (key, &None)).collect();
         for chunk in elements.chunks(ELEMENTS_PER_MESSAGE) {
-            let mut request = self.messages.request().op_delsetelem_do(&header());
-            request
-                .encode()
-                .push_table_bytes(TABLE.as_bytes())
-                .push_set_bytes(set.as_bytes())
-                .nested_elements()
-                .as_vec_mut()
-                .extend_from_slice(&expression::encode_elements(chunk));
+            let request = self.messages.request();
+            push_elements(request.op_delsetelem_do(&header()).encode(), set, chunk);
         }
     }
 
@@ -284,6 +268,20 @@ impl Transaction {
             last,
         }
     }
+}
+
+/// Writes elements of a set into a message.
+fn push_elements(
+    attributes: PushSetelemListAttrs<&mut Vec<u8>>,
+    set: &str,
+    elements: &[(&Key, &Option<Value>)],
+) {
+    attributes
+        .push_table_bytes(TABLE.as_bytes())
+        .push_set_bytes(set.as_bytes())
+        .nested_elements()
+        .as_vec_mut()
+        .extend_from_slice(&expression::encode_elements(elements));
 }
 
 /// A transaction ready to be sent.

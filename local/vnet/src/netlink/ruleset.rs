@@ -95,7 +95,7 @@ pub(crate) enum Key {
     /// An address.
     Address(Ipv4Addr),
     /// A state of a connection.
-    State(State),
+    State(ConnectionState),
 }
 
 impl Key {
@@ -110,7 +110,7 @@ impl Key {
 
 /// The state of the connection that a packet belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum State {
+pub(crate) enum ConnectionState {
     /// It makes no sense in any connection.
     Invalid,
     /// Packets have been seen in both directions.

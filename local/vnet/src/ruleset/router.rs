@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
-use landfall_network::Direction;
+use landfall_network::{Direction, PortRange};
 use landfall_provider::{NetworkAclId, SecurityGroupId, SubnetId, VpcId};
 
 use super::{FORWARD, SOURCE_NAT, nat, states};
@@ -24,7 +24,7 @@ use crate::netlink::ruleset::{
     Action, Chain, Field, Hook, Key, KeyType, Match, Rule, Ruleset, Set, Value, ValueType, Verdict,
 };
 use crate::numbers::{ENDPOINT_LINK, INTERNET_GROUP, INTERNET_LINK, group_of, link_index};
-use crate::topology::{AclEntry, GroupRule, Interface, Peer, Ports, Topology, Traffic};
+use crate::topology::{AclEntry, GroupRule, GroupRulePeer, Interface, Topology, Traffic};
 
 /// The priority of translating destinations, as the kernel's own.
 const DESTINATION_NAT: i32 = -100;
@@ -251,14 +251,14 @@ impl Compiler<'_> {
         name
     }
 
-    fn peer(&mut self, peer: &Peer, direction: Direction) -> Vec<Match> {
+    fn peer(&mut self, peer: &GroupRulePeer, direction: Direction) -> Vec<Match> {
         let field = match direction {
             Direction::Ingress => Field::Source,
             Direction::Egress => Field::Destination,
         };
         match peer {
-            Peer::Cidr(cidr) => network(field, *cidr),
-            Peer::Group(group) => vec![Match::InSet(field, self.members(group))],
+            GroupRulePeer::Cidr(cidr) => network(field, *cidr),
+            GroupRulePeer::Group(group) => vec![Match::InSet(field, self.members(group))],
         }
     }
 
@@ -391,8 +391,8 @@ fn traffic(traffic: &Traffic) -> Vec<Match> {
         }
     };
     let mut matches = vec![Match::Protocol(protocol)];
-    if ports != Ports::ALL {
-        matches.push(Match::Ports(ports.range()));
+    if ports != PortRange::ALL {
+        matches.push(Match::Ports(ports.from..=ports.to));
     }
     matches
 }

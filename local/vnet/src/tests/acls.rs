@@ -4,9 +4,11 @@ use super::support::{
     Outcome, add_group, add_interface, add_public_vpc, add_subnet, address, connect, entry,
     everything, internet, isolated_test, only, serve,
 };
-use crate::{Fabric, NetworkAcl, Ports, Topology, Traffic};
+use landfall_network::PortRange;
 
-const EPHEMERAL: Ports = Ports {
+use crate::{Fabric, NetworkAcl, Topology, Traffic};
+
+const EPHEMERAL: PortRange = PortRange {
     from: 1024,
     to: u16::MAX,
 };
@@ -68,7 +70,7 @@ isolated_test! {
         let acl = NetworkAcl {
             inbound: [
                 (90, entry(true, tcp(81), "10.0.0.4/32")),
-                (100, entry(false, Traffic::Tcp(Ports { from: 80, to: 82 }), "10.0.0.0/16")),
+                (100, entry(false, Traffic::Tcp(PortRange { from: 80, to: 82 }), "10.0.0.0/16")),
                 (110, everything()),
             ]
             .into(),

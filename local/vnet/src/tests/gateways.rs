@@ -6,7 +6,9 @@ use super::support::{
     only, serve, serve_at, serve_udp, tcp, two_zones,
 };
 use crate::layout::S3_ADDRESS;
-use crate::{Fabric, NetworkAcl, Ports, RouteTable, Target, Traffic};
+use landfall_network::PortRange;
+
+use crate::{Fabric, NetworkAcl, NextHop, RouteTable, Traffic};
 
 isolated_test! {
     fn a_public_address_stands_for_one_interface() {
@@ -46,7 +48,7 @@ isolated_test! {
         let acl = NetworkAcl {
             inbound: [
                 (100, entry(true, Traffic::Tcp(only(80)), "203.0.113.0/24")),
-                (110, entry(true, Traffic::Tcp(Ports { from: 1024, to: u16::MAX }), "203.0.113.250/32")),
+                (110, entry(true, Traffic::Tcp(PortRange { from: 1024, to: u16::MAX }), "203.0.113.250/32")),
             ]
             .into(),
             outbound: [(100, entry(true, Traffic::All, "203.0.113.0/24"))].into(),
@@ -143,8 +145,8 @@ isolated_test! {
 
         let table = RouteTable {
             routes: [
-                (network("0.0.0.0/0"), Target::InternetGateway),
-                (network("203.0.113.251/32"), Target::Blackhole),
+                (network("0.0.0.0/0"), NextHop::InternetGateway),
+                (network("203.0.113.251/32"), NextHop::Blackhole),
             ]
             .into(),
         };
@@ -164,7 +166,7 @@ isolated_test! {
             add_public_vpc(&mut topology, suffix);
             topology.vpcs.get_mut(&format!("vpc-{suffix}").as_str().into()).unwrap().internet_gateway = false;
             let table = topology.route_tables.get_mut(&format!("rtb-{suffix}").as_str().into()).unwrap();
-            table.routes.insert(network("198.51.100.0/24"), Target::GatewayEndpoint);
+            table.routes.insert(network("198.51.100.0/24"), NextHop::GatewayEndpoint);
             add_interface(&mut topology, suffix, suffix, "10.0.0.4", None, &["sg-open"]);
         }
         add_subnet(&mut topology, "c", "a", "10.0.1.0/24", None);
@@ -221,7 +223,7 @@ isolated_test! {
         add_public_vpc(&mut topology, "a");
         add_nat(&mut topology, "a", "a", "10.0.0.5", "203.0.113.9");
         let table = RouteTable {
-            routes: [(network("0.0.0.0/0"), Target::NatGateway("nat-a".into()))].into(),
+            routes: [(network("0.0.0.0/0"), NextHop::NatGateway("nat-a".into()))].into(),
         };
         topology.route_tables.insert("rtb-b".into(), table);
         add_subnet(&mut topology, "b", "a", "10.0.1.0/24", Some("rtb-b"));
@@ -231,7 +233,7 @@ isolated_test! {
         topology.subnets.get_mut(&"subnet-a".into()).unwrap().network_acl = Some("acl-a".into());
         let all = entry(true, Traffic::All, "0.0.0.0/0");
         let https = entry(true, Traffic::Tcp(only(443)), "0.0.0.0/0");
-        let answers = |cidr| entry(true, Traffic::Tcp(Ports { from: 1024, to: u16::MAX }), cidr);
+        let answers = |cidr| entry(true, Traffic::Tcp(PortRange { from: 1024, to: u16::MAX }), cidr);
         let mut fabric = Fabric::new().unwrap();
         let mut outcome = |acl: NetworkAcl| {
             topology.network_acls.insert("acl-a".into(), acl);

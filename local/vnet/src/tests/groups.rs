@@ -4,7 +4,9 @@ use super::support::{
     CLIENT, Outcome, add_group, add_interface, add_public_vpc, address, answers_ping, ask_udp,
     connect, everything, internet, isolated_test, serve, serve_udp, tcp, tcp_group,
 };
-use crate::{Fabric, GroupRule, Peer, Ports, Traffic};
+use landfall_network::PortRange;
+
+use crate::{Fabric, GroupRule, GroupRulePeer, Traffic};
 
 isolated_test! {
     fn a_rule_lets_in_its_port_and_no_other() {
@@ -35,8 +37,8 @@ isolated_test! {
         let mut topology = internet();
         add_public_vpc(&mut topology, "a");
         let range = GroupRule {
-            traffic: Traffic::Tcp(Ports { from: 8000, to: 8010 }),
-            peer: Peer::Cidr("10.0.0.4/30".parse().unwrap()),
+            traffic: Traffic::Tcp(PortRange { from: 8000, to: 8010 }),
+            peer: GroupRulePeer::Cidr("10.0.0.4/30".parse().unwrap()),
         };
         add_group(&mut topology, "sg-web", &[range], &[everything()]);
         for (name, at) in [("one", "10.0.0.4"), ("two", "10.0.0.7"), ("far", "10.0.0.8"), ("web", "10.0.0.20")] {
@@ -155,7 +157,7 @@ isolated_test! {
         add_public_vpc(&mut topology, "a");
         let icmp = |kind, code| GroupRule {
             traffic: Traffic::Icmp(kind, code),
-            peer: Peer::Cidr("0.0.0.0/0".parse().unwrap()),
+            peer: GroupRulePeer::Cidr("0.0.0.0/0".parse().unwrap()),
         };
         add_group(&mut topology, "sg-all", &[icmp(None, None)], &[everything()]);
         add_group(&mut topology, "sg-echo", &[icmp(Some(8), Some(0))], &[everything()]);

@@ -11,7 +11,7 @@ use netlink_bindings::traits::Pusher;
 use netlink_bindings::utils;
 use nix::libc;
 
-use crate::netlink::ruleset::{Action, Field, Key, Match, Rule, State, Value, Verdict};
+use crate::netlink::ruleset::{Action, ConnectionState, Field, Key, Match, Rule, Value, Verdict};
 
 /// The register that every expression here works on.
 const REGISTER: u32 = Registers::Reg1 as u32;
@@ -54,9 +54,9 @@ fn key_bytes(key: Key) -> [u8; 4] {
         Key::Link(number) | Key::Group(number) => number.to_ne_bytes(),
         Key::Address(address) => address.octets(),
         // NF_CT_STATE_BIT of linux/netfilter/nf_conntrack_common.h.
-        Key::State(State::Invalid) => 1_u32.to_ne_bytes(),
-        Key::State(State::Established) => 2_u32.to_ne_bytes(),
-        Key::State(State::Related) => 4_u32.to_ne_bytes(),
+        Key::State(ConnectionState::Invalid) => 1_u32.to_ne_bytes(),
+        Key::State(ConnectionState::Established) => 2_u32.to_ne_bytes(),
+        Key::State(ConnectionState::Related) => 4_u32.to_ne_bytes(),
     }
 }
 

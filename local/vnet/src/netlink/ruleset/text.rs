@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::{
-    Action, Base, Field, Hook, Key, KeyType, Kind, Match, Rule, Ruleset, State, TABLE, Value,
-    ValueType, Verdict,
+    Action, Base, ConnectionState, Field, Hook, Key, KeyType, Kind, Match, Rule, Ruleset, TABLE,
+    Value, ValueType, Verdict,
 };
 
 impl fmt::Display for Ruleset {
@@ -70,9 +70,9 @@ impl fmt::Display for Key {
         match self {
             Self::Link(number) | Self::Group(number) => write!(f, "{number}"),
             Self::Address(address) => write!(f, "{address}"),
-            Self::State(State::Invalid) => f.write_str("invalid"),
-            Self::State(State::Established) => f.write_str("established"),
-            Self::State(State::Related) => f.write_str("related"),
+            Self::State(ConnectionState::Invalid) => f.write_str("invalid"),
+            Self::State(ConnectionState::Established) => f.write_str("established"),
+            Self::State(ConnectionState::Related) => f.write_str("related"),
         }
     }
 }

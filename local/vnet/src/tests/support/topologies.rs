@@ -4,9 +4,11 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
+use landfall_network::PortRange;
+
 use crate::{
-    AclEntry, GroupRule, Interface, NatGateway, NetworkAcl, Peer, Ports, RouteTable, SecurityGroup,
-    Subnet, Target, Topology, Traffic, Vpc,
+    AclEntry, GroupRule, GroupRulePeer, Interface, NatGateway, NetworkAcl, NextHop, RouteTable,
+    SecurityGroup, Subnet, Topology, Traffic, Vpc,
 };
 
 pub(in crate::tests) fn address(text: &str) -> Ipv4Addr {
@@ -42,7 +44,7 @@ pub(in crate::tests) fn add_public_vpc(topology: &mut Topology, suffix: &str) {
     topology.route_tables.insert(
         table.as_str().into(),
         RouteTable {
-            routes: [(network("0.0.0.0/0"), Target::InternetGateway)].into(),
+            routes: [(network("0.0.0.0/0"), NextHop::InternetGateway)].into(),
         },
     );
     add_subnet(topology, suffix, suffix, "10.0.0.0/24", Some(&table));
@@ -122,8 +124,8 @@ pub(in crate::tests) fn add_group(
 }
 
 /// One port.
-pub(in crate::tests) fn only(port: u16) -> Ports {
-    Ports {
+pub(in crate::tests) fn only(port: u16) -> PortRange {
+    PortRange {
         from: port,
         to: port,
     }
@@ -132,21 +134,21 @@ pub(in crate::tests) fn only(port: u16) -> Ports {
 pub(in crate::tests) fn tcp(port: u16, cidr: &str) -> GroupRule {
     GroupRule {
         traffic: Traffic::Tcp(only(port)),
-        peer: Peer::Cidr(network(cidr)),
+        peer: GroupRulePeer::Cidr(network(cidr)),
     }
 }
 
 pub(in crate::tests) fn tcp_group(port: u16, group: &str) -> GroupRule {
     GroupRule {
         traffic: Traffic::Tcp(only(port)),
-        peer: Peer::Group(group.into()),
+        peer: GroupRulePeer::Group(group.into()),
     }
 }
 
 pub(in crate::tests) fn everything() -> GroupRule {
     GroupRule {
         traffic: Traffic::All,
-        peer: Peer::Cidr(network("0.0.0.0/0")),
+        peer: GroupRulePeer::Cidr(network("0.0.0.0/0")),
     }
 }
 
@@ -174,22 +176,22 @@ pub(in crate::tests) fn two_zones(stack: &str, public: u8) -> Topology {
         },
     );
     let anywhere = network("0.0.0.0/0");
-    let table = |routes: &[(Ipv4Net, Target)]| RouteTable {
+    let table = |routes: &[(Ipv4Net, NextHop)]| RouteTable {
         routes: routes.iter().cloned().collect(),
     };
     let tables = &mut topology.route_tables;
     tables.insert(
         id("rtb", "public").as_str().into(),
-        table(&[(anywhere, Target::InternetGateway)]),
+        table(&[(anywhere, NextHop::InternetGateway)]),
     );
     let (lb, web, bastion) = (id("sg", "lb"), id("sg", "web"), id("sg", "bastion"));
     for zone in 0..2_u8 {
         let routes = [
             (
                 anywhere,
-                Target::NatGateway(id("nat", &zone.to_string()).as_str().into()),
+                NextHop::NatGateway(id("nat", &zone.to_string()).as_str().into()),
             ),
-            (network("198.51.100.0/24"), Target::GatewayEndpoint),
+            (network("198.51.100.0/24"), NextHop::GatewayEndpoint),
         ];
         let private = id("rtb", &format!("private-{zone}"));
         topology
@@ -271,7 +273,7 @@ pub(in crate::tests) fn two_zones(stack: &str, public: u8) -> Topology {
     );
     let ports = |port| Traffic::Tcp(only(port));
     let answers = || {
-        Traffic::Tcp(Ports {
+        Traffic::Tcp(PortRange {
             from: 1024,
             to: u16::MAX,
         })
