@@ -27,25 +27,25 @@ use crate::wire::{Answer, Call, PROTOCOL, Request};
 use landfall_kernel::accept::{AcceptErrors, Newcomer, Newcomers};
 use landfall_kernel::descriptors::Budget;
 
-/// The longest call that is read: specs are small, and nobody is to fill the memory.
+/// The maximum size of a call, in bytes. Specs are small; the limit protects the memory.
 const LONGEST_CALL: u64 = 4 << 20;
 
-/// How long a call waits for others to end while as many are served as may be.
+/// The time that a call waits for a free place when the limit of concurrent calls is reached.
 const ROOM_WITHIN: Duration = Duration::from_secs(3);
 
-/// The most connections on which no call has come yet; a further one takes the place of the oldest.
+/// The maximum number of connections without a call. One more closes the oldest.
 const MOST_NEWCOMERS: usize = 256;
 
-/// How long a client may take for its call.
+/// The time limit for a client to send its call.
 const CALL_WITHIN: Duration = Duration::from_secs(10);
 
-/// A cloud that nobody has called by then ends.
+/// A cloud without a call in this time exits.
 const FIRST_CALL_WITHIN: Duration = Duration::from_secs(10);
 
-/// A resource that is looked at is watched this long for a change before it is called pending.
+/// A probe of a pending resource waits this long for a change before it answers.
 const GLANCE: Duration = Duration::from_millis(200);
 
-/// Serves until told to end, or until nothing is held and nobody is connected.
+/// Serves until SIGTERM, or until the cloud is empty and no client is connected.
 pub(super) async fn serve(
     cloud: Arc<Cloud>,
     listener: std::os::unix::net::UnixListener,
@@ -55,7 +55,7 @@ pub(super) async fn serve(
     let connections = Arc::new(AtomicUsize::new(0));
     let served = Arc::new(AtomicBool::new(false));
     let idle = Arc::new(Notify::new());
-    // Whoever started it may have died since.
+    // The process that started this one may have died.
     let first_call = tokio::time::sleep(FIRST_CALL_WITHIN).fuse();
     tokio::pin!(first_call);
     let most = Budget::now().control();
@@ -89,8 +89,8 @@ pub(super) async fn serve(
                         }
                     };
                     connections.fetch_sub(1, Ordering::SeqCst);
-                    // Before the first call, who only looked whether the cloud is there may be about
-                    // to make it.
+                    // Before the first call, a client that only checked whether the cloud exists may
+                    // be about to send it.
                     if served.fetch_or(heard, Ordering::SeqCst) || heard {
                         idle.notify_one();
                     }
@@ -111,7 +111,7 @@ pub(super) async fn serve(
     }
 }
 
-/// Hears one call and answers it; false when there was none.
+/// Reads one call and answers it; false when there was none.
 async fn converse(
     cloud: &Arc<Cloud>,
     stream: UnixStream,
@@ -125,12 +125,12 @@ async fn converse(
         .within(CALL_WITHIN, reader.read_line(&mut line))
         .await
     {
-        // Nothing was said, in time or at all.
+        // No call, or not in time.
         None | Some(Ok(0)) => return Ok(false),
         Some(read) => read?,
     };
     drop(newcomer);
-    // Most calls take a moment; others stay as long as a command runs.
+    // Most calls are short; some last as long as a command runs.
     let Ok(_place) = timeout(ROOM_WITHIN, room.acquire()).await else {
         let full =
             "the local cloud serves as many clients at once as its limit of open files allows";
@@ -164,7 +164,7 @@ async fn converse(
         Call::Lock { stack, holder } => match cloud.locks.take(stack, holder) {
             Ok(_held) => {
                 answer(&mut writer, to_value(&None::<Holder>)).await?;
-                // Until the other side closes, or dies.
+                // The lock is held until the client closes the connection or dies.
                 let mut rest = Vec::new();
                 let _ = reader.read_to_end(&mut rest).await;
             }
@@ -179,7 +179,7 @@ async fn converse(
                 answer(&mut writer, Ok(Value::Null)).await?;
                 let reported =
                     logs::write(cloud, &instance, tail, since_ms, follow, reader, writer).await;
-                // One that has seen enough goes away.
+                // A client ends by closing the connection.
                 drop(reported);
             }
             Err(error) => answer(&mut writer, Err(error)).await?,
@@ -195,7 +195,7 @@ async fn converse(
                     answer(&mut writer, to_value(&reached)).await?;
                     if let Some(stream) = stream {
                         reader.get_mut().set_limit(u64::MAX);
-                        // Whichever side ends it.
+                        // Either side may end it.
                         drop(dial::carry(stream, reader, writer).await);
                     }
                 }
@@ -210,9 +210,9 @@ async fn converse(
             Ok((entering, entered)) => {
                 answer(&mut writer, to_value(&entering)).await?;
                 if let Some(entered) = entered {
-                    // As much as the command takes in.
+                    // The input of a command has no limit.
                     reader.get_mut().set_limit(u64::MAX);
-                    // One that goes away has hung up on its command.
+                    // A client that disconnects hangs up on its command.
                     drop(exec::carry(entered, reader, writer).await);
                 }
             }
@@ -254,7 +254,7 @@ async fn carry_out(cloud: &Arc<Cloud>, call: Call) -> Result<Value> {
             if made.is_new
                 && let Err(error) = hooks::created(cloud, &kind, &id).await
             {
-                // As if it had not been tried; what was begun of it ends with its record.
+                // The deletion of the record also stops what already runs.
                 let _ = hooks::delete(cloud, &kind, &id).await;
                 return Err(error);
             }
@@ -337,7 +337,7 @@ async fn carry_out(cloud: &Arc<Cloud>, call: Call) -> Result<Value> {
         } => {
             to_value(&reach::reach(cloud, from, to, port, Duration::from_millis(timeout_ms)).await?)
         }
-        // A stack that somebody holds is about to be one.
+        // A locked stack may be about to get its first resource.
         Call::HoldsSomething => {
             to_value(&(cloud.locks.any_held() || !cloud.lock().state.is_empty()))
         }
@@ -348,7 +348,7 @@ async fn carry_out(cloud: &Arc<Cloud>, call: Call) -> Result<Value> {
     }
 }
 
-/// How a resource is. One that is pending is watched for a moment, so that who waits need not ask often.
+/// The state of a resource. The answer about a pending one waits briefly for a change, so that clients poll less.
 async fn probe(cloud: &Cloud, kind: &Kind, id: &str) -> Result<Value> {
     let mut changes = cloud.changed.subscribe();
     let time_limit = tokio::time::sleep(GLANCE);

@@ -1,11 +1,11 @@
-//! The cloud process: the records, and what keeps the machine as they say.
+//! The background process of the local provider: the records, and the controllers that keep the machine in their state.
 //!
-//! Records change under one lock, together with the network: [`Cloud::change`] does both or neither.
-//! What takes longer than a moment (booting an instance, draining a target) happens outside of it, in
-//! tasks that look at the records again when they come back.
+//! Records change under one lock, together with the network: [`Cloud::change`] changes both or neither. Slow operations
+//! (the start of an instance, the draining of a target) run outside the lock, in tasks that read the records again
+//! afterwards.
 //!
-//! **Invariant:** nothing is written to disk. The process is the cloud: when it ends, however it
-//! ends, the kernel takes everything away that it made.
+//! **Invariant:** nothing is written to disk. The cloud exists only in this process: when the process ends, for any
+//! reason, the kernel removes everything that it created.
 
 mod control;
 mod controllers;
@@ -19,11 +19,11 @@ use std::error::Error as StdError;
 use crate::process::CloudContext;
 use runtime::cloud::Cloud;
 
-/// The inner process's program: serves until it is told to end, or holds nothing and nobody is connected.
+/// The main function of the inner process: serves until SIGTERM, or until the cloud is empty and no client is connected.
 pub(crate) fn main(
     context: CloudContext,
 ) -> std::result::Result<(), Box<dyn StdError + Send + Sync>> {
-    // Everything that is busy has threads of its own: each balancer's node, the loopback ports.
+    // One thread is enough: the busy parts (nodes of load balancers, loopback ports) have their own.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -32,7 +32,7 @@ pub(crate) fn main(
         control::serve(cloud, context.listener).await?;
         Ok::<_, Box<dyn StdError + Send + Sync>>(())
     })?;
-    // Threads of instances and nodes need no farewell: the kernel ends them with this process.
+    // The kernel ends the threads of instances and nodes with this process.
     runtime.shutdown_background();
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Keeps groups at their size: carries out what [`group`] decides.
+//! Autoscaling groups: a task per group launches and terminates instances as [`group`] decides.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +36,7 @@ impl Hooks for AutoscalingGroup {
     }
 }
 
-/// Starts the task that keeps a group at its size, until the group is gone.
+/// Starts the task that reconciles a group until it is deleted.
 pub(in crate::daemon) fn reconcile_group(cloud: &Arc<Cloud>, id: AutoscalingGroupId) {
     let cloud = Arc::clone(cloud);
     {
@@ -113,7 +113,7 @@ pub(in crate::daemon) fn reconcile_group(cloud: &Arc<Cloud>, id: AutoscalingGrou
     });
 }
 
-/// Remembers which instances have become healthy: their end is no failure to start, and ends a row of those.
+/// Records which instances have become healthy. A healthy instance resets the group's count of failed launches.
 fn note_healthy(inner: &mut Inner, id: &AutoscalingGroupId) {
     let machines = inner.state.machines.iter();
     let newly: Vec<InstanceId> = machines
@@ -132,7 +132,7 @@ fn note_healthy(inner: &mut Inner, id: &AutoscalingGroupId) {
     }
 }
 
-/// What the group is like now; `None` when it is gone.
+/// The current state of a group; `None` if it was deleted.
 fn view(inner: &Inner, id: &AutoscalingGroupId) -> Option<View> {
     let group = inner.state.tables.autoscaling_groups.get(id)?;
     let version = inner.state.rollouts.get(id).map(Rollout::version);
@@ -186,7 +186,7 @@ fn newest_version(state: &State, id: &AutoscalingGroupId) -> u32 {
     template.map_or(1, |template| template.facts.version)
 }
 
-/// Notes how far a rollout is, and turns it back when there is no hope.
+/// Records the progress of a rollout, and starts the rollback if it cannot succeed.
 fn advance(inner: &mut Inner, id: &AutoscalingGroupId) {
     let Some(standing) = standing(inner, id) else {
         return;
@@ -199,12 +199,12 @@ fn advance(inner: &mut Inner, id: &AutoscalingGroupId) {
     if rollout.advance(&standing, Instant::now()) {
         let back_to = rollout.version();
         log(format_args!("{id}: from version {tried} back to {back_to}"));
-        // What was tried says nothing about what it goes back to.
+        // The failed launches belong to the abandoned version.
         state.histories.remove(id);
     }
 }
 
-/// How far the instances of the version are that a group is to run.
+/// The progress of the instances of a group's desired version.
 pub(in crate::daemon) fn standing(
     inner: &Inner,
     id: &AutoscalingGroupId,
@@ -234,7 +234,7 @@ fn has_machines(inner: &Inner, id: &AutoscalingGroupId) -> bool {
     machines.any(|machine| machine.group.as_ref() == Some(id) && machine.has_interface())
 }
 
-/// Starts a new instance of a group.
+/// Launches an instance of a group.
 fn launch(cloud: &Arc<Cloud>, group: &AutoscalingGroupId, subnet: &SubnetId) -> Result<()> {
     let id = cloud.change(|state| {
         let entry = find::<AutoscalingGroup>(state, group)?;
@@ -276,7 +276,7 @@ fn launch(cloud: &Arc<Cloud>, group: &AutoscalingGroupId, subnet: &SubnetId) -> 
     Ok(())
 }
 
-/// Ends an instance of a group: no new requests, those under way finished, then stopped.
+/// Terminates an instance of a group: it is drained, then stopped.
 fn retire(cloud: &Arc<Cloud>, id: &InstanceId, why: &'static str) {
     log(format_args!("{id}: ending, because {why}"));
     {
@@ -305,13 +305,13 @@ fn retire(cloud: &Arc<Cloud>, id: &InstanceId, why: &'static str) {
     });
 }
 
-/// A group that changed gets a fresh start: its next instances may be better than the last ones.
+/// Resets the backoff of a group that changed: its next instances may start.
 pub(in crate::daemon) fn reset_backoff(cloud: &Cloud, group: &AutoscalingGroupId) {
     cloud.lock().state.histories.remove(group);
     cloud.tell();
 }
 
-/// The same for every group of a launch template that changed.
+/// Resets the backoff of every group of a changed launch template, and lets them follow it.
 pub(in crate::daemon) fn follow_template(cloud: &Cloud, template: &LaunchTemplateId) {
     let mut inner = cloud.lock();
     let state = &mut inner.state;

@@ -1,4 +1,4 @@
-//! What follows from a call that creates, updates or deletes a resource: one file for each kind that something runs for.
+//! The hooks of kinds: what the daemon does after a call has created, updated or deleted a resource.
 
 use std::sync::Arc;
 
@@ -7,27 +7,27 @@ use landfall_provider::{Kind, Resource, Result};
 use crate::daemon::records::state::{Tabled, each_kind};
 use crate::daemon::runtime::cloud::Cloud;
 
-/// What runs for a kind of resource. By default nothing does, and only its record changes.
+/// The hooks of a kind. By default a call changes only the record.
 pub(super) trait Hooks: Tabled {
-    /// Starts what runs for a record that was just made.
+    /// Called after the record was created.
     async fn created(cloud: &Arc<Cloud>, id: &Self::Id) -> Result<()> {
         let _ = (cloud, id);
         Ok(())
     }
 
-    /// Brings what runs to a record that was just changed.
+    /// Called after the record was changed.
     async fn updated(cloud: &Arc<Cloud>, id: &Self::Id) -> Result<()> {
         let _ = (cloud, id);
         Ok(())
     }
 
-    /// Ends a resource: at once, or by a task that the record waits for.
+    /// Deletes a resource: immediately, or by a task that removes the record at its end.
     async fn delete(cloud: &Arc<Cloud>, id: &Self::Id) -> Result<()> {
         cloud.change(|state| state.end::<Self>(id))
     }
 }
 
-/// Kinds that are records only.
+/// Kinds without hooks.
 macro_rules! nothing_runs {
     ($($kind:ty,)*) => {
         $(impl Hooks for $kind {})*
@@ -51,10 +51,10 @@ nothing_runs! {
     landfall_network::Vpc,
 }
 
-/// Defines how a call that names a kind finds its hooks.
+/// Defines the functions that find the hooks of a kind by its name.
 macro_rules! dispatch {
     ($($field:ident: $kind:ty,)*) => {
-        /// Starts what runs for a record that was just made.
+        /// Calls the kind's hook after its record was created.
         pub(in crate::daemon) async fn created(cloud: &Arc<Cloud>, kind: &Kind, id: &str) -> Result<()> {
             match kind {
                 $(kind if *kind == <$kind>::KIND => <$kind as Hooks>::created(cloud, &id.to_owned().into()).await,)*
@@ -62,7 +62,7 @@ macro_rules! dispatch {
             }
         }
 
-        /// Brings what runs to a record that was just changed.
+        /// Calls the kind's hook after its record was changed.
         pub(in crate::daemon) async fn updated(cloud: &Arc<Cloud>, kind: &Kind, id: &str) -> Result<()> {
             match kind {
                 $(kind if *kind == <$kind>::KIND => <$kind as Hooks>::updated(cloud, &id.to_owned().into()).await,)*
@@ -70,10 +70,10 @@ macro_rules! dispatch {
             }
         }
 
-        /// Ends a resource: at once, or by a task that the record waits for.
+        /// Deletes a resource: immediately, or by a task that removes the record at its end.
         ///
         /// # Errors
-        /// When something refers to it, it is protected, or the cloud holds no such kind.
+        /// When another resource refers to it, it is protected, or the kind is unknown.
         pub(in crate::daemon) async fn delete(cloud: &Arc<Cloud>, kind: &Kind, id: &str) -> Result<()> {
             match kind {
                 $(kind if *kind == <$kind>::KIND => <$kind as Hooks>::delete(cloud, &id.to_owned().into()).await,)*

@@ -1,5 +1,5 @@
-//! Instances that stand alone and run a container: it is started again whenever it ends, and they can be stopped and
-//! started, keeping their addresses.
+//! Single instances: their container is restarted when it ends, and they can be stopped and started with the same
+//! addresses.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
@@ -33,7 +33,7 @@ impl Hooks for Instance {
     }
 }
 
-/// Starts a single instance, whose record was just made.
+/// Starts a single instance after its record was created.
 fn launch(cloud: &Arc<Cloud>, id: &InstanceId) -> Result<()> {
     let runs_container = cloud.change(|state| {
         let entry = find::<Instance>(state, id)?;
@@ -73,7 +73,7 @@ fn launch(cloud: &Arc<Cloud>, id: &InstanceId) -> Result<()> {
     Ok(())
 }
 
-/// Ends a single instance, and then its record.
+/// Stops a single instance, and then removes its record.
 fn terminate(cloud: &Arc<Cloud>, id: &InstanceId) {
     withdraw(cloud, id);
     let (cloud, id) = (Arc::clone(cloud), id.clone());
@@ -90,8 +90,7 @@ fn terminate(cloud: &Arc<Cloud>, id: &InstanceId) {
     });
 }
 
-/// Opens a loopback port that leads to an instance whose container clients ask themselves; one without a public
-/// address has none.
+/// Opens the loopback port of an instance with a public address.
 fn publish(cloud: &Arc<Cloud>, id: &InstanceId) -> Result<()> {
     let (wanted, stack, entrance) = {
         let inner = cloud.lock();
@@ -117,20 +116,20 @@ fn withdraw(cloud: &Cloud, id: &InstanceId) {
     drop(cloud.lock().entrances.remove(id));
 }
 
-/// The pause before a container is started again: doubled each time, as Docker does it.
+/// The pause before a restart; it doubles each time, as in Docker.
 ///
 /// <https://docs.docker.com/reference/cli/docker/container/run/#restart>
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// A container that has run for so long has started well: its end is the first in a row.
+/// A container that ran this long was started successfully: the count of failures starts again.
 const STEADY: Duration = Duration::from_secs(10);
 
-/// Starts the task that keeps an instance's container running until it is stopped or ended.
+/// Starts the task that restarts an instance's container until the instance is stopped or deleted.
 pub(in crate::daemon) fn supervise(cloud: &Arc<Cloud>, id: InstanceId) {
     let cloud = Arc::clone(cloud);
     tokio::spawn(async move {
-        // What is started anew after a stop has a task of its own.
+        // A start after a stop begins another task.
         let Some(launched) = machine(&cloud, &id, |machine| machine.launched) else {
             return;
         };
@@ -165,7 +164,7 @@ pub(in crate::daemon) fn supervise(cloud: &Arc<Cloud>, id: InstanceId) {
     });
 }
 
-/// Moves an instance on, unless somebody has stopped or ended it meanwhile.
+/// Enters the next phase, unless the instance was stopped or deleted in the meantime.
 fn enter(cloud: &Cloud, id: &InstanceId, launched: Instant, phase: Phase) -> bool {
     let mut inner = cloud.lock();
     let machine = inner.state.machines.get_mut(id);
@@ -186,7 +185,7 @@ fn is_kept_running(machine: &InstanceRecord, launched: Instant) -> bool {
     runs && machine.launched == launched
 }
 
-/// Waits; false as soon as the instance is not to be kept running any more.
+/// Waits; false as soon as the instance should no longer run.
 async fn rest(cloud: &Cloud, id: &InstanceId, launched: Instant, pause: Duration) -> bool {
     let mut changes = cloud.changed.subscribe();
     let pause = tokio::time::sleep(pause);
@@ -226,7 +225,7 @@ pub(in crate::daemon) fn stop(cloud: &Arc<Cloud>, id: &InstanceId) -> Result<()>
         lifecycle::stop(&cloud, &id).await;
         container::forget_running(&cloud, &id);
         let mut inner = cloud.lock();
-        // One that is being ended is taken away by whoever ends it.
+        // The task that deletes an instance removes its record.
         if let Ok(machine) = own(&mut inner.state, &id) {
             machine.phase = Phase::Stopped;
         }
@@ -261,7 +260,7 @@ pub(in crate::daemon) fn start(cloud: &Arc<Cloud>, id: &InstanceId) -> Result<()
     Ok(())
 }
 
-/// The machine of an instance that is of no group and not on its way out.
+/// The record of a single instance that is not being deleted.
 fn own<'a>(state: &'a mut State, id: &InstanceId) -> Result<&'a mut InstanceRecord> {
     if find::<Instance>(state, id)?.ending {
         return Err(ended(id));
@@ -276,7 +275,7 @@ fn ended(id: &InstanceId) -> Error {
     )
 }
 
-/// How an instance is, and where this machine reaches it.
+/// The state of a single instance, and its address on this machine.
 pub(in crate::daemon) fn standing(state: &State, id: &InstanceId) -> Option<SingleInstance> {
     let entry = state.tables.instances.get(id)?;
     let machine = state.machines.get(id);
@@ -305,7 +304,7 @@ pub(in crate::daemon) fn standing(state: &State, id: &InstanceId) -> Option<Sing
     })
 }
 
-/// Where the internet reaches the port that an instance's container listens on.
+/// The public address and the port of an instance's container.
 pub(in crate::daemon) fn entrance(state: &State, id: &InstanceId) -> Option<SocketAddr> {
     let workload = state.tables.instances.get(id)?.spec.workload.as_ref()?;
     let address = public_address(state, id)?;

@@ -1,4 +1,4 @@
-//! The life of an instance: its container is started, followed to its end and stopped, and the load balancers know it.
+//! The life of an instance: starts its container, registers it with the load balancers, records its end, stops it.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -14,13 +14,13 @@ use crate::daemon::records::{group, rollout};
 use crate::daemon::runtime::cloud::Cloud;
 use crate::daemon::runtime::container::{self, Started};
 
-/// For how long a container may go on after it was asked to stop, as with `docker stop`.
+/// The time between SIGTERM and SIGKILL, as in `docker stop`.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 
-/// How many instances of a group that ended by themselves are remembered.
+/// The number of ended instances that a group keeps in its records.
 const ENDED_KEPT: usize = 4;
 
-/// Boots an instance and follows it to its end.
+/// Starts a task that starts the instance and records its end.
 pub(in crate::daemon) fn run(cloud: &Arc<Cloud>, id: InstanceId) {
     let cloud = Arc::clone(cloud);
     tokio::spawn(async move {
@@ -50,12 +50,12 @@ pub(in crate::daemon) async fn start(
     Ok(running)
 }
 
-/// Notes that an instance runs, and lets the balancers know.
+/// Records that an instance runs, and registers it with the load balancers.
 fn started(cloud: &Cloud, id: &InstanceId) {
     let mut inner = cloud.lock();
     match inner.state.machines.get_mut(id) {
         Some(machine) if machine.phase == Phase::Booting => machine.phase = Phase::Running,
-        // Whoever wanted it gone meanwhile waits for it.
+        // Its deletion has begun, and waits for the start to finish.
         _ => {}
     }
     if inner
@@ -71,13 +71,13 @@ fn started(cloud: &Cloud, id: &InstanceId) {
     cloud.tell();
 }
 
-/// Notes that an instance has ended by itself: it gives its network back and is remembered for a while.
+/// Records that an instance has ended unexpectedly. Its network interface is removed; its record stays for a while.
 fn ended(cloud: &Cloud, id: &InstanceId, how: &str) {
     let was_healthy = {
         let mut inner = cloud.lock();
         container::close_ssh(&mut inner, id);
         let healthy = load_balancer::health(&inner, id) == group::Health::Healthy;
-        // Nobody is there to finish anything: no draining to wait for.
+        // The container has ended, so there is nothing to drain.
         drop(load_balancer::deregister(&inner, id));
         healthy
     };
@@ -86,7 +86,7 @@ fn ended(cloud: &Cloud, id: &InstanceId, how: &str) {
             return Ok(());
         };
         if machine.phase == Phase::Stopping {
-            // Asked for; who asked takes the record away.
+            // An expected end: the task that stops the instance removes the record.
             return Ok(());
         }
         machine.phase = Phase::Ended(how.to_owned());
@@ -117,7 +117,7 @@ fn forget_oldest(state: &mut State, group: &AutoscalingGroupId) {
     }
 }
 
-/// Drains and stops what runs in an instance.
+/// Drains an instance and stops its container.
 pub(in crate::daemon) async fn stop(cloud: &Cloud, id: &InstanceId) {
     let drains = {
         let mut inner = cloud.lock();
@@ -128,7 +128,7 @@ pub(in crate::daemon) async fn stop(cloud: &Cloud, id: &InstanceId) {
     };
     cloud.tell();
     futures::future::join_all(drains).await;
-    // One that is still being booted is stopped as soon as it runs.
+    // A container that is still starting is stopped as soon as it runs.
     let mut changes = cloud.changed.subscribe();
     let running = loop {
         changes.mark_unchanged();

@@ -1,4 +1,4 @@
-//! A listener is a port of its load balancer, and a loopback port of this machine that leads there.
+//! Listeners: a port of the load balancer, and a loopback port of this machine that forwards to it.
 
 use std::sync::Arc;
 

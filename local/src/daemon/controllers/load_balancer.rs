@@ -1,4 +1,4 @@
-//! Load balancers as the records want them: their nodes, listeners, groups and targets.
+//! Load balancers: starts their nodes, and keeps their listeners, target groups and targets in the state of the records.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -47,10 +47,10 @@ impl Hooks for LoadBalancer {
     }
 }
 
-/// For how long a balancer that goes lets its requests finish.
+/// The time that requests get to finish when a load balancer is deleted.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Starts a balancer that was just recorded.
+/// Starts a load balancer after its record was created.
 pub(in crate::daemon) async fn start(cloud: &Arc<Cloud>, id: &LoadBalancerId) -> Result<()> {
     let mut health = {
         let mut inner = cloud.lock();
@@ -70,7 +70,7 @@ pub(in crate::daemon) async fn start(cloud: &Arc<Cloud>, id: &LoadBalancerId) ->
         inner.balancers.insert(id.clone(), running);
         health
     };
-    // Whoever waits for a target's health hears of it.
+    // A change of a target's health wakes the tasks that wait for changes.
     let listening = Arc::downgrade(cloud);
     tokio::spawn(async move {
         while health.changed().await.is_ok() {
@@ -83,7 +83,7 @@ pub(in crate::daemon) async fn start(cloud: &Arc<Cloud>, id: &LoadBalancerId) ->
     sync(cloud, id).await
 }
 
-/// Starts the nodes that a balancer lacks and ends those that it is to have no longer.
+/// Starts the missing nodes of a load balancer, and stops the surplus ones.
 async fn place_nodes(cloud: &Cloud, id: &LoadBalancerId) -> Result<()> {
     let (balancer, missing, surplus) = {
         let inner = cloud.lock();
@@ -135,7 +135,7 @@ async fn place_nodes(cloud: &Cloud, id: &LoadBalancerId) -> Result<()> {
     Ok(())
 }
 
-/// Ends a balancer, and then its record.
+/// Stops a load balancer, and then removes its record.
 pub(in crate::daemon) async fn end(cloud: &Arc<Cloud>, id: &LoadBalancerId) -> Result<()> {
     let running = cloud.lock().balancers.remove(id);
     if let Some(running) = running {
@@ -147,7 +147,7 @@ pub(in crate::daemon) async fn end(cloud: &Arc<Cloud>, id: &LoadBalancerId) -> R
     })
 }
 
-/// Tells a balancer what its nodes, listeners and target groups are by now.
+/// Configures a load balancer with the nodes, listeners and target groups of the records.
 pub(in crate::daemon) async fn sync(cloud: &Cloud, id: &LoadBalancerId) -> Result<()> {
     let Some(turn) = cloud
         .lock()
@@ -168,7 +168,7 @@ pub(in crate::daemon) async fn sync(cloud: &Cloud, id: &LoadBalancerId) -> Resul
             return Ok(());
         };
         let balancer = Arc::clone(&running.balancer);
-        // Groups that are not wanted any more go last: the listeners still lead to them.
+        // Target groups are removed last: until then, listeners may still refer to them.
         let known: BTreeSet<_> = running.groups.union(&wanted).cloned().collect();
         running.groups = wanted.clone();
         balancer
@@ -185,7 +185,7 @@ pub(in crate::daemon) async fn sync(cloud: &Cloud, id: &LoadBalancerId) -> Resul
     balancer.set_groups(groups).map_err(failed)
 }
 
-/// Leads the loopback ports of a balancer's listeners to where its nodes are by now.
+/// Forwards the loopback ports of a load balancer's listeners to its current nodes.
 fn lead_loopback_ports(cloud: &Cloud, balancer: &LoadBalancerId) {
     let inner = cloud.lock();
     for (id, published) in &inner.published {
@@ -199,7 +199,7 @@ fn lead_loopback_ports(cloud: &Cloud, balancer: &LoadBalancerId) {
     }
 }
 
-/// Where the internet reaches a listener.
+/// The public addresses and the port of a listener.
 pub(in crate::daemon) fn listener_nodes(
     state: &State,
     balancer: &LoadBalancerId,
@@ -211,7 +211,7 @@ pub(in crate::daemon) fn listener_nodes(
         .collect()
 }
 
-/// The balancer that a listener belongs to.
+/// The load balancer of a listener.
 pub(in crate::daemon) fn balancer_of(
     state: &State,
     listener: &ListenerId,
@@ -226,7 +226,7 @@ pub(in crate::daemon) fn balancer_of(
         .cloned()
 }
 
-/// Every balancer whose listeners lead to the target group.
+/// The load balancers whose listeners forward to a target group.
 pub(in crate::daemon) fn balancers_to(state: &State, group: &TargetGroupId) -> Vec<LoadBalancerId> {
     state
         .tables
@@ -237,7 +237,7 @@ pub(in crate::daemon) fn balancers_to(state: &State, group: &TargetGroupId) -> V
         .collect()
 }
 
-/// Registers an instance that runs now with the balancers that its group's target groups belong to.
+/// Registers a running instance with all load balancers of its target groups.
 pub(in crate::daemon) fn register(inner: &Inner, instance: &InstanceId) -> Result<()> {
     for running in inner.balancers.values() {
         register_with(inner, &running.balancer, &running.groups, instance)?;
@@ -259,7 +259,7 @@ fn register_with(
     Ok(())
 }
 
-/// Takes an instance out of every balancer; the result ends when its last request has.
+/// Deregisters an instance from all load balancers. The futures end with the last request to it.
 pub(in crate::daemon) fn deregister(
     inner: &Inner,
     instance: &InstanceId,
@@ -271,14 +271,14 @@ pub(in crate::daemon) fn deregister(
             .values()
             .filter(|running| running.groups.contains(&group))
         {
-            // One that is not registered has nothing to drain.
+            // A target that is not registered has nothing to drain.
             drains.extend(running.balancer.deregister(group.as_ref(), &target.id));
         }
     }
     drains
 }
 
-/// What the target groups of an instance say together.
+/// The combined health of an instance in its target groups.
 pub(in crate::daemon) fn health(inner: &Inner, instance: &InstanceId) -> Health {
     let mut worst = Health::Healthy;
     for (group, target) in targets_of(&inner.state, instance) {
@@ -302,7 +302,7 @@ pub(in crate::daemon) fn health(inner: &Inner, instance: &InstanceId) -> Health 
     worst
 }
 
-/// What the target groups have against an instance: `Target.Timeout (no answer within 5 s)`.
+/// Why an instance is unhealthy: `Target.Timeout (no answer within 5 s)`.
 pub(in crate::daemon) fn unhealthy_reason(inner: &Inner, instance: &InstanceId) -> Option<String> {
     let groups = targets_of(&inner.state, instance);
     groups.into_iter().find_map(|(group, target)| {
@@ -316,7 +316,7 @@ pub(in crate::daemon) fn unhealthy_reason(inner: &Inner, instance: &InstanceId) 
     })
 }
 
-/// How many requests the targets of a group have got so far, from all balancers.
+/// The number of requests to the targets of a group so far, from all load balancers.
 pub(in crate::daemon) fn requests(inner: &Inner, group: &TargetGroupId) -> u64 {
     let users = inner.balancers.values();
     users
@@ -325,7 +325,7 @@ pub(in crate::daemon) fn requests(inner: &Inner, group: &TargetGroupId) -> u64 {
         .sum()
 }
 
-/// The targets of a group, in the words of clients.
+/// The health of a group's targets, as clients see it.
 pub(in crate::daemon) fn target_health(
     inner: &Inner,
     group: &TargetGroupId,
@@ -437,7 +437,7 @@ fn reason_of(reason: Reason) -> HealthReason {
     }
 }
 
-/// The target groups that an instance belongs in, and what it is there.
+/// The target groups of an instance, and the target in each.
 fn targets_of(state: &State, instance: &InstanceId) -> Vec<(TargetGroupId, Target)> {
     let Some(machine) = state.machines.get(instance) else {
         return Vec::new();
@@ -462,7 +462,7 @@ fn targets_of(state: &State, instance: &InstanceId) -> Vec<(TargetGroupId, Targe
     .collect()
 }
 
-/// The target groups that a balancer's listeners and rules lead to.
+/// The target groups to which a load balancer's listeners and rules forward.
 fn groups_of(state: &State, id: &LoadBalancerId) -> BTreeSet<TargetGroupId> {
     let mut groups = BTreeSet::new();
     for (listener, entry) in &state.tables.listeners {
@@ -476,7 +476,7 @@ fn groups_of(state: &State, id: &LoadBalancerId) -> BTreeSet<TargetGroupId> {
     groups
 }
 
-/// The group that takes what no rule takes. Every listener here has one: those that redirect are not admitted.
+/// The target group of a listener's default action. Every listener has one here: redirects are refused.
 fn forwards_to(listener: &Listener) -> Option<&TargetGroupId> {
     listener.action.target_group()?.known()
 }
@@ -540,7 +540,7 @@ fn configs(state: &State, groups: &BTreeSet<TargetGroupId>) -> Result<Vec<Target
         .collect()
 }
 
-/// Where the internet reaches a balancer's nodes.
+/// The public addresses of a load balancer's nodes.
 pub(in crate::daemon) fn public_addresses(state: &State, id: &LoadBalancerId) -> Vec<Ipv4Addr> {
     state
         .tables

@@ -1,5 +1,5 @@
-//! How many instances a group is to have, as long as nobody changes the wish for it: set by hand, or by the group's
-//! policies, which are followed here. [`tracking`] decides.
+//! The desired capacity of groups: set by hand, or by their scaling policies. A task per group measures, [`tracking`]
+//! decides.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::daemon::runtime::cloud::{Cloud, Inner};
 use landfall_kernel::log;
 use landfall_sandbox::processor_times;
 
-/// What a group is to have now.
+/// The desired capacity of a group.
 pub(in crate::daemon) fn capacity(
     state: &State,
     group: &AutoscalingGroupId,
@@ -34,7 +34,7 @@ pub(in crate::daemon) fn capacity(
     })
 }
 
-/// The last time that its capacity was changed.
+/// The last change of a group's desired capacity.
 pub(in crate::daemon) fn last(
     state: &State,
     group: &AutoscalingGroupId,
@@ -42,7 +42,7 @@ pub(in crate::daemon) fn last(
     Ok(find::<AutoscalingGroup>(state, group)?.facts.scaled.clone())
 }
 
-/// Has a group have this many instances from now on; the keeper does the rest.
+/// Sets the desired capacity of a group; its controller launches or terminates instances.
 pub(in crate::daemon) fn set(
     cloud: &Cloud,
     group: &AutoscalingGroupId,
@@ -77,7 +77,7 @@ pub(in crate::daemon) fn set(
     Ok(())
 }
 
-/// Starts the task that follows a group's policies, until the group is gone.
+/// Starts the task that applies a group's scaling policies until the group is deleted.
 pub(in crate::daemon) fn follow(cloud: &Arc<Cloud>, group: AutoscalingGroupId) {
     let cloud = Arc::clone(cloud);
     tokio::spawn(async move {
@@ -113,14 +113,14 @@ pub(in crate::daemon) fn follow(cloud: &Arc<Cloud>, group: AutoscalingGroupId) {
     });
 }
 
-/// A group as its policies see it.
+/// The measurements that a group's policies use.
 struct Seen {
     capacity: GroupCapacity,
-    /// By id: the name, what it tracks, and how many requests there have been if that is what it counts.
+    /// By id: the name, the tracked metric, and the number of requests so far if it counts them.
     policies: BTreeMap<ScalingPolicyId, (String, Metric, u64)>,
-    /// The instances that take requests: those that are still starting bear nothing yet.
+    /// The instances that serve requests; starting ones have no load yet.
     serving: Vec<InstanceId>,
-    /// The first process of each that runs.
+    /// The first process of each running instance.
     pids: BTreeMap<InstanceId, i32>,
 }
 
@@ -131,7 +131,7 @@ impl Seen {
     }
 }
 
-/// Looks at a group; `None` when it is gone or going.
+/// Measures a group; `None` if it is deleted or being deleted.
 fn look(inner: &Inner, id: &AutoscalingGroupId) -> Option<Seen> {
     let group = inner.state.tables.autoscaling_groups.get(id)?;
     if group.ending {
@@ -171,15 +171,15 @@ fn look(inner: &Inner, id: &AutoscalingGroupId) -> Option<Seen> {
     })
 }
 
-/// What is remembered of a group's policies from one measurement to the next.
+/// The state of a group's policies between two measurements.
 struct Followed {
     policies: BTreeMap<ScalingPolicyId, Policy>,
-    /// What the instances had used of the processors.
+    /// The CPU time of the instances so far.
     times: BTreeMap<InstanceId, Duration>,
-    /// When that was.
+    /// The time of that measurement.
     measured: Option<Instant>,
     capacity: Option<u32>,
-    /// Since when as many instances take requests as are wanted, and as many are wanted as now.
+    /// The time since when the desired number of instances serves, without a change.
     stable_since: Instant,
 }
 
@@ -200,8 +200,7 @@ impl Followed {
         }
     }
 
-    /// Takes in what there is to see and gives how many instances there are to be from now on, and why, if that is
-    /// another number than now.
+    /// Adds a measurement. Returns the new desired capacity and the reason, if it differs from the current one.
     fn decide(
         &mut self,
         seen: &Seen,
@@ -210,7 +209,7 @@ impl Followed {
     ) -> Option<(u32, String)> {
         let serving = u32::try_from(seen.serving.len()).unwrap_or(u32::MAX);
         let GroupCapacity { min, desired, max } = seen.capacity;
-        // New instances are seen at work before any of them goes.
+        // New instances have to serve for a while before a scale-in.
         if self.capacity.replace(desired) != Some(desired) || serving < desired {
             self.stable_since = now;
         }
@@ -287,7 +286,7 @@ impl Followed {
     }
 }
 
-/// What an instance is to bear.
+/// The target value of a policy, per instance.
 fn target(metric: &Metric) -> f64 {
     match metric {
         Metric::Cpu(percent) => f64::from((*percent).max(1)),
@@ -295,7 +294,7 @@ fn target(metric: &Metric) -> f64 {
     }
 }
 
-/// What an instance bears, and what it is to.
+/// The current and the target value, per instance.
 fn reported(metric: &Metric, each: f64) -> String {
     match metric {
         Metric::Cpu(percent) => {

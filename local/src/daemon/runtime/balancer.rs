@@ -6,11 +6,11 @@ use std::sync::Arc;
 use landfall_balancer::Balancer;
 use landfall_provider::{TargetGroupId, Zone};
 
-/// A balancer that runs, and what it was told last.
+/// A running load balancer, and its last configuration.
 #[derive(Debug)]
 pub(crate) struct RunningBalancer {
     pub(in crate::daemon) balancer: Arc<Balancer>,
-    /// Where it has nodes.
+    /// The zones in which it has a node.
     pub(in crate::daemon) zones: BTreeSet<Zone>,
     pub(in crate::daemon) groups: BTreeSet<TargetGroupId>,
     /// One change at a time.

@@ -21,29 +21,29 @@ use crate::daemon::records::topology;
 use crate::process::Outer;
 use crate::ssh::Servers;
 
-/// The cloud, shared by every task.
+/// The cloud; all tasks share it.
 pub(crate) struct Cloud {
     inner: Mutex<Inner>,
     pub(in crate::daemon) locks: Locks,
     pub(in crate::daemon) outer: Outer,
-    /// Carries what comes in by loopback ports.
+    /// Forwards the connections to loopback ports.
     pub(in crate::daemon) forwarder: Forwarder,
-    /// Lets people log in.
+    /// The SSH servers of the instances.
     pub(in crate::daemon) ssh: Servers,
     pub(in crate::daemon) scratch: PathBuf,
-    /// Makes instances keep to their limits.
+    /// Enforces the limits of instances.
     pub(in crate::daemon) limiter: Arc<Limiter>,
-    /// Moves on with every change, for those who wait for one.
+    /// Counts the changes; tasks that wait for one subscribe.
     pub(in crate::daemon) changed: watch::Sender<u64>,
 }
 
-/// What the lock guards.
+/// The data under the lock.
 pub(crate) struct Inner {
     pub(in crate::daemon) state: State,
     pub(in crate::daemon) fabric: Fabric,
     pub(in crate::daemon) balancers: BTreeMap<LoadBalancerId, RunningBalancer>,
     pub(in crate::daemon) published: BTreeMap<ListenerId, Published>,
-    /// The loopback ports of instances that clients ask themselves.
+    /// The loopback ports of single instances.
     pub(in crate::daemon) entrances: BTreeMap<InstanceId, Published>,
     pub(in crate::daemon) containers: BTreeMap<InstanceId, Container>,
 }
@@ -84,7 +84,7 @@ impl Cloud {
 }
 
 impl Inner {
-    /// Whether an instance is there and has not ended.
+    /// Whether an instance exists and has not ended.
     pub(in crate::daemon) fn goes_on(&self, id: &InstanceId) -> bool {
         let machine = self.state.machines.get(id);
         machine.is_some_and(|machine| machine.has_interface())
@@ -93,11 +93,11 @@ impl Inner {
 
 impl Cloud {
     pub(in crate::daemon) fn lock(&self) -> MutexGuard<'_, Inner> {
-        // What a panic left is still the truth about the machine.
+        // After a panic, the data still describes the machine.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the records and the network with them, or neither.
+    /// Changes the records and the network; after an error, neither is changed.
     pub(in crate::daemon) fn change<T>(
         &self,
         change: impl FnOnce(&mut State) -> Result<T>,
@@ -119,10 +119,10 @@ impl Cloud {
         });
         if changed.is_err() {
             inner.state = before;
-            // It was so a moment ago; what the kernel refuses now it will be asked again at the next change.
+            // This was the state before. If the kernel refuses it now, the next change tries again.
             let _ = inner.fabric.apply(&topology::topology(&inner.state));
         }
-        // An instance without a record has no output that anybody can ask for, and keeps no files open.
+        // Without a record, no client can ask for the output; dropping the container closes its files.
         inner
             .containers
             .retain(|id, _| inner.state.machines.contains_key(id));
@@ -130,7 +130,7 @@ impl Cloud {
         changed
     }
 
-    /// Wakes everybody who waits for a change.
+    /// Wakes all tasks that wait for a change.
     pub(in crate::daemon) fn tell(&self) {
         self.changed
             .send_modify(|version| *version = version.wrapping_add(1));

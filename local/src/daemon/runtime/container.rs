@@ -1,4 +1,4 @@
-//! What runs in an instance: booted, followed to its end, stopped.
+//! The container and the SSH server of an instance.
 
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
@@ -18,10 +18,10 @@ use landfall_kernel::log;
 use landfall_kernel::netns::Namespace;
 use landfall_sandbox::{Output, Running, Spec};
 
-/// How many bytes of an instance's output are kept.
+/// The part of an instance's output that is kept, in bytes.
 const OUTPUT_KEPT: usize = 64 << 10;
 
-/// What runs in an instance.
+/// The container of an instance, its output and its SSH server.
 #[derive(Debug)]
 pub(crate) struct Container {
     output: Arc<Output>,
@@ -31,29 +31,29 @@ pub(crate) struct Container {
 }
 
 impl Container {
-    /// What it has written.
+    /// The output of the container.
     pub(in crate::daemon) fn output(&self) -> &Output {
         &self.output
     }
 
-    /// The key by which SSH clients know it, if it can be logged in to.
+    /// The host key of its SSH server, if it has one.
     pub(in crate::daemon) fn host_key(&self) -> Option<&HostKey> {
         Some(self.ssh_listener.as_ref()?.host_key())
     }
 
-    /// Whether it is still being started: the start holds its output, too.
+    /// Whether the start is still in progress: the starting task holds the output, too.
     pub(in crate::daemon) fn is_starting(&self) -> bool {
         self.running.is_none() && Arc::strong_count(&self.output) > 1
     }
 
-    /// Its container, once that was started.
+    /// The running container, after its start.
     pub(in crate::daemon) fn running(&self) -> Option<Arc<Running>> {
         self.running.clone()
     }
 }
 
 impl Container {
-    /// Its first process, if it runs.
+    /// The container's first process, if it runs.
     pub(in crate::daemon) fn pid(&self) -> Option<i32> {
         self.running.as_ref().map(|running| running.pid())
     }
@@ -77,7 +77,7 @@ pub(in crate::daemon) async fn start(
 ) -> std::result::Result<Started, landfall_sandbox::Error> {
     let (machine, namespace, output) = {
         let mut inner = cloud.lock();
-        // One whose container is started again goes on where it was.
+        // A restarted container continues the output of the previous one.
         let before = inner
             .containers
             .get(id)
@@ -140,7 +140,7 @@ pub(in crate::daemon) async fn start(
             machine.address, machine.hostname
         ),
         hostname: machine.hostname,
-        // There is no name server in this cloud.
+        // The local cloud has no name server.
         resolv_conf: String::new(),
         scratch: cloud.scratch.clone(),
         limits: workload.limits,
@@ -161,7 +161,7 @@ pub(in crate::daemon) async fn start(
     Ok(Started::Container(running))
 }
 
-/// Starts the SSH server of an instance that somebody may log in to, and of one that is there for nothing else.
+/// Starts the SSH server of an instance with a key pair, or of a bastion.
 fn open_ssh(cloud: &Arc<Cloud>, id: &InstanceId, machine: &InstanceRecord, namespace: &Namespace) {
     let is_bastion = machine.workload.is_none();
     if machine.key.is_none() && !is_bastion {
@@ -188,7 +188,7 @@ fn open_ssh(cloud: &Arc<Cloud>, id: &InstanceId, machine: &InstanceRecord, names
     }
 }
 
-/// The public key of a key pair. A version of a template may name one that is gone: nobody can log in then.
+/// The public key of a key pair; `None` if it was deleted after the template version that names it.
 pub(in crate::daemon) fn public_key(
     state: &State,
     key: Option<&Input<KeyPairId>>,
@@ -205,7 +205,7 @@ pub(in crate::daemon) fn close_ssh(inner: &mut Inner, id: &InstanceId) {
     }
 }
 
-/// The keys by which SSH clients know an instance; none, if nobody can log in to it.
+/// The SSH host keys of an instance; empty without an SSH server.
 pub(in crate::daemon) fn host_keys(inner: &Inner, id: &InstanceId) -> Result<Vec<HostKey>> {
     let container = inner.containers.get(id).ok_or_else(|| {
         Error::new(
@@ -216,7 +216,7 @@ pub(in crate::daemon) fn host_keys(inner: &Inner, id: &InstanceId) -> Result<Vec
     Ok(container.host_key().cloned().into_iter().collect())
 }
 
-/// Where the service in an instance listens, if that is not the port that it is asked on.
+/// A description of where the service listens, if it does not listen on the port of its target group.
 pub(in crate::daemon) fn listens_on_another_port(
     inner: &Inner,
     id: &InstanceId,
@@ -225,20 +225,20 @@ pub(in crate::daemon) fn listens_on_another_port(
     let container = inner.containers.get(id)?;
     let mut listening = landfall_sandbox::listening(container.running.as_ref()?.pid())?;
     if container.ssh_listener.is_some() {
-        // The SSH server of this provider is no part of the service.
+        // The SSH server belongs to this provider, not to the service.
         listening.open.remove(&ssh::PORT);
     }
     landfall_sandbox::instead(&listening, port)
 }
 
-/// What ran in an instance has ended.
+/// Records that the container of an instance has ended.
 pub(in crate::daemon) fn forget_running(cloud: &Cloud, id: &InstanceId) {
     if let Some(container) = cloud.lock().containers.get_mut(id) {
         container.running = None;
     }
 }
 
-/// The last lines of an instance.
+/// The last lines of an instance's output.
 pub(in crate::daemon) fn last_output(
     inner: &Inner,
     id: &InstanceId,
@@ -258,7 +258,7 @@ pub(in crate::daemon) fn last_output(
         .collect())
 }
 
-/// That an instance did not start, for readers who know which one it is.
+/// The reason why an instance did not start, without its id.
 pub(in crate::daemon) fn not_started(id: &InstanceId, error: &landfall_sandbox::Error) -> String {
     let why = with_causes(error);
     let doing = format!("start instance {id}: ");

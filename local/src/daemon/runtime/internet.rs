@@ -1,4 +1,4 @@
-//! A host on the internet that says who asks: what an instance is seen as from outside.
+//! A host on the simulated internet that answers with the caller's address, so that an instance can learn its own.
 
 use std::convert::Infallible;
 use std::io;
@@ -16,11 +16,10 @@ use landfall_kernel::accept::{AcceptErrors, Newcomers};
 use landfall_kernel::descriptors::Budget;
 use landfall_kernel::netns::Namespace;
 
-/// How long a caller may take for its request and its answer.
+/// The time limit for a request and its answer.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 
-/// Answers every request to port 80 of the host with the address that it came from, as public services
-/// of this sort do.
+/// Answers every request to port 80 of the host with the address of the client, like public services of this kind.
 pub(super) fn say_who_asks(internet: &Namespace) -> io::Result<()> {
     let listener = internet.enter(|| StdListener::bind((OPERATOR, 80)))??;
     listener.set_nonblocking(true)?;
@@ -49,7 +48,7 @@ async fn answer(stream: TokioIo<tokio::net::TcpStream>, peer: SocketAddr) {
     let service = service_fn(move |_: Request<Incoming>| async move {
         Ok::<_, Infallible>(Response::new(format!("{}\n", peer.ip())))
     });
-    // A caller that goes away early has its reasons.
+    // A client may disconnect early.
     let _ = hyper::server::conn::http1::Builder::new()
         .keep_alive(false)
         .serve_connection(stream, service)

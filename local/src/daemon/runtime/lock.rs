@@ -1,15 +1,15 @@
-//! One change to a stack at a time: a lock is held as long as its connection is open.
+//! Locks of stacks: one change to a stack at a time. A lock is held as long as its connection is open.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use landfall_provider::{Holder, StackName};
 
-/// Who holds which stack.
+/// The holder of each locked stack.
 #[derive(Debug, Default)]
 pub(crate) struct Locks(Mutex<BTreeMap<StackName, Holder>>);
 
-/// A held lock; it ends with this.
+/// A held lock; dropping it releases the lock.
 #[derive(Debug)]
 pub(crate) struct Held<'a> {
     locks: &'a Locks,
@@ -17,7 +17,7 @@ pub(crate) struct Held<'a> {
 }
 
 impl Locks {
-    /// Takes the lock of a stack, or says who has it.
+    /// Takes the lock of a stack, or returns its holder.
     pub(crate) fn take(&self, stack: StackName, holder: Holder) -> Result<Held<'_>, Holder> {
         let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(holder) = locks.get(&stack) {
@@ -27,13 +27,13 @@ impl Locks {
         Ok(Held { locks: self, stack })
     }
 
-    /// Who holds a stack.
+    /// The holder of a stack's lock.
     pub(crate) fn holder(&self, stack: &StackName) -> Option<Holder> {
         let locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         locks.get(stack).cloned()
     }
 
-    /// Whether anybody holds any stack.
+    /// Whether any stack is locked.
     pub(crate) fn any_held(&self) -> bool {
         !self
             .0

@@ -1,4 +1,4 @@
-//! The ways in from this machine: loopback ports that lead through the simulated internet.
+//! Loopback ports: the way from this machine through the simulated internet to listeners and single instances.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
@@ -7,17 +7,17 @@ use landfall_provider::{Error, ErrorKind, Result};
 
 use crate::daemon::runtime::cloud::Cloud;
 
-/// Where ports are looked for that nobody asked for: below the range that clients connect from.
+/// The range of ports that are chosen automatically: below the range of ephemeral client ports.
 const PORTS: std::ops::Range<u16> = 20_000..30_000;
 
-/// A loopback port that leads to a listener, as long as this is held.
+/// An open loopback port; dropping it closes the port.
 #[derive(Debug)]
 pub(crate) struct Published {
     forwards: Vec<Forward>,
 }
 
 impl Published {
-    /// Leads the port to these addresses from now on.
+    /// Forwards new connections to these addresses.
     pub(in crate::daemon) fn set_nodes(&self, nodes: &[SocketAddr]) {
         for forward in &self.forwards {
             forward.set_nodes(nodes.iter().copied());
@@ -25,7 +25,7 @@ impl Published {
     }
 }
 
-/// Opens a loopback port, the one that is wanted if there is one, that leads to these.
+/// Opens a loopback port that forwards to these addresses: the given one, or a free one.
 pub(in crate::daemon) fn open(
     cloud: &Cloud,
     wanted: Option<u16>,
@@ -52,10 +52,10 @@ pub(in crate::daemon) fn open(
     Ok((port, Published { forwards }))
 }
 
-/// The same stack gets the same port whenever it can, so that its address stays.
+/// A free port. The search starts at a hash of the stack's name, so that a stack keeps its port.
 fn first_free(cloud: &Cloud, stack: &str) -> Result<(u16, Vec<TcpListener>)> {
     let count = PORTS.end - PORTS.start;
-    // FNV-1a: any hash that stays the same from run to run will do.
+    // FNV-1a: any hash that is the same in every run is enough.
     let hash = stack.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
     });
@@ -75,7 +75,7 @@ fn first_free(cloud: &Cloud, stack: &str) -> Result<(u16, Vec<TcpListener>)> {
     ))
 }
 
-/// Binds a port on both loopback addresses, for a name under `.localhost` may stand for either.
+/// Binds a port on both loopback addresses: a name under `.localhost` may resolve to either.
 fn bind(cloud: &Cloud, port: u16) -> std::io::Result<Vec<TcpListener>> {
     let mut sockets = vec![
         cloud
@@ -87,7 +87,7 @@ fn bind(cloud: &Cloud, port: u16) -> std::io::Result<Vec<TcpListener>> {
         .bind_loopback(SocketAddr::from((Ipv6Addr::LOCALHOST, port)))
     {
         Ok(socket) => sockets.push(socket),
-        // Somebody else's port is not ours on either address.
+        // If another program uses the port on one address, it is taken on both.
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => return Err(error),
         // A machine without IPv6.
         Err(_) => {}

@@ -1,6 +1,6 @@
-//! What runs on this machine for the records: containers, loopback ports, the simulated internet.
+//! What runs on this machine: containers, load balancers, loopback ports and the simulated internet.
 //!
-//! **Invariant:** nothing here decides what should run: the `controllers` do.
+//! **Invariant:** the runtime makes no decisions; the `controllers` do.
 
 pub(in crate::daemon) mod balancer;
 pub(in crate::daemon) mod cloud;
