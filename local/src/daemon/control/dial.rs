@@ -1,4 +1,4 @@
-//! A connection from a host on the internet, carried for a client of this machine: how its SSH gets to a bastion.
+//! `dial`: forwards a client's connection from a host on the simulated internet, for SSH to a bastion.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,10 +13,10 @@ use tokio::time::timeout;
 use crate::daemon::runtime::cloud::Cloud;
 use crate::inside::Reached;
 
-/// Connects from the internet; what stands in the way is an answer and no error.
+/// Connects from the simulated internet. A refused or silent connection is an answer, not an error.
 ///
 /// # Errors
-/// When there is no socket to be had.
+/// When no socket can be created.
 pub(super) async fn dial(
     cloud: &Arc<Cloud>,
     to: SocketAddr,
@@ -31,7 +31,7 @@ pub(super) async fn dial(
         })?;
     Ok(match timeout(time_limit, socket.connect(to)).await {
         Ok(Ok(stream)) => {
-            // Keystrokes are not to wait for each other.
+            // Keystrokes must not be delayed.
             let _ = stream.set_nodelay(true);
             (Reached::Open, Some(stream))
         }
@@ -46,7 +46,7 @@ pub(super) async fn dial(
     })
 }
 
-/// Carries both ways until both sides have said all.
+/// Forwards in both directions until both sides are closed.
 pub(super) async fn carry(
     stream: TcpStream,
     mut reader: impl AsyncRead + Unpin,

@@ -1,4 +1,4 @@
-//! A command in an instance for a client: its streams go over the client's connection.
+//! `exec`: a command in an instance, with its streams on the client's connection.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,13 +15,13 @@ use crate::inside::TerminalKind;
 use crate::wire::Entering;
 use landfall_sandbox::{Entered, Feed, Further, Running, Size};
 
-/// How many bytes for a command may wait until it reads them.
+/// The size of the buffer for a command's input, in bytes.
 const WAITING: usize = 256 << 10;
 
 /// The container of an instance, if it runs.
 ///
 /// # Errors
-/// When there is no such instance, or nothing runs in it.
+/// When the instance does not exist, or its container does not run.
 pub(super) fn running(inner: &Inner, id: &InstanceId) -> Result<Arc<Running>> {
     if !inner.state.machines.contains_key(id) {
         return Err(Error::new(
@@ -43,10 +43,10 @@ pub(super) fn running(inner: &Inner, id: &InstanceId) -> Result<Arc<Running>> {
         })
 }
 
-/// Starts the command; `Err` in the inner result says why it cannot be executed.
+/// Starts the command. The inner `Err` is the reason why it cannot be executed.
 ///
 /// # Errors
-/// When nothing can be started there.
+/// When no process can be started in the instance.
 pub(super) async fn start(
     cloud: &Cloud,
     id: &InstanceId,
@@ -80,7 +80,7 @@ pub(super) async fn start(
     }
 }
 
-/// Carries the command's streams until it has ended. A client that goes away hangs up on it.
+/// Forwards the command's streams until it ends. A client that disconnects hangs up on it.
 pub(super) async fn carry(
     entered: Entered,
     reader: impl AsyncRead + Unpin,
@@ -111,7 +111,7 @@ pub(super) async fn carry(
         hand_on(errors, Frame::Errors);
     }
     drop(said);
-    // Beside what follows and not within it: a command may write before it reads on.
+    // In a task of its own: a command may write before it reads its input.
     let heard = async {
         let mut feed = Feed::new(input, WAITING);
         loop {
@@ -135,7 +135,7 @@ pub(super) async fn carry(
             gone = &mut heard => return gone,
         }
     }
-    // It may have closed its output and go on.
+    // A command may close its output and continue.
     let exit = tokio::select! {
         exit = handle.wait() => exit,
         gone = &mut heard => return gone,

@@ -1,4 +1,4 @@
-//! What an instance has written, and what it writes from now on, for a client.
+//! `logs`: the output of an instance so far, and its further output.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,19 +13,19 @@ use crate::daemon::runtime::cloud::Cloud;
 use crate::inside::LogLine;
 use landfall_sandbox::{OutputLine, Stream};
 
-/// What an instance has written so far, and where more of it comes.
+/// The output so far, and a receiver of further output.
 pub(super) struct Tail {
     kept: Vec<OutputLine>,
     more: broadcast::Receiver<OutputLine>,
 }
 
-/// What a client reads when there are no more lines. A connection that ends without it has lost its cloud.
+/// The end marker after the last line. A connection without it was cut: the cloud has ended.
 const END: &[u8] = b"null\n";
 
-/// The lines of an instance.
+/// The output of an instance.
 ///
 /// # Errors
-/// When there is no such instance.
+/// When the instance does not exist.
 pub(super) fn tail(cloud: &Cloud, id: &InstanceId) -> Result<Tail> {
     let inner = cloud.lock();
     let container = inner.containers.get(id).ok_or_else(|| {
@@ -38,7 +38,7 @@ pub(super) fn tail(cloud: &Cloud, id: &InstanceId) -> Result<Tail> {
     Ok(Tail { kept, more })
 }
 
-/// Writes the lines out, one JSON object each; with `follow`, until the instance has ended or nobody listens.
+/// Writes the lines as JSON objects; with `follow`, until the instance ends or the client disconnects.
 pub(super) async fn write(
     cloud: &Arc<Cloud>,
     id: &InstanceId,
@@ -87,7 +87,7 @@ pub(super) async fn write(
                 out.write_all(&text).await?;
             }
             _ = changes.changed() => {}
-            // A client says nothing more: it has gone away.
+            // Clients send nothing more: this one has disconnected.
             _ = client.read(&mut heard) => return Ok(()),
         }
     }

@@ -1,4 +1,4 @@
-//! Trying a connection from inside the cloud's network, to see what its rules let through.
+//! `reach`: tries a connection inside the cloud's network, to compare it with the computed verdict.
 
 use std::io::ErrorKind as IoKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -12,7 +12,7 @@ use crate::daemon::runtime::cloud::Cloud;
 use crate::inside::Reached;
 use crate::wire::Vantage;
 
-/// Opens a TCP connection from there to here, and closes it again.
+/// Opens a TCP connection between two endpoints, and closes it again.
 pub(super) async fn reach(
     cloud: &Arc<Cloud>,
     from: Vantage,

@@ -1,4 +1,4 @@
-//! The groups of a launch template follow its changes.
+//! Launch templates: groups follow the changes of their template.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! A listener rule is a rule of a balancer.
+//! Listener rules: part of a load balancer's configuration.
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ impl Hooks for ListenerRule {
     }
 }
 
-/// The balancer that a rule is part of.
+/// The load balancer of a rule.
 fn balancer_of(state: &State, rule: &ListenerRuleId) -> Option<LoadBalancerId> {
     let rule = state.tables.listener_rules.get(rule)?;
     load_balancer::balancer_of(state, rule.spec.listener.known()?)

@@ -1,4 +1,4 @@
-//! The balancers that send to a target group follow its changes.
+//! Target groups: the load balancers that forward to a group follow its changes.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
-//! Target tracking: how many instances a metric asks for. A pure function of what was measured.
+//! Target tracking: the capacity for a metric, as a pure function of measurements.
 //!
-//! As Auto Scaling does it, in shorter times: out as soon as the metric has been above its target for ten seconds, in
-//! after half a minute in which every ten seconds were clearly below.
+//! Like Auto Scaling, with shorter times: scale-out after ten seconds above the target, scale-in
+//! after thirty seconds in which every ten seconds were clearly below it.
 //! <https://docs.aws.amazon.com/autoscaling/ec2/userguide/as-scaling-target-tracking.html>
 
 use std::collections::VecDeque;
@@ -9,42 +9,42 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How often a metric is measured.
+/// The interval of measurements.
 pub(in crate::daemon) const EVERY: Duration = Duration::from_secs(1);
 
-/// For how long a metric is averaged. AWS: three minutes.
+/// The window of an average. AWS: three minutes.
 pub(in crate::daemon) const WINDOW: Duration = Duration::from_secs(10);
 
-/// For how long a metric has to be below its target before instances go. AWS: fifteen minutes.
+/// The time below the target before a scale-in. AWS: fifteen minutes.
 pub(in crate::daemon) const CALM: Duration = Duration::from_secs(30);
 
-/// How much of the target those that stay may have to bear. AWS has the same tenth of a margin.
+/// The maximum load after a scale-in, as a part of the target. AWS has the same margin of one tenth.
 const MARGIN: f64 = 0.9;
 
-/// What was measured of a group's load at one moment, since the one before.
+/// A measurement of a group's load since the previous one.
 #[derive(Debug, Clone, Copy)]
 struct Sample {
     at: Instant,
-    /// Of all instances together: requests per minute, or percent of a processor.
+    /// The sum over all instances: requests per minute, or percent of a processor.
     load: f64,
 }
 
-/// What one policy has measured lately.
+/// The recent measurements of a policy.
 #[derive(Debug)]
 pub(in crate::daemon) struct Track {
-    /// What an instance is to bear.
+    /// The target value per instance.
     target: f64,
     samples: VecDeque<Sample>,
 }
 
-/// What a policy asks for.
+/// The proposal of a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::daemon) enum Proposal {
-    /// Not known yet, or as many as there are.
+    /// Not known yet, or no change.
     Keep,
-    /// More.
+    /// Scale out.
     Out(u32),
-    /// Fewer.
+    /// Scale in.
     In(u32),
 }
 
@@ -56,10 +56,10 @@ impl Track {
         }
     }
 
-    /// Takes in what all instances bore together since the last time.
+    /// Adds the total load of all instances since the last measurement.
     pub(in crate::daemon) fn measure(&mut self, at: Instant, load: f64) {
         self.samples.push_back(Sample { at, load });
-        // A little longer than is looked back, since measurements come when they can.
+        // A little longer than the window, because measurements may be late.
         while let Some(first) = self.samples.front()
             && at.duration_since(first.at) > WINDOW + CALM + 5 * EVERY
         {
@@ -67,10 +67,10 @@ impl Track {
         }
     }
 
-    /// The mean over the window that ends then; none without a whole window.
+    /// The mean of the window that ends at this time; `None` without a complete window.
     fn mean(&self, end: Instant) -> Option<f64> {
         let start = end.checked_sub(WINDOW)?;
-        // The first sample tells of the time before it, so one at the window's very start is not of it.
+        // A sample describes the time before it, so a sample at the start of the window is outside.
         self.samples.front().filter(|first| first.at <= start)?;
         let inside = self
             .samples
@@ -82,7 +82,7 @@ impl Track {
         (count > 0).then(|| sum / f64::from(count))
     }
 
-    /// The highest mean of any window that has ended lately; none without as many windows.
+    /// The highest mean of the recent windows; `None` without enough windows.
     fn peak(&self) -> Option<f64> {
         let calm = self.samples.back()?.at.checked_sub(CALM)?;
         let ended = self.samples.iter().filter(|sample| sample.at >= calm);
@@ -91,7 +91,7 @@ impl Track {
             .try_fold(0.0_f64, |peak, mean| Some(peak.max(mean?)))
     }
 
-    /// The load that a wish was made for, for each of so many instances.
+    /// The average load per instance.
     pub(in crate::daemon) fn each(&self, proposal: Proposal, instances: u32) -> Option<f64> {
         let load = match proposal {
             Proposal::In(_) => self.peak()?,
@@ -100,7 +100,7 @@ impl Track {
         Some(load / f64::from(instances.max(1)))
     }
 
-    /// How many instances the policy asks for, where there are so many, and since when nothing was changed.
+    /// The capacity that the policy proposes, from the current capacity and the time of its last change.
     pub(in crate::daemon) fn proposal(&self, capacity: u32, stable_since: Instant) -> Proposal {
         let Some(now) = self.samples.back().map(|last| last.at) else {
             return Proposal::Keep;
@@ -125,8 +125,8 @@ impl Track {
     }
 }
 
-/// How many instances what policies ask for comes to, and which of them decides: the highest wins, so instances go
-/// only when every policy can do without them.
+/// Combines the proposals of all policies; the highest wins. So a scale-in happens
+/// only when every policy proposes one.
 pub(in crate::daemon) fn agree(
     proposals: &[Proposal],
     capacity: u32,
@@ -145,9 +145,9 @@ pub(in crate::daemon) fn agree(
     (agreed != capacity).then_some((index, agreed))
 }
 
-/// A part of an instance takes a whole one.
+/// Rounds up to whole instances.
 fn instances(load: f64) -> u32 {
-    // A load that is a whole number but for rounding is that whole number.
+    // Rounding errors must not add an instance.
     let whole = (load - 1e-9).ceil().max(0.0);
     #[expect(
         clippy::cast_possible_truncation,
@@ -162,7 +162,7 @@ fn instances(load: f64) -> u32 {
 mod tests {
     use super::*;
 
-    /// A track that has measured this many loads, one a second, the last one now.
+    /// A track with these loads, measured once a second, the last one now.
     fn track(target: f64, loads: &[f64]) -> (Track, Instant) {
         let start = Instant::now();
         let mut track = Track::new(target);
@@ -178,7 +178,7 @@ mod tests {
         vec![load; seconds]
     }
 
-    /// What is wished for after so many seconds of each load, nothing having been changed since the beginning.
+    /// The proposal after these seconds of each load, without a change since the beginning.
     fn proposal(target: f64, capacity: u32, loads: &[(f64, usize)]) -> Proposal {
         let loads: Vec<f64> = loads
             .iter()
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn the_size_follows_the_load() {
-        // Target 100 for each; the load is that of all together.
+        // The target is 100 per instance; the load is the sum.
         type Case<'a> = (&'a str, u32, &'a [(f64, usize)], Proposal);
         let cases: &[Case<'_>] = &[
             ("nothing measured", 2, &[], Proposal::Keep),
@@ -247,7 +247,7 @@ mod tests {
         let (track, now) = track(100.0, &seconds(50.0, 60));
         assert_eq!(track.proposal(4, now - CALM), Proposal::In(1));
         assert_eq!(track.proposal(4, now - CALM + EVERY), Proposal::Keep);
-        // More may come at once.
+        // A scale-out may add several at once.
         let (track, now) = self::track(100.0, &seconds(900.0, 12));
         assert_eq!(track.proposal(4, now), Proposal::Out(9));
     }
@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn what_it_scales_to_bears_the_load_and_is_not_scaled_again() {
-        // Any load, any target, any size: after one step out, or one in, there is nothing more to do.
+        // For any load, target and size: after one scale-out or scale-in, there is nothing more to do.
         let mut random = fastrand::Rng::with_seed(11);
         for _ in 0..2_000 {
             let (load, target) = (random.f64() * 1_000.0, 1.0 + random.f64() * 99.0);

@@ -1,19 +1,19 @@
-//! Who gets which address: the first that is free.
+//! The assignment of addresses: the first free one.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-/// The public addresses of the embedded cloud: TEST-NET-3, which RFC 5737 sets aside for examples.
+/// The public addresses of the local cloud: TEST-NET-3, which RFC 5737 reserves for examples.
 pub(crate) const PUBLIC: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(203, 0, 113, 0), 24);
 
-/// The last public address that is given out; those above belong to hosts on the internet.
+/// The last public address for resources; higher addresses belong to hosts on the simulated internet.
 const LAST_PUBLIC: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 239);
 
 /// The first free public address.
 pub(crate) fn public(taken: &BTreeSet<Ipv4Addr>) -> Option<Ipv4Addr> {
-    // The first one looks like a gateway to people.
+    // People take the first address for a gateway.
     PUBLIC
         .hosts()
         .skip(9)
@@ -21,7 +21,7 @@ pub(crate) fn public(taken: &BTreeSet<Ipv4Addr>) -> Option<Ipv4Addr> {
         .find(|address| !taken.contains(address))
 }
 
-/// The first free address of a subnet: AWS keeps the first four and the last for itself.
+/// The first free address of a subnet. AWS reserves the first four addresses and the last one.
 ///
 /// <https://docs.aws.amazon.com/vpc/latest/userguide/subnet-sizing.html>
 pub(crate) fn private(subnet: Ipv4Net, taken: &BTreeSet<Ipv4Addr>) -> Option<Ipv4Addr> {

@@ -1,6 +1,6 @@
-//! What an autoscaling group does next: a pure function of what there is.
+//! The next actions of an autoscaling group: a pure function of its current state.
 //!
-//! **Invariant:** nothing here starts or ends anything; the controllers do.
+//! **Invariant:** nothing here launches or terminates an instance; the controllers do.
 
 use std::time::Duration;
 
@@ -11,35 +11,35 @@ use tokio::time::Instant;
 use super::machine::{InstanceRecord, Phase};
 use super::state::State;
 
-/// So many instances in a row that never took a request are a failed group, not bad luck.
+/// A group has failed after this many consecutive instances that never became healthy.
 pub(crate) const HOPELESS: u32 = 3;
 
-/// The pause before an instance is launched in the place of one that ended early: doubled each time.
+/// The pause before the replacement of an instance that ended early; it doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// What a group remembers between its instances.
+/// The history of a group's launches.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct History {
-    /// How many instances in a row ended, or were ended, without ever having been healthy.
+    /// The number of consecutive instances that ended without becoming healthy.
     pub(crate) failures: u32,
-    /// Not launched before this.
+    /// The earliest time of the next launch.
     pub(crate) pause_until: Option<Instant>,
-    /// How the last one ended.
+    /// The end of the last instance.
     pub(crate) last_end: Option<String>,
 }
 
 impl History {
-    /// An instance has become healthy: what failed before it no longer counts.
+    /// An instance has become healthy: earlier failures no longer count.
     pub(crate) fn recovered(&mut self) {
         *self = Self::default();
     }
 
-    /// An instance ended by itself.
+    /// An instance ended unexpectedly.
     pub(crate) fn ended(&mut self, why: &str, was_healthy: bool, now: Instant) {
         self.last_end = Some(why.to_owned());
         if was_healthy {
-            // It worked, so the next one is likely to.
+            // It was healthy, so the next one probably will be.
             return;
         }
         let pause = FIRST_PAUSE
@@ -50,54 +50,54 @@ impl History {
     }
 }
 
-/// A member of a group, as far as its size is concerned.
+/// An instance of a group, for the decision about its size.
 #[derive(Debug, Clone)]
 pub(crate) struct GroupMember {
     pub(crate) id: InstanceId,
     pub(crate) subnet: SubnetId,
-    /// Of the version that the group is to run, and where its instances are to be.
+    /// Whether it has the desired version and is in a subnet of the group.
     pub(crate) is_current: bool,
     pub(crate) is_running: bool,
     pub(crate) health: Health,
     pub(crate) launched: Instant,
 }
 
-/// What the target groups say of a member.
+/// The health of an instance in its target groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Health {
-    /// Every target group finds it healthy, or it is in none.
+    /// Healthy in every target group, or in none at all.
     Healthy,
-    /// Not decided.
+    /// Not yet known.
     Unknown,
-    /// A target group finds it unhealthy.
+    /// Unhealthy in a target group.
     Unhealthy,
 }
 
-/// Everything that the next steps depend on.
+/// The current state of a group.
 #[derive(Debug)]
 pub(crate) struct View {
     pub(crate) ending: bool,
     pub(crate) desired: usize,
-    /// Where members may stand, in the order of zones.
+    /// The subnets of the group, in the order of zones.
     pub(crate) subnets: Vec<SubnetId>,
-    /// Those that run or are being started.
+    /// The running and the starting instances.
     pub(crate) members: Vec<GroupMember>,
     pub(crate) pause_until: Option<Instant>,
-    /// For how long an unhealthy member is left alone.
+    /// The grace period of unhealthy instances.
     pub(crate) grace: Duration,
     pub(crate) now: Instant,
 }
 
-/// One thing to do.
+/// An action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ScalingAction {
-    /// Start an instance in this subnet.
+    /// Launch an instance in this subnet.
     Launch(SubnetId),
-    /// End this one; the text says why.
+    /// Terminate this instance, for this reason.
     Retire(InstanceId, &'static str),
 }
 
-/// What to do now, and when to look again although nothing has changed.
+/// The actions now, and the time of the next decision if nothing changes.
 pub(crate) fn decide(view: &View) -> (Vec<ScalingAction>, Option<Instant>) {
     let retire = |why: &'static str| {
         move |member: &GroupMember| ScalingAction::Retire(member.id.clone(), why)
@@ -131,7 +131,7 @@ pub(crate) fn decide(view: &View) -> (Vec<ScalingAction>, Option<Instant>) {
     let (mut current, mut old): (Vec<&GroupMember>, Vec<&GroupMember>) =
         staying.into_iter().partition(|member| member.is_current);
 
-    // The wanted version takes over one by one, as it proves itself.
+    // The new version replaces the old one instance by instance, as new instances become healthy.
     let proven = current.iter().filter(|member| serves(member)).count();
     let needed = view.desired.saturating_sub(proven);
     while old.len() > needed {
@@ -141,7 +141,7 @@ pub(crate) fn decide(view: &View) -> (Vec<ScalingAction>, Option<Instant>) {
         acts.push(retire("a replacement is running")(old.swap_remove(index)));
     }
 
-    // Too many: first where there are most, the youngest first.
+    // Too many: from the fullest zone, the youngest first.
     while current.len() > view.desired {
         let in_subnet = |subnet: &SubnetId| {
             current
@@ -193,7 +193,7 @@ fn serves(member: &GroupMember) -> bool {
     member.is_running && member.health == Health::Healthy
 }
 
-/// Of those that are not wanted any more: one that takes no requests; else one where most do; else the oldest.
+/// The surplus instance to terminate: an unhealthy one, else one in the fullest zone, else the oldest.
 fn first_to_go(old: &[&GroupMember], current: &[&GroupMember]) -> Option<usize> {
     let serving_in = |subnet: &SubnetId| {
         let all = old.iter().chain(current);
@@ -211,7 +211,7 @@ fn earliest(one: Option<Instant>, other: Instant) -> Option<Instant> {
     Some(one.map_or(other, |one| one.min(other)))
 }
 
-/// How a group is: usable when as many as desired run, and none that is not to be there any more.
+/// The probe of a group: ready when the desired number of instances runs, and no surplus one.
 pub(crate) fn progress(state: &State, id: &AutoscalingGroupId) -> Probe<AutoscalingGroupOutput> {
     let (Some(entry), Some(rollout)) = (
         state.tables.autoscaling_groups.get(id),
@@ -239,7 +239,7 @@ pub(crate) fn progress(state: &State, id: &AutoscalingGroupId) -> Probe<Autoscal
         version: rollout.reliable(),
     };
     if rollout.is_under_way() {
-        // How far that is, is asked elsewhere.
+        // The progress of a rollout has a call of its own.
         return match running().count() {
             enough if enough >= desired => Probe::Usable(output),
             running => Probe::Pending(format!("{running} of {desired} instances run")),
@@ -371,7 +371,7 @@ mod tests {
 
     #[test]
     fn what_is_taken_back_ends_at_once_where_it_is_not_needed() {
-        // Version 2 was given up while one of its instances already served.
+        // Version 2 was abandoned while one of its instances was already serving.
         let members = || {
             vec![
                 member("i-1", "a", true, Health::Healthy),

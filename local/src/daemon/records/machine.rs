@@ -1,4 +1,4 @@
-//! An instance: where it stands, what it runs and how far it is.
+//! The record of an instance: its place in the network, its workload and its phase.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -12,67 +12,67 @@ use tokio::time::Instant;
 
 use crate::secrets::Secrets;
 
-/// An instance as the cloud knows it. What runs in it is held elsewhere, by the same id.
+/// The record of an instance. Its container is in the runtime, under the same id.
 #[derive(Debug, Clone)]
 pub(crate) struct InstanceRecord {
-    /// The group that made it; none for a single instance.
+    /// The group that launched it; `None` for a single instance.
     pub(crate) group: Option<AutoscalingGroupId>,
-    /// For people: `digipay-web`.
+    /// A name for people: `digipay-web`.
     pub(crate) hostname: String,
     pub(crate) zone: Zone,
     pub(crate) subnet: SubnetId,
     pub(crate) address: Ipv4Addr,
     pub(crate) groups: Vec<SecurityGroupId>,
     pub(crate) workload: Option<Workload>,
-    /// The key of whoever may log in.
+    /// The public key that may log in.
     pub(crate) key: Option<PublicKey>,
     pub(crate) image_store: PathBuf,
     /// The values of the workload's secrets.
     pub(crate) secrets: Secrets,
-    /// The version of the launch template that it was made from.
+    /// The version of its launch template.
     pub(crate) template_version: u32,
     pub(crate) phase: Phase,
     pub(crate) launched: Instant,
-    /// When it ended by itself, if it did.
+    /// The time of an unexpected end.
     pub(crate) ended: Option<SystemTime>,
-    /// Whether it has taken requests: its end is then not a failure to start.
+    /// Whether it was ever healthy. If so, its end is not a failed launch.
     pub(crate) was_healthy: bool,
 }
 
-/// How far an instance is.
+/// The phase of an instance's life.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// Its image is unpacked and its container started.
+    /// Its image is being unpacked and its container started.
     Booting,
     /// Its container runs.
     Running,
-    /// Its container has ended, so many times in a row, and is started again after a pause.
+    /// Its container has ended and will be restarted after a pause.
     Restarting {
-        /// How it ended.
+        /// The end of the container: its exit code or signal.
         how: String,
-        /// How many times.
+        /// The number of consecutive ends.
         times: u32,
     },
-    /// It is being stopped or ended.
+    /// It is being stopped or terminated.
     Stopping,
-    /// It was stopped, and keeps what it has until it is started again.
+    /// It is stopped, and keeps its addresses until it is started again.
     Stopped,
-    /// It ended by itself; the text says how. Kept for a while, to be asked.
+    /// It ended unexpectedly, with this description. The record is kept for a while.
     Ended(String),
 }
 
 impl InstanceRecord {
-    /// Whether it is, or is about to be, of use.
+    /// Whether it runs or starts.
     pub(crate) fn is_alive(&self) -> bool {
         matches!(self.phase, Phase::Booting | Phase::Running)
     }
 
-    /// Whether it has its interface still: one that ended has given it back.
+    /// Whether it has a network interface: an ended instance has none.
     pub(crate) fn has_interface(&self) -> bool {
         !matches!(self.phase, Phase::Ended(_))
     }
 
-    /// Its key, if it still needs the subnet or security group of this id.
+    /// Its key, if it uses the subnet or security group with this id.
     pub(crate) fn resolved_refs(&self, id: &str) -> Option<Key> {
         let needs =
             self.subnet.as_ref() == id || self.groups.iter().any(|group| group.as_ref() == id);
@@ -80,7 +80,7 @@ impl InstanceRecord {
         (needs && self.has_interface()).then(|| Key::new(kind::INSTANCE, name))
     }
 
-    /// As a client sees it.
+    /// Its state for clients.
     pub(crate) fn describe(&self, id: &InstanceId) -> GroupInstance {
         GroupInstance {
             id: id.clone(),

@@ -1,6 +1,6 @@
-//! What the cloud holds: one table per kind, and what follows from the records alone.
+//! The records of the cloud: one table per kind, and pure functions of them.
 //!
-//! **Invariant:** nothing here runs, waits or knows what does: `controllers` and `control` stand above.
+//! **Invariant:** nothing here waits, does I/O, or knows a higher layer.
 
 mod addresses;
 pub(crate) mod group;

@@ -1,7 +1,7 @@
-//! Which version of its template a group runs, and how it gets from one to another: forward, and back by itself.
+//! Rollouts: the template version that a group runs, the change to a new one, and the automatic rollback.
 //!
-//! **Invariant:** nothing here starts or ends an instance. A version that is to be run is a wish;
-//! [`group`](super::group) decides what follows from it.
+//! **Invariant:** nothing here launches or terminates an instance. The version is a desired state;
+//! [`group`](super::group) derives the actions.
 
 use std::collections::BTreeMap;
 
@@ -15,40 +15,40 @@ use super::machine::InstanceRecord;
 use super::state::State;
 use super::table::find;
 
-/// The version that a group's new instances are of, and how it came to that.
+/// The rollout of a group.
 #[derive(Debug, Clone)]
 pub(crate) struct Rollout {
-    /// What new instances are launched from.
+    /// The version of new instances.
     version: u32,
     course: Course,
-    /// The versions that were given up, and why.
+    /// The abandoned versions, with the reason.
     failed: BTreeMap<u32, String>,
 }
 
 #[derive(Debug, Clone)]
 enum Course {
-    /// It runs its version.
+    /// All instances have the version.
     Stable,
-    /// Instances of its version take over; it goes back when they have not by then.
+    /// A new version is being rolled out; after this deadline it is rolled back.
     Forward { from: u32, until: Instant },
-    /// That was given up: those of its version take over again.
+    /// The new version was abandoned; the previous one is being restored.
     Back { given_up: u32, why: String },
-    /// They have.
+    /// The previous version is restored.
     GoneBack { given_up: u32, why: String },
 }
 
-/// How far the instances of the version are.
+/// The progress of the desired version.
 #[derive(Debug)]
 pub(crate) struct RolloutProgress {
     pub(crate) desired: usize,
-    /// Those of the version that take requests.
+    /// The number of healthy instances of the version.
     pub(crate) proven: usize,
-    /// Those of other versions, or where the group is not to be any more.
+    /// The number of instances of other versions, or in subnets that the group no longer has.
     pub(crate) others: usize,
-    /// How many in a row never became healthy, and how the last of them ended.
+    /// The number of consecutive failed launches, and the end of the last one.
     pub(crate) failures: u32,
     pub(crate) last_end: Option<String>,
-    /// What ails those that are not healthy.
+    /// Why instances are unhealthy.
     pub(crate) ailing: Option<String>,
 }
 
@@ -67,12 +67,12 @@ impl Rollout {
         }
     }
 
-    /// What new instances are launched from.
+    /// The version of new instances.
     pub(crate) fn version(&self) -> u32 {
         self.version
     }
 
-    /// The version that a client is told: while another one is being tried, the one that it would go back to.
+    /// The version for clients: during a rollout, the previous one.
     pub(crate) fn reliable(&self) -> u32 {
         match self.course {
             Course::Forward { from, .. } => from,
@@ -80,17 +80,17 @@ impl Rollout {
         }
     }
 
-    /// Whether a version is being tried, so that its failure is not the group's.
+    /// Whether a new version is being rolled out: its failure is not a failure of the group.
     pub(crate) fn is_trying(&self) -> bool {
         matches!(self.course, Course::Forward { .. })
     }
 
-    /// Whether instances of two versions are meant to be there.
+    /// Whether instances of two versions exist on purpose.
     pub(crate) fn is_under_way(&self) -> bool {
         matches!(self.course, Course::Forward { .. } | Course::Back { .. })
     }
 
-    /// Until when the version that is being tried may take.
+    /// The deadline of the rollout.
     pub(crate) fn until(&self) -> Option<Instant> {
         match self.course {
             Course::Forward { until, .. } => Some(until),
@@ -98,10 +98,10 @@ impl Rollout {
         }
     }
 
-    /// Sets out to a version. What it goes back to is the last one that was not just being tried.
+    /// Starts a rollout. The version for a rollback is the last one that was completely rolled out.
     fn begin(&mut self, version: u32, until: Instant) {
         if version == self.version {
-            // It is there, or on its way there.
+            // It runs this version, or is already being changed to it.
             if matches!(self.course, Course::GoneBack { .. }) {
                 self.course = Course::Stable;
             }
@@ -117,7 +117,7 @@ impl Rollout {
         self.course = Course::Forward { from, until };
     }
 
-    /// Turns back.
+    /// Starts the rollback.
     fn give_up(&mut self, why: String) {
         if let Course::Forward { from, .. } = self.course {
             let given_up = self.version;
@@ -127,7 +127,7 @@ impl Rollout {
         }
     }
 
-    /// Notes what has been reached, and turns back when there is no hope. True if it has turned back just now.
+    /// Records the progress; starts the rollback if the rollout has failed. True if the rollback has just started.
     pub(crate) fn advance(&mut self, standing: &RolloutProgress, now: Instant) -> bool {
         match &self.course {
             Course::Forward { .. } | Course::Back { .. } if standing.has_taken_over() => {
@@ -164,7 +164,7 @@ impl Rollout {
         }
     }
 
-    /// How far it is, for clients.
+    /// The progress, for clients.
     fn progress(&self, standing: &RolloutProgress) -> Probe<()> {
         let RolloutProgress {
             desired,
@@ -203,7 +203,7 @@ impl Rollout {
     }
 }
 
-/// Brings a group to a version of its template.
+/// Starts the rollout of a template version.
 pub(crate) fn roll(
     state: &mut State,
     group: &AutoscalingGroupId,
@@ -224,13 +224,13 @@ pub(crate) fn roll(
     }
     if let Some(rollout) = state.rollouts.get_mut(group) {
         rollout.begin(version, now + grace);
-        // What failed before says nothing about it.
+        // Earlier failures do not count against the new version.
         state.histories.remove(group);
     }
     Ok(())
 }
 
-/// Takes back what is under way.
+/// Rolls the current rollout back.
 pub(crate) fn roll_back(state: &mut State, group: &AutoscalingGroupId, why: &str) -> Result<()> {
     find::<AutoscalingGroup>(state, group)?;
     let Some(rollout) = state.rollouts.get_mut(group) else {
@@ -250,7 +250,7 @@ pub(crate) fn roll_back(state: &mut State, group: &AutoscalingGroupId, why: &str
     }
 }
 
-/// How far it is.
+/// The progress of a rollout.
 pub(crate) fn rolling(
     state: &State,
     group: &AutoscalingGroupId,
@@ -261,7 +261,7 @@ pub(crate) fn rolling(
     Ok(rollout.map_or(Probe::Absent, |rollout| rollout.progress(standing)))
 }
 
-/// Every version of a group's template, and what became of it.
+/// All versions of a group's template, with their states.
 pub(crate) fn releases(
     state: &State,
     template: &LaunchTemplateId,
@@ -280,7 +280,7 @@ pub(crate) fn releases(
     Ok(releases.collect())
 }
 
-/// Follows a template's change at once where nobody would notice: in groups that have never taken a request.
+/// Changes groups that never had a healthy instance to the new version at once.
 pub(crate) fn follow(state: &mut State, template: &LaunchTemplateId) {
     let Some(newest) = state.tables.launch_templates.get(template) else {
         return;
@@ -300,7 +300,7 @@ pub(crate) fn follow(state: &mut State, template: &LaunchTemplateId) {
     }
 }
 
-/// Remembers how an instance of a group ended. One of a version that the group is not to run says nothing about it.
+/// Adds the end of an instance to its group's history, if it has the desired version.
 pub(crate) fn record_exit(state: &mut State, machine: &InstanceRecord, how: &str) {
     let Some(group) = &machine.group else {
         return;
@@ -422,7 +422,7 @@ mod tests {
         );
         rollout.give_up("asked to".to_owned());
         assert_eq!(rollout.version(), 1);
-        // And while it goes back, it can be set out anew.
+        // A new rollout may start during a rollback.
         rollout.begin(3, now);
         assert_eq!((rollout.version(), rollout.reliable()), (3, 1));
         assert_eq!(rollout.state_of(3), ReleaseState::Rolling);

@@ -1,4 +1,4 @@
-//! Everything that the cloud holds, and the rules that hold for every kind.
+//! All records of the cloud, and the rules for every kind.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
@@ -18,22 +18,22 @@ use super::rollout::Rollout;
 use super::table::{self, Draft, Entry, LocalResource, Table, find};
 use crate::wire::Extras;
 
-/// The records of every kind, and the instances that groups and bastions have made.
+/// The records of every kind, and all instances.
 #[derive(Debug, Clone)]
 pub(crate) struct State {
     pub(crate) tables: Tables,
-    /// Every instance, whoever wanted it.
+    /// Every instance: single ones and those of groups.
     pub(crate) machines: BTreeMap<InstanceId, InstanceRecord>,
-    /// What each autoscaling group remembers.
+    /// The history of each autoscaling group.
     pub(crate) histories: BTreeMap<AutoscalingGroupId, History>,
-    /// Which version of its template each autoscaling group runs.
+    /// The rollout of each autoscaling group.
     pub(crate) rollouts: BTreeMap<AutoscalingGroupId, Rollout>,
-    /// Counts every resource that there ever was, so that no id comes twice.
+    /// The number of ids so far; no id is used twice.
     made: u64,
 }
 
 impl Default for State {
-    /// Nothing; the ids to come are not those of another cloud.
+    /// No records. The ids start at a random number, so that they differ from those of other clouds.
     fn default() -> Self {
         Self {
             tables: Tables::default(),
@@ -45,15 +45,15 @@ impl Default for State {
     }
 }
 
-/// What a call to make something came to.
+/// The result of a create call.
 #[derive(Debug)]
 pub(crate) struct Made {
     pub(crate) id: String,
-    /// Whether it was made just now, and what has to run for it is still to be started.
+    /// Whether this call created it, so that its hook has to run.
     pub(crate) is_new: bool,
 }
 
-/// Defines the tables, and how a call that names a kind finds its own.
+/// Defines the tables, and the functions that find the table of a kind by its name.
 macro_rules! tables {
     ($($field:ident: $kind:ty,)*) => {
         /// One table per kind.
@@ -63,12 +63,12 @@ macro_rules! tables {
         }
 
         impl State {
-            /// Whether there is no resource at all.
+            /// Whether there are no resources.
             pub(crate) fn is_empty(&self) -> bool {
                 true $(&& self.tables.$field.is_empty())*
             }
 
-            /// Who refers to this id, by key.
+            /// The keys of the resources that refer to this id.
             pub(crate) fn referrers(&self, id: &str) -> Vec<Key> {
                 let mut referrers = Vec::new();
                 $(
@@ -82,12 +82,12 @@ macro_rules! tables {
                 referrers
             }
 
-            /// Whether something has this id, whatever its kind.
+            /// Whether a resource of any kind has this id.
             fn holds(&self, id: &str) -> bool {
                 false $(|| self.tables.$field.contains_key(&<$kind as Resource>::Id::from(id.to_owned())))*
             }
 
-            /// Everything of a kind that a stack holds, as `Vec<Live<R>>`.
+            /// The resources of a kind in a stack, as `Vec<Live<R>>`.
             pub(crate) fn list(&self, kind: &Kind, stack: &StackName) -> Result<Value> {
                 match kind {
                     $(kind if *kind == <$kind>::KIND => to_value(&table::list::<$kind>(self, stack)),)*
@@ -95,7 +95,7 @@ macro_rules! tables {
                 }
             }
 
-            /// Makes a resource and gives its id.
+            /// Creates a resource and returns its id.
             pub(crate) fn create(
                 &mut self,
                 kind: &Kind,
@@ -118,7 +118,7 @@ macro_rules! tables {
                 }
             }
 
-            /// How a resource is, as `Probe<Output>`.
+            /// The state of a resource, as `Probe<Output>`.
             pub(crate) fn probe(&self, kind: &Kind, id: &str) -> Result<Value> {
                 match kind {
                     $(kind if *kind == <$kind>::KIND => {
@@ -142,13 +142,13 @@ macro_rules! tables {
     };
 }
 
-/// Where the records of a kind stand; written by [`tables!`].
+/// The table of a kind; implemented by [`tables!`].
 pub(crate) trait Tabled: LocalResource {
     fn table(state: &State) -> &Table<Self>;
     fn table_mut(state: &mut State) -> &mut Table<Self>;
 }
 
-/// Gives every kind, and the name of its table, to another macro.
+/// Passes all kinds and the names of their tables to another macro.
 macro_rules! each_kind {
     ($define:ident) => {
         $define! {
@@ -189,7 +189,7 @@ impl State {
         extras: &Extras,
     ) -> Result<Made> {
         let spec: R = self.understand(spec)?;
-        // The answer to an earlier call may have been lost: this is what it made.
+        // If the answer to an earlier call was lost, this resource is its result.
         let same = R::table(self).iter().find(|(id, entry)| {
             &entry.stack == stack
                 && &entry.name == name
@@ -243,7 +243,7 @@ impl State {
         Ok(())
     }
 
-    /// Begins to end a resource.
+    /// Starts the deletion of a resource.
     pub(crate) fn end<R: Tabled>(&mut self, id: &R::Id) -> Result<()> {
         let Some(entry) = R::table(self).get(id) else {
             return Ok(());
@@ -263,14 +263,14 @@ impl State {
         Ok(())
     }
 
-    /// Reads a spec and checks that everything it refers to is there.
+    /// Deserializes a spec and checks that the resources it refers to exist.
     fn understand<R: Resource>(&self, spec: &Value) -> Result<R> {
         let mut spec: R = serde_json::from_value(spec.clone()).map_err(|error| {
             Error::new(ErrorKind::Invalid, format_args!("this is no {}", R::KIND)).caused_by(error)
         })?;
         for reference in spec.references() {
             match reference.id() {
-                // Images are in the client's store, not among these records.
+                // Images are in the client's store, not in these records.
                 Some(id)
                     if reference.kind() == landfall_provider::kind::IMAGE || self.holds(id) => {}
                 Some(id) => {
@@ -291,17 +291,17 @@ impl State {
         R::id(spec).unwrap_or_else(|| R::Id::from(self.unique(R::PREFIX)))
     }
 
-    /// An id that nothing else has or had.
+    /// A new, unused id.
     pub(crate) fn unique(&mut self, prefix: &str) -> String {
         self.made = self.made.wrapping_add(1);
-        // Spread over the digits, as ids of a cloud are: people tell them apart by their ends.
+        // The multiplication spreads the number over all digits: people tell ids apart by their ends.
         format!(
             "{prefix}-{:017x}",
             self.made.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 4
         )
     }
 
-    /// The public addresses that are given out.
+    /// The public addresses in use.
     pub(crate) fn public_taken(&self) -> BTreeSet<Ipv4Addr> {
         let elastic = self
             .tables
@@ -367,7 +367,7 @@ fn refers<R: Resource>(spec: &R, id: &str) -> bool {
         .any(|reference| reference.id() == Some(id))
 }
 
-/// The error about a kind that this cloud does not hold.
+/// The error about an unknown kind.
 pub(crate) fn unknown(kind: &Kind) -> Error {
     Error::new(
         ErrorKind::Invalid,

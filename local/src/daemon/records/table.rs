@@ -1,4 +1,4 @@
-//! The records of the cloud: one table per kind, and what every kind has in common.
+//! The common parts of all kinds: the table, the record, and the trait of a kind.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -8,46 +8,46 @@ use landfall_provider::{Error, ErrorKind, Live, Probe, Resource, ResourceName, R
 use super::state::{State, Tabled};
 use crate::wire::Extras;
 
-/// A kind of resource that this cloud holds.
+/// A kind of resource of the local cloud.
 ///
-/// What is common to all kinds (ids, names, references that must exist, who may go while who still
-/// refers to it) stands in [`State`]; a kind says what is its own.
+/// [`State`] implements the rules for all kinds (ids, names, existing references, no deletion of
+/// resources in use); a kind adds its own.
 pub(crate) trait LocalResource: Resource {
-    /// What its ids begin with.
+    /// The prefix of its ids.
     const PREFIX: &'static str;
-    /// What the cloud decides about it: addresses, versions.
+    /// The values that the cloud assigns: addresses, versions.
     type Status: Clone + Debug + Send;
 
-    /// Checks a new one against what is there, and decides its facts.
+    /// Checks a new resource against the current records, and assigns its values.
     fn validate_create(state: &State, new: &Draft<'_, Self>) -> Result<Self::Status>;
 
-    /// Checks a change in place, and decides the facts anew.
+    /// Checks an update in place, and assigns the values again.
     fn amend(state: &State, old: &Entry<Self>, new: &Draft<'_, Self>) -> Result<Self::Status> {
         let _ = (state, new);
         Ok(old.facts.clone())
     }
 
-    /// Whether it may be ended, where more decides about that than who refers to it.
+    /// Checks whether it may be deleted, beyond the check for resources that refer to it.
     fn check_deletable(id: &Self::Id, entry: &Entry<Self>) -> Result<()> {
         let _ = (id, entry);
         Ok(())
     }
 
-    /// How it is.
+    /// Its state.
     fn probe(state: &State, id: &Self::Id, entry: &Entry<Self>) -> Probe<Self::Output>;
 
-    /// The id that follows from the spec, for a kind whose ids are not drawn.
+    /// The id that the spec determines, for kinds without generated ids.
     fn id(spec: &Self) -> Option<Self::Id> {
         let _ = spec;
         None
     }
 
-    /// Whether its record may go as soon as its end is asked for. One that has something running
-    /// stays, ending, until that is done.
+    /// Whether a delete call removes its record at once. Otherwise the record stays, marked as
+    /// ending, until its controller has stopped what runs.
     const ENDS_AT_ONCE: bool = true;
 }
 
-/// Something that is about to be made or changed.
+/// The input of a create or update call.
 pub(crate) struct Draft<'a, R> {
     pub(crate) spec: &'a R,
     pub(crate) extras: &'a Extras,
@@ -60,14 +60,14 @@ pub(crate) struct Entry<R: LocalResource> {
     pub(crate) name: ResourceName,
     pub(crate) spec: R,
     pub(crate) facts: R::Status,
-    /// Its end was asked for.
+    /// Whether its deletion has started.
     pub(crate) ending: bool,
 }
 
 /// The records of one kind.
 pub(crate) type Table<R> = BTreeMap<<R as Resource>::Id, Entry<R>>;
 
-/// The record under an id, or the error that AWS users know.
+/// The record with an id, or the error that AWS users know.
 pub(crate) fn find<'a, R: Tabled>(state: &'a State, id: &R::Id) -> Result<&'a Entry<R>> {
     R::table(state).get(id).ok_or_else(|| {
         Error::new(
@@ -77,7 +77,7 @@ pub(crate) fn find<'a, R: Tabled>(state: &'a State, id: &R::Id) -> Result<&'a En
     })
 }
 
-/// The records of a stack, as a client sees them.
+/// The records of a stack, for clients.
 pub(crate) fn list<R: Tabled>(state: &State, stack: &StackName) -> Vec<Live<R>> {
     R::table(state)
         .iter()
@@ -91,7 +91,7 @@ pub(crate) fn list<R: Tabled>(state: &State, stack: &StackName) -> Vec<Live<R>> 
         .collect()
 }
 
-/// How a resource is.
+/// The state of a resource.
 pub(crate) fn probe<R: Tabled>(state: &State, id: &R::Id) -> Probe<R::Output> {
     match R::table(state).get(id) {
         None => Probe::Absent,

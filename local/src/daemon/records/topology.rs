@@ -1,4 +1,4 @@
-//! From records to the network that they describe: a pure function.
+//! Computes the desired network from the records: a pure function.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,12 +20,12 @@ pub(crate) fn instance_interface(id: &InstanceId) -> InterfaceId {
     InterfaceId::from(format!("eni-{id}"))
 }
 
-/// The interface of a balancer's node.
+/// The interface of a load balancer's node.
 pub(crate) fn node_interface(balancer: &LoadBalancerId, zone: &Zone) -> InterfaceId {
     InterfaceId::from(format!("eni-{balancer}-{zone}"))
 }
 
-/// The network that the records describe.
+/// The desired network.
 pub(crate) fn topology(state: &State) -> Topology {
     let tables = &state.tables;
     let gateways: BTreeSet<_> = tables
@@ -73,7 +73,7 @@ pub(crate) fn topology(state: &State) -> Topology {
     }
 }
 
-/// The record of this kind that names the subnet among its own.
+/// The record of this kind that is associated with the subnet.
 fn associated<R: LocalResource>(
     records: &BTreeMap<R::Id, Entry<R>>,
     subnet: &SubnetId,
@@ -110,7 +110,7 @@ fn route_tables(state: &State) -> BTreeMap<RouteTableId, RouteTable> {
     for endpoint in state.tables.gateway_endpoints.values() {
         for table in endpoint.spec.route_tables.iter().filter_map(Input::known) {
             if let Some(table) = tables.get_mut(table) {
-                // A route that somebody wrote comes before one by a prefix list.
+                // A route of the file has priority over a route by prefix list.
                 // <https://docs.aws.amazon.com/vpc/latest/userguide/route-tables-priority.html>
                 let addresses = endpoint_addresses(endpoint.spec.service);
                 let route = table.routes.entry(addresses);

@@ -1,4 +1,4 @@
-//! An autoscaling group in the local cloud; [`group`] keeps it at its size.
+//! An autoscaling group in the local cloud. Its actions are decided in [`group`].
 
 use landfall_compute::{AutoscalingGroup, AutoscalingGroupOutput, Scaling};
 use landfall_provider::{Probe, Result};
@@ -8,12 +8,12 @@ use crate::daemon::records::group;
 use crate::daemon::records::state::State;
 use crate::daemon::records::table::{Draft, Entry, LocalResource};
 
-/// What the cloud decides about a group.
+/// The assigned values of a group.
 #[derive(Debug, Clone)]
 pub(crate) struct GroupStatus {
-    /// How many instances there are to be now: as the spec wished, or as scaling has made it since.
+    /// The desired capacity now: that of the spec, or of the last scaling.
     pub(crate) capacity: u32,
-    /// The last time that scaling has changed it.
+    /// The last change by scaling.
     pub(crate) scaled: Option<Scaling>,
 }
 
@@ -44,7 +44,7 @@ impl LocalResource for AutoscalingGroup {
         })
     }
 
-    /// What scaling has made of the group stays, within the limits, unless another wish is asked for.
+    /// An update keeps the capacity that scaling has set, within the limits, unless the spec's own number changes.
     fn amend(state: &State, old: &Entry<Self>, new: &Draft<'_, Self>) -> Result<GroupStatus> {
         let fresh = Self::validate_create(state, new)?;
         if old.spec.desired != new.spec.desired {

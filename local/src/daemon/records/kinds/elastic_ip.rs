@@ -1,4 +1,4 @@
-//! An Elastic IP in the local cloud: one of the addresses that stand for public ones.
+//! An Elastic IP in the local cloud: one of the simulated public addresses.
 
 use std::net::Ipv4Addr;
 
@@ -8,7 +8,7 @@ use landfall_provider::{Probe, Result};
 use crate::daemon::records::state::State;
 use crate::daemon::records::table::{Draft, Entry, LocalResource};
 
-/// What the cloud decides about an Elastic IP.
+/// The assigned values of an Elastic IP.
 #[derive(Debug, Clone)]
 pub(crate) struct ElasticIpStatus {
     pub(crate) address: Ipv4Addr,

@@ -1,4 +1,4 @@
-//! A gateway endpoint in the local cloud: a route to addresses that stand for the service.
+//! A gateway endpoint in the local cloud: a route to the simulated addresses of the service.
 
 use landfall_network::GatewayEndpoint;
 use landfall_provider::{Probe, Resource, Result};

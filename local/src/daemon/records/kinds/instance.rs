@@ -1,4 +1,4 @@
-//! A single instance in the local cloud: a machine of its own, by the same id.
+//! A single instance in the local cloud. Its instance record has the same id.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -13,16 +13,16 @@ use crate::daemon::records::state::State;
 use crate::daemon::records::table::{Draft, Entry, LocalResource, find};
 use crate::secrets::Secrets;
 
-/// What the cloud remembers of a single instance.
+/// The assigned values of a single instance.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct InstanceStatus {
-    /// Where its image is.
+    /// The image store that contains its image.
     pub(crate) image_store: PathBuf,
     /// The values of the workload's secrets.
     pub(crate) secrets: Secrets,
-    /// The loopback port that was asked for.
+    /// The requested loopback port.
     pub(crate) wanted_port: Option<u16>,
-    /// The loopback port that leads to its container, once there is one.
+    /// The open loopback port that forwards to its container.
     pub(crate) published_port: Option<u16>,
 }
 
@@ -54,10 +54,10 @@ impl LocalResource for Instance {
         };
         match &machine.phase {
             Phase::Booting => Probe::Pending("starting".to_owned()),
-            // One that is being ended is known as such by its record.
+            // A deletion is visible in the record.
             Phase::Stopping => Probe::Pending("being stopped".to_owned()),
             Phase::Ended(why) => Probe::Failed(why.clone()),
-            // The instance is there, however its container is.
+            // The instance exists, whatever the state of its container.
             Phase::Running | Phase::Restarting { .. } | Phase::Stopped => {
                 Probe::Usable(InstanceOutput {
                     private_address: machine.address,
@@ -68,7 +68,7 @@ impl LocalResource for Instance {
     }
 }
 
-/// The address that the internet knows an instance by.
+/// The public address of an instance.
 pub(crate) fn public_address(state: &State, id: &InstanceId) -> Option<Ipv4Addr> {
     let address = state.tables.instances.get(id)?.spec.address.as_ref()?;
     let address = find::<ElasticIp>(state, address.known()?).ok()?;

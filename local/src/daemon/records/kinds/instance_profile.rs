@@ -1,4 +1,4 @@
-//! An instance profile in the local cloud: a record. There is nothing here that an instance could be allowed.
+//! An instance profile in the local cloud: only a record, because there are no permissions here.
 
 use landfall_compute::InstanceProfile;
 use landfall_provider::{Probe, Result};

@@ -1,4 +1,4 @@
-//! A key pair in the local cloud: a record, which instances refer to.
+//! A key pair in the local cloud: a record that instances refer to.
 
 use landfall_compute::KeyPair;
 use landfall_provider::{Probe, Result};

@@ -1,4 +1,4 @@
-//! A launch template in the local cloud: every change is a version, and all of them are kept.
+//! A launch template in the local cloud: every change creates a version, and all versions are kept.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,12 +11,12 @@ use crate::daemon::records::state::State;
 use crate::daemon::records::table::{Draft, Entry, LocalResource};
 use crate::secrets::Secrets;
 
-/// What the cloud decides about a launch template.
+/// The assigned values of a launch template.
 #[derive(Debug, Clone)]
 pub(crate) struct LaunchTemplateStatus {
-    /// The version of the spec as it is, from 1.
+    /// The number of the current version, from 1.
     pub(crate) version: u32,
-    /// That one, and all before it.
+    /// All versions so far.
     pub(crate) versions: BTreeMap<u32, Version>,
 }
 
@@ -24,7 +24,7 @@ pub(crate) struct LaunchTemplateStatus {
 #[derive(Debug, Clone)]
 pub(crate) struct Version {
     pub(crate) spec: LaunchTemplate,
-    /// Where the image is.
+    /// The image store that contains the image.
     pub(crate) image_store: PathBuf,
     /// The values of the workload's secrets.
     pub(crate) secrets: Secrets,

@@ -1,4 +1,4 @@
-//! A listener in the local cloud: a port of every node, and a loopback port that leads to them.
+//! A listener in the local cloud: a port of every node, and a loopback port that forwards to them.
 
 use landfall_lb::{Listener, ListenerOutput, LoadBalancer};
 use landfall_provider::{Probe, Result};
@@ -8,12 +8,12 @@ use super::{conflict, invalid, known};
 use crate::daemon::records::state::State;
 use crate::daemon::records::table::{Draft, Entry, LocalResource, find};
 
-/// What the cloud decides about a listener.
+/// The assigned values of a listener.
 #[derive(Debug, Clone)]
 pub(crate) struct ListenerStatus {
-    /// The loopback port that was asked for.
+    /// The requested loopback port.
     pub(crate) wanted_port: Option<u16>,
-    /// The loopback port that leads to it, once there is one.
+    /// The open loopback port that forwards to it.
     pub(crate) published_port: Option<u16>,
 }
 

@@ -11,14 +11,14 @@ use super::{invalid, known};
 use crate::daemon::records::state::State;
 use crate::daemon::records::table::{Draft, Entry, LocalResource, find};
 
-/// What the cloud decides about a load balancer.
+/// The assigned values of a load balancer.
 #[derive(Debug, Clone)]
 pub(crate) struct LoadBalancerStatus {
-    /// Its nodes, one for each subnet, in the order of subnets.
+    /// Its nodes, one per subnet, in the order of subnets.
     pub(crate) nodes: Vec<Node>,
 }
 
-/// Where a load balancer stands in one zone.
+/// The node of a load balancer in one zone.
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
     pub(crate) zone: Zone,
@@ -65,7 +65,7 @@ impl LocalResource for LoadBalancer {
     }
 }
 
-/// A node for each subnet; those that are there already stay as they are.
+/// One node per subnet; existing nodes are kept.
 fn nodes(state: &State, spec: &LoadBalancer, old: &[Node]) -> Result<LoadBalancerStatus> {
     let mut zones = BTreeSet::new();
     let mut taken = state.public_taken();
@@ -100,7 +100,7 @@ fn nodes(state: &State, spec: &LoadBalancer, old: &[Node]) -> Result<LoadBalance
     Ok(LoadBalancerStatus { nodes })
 }
 
-/// The name that leads to the balancer, as far as this machine is concerned: everything under
+/// The name of the load balancer on this machine: every name under
 /// `.localhost` is loopback (RFC 6761, section 6.3).
 pub(crate) fn dns_name(entry: &Entry<LoadBalancer>) -> String {
     if entry.name.as_str() == "main" {

@@ -1,4 +1,4 @@
-//! What is particular to each kind of resource: one file each, the same verbs in the same order.
+//! The kinds of resources: one file each, with the same functions in the same order.
 
 pub(crate) mod autoscaling_group;
 pub(crate) mod elastic_ip;
@@ -27,7 +27,7 @@ use landfall_provider::{Error, ErrorKind, Input, ResourceId, Result, SubnetId, V
 use super::state::State;
 use super::table::find;
 
-/// The id behind an input: specs come here resolved.
+/// The id of an input: specs are resolved before they arrive here.
 pub(crate) fn known<T: ResourceId>(input: &Input<T>) -> Result<&T> {
     input.resolved()
 }
@@ -40,12 +40,12 @@ fn conflict(why: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::AlreadyExists, why)
 }
 
-/// The VPC that a subnet is part of.
+/// The VPC of a subnet.
 pub(crate) fn vpc_of(state: &State, subnet: &SubnetId) -> Result<VpcId> {
     known(&find::<landfall_network::Subnet>(state, subnet)?.spec.vpc).cloned()
 }
 
-/// Fails when a subnet has an association of this sort already, or is in another VPC.
+/// Fails when a subnet already has such an association, or is in another VPC.
 fn each_free<'a>(
     state: &State,
     vpc: &Input<VpcId>,

@@ -1,4 +1,4 @@
-//! A NAT gateway in the local cloud: a namespace in its subnet that masquerades.
+//! A NAT gateway in the local cloud: a network namespace in its subnet that translates addresses.
 
 use std::net::Ipv4Addr;
 
@@ -9,7 +9,7 @@ use super::{conflict, invalid, known, vpc_of};
 use crate::daemon::records::state::State;
 use crate::daemon::records::table::{Draft, Entry, LocalResource, find};
 
-/// What the cloud decides about a NAT gateway.
+/// The assigned values of a NAT gateway.
 #[derive(Debug, Clone)]
 pub(crate) struct NatGatewayStatus {
     /// Its address in the subnet.

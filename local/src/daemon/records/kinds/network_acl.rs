@@ -1,4 +1,4 @@
-//! A network ACL in the local cloud: stateless rules at the border of its subnets.
+//! A network ACL in the local cloud: stateless rules for its subnets.
 
 use landfall_network::NetworkAcl;
 use landfall_provider::{Probe, Resource, Result};

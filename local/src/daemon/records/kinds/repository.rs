@@ -1,4 +1,4 @@
-//! A repository in the local cloud: what the images in the client's store belong to while the stack is there.
+//! A repository in the local cloud: the owner of images in the client's store, while the stack exists.
 
 use landfall_container::Repository;
 use landfall_provider::{Probe, RepositoryId, Result};

@@ -1,4 +1,4 @@
-//! A route table in the local cloud: policy routing by the interface that a packet comes from.
+//! A route table in the local cloud: policy routing by the source interface of a packet.
 
 use landfall_network::RouteTable;
 use landfall_provider::{Probe, Resource, Result};

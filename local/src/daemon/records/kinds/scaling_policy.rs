@@ -1,4 +1,4 @@
-//! A scaling policy in the local cloud; [`scaling`](crate::daemon::controllers::scaling) follows it.
+//! A scaling policy in the local cloud; a controller applies it.
 
 use landfall_compute::{Metric, ScalingPolicy};
 use landfall_provider::{Probe, Resource, Result};

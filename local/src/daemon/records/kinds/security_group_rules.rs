@@ -26,7 +26,7 @@ impl LocalResource for SecurityGroupRules {
         Ok(())
     }
 
-    /// The rules of a group are one with the group, and so is their id.
+    /// The rules have the id of their group.
     fn id(spec: &Self) -> Option<Self::Id> {
         let group = spec.group.known()?;
         Some(Self::Id::from(format!("{group}/rules")))

@@ -1,4 +1,4 @@
-//! A subnet in the local cloud: whose interfaces share a route table and a network ACL.
+//! A subnet in the local cloud: its interfaces share a route table and a network ACL.
 
 use landfall_network::Subnet;
 use landfall_provider::{Probe, Resource, Result};

@@ -1,4 +1,4 @@
-//! A target group in the local cloud: checked by the balancers whose listeners lead to it.
+//! A target group in the local cloud: the load balancers that forward to it check its targets.
 
 use landfall_lb::TargetGroup;
 use landfall_provider::{Probe, Resource, Result};

@@ -1,4 +1,4 @@
-//! A VPC in the local cloud: a router namespace of its own, so that addresses of different VPCs may be the same.
+//! A VPC in the local cloud: it has its own router namespace, so that VPCs may use the same addresses.
 
 use landfall_network::Vpc;
 use landfall_provider::{Probe, Resource, Result};
