@@ -1,4 +1,4 @@
-//! What goes over a connection on which a command runs: frames, each a kind and bytes.
+//! The frames on the connection of a running command: a kind and bytes.
 //!
 //! After the answer to a [`Call::Exec`](crate::wire::Call::Exec) the connection carries frames both ways until the
 //! command has ended: a length of four bytes, a byte for the kind, and the rest.
@@ -10,25 +10,25 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::bytes::{BufMut, Bytes, BytesMut};
 use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 
-/// The most bytes of a stream in one frame.
+/// The maximum size of a frame's data, in bytes.
 pub(crate) const CHUNK: usize = 32 * 1024;
 
 /// A frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Frame {
-    /// Something for the command to read.
+    /// Input for the command.
     Input(Bytes),
-    /// There is nothing more to read.
+    /// The end of the input.
     InputEnds,
-    /// The command's terminal has this size now.
+    /// The new size of the command's terminal.
     Resize { columns: u16, rows: u16 },
-    /// A signal for the command, by its number.
+    /// The number of a signal for the command.
     Signal(u8),
-    /// What the command wrote to standard output, or its terminal.
+    /// Bytes that the command wrote to standard output, or to its terminal.
     Output(Bytes),
-    /// What it wrote to standard error.
+    /// Bytes that it wrote to standard error.
     Errors(Bytes),
-    /// It has ended, with this code as shells have it: 128 and the number of the signal that ended it.
+    /// It has exited with this code; after a signal, 128 plus the signal's number, as in shells.
     Exited(u8),
 }
 
@@ -78,7 +78,7 @@ impl Frame {
     }
 }
 
-/// Where frames are written to.
+/// Writes frames.
 #[derive(Debug)]
 pub(crate) struct FrameWriter<W>(FramedWrite<W, LengthDelimitedCodec>);
 
@@ -92,7 +92,7 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
     }
 }
 
-/// Where frames are read from.
+/// Reads frames.
 #[derive(Debug)]
 pub(crate) struct FrameReader<R>(FramedRead<R, LengthDelimitedCodec>);
 
@@ -101,7 +101,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         Self(FramedRead::new(reader, LengthDelimitedCodec::new()))
     }
 
-    /// The next frame; `None` at the end. Can be given up while it waits, and nothing is lost.
+    /// The next frame; `None` at the end. Dropping the future while it waits loses no data.
     pub(crate) async fn next(&mut self) -> io::Result<Option<Frame>> {
         let Some(bytes) = self.0.next().await.transpose()? else {
             return Ok(None);

@@ -38,7 +38,7 @@ fn frames() {
         runtime.block_on(async {
             let mut reader = FrameReader::new(input);
             let mut frames = 0;
-            // The end or the first error ends a connection.
+            // A connection ends at its end or at the first error.
             while let Ok(Some(_)) = reader.next().await {
                 frames += 1;
             }
@@ -66,7 +66,7 @@ fn requests() {
     };
     fuzz.run(|input| {
         if let Ok(request) = serde_json::from_slice::<Request>(input) {
-            // What was understood can be sent again.
+            // A request that was read can be written again.
             serde_json::to_vec(&request).unwrap();
         }
         if let Ok(answer) = serde_json::from_slice::<Answer>(input) {

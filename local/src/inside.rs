@@ -1,22 +1,22 @@
-//! What goes on inside an instance, in the words of clients.
+//! Data types of `logs`, `exec` and reachability checks, for clients.
 
 use serde::{Deserialize, Serialize};
 
-/// A terminal that a command is to have.
+/// The terminal of a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TerminalKind {
     /// Its width in characters.
     pub columns: u16,
     /// Its height in lines.
     pub rows: u16,
-    /// What programs call it: the variable `TERM`.
+    /// Its type: the variable `TERM`.
     pub term: String,
 }
 
-/// A line that an instance has written.
+/// A line of an instance's output.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {
-    /// When, in milliseconds since 1970.
+    /// The time, in milliseconds since 1970.
     pub at_ms: u64,
     /// Whether it was written to standard error.
     pub is_error: bool,
@@ -24,25 +24,25 @@ pub struct LogLine {
     pub text: String,
 }
 
-/// What is heard of a command in an instance.
+/// An event of a command in an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExecEvent {
-    /// It wrote this to standard output, or to its terminal.
+    /// Output: standard output, or the terminal.
     Output(Vec<u8>),
-    /// It wrote this to standard error.
+    /// Standard error.
     Errors(Vec<u8>),
-    /// It has ended, with this code as shells have it: 128 and the number of the signal that ended it.
+    /// It has exited with this code; after a signal, 128 plus the signal's number, as in shells.
     Exited(u8),
 }
 
-/// What came of trying to connect.
+/// The result of an attempt to connect.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reached {
-    /// Somebody took the connection.
+    /// The connection was accepted.
     Open,
-    /// Somebody refused it.
+    /// The connection was refused.
     Refused,
-    /// Nobody answered in time, or there is no way there; the text says which.
+    /// There was no answer in time, or there is no route; the text says which.
     Silent(String),
 }

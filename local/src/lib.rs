@@ -1,8 +1,8 @@
-//! An embedded cloud: every Landfall resource on one Linux machine, with real packets.
+//! The local provider: every Landfall resource on one Linux machine, with real packets.
 //!
-//! [`Local`] is the provider. Its verbs are calls to a background process, which is the calling program
-//! itself, executed again: its `main` begins with [`hook`]. `docs/local.md` says what that process
-//! makes and where; on other systems everything compiles and [`Local::open`] says that it needs Linux.
+//! [`Local`] is the provider. Its operations are calls to a background process: the calling program
+//! itself, executed again, whose `main` begins with [`hook`]. `docs/local.md` describes what that process
+//! creates. On other systems the crate compiles, and [`Local::open`] returns an error.
 
 #[cfg(target_os = "linux")]
 mod client;
@@ -37,10 +37,10 @@ pub use options::LocalOptions;
 #[cfg(target_os = "linux")]
 pub use wire::Vantage;
 
-/// The address by which this machine is seen from inside the local cloud: it enters from a host on the internet.
+/// The address of this machine inside the local cloud: a host on the simulated internet.
 pub const OPERATOR: std::net::Ipv4Addr = std::net::Ipv4Addr::new(203, 0, 113, 250);
 
-/// What the integration tests of this crate use of its inside; no interface for anybody else.
+/// Internals for the integration tests of this crate; not a public interface.
 #[cfg(target_os = "linux")]
 #[doc(hidden)]
 pub mod testing {
@@ -50,9 +50,9 @@ pub mod testing {
     }
 }
 
-/// To be called first thing in `main`, before any thread, by every program that uses the local
-/// provider: the background process is the program itself, executed again. In that process this
-/// does not return.
+/// The first call in `main`, before any thread starts, of every program that uses the local
+/// provider. The background process is the program itself, executed again; in that process this
+/// function does not return.
 #[cfg(target_os = "linux")]
 pub fn hook() {
     process::hook(daemon::main);

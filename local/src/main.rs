@@ -1,11 +1,11 @@
-//! The program of the local cloud's background process, for those that do not start it from their own.
+//! The local cloud's background process as a program of its own.
 
 use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     landfall_local::hook();
-    // Standard error may be closed; then there is nobody to tell.
+    // Standard error may be closed.
     let _ = writeln!(
         std::io::stderr(),
         "landfall-cloud: the background process of Landfall's local provider.\n\

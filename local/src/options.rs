@@ -1,25 +1,25 @@
-//! Where a client finds its cloud and its images.
+//! Options of a client: its cloud and its images.
 
 use std::path::PathBuf;
 
 use landfall_provider::Events;
 
-/// How to use the local provider. The default is that of the `landfall` program.
+/// Options of the local provider. The default is that of the `landfall` program.
 #[derive(Debug, Clone)]
 pub struct LocalOptions {
-    /// The runtime directory of the cloud; there is one cloud for each. Otherwise `LANDFALL_RUNTIME_DIR`,
-    /// or the user's own.
+    /// The runtime directory: one cloud per directory. Default: `LANDFALL_RUNTIME_DIR`,
+    /// or the user's runtime directory.
     pub dir: Option<PathBuf>,
-    /// The program that becomes the cloud; this one, if not given.
+    /// The program that is executed as the cloud. Default: this program.
     pub program: Option<PathBuf>,
-    /// Where images are kept; otherwise `LANDFALL_IMAGE_STORE`, or the user's cache.
+    /// The image store. Default: `LANDFALL_IMAGE_STORE`, or a directory in the user's cache.
     pub image_store: Option<PathBuf>,
-    /// The loopback port that leads to the balancer; a free one, if not given.
+    /// The loopback port of the load balancer. Default: a free port.
     pub published_port: Option<u16>,
-    /// The file that holds the values of secrets; otherwise `LANDFALL_SECRETS`, or `secrets.toml` where the user's
-    /// configuration of Landfall is.
+    /// The file with the values of secrets. Default: `LANDFALL_SECRETS`, or `secrets.toml` in the user's
+    /// configuration directory of Landfall.
     pub secrets: Option<PathBuf>,
-    /// Who is told of the output of builds.
+    /// The receiver of events: the output of builds.
     pub events: Events,
 }
 

@@ -1,23 +1,23 @@
-//! Values of secrets on their way from the client's machine to a container's environment.
+//! The values of secrets, from the client to a container's environment.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What the name of a variable begins with that gives a secret's value, in the environment of a client.
+/// The prefix of variables that give the value of a secret, in the environment of a client.
 pub(crate) const SECRET: &str = "LANDFALL_SECRET_";
 
-/// The values of a workload's secrets, by the variable that each goes to.
+/// The values of a workload's secrets, by the variable of the container.
 ///
-/// **Invariant:** nothing that prints or lists has the values: they travel beside a spec and never in it, and
-/// [`Debug`] shows the names alone.
+/// **Invariant:** no output and no list contains the values: they are sent beside a spec, never in it, and
+/// [`Debug`] shows only the names.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Secrets(BTreeMap<String, String>);
 
 impl Secrets {
-    /// Adds them to an environment.
+    /// Adds the values to an environment.
     pub(crate) fn add_to(&self, env: &mut BTreeMap<String, String>) {
         env.extend(self.0.clone());
     }

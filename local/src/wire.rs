@@ -1,7 +1,7 @@
-//! What a client says to the cloud process and what it hears: one JSON line each way per connection.
+//! The protocol between clients and the cloud: per connection one JSON line in each direction.
 //!
-//! A connection carries one call. That of a [`Call::Lock`] stays open as long as the lock is held, so
-//! that the lock ends with its holder, however that one ends.
+//! A connection carries one call. The connection of a [`Call::Lock`] stays open as long as the lock is
+//! held, so that the lock ends with its holder in any case.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -17,24 +17,24 @@ use serde_json::Value;
 use crate::inside::TerminalKind;
 use crate::secrets::Secrets;
 
-/// Raised whenever a message changes its meaning: a program and a cloud process of different builds
-/// must not misunderstand each other.
+/// The version of the protocol. It is raised when a message changes: a program and a cloud of different
+/// builds must not misinterpret each other.
 pub(crate) const PROTOCOL: u32 = 8;
 
-/// A call with the version of the protocol that it is written in.
+/// A call and its protocol version.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Request {
     pub(crate) protocol: u32,
     pub(crate) call: Call,
 }
 
-/// What a client can ask for.
+/// The calls of clients. The comments name the type of the answer.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Call {
-    /// Everything of a kind that a stack holds: `Vec<Live<R>>`.
+    /// Lists the resources of a kind in a stack: `Vec<Live<R>>`.
     List { kind: Kind, stack: StackName },
-    /// Makes a resource: its id.
+    /// Creates a resource: its id.
     Create {
         kind: Kind,
         stack: StackName,
@@ -49,39 +49,39 @@ pub(crate) enum Call {
         spec: Value,
         extras: Extras,
     },
-    /// How a resource is: `Probe<Value>`.
+    /// The state of a resource: `Probe<Value>`.
     Probe { kind: Kind, id: String },
     /// Begins to end a resource.
     Delete { kind: Kind, id: String },
-    /// Takes the lock of a stack and holds it until the connection ends; or else whose it is: `Option<Holder>`.
+    /// Takes the lock of a stack until the connection ends, or returns its holder: `Option<Holder>`.
     Lock { stack: StackName, holder: Holder },
-    /// Who holds the lock of a stack: `Option<Holder>`.
+    /// The holder of a stack's lock: `Option<Holder>`.
     Holder { stack: StackName },
     /// `Vec<TargetHealth>`.
     TargetHealth { group: TargetGroupId },
     /// `Vec<GroupInstance>`.
     GroupInstances { group: AutoscalingGroupId },
-    /// Brings a group's instances to a version of its template.
+    /// Starts the rollout of a template version in a group.
     Roll {
         group: AutoscalingGroupId,
         template: LaunchTemplateId,
         version: u32,
     },
-    /// Takes that back.
+    /// Rolls the rollout back.
     RollBack {
         group: AutoscalingGroupId,
         why: String,
     },
     /// How far it is: `Probe<()>`.
     Rolling { group: AutoscalingGroupId },
-    /// Every version of a group's template: `Vec<Release>`.
+    /// All versions of a group's template: `Vec<Release>`.
     Releases {
         template: LaunchTemplateId,
         group: AutoscalingGroupId,
     },
     /// `GroupCapacity`.
     Capacity { group: AutoscalingGroupId },
-    /// Sets how many instances a group is to have.
+    /// Sets the desired capacity of a group.
     Scale {
         group: AutoscalingGroupId,
         desired: u32,
@@ -90,38 +90,38 @@ pub(crate) enum Call {
     LastScaling { group: AutoscalingGroupId },
     /// `Vec<String>`.
     LastOutput { instance: InstanceId, lines: usize },
-    /// How an instance that stands alone is: `Option<SingleInstance>`.
+    /// The state of a single instance: `Option<SingleInstance>`.
     Standing { instance: InstanceId },
-    /// Begins to stop an instance that stands alone.
+    /// Starts to stop a single instance.
     StopInstance { instance: InstanceId },
-    /// Begins to start it again.
+    /// Starts a stopped single instance.
     StartInstance { instance: InstanceId },
-    /// The lines of an instance: `null`, then each line as [`LogLine`](crate::LogLine), and `null` when there are no more.
+    /// The output of an instance: `null`, then each line as [`LogLine`](crate::LogLine), and `null` at the end.
     Logs {
         instance: InstanceId,
-        /// Only what was written at this time or later, in milliseconds since 1970.
+        /// The time of the first line, in milliseconds since 1970.
         since_ms: Option<u64>,
-        /// Go on with what comes, until the instance ends.
+        /// Continue with new output, until the instance ends.
         follow: bool,
     },
-    /// Runs a command in an instance, beside its own: [`Entering`], and then frames.
+    /// Runs an additional command in an instance: [`Entering`], then frames.
     Exec {
         instance: InstanceId,
         argv: Vec<String>,
-        /// The size of the terminal that it is to have, and what that is called.
+        /// The terminal of the command, if it has one.
         terminal: Option<TerminalKind>,
     },
-    /// The keys by which SSH clients know an instance: `Vec<HostKey>`.
+    /// The SSH host keys of an instance: `Vec<HostKey>`.
     HostKeys { instance: InstanceId },
-    /// Connects from a host on the internet, [`Reached`](crate::Reached), and carries what goes over the connection.
+    /// Connects from a host on the simulated internet, [`Reached`](crate::Reached), and forwards the connection's data.
     Dial {
         address: Ipv4Addr,
         port: u16,
         timeout_ms: u64,
     },
-    /// Whether there is any resource: `bool`.
+    /// Whether any resource exists: `bool`.
     HoldsSomething,
-    /// Opens a TCP connection inside the cloud's network and says how that went: [`Reached`](crate::Reached).
+    /// Tries a TCP connection inside the cloud's network: [`Reached`](crate::Reached).
     Reach {
         from: Vantage,
         to: Ipv4Addr,
@@ -130,31 +130,31 @@ pub(crate) enum Call {
     },
 }
 
-/// What a client of this machine adds to a spec, which knows no machine.
+/// Settings of this machine that a client sends beside a spec.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Extras {
-    /// The loopback port that leads to a listener; any free one if not given.
+    /// The loopback port of a listener. Default: a free port.
     pub(crate) published_port: Option<u16>,
-    /// Where the client keeps its images.
+    /// The client's image store.
     pub(crate) image_store: PathBuf,
-    /// What is to be noted of a new version of a launch template.
+    /// The label of a new version of a launch template.
     pub(crate) note: ReleaseNote,
-    /// The values of the secrets that the spec refers to.
+    /// The values of the spec's secrets.
     #[serde(default)]
     pub(crate) secrets: Secrets,
 }
 
-/// Whether a command runs.
+/// The result of an exec call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Entering {
-    /// It does.
+    /// The command runs.
     Runs,
-    /// It cannot be executed; the text says why, in terms of the image.
+    /// The command cannot be executed; the text gives the reason.
     Impossible(String),
 }
 
-/// Where in the cloud's network somebody stands.
+/// A place in the cloud's network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Vantage {
@@ -164,12 +164,12 @@ pub enum Vantage {
     Instance(InstanceId),
 }
 
-/// What a client hears.
+/// The answer to a call.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Answer {
-    /// It went well; what the call promises stands here.
+    /// Success, with the value that the call names.
     Ok(Value),
-    /// It did not.
+    /// Failure.
     Err(Error),
 }

@@ -1,4 +1,4 @@
-//! Images, which are in a store on disk: built by this process, run by the cloud.
+//! Images: this process builds them into a store on disk, and the cloud runs them from there.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -93,7 +93,7 @@ impl PrebuildImage for Local {
 }
 
 impl Local {
-    /// The repository of a new image, which has to be there.
+    /// The repository of a new image; it has to exist.
     async fn repository(&self, desired: &Image) -> Result<RepositoryId> {
         let id = desired.repository.resolved()?.clone();
         if self.has_repository(&id).await? {
@@ -105,8 +105,8 @@ impl Local {
         ))
     }
 
-    /// Those of the images whose repository is there. The store keeps what others have left: it makes the next
-    /// build short, and belongs to nobody.
+    /// The images whose repository exists. The store also keeps images of deleted stacks: they make the next
+    /// build faster, and no stack owns them.
     async fn in_repositories(&self, images: Vec<Live<Image>>) -> Result<Vec<Live<Image>>> {
         let mut there = BTreeMap::new();
         for image in &images {
@@ -136,7 +136,7 @@ impl Local {
     }
 }
 
-/// The image as the stack knows it; `None` when it belongs to another, or has no source to compare.
+/// The image as a resource; `None` if it belongs to another stack, or has no recorded source.
 fn live(stack: &StackName, image: &StoredImage) -> Option<Live<Image>> {
     if image.entry.stack.as_deref() != Some(stack.as_str()) {
         return None;
@@ -153,7 +153,7 @@ fn live(stack: &StackName, image: &StoredImage) -> Option<Live<Image>> {
             repository: Input::Known(RepositoryId::from(repository)),
             source: image.entry.source.clone()?,
             platform: image.platform.clone(),
-            // How it was made is not kept, and not compared.
+            // The build settings are not recorded, so they are not compared.
             build_spec: BuildSpec {
                 context: PathBuf::new(),
                 dockerfile: PathBuf::new(),

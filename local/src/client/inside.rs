@@ -1,4 +1,4 @@
-//! What goes on inside an instance: what it writes, and further commands in it.
+//! `logs`, `exec` and `dial`: the inside of instances.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -14,7 +14,7 @@ use crate::frames::{CHUNK, Frame, FrameReader, FrameWriter};
 use crate::inside::{ExecEvent, LogLine, Reached, TerminalKind};
 use crate::wire::{Call, Entering};
 
-/// The lines of an instance, one after the other.
+/// The output of an instance, line by line.
 #[derive(Debug)]
 pub struct Logs {
     client: Local,
@@ -22,10 +22,10 @@ pub struct Logs {
 }
 
 impl Logs {
-    /// The next line; `None` when there are no more.
+    /// The next line; `None` at the end.
     ///
     /// # Errors
-    /// When the cloud has ended or is stopped, or says something that is no line.
+    /// When the cloud has ended or is stopped, or sends an invalid line.
     pub async fn next(&mut self) -> Result<Option<LogLine>> {
         let Some(connection) = &mut self.connection else {
             return Ok(None);
@@ -33,7 +33,7 @@ impl Logs {
         let mut line = String::new();
         let read = connection.read_line(&mut line);
         match self.client.unless_silent(read).await? {
-            // The cloud says so when there is no more.
+            // The cloud marks the end.
             Ok(0) | Err(_) => Err(self.client.lost()),
             Ok(_) => serde_json::from_str(&line).map_err(|error| {
                 Error::new(ErrorKind::Other, "a line of output is not understood").caused_by(error)
@@ -42,12 +42,12 @@ impl Logs {
     }
 }
 
-/// What a command in an instance is told.
+/// The input of a command in an instance.
 #[derive(Debug)]
 pub struct ExecInput(FrameWriter<WriteHalf<Connection>>);
 
 impl ExecInput {
-    /// Gives it something to read.
+    /// Sends input.
     ///
     /// # Errors
     /// When the connection has ended.
@@ -60,7 +60,7 @@ impl ExecInput {
         Ok(())
     }
 
-    /// Says that there is nothing more to read.
+    /// Closes the input.
     ///
     /// # Errors
     /// When the connection has ended.
@@ -68,7 +68,7 @@ impl ExecInput {
         self.0.send(Frame::InputEnds).await
     }
 
-    /// Sends it, and what it has started, a signal.
+    /// Sends a signal to the command and its child processes.
     ///
     /// # Errors
     /// When the connection has ended.
@@ -76,7 +76,7 @@ impl ExecInput {
         self.0.send(Frame::Signal(number)).await
     }
 
-    /// Tells its terminal how large it is now.
+    /// Changes the size of its terminal.
     ///
     /// # Errors
     /// When the connection has ended.
@@ -85,7 +85,7 @@ impl ExecInput {
     }
 }
 
-/// What a command in an instance says.
+/// The events of a command in an instance.
 #[derive(Debug)]
 pub struct ExecOutput {
     client: Local,
@@ -93,10 +93,10 @@ pub struct ExecOutput {
 }
 
 impl ExecOutput {
-    /// What it says next, until it has exited.
+    /// The next event, until the command has exited.
     ///
     /// # Errors
-    /// When the cloud has ended or is stopped, or says something that is not understood.
+    /// When the cloud has ended or is stopped, or sends an invalid frame.
     pub async fn next(&mut self) -> Result<ExecEvent> {
         loop {
             let frame = self.client.unless_silent(self.frames.next()).await?;
@@ -130,7 +130,7 @@ pub struct Dialled {
 }
 
 impl Dialled {
-    /// Carries what comes in to the other side, and gives what comes from there to `take`, until that has said all.
+    /// Sends the incoming data to the other side, and its answers to `take`, until the other side is closed.
     ///
     /// # Errors
     /// When the cloud has ended or is stopped.
@@ -163,7 +163,7 @@ impl Dialled {
                 said = down => said,
             }
         };
-        // Whichever side went away: ssh says what that means.
+        // Either side may close the connection; ssh reports it.
         let _ = client.unless_silent(both).await?;
         match client.listens().await {
             true => Ok(()),
@@ -173,10 +173,10 @@ impl Dialled {
 }
 
 impl Local {
-    /// Connects from a host on the internet, and says how that went.
+    /// Connects from a host on the simulated internet, and returns the result.
     ///
     /// # Errors
-    /// When there is no cloud.
+    /// When no cloud runs.
     pub async fn dial(
         &self,
         address: Ipv4Addr,
@@ -198,8 +198,8 @@ impl Local {
         Ok((reached, dialled))
     }
 
-    /// What an instance has written: all that is kept of it, or what was written at `since_ms` (milliseconds since
-    /// 1970) or later; with `follow`, also what it writes until it ends.
+    /// The output of an instance: all of it that is kept, or from `since_ms` on (milliseconds since
+    /// 1970); with `follow`, also its further output until it ends.
     ///
     /// # Errors
     /// When there is no such instance.
@@ -221,8 +221,8 @@ impl Local {
         })
     }
 
-    /// Runs a command in an instance, as its own command runs there: the same files, user and environment. `Err` in
-    /// the inner result says why it cannot be executed.
+    /// Runs a command in an instance with the files, user and environment of its container. The inner
+    /// `Err` is the reason why it cannot be executed.
     ///
     /// # Errors
     /// When there is no such instance, or nothing runs in it.

@@ -1,4 +1,4 @@
-//! The client side: a provider whose verbs are calls to the cloud process.
+//! The client side: a provider whose operations are calls to the cloud.
 
 mod image;
 mod inside;
@@ -28,17 +28,17 @@ use crate::LocalOptions;
 use crate::process::{self, Launch};
 use crate::wire::{Answer, Call, Extras, PROTOCOL, Request};
 
-/// How often a call is begun anew when the cloud ended just as it was made.
+/// The number of attempts if the cloud ends during a call.
 const TRIES: usize = 5;
 
-/// The pause before another attempt to connect to a cloud that has not accepted earlier connections yet.
+/// The pause between attempts to connect while the cloud's queue of connections is full.
 const CONNECT_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
-/// How long a cloud that holds nothing may take to end.
+/// The time limit for an empty cloud to exit.
 const DELETE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The local provider: resources on this machine, held by a background process that starts with the
-/// first of them and ends with the last.
+/// The local provider: resources on this machine, in a background process that starts with the
+/// first resource and exits with the last.
 ///
 /// The program's `main` has to begin with [`hook`](crate::hook), since that process is the program
 /// itself, executed again.
@@ -52,14 +52,14 @@ struct Inner {
     image_builder: ImageBuilder,
     extras: Mutex<Extras>,
     safe: secrets::Safe,
-    /// How many locks are held: a cloud that ends meanwhile was not meant to.
+    /// The number of held locks: while one is held, an end of the cloud is a failure.
     locks: AtomicUsize,
-    /// Whether the cloud's processes were stopped when they were last waited for.
+    /// Whether the cloud's processes were stopped at the last wait.
     stopped: AtomicBool,
 }
 
 impl Local {
-    /// A client of the cloud in the runtime directory. ExecMode not start it: that is for the first resource.
+    /// A client of the cloud in the runtime directory. It does not start the cloud; the first resource does.
     ///
     /// # Errors
     /// When the image store cannot be opened.
@@ -93,7 +93,7 @@ impl Local {
         &self.0.dir
     }
 
-    /// What is added to every spec, as it is now.
+    /// The current settings that are sent beside every spec.
     fn extras(&self) -> Extras {
         self.locked_extras().clone()
     }
@@ -102,15 +102,15 @@ impl Local {
         self.0.extras.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The log of the cloud process, for messages.
+    /// The log file of the cloud, for messages.
     pub fn log_file(&self) -> PathBuf {
         self.0.dir.join("cloud.log")
     }
 
-    /// Waits until the cloud has ended, if it holds nothing; then nothing is left of it.
+    /// Waits until an empty cloud has exited and removed its files.
     ///
     /// # Errors
-    /// When it holds nothing and still goes on, or does not answer.
+    /// When it is empty and does not exit, or does not answer.
     pub async fn settle(&self) -> Result<()> {
         self.unless_stopped(self.ended()).await?
     }
@@ -155,12 +155,12 @@ impl Local {
         Ok(held.unwrap_or(false))
     }
 
-    /// Makes a call to the cloud if there is one.
+    /// Sends a call to the cloud if one runs.
     async fn ask<T: DeserializeOwned>(&self, call: Call) -> Result<Option<T>> {
         Ok(self.talk(call).await?.map(|(value, _)| value))
     }
 
-    /// Makes a call to the cloud if there is one. The connection is given back open.
+    /// Sends a call to the cloud if one runs, and returns the open connection.
     async fn talk<T: DeserializeOwned>(&self, call: Call) -> Result<Option<(T, Connection)>> {
         let request = line(&Request {
             protocol: PROTOCOL,
@@ -177,7 +177,7 @@ impl Local {
         Err(self.keeps_ending())
     }
 
-    /// Makes a call to the cloud, and starts it if there is none. The connection is given back open.
+    /// Sends a call to the cloud, which it starts if necessary, and returns the open connection.
     async fn demand<T: DeserializeOwned>(&self, call: Call) -> Result<(T, Connection)> {
         let request = line(&Request {
             protocol: PROTOCOL,
@@ -187,7 +187,7 @@ impl Local {
             match self.attempt(&request).await? {
                 Attempt::Answered(value, connection) => return Ok((value, connection)),
                 Attempt::Ended => {}
-                // A new cloud would know nothing of what the lock was taken for.
+                // A new cloud would not contain the resources of the locked stack.
                 Attempt::NoCloud if self.0.locks.load(Ordering::SeqCst) > 0 => {
                     return Err(self.lost());
                 }
@@ -197,17 +197,17 @@ impl Local {
         Err(self.keeps_ending())
     }
 
-    /// Makes a call once.
+    /// One attempt of a call.
     async fn attempt<T: DeserializeOwned>(&self, request: &[u8]) -> Result<Attempt<T>> {
         let attempt = async {
             let Some(stream) = self.connect().await? else {
-                // A stopped process of an ended cloud keeps the directory: it is not free for another one.
+                // A stopped process of an ended cloud still uses the directory.
                 while self.is_stopped() {
                     tokio::time::sleep(CONNECT_AGAIN_AFTER).await;
                 }
                 return Ok(Attempt::NoCloud);
             };
-            // One that was about to end has heard nothing; and every call can be made again.
+            // A cloud that is about to exit has not read the call; and every call can be repeated.
             Ok(match converse(stream, request).await? {
                 Some((value, connection)) => Attempt::Answered(value, connection),
                 None => Attempt::Ended,
@@ -239,7 +239,7 @@ impl Local {
         loop {
             match UnixStream::connect(&socket).await {
                 Ok(stream) => return Ok(Some(stream)),
-                // Reset: it ended just now, with this connection not taken yet.
+                // Reset: the cloud ended before it accepted this connection.
                 Err(error)
                     if matches!(
                         error.kind(),
@@ -250,7 +250,7 @@ impl Local {
                 {
                     return Ok(None);
                 }
-                // As many connections wait to be accepted as the kernel keeps.
+                // The kernel's queue of waiting connections is full.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     tokio::time::sleep(CONNECT_AGAIN_AFTER).await;
                 }
@@ -275,16 +275,16 @@ impl Local {
     }
 }
 
-/// What came of making a call once.
+/// The result of one attempt.
 enum Attempt<T> {
-    /// The answer, and the connection on which it came.
+    /// The answer, and its connection.
     Answered(T, Connection),
     /// The cloud ended before it answered.
     Ended,
     NoCloud,
 }
 
-/// Counts a lock of a stack that the client holds; the cloud holds it as long as its connection is open.
+/// A held lock; the cloud keeps it as long as the connection is open.
 struct HeldLock(Local);
 
 impl Drop for HeldLock {
@@ -293,7 +293,7 @@ impl Drop for HeldLock {
     }
 }
 
-/// A connection on which something was answered already; closing it ends what it holds.
+/// A connection after its answer; closing it releases what it holds.
 type Connection = BufReader<UnixStream>;
 
 fn socket(dir: &Path) -> PathBuf {
@@ -308,7 +308,7 @@ fn line(request: &Request) -> Result<Vec<u8>> {
     Ok(line)
 }
 
-/// Sends a call and hears the answer; `None` when the cloud ended before it answered.
+/// Sends a call and reads the answer; `None` if the cloud ended before it answered.
 async fn converse<T: DeserializeOwned>(
     stream: UnixStream,
     request: &[u8],

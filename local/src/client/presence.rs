@@ -1,8 +1,8 @@
-//! Notices that the cloud has ended or is stopped, for everybody who waits for it.
+//! Detects that the cloud has ended or is stopped, during every wait for it.
 //!
-//! The kernel closes the connections of a cloud that ends, however it ends. One whose processes are stopped (SIGSTOP)
-//! keeps them open and says nothing, so whoever waits for it looks at its processes too: at both for an answer, which the
-//! inner process may owe to the outer one, and at the inner one for a stream or a lock, which it keeps alone.
+//! The kernel closes the connections of a cloud that ends for any reason. A cloud whose processes are stopped (SIGSTOP)
+//! keeps them open and sends nothing, so every wait also observes its processes: both during a wait for an answer, which the
+//! inner process may need the outer one for, and the inner one during a wait for a stream or with a lock.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,13 +14,13 @@ use tokio::time::Instant;
 use super::{Connection, Local};
 use crate::process::{self, Pids};
 
-/// How long a cloud may be stopped before those who wait for it give up.
+/// The time that the cloud may be stopped before a wait for it fails.
 const STOPPED_WITHIN: Duration = Duration::from_secs(2);
 
-/// How often its processes are looked at while it is waited for.
+/// The interval of observations during a wait.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// The processes whose stop is noticed.
+/// The observed processes.
 #[derive(Clone, Copy)]
 enum Watched {
     Both,
@@ -28,18 +28,18 @@ enum Watched {
 }
 
 impl Local {
-    /// Awaits an answer of the cloud, unless a process of it has been stopped for a while.
+    /// Waits for an answer of the cloud; fails if one of its processes stays stopped.
     ///
     /// # Errors
-    /// Which processes are stopped, and what lets them go on.
+    /// Names the stopped processes and the command that continues them.
     pub(super) async fn unless_stopped<T>(&self, answer: impl Future<Output = T>) -> Result<T> {
         self.watching(Watched::Both, answer).await
     }
 
-    /// Awaits the next part of a stream, unless the process that sends it has been stopped for a while.
+    /// Waits for the next part of a stream; fails if the sending process stays stopped.
     ///
     /// # Errors
-    /// Which process is stopped, and what lets it go on.
+    /// Names the stopped process and the command that continues it.
     pub(super) async fn unless_silent<T>(&self, part: impl Future<Output = T>) -> Result<T> {
         self.watching(Watched::Inner, part).await
     }
@@ -52,9 +52,9 @@ impl Local {
         }
     }
 
-    /// Returns with those of the watched processes that have been stopped for a while.
+    /// Returns the observed processes that stay stopped.
     async fn stopped(&self, watched: Watched) -> Pids {
-        // One call has waited already: the next ones need not wait again.
+        // One call has already waited; the next ones fail at once.
         if self.0.stopped.load(Ordering::Relaxed) {
             match self.stopped_now(watched) {
                 Some(pids) => return pids,
@@ -83,22 +83,22 @@ impl Local {
         }
     }
 
-    /// Whether a process of the cloud is stopped now.
+    /// Whether a process of the cloud is currently stopped.
     pub(super) fn is_stopped(&self) -> bool {
         self.stopped_now(Watched::Both).is_some()
     }
 
-    /// Returns when a lock that this connection holds is lost, and why.
+    /// Returns the reason when the lock of this connection is lost.
     pub(super) async fn lock_lost(self, mut connection: Connection) -> LockLoss {
         let mut rest = [0];
-        // The cloud says nothing more: this ends when the connection does.
+        // The cloud sends nothing more: the read ends with the connection.
         match self.unless_silent(connection.read(&mut rest)).await {
             Ok(_) => LockLoss::Ended(self.lost()),
             Err(stopped) => LockLoss::Silent(stopped),
         }
     }
 
-    /// Whether there is a cloud that listens.
+    /// Whether a cloud accepts connections.
     pub(super) async fn listens(&self) -> bool {
         matches!(self.connect().await, Ok(Some(_)))
     }
@@ -113,7 +113,7 @@ impl Local {
     }
 }
 
-/// The inner process has ended, and with it all that the cloud held; the outer one is stopped before it can tidy up.
+/// The inner process has ended, and with it all resources; the outer one is stopped and has not removed its files.
 fn ended(pids: &Pids) -> Error {
     let text = format!("the local cloud has ended, and its process {pids} is stopped");
     Error::new(ErrorKind::Unavailable, text)

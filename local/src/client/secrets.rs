@@ -1,8 +1,8 @@
-//! Where the values of secrets are on this machine: in variables of the caller's environment, or in a file of the
-//! caller's that nobody else can read.
+//! The values of secrets on this machine: in variables of the caller's environment, or in a file of the
+//! caller that no other user can read.
 //!
-//! It stands for Parameter Store and Secrets Manager, and is outside of every project: a value that lies beside
-//! the code finds its way into an image or a repository. Errors name variables, references and lines, never values.
+//! The file replaces Parameter Store and Secrets Manager. It is outside every project: values beside
+//! the code often get into an image or a repository. Errors name variables, references and lines, never values.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -17,20 +17,20 @@ use serde_json::Value;
 
 use crate::secrets::{SECRET, Secrets};
 
-/// Names the file.
+/// The variable with the path of the file.
 const FILE: &str = "LANDFALL_SECRETS";
 
-/// The longest file of secrets that is read, in bytes.
+/// The maximum size of the file, in bytes.
 const MOST_BYTES: u64 = 1 << 20;
 
-/// Where values are looked for.
+/// The sources of values.
 #[derive(Debug, Clone)]
 pub(super) struct Safe {
     file: Option<PathBuf>,
 }
 
 impl Safe {
-    /// The caller's: in this file, or that of the environment, or the usual one.
+    /// The caller's sources: this file, or the file of `LANDFALL_SECRETS`, or the default one.
     pub(super) fn new(file: Option<PathBuf>) -> Self {
         let named = |name: &str| {
             let path = std::env::var_os(name).filter(|path| !path.is_empty());
@@ -49,7 +49,7 @@ impl Safe {
     /// The values of a workload's secrets.
     ///
     /// # Errors
-    /// Everything that is missing or cannot be read, at once.
+    /// All missing and unreadable values at once.
     pub(super) fn open(&self, workload: &Workload) -> Result<Secrets, Vec<Error>> {
         self.open_with(&workload.secrets, |name| std::env::var_os(name))
     }
@@ -150,7 +150,7 @@ impl Safe {
     }
 }
 
-/// The value under a key of a JSON object, as an instance at AWS takes it: text as it is, anything else as JSON.
+/// The value of a key in a JSON object, as an instance on AWS reads it: a string as it is, other values as JSON.
 fn under(object: &str, key: &str) -> Option<String> {
     let object: Value = serde_json::from_str(object).ok()?;
     Some(match object.get(key)? {
@@ -159,7 +159,7 @@ fn under(object: &str, key: &str) -> Option<String> {
     })
 }
 
-/// The values that a file keeps, by reference; none if there is no file.
+/// The values of the file, by reference; empty without a file.
 fn read(path: &Path) -> Result<BTreeMap<SecretReference, String>, Error> {
     let failed = |error: std::io::Error| {
         let message = format_args!("the secrets in {} cannot be read", path.display());
@@ -184,7 +184,7 @@ fn read(path: &Path) -> Result<BTreeMap<SecretReference, String>, Error> {
     parse(&text).map_err(|(line, why)| invalid(format_args!("{}:{line}: {why}", path.display())))
 }
 
-/// Reads the lines of a file, or tells the line that is wrong.
+/// Parses the file, or returns the line of the error.
 fn parse(text: &str) -> Result<BTreeMap<SecretReference, String>, (usize, String)> {
     let line = |at: usize| {
         text.as_bytes()
@@ -194,7 +194,7 @@ fn parse(text: &str) -> Result<BTreeMap<SecretReference, String>, (usize, String
             .count()
             + 1
     };
-    // What the parser says of a text may quote it.
+    // The parser's own message may quote a value.
     let mut root = toml_span::parse(text).map_err(|error| {
         let why = "this is not TOML; a line is \"ssm:/digipay/url\" = 'the value'";
         (line(error.span.start), why.to_owned())
@@ -293,7 +293,7 @@ mod tests {
             ("USER", "ana"),
         ];
         assert_eq!(got, desired);
-        // Who gives all of them needs no file, and one that is there is not looked at.
+        // If variables give all values, the file is not read.
         let env = [("LANDFALL_SECRET_URL", "outside")];
         std::fs::write(safe.file.as_ref().unwrap(), "no TOML").unwrap();
         assert!(open(&safe, &secrets[..1], &env).is_ok());

@@ -1,4 +1,4 @@
-//! The verbs of instances that stand alone.
+//! The operations of single instances.
 
 use async_trait::async_trait;
 use landfall_compute::{SingleInstance, SingleProvider};
@@ -10,7 +10,7 @@ use crate::wire::Call;
 
 #[async_trait]
 impl SingleProvider for Local {
-    /// An instance here is asked on one port, that of its container.
+    /// The local provider publishes one port of an instance: that of its container.
     async fn standing(&self, instance: &InstanceId, _: Port) -> Result<Option<SingleInstance>> {
         let call = Call::Standing {
             instance: instance.clone(),

@@ -1,4 +1,4 @@
-//! The verbs of every kind but images: each is one call.
+//! The operations of every kind except images: each is one call.
 
 use std::sync::atomic::Ordering;
 
@@ -25,7 +25,7 @@ use super::{HeldLock, Local, from_value};
 use crate::inside::Reached;
 use crate::wire::{Call, Extras, Vantage};
 
-/// A kind that the cloud process holds: all but images, which are in the client's store.
+/// A kind whose resources are in the cloud: all except images, which are in the client's store.
 pub trait OnLocal: Resource {}
 
 macro_rules! on_local {
@@ -95,7 +95,7 @@ impl<R: OnLocal> Provider<R> for Local {
 }
 
 impl Local {
-    /// Makes a call that changes what has this id, which is gone if the cloud is.
+    /// Sends a call about an existing resource; without a cloud, the resource does not exist.
     async fn change(&self, id: &impl ResourceId, call: Call) -> Result<()> {
         match self.ask::<Value>(call).await? {
             Some(_) => Ok(()),
@@ -305,7 +305,7 @@ impl Preflight for Local {
         if let (Some(port), Some(listener)) =
             (self.extras().published_port, asked.into_iter().next())
         {
-            // Whoever has it now may keep it: this only looks.
+            // This only checks; it does not take the port.
             if let Err(error) = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, port)) {
                 findings.push(
                     Error::new(
@@ -332,12 +332,12 @@ impl ProviderIdentity for Local {
     }
 }
 
-/// Whether an instance is asked by clients itself.
+/// Whether clients connect to the instance directly.
 fn runs_container(step: &&Step) -> bool {
     matches!(&step.action, Action::Create { desired, .. } if !desired["workload"].is_null())
 }
 
-/// What a resource is to make instances run, if it is about that.
+/// The workload of a resource, if it has one.
 fn workload(of: &Kind, spec: &Value) -> Result<Option<Workload>> {
     if *of == kind::LAUNCH_TEMPLATE {
         return Ok(Some(from_value::<LaunchTemplate>(spec.clone())?.workload));
@@ -349,12 +349,12 @@ fn workload(of: &Kind, spec: &Value) -> Result<Option<Workload>> {
 }
 
 impl Local {
-    /// What goes to the cloud beside a spec.
+    /// The settings that are sent beside a spec.
     fn extras_for(&self, of: &Kind, spec: &Value) -> Result<Extras> {
         let mut extras = self.extras();
         if let Some(workload) = workload(of, spec)? {
             let opened = self.0.safe.open(&workload);
-            // All of them have been told before anything was made; whoever asks again gets the first.
+            // Preflight has reported all of them already; here, the first one is enough.
             extras.secrets = opened.map_err(|errors| {
                 let first = errors.into_iter().next();
                 first.unwrap_or_else(|| Error::new(ErrorKind::NotFound, "a secret has no value"))
@@ -363,11 +363,11 @@ impl Local {
         Ok(extras)
     }
 
-    /// Opens a TCP connection inside the cloud's network, and says how that went: what a host on the
-    /// internet or an instance gets through to, and what not.
+    /// Tries a TCP connection inside the cloud's network, from a host on the
+    /// simulated internet or from an instance, and returns the result.
     ///
     /// # Errors
-    /// When there is no such place in the cloud, or no cloud.
+    /// When the place does not exist, or no cloud runs.
     pub async fn reach(
         &self,
         from: Vantage,

@@ -1,4 +1,4 @@
-//! The inner process: makes its namespaces, then runs the cloud in them.
+//! The inner process: creates its namespaces, then runs the cloud in them.
 
 use std::ffi::OsStr;
 use std::io;
@@ -21,27 +21,27 @@ use super::runtime_dir::RuntimeDir;
 use super::{Arguments, CloudMain};
 use landfall_kernel::{descriptors, fds, log, userns};
 
-/// What the inner process works with.
+/// The environment of the inner process.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct CloudContext {
-    /// The control socket, listening already, non-blocking. Clients find it only once
-    /// [`Outer::ready`] was called.
+    /// The control socket: it listens and is non-blocking. Clients find it only after
+    /// [`Outer::ready`].
     pub listener: UnixListener,
     /// The directory of this cloud in the machine's file system.
     pub dir: PathBuf,
-    /// An empty memory file system of limited size that nobody outside sees.
+    /// An empty memory file system of limited size, invisible outside.
     pub scratch: PathBuf,
-    /// The process outside.
+    /// The outer process.
     pub outer: Outer,
 }
 
-/// The outer process, as the inner one sees it. Calls block until it answers, which it does at once.
+/// The interface of the outer process for the inner one. Calls block until the answer, which is immediate.
 #[derive(Clone, Debug)]
 pub struct Outer(Arc<Mutex<OwnedFd>>);
 
 impl Outer {
-    /// Tells whoever started the cloud that it serves, and puts the control socket in its place.
+    /// Reports to the starting program that the cloud serves, and moves the control socket to its place.
     ///
     /// # Errors
     ///
@@ -65,7 +65,7 @@ impl Outer {
     }
 
     fn ask(&self, request: &str) -> io::Result<Option<OwnedFd>> {
-        // A panic between request and reply cannot happen: nothing in between panics.
+        // Nothing between request and reply can panic.
         let socket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         fds::send(socket.as_fd(), request.as_bytes(), &[])?;
         let mut buffer = [0; MAX_MESSAGE];
@@ -81,7 +81,7 @@ impl Outer {
     }
 }
 
-/// Becomes the inner process; returns when the cloud has ended.
+/// The main function of the inner process; returns when the cloud has ended.
 pub(super) fn run(cloud_main: CloudMain) -> ExitCode {
     match begin() {
         Ok(None) => ExitCode::FAILURE,
@@ -102,7 +102,7 @@ pub(super) fn run(cloud_main: CloudMain) -> ExitCode {
                 return ExitCode::SUCCESS;
             };
             log(format_args!("{reason}"));
-            // Heard only by who still waits for the start.
+            // Only a program that still waits for the start reads this.
             let most = reason.floor_char_boundary(MAX_MESSAGE - "failed ".len());
             let _ = outer.ask(&format!("failed {}", &reason[..most]));
             ExitCode::FAILURE
@@ -114,13 +114,13 @@ pub(super) fn run(cloud_main: CloudMain) -> ExitCode {
     }
 }
 
-/// Takes what the outer process hands over. `None`: the outer process died first.
+/// Receives the first message of the outer process. `None` if it died before.
 fn begin() -> Result<Option<(CloudContext, OwnedFd)>, String> {
     let arguments = Arguments::read()?;
     let doing = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
     fds::close_inherited().map_err(doing("close inherited files"))?;
-    // The kernel kills this process, and with it the whole pid namespace, as soon as the outer one
-    // dies. One that died before this call sent no message, so the next one ends this process.
+    // The kernel kills this process, and with it the whole pid namespace, when the outer process
+    // dies. If it died before this call, there is no message, and the next read ends this process.
     prctl::set_pdeathsig(Signal::SIGKILL)
         .map_err(|error| format!("ask to die with the outer process: {error}"))?;
     let _ = prctl::set_name(super::pids::NAME);
@@ -156,7 +156,7 @@ fn begin() -> Result<Option<(CloudContext, OwnedFd)>, String> {
     )))
 }
 
-/// Makes the namespaces and their file systems.
+/// Creates the namespaces and their file systems.
 fn prepare(scratch: &Path) -> Result<(), String> {
     descriptors::raise()?;
     let doing = |what: &str| {
@@ -170,7 +170,7 @@ fn prepare(scratch: &Path) -> Result<(), String> {
             | CloneFlags::CLONE_NEWUTS,
     )
     .map_err(doing("create mount, network, ipc and uts namespaces"))?;
-    // Nothing mounted here is to be seen outside.
+    // Mounts of this namespace stay invisible outside.
     mount(
         None::<&str>,
         "/",
@@ -180,7 +180,7 @@ fn prepare(scratch: &Path) -> Result<(), String> {
     )
     .map_err(doing("make the mounts private"))?;
     let safe = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    // The machine's own /proc shows other pids than this namespace has.
+    // The machine's /proc shows the pids of another namespace.
     mount(
         Some("proc"),
         "/proc",

@@ -1,4 +1,4 @@
-//! The caller's side: find the background process, or start it.
+//! The caller's side: finds the background process, or starts it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -19,12 +19,12 @@ use super::runtime_dir::{RuntimeDir, lock};
 use super::{Arguments, Error, HOOKED, ROLE_OUTER};
 use landfall_kernel::{ROLE_VAR, SELF};
 
-/// How long an executed program may take to say that it is the cloud.
+/// The time limit for an executed program to report that it is the cloud.
 const HELLO_WITHIN: Duration = Duration::from_secs(5);
-/// What the caller grants on top of the background process's own deadline, so that its error arrives.
+/// The margin beyond the background process's own deadline, so that its error arrives.
 const MARGIN: Duration = Duration::from_secs(5);
 
-/// A cloud that serves.
+/// A running cloud.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Cloud {
@@ -32,23 +32,23 @@ pub struct Cloud {
     pub socket: PathBuf,
     /// Its log.
     pub log: PathBuf,
-    /// The pid of its outer process, which ends it in order on SIGTERM. `None` while that one is
-    /// only just writing it down.
+    /// The pid of its outer process, which ends the cloud in order on SIGTERM. `None` while that process
+    /// is writing it.
     pub pid: Option<i32>,
     /// Whether this call started it.
     pub started: bool,
 }
 
-/// How to start a cloud.
+/// The settings of a start.
 #[derive(Clone, Debug)]
 pub struct Launch {
-    /// The directory of the cloud; there is at most one cloud for each.
+    /// The runtime directory: at most one cloud per directory.
     pub dir: PathBuf,
-    /// The program to execute; this one if `None`. It has to call [`hook`](super::hook).
+    /// The program to execute. Default: this program. It has to call [`hook`](super::hook).
     pub program: Option<PathBuf>,
-    /// The most memory, in bytes, that the cloud's own folders may take. Instances' files have file systems of their own.
+    /// The maximum size of the cloud's own files, in bytes. Instances have file systems of their own.
     pub scratch_bytes: u64,
-    /// How long the cloud may take until it serves.
+    /// The time limit of the start.
     pub ready_within: Duration,
 }
 
@@ -63,13 +63,13 @@ impl Launch {
         }
     }
 
-    /// Returns the cloud that serves in this directory, or starts it. Of several callers at once, one
-    /// starts it and the others wait for that one. Blocks.
+    /// Returns the running cloud of this directory, or starts one. Of several callers at once, one
+    /// starts it and the others wait for it. Blocks.
     ///
     /// # Errors
     ///
-    /// Why the cloud could not start, and what to do about it; then nothing is left running, except
-    /// after [`Error::Timeout`], when that is unknown.
+    /// The reason why the cloud did not start, and a hint. Nothing is left running, except
+    /// after [`Error::Timeout`], where this is unknown.
     pub fn connect_or_start(&self) -> Result<Cloud, Error> {
         let dir = RuntimeDir::new(self.dir.clone())?;
         if let Some(cloud) = find(&dir)? {
@@ -77,14 +77,14 @@ impl Launch {
         }
         let program = self.program()?;
         dir.create()?;
-        // A start takes at most this long, so who waits longer waits for something else.
+        // A start takes at most this long: a longer wait has another cause.
         let time_limit = self.ready_within + HELLO_WITHIN + MARGIN;
         let _starting = lock_dir(&dir, time_limit)?;
         if let Some(cloud) = find(&dir)? {
             return Ok(cloud);
         }
         if let Err(error) = self.start(&dir, program) {
-            // A cloud whose starter was killed may have become ready, and kept this one out.
+            // The starting program may have been killed after its cloud became ready.
             return find(&dir)?.ok_or(error);
         }
         let mut cloud = find(&dir)?.ok_or_else(|| {
@@ -133,8 +133,8 @@ impl Launch {
             .spawn()
             .map_err(Error::io(format!("execute {}", program.display())))?;
         let result = follow(&mut child, program, self.ready_within);
-        // The child itself ends at once: the background process is its child. One that has not even
-        // said hello is not ours to leave running.
+        // The child itself ends at once: the background process is its child. A program that has not
+        // reported that it is the cloud must not be left running.
         if result.is_err() {
             let _ = child.kill();
         }
@@ -143,7 +143,7 @@ impl Launch {
     }
 }
 
-/// The cloud that serves in `dir`, if there is one. Removes what a killed one left behind.
+/// The running cloud of `dir`, if any. Removes the files of a killed one.
 ///
 /// # Errors
 ///
@@ -153,13 +153,13 @@ pub fn running(dir: &Path) -> Result<Option<Cloud>, Error> {
     if let Some(cloud) = find(&dir)? {
         return Ok(Some(cloud));
     }
-    // Only a socket tells that there was one: do not make a directory to look at it.
+    // Without a socket there is no cloud: this check creates no directory.
     if dir.socket().symlink_metadata().is_ok() {
         let _starting = lock_dir(&dir, Duration::from_secs(30))?;
         if let Some(cloud) = find(&dir)? {
             return Ok(Some(cloud));
         }
-        // Processes that still hold the lock have not finished to end, or to start.
+        // Processes that still hold the lock are starting or ending.
         let held =
             File::open(dir.lock()).is_ok_and(|file| !lock(&file, Duration::ZERO).unwrap_or(false));
         if !held {
@@ -169,8 +169,8 @@ pub fn running(dir: &Path) -> Result<Option<Cloud>, Error> {
     Ok(None)
 }
 
-/// Removes what a cloud that has ended left in `dir`, its log included. Removes nothing while one runs. `false` while a
-/// process of an ended cloud still holds the directory: the socket goes first, the process a moment later.
+/// Removes the files of an ended cloud in `dir`, including its log; nothing while one runs. `false` while a
+/// process of an ended cloud still uses the directory: the socket is removed first, the process exits a moment later.
 ///
 /// # Errors
 ///
@@ -191,14 +191,14 @@ pub fn clear(dir: &Path) -> Result<bool, Error> {
     if free {
         dir.clear();
         for file in [dir.log(), dir.lock()] {
-            // What is not there is gone already.
+            // The directory does not exist.
             let _ = std::fs::remove_file(file);
         }
     }
     Ok(free)
 }
 
-/// The cloud that answers on the socket of `dir` now.
+/// The cloud that currently accepts connections in `dir`.
 fn find(dir: &RuntimeDir) -> Result<Option<Cloud>, Error> {
     let socket = dir.socket();
     match connect(&socket) {
@@ -226,7 +226,7 @@ fn find(dir: &RuntimeDir) -> Result<Option<Cloud>, Error> {
     }
 }
 
-/// Whether somebody listens on a socket. Connections may wait there that nobody takes, as many as the kernel keeps.
+/// Whether a process listens on a socket. A full queue of waiting connections counts as listening.
 fn connect(path: &Path) -> io::Result<()> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = nix::sys::socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
@@ -236,13 +236,13 @@ fn connect(path: &Path) -> io::Result<()> {
     }
 }
 
-/// The processes of the cloud in `dir`, as far as they are known.
+/// The known processes of the cloud in `dir`.
 pub(crate) fn pids(dir: &Path) -> Option<Pids> {
     let dir = RuntimeDir::new(dir.to_owned()).ok()?;
     Some(Pids::read(&dir.lock()))
 }
 
-/// Locks the directory against other callers that start a cloud.
+/// Locks the directory against other starts.
 fn lock_dir(dir: &RuntimeDir, within: Duration) -> Result<File, Error> {
     let doing = || Error::io(format!("lock {}", dir.path().display()));
     let file = File::open(dir.path()).map_err(doing())?;
@@ -256,7 +256,7 @@ fn lock_dir(dir: &RuntimeDir, within: Duration) -> Result<File, Error> {
     }
 }
 
-/// Reads what the new process says of itself until it is ready: see `outer::Status`.
+/// Reads the reports of the new process until it is ready: see `outer::Status`.
 fn follow(child: &mut Child, program: &Path, ready_within: Duration) -> Result<(), Error> {
     let mut pipe = child.stdout.take().expect("its standard output is a pipe");
     let not_hooked = || Error::NotHooked {

@@ -1,14 +1,14 @@
-//! The background process that holds the cloud: how it starts, what it is made of, how it ends.
+//! The background process of the cloud: its start, its parts and its end.
 //!
-//! It is two processes, both the caller's own program executed again (see [`hook`]):
+//! It consists of two processes; both execute the caller's own program again (see [`hook`]):
 //!
-//! - *outer* stays in the machine's network, single-threaded and tiny. It opens the loopback ports
+//! - *outer* stays in the machine's network and has one thread. It opens the loopback ports
 //!   that the inner process asks for, and removes the socket at the end.
 //! - *inner* is process 1 of new pid, mount, network, ipc and uts namespaces (within a user
 //!   namespace for an ordinary user) and runs the cloud.
 //!
-//! Each dies with the other, and with the inner one the kernel removes every namespace, mount and
-//! process that it made.
+//! Each dies with the other. With the inner one, the kernel removes every namespace, mount and
+//! process that it created.
 
 mod inner;
 mod launch;
@@ -36,29 +36,29 @@ const ROLE_INNER: &str = "cloud-inner";
 /// Whether this process called [`hook`].
 static HOOKED: AtomicBool = AtomicBool::new(false);
 
-/// The inner process's program. It calls [`Outer::ready`] once it serves, ends on SIGTERM, and is
-/// called before there is any other thread.
+/// The main function of the inner process. It calls [`Outer::ready`] when it serves, ends on SIGTERM, and
+/// is called before any other thread exists.
 pub type CloudMain = fn(CloudContext) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
-/// Why the background process could not be reached or started.
+/// The background process could not be reached or started.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The program would run its own `main` again instead of the cloud.
+    /// The program does not call [`hook`]: it would run its own `main` again.
     #[error(
         "start the local cloud: {program} does not call landfall_local::hook() first thing in main"
     )]
     NotHooked {
-        /// The program that was to be executed.
+        /// The program.
         program: String,
     },
-    /// A part of the cloud asked for a cloud.
+    /// A part of the cloud tried to start a cloud.
     #[error(
         "start the local cloud: this process is itself a part of one ({ROLE_VAR}={role}); \
          does its main call landfall_local::hook() first?"
     )]
     Nested {
-        /// The part that this process is.
+        /// The part.
         role: String,
     },
     /// The runtime directory cannot be used.
@@ -66,26 +66,26 @@ pub enum Error {
     Directory {
         /// The directory.
         dir: PathBuf,
-        /// What is wrong with it, and what to do.
+        /// The problem and a hint.
         problem: String,
     },
     /// A system call failed.
     #[error("{doing}")]
     Io {
-        /// What was being done.
+        /// The operation.
         doing: String,
-        /// Why it failed.
+        /// The cause.
         source: std::io::Error,
     },
-    /// The background process ended with a reason instead of becoming ready.
+    /// The background process ended during its start, with this reason.
     #[error("start the local cloud: {0}")]
     Failed(String),
-    /// The deadline passed; the background process may or may not be there.
+    /// The deadline passed; the state of the background process is unknown.
     #[error("start the local cloud: {waiting} after {} s", after.as_secs())]
     Timeout {
-        /// What has not happened.
+        /// The awaited event.
         waiting: String,
-        /// How long it was waited for.
+        /// The duration of the wait.
         after: Duration,
     },
 }
@@ -97,21 +97,21 @@ impl Error {
     }
 }
 
-/// To be called first thing in `main`, before any thread: when this process was executed to be a part
-/// of the cloud, it becomes that part and never returns.
+/// The first call in `main`, before any thread: if this process was executed as a part
+/// of the cloud, it runs that part and never returns.
 pub fn hook(cloud_main: CloudMain) {
     HOOKED.store(true, Ordering::Relaxed);
     let Some(role) = std::env::var_os(ROLE_VAR) else {
         return;
     };
-    // A caller's blocked signals are inherited, and would be ignored for life.
+    // The caller's blocked signals are inherited, and would stay blocked.
     let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
     let code = match role.to_str() {
         Some(ROLE_OUTER) => outer::run(),
         Some(ROLE_INNER) => inner::run(cloud_main),
         Some(role) => match landfall_sandbox::run_role(role, crate::ssh::files::serve) {
             Some(code) => code,
-            // Not ours: a value that a newer or older program may know.
+            // Unknown here: a newer or older program may use it.
             None => return,
         },
         None => return,
@@ -119,7 +119,7 @@ pub fn hook(cloud_main: CloudMain) {
     std::process::exit(i32::from(code != ExitCode::SUCCESS));
 }
 
-/// What the outer process needs to know, as arguments of its command line.
+/// The command-line arguments of the outer process.
 struct Arguments {
     dir: PathBuf,
     scratch_bytes: u64,
@@ -148,7 +148,7 @@ impl Arguments {
         })
     }
 
-    /// This program again, in another role, with these arguments.
+    /// This program in another role, with these arguments.
     fn command(&self, program: &std::path::Path, role: &str) -> std::process::Command {
         use std::os::unix::process::CommandExt;
         let mut command = std::process::Command::new(program);
@@ -159,7 +159,7 @@ impl Arguments {
             .arg(self.ready_within.as_millis().to_string())
             .env(ROLE_VAR, role)
             .current_dir("/");
-        // It goes on when its caller has ended, and has no use for what that one was told in confidence.
+        // It outlives its caller, and must not keep the secrets of the caller's environment.
         let secrets = std::env::vars_os().map(|(name, _)| name);
         for name in secrets.filter(|name| name.as_encoded_bytes().starts_with(SECRET.as_bytes())) {
             command.env_remove(name);

@@ -1,4 +1,4 @@
-//! The outer process: opens ports in the machine's network for the inner one, and outlives it to tidy up.
+//! The outer process: opens ports in the machine's network for the inner one, and removes the files at its end.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -25,24 +25,24 @@ use super::{Arguments, ROLE_INNER};
 use landfall_kernel::cgroup::Groups;
 use landfall_kernel::{SELF, fds, log, oom, userns};
 
-/// The longest message between the two processes, in bytes.
+/// The maximum size of a message between the two processes, in bytes.
 pub(super) const MAX_MESSAGE: usize = 4096;
 
-/// What the starting program is told first: that this is the cloud, and no program without a hook.
+/// The first report to the starting program: this is the cloud, not a program without a hook.
 pub(super) const HELLO: &str = "hello\n";
-/// What it is told when the cloud serves.
+/// The report that the cloud serves.
 pub(super) const READY: &str = "ready\n";
-/// What it is told otherwise, before the reason.
+/// The report of a failure; the reason follows.
 pub(super) const ERROR: &str = "error ";
 
-/// How long the inner process may take to end in order.
+/// The time limit for the inner process to end in order.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
-/// How long the processes of an earlier cloud may take to go.
+/// The time limit for the processes of an earlier cloud to exit.
 const LOCK_WITHIN: Duration = Duration::from_secs(15);
-/// How much of the log an error quotes, in bytes.
+/// The part of the log that an error quotes, in bytes.
 const LOG_TAIL: u64 = 2048;
 
-/// Becomes the outer process; returns when the cloud has ended.
+/// The main function of the outer process; returns when the cloud has ended.
 pub(super) fn run() -> ExitCode {
     let status = match Status::begin() {
         Ok(Some(status)) => status,
@@ -61,18 +61,18 @@ pub(super) fn run() -> ExitCode {
     }
 }
 
-/// What the starting program is told, through the pipe that is this process's standard output:
+/// The reports to the starting program, through a pipe that is this process's standard output:
 /// [`HELLO`], then either [`READY`], or [`ERROR`] and a text to the end.
 struct Status(Option<File>);
 
 impl Status {
-    /// Leaves the starting program's session and says hello. `None` in the process that is to end.
+    /// Leaves the starting program's session and sends [`HELLO`]. `None` in the process that has to end.
     fn begin() -> io::Result<Option<Self>> {
         fds::close_inherited()?;
         if detach()? == Detached::Parent {
             return Ok(None);
         }
-        // Names are for people who look at the list of processes.
+        // A name for people who read the list of processes.
         let _ = nix::sys::prctl::set_name(pids::NAME);
         umask(Mode::from_bits_truncate(0o077));
         let mut pipe = File::from(io::stdout().as_fd().try_clone_to_owned()?);
@@ -81,7 +81,7 @@ impl Status {
         Ok(Some(Self(Some(pipe))))
     }
 
-    /// Tells how the start ended, once. The starting program may be gone: the cloud lives on.
+    /// Reports the result of the start, once. The starting program may have ended; the cloud continues.
     fn end(&mut self, text: &str) {
         if let Some(mut pipe) = self.0.take() {
             let _ = pipe.write_all(text.as_bytes());
@@ -97,18 +97,18 @@ impl Status {
     }
 }
 
-/// A running cloud, seen from outside.
+/// The outer side of a running cloud.
 struct Cloud {
     dir: RuntimeDir,
     status: Status,
     inner: Child,
-    /// The socket to the inner process, until that one closes it.
+    /// The socket to the inner process, until it closes it.
     requests: Option<OwnedFd>,
     signals: SignalFd,
-    /// When the inner process is killed: it has to be ready by then, or to have ended.
+    /// The time at which the inner process is killed unless it is ready, or has ended.
     deadline: Option<Instant>,
     ready_within: Duration,
-    /// Locked while this process lives; the inner one holds it too.
+    /// The lock file: locked while this process or the inner one exists.
     _lock: File,
 }
 
@@ -155,7 +155,7 @@ impl Cloud {
             userns::enter()?;
         }
         oom::protect();
-        // Only children enter a new pid namespace; the first becomes its process 1.
+        // Only children enter a new pid namespace; the first one is its process 1.
         unshare(CloneFlags::CLONE_NEWPID)
             .map_err(|error| userns::explain("create a pid namespace", error))?;
         let inner = arguments
@@ -166,18 +166,18 @@ impl Cloud {
             .map_err(|error| format!("execute the inner process: {error}"))?;
         Pids::write(&lock, Some(inner.id()))
             .map_err(|error| format!("write {}: {error}", dir.lock().display()))?;
-        // With this message the inner process knows that its parent is alive, see `inner`.
+        // This message proves to the inner process that its parent is alive, see `inner`.
         fds::send(ours.as_fd(), b"start", &[listener.as_fd(), lock.as_fd()])
             .map_err(|error| format!("hand the socket to the inner process: {error}"))?;
         Ok((dir, inner, ours, signals, lock))
     }
 
-    /// Serves the inner process until it ends, then removes what is left in the directory.
+    /// Serves the inner process until it ends, then removes the files in the directory.
     fn watch(mut self) -> ExitCode {
         let ended = loop {
             if let Err(error) = self.turn() {
                 log(format_args!("outer process: {error}"));
-                // Without a loop there is nothing to outlive the inner process for.
+                // Without the loop, the inner process must not continue.
                 let _ = self.inner.kill();
                 break self.inner.wait();
             }
@@ -188,7 +188,7 @@ impl Cloud {
             }
         };
         self.dir.clear();
-        // With the inner process all others of the cloud have gone, so that nothing is in their groups.
+        // All processes of the cloud have ended with the inner one, so their cgroups are empty.
         Groups::new(self.dir.path()).remove();
         let how = match ended {
             Ok(status) => status.to_string(),
@@ -203,7 +203,7 @@ impl Cloud {
         ExitCode::SUCCESS
     }
 
-    /// Waits for the next signal, request or deadline, and acts on it.
+    /// Waits for the next signal, request or deadline, and handles it.
     fn turn(&mut self) -> io::Result<()> {
         let mut files = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
         files.extend(
@@ -222,7 +222,7 @@ impl Cloud {
         }
         let asked = files.get(1).and_then(PollFd::any).unwrap_or(false);
         while let Some(signal) = self.signals.read_signal()? {
-            // SIGCHLD only wakes: the caller looks at the child each time.
+            // SIGCHLD only wakes: the caller checks the child each time.
             if matches!(
                 i32::try_from(signal.ssi_signo).map(Signal::try_from),
                 Ok(Ok(Signal::SIGTERM | Signal::SIGINT))
@@ -248,10 +248,10 @@ impl Cloud {
         Ok(())
     }
 
-    /// Asks the inner process to end, and gives it a deadline.
+    /// Sends SIGTERM to the inner process, and sets a deadline.
     fn stop(&mut self) -> io::Result<()> {
         let pid = i32::try_from(self.inner.id()).map_err(io::Error::other)?;
-        // Not reaped yet, so the number is still its own.
+        // The process is not reaped yet, so the pid is still valid.
         kill(Pid::from_raw(pid), Signal::SIGTERM)?;
         self.deadline = Some(Instant::now() + STOP_WITHIN);
         Ok(())
@@ -301,13 +301,13 @@ fn reply(socket: BorrowedFd<'_>, result: io::Result<Option<TcpListener>>) -> io:
         }
     };
     match sent {
-        // The inner process is ending; its exit is noticed in its own way.
+        // The inner process is ending; SIGCHLD reports its exit.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
     }
 }
 
-/// Listens on a loopback address of the machine; nothing else is ever opened to it.
+/// Listens on a loopback address of the machine; other addresses are refused.
 fn bind(address: &str) -> io::Result<TcpListener> {
     let address: SocketAddr = address.parse().map_err(|_| Errno::EINVAL)?;
     if !address.ip().is_loopback() {
@@ -316,7 +316,7 @@ fn bind(address: &str) -> io::Result<TcpListener> {
     TcpListener::bind(address)
 }
 
-/// Takes the lock that all processes of a cloud hold, and writes this process's pid there.
+/// Takes the lock of the cloud's processes, and writes this process's pid into the file.
 fn take_lock(dir: &RuntimeDir) -> Result<File, String> {
     let path = dir.lock();
     let doing = |error: io::Error| format!("lock {}: {error}", path.display());
@@ -342,7 +342,7 @@ fn take_lock(dir: &RuntimeDir) -> Result<File, String> {
     Ok(file)
 }
 
-/// Takes the signals that matter through a file, so that one loop waits for everything.
+/// Receives signals through a file descriptor, so that one loop waits for all events.
 fn block_signals() -> io::Result<SignalFd> {
     let mut mask = SigSet::empty();
     for signal in [
@@ -360,7 +360,7 @@ fn block_signals() -> io::Result<SignalFd> {
     )?)
 }
 
-/// The end of the log, as the end of a sentence.
+/// The end of the log, for the end of a sentence.
 fn tail(path: &Path) -> String {
     let read = || -> io::Result<String> {
         let mut file = File::open(path)?;

@@ -1,19 +1,19 @@
-//! The two processes of a running cloud, by their pids in its lock file, and whether they are stopped.
+//! The two processes of a running cloud: their pids in its lock file, and whether they are stopped.
 
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
-/// The name that both processes have, see `comm` in proc_pid_comm(5).
+/// The name of both processes, see `comm` in proc_pid_comm(5).
 pub(super) const NAME: &std::ffi::CStr = c"landfall-cloud";
 
-/// The pids of a cloud: the outer process first, then the inner one once that is started.
+/// The pids of a cloud: the outer process first, then the inner one after its start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pids(Vec<i32>);
 
 impl Pids {
-    /// Writes the pids of this process and of its child, one a line.
+    /// Writes the pids of this process and of its child, one per line.
     pub(super) fn write(mut lock: &File, inner: Option<u32>) -> io::Result<()> {
         lock.set_len(0)?;
         let mut text = format!("{}\n", std::process::id());
@@ -24,7 +24,7 @@ impl Pids {
         lock.write_all(text.as_bytes())
     }
 
-    /// Reads them. None are known of a cloud that is only just writing them.
+    /// Reads the pids. Empty while the cloud is writing them.
     pub(super) fn read(lock: &Path) -> Self {
         let text = std::fs::read_to_string(lock).unwrap_or_default();
         Self(text.lines().filter_map(|line| line.parse().ok()).collect())
@@ -35,12 +35,12 @@ impl Pids {
         self.0.first().copied()
     }
 
-    /// How many they are.
+    /// The number of pids.
     pub(crate) fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// The inner process alone, which answers clients. None while it is not started.
+    /// Only the inner process, which answers clients. Empty before its start.
     pub(crate) fn inner(&self) -> Self {
         Self(self.0.get(1).copied().into_iter().collect())
     }
@@ -50,12 +50,12 @@ impl Pids {
         self.0.len() > 1
     }
 
-    /// Whether the inner process is there.
+    /// Whether the inner process exists.
     pub(crate) fn is_serving(&self) -> bool {
         self.inner().0.into_iter().any(is_alive)
     }
 
-    /// Those that a signal (SIGSTOP, SIGTSTP) or a debugger has stopped: they answer nothing until they are continued.
+    /// The processes that a signal (SIGSTOP, SIGTSTP) or a debugger has stopped.
     pub(crate) fn stopped(&self) -> Option<Self> {
         let stopped: Vec<i32> = self
             .0
@@ -80,13 +80,13 @@ fn is_stopped(pid: i32) -> bool {
     stat_says_stopped(&stat)
 }
 
-/// Whether the kernel still has this process, and it has not ended.
+/// Whether this process exists and has not ended.
 fn is_alive(pid: i32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     matches!(state(&stat), Some(state) if !matches!(state, b'Z' | b'X'))
 }
 
-/// Whether this is the `stat` of a part of a cloud that is stopped. The pid may belong to another program by now.
+/// Whether this is the `stat` of a stopped part of a cloud. The pid may have been reused by another program.
 fn stat_says_stopped(stat: &str) -> bool {
     matches!(state(stat), Some(b'T' | b't'))
 }

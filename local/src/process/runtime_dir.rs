@@ -1,4 +1,4 @@
-//! The directory of the background process: where it is, whose it is, what is in it.
+//! The runtime directory of the background process: its path, its owner, its files.
 
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io;
@@ -10,29 +10,29 @@ use nix::unistd::geteuid;
 
 use super::Error;
 
-/// The control socket, there only while the cloud serves (or after it was killed).
+/// The control socket; it exists while the cloud serves, or after it was killed.
 const SOCKET: &str = "cloud.sock";
 /// The control socket before the cloud serves.
 const NEW_SOCKET: &str = "cloud.new";
-/// Locked for as long as a process of the cloud lives; holds the outer process's pid.
+/// The lock file: locked while a process of the cloud exists; contains the pids.
 const LOCK: &str = "cloud.lock";
-/// What the background process and its instances' first processes say.
+/// The log of the background process and its instances' first processes.
 const LOG: &str = "cloud.log";
-/// An empty folder; inside the cloud's mount namespace, its private memory file system.
+/// An empty directory; in the cloud's mount namespace, its private memory file system.
 const SCRATCH: &str = "scratch";
 
-/// The longest path that a Unix socket can have: `sun_path` holds 108 bytes with its final zero.
+/// The maximum length of a Unix socket's path: `sun_path` has 108 bytes, including the final zero.
 const MAX_SOCKET_PATH: usize = 107;
 
-/// How long to sleep between two looks at a lock.
+/// The interval of attempts to take a lock.
 const LOCK_POLL: Duration = Duration::from_millis(10);
 
-/// Where this user's cloud lives: `LANDFALL_RUNTIME_DIR` if set; else `/run/landfall` for root,
+/// The runtime directory of this user: `LANDFALL_RUNTIME_DIR` if set; else `/run/landfall` for root,
 /// `$XDG_RUNTIME_DIR/landfall` or `/tmp/landfall-<uid>` for an ordinary user.
 ///
 /// # Errors
 ///
-/// The current folder of a relative `LANDFALL_RUNTIME_DIR` cannot be told.
+/// The current directory is unknown, and `LANDFALL_RUNTIME_DIR` is relative.
 pub fn default_dir() -> Result<PathBuf, Error> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     if let Some(dir) = set("LANDFALL_RUNTIME_DIR") {
@@ -44,7 +44,7 @@ pub fn default_dir() -> Result<PathBuf, Error> {
         return Ok(PathBuf::from("/run/landfall"));
     }
     Ok(match set("XDG_RUNTIME_DIR").map(PathBuf::from) {
-        // Some logins keep the variable of another user (su), or of a session that is gone.
+        // Some logins keep the variable of another user (su), or of an ended session.
         Some(dir) if dir.metadata().is_ok_and(|it| it.uid() == user.as_raw()) => {
             dir.join("landfall")
         }
@@ -52,12 +52,12 @@ pub fn default_dir() -> Result<PathBuf, Error> {
     })
 }
 
-/// A runtime directory that belongs to this user alone.
+/// A runtime directory that only this user can write to.
 #[derive(Clone, Debug)]
 pub(super) struct RuntimeDir(PathBuf);
 
 impl RuntimeDir {
-    /// Names the directory without touching it.
+    /// Refers to the directory without access to it.
     pub(super) fn new(dir: PathBuf) -> Result<Self, Error> {
         let it = Self(dir);
         let length = it.socket().as_os_str().len();
@@ -70,7 +70,7 @@ impl RuntimeDir {
         Ok(it)
     }
 
-    /// Makes the directory if it is missing, and checks that nobody else can write to it.
+    /// Creates the directory if it is missing, and checks that no other user can write to it.
     pub(super) fn create(&self) -> Result<(), Error> {
         let dir = self.path();
         DirBuilder::new()
@@ -81,8 +81,8 @@ impl RuntimeDir {
         self.check()
     }
 
-    /// Checks that the directory is this user's and that nobody else can write to it: who can, could
-    /// answer in the cloud's place.
+    /// Checks that the directory belongs to this user and that no other user can write to it: a user
+    /// that can could answer in place of the cloud.
     pub(super) fn check(&self) -> Result<(), Error> {
         let dir = self.path();
         let it = std::fs::symlink_metadata(dir)
@@ -136,17 +136,17 @@ impl RuntimeDir {
         self.0.join(SCRATCH)
     }
 
-    /// Removes what a cloud leaves in the directory, except its log. To be called by who knows that no
+    /// Removes the files of a cloud, except its log. The caller has to know that no
     /// cloud is alive.
     pub(super) fn clear(&self) {
-        // Each may be missing; what cannot be removed is harmless, and is replaced by the next start.
+        // Each may be missing. A file that cannot be removed is harmless: the next start replaces it.
         let _ = std::fs::remove_file(self.socket());
         let _ = std::fs::remove_file(self.new_socket());
         let _ = std::fs::remove_dir(self.scratch());
     }
 }
 
-/// Locks `file` for this process, waiting at most `within`. `false`: somebody else still holds it.
+/// Locks `file` for this process, and waits at most `within`. `false` if another process still holds it.
 pub(super) fn lock(file: &File, within: Duration) -> io::Result<bool> {
     let deadline = Instant::now() + within;
     loop {

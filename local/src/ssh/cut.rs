@@ -1,4 +1,4 @@
-//! A connection that can be cut: the task that serves it is the library's and ends only when its stream does.
+//! A stream that can be cut: the SSH library's task for a connection ends only with its stream.
 
 use std::io;
 use std::pin::Pin;
@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// A stream that fails to be read once its token is cancelled.
+/// A stream whose reads fail after its token was cancelled.
 pub(super) struct UntilCut {
     stream: TcpStream,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,

@@ -1,4 +1,4 @@
-//! A server of files by SFTP, which runs inside of an instance as its user: what that one may not see, it does not.
+//! An SFTP server. It runs inside an instance as the instance's user, with that user's permissions.
 //!
 //! It is version 3 of the protocol, which OpenSSH speaks: <https://datatracker.ietf.org/doc/html/draft-ietf-secsh-filexfer-02>.
 
@@ -21,13 +21,13 @@ use russh_sftp::server::{Handler, StatusReply};
 use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
 
-/// How many entries of a directory are told at once.
+/// The maximum number of directory entries per answer.
 const ENTRIES: usize = 100;
 
-/// The most bytes that are read at once.
+/// The maximum size of a read, in bytes.
 const LONGEST: u32 = 256 * 1024;
 
-/// Serves over standard input and output to the end; gives an exit code.
+/// Serves over standard input and output until the end; returns an exit code.
 pub(crate) fn serve() -> i32 {
     match run() {
         Ok(()) => 0,
@@ -52,13 +52,13 @@ fn run() -> io::Result<()> {
         let input = pipe::Receiver::from_owned_fd(io::stdin().as_fd().try_clone_to_owned()?)?;
         let output = pipe::Sender::from_owned_fd(io::stdout().as_fd().try_clone_to_owned()?)?;
         russh_sftp::server::run(tokio::io::join(input, output), files).await;
-        // It drops what it serves with, and this with it, when the client goes away.
+        // The library drops the server when the client disconnects.
         drop(ended.await);
         Ok(())
     })
 }
 
-/// What a client has open.
+/// The open files and directories of a client.
 enum Open {
     File(File),
     Directory(Vec<Entry>),
@@ -70,7 +70,7 @@ struct Files {
     _over: oneshot::Sender<()>,
 }
 
-/// Why something was not done.
+/// The error of an operation.
 struct Refused(StatusCode, Option<String>);
 
 impl From<io::Error> for Refused {
@@ -138,7 +138,7 @@ fn attributes(found: &Metadata) -> FileAttributes {
     }
 }
 
-/// An entry as `ls -l` has it, which some clients show.
+/// An entry in the format of `ls -l`, which some clients show.
 fn entry(name: String, found: Option<&Metadata>) -> Entry {
     match found {
         Some(found) => Entry::new(name, attributes(found)),
@@ -155,7 +155,7 @@ fn text(path: &Path) -> Done<String> {
     })
 }
 
-/// Sets what is to be set of a file that is open.
+/// Sets the attributes of an open file.
 fn set(file: &File, wanted: &FileAttributes) -> Done<()> {
     if let Some(size) = wanted.size {
         file.set_len(size)?;
@@ -176,14 +176,14 @@ fn set(file: &File, wanted: &FileAttributes) -> Done<()> {
     Ok(())
 }
 
-/// A path with `.` and `..` taken out: relative ones begin where the service works.
+/// A path without `.` and `..`. Relative paths start at the working directory of the service.
 fn whole(path: &str) -> Done<PathBuf> {
     let here = std::env::current_dir()?;
     let path = here.join(path);
     if let Ok(real) = path.canonicalize() {
         return Ok(real);
     }
-    // What is about to be made is not there yet.
+    // A file that will be created does not exist yet.
     match (path.parent().map(Path::canonicalize), path.file_name()) {
         (Some(Ok(parent)), Some(name)) => Ok(parent.join(name)),
         _ => Ok(path),
@@ -281,12 +281,12 @@ impl Handler for Files {
         for found in fs::read_dir(&path)? {
             let found = found?;
             let metadata = found.metadata().ok();
-            // The protocol knows bytes, and the library text: what is no text cannot be told.
+            // The protocol uses bytes, and the library text: other names cannot be sent.
             if let Ok(name) = text(Path::new(&found.file_name())) {
                 entries.push(entry(name, metadata.as_ref()));
             }
         }
-        // They are told from the end.
+        // Entries are taken from the end.
         entries.reverse();
         Ok(self.keep(id, Open::Directory(entries)))
     }
@@ -330,7 +330,7 @@ impl Handler for Files {
     }
 
     async fn rename(&mut self, id: u32, oldpath: String, newpath: String) -> Done<Status> {
-        // The protocol forbids to rename onto something that is there.
+        // The protocol forbids a rename to an existing file.
         if fs::symlink_metadata(&newpath).is_ok() {
             return Err(io::Error::from(io::ErrorKind::AlreadyExists).into());
         }
@@ -347,7 +347,7 @@ impl Handler for Files {
     }
 
     async fn symlink(&mut self, id: u32, target: String, link: String) -> Done<Status> {
-        // In OpenSSH's order, which is not the draft's: sftp-server(8) has kept it for its clients.
+        // OpenSSH's order of arguments, which differs from the draft; sftp-server(8) keeps it for its clients.
         symlink(target, link)?;
         Ok(done(id))
     }

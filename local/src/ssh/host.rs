@@ -1,4 +1,4 @@
-//! The machine behind a door: whose key opens it, what runs inside, and where it connects from.
+//! The host of an SSH server: its authorized key, its container, and its network.
 
 use std::fmt;
 use std::io;
@@ -14,22 +14,22 @@ use super::USER;
 use landfall_kernel::netns::Namespace;
 use landfall_sandbox::Running;
 
-/// How long a connection that a client asks for may take.
+/// The time limit for a forwarded connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(20);
 
-/// What is inside of a machine.
+/// The inside of a host.
 pub(crate) enum Inside {
-    /// Nothing that could be run: connections are carried on, and that is all.
+    /// A bastion: it only forwards connections.
     Bastion,
-    /// A container, once it runs.
+    /// A container, if it runs.
     Container(Box<dyn Fn() -> Option<Arc<Running>> + Send + Sync>),
 }
 
-/// A machine that can be logged in to.
+/// A host with an SSH server.
 pub(crate) struct SshHost {
     name: String,
     namespace: Namespace,
-    /// As SSH has it; nobody gets in without one.
+    /// The authorized key; without one, nobody can log in.
     authorised: Option<russh::keys::PublicKey>,
     inside: Inside,
 }
@@ -43,7 +43,7 @@ impl fmt::Debug for SshHost {
 }
 
 impl SshHost {
-    /// A machine by its name for people, with the key that opens it.
+    /// A host with its name for people and its authorized key.
     pub(crate) fn new(
         name: String,
         namespace: Namespace,
@@ -77,10 +77,10 @@ impl SshHost {
         user == USER && self.authorised.as_ref().is_some_and(same)
     }
 
-    /// Connects from the machine's own network to where a client wants.
+    /// Connects from the host's network to the client's destination.
     ///
     /// # Errors
-    /// When nobody answers there, or the name is none.
+    /// When the destination does not answer, or is not an address.
     pub(super) async fn connect(&self, host: &str, port: u32) -> io::Result<TcpStream> {
         let address = match host.parse::<IpAddr>() {
             Ok(address) => address,

@@ -1,8 +1,8 @@
-//! The SSH server of every machine in this cloud: one on each bastion and instance that somebody may log in to.
+//! The SSH servers of bastions and of instances with a key pair.
 //!
-//! A [`SshListener`] is a socket that listens in the machine's own network namespace, so that security groups, network ACLs
-//! and routes decide who gets there, and which [`SshHost`] is behind it: whose key opens it, and what runs inside. All of
-//! them are served by one thread, beside that of the records.
+//! A [`SshListener`] listens in the instance's own network namespace, so that security groups, network ACLs
+//! and routes apply to it. Its [`SshHost`] has the authorized key and the container. One thread serves all
+//! of them, beside the thread of the records.
 
 mod cut;
 pub(crate) mod files;
@@ -29,28 +29,28 @@ pub(crate) use host::{Inside, SshHost};
 use landfall_kernel::accept::{AcceptErrors, Newcomers};
 use landfall_kernel::descriptors::Budget;
 
-/// Who logs in: the user that Amazon Linux has, and none other.
+/// The only user that can log in: the default user of Amazon Linux.
 pub(crate) const USER: &str = "ec2-user";
 
 /// The port of SSH.
 pub(crate) const PORT: u16 = 22;
 
-/// How long a client may take until it has logged in.
+/// The time limit for a login.
 const LOGIN_WITHIN: Duration = Duration::from_secs(30);
 
-/// How often a silent client is asked whether it is still there.
+/// The interval of keepalive requests to a silent client.
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(30);
 
-/// The most clients of one machine that have not logged in; a further one takes the place of the oldest.
+/// The maximum number of clients per host that have not logged in. One more disconnects the oldest.
 const MOST_NEWCOMERS: usize = 64;
 
-/// The thread that serves them all.
+/// The thread that serves all SSH servers.
 #[derive(Debug)]
 pub(crate) struct Servers {
     runtime: Handle,
-    /// Room for connections to all of them.
+    /// The limit of connections to all servers.
     room: Arc<Semaphore>,
-    /// The thread ends with it.
+    /// Dropping this ends the thread.
     _alive: CancellationToken,
 }
 
@@ -58,7 +58,7 @@ impl Servers {
     /// Starts the thread.
     ///
     /// # Errors
-    /// When the thread or its runtime cannot be made.
+    /// When the thread or its runtime cannot be created.
     pub(crate) fn start() -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -76,10 +76,10 @@ impl Servers {
         })
     }
 
-    /// Opens a machine's door, at this address of its network.
+    /// Opens the SSH server of a host at this address of its network.
     ///
     /// # Errors
-    /// When the port is taken, or no key can be made.
+    /// When the port is taken, or no key can be generated.
     pub(crate) fn open(&self, address: SocketAddr, machine: SshHost) -> io::Result<SshListener> {
         let key = PrivateKey::random(&mut russh::keys::key::safe_rng(), Algorithm::Ed25519)
             .map_err(io::Error::other)?;
@@ -122,7 +122,7 @@ impl Servers {
                 };
                 errors.passed();
                 let Ok(room) = Arc::clone(&room).try_acquire_owned() else {
-                    // Closed at once, as sshd does beyond its MaxStartups.
+                    // Closed at once, like sshd beyond its MaxStartups.
                     continue;
                 };
                 let newcomer = newcomers.enter();
@@ -145,7 +145,7 @@ fn listen(address: SocketAddr) -> io::Result<StdListener> {
     Ok(listener)
 }
 
-/// A machine's SSH server; dropping it closes the port and ends every session.
+/// A host's SSH server; dropping it closes the port and ends every session.
 #[derive(Debug)]
 pub(crate) struct SshListener {
     host_key: HostKey,
@@ -153,7 +153,7 @@ pub(crate) struct SshListener {
 }
 
 impl SshListener {
-    /// The key by which clients know this machine.
+    /// The host key.
     pub(crate) fn host_key(&self) -> &HostKey {
         &self.host_key
     }

@@ -1,4 +1,4 @@
-//! A client's connection: who it is, and what it asks for.
+//! A client's connection: authentication and requests.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -16,14 +16,14 @@ use super::{LOGIN_WITHIN, SshHost};
 use landfall_kernel::accept::Newcomer;
 use landfall_sandbox::{Entered, Feed, Further, Handle, Size};
 
-/// How many bytes for a command may wait here until it reads them. A client that sends more has to wait, with
-/// everything that it does on the connection.
+/// The size of the buffer for a command's input, in bytes. A client that sends more has to wait, with
+/// all channels of its connection.
 const WAITING: usize = 64 << 20;
 
-/// What a command that cannot be executed ends with, as in shells.
+/// The exit code of a command that cannot be executed, as in shells.
 const NOT_FOUND: u32 = 127;
 
-/// Serves a client to its end: until it goes away, takes too long to log in, or the machine does.
+/// Serves a client until it disconnects, its login times out, or the host ends.
 pub(super) async fn serve(
     config: Arc<Config>,
     stream: TcpStream,
@@ -41,7 +41,7 @@ pub(super) async fn serve(
     };
     let stream = UntilCut::new(stream, cut);
     let session = async {
-        // What goes wrong on a connection is the client's to tell: it is closed.
+        // After an error the connection is closed; the client reports it.
         if let Ok(session) = russh::server::run_stream(config, stream, client).await {
             drop(session.await);
         }
@@ -66,12 +66,12 @@ pub(super) async fn serve(
 /// A client.
 struct Client {
     machine: Arc<SshHost>,
-    /// Channels that are open, and on which nothing has been started yet.
+    /// The open channels without a command.
     waiting: HashMap<ChannelId, Waiting>,
     logged_in: CancellationToken,
 }
 
-/// What is known of a command before it is asked for.
+/// The settings of a command that arrive before its request.
 struct Waiting {
     channel: Channel<Msg>,
     terminal: Option<Size>,
@@ -129,13 +129,13 @@ impl Handler for Client {
         _: &mut Session,
     ) -> Result<(), Self::Error> {
         let (machine, host) = (Arc::clone(&self.machine), host.to_owned());
-        // Connecting may take its time, and others on this connection are not to wait for it.
+        // A connect may be slow, and must not delay the other channels.
         tokio::spawn(async move {
             match machine.connect(&host, port).await {
                 Ok(mut stream) => {
                     reply.accept().await;
                     let mut channel = channel.into_stream();
-                    // Whichever side ends it.
+                    // Either side may end it.
                     drop(tokio::io::copy_bidirectional(&mut channel, &mut stream).await);
                 }
                 Err(_) => reply.reject(ChannelOpenFailure::ConnectFailed).await,
@@ -172,7 +172,7 @@ impl Handler for Client {
         value: &str,
         session: &mut Session,
     ) -> Result<(), Self::Error> {
-        // What Amazon Linux accepts: AcceptEnv LANG LC_*
+        // Like sshd on Amazon Linux: AcceptEnv LANG LC_*
         let accepted = name == "LANG" || name.starts_with("LC_");
         match self.waiting.get_mut(&channel).filter(|_| accepted) {
             Some(waiting) => {
@@ -214,7 +214,7 @@ impl Handler for Client {
     }
 }
 
-/// What a client wants to have done.
+/// The request of a client.
 #[derive(Debug)]
 enum Asked {
     Shell,
@@ -230,7 +230,7 @@ impl Client {
         }
     }
 
-    /// Begins what was asked for on a channel, in a task of its own.
+    /// Starts the request of a channel in a task of its own.
     fn begin(
         &mut self,
         id: ChannelId,
@@ -248,13 +248,13 @@ impl Client {
             let code = match started {
                 Ok(entered) => carry(entered, reader, &writer).await,
                 Err(Refusal { text, code }) => {
-                    // On a terminal, lines end with both.
+                    // On a terminal, lines end with CR LF.
                     let text = text.replace('\n', "\r\n");
                     let _ = writer.extended_data_bytes(1, text.into_bytes()).await;
                     code
                 }
             };
-            // A client that has gone away is told nothing.
+            // The client has disconnected.
             let _ = writer.exit_status(code).await;
             let _ = writer.eof().await;
             let _ = writer.close().await;
@@ -263,7 +263,7 @@ impl Client {
     }
 }
 
-/// Why nothing is run, and what the client's command ends with.
+/// The reason why no command runs, and the exit code for the client.
 struct Refusal {
     text: String,
     code: u32,
@@ -297,7 +297,7 @@ async fn start(
             terminal,
         },
         Asked::Line(line) => Further::Command {
-            // An image without a shell can run a command all the same, if it is no more than words.
+            // Without a shell in the image, a command of plain words can still run.
             otherwise: shlex::split(&line),
             argv: vec!["/bin/sh".to_owned(), "-c".to_owned(), line],
             env,
@@ -322,7 +322,7 @@ async fn start(
     })
 }
 
-/// Carries a command's streams until it has ended; gives the code that it ended with.
+/// Forwards a command's streams until it ends; returns its exit code.
 async fn carry(
     entered: Entered,
     reader: ChannelReadHalf,
@@ -352,12 +352,12 @@ async fn carry(
     };
     tokio::select! {
         exit = said => landfall_sandbox::shell_code(exit).into(),
-        // Nobody listens any more: what ends with this hangs up.
+        // The client has disconnected: the end of this task hangs up.
         () = heard => 0,
     }
 }
 
-/// Takes in what the client sends, until it goes away.
+/// Reads the client's messages until it disconnects.
 async fn hear(mut reader: ChannelReadHalf, mut feed: Feed, handle: &Handle) {
     while let Some(message) = reader.wait().await {
         match message {
@@ -387,7 +387,7 @@ fn size(columns: u32, rows: u32) -> Size {
     }
 }
 
-/// The number of a signal that a client may send.
+/// The number of a signal by its SSH name.
 fn number(signal: &Sig) -> Option<u8> {
     use nix::sys::signal::Signal;
     let signal = match signal {
