@@ -1,8 +1,8 @@
 //! Detects that the cloud has ended or is stopped, during every wait for it.
 //!
 //! The kernel closes the connections of a cloud that ends for any reason. A cloud whose processes are stopped (SIGSTOP)
-//! keeps them open and sends nothing, so every wait also observes its processes: both during a wait for an answer, which the
-//! inner process may need the outer one for, and the inner one during a wait for a stream or with a lock.
+//! keeps them open and sends nothing, so every wait also observes its processes: both during a wait for an answer, for
+//! which the inner process may need the outer one, and only the inner one for a stream or a lock.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;

@@ -19,7 +19,7 @@ use std::error::Error as StdError;
 use crate::process::CloudContext;
 use runtime::cloud::Cloud;
 
-/// The main function of the inner process: serves until SIGTERM, or until the cloud is empty and no client is connected.
+/// The main function of the inner process: serves until SIGTERM, or until the cloud is empty and has no client.
 pub(crate) fn main(
     context: CloudContext,
 ) -> std::result::Result<(), Box<dyn StdError + Send + Sync>> {

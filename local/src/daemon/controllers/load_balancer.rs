@@ -1,4 +1,4 @@
-//! Load balancers: starts their nodes, and keeps their listeners, target groups and targets in the state of the records.
+//! Load balancers: starts their nodes, and configures their listeners, target groups and targets from the records.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
