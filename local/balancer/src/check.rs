@@ -1,14 +1,12 @@
 //! Health checks: one task per target, on the node of the target's zone, inside its namespace.
 //!
-//! On AWS every node forms its own opinion of every target. Here one node checks each target, the
-//! one in the target's zone, and all nodes share its opinion; whether the other zones' nodes can
-//! reach the target is not looked at.
+//! On AWS, every node checks every target itself. Here, the node in the target's zone checks the target, and all
+//! nodes use its result. Whether nodes of other zones can reach the target is not checked.
 //!
-//! The first check is sent at registration. Until a target has passed or failed for good, it is
-//! asked again between two intervals, 20 ms later and then twice as long each time, because a
-//! local instance is up in milliseconds and should not wait for the next interval; these extra
-//! checks can find it healthy but do not count as failures. From then on the interval alone says
-//! when.
+//! The first check starts at registration. Until a target has passed or failed for good, extra checks run between two
+//! intervals: after 20 ms, and then with doubled pauses, because a local instance starts in milliseconds and should
+//! not wait for the next interval. An extra check can make the target healthy, but its failure does not count. Later
+//! checks follow the interval only.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -29,19 +27,19 @@ use super::meter::Meter;
 use super::target_stream::TargetStream;
 use landfall_kernel::accept::{EXHAUSTED_PAUSE, is_exhaustion};
 
-/// The first pause between two checks of a target that has not been seen up yet.
+/// The first pause between two checks of a target that was never healthy.
 const FIRST_RETRY: Duration = Duration::from_millis(20);
 
-/// Who wants to know about a target's checks.
+/// Receives the results of a target's checks.
 pub(super) trait Observer: Send + Sync {
-    /// The first check is being sent.
+    /// The first check starts.
     fn started(&self);
-    /// A check has ended; `counted` says whether a failure counts. Returns whether the target still
-    /// waits for its first pass, or `None` when it need not be checked any more.
+    /// A check has ended; `counted` says whether a failure counts. Returns whether the target still waits for its
+    /// first pass, or `None` when its checks must end.
     fn ended(&self, outcome: Outcome, counted: bool) -> Option<bool>;
 }
 
-/// Checks a target until the observer says that it need not be.
+/// Checks a target until the observer ends the checks.
 pub(super) async fn run(addr: SocketAddr, config: HealthCheckConfig, observer: impl Observer) {
     let addr = SocketAddr::new(addr.ip(), config.port.unwrap_or(addr.port()));
     observer.started();
@@ -63,7 +61,7 @@ pub(super) async fn run(addr: SocketAddr, config: HealthCheckConfig, observer: i
     }
 }
 
-/// Sends one check. A process that is out of files learns nothing about its targets, and asks again.
+/// Runs one check. When the process is out of files, the check says nothing about the target and is repeated.
 pub(super) async fn once(addr: SocketAddr, config: &HealthCheckConfig) -> Outcome {
     loop {
         return match timeout(config.timeout, status(addr, &config.path)).await {
@@ -79,11 +77,11 @@ pub(super) async fn once(addr: SocketAddr, config: &HealthCheckConfig) -> Outcom
     }
 }
 
-/// Why a check has no status code.
+/// The reason for a check without a status code.
 enum NoStatus {
     /// This process is out of files or memory.
     Exhausted,
-    /// The target or the way to it failed.
+    /// The target failed, or the network path to it.
     Failed(String),
 }
 
@@ -107,12 +105,12 @@ async fn status(addr: SocketAddr, path: &str) -> Result<u16, NoStatus> {
         .map_err(no_answer)?;
     let request = hyper::Request::get(path)
         .header(HOST, addr.to_string())
-        // What AWS sends, so that services which filter their logs by it do so here.
+        // AWS sends this value, so log filters of services also work here.
         .header(USER_AGENT, "ELB-HealthChecker/2.0")
         .header(CONNECTION, "close")
         .body(Empty::<Bytes>::new())
         .map_err(|error| format!("the health check's path {path} is not one: {error}"))?;
-    // The connection ends with this function: a check has nothing more to say.
+    // The connection ends with this function, because a check sends one request.
     let mut response = std::pin::pin!(sender.send_request(request));
     let mut connection = std::pin::pin!(connection);
     let mut open = true;
@@ -123,7 +121,7 @@ async fn status(addr: SocketAddr, path: &str) -> Result<u16, NoStatus> {
                 return Ok(response.map_err(no_answer)?.status().as_u16());
             }
             _ = &mut connection, if open => open = false,
-            // The stream has woken this task when it stopped reading.
+            // The stream woke this task when it stopped reading.
             () = poll_fn(|_| match meter.is_over() {
                 true => Poll::Ready(()),
                 false => Poll::Pending,

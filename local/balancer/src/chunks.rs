@@ -1,10 +1,10 @@
-//! Where a chunked request body ends (RFC 9112 §7.1), for keeping the next request out of the same read.
+//! The end of a chunked request body (RFC 9112 §7.1), which separates it from the next request in the same read.
 
-/// How far a chunked body has been read.
+/// The position in a chunked body.
 #[derive(Debug, Default)]
 pub(super) struct Chunks {
     state: ChunkState,
-    /// What is left of the current chunk's data.
+    /// The number of bytes left of the current chunk's data.
     left: u64,
     /// The digits of the current chunk's size.
     digits: u8,
@@ -27,12 +27,12 @@ enum ChunkState {
     End,
 }
 
-/// The body is not chunked as it says.
+/// The body is not valid chunked coding.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
 impl Chunks {
-    /// Takes bytes of the body. Returns how many belong to it; fewer than given when it has ended.
+    /// Reads bytes of the body. Returns how many belong to it; fewer than given when the body has ended.
     ///
     /// # Errors
     /// When the bytes are not a chunked body.
@@ -59,7 +59,7 @@ impl Chunks {
         Ok(at)
     }
 
-    /// Whether the last byte of the body has come.
+    /// Whether the body is complete.
     pub(super) fn is_end(&self) -> bool {
         self.state == ChunkState::End
     }

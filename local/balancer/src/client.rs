@@ -1,7 +1,7 @@
 //! One client connection: HTTP/1 with keep-alive and pipelining, idle timeout, orderly end.
 //!
-//! The HTTP parser and its buffers exist only while there is a request: a connection waits for its first head, and
-//! after a pause for the next one, with its socket alone.
+//! The HTTP parser and its buffers exist only during a request. While a connection waits for its first head, and
+//! after a pause for the next one, it has only its socket.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -33,35 +33,35 @@ use super::worker::Worker;
 /// How many of the four looks per idle timeout a quiet connection keeps its parser for.
 const QUIET_LOOKS_WITH_PARSER: u32 = 1;
 
-/// How a connection came to its end.
+/// The reason for the end of a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// Closed by either side, or handed over to a tunnel.
+    /// Closed by either side, or passed to a tunnel.
     Over,
-    /// Quiet for the idle timeout, or pushed out by newer ones.
+    /// Quiet for the idle timeout, or evicted in favour of newer connections.
     Idle,
     /// The node is stopped.
     Stopped,
-    /// Quiet enough to wait without a parser.
+    /// Quiet long enough to wait without a parser.
     Parked,
 }
 
-/// Ends a connection for reasons other than its requests.
+/// Ends a connection for other reasons than its requests.
 struct Watch<'a> {
     worker: &'a Worker,
     meter: &'a Meter,
-    /// Looks four times per idle timeout, instead of being set anew for every request.
+    /// Fires four times per idle timeout. A reset for every request would cost more.
     timer: Pin<Box<Sleep>>,
     quarter: Duration,
     quiet: u32,
     stopped: bool,
-    /// The state of the node that was seen last. The tokens are asked once, which leaves them this task's waker, and
-    /// again when the state has changed: asking them takes a lock.
+    /// The state of the node at the last poll. The tokens are polled once, which registers this task's waker, and
+    /// again after each change of the state, because a poll takes a lock.
     seen: Option<u8>,
 }
 
 impl Watch<'_> {
-    /// Ready when the connection has to end, or has been quiet for another quarter of the idle timeout.
+    /// Ready when the connection must end, or has been quiet for another quarter of the idle timeout.
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -84,7 +84,7 @@ impl Watch<'_> {
             }
         }
         while self.timer.as_mut().poll(cx).is_ready() {
-            // While a target is asked, its own timer decides, and answers with 504 or 408.
+            // During a request to a target, the target's own timer decides, with a 504 or a 408.
             let busy = self.meter.take_progress() || self.meter.phase() == Phase::Answer;
             self.quiet = if busy { 0 } else { self.quiet + 1 };
             if self.quiet == 4 {
@@ -101,7 +101,7 @@ impl Watch<'_> {
 
 enum Signal {
     End(End),
-    /// Finish the request in flight, and take no other one.
+    /// Finish the request in flight, and accept no other one.
     Stop,
     Quiet,
 }
@@ -157,7 +157,7 @@ pub(super) async fn serve(
             break end;
         }
 
-        // What this connection saw last of the routing table.
+        // The routing table that this connection read last.
         let known = RefCell::new((u64::MAX, None));
         let front = Arc::clone(&front);
         let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
@@ -181,7 +181,7 @@ pub(super) async fn serve(
         let end = poll_fn(|cx| {
             loop {
                 if Pin::new(&mut connection).poll(cx).is_ready() {
-                    // An error here is the client's: it broke off.
+                    // An error means that the client disconnected.
                     return Poll::Ready(End::Over);
                 }
                 match watch.poll(cx, stopping.as_mut(), aborting.as_mut()) {
@@ -198,7 +198,7 @@ pub(super) async fn serve(
             }
         })
         .await;
-        // A tunnel has taken the stream.
+        // A tunnel owns the stream now.
         let Some(parts) = connection.into_parts() else {
             return;
         };
@@ -209,7 +209,7 @@ pub(super) async fn serve(
         worker.room.release();
     };
     if meter.is_evicted() {
-        // At once: a client that is in no hurry need not agree to it.
+        // Close at once, without waiting for a slow client.
         let _ = stream.into_stream().set_zero_linger();
     } else if end == End::Over {
         meter.set_phase(Phase::Request);

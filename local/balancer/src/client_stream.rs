@@ -1,10 +1,9 @@
-//! The client side of a connection: hands the HTTP parser one message at a time, and whole heads only.
+//! The client side of a connection: it passes one message at a time to the HTTP parser, and complete heads only.
 //!
-//! A head is looked at by [`head::scan`] before the parser gets it. A faulty one never reaches the parser: a
-//! stand-in does, and the reason waits in the [`Meter`], so that every refusal is answered in one place and in turn,
-//! wherever in a pipeline it stands.
+//! [`head::scan`] checks a head before the parser gets it. The parser never sees a faulty head. It gets a stand-in,
+//! and the [`Meter`] holds the reason. So one place answers all refused requests, in the order of the pipeline.
 //!
-//! In the usual case, one request in one read, nothing is copied or allocated here.
+//! In the usual case, one request in one read, this module copies and allocates nothing.
 
 use std::future::Future;
 use std::io;
@@ -25,22 +24,22 @@ use super::head::{self, Head, MAX_HEAD, MAX_LINE};
 use super::meter::{BodyLength, Meter, Phase};
 use super::small_write;
 
-/// What the parser gets in place of a faulty request.
+/// The stand-in for a faulty request.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused.invalid\r\nconnection: close\r\n\r\n";
 
-/// What the parser gets next.
+/// The next bytes for the parser.
 enum Stage {
-    /// A head, which has not been found whole yet.
+    /// A head that is not complete yet.
     Head,
-    /// This many bytes of a head that is held.
+    /// This many bytes of a held head.
     Deliver(usize),
-    /// The parser has a head; the length of its body is known once it has read it.
+    /// The parser has a head. The length of its body is known after the parser has read it.
     Parsed,
     Sized(u64),
     Chunked(Chunks),
-    /// Nothing: the stand-in of a faulty request was the last that it got.
+    /// Nothing: the stand-in of a faulty request was the last message.
     Refused,
-    /// Whatever comes.
+    /// All bytes.
     Tunnel,
 }
 
@@ -48,19 +47,19 @@ enum Stage {
 pub(super) struct ClientStream {
     stream: TcpStream,
     meter: Arc<Meter>,
-    /// Bytes of the stream that the parser has not got.
+    /// Bytes of the stream that the parser has not received.
     held: BytesMut,
-    /// Where the last line of a held head begins that has not ended.
+    /// The start of the last, unfinished line of a held head.
     line: usize,
     stage: Stage,
-    /// When the head that is held in part has to be whole.
+    /// The deadline for the rest of a partly received head.
     deadline: Option<Pin<Box<Sleep>>>,
     head_timeout: Duration,
     refused: bool,
 }
 
 impl ClientStream {
-    /// A whole head has to come within `head_timeout` of its first byte.
+    /// A head must be complete within `head_timeout` of its first byte.
     pub(super) fn new(stream: TcpStream, meter: Arc<Meter>, head_timeout: Duration) -> Self {
         Self {
             stream,
@@ -74,7 +73,7 @@ impl ClientStream {
         }
     }
 
-    /// Ready when the parser has something to do: `false` when the client has closed.
+    /// Ready when the parser has work; `false` when the client has closed.
     pub(super) fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         match self.stage {
             Stage::Head => self.poll_held_head(cx),
@@ -82,8 +81,8 @@ impl ClientStream {
         }
     }
 
-    /// Goes back to waiting for a head. Returns whether it can, being between two requests, with no byte of the next
-    /// one here.
+    /// Returns to waiting for a head. Returns whether that is possible: between two requests, without a byte of the
+    /// next one.
     pub(super) fn park(&mut self) -> bool {
         if matches!(self.stage, Stage::Parsed)
             && !self.refused
@@ -94,7 +93,7 @@ impl ClientStream {
         matches!(self.stage, Stage::Head) && self.held.is_empty()
     }
 
-    /// Whether the client may still be sending what nobody reads.
+    /// Whether the client may still be sending bytes that nobody reads.
     pub(super) fn is_unfinished(&self) -> bool {
         !self.held.is_empty() || !matches!(self.stage, Stage::Head | Stage::Parsed) || self.refused
     }
@@ -103,7 +102,7 @@ impl ClientStream {
         self.stream
     }
 
-    /// Reads until a head is held whole, or a stand-in for a faulty one; `false` at the end of the stream.
+    /// Reads until it holds a complete head, or a stand-in for a faulty one; `false` at the end of the stream.
     fn poll_held_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let mut look = true;
         loop {
@@ -139,7 +138,7 @@ impl ClientStream {
                 return Poll::Ready(Ok(false));
             }
             self.meter.moved();
-            // A head that comes byte by byte is not looked at anew for each.
+            // Without this, a head that arrives byte by byte would be scanned for each byte.
             look = self.held[before..].contains(&b'\n')
                 || self.held.len() - self.line > MAX_LINE
                 || self.held.len() > MAX_HEAD;
@@ -155,7 +154,7 @@ impl ClientStream {
             if self.meter.phase() == Phase::Request {
                 return Poll::Ready(());
             }
-            // The answer before is still on its way: the client need not have sent this yet.
+            // The previous response is still being sent, so the client need not have sent this head yet.
             deadline.as_mut().reset(Instant::now() + timeout);
         }
         Poll::Pending
@@ -182,7 +181,7 @@ impl ClientStream {
         self.deliver(STAND_IN.len(), None);
     }
 
-    /// Hands over held bytes, or reads from the stream: `limit` bytes at most, unless it comes in one read.
+    /// Passes on held bytes, or else reads from the stream. At most `limit` bytes of the held ones.
     fn poll_some(
         &mut self,
         cx: &mut Context<'_>,
@@ -193,7 +192,7 @@ impl ClientStream {
             let n = limit.min(self.held.len()).min(buf.remaining());
             buf.put_slice(&self.held.split_to(n));
             if self.held.is_empty() {
-                // An idle connection holds no buffer.
+                // An idle connection keeps no buffer.
                 self.held = BytesMut::new();
             }
             return Poll::Ready(Ok(()));
@@ -206,7 +205,7 @@ impl ClientStream {
         Poll::Ready(Ok(()))
     }
 
-    /// Keeps what was read beyond the end of a message.
+    /// Holds the bytes that were read beyond the end of a message.
     fn keep_back(&mut self, buf: &mut ReadBuf<'_>, end: usize) {
         if buf.filled().len() > end {
             let rest = BytesMut::from(&buf.filled()[end..]);
@@ -216,7 +215,7 @@ impl ClientStream {
         }
     }
 
-    /// A head in a read of its own goes to the parser as it stands. Returns whether the parser has it.
+    /// Passes a head that arrives in one read to the parser without copying. Returns whether the parser has it.
     fn poll_direct_head(
         &mut self,
         cx: &mut Context<'_>,
@@ -272,7 +271,7 @@ impl AsyncRead for ClientStream {
                     Some(BodyLength::Sized(0)) => this.stage = Stage::Head,
                     Some(BodyLength::Sized(length)) => this.stage = Stage::Sized(length),
                     Some(BodyLength::Chunked) => this.stage = Stage::Chunked(Chunks::default()),
-                    // The parser sees another end of the head than the scan did: no more of this.
+                    // The parser and the scan disagree about the end of the head, so the stream ends here.
                     None => return Poll::Ready(Ok(())),
                 },
                 &mut Stage::Sized(left) => {

@@ -1,7 +1,6 @@
-//! What a balancer is told: listeners, rules, target groups, health checks and targets.
+//! The configuration of a balancer: listeners, rules, target groups, health checks and targets.
 //!
-//! The names and defaults are those of an AWS Application Load Balancer, so that a spec written for
-//! one means the same here.
+//! The names and defaults are those of an AWS Application Load Balancer, so a spec means the same on both.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -12,21 +11,21 @@ use std::time::Duration;
 /// Source: "Application Load Balancer attributes" in the Elastic Load Balancing user guide.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attributes {
-    /// How long a connection, on either side, may stay without a byte in either direction.
+    /// How long a connection, to a client or to a target, may stay without a byte in either direction.
     /// AWS: `idle_timeout.timeout_seconds`, default 60 s.
     pub idle_timeout: Duration,
     /// How long the head of a request may take from its first byte to its last. AWS has only the idle timeout, which
-    /// a byte now and then renews; 10 s is what Envoy's documentation advises at the edge.
+    /// any byte renews. Envoy's documentation recommends 10 s at the edge.
     pub head_timeout: Duration,
-    /// The balancer's DNS name, which stands in for the Host of HTTP/1.0 requests without one, as on AWS.
+    /// The balancer's DNS name. It replaces the missing Host of HTTP/1.0 requests, as on AWS.
     pub dns_name: String,
     /// How long a target may take to accept a connection. Fixed at 10 s on AWS.
     pub connect_timeout: Duration,
-    /// Whether headers whose names are not made of letters, digits and hyphens are left out of
-    /// the request to the target. AWS: `routing.http.drop_invalid_header_fields.enabled`.
+    /// Whether the request to the target omits headers whose names contain other characters than letters, digits and
+    /// hyphens. AWS: `routing.http.drop_invalid_header_fields.enabled`.
     pub drop_invalid_header_fields: bool,
-    /// The most client connections that one node serves at a time; more wait in the kernel's
-    /// accept queue. AWS has no such number; it bounds the memory and files of this process.
+    /// The maximum number of client connections that one node serves at a time; more wait in the kernel's accept
+    /// queue. AWS has no such limit. It bounds the memory and files of this process.
     pub max_connections: usize,
 }
 
@@ -48,37 +47,37 @@ impl Default for Attributes {
 pub struct ListenerConfig {
     /// The TCP port, 1–65535.
     pub port: u16,
-    /// Rules; the one with the lowest priority that matches decides.
+    /// Rules; of those that match, the one with the lowest priority decides.
     pub rules: Vec<Rule>,
-    /// The target group that gets the requests that no rule matches.
+    /// The target group for requests that match no rule.
     pub default_group: String,
 }
 
-/// A listener rule: all its conditions have to hold.
+/// A listener rule: all its conditions must match.
 ///
 /// Source: "Listener rules for your Application Load Balancer".
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// Lower is looked at first. AWS allows 1–50000, each once per listener.
+    /// Lower numbers are evaluated first. AWS allows 1–50000, each once per listener.
     pub priority: u32,
-    /// All of these have to match.
+    /// All of these must match.
     pub conditions: Vec<Condition>,
-    /// The target group that gets the request then.
+    /// The target group for matching requests.
     pub group: String,
 }
 
-/// One condition of a rule; any of its patterns has to match.
+/// One condition of a rule; one of its patterns must match.
 ///
 /// In a pattern `*` stands for any number of characters and `?` for exactly one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
-    /// The request's host name without its port, compared without regard to case.
+    /// The request's host name without its port, case-insensitive.
     HostHeader(Vec<String>),
-    /// The request's path without its query, compared with regard to case.
+    /// The request's path without its query, case-sensitive.
     PathPattern(Vec<String>),
 }
 
-/// A target group: who may get requests, and how it is known that they can serve them.
+/// A target group: targets with the same health check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetGroupConfig {
     /// The name that listeners and registrations refer to.
@@ -95,17 +94,17 @@ pub struct TargetGroupConfig {
 /// Source: "Health checks for Application Load Balancer target groups".
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthCheckConfig {
-    /// What is asked for with GET, default `/`.
+    /// The path of the GET request, default `/`.
     pub path: String,
-    /// The port to ask, or `None` for the one that the target gets its traffic on.
+    /// The port of the health check; `None` is the port of the target's traffic.
     pub port: Option<u16>,
     /// From the start of one check to the start of the next; AWS allows 5–300 s, default 30 s.
     pub interval: Duration,
     /// How long one check may take; AWS allows 2–120 s, default 5 s.
     pub timeout: Duration,
-    /// Passes in a row before an unhealthy target counts as healthy, 2–10, default 5.
+    /// Passes in a row that make an unhealthy target healthy, 2–10, default 5.
     pub healthy_threshold: u32,
-    /// Failures in a row before a target counts as unhealthy, 2–10, default 2.
+    /// Failures in a row that make a target unhealthy, 2–10, default 2.
     pub unhealthy_threshold: u32,
     /// The status codes that pass, default 200.
     pub matcher: Matcher,
@@ -125,15 +124,15 @@ impl Default for HealthCheckConfig {
     }
 }
 
-/// The status codes that a health check takes as a pass, such as `200`, `200,302` or `200-299`.
+/// The status codes that pass a health check, such as `200`, `200,302` or `200-299`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Matcher(Vec<(u16, u16)>);
 
 impl Matcher {
-    /// Reads codes and ranges of codes separated by commas, each within 200–499 as on AWS.
+    /// Parses codes and ranges of codes, separated by commas, each within 200–499 as on AWS.
     ///
     /// # Errors
-    /// A sentence that names the part that is wrong.
+    /// A sentence that names the invalid part.
     pub fn parse(text: &str) -> Result<Self, String> {
         let code = |part: &str| -> Result<u16, String> {
             match part.trim().parse::<u16>() {
@@ -180,12 +179,12 @@ impl fmt::Display for Matcher {
     }
 }
 
-/// Somebody who can serve requests.
+/// An address that serves requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// The instance's id.
     pub id: String,
-    /// Where it serves.
+    /// The address and port of the service.
     pub addr: SocketAddr,
     /// The availability zone it is in.
     pub zone: String,

@@ -1,8 +1,8 @@
-//! The reasons for which the balancer answers a request itself, before any target sees it.
+//! The reasons for which the balancer refuses a request, before any target sees it.
 
 use hyper::StatusCode;
 
-/// What is wrong with a request.
+/// A fault of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Fault {
@@ -40,12 +40,12 @@ const ALL: [Fault; 14] = [
 ];
 
 impl Fault {
-    /// The fault of this number, as `fault as u8` makes it.
+    /// The fault with this number, the value of `fault as u8`.
     pub(super) fn of(number: u8) -> Option<Self> {
         ALL.into_iter().find(|fault| *fault as u8 == number)
     }
 
-    /// The status of the answer.
+    /// The status of the response.
     pub(super) fn status(self) -> StatusCode {
         match self {
             Self::LongLine => StatusCode::URI_TOO_LONG,
@@ -54,7 +54,7 @@ impl Fault {
         }
     }
 
-    /// A sentence for the answer's page.
+    /// A sentence for the error page.
     pub(super) fn reason(self) -> &'static str {
         match self {
             Self::BareLineFeed => "a line of the request's head ends with LF alone instead of CRLF",

@@ -1,9 +1,9 @@
-//! The way in from the host: connections to a loopback port go on, as from the internet, to the
-//! public addresses of a balancer's nodes.
+//! Connections from the host: a loopback port forwards to the public addresses of a balancer's nodes, as from the
+//! internet.
 //!
-//! A socket keeps the namespace it was made in. So one thread inside the internet's namespace can
-//! accept from sockets that listen in the host's, and connect from where it stands: whatever the
-//! security groups, NACLs and routes forbid to the internet does not answer on loopback either.
+//! A socket keeps the namespace in which it was created. So one thread in the internet's namespace can accept from
+//! sockets that listen in the host's namespace, and connect from its own. Traffic that the security groups, network
+//! ACLs and routes forbid to the internet is also refused on loopback.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -28,15 +28,15 @@ use landfall_kernel::descriptors::Budget;
 
 /// How long a node may take to accept before the next one is tried.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long a node that did not accept is tried last instead of in its turn.
+/// How long a node that did not accept is tried last.
 const EJECTION_PERIOD: Duration = Duration::from_secs(10);
-/// How long a client may keep its side open after the node has closed its own, which waits as long for the client.
+/// How long a client may keep its side open after the node has closed its own. The node waits as long for the client.
 const HALF_CLOSED: Duration = Duration::from_secs(35);
 const BUFFER: usize = 16 * 1024;
 
-/// The thread in the internet's namespace that carries all forwarded connections.
+/// The thread in the internet's namespace for all forwarded connections.
 ///
-/// Dropping it closes all ports and ends all of them at once.
+/// Dropping it closes all ports and all connections at once.
 pub struct Forwarder {
     thread: PinnedThread,
     shared: Arc<ForwarderTasks>,
@@ -51,13 +51,13 @@ impl Drop for Forwarder {
 
 struct ForwarderTasks {
     tasks: TaskTracker,
-    /// Accept nothing new, and drop what is open.
+    /// Accept nothing new, and drop the open connections.
     stop: CancellationToken,
     /// All ports together; more connections wait in the kernel's accept queue.
     room: Arc<Room>,
 }
 
-/// One forwarded port; dropping it closes the port, and lets open connections go on.
+/// One forwarded port. Dropping it closes the port; open connections continue.
 #[derive(Debug)]
 pub struct Forward {
     nodes: Arc<Mutex<Nodes>>,
@@ -67,12 +67,12 @@ pub struct Forward {
 #[derive(Debug, Default)]
 struct Nodes {
     turn: usize,
-    /// The addresses, and until when each is tried last.
+    /// The addresses, and the end of each ejection period.
     all: Vec<(SocketAddr, Option<Instant>)>,
 }
 
 impl Nodes {
-    /// All nodes in the order in which the next connection tries them.
+    /// All nodes in the order of the next connection's attempts.
     fn next(&mut self) -> Vec<SocketAddr> {
         let now = Instant::now();
         let count = self.all.len();
@@ -95,10 +95,10 @@ impl Nodes {
 }
 
 impl Forwarder {
-    /// Starts the thread, which first of all calls `pin` to enter the internet's namespace.
+    /// Starts the thread. The thread first calls `pin` to enter the internet's namespace.
     ///
     /// # Errors
-    /// When the thread cannot be made or `pin` fails.
+    /// When the thread cannot be started or `pin` fails.
     pub async fn start(name: &str, pin: Pin) -> io::Result<Self> {
         let shared = Arc::new(ForwarderTasks {
             tasks: TaskTracker::new(),
@@ -118,8 +118,8 @@ impl Forwarder {
         })
     }
 
-    /// Forwards every connection to `listener` to one of the nodes, in turn. A node that does not
-    /// accept is passed over; when none does, the client's connection is reset.
+    /// Forwards the connections to `listener` to the nodes, in turn. A node that does not accept is skipped. If no
+    /// node accepts, the client's connection is reset.
     ///
     /// # Errors
     /// When the listener cannot be handed to the thread.
@@ -154,7 +154,7 @@ impl Forwarder {
 }
 
 impl Forward {
-    /// Where connections go from now on.
+    /// Replaces the nodes for new connections.
     pub fn set_nodes(&self, nodes: impl IntoIterator<Item = SocketAddr>) {
         lock(&self.nodes).all = nodes.into_iter().map(|addr| (addr, None)).collect();
     }
@@ -198,15 +198,15 @@ async fn carry(mut client: TcpStream, nodes: &Mutex<Nodes>, meter: &Meter) {
     let order = lock(nodes).next();
     for addr in order {
         let connected = timeout(CONNECT_TIMEOUT, TcpStream::connect(addr)).await;
-        // Out of files, nothing is known about the node.
+        // If the process is out of files, the attempt says nothing about the node.
         if !matches!(&connected, Ok(Err(error)) if is_exhaustion(error)) {
             lock(nodes).note(addr, matches!(connected, Ok(Ok(_))));
         }
         let Ok(Ok(mut node)) = connected else {
             continue;
         };
-        // Without it small messages may wait for acknowledgements; it can only fail on a
-        // connection that is gone already.
+        // Without this, small messages may wait for acknowledgements. It fails only on a connection that is already
+        // closed.
         let _ = client.set_nodelay(true);
         let _ = node.set_nodelay(true);
         let copied = {
@@ -221,23 +221,23 @@ async fn carry(mut client: TcpStream, nodes: &Mutex<Nodes>, meter: &Meter) {
             .await
         };
         if copied.is_err() {
-            // One side was reset, so the other one is too.
+            // One side was reset, so the other one is reset too.
             let _ = client.set_zero_linger();
             let _ = node.set_zero_linger();
         }
         return;
     }
-    // Nobody answers: the client sees a reset, as from a host that refuses.
+    // No node accepted: the client gets a reset, as from a host that refuses.
     let _ = client.set_zero_linger();
 }
 
-/// Copies both ways and passes an end of input on as one, so a half-closed connection stays half open; after the
-/// node's end only for a while.
+/// Copies in both directions. An end of input is passed on, so a half-closed connection stays half open; after the
+/// node's end, for a limited time.
 async fn copy(client: &mut TcpStream, node: &mut TcpStream, meter: &Meter) -> io::Result<()> {
     let (client_read, client_write) = client.split();
     let (node_read, node_write) = node.split();
     let mut up = pin!(one_way(client_read, node_write, || {}));
-    // From the node's first byte on this is no longer a connection without a whole request.
+    // The node's first byte marks a connection with a whole request.
     let mut down = pin!(one_way(node_read, client_write, || meter.set_phase(Phase::Body)));
     tokio::select! {
         result = &mut up => {

@@ -1,11 +1,11 @@
-//! A request head as bytes: where it ends, and whether it may go on to the HTTP parser.
+//! The head of a request as bytes: its end, and whether the HTTP parser may see it.
 //!
-//! The parser reads what RFC 9112 allows a lenient recipient to read. Two parsers in a row that are lenient in
-//! different ways are how requests are smuggled, so what is ambiguous is refused here, with a reason, before the
-//! parser sees it.
+//! The parser accepts everything that RFC 9112 allows a lenient recipient to accept. Two parsers in a row that are
+//! lenient in different ways make request smuggling possible. So this module refuses ambiguous heads, with a reason,
+//! before the parser sees them.
 //!
-//! Limits: "HTTP headers" in the quotas of Application Load Balancers. They are sizes; the number of fields is
-//! bounded only because the parser reserves room for each.
+//! Limits: "HTTP headers" in the quotas of Application Load Balancers. They are sizes. The number of fields has a
+//! limit only because the parser reserves memory for each.
 
 use super::fault::Fault;
 
@@ -13,26 +13,26 @@ use super::fault::Fault;
 pub(super) const MAX_LINE: usize = 16 * 1024;
 /// "Entire request header" in the same quotas.
 pub(super) const MAX_HEAD: usize = 64 * 1024;
-/// The most header fields of one message.
+/// The maximum number of header fields of one message.
 pub(super) const MAX_FIELDS: usize = 2_000;
 
-/// What the beginning of a client's bytes is.
+/// The result of a scan of a client's first bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Head {
-    /// The head has not ended yet.
+    /// The head is not complete yet.
     Partial,
     /// A head of this many bytes.
     Complete {
         /// Its length with the empty line.
         len: usize,
-        /// Where the target stands, when some of its bytes have to be percent-encoded.
+        /// The position of the target, if some of its bytes need percent-encoding.
         encode: Option<(usize, usize)>,
     },
-    /// A head that no target may see.
+    /// A head that no target may receive.
     Faulty(Fault),
 }
 
-/// Looks at a head from its first byte. A faulty line is reported before the rest of the head has come.
+/// Scans a head from its first byte. A faulty line is reported before the rest of the head has arrived.
 pub(super) fn scan(bytes: &[u8]) -> Head {
     match try_scan(bytes) {
         Ok(head) => head,
@@ -97,7 +97,7 @@ fn try_scan(bytes: &[u8]) -> Result<Head, Fault> {
     }
 }
 
-/// Checks `METHOD target HTTP/1.x`. Returns where the target stands if it needs encoding.
+/// Checks `METHOD target HTTP/1.x`. Returns the position of the target if it needs encoding.
 fn request_line(line: &[u8]) -> Result<Option<(usize, usize)>, Fault> {
     if line.len() > MAX_LINE {
         return Err(Fault::LongLine);
@@ -121,7 +121,7 @@ fn request_line(line: &[u8]) -> Result<Option<(usize, usize)>, Fault> {
     Ok(encode.then_some((first + 1, last)))
 }
 
-/// The bytes of a target that go on percent-encoded, in its path and its query alike.
+/// Whether a byte of a target's path or query is percent-encoded on the way to the target.
 fn is_encoded(b: u8) -> bool {
     matches!(b, b'<' | b'>' | b'"' | b'`' | 0x80..)
 }
@@ -139,7 +139,7 @@ fn field(line: &[u8]) -> Result<&[u8], Fault> {
     if !name.iter().all(|&b| is_token(b)) {
         return Err(Fault::FieldName);
     }
-    // Without an early end, so that the compiler can look at many bytes at once.
+    // No early exit, so that the compiler can check many bytes at once.
     let value = &line[name.len()..];
     match value.iter().fold(false, |bad, &b| bad | is_control(b)) {
         true => Err(Fault::FieldValue),
@@ -147,7 +147,7 @@ fn field(line: &[u8]) -> Result<&[u8], Fault> {
     }
 }
 
-/// How often a Transfer-Encoding field names the chunked coding, whatever parameters it gives it.
+/// How often a Transfer-Encoding field names the chunked coding, with any parameters.
 fn count_chunked(value: &[u8]) -> usize {
     let is_chunked = |coding: &&[u8]| {
         let name = coding.split(|&b| b == b';').next().unwrap_or_default();
@@ -165,7 +165,7 @@ fn is_token(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
 }
 
-/// A head whose target, which stands from `from` to `to`, is percent-encoded where it has to be.
+/// A head with its target, from `from` to `to`, percent-encoded where necessary.
 pub(super) fn encoded(head: &[u8], (from, to): (usize, usize)) -> Vec<u8> {
     let mut out = Vec::with_capacity(head.len() + 64);
     out.extend_from_slice(&head[..from]);
@@ -193,7 +193,7 @@ pub(super) fn is_host(value: &[u8]) -> bool {
         [b'[', inner @ .., b']'] => !inner.is_empty() && inner.iter().all(literal),
         _ => host.iter().all(name),
     };
-    // Digits alone: the number's own parser takes a sign as well.
+    // Only digits: the parser of numbers would accept a sign.
     let port = port.is_empty()
         || port.iter().all(u8::is_ascii_digit)
             && std::str::from_utf8(port).is_ok_and(|port| port.parse::<u16>().is_ok());

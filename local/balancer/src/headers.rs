@@ -1,7 +1,7 @@
-//! What a proxy changes in the headers that pass through it.
+//! The headers that the proxy changes.
 //!
-//! Source: RFC 9110 §7.6.1 for hop-by-hop fields; "HTTP headers and Application Load Balancers" and
-//! "Request tracing" in the Elastic Load Balancing user guide for those that are added.
+//! Source: RFC 9110 §7.6.1 for hop-by-hop fields; "HTTP headers and Application Load Balancers" and "Request tracing"
+//! in the Elastic Load Balancing user guide for added fields.
 
 use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -67,7 +67,7 @@ fn is_valid(name: &str) -> bool {
     name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
-/// Brings the fields of a client's request into the form for a target. Returns the protocol that the client asks to
+/// Changes the fields of a client's request to those for a target. Returns the protocol that the client asks to
 /// change to, if any.
 pub(super) fn prepare_request(
     headers: &mut HeaderMap,
@@ -92,14 +92,14 @@ pub(super) fn prepare_request(
     upgrade
 }
 
-/// A response has a `Transfer-Encoding` other than `chunked`, which nobody behind this proxy could undo.
+/// A response has a `Transfer-Encoding` other than `chunked`, which the client could not decode.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct UnknownCoding;
 
-/// Brings the fields of a target's response into the form for a client. Returns the protocol that the target changes
-/// to, if any.
+/// Changes the fields of a target's response to those for a client. Returns the protocol that the target changes to,
+/// if any.
 ///
-/// `Transfer-Encoding` decides where the response ends (RFC 9112 §6.3); a `Content-Length` beside it is dropped.
+/// `Transfer-Encoding` determines the end of the response (RFC 9112 §6.3); a `Content-Length` beside it is removed.
 ///
 /// # Errors
 /// When the response has an unknown transfer coding.
@@ -121,8 +121,8 @@ pub(super) fn prepare_response(
     Ok(strip_hop_by_hop(headers, present))
 }
 
-/// Takes out the fields that belong to one connection only. Returns the protocol that the sender wants to change to,
-/// if any.
+/// Removes the fields that apply to one connection only. Returns the protocol that the sender wants to change to, if
+/// any.
 fn strip_hop_by_hop(headers: &mut HeaderMap, present: Present) -> Option<HeaderValue> {
     let upgrade = match present.upgrade {
         true => headers.remove(UPGRADE),
@@ -142,8 +142,8 @@ fn strip_hop_by_hop(headers: &mut HeaderMap, present: Present) -> Option<HeaderV
                         .iter()
                         .any(|option| is(option))
                 {
-                    // `Keep-Alive` is taken out below in any case. A sender must not make a proxy drop the fields
-                    // that decide where a message ends or goes.
+                    // `Keep-Alive` is removed below in any case. A sender must not make a proxy remove the fields
+                    // that determine the end or the destination of a message.
                 } else {
                     named.extend(HeaderName::from_bytes(name.as_bytes()));
                 }
@@ -165,13 +165,13 @@ fn strip_hop_by_hop(headers: &mut HeaderMap, present: Present) -> Option<HeaderV
     upgrade.filter(|_| wants_upgrade)
 }
 
-/// Asks for a change of protocol.
+/// Requests a change of protocol.
 pub(super) fn set_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, protocol);
 }
 
-/// What a client connection adds to each of its requests.
+/// The fields that a client connection adds to each of its requests.
 pub(super) struct Forwarded {
     peer: HeaderValue,
     port: HeaderValue,
@@ -179,7 +179,7 @@ pub(super) struct Forwarded {
 }
 
 impl Forwarded {
-    /// For a client at this address, on a listener of this port.
+    /// The fields for a client at this address, on a listener of this port.
     pub(super) fn new(peer: std::net::IpAddr, port: u16) -> Self {
         let text = |text: String| {
             HeaderValue::try_from(text).expect("addresses and ports are printable ASCII")
@@ -191,7 +191,7 @@ impl Forwarded {
         }
     }
 
-    /// Adds or completes the `X-Forwarded-*` and `X-Amzn-Trace-Id` fields. `present` when the client may have sent some.
+    /// Adds or extends the `X-Forwarded-*` and `X-Amzn-Trace-Id` fields. `present`: the client may have sent some.
     fn apply(&self, headers: &mut HeaderMap, present: bool) {
         let own = self.next_trace();
         let (peer, trace) = match present {
@@ -206,7 +206,7 @@ impl Forwarded {
         }
     }
 
-    /// The client's `X-Forwarded-For` with its address behind it.
+    /// The client's `X-Forwarded-For` with its own address appended.
     fn complete_peer(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let mut joined = Vec::new();
         for value in headers.get_all(&FORWARDED_FOR) {
@@ -231,7 +231,7 @@ impl Forwarded {
         out
     }
 
-    /// splitmix64: unguessable start, then only distinctness matters.
+    /// splitmix64: the start value is unpredictable, and the following values only need to be distinct.
     fn random(&self) -> u64 {
         const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
         let mut z = self
@@ -244,7 +244,7 @@ impl Forwarded {
     }
 }
 
-/// The client's `X-Amzn-Trace-Id` with the id of this balancer in it: as `Self` beside the client's root, or as the root.
+/// The client's `X-Amzn-Trace-Id` with the id of this balancer: as `Self` beside the client's root, or as the root.
 fn complete_trace(headers: &HeaderMap, own: &[u8]) -> Option<HeaderValue> {
     let current = headers.get(&TRACE_ID)?.to_str().ok()?;
     let own = std::str::from_utf8(own).ok()?;
@@ -260,7 +260,7 @@ fn complete_trace(headers: &HeaderMap, own: &[u8]) -> Option<HeaderValue> {
     HeaderValue::try_from(format!("Self={own};{}", rest.join(";"))).ok()
 }
 
-/// The last digits of a number in hexadecimal, as many as there is room for.
+/// The last digits of a number in hexadecimal; they fill `out`.
 fn hex(out: &mut [u8], mut number: u64) {
     for digit in out.iter_mut().rev() {
         *digit = b"0123456789abcdef"[(number & 0xf) as usize];

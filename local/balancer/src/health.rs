@@ -1,4 +1,4 @@
-//! When a target counts as healthy: a state machine without clocks or sockets.
+//! The health of a target: a state machine without clocks or sockets.
 //!
 //! Source: "Health checks for Application Load Balancer target groups", sections "Target health
 //! status" and "Health check reason codes".
@@ -11,7 +11,7 @@ use super::config::HealthCheckConfig;
 /// The state of a target, in the words of `DescribeTargetHealth`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HealthState {
-    /// Registered, and no check has decided yet.
+    /// Registered; no check has decided yet.
     Initial,
     /// Gets requests.
     Healthy,
@@ -42,18 +42,18 @@ impl fmt::Display for HealthState {
     }
 }
 
-/// Why a target is in its state, in the words of `DescribeTargetHealth`.
+/// The reason for a target's state, in the words of `DescribeTargetHealth`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// `Elb.RegistrationInProgress`: no check has been sent yet.
     RegistrationInProgress,
     /// `Elb.InitialHealthChecking`: checks are under way.
     InitialHealthChecking,
-    /// `Target.ResponseCodeMismatch`: answered with a code that the matcher does not take.
+    /// `Target.ResponseCodeMismatch`: the status code does not match.
     ResponseCodeMismatch,
-    /// `Target.Timeout`: no answer in time.
+    /// `Target.Timeout`: no response in time.
     Timeout,
-    /// `Target.FailedHealthChecks`: no connection, or no HTTP answer.
+    /// `Target.FailedHealthChecks`: no connection, or no HTTP response.
     FailedHealthChecks,
     /// `Target.NotInUse`: see [`HealthState::Unused`].
     NotInUse,
@@ -82,16 +82,16 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What one health check found.
+/// The result of one health check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// A status code that the matcher takes.
+    /// A status code that matches.
     Pass,
     /// Another status code.
     Mismatch(u16),
-    /// No answer within the check's timeout.
+    /// No response within the check's timeout.
     Timeout,
-    /// No connection or no HTTP answer, and what happened.
+    /// No connection or no HTTP response, with the error.
     Failed(String),
 }
 
@@ -112,22 +112,22 @@ impl Outcome {
     }
 }
 
-/// What a balancer thinks of one target.
+/// The health of one target as the balancer reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetHealth {
-    /// Whom this is about.
+    /// The target.
     pub target: super::config::Target,
     /// Its state.
     pub state: HealthState,
-    /// Why; `None` when healthy.
+    /// The reason; `None` when healthy.
     pub reason: Option<Reason>,
-    /// The reason in a sentence; empty when healthy.
+    /// The reason as a sentence; empty when healthy.
     pub description: String,
-    /// Since when it is in this state.
+    /// The time of the last change of the state.
     pub since: SystemTime,
 }
 
-/// The health of one target as its checks go by.
+/// The health of one target, updated by its checks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Health {
     pub(super) state: HealthState,
@@ -139,7 +139,7 @@ pub(super) struct Health {
 }
 
 impl Health {
-    /// A target that was registered just now.
+    /// A newly registered target.
     pub(super) fn registered(now: SystemTime) -> Self {
         Self {
             state: HealthState::Initial,
@@ -151,7 +151,7 @@ impl Health {
         }
     }
 
-    /// The first check is on its way.
+    /// The first check has started.
     pub(super) fn checking(&mut self) {
         if self.reason == Some(Reason::RegistrationInProgress) {
             self.reason = Some(Reason::InitialHealthChecking);
@@ -159,13 +159,13 @@ impl Health {
         }
     }
 
-    /// Nobody can send it requests, and here is why in a sentence.
+    /// The balancer cannot send requests to the target; `why` is the reason as a sentence.
     pub(super) fn unused(&mut self, why: String, now: SystemTime) {
         self.enter(HealthState::Unused, Some(Reason::NotInUse), now);
         self.description = why;
     }
 
-    /// Deregistered, with requests to finish.
+    /// The target is deregistered and finishes its requests.
     pub(super) fn draining(&mut self, now: SystemTime) {
         self.enter(
             HealthState::Draining,
@@ -175,12 +175,11 @@ impl Health {
         self.description = "Target deregistration is in progress".into();
     }
 
-    /// Takes in one check. `counted` is false for the extra checks between two intervals, which
-    /// may find a starting target healthy but never count against it.
+    /// Records one check. `counted` is false for the extra checks between two intervals: they can make a starting
+    /// target healthy, and their failures do not count.
     ///
-    /// One pass makes a new target healthy. One that was unhealthy needs `healthy_threshold` passes
-    /// in a row; a healthy or new one becomes unhealthy after `unhealthy_threshold` failures in a
-    /// row.
+    /// One pass makes a new target healthy. An unhealthy target needs `healthy_threshold` passes in a row. A healthy
+    /// or new target becomes unhealthy after `unhealthy_threshold` failures in a row.
     pub(super) fn record(
         &mut self,
         outcome: &Outcome,
@@ -219,7 +218,7 @@ impl Health {
             }
             HealthState::Initial => {
                 self.reason = Some(Reason::InitialHealthChecking);
-                // The last failure is what somebody waiting for the target wants to read.
+                // The last failure helps a user who waits for the target.
                 self.description = format!("Initial health checks in progress ({description})");
             }
             _ => {}

@@ -1,15 +1,14 @@
 //! The application load balancer: a layer-7 proxy whose nodes live inside the public subnets.
 //!
-//! A [`Balancer`] has one node per zone. A node is one thread with a runtime of its own, inside its
-//! zone's network namespace, so that both its traffic and its health checks pass the security
-//! groups. What the nodes share is a routing table that is replaced as a whole (`table`) and the
-//! turn of each target group, so that requests alternate exactly whichever node they come in by.
+//! A [`Balancer`] has one node per zone. A node is one thread with its own runtime in the network namespace of its
+//! zone, so the security groups apply to its traffic and its health checks. All nodes share a routing table, which is
+//! replaced as a whole (`table`), and the turn of each target group, so requests alternate exactly across nodes.
 //!
-//! The behaviour is that of an AWS Application Load Balancer as documented in the user guide
-//! "Elastic Load Balancing: Application Load Balancers"; where a module goes its own way it says so.
+//! The behaviour is that of an AWS Application Load Balancer, as documented in the user guide "Elastic Load
+//! Balancing: Application Load Balancers". A module that differs from it says so.
 //!
-//! **Architecture invariant:** nothing here knows of providers or records; the balancer could serve
-//! anywhere. A request takes no lock that another thread ever holds.
+//! **Architecture invariant:** this crate knows no providers and no records, so the balancer can run anywhere. A
+//! request never takes a lock that another thread holds.
 #![cfg(target_os = "linux")]
 
 mod check;
@@ -61,10 +60,10 @@ pub use registry::Drain;
 use node::ZoneNode;
 use registry::Registry;
 
-/// Moves the calling thread to where it has to work; called once, before any socket is made.
+/// Moves the calling thread to its namespace; called once, before any socket is created.
 pub type Pin = Box<dyn FnOnce() -> std::io::Result<()> + Send>;
 
-/// What can go wrong when a balancer is set up.
+/// A failed change of a balancer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The thread of a node could not be started in its namespace.
@@ -72,17 +71,17 @@ pub enum Error {
     StartNode {
         /// The balancer and zone.
         node: String,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
-    /// A zone has a node already.
+    /// The zone already has a node.
     #[error("the balancer has a node in zone {0} already")]
     NodeExists(String),
-    /// There is no node in this zone.
+    /// The zone has no node.
     #[error("the balancer has no node in zone {0}")]
     NoNode(String),
-    /// A node's thread has ended on its own.
+    /// A node's thread ended unexpectedly.
     #[error("a node of the balancer has ended unexpectedly; remove it and add it again")]
     NodeGone,
     /// A listener's port could not be bound.
@@ -90,17 +89,17 @@ pub enum Error {
     Listen {
         /// The node's address and the listener's port.
         addr: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
     /// Two listeners have the same port.
     #[error("port {0} has more than one listener")]
     DuplicatePort(u16),
-    /// A listener or a target refers to a group that has not been set.
+    /// A listener or a target refers to an unknown group.
     #[error("there is no target group {0}; set it before anything refers to it")]
     NoGroup(String),
-    /// A group cannot go while a listener forwards to it.
+    /// A listener still forwards to the group.
     #[error("the target group {group} is in use by the listener on port {port}; change that first")]
     GroupInUse {
         /// The group.
@@ -108,7 +107,7 @@ pub enum Error {
         /// The port of a listener that forwards to it.
         port: u16,
     },
-    /// There is no such target to deregister.
+    /// The target to deregister is not registered.
     #[error("the target {target} is not registered in the target group {group}")]
     NotRegistered {
         /// The group.
@@ -124,7 +123,7 @@ pub enum Error {
 pub struct Balancer {
     name: String,
     registry: Arc<Registry>,
-    /// One change of nodes or ports at a time.
+    /// Serializes changes of nodes and ports.
     setup: Mutex<()>,
 }
 
@@ -148,11 +147,11 @@ impl Balancer {
 
     /// Starts a node in a zone, listening on `bind` at every listener's port.
     ///
-    /// `pin` is called on the node's thread before it makes any socket.
+    /// The node's thread calls `pin` before it creates any socket.
     ///
     /// # Errors
-    /// When the zone has a node, the thread cannot be started, or a port cannot be bound; no node
-    /// is left behind then.
+    /// When the zone has a node, the thread cannot be started, or a port cannot be bound. Nothing is left behind
+    /// then.
     pub async fn add_node(&self, zone: &str, bind: Ipv4Addr, pin: Pin) -> Result<(), Error> {
         let _setup = self.setup.lock().await;
         if self.registry.has_node(zone) {
@@ -168,7 +167,8 @@ impl Balancer {
         Ok(())
     }
 
-    /// Ends the node of a zone: no new connections, and `patience` for the requests in flight.
+    /// Ends the node of a zone: the node accepts no new connections, and requests in flight may finish within
+    /// `time_limit`.
     ///
     /// # Errors
     /// When the zone has no node.
@@ -182,12 +182,11 @@ impl Balancer {
         Ok(())
     }
 
-    /// Replaces all listeners. Connections to a port that no longer has one may finish the request
-    /// they are in.
+    /// Replaces all listeners. Connections to a port without a listener may finish their current request.
     ///
     /// # Errors
-    /// When two have the same port or a group is unknown, with nothing changed; when a node cannot
-    /// bind a port, with the rest in place.
+    /// When two listeners have the same port or a group is unknown; nothing is changed then. When a node cannot bind
+    /// a port; all other changes are in place then.
     pub async fn set_listeners(&self, listeners: Vec<ListenerConfig>) -> Result<(), Error> {
         let _setup = self.setup.lock().await;
         let mut ports = BTreeSet::new();
@@ -208,13 +207,13 @@ impl Balancer {
     /// Replaces all target groups; a group that keeps its name keeps its targets.
     ///
     /// # Errors
-    /// When a group that would go is still forwarded to, with nothing changed.
+    /// When a listener still forwards to a removed group; nothing is changed then.
     pub fn set_groups(&self, groups: Vec<TargetGroupConfig>) -> Result<(), Error> {
         self.registry.set_groups(groups)
     }
 
-    /// Registers a target and starts checking it. Registering it again as it is does nothing;
-    /// with another address, or while it drains, it starts over.
+    /// Registers a target and starts its health checks. Registering the same target again does nothing, unless its
+    /// address has changed or it is draining: then it starts over.
     ///
     /// # Errors
     /// When there is no such group.
@@ -222,9 +221,9 @@ impl Balancer {
         self.registry.register(group, target)
     }
 
-    /// Deregisters a target: it gets no new requests from the moment this returns, and is gone when
-    /// the returned [`Drain`] ends, which is when it has no request in flight any more or its
-    /// group's deregistration delay is over. Dropping the [`Drain`] does not stop the draining.
+    /// Deregisters a target. It gets no new requests from the moment this returns. The returned [`Drain`] ends when
+    /// the target has no request in flight, or its group's deregistration delay is over; the target is gone then.
+    /// Dropping the [`Drain`] does not stop the draining.
     ///
     /// # Errors
     /// When there is no such group or target.
@@ -240,7 +239,7 @@ impl Balancer {
         self.registry.health(group)
     }
 
-    /// How many requests the targets of a group have got so far.
+    /// The number of requests that the targets of a group have received.
     ///
     /// # Errors
     /// When there is no such group.
@@ -248,12 +247,12 @@ impl Balancer {
         self.registry.requests(group)
     }
 
-    /// Changes whenever the health of any target does; the number itself means nothing.
+    /// A number that changes with the health of any target. The number itself has no meaning.
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.registry.watch()
     }
 
-    /// Ends all nodes as [`Balancer::remove_node`] does, side by side.
+    /// Ends all nodes at the same time, each as [`Balancer::remove_node`] does.
     pub async fn shutdown(&self, time_limit: Duration) {
         let _setup = self.setup.lock().await;
         let nodes = self.registry.take_nodes();

@@ -9,79 +9,79 @@ use hyper::body::SizeHint;
 
 use super::fault::Fault;
 
-/// How many bytes a target may send before its final response: interim responses (1xx) and one head.
+/// The limit on the bytes that a target sends before its final response: interim responses (1xx) and one head.
 pub(super) const MAX_BEFORE_RESPONSE: u64 = 128 * 1024;
-/// How many of those bytes are read before other tasks have their turn. The parser goes through all interim responses
-/// that it gets, and reads on; the runtime's own budget counts reads and not what they cost.
+/// The number of those bytes that are read before other tasks run. The parser handles all interim responses that it
+/// gets, and reads on; the runtime's own budget counts reads, not their cost.
 pub(super) const TURN: u64 = 16 * 1024;
 
-/// What a connection is doing, shared between its stream and whoever watches it.
+/// The state of a connection, shared between its stream and the tasks that watch it.
 ///
-/// All users live on one thread; the atomics are there because tasks have to be `Send`.
+/// All users are on one thread; the fields are atomic because tasks must be `Send`.
 #[derive(Default)]
 pub(super) struct Meter {
     progress: AtomicBool,
     phase: AtomicU8,
-    /// Somebody wants more of the request's body, and the client has not sent it.
+    /// More of the request's body is wanted, and the client has not sent it.
     wants_body: AtomicBool,
     /// The request's body ended early or was malformed.
     body_failed: AtomicBool,
     /// Bytes were written and not flushed yet.
     unflushed: AtomicBool,
-    /// The protocol has changed: bytes have no framing any more.
+    /// The protocol has changed: the bytes have no framing.
     tunnel: AtomicBool,
-    /// The fault that the stand-in for the next request stands for.
+    /// The fault behind the stand-in for the next request.
     fault: AtomicU8,
-    /// The length of the body of the request that was parsed last; see [`BodyLength`].
+    /// The length of the body of the last parsed request; see [`BodyLength`].
     body_length: AtomicU64,
-    /// Bytes that came from a target before the head of its final response was whole.
+    /// Bytes from a target before the head of its final response was complete.
     received: AtomicU64,
     /// A target's final response has not begun.
     awaits_response: AtomicBool,
-    /// How many bytes have come since other tasks had their turn.
+    /// The number of bytes received since other tasks had their turn.
     turn: AtomicU64,
-    /// Bytes have been written since this was asked last.
+    /// Bytes have been written since the last call of [`Meter::take_wrote`].
     wrote: AtomicBool,
     /// The client has sent a whole request.
     served: AtomicBool,
-    /// Newer connections need the room of this one.
+    /// Newer connections need the place of this one.
     evicted: AtomicBool,
     /// Wakes the task of the connection when it is evicted.
     waker: AtomicWaker,
 }
 
-/// What a client connection waits for.
+/// The event that a client connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Phase {
     /// The client's next request.
     Request = 0,
-    /// The answer's head.
+    /// The head of the response.
     Answer = 1,
-    /// The rest of the answer, on its way to the client.
+    /// The rest of the response, on its way to the client.
     Body = 2,
 }
 
-/// How the end of a request's body is found.
+/// The end of a request's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BodyLength {
     /// After this many bytes.
     Sized(u64),
-    /// By its last chunk.
+    /// After its last chunk.
     Chunked,
 }
 
-/// How [`Meter::body_length`] says that it is not known; lengths are stored with 2 added.
+/// [`Meter::body_length`] is unknown. Lengths are stored with 2 added.
 const UNKNOWN: u64 = 0;
 const CHUNKED: u64 = 1;
 
 impl Meter {
-    /// Bytes went one way or the other.
+    /// Records that bytes went in either direction.
     pub(super) fn moved(&self) {
         self.progress.store(true, Relaxed);
     }
 
-    /// Whether bytes went either way since the last call.
+    /// Whether bytes went in either direction since the last call.
     pub(super) fn take_progress(&self) -> bool {
         self.progress.load(Relaxed) && self.progress.swap(false, Relaxed)
     }
@@ -98,7 +98,7 @@ impl Meter {
         self.phase.store(phase as u8, Relaxed);
     }
 
-    /// A request was parsed, and its body has this size. Returns what is wrong with it.
+    /// Records a parsed request with this body size. Returns the fault of the request.
     pub(super) fn begin(&self, size: &SizeHint) -> Option<Fault> {
         self.set_phase(Phase::Answer);
         self.served.store(true, Relaxed);
@@ -116,7 +116,7 @@ impl Meter {
         self.fault.store(fault as u8, Relaxed);
     }
 
-    /// The length of the body of the request that was parsed last, until it is taken.
+    /// The length of the body of the last parsed request, until it is taken.
     pub(super) fn body_length(&self) -> Option<BodyLength> {
         match self.body_length.load(Relaxed) {
             UNKNOWN => None,
@@ -163,35 +163,35 @@ impl Meter {
         self.tunnel.load(Relaxed)
     }
 
-    /// How many bytes have come since the last call of [`Meter::await_response`].
+    /// The number of bytes received since the last call of [`Meter::await_response`].
     pub(super) fn received(&self) -> u64 {
         self.received.load(Relaxed)
     }
 
-    /// A request goes out now, and its response is awaited.
+    /// Records that a request is sent, and its response awaited.
     pub(super) fn await_response(&self) {
         self.received.store(0, Relaxed);
         self.turn.store(0, Relaxed);
         self.awaits_response.store(true, Relaxed);
     }
 
-    /// The final response is here: no limit holds for what follows.
+    /// Records the final response; the following bytes have no limit.
     pub(super) fn end_await(&self) {
         self.awaits_response.store(false, Relaxed);
     }
 
-    /// Whether more came than may come before a final response.
+    /// Whether the target sent more than is allowed before a final response.
     pub(super) fn is_over(&self) -> bool {
         self.received() > MAX_BEFORE_RESPONSE
     }
 
-    /// Ends the connection as soon as its task runs.
+    /// Ends the connection at the next run of its task.
     pub(super) fn evict(&self) {
         self.evicted.store(true, Relaxed);
         self.waker.wake();
     }
 
-    /// Whether a whole request has come, faulty or not.
+    /// Whether a complete request has arrived, faulty or not.
     pub(super) fn has_served(&self) -> bool {
         self.served.load(Relaxed)
     }
@@ -204,8 +204,8 @@ impl Meter {
         self.waker.register(waker);
     }
 
-    /// How many bytes of a target may be read now. `None` is no limit, because the response has begun; at 0, other
-    /// tasks have their turn first, and then [`Meter::begin_turn`].
+    /// The number of bytes that may be read from a target now. `None` means no limit, because the response has begun.
+    /// At 0, other tasks run first, and then [`Meter::begin_turn`] is called.
     pub(super) fn read_limit(&self) -> Option<u64> {
         if !self.awaits_response.load(Relaxed) {
             return None;
@@ -220,14 +220,14 @@ impl Meter {
         self.turn.store(0, Relaxed);
     }
 
-    /// Bytes came from a target.
+    /// Records bytes from a target.
     pub(super) fn receive(&self, bytes: u64) {
         self.moved();
         self.received.fetch_add(bytes, Relaxed);
         self.turn.fetch_add(bytes, Relaxed);
     }
 
-    /// Bytes went to a target.
+    /// Records bytes to a target.
     pub(super) fn write(&self) {
         self.moved();
         self.wrote.store(true, Relaxed);

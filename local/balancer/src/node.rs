@@ -18,11 +18,11 @@ use super::worker::Worker;
 use super::{Error, Pin, client};
 use landfall_kernel::accept::{EXHAUSTED_PAUSE, is_exhaustion};
 
-/// How often idle connections are looked through.
+/// The interval between two sweeps of idle connections.
 const SWEEP: Duration = Duration::from_secs(5);
-/// After how many connections without their buffers since the last sweep freed memory goes back to the system.
+/// Freed memory is returned to the system after a sweep that follows this many released connections.
 const TRIM_AFTER: usize = 256;
-/// The kernel's accept queue of each listening socket.
+/// The length of the kernel's accept queue of each listening socket.
 const BACKLOG: u32 = 1024;
 
 enum Command {
@@ -37,10 +37,10 @@ pub(super) struct ZoneNode {
 }
 
 impl ZoneNode {
-    /// Starts the node's thread, which first of all calls `pin` to enter its network namespace.
+    /// Starts the node's thread. The thread first calls `pin` to enter its network namespace.
     ///
     /// # Errors
-    /// When the thread cannot be made or `pin` fails; nothing is left behind then.
+    /// When the thread cannot be started or `pin` fails. Nothing is left behind then.
     pub(super) async fn start(
         name: String,
         bind: Ipv4Addr,
@@ -63,7 +63,7 @@ impl ZoneNode {
         ports: Vec<u16>,
     ) -> impl Future<Output = Result<(), Error>> + use<> {
         let (reply, answer) = oneshot::channel();
-        // When this fails, so does the answer.
+        // If this fails, the reply fails too.
         let _ = self.commands.send(Command::Listen(ports, reply));
         async move { answer.await.map_err(|_| Error::NodeGone)? }
     }
@@ -73,9 +73,9 @@ impl ZoneNode {
         self.thread.handle().spawn(task)
     }
 
-    /// Accepts nothing new, gives what is in flight this long, and ends the thread.
+    /// Stops accepting, waits up to `time_limit` for the requests in flight, and ends the thread.
     pub(super) async fn stop(self, time_limit: Duration) {
-        // It can only fail when the thread has ended already.
+        // This fails only if the thread has already ended.
         let _ = self.commands.send(Command::Stop(time_limit));
         self.thread.join().await;
     }
@@ -98,7 +98,7 @@ async fn run(
         tokio::select! {
             command = inbox.recv() => match command {
                 Some(Command::Listen(ports, reply)) => {
-                    // Nobody may be waiting for it.
+                    // The caller may have stopped waiting.
                     let _ = reply.send(listen(&worker, bind, &ports, &mut listening));
                 }
                 Some(Command::Stop(given)) => {
@@ -178,7 +178,7 @@ async fn accept(worker: Arc<Worker>, listener: TcpListener, port: u16) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                // Without it small responses may wait for the client's acknowledgement.
+                // Without this, small responses may wait for the client's acknowledgement.
                 let _ = stream.set_nodelay(true);
                 let meter = Arc::<Meter>::default();
                 let seat = share.seat(&meter).await;
@@ -187,8 +187,8 @@ async fn accept(worker: Arc<Worker>, listener: TcpListener, port: u16) {
                     .tasks
                     .spawn(client::serve(serving, stream, peer, port, meter, seat));
             }
-            // Out of files or memory: accepting again at once would only spin. Any other error is
-            // about a connection that is gone already.
+            // The process is out of files or memory; an immediate retry would spin. Any other error belongs to a
+            // connection that is already closed.
             Err(error) if is_exhaustion(&error) => {
                 tokio::time::sleep(EXHAUSTED_PAUSE).await;
             }

@@ -1,4 +1,4 @@
-//! One request: checked, routed, sent to a target, and its response on the way back.
+//! One request: checked, routed and sent to a target, and its response sent back.
 
 use std::future::Future;
 use std::io;
@@ -23,12 +23,12 @@ use super::upstream::{Failure, Upstream};
 use super::worker::Worker;
 use landfall_kernel::accept::is_exhaustion;
 
-/// A client connection as its requests see it.
+/// The part of a client connection that its requests use.
 pub(super) struct Front {
     pub(super) worker: Arc<Worker>,
     pub(super) meter: Arc<Meter>,
     pub(super) forwarded: Forwarded,
-    /// The connection's place; a tunnel keeps it.
+    /// The place of the connection; a tunnel keeps it.
     pub(super) seat: Arc<Seat>,
 }
 
@@ -42,14 +42,14 @@ struct RoutedRequest {
 
 type Reply = Response<ResponseBody>;
 
-/// A response instead of one from a target; boxed because it is the rarer one.
+/// A response of the balancer itself; boxed because it is rare.
 type Refusal = Box<Reply>;
 
 impl Front {
     /// Serves one request. Never fails: an error becomes an error response.
     ///
-    /// Everything that needs no waiting is done before the future exists, so that the future stays small: hyper moves
-    /// it for each request.
+    /// The work that needs no waiting is done before the future exists. That keeps the future small, which hyper
+    /// moves for each request.
     pub(super) fn serve(
         self: Arc<Self>,
         listener: Option<&Listener>,
@@ -84,7 +84,7 @@ impl Front {
         let attributes = &self.worker.shared.attributes;
         check(&mut request, &attributes.dns_name)?;
         let Some(listener) = listener else {
-            // The listener went away while this connection was open.
+            // The listener was removed while this connection was open.
             return Err(Box::new(respond::error_and_close(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "the balancer no longer listens on this port",
@@ -96,7 +96,7 @@ impl Front {
             .and_then(|host| host.to_str().ok())
             .unwrap_or("");
         let group = Arc::clone(listener.route(host, request.uri().path()));
-        // RFC 9110 §7.8: a server ignores an Upgrade that comes in an HTTP/1.0 request.
+        // RFC 9110 §7.8: a server ignores an Upgrade in an HTTP/1.0 request.
         let may_upgrade = request.version() == Version::HTTP_11;
         let upgrade = headers::prepare_request(
             request.headers_mut(),
@@ -159,10 +159,9 @@ impl Front {
 
     /// Sends the request to the group's next target.
     ///
-    /// Another attempt is made only as long as no byte of the request has gone out: when an idle
-    /// connection turns out closed, its target is connected to anew, and when a target refuses that
-    /// has taken connections before, it has just gone away, and the next one gets this request. A
-    /// target that refuses without having been connected before is a 502, as on AWS.
+    /// A request is retried only if none of its bytes has been sent. If an idle connection is closed, the balancer
+    /// connects to its target again. If a target refuses that has accepted connections before, it has just stopped,
+    /// and the next target gets the request. A target that refuses its first connection results in a 502, as on AWS.
     async fn send(
         &self,
         mut group: Arc<Group>,
@@ -178,7 +177,7 @@ impl Front {
                 return Err(no_targets(&group));
             };
             let Some(in_flight) = InFlight::enter(target) else {
-                // Deregistered since this connection read the table.
+                // The target was deregistered after this connection had read the table.
                 match self.worker.shared.table().groups.get(&group.name) {
                     Some(fresh) => group = Arc::clone(fresh),
                     None => return Err(no_targets(&group)),
@@ -217,8 +216,8 @@ impl Front {
     }
 }
 
-/// Refuses what no target should see, and brings the rest into the form that targets expect. What the bytes of the
-/// head alone tell, [`super::head::scan`] has refused already.
+/// Refuses requests that no target should receive, and normalizes the rest. [`super::head::scan`] has already refused
+/// requests with faulty bytes in their head.
 fn check(request: &mut Request<Incoming>, dns_name: &str) -> Result<(), Refusal> {
     let refuse = |status, why| Err(Box::new(respond::error_and_close(status, why)));
     let bad = |why| refuse(StatusCode::BAD_REQUEST, why);
@@ -240,14 +239,14 @@ fn check(request: &mut Request<Incoming>, dns_name: &str) -> Result<(), Refusal>
             return bad("the request has no Host header");
         }
         (None, None) => {
-            // What the target gets is HTTP/1.1, which has a Host.
+            // The target gets HTTP/1.1, which requires a Host.
             if let Ok(host) = HeaderValue::try_from(dns_name) {
                 request.headers_mut().insert(HOST, host);
             }
         }
         (Some(_), None) => {}
     }
-    // RFC 9112 §3.2.2: in the absolute form, the address and not the Host header says the host.
+    // RFC 9112 §3.2.2: in the absolute form, the address determines the host, not the Host header.
     if let Some(authority) = request.uri().authority() {
         if !is_host(authority.as_str().as_bytes()) {
             return bad(
@@ -280,7 +279,7 @@ fn no_targets(group: &Group) -> Refusal {
     ))
 }
 
-/// The page names no address: it goes to clients outside of the network.
+/// The page contains no address, because clients outside of the network see it.
 fn unconnected(error: &io::Error) -> Refusal {
     if is_exhaustion(error) {
         return Box::new(respond::error(

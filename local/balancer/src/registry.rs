@@ -1,5 +1,5 @@
-//! What a balancer holds: nodes, listeners, groups, targets and their health, and how a change of
-//! any of them becomes a new routing table.
+//! The records of a balancer: nodes, listeners, groups, targets and their health. Each change publishes a new routing
+//! table.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -62,7 +62,7 @@ impl TargetRecord {
     }
 }
 
-/// A target on its way out; ends when it is gone.
+/// A draining target; the future ends when the target is gone.
 #[derive(Debug)]
 pub struct Drain(JoinHandle<()>);
 
@@ -70,7 +70,7 @@ impl Future for Drain {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        // The task cannot panic, and is cancelled only with the whole runtime.
+        // The task cannot panic, and only the end of the runtime cancels it.
         Pin::new(&mut self.0).poll(cx).map(|_| ())
     }
 }
@@ -125,7 +125,7 @@ impl Registry {
         nodes
     }
 
-    /// Returns what the nodes have yet to bind.
+    /// Returns the futures that bind the ports on the nodes.
     pub(super) fn set_listeners(
         &self,
         listeners: Vec<ListenerConfig>,
@@ -183,7 +183,7 @@ impl Registry {
                 }
                 Some(group) => {
                     if group.config.health_check != config.health_check {
-                        // Started anew below with the new settings.
+                        // `reconcile` restarts them with the new settings.
                         group
                             .targets
                             .values_mut()
@@ -234,14 +234,15 @@ impl Registry {
         if !target.is_draining() {
             target.health.draining(SystemTime::now());
             target.stop_checking();
-            // First out of the table, then closed: whoever finds it closed finds a newer table.
+            // The table changes before the target closes, so a request that finds the target closed finds a newer
+            // table.
             self.reconcile(&mut state);
             destination.close();
         }
         drop(state);
         let (this, name, id) = (self.this.clone(), name.to_owned(), id.to_owned());
         Ok(Drain(tokio::spawn(async move {
-            // Over either way: in flight nothing any more, or nothing that is waited for.
+            // The drain ends in both cases: no request is in flight, or the delay is over.
             let _ = tokio::time::timeout(delay, destination.drained()).await;
             if let Some(registry) = this.upgrade() {
                 registry.forget(&name, &id, destination.serial);
@@ -284,7 +285,7 @@ impl Registry {
         Ok(group.requests.load(Ordering::Relaxed))
     }
 
-    /// Brings checks and the routing table in line with the records.
+    /// Updates the checks and the routing table from the records.
     fn reconcile(&self, state: &mut Records) {
         let now = SystemTime::now();
         let Records {
@@ -336,7 +337,7 @@ impl Registry {
     }
 }
 
-/// Takes the outcomes of one target's checks into the registry.
+/// Writes the results of one target's checks to the registry.
 struct Reports {
     registry: Weak<Registry>,
     group: String,
@@ -345,7 +346,7 @@ struct Reports {
 }
 
 impl Reports {
-    /// Changes the target's health; `None` when it is registered no longer, or anew.
+    /// Changes the target's health; `None` when it is no longer registered, or was registered again.
     fn update<T>(&self, change: impl FnOnce(&mut Health, &TargetGroupConfig) -> T) -> Option<T> {
         let registry = self.registry.upgrade()?;
         let mut state = registry.state();
@@ -359,7 +360,7 @@ impl Reports {
         let after = &registered.health;
         let (changed, routes) = (*after != before, after.state != before.state);
         if after.state == HealthState::Healthy {
-            // Its checks have connected to it.
+            // Its checks have connected to the target.
             registered.destination.reach();
         }
         if routes {
@@ -402,7 +403,7 @@ fn forwards(listener: &ListenerConfig) -> impl Iterator<Item = &str> {
     groups.chain([listener.default_group.as_str()])
 }
 
-/// The routing table that the records make.
+/// The routing table for the records.
 fn table(state: &Records) -> Table {
     let mut table = Table::default();
     for (name, group) in &state.groups {
@@ -422,7 +423,7 @@ fn table(state: &Records) -> Table {
         table
             .open
             .extend(all.iter().map(|destination| destination.serial));
-        // Fail open: when no target is healthy, all of them get requests.
+        // Fail open: if no target is healthy, all of them get requests.
         let mut routable = in_state(&[HealthState::Healthy]);
         if routable.is_empty() {
             routable = all;
@@ -440,8 +441,8 @@ fn table(state: &Records) -> Table {
         );
     }
     for listener in &state.listeners {
-        // Groups are checked when listeners are set; a listener whose group is missing all the same
-        // is left out, and its requests get a 503.
+        // Groups are checked when listeners are set. A listener with a missing group is left out, and its requests
+        // get a 503.
         let group = |name: &String| table.groups.get(name).cloned();
         let mut rules: Vec<_> = listener
             .rules

@@ -1,4 +1,4 @@
-//! Responses that the balancer makes itself: errors.
+//! The error responses of the balancer itself.
 //!
 //! Source for the error codes: "Troubleshoot your Application Load Balancers", section "The load
 //! balancer generates an HTTP error".
@@ -11,7 +11,7 @@ use super::response_body::ResponseBody;
 
 const NAME: HeaderValue = HeaderValue::from_static("landfall-lb");
 
-/// An error with a sentence on what happened.
+/// An error page with a sentence about the reason.
 pub(super) fn error(status: StatusCode, why: &str) -> Response<ResponseBody> {
     let title = status.canonical_reason().unwrap_or("Error");
     let code = status.as_u16();
@@ -23,7 +23,7 @@ pub(super) fn error(status: StatusCode, why: &str) -> Response<ResponseBody> {
     own(status, HeaderValue::from_static("text/html"), body.into())
 }
 
-/// An error after which the connection closes, because where the next request starts is unsure.
+/// An error after which the connection closes, because the start of the next request is unknown.
 pub(super) fn error_and_close(status: StatusCode, why: &str) -> Response<ResponseBody> {
     let mut response = error(status, why);
     response

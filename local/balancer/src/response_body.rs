@@ -11,7 +11,7 @@ use super::table::InFlight;
 use super::upstream::Upstream;
 use super::worker::Worker;
 
-/// Why a response could not be passed on to its end.
+/// The reason for an incomplete response.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BodyError {
     #[error("the target broke off its response")]
@@ -26,17 +26,17 @@ pub(super) enum BodyError {
 pub(super) enum ResponseBody {
     /// Made by the balancer.
     Own(Option<Bytes>),
-    /// Coming from a target.
+    /// From a target.
     Stream(Box<Streaming>),
 }
 
-/// A target's response, together with the connection it comes from.
+/// A target's response, with the connection that it comes from.
 pub(super) struct Streaming {
     incoming: Incoming,
     client: Arc<Meter>,
     worker: Arc<Worker>,
     source: Option<(Upstream, InFlight)>,
-    /// How the response broke off, while what came before is still being sent.
+    /// The error that broke off the response, while its first part is still being sent.
     broken: Option<BodyError>,
 }
 
@@ -74,7 +74,7 @@ impl Streaming {
         }
         match self.receive(cx) {
             Poll::Ready(Some(Err(error))) => {
-                // hyper drops what it has not sent when a body fails; pending once lets it send.
+                // When a body fails, hyper drops unsent bytes. Returning `Pending` once lets hyper send them.
                 self.source = None;
                 self.broken = Some(error);
                 cx.waker().wake_by_ref();
@@ -85,7 +85,7 @@ impl Streaming {
     }
 
     fn receive(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        // Frames come out of `drive`, which knows whom to wake.
+        // `drive` makes the frames ready and wakes the task.
         let mut nobody = Context::from_waker(Waker::noop());
         let mut frame = Pin::new(&mut self.incoming).poll_frame(&mut nobody);
         if frame.is_pending() {

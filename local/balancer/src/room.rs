@@ -1,9 +1,9 @@
-//! Who gets in when there is not room for every connection.
+//! Limits on the number of connections, and which connections end when a limit is reached.
 //!
-//! A [`Room`] bounds the connections of one thread; each port has a [`Share`] of it. No port can take all: it gets
-//! another connection only while it has fewer than four for each place that is free, so whatever one port is flooded
-//! with, a port that was quiet finds places. When a port's share is full, its own oldest connections without a
-//! complete request make way for new ones, as idle connections do in nginx and in Envoy under overload.
+//! A [`Room`] limits the connections of one thread, and each port has a [`Share`] of it. A port gets another
+//! connection only while it has fewer than four for each free place. So a flood on one port leaves places for the
+//! other ports. When a port's share is full, its oldest connections without a complete request end in favour of new
+//! ones, like idle connections in nginx and Envoy under overload.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -15,9 +15,9 @@ use tokio::time::timeout;
 
 use super::meter::{Meter, Phase};
 
-/// How many connections a port may have for each place that is free.
+/// The maximum number of connections of a port for each free place.
 const PER_FREE_PLACE: usize = 4;
-/// How soon a full share is looked at again when no place became free.
+/// The interval between two attempts to find a place in a full share.
 const RETRY: Duration = Duration::from_millis(50);
 
 /// The places of one thread.
@@ -25,7 +25,7 @@ pub(super) struct Room {
     limit: usize,
     used: AtomicUsize,
     next: AtomicU64,
-    /// Connections that have ended or given their buffers back since this was read last.
+    /// The number of connections that have ended or released their buffers since the last read.
     released: AtomicUsize,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Share {
     freed: Notify,
 }
 
-/// A place that is taken until this is dropped.
+/// An occupied place; dropping it frees the place.
 pub(super) struct Seat {
     share: Arc<Share>,
     id: u64,
@@ -61,26 +61,26 @@ impl Room {
         })
     }
 
-    /// A connection has given its buffers back.
+    /// Counts a connection that has released its buffers.
     pub(super) fn release(&self) {
         self.released.fetch_add(1, Relaxed);
     }
 
-    /// How many connections have given their buffers back since the last call.
+    /// The number of connections that have released their buffers since the last call.
     pub(super) fn take_released(&self) -> usize {
         self.released.swap(0, Relaxed)
     }
 }
 
 impl Share {
-    /// Waits for a place, and makes one.
+    /// Waits for a free place, and evicts old connections to get one.
     pub(super) async fn seat(self: &Arc<Self>, meter: &Arc<Meter>) -> Seat {
         loop {
             if let Some(seat) = self.try_seat(meter) {
                 return seat;
             }
             self.evict();
-            // Places that other ports leave are noticed a little later.
+            // The retry notices places that other ports have freed.
             let _ = timeout(RETRY, self.freed.notified()).await;
         }
     }
@@ -100,7 +100,7 @@ impl Share {
         })
     }
 
-    /// Ends the oldest connections that wait for a request: first those that never had one.
+    /// Ends the oldest connections that wait for a request, starting with those that never had one.
     fn evict(&self) {
         let seats = self.seats();
         let batch = seats.len() / 64 + 1;

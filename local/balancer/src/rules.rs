@@ -1,14 +1,14 @@
-//! Which action a request gets: patterns and conditions as pure functions.
+//! The matching of listener rules: patterns and conditions as pure functions.
 
 use super::config::{Condition, Rule};
 
-/// Whether `text` matches `pattern`, where `*` is any run of bytes and `?` exactly one.
+/// Whether `text` matches `pattern`, where `*` is any number of bytes and `?` exactly one.
 ///
-/// Runs in time proportional to both lengths at worst, whatever the pattern.
+/// The time is at most proportional to the product of both lengths, for every pattern.
 pub(super) fn wildcard(pattern: &[u8], text: &[u8], ignore_case: bool) -> bool {
     let same = |a: u8, b: u8| a == b || (ignore_case && a.eq_ignore_ascii_case(&b));
     let (mut p, mut t) = (0, 0);
-    // Where the last star stood, and how much text it has taken so far.
+    // The position of the last star, and the length of the text that it has matched.
     let mut star: Option<(usize, usize)> = None;
     while t < text.len() {
         match pattern.get(p) {
@@ -21,7 +21,7 @@ pub(super) fn wildcard(pattern: &[u8], text: &[u8], ignore_case: bool) -> bool {
                 t += 1;
             }
             _ => match star {
-                // The star takes one more byte, and the rest of the pattern tries again.
+                // The star matches one more byte, and the rest of the pattern is tried again.
                 Some((at, taken)) => {
                     star = Some((at, taken + 1));
                     p = at + 1;
@@ -34,7 +34,7 @@ pub(super) fn wildcard(pattern: &[u8], text: &[u8], ignore_case: bool) -> bool {
     pattern[p..].iter().all(|&c| c == b'*')
 }
 
-/// Whether all conditions of a rule hold for a request.
+/// Whether all conditions of a rule match a request.
 pub(super) fn applies(rule: &Rule, host: &str, path: &str) -> bool {
     rule.conditions.iter().all(|condition| match condition {
         Condition::HostHeader(patterns) => patterns

@@ -1,6 +1,6 @@
 //! Writes of several small buffers with one plain `send`.
 //!
-//! A message is usually a head and a short body in two buffers. The kernel takes one buffer faster than a vector of
+//! A message is usually a head and a short body in two buffers. The kernel handles one buffer faster than a vector of
 //! two, and copying a few hundred bytes costs less than the difference.
 
 use std::io::{self, IoSlice};
@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 /// The most bytes that are copied.
 const MAX_COPY: usize = 1024;
 
-/// Writes the buffers, or as much of them as the socket takes.
+/// Writes the buffers, or the part of them that the socket accepts.
 pub(super) fn poll_write_vectored(
     stream: Pin<&mut TcpStream>,
     cx: &mut Context<'_>,

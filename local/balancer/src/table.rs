@@ -1,7 +1,7 @@
-//! The routing table that a node reads for every request: immutable, replaced as a whole.
+//! The routing table that a node reads for every request; immutable and replaced as a whole.
 //!
-//! Requests never wait for a lock: each client connection holds the table it saw last and compares
-//! one version number.
+//! Requests never wait for a lock: each client connection keeps the table that it read last, and compares a version
+//! number.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use super::rules;
 
 /// A registered target as the nodes see it.
 pub(super) struct Destination {
-    /// Different for every registration, also of the same id.
+    /// Distinct for every registration, even of the same id.
     pub(super) serial: u64,
     pub(super) addr: SocketAddr,
     in_flight: AtomicUsize,
@@ -37,29 +37,29 @@ impl Destination {
         }
     }
 
-    /// Whether it has ever taken a connection.
+    /// Whether it has ever accepted a connection.
     pub(super) fn was_reached(&self) -> bool {
         self.reached.load(Ordering::Relaxed)
     }
 
-    /// It has taken a connection.
+    /// Records that it has accepted a connection.
     pub(super) fn reach(&self) {
         if !self.was_reached() {
             self.reached.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Whether it no longer takes new requests.
+    /// Whether it rejects new requests.
     pub(super) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst)
     }
 
-    /// Takes no new requests from now on.
+    /// Rejects new requests from now on.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
     }
 
-    /// Returns when it has no request in flight. Meant for one waiter, after [`Self::close`].
+    /// Returns when it has no request in flight. For one waiter, after [`Self::close`].
     pub(super) async fn drained(&self) {
         while self.in_flight.load(Ordering::SeqCst) != 0 {
             self.drained.notified().await;
@@ -71,10 +71,10 @@ impl Destination {
 pub(super) struct InFlight(Arc<Destination>);
 
 impl InFlight {
-    /// Counts a request in, unless the target has closed.
+    /// Counts a request, unless the target is closed.
     ///
     /// The count goes up before the flag is read, and [`Destination::close`] sets the flag before
-    /// [`Destination::drained`] reads the count, so no request slips past a drain.
+    /// [`Destination::drained`] reads the count. So a drain sees every request.
     pub(super) fn enter(target: &Arc<Destination>) -> Option<Self> {
         target.in_flight.fetch_add(1, Ordering::SeqCst);
         let entered = Self(Arc::clone(target));
@@ -97,16 +97,16 @@ impl Drop for InFlight {
 /// A target group as the nodes see it.
 pub(super) struct Group {
     pub(super) name: String,
-    /// Who gets requests now: the healthy ones, or all when none is healthy.
+    /// The targets that get requests now: the healthy ones, or all if none is healthy.
     pub(super) routable: Vec<Arc<Destination>>,
-    /// SharedTable by all nodes and kept across tables, so that requests alternate exactly.
+    /// Shared by all nodes and kept across tables, so requests alternate exactly.
     pub(super) turn: Arc<AtomicUsize>,
-    /// How many requests it has got, as shared and kept.
+    /// The number of received requests, shared and kept like `turn`.
     pub(super) requests: Arc<AtomicU64>,
 }
 
 impl Group {
-    /// Counts a request that one of its targets has got.
+    /// Counts a request to one of its targets.
     pub(super) fn count(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
@@ -128,7 +128,7 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// Who gets a request for this host (as sent, with or without a port) and path.
+    /// The target group for a request with this host (as sent, with or without a port) and path.
     pub(super) fn route(&self, host: &str, path: &str) -> &Arc<Group> {
         if self.rules.is_empty() {
             return &self.default;
@@ -141,16 +141,16 @@ impl Listener {
     }
 }
 
-/// Everything a node needs to route.
+/// The data that a node needs for routing.
 #[derive(Default)]
 pub(super) struct Table {
     pub(super) listeners: BTreeMap<u16, Arc<Listener>>,
     pub(super) groups: BTreeMap<String, Arc<Group>>,
-    /// The serials of all targets that may still get requests, for emptying pools.
+    /// The serials of all targets that may still get requests; pools close connections to all others.
     pub(super) open: BTreeSet<u64>,
 }
 
-/// What all nodes of a balancer share.
+/// The state shared by all nodes of a balancer.
 pub(super) struct SharedTable {
     pub(super) attributes: Attributes,
     version: AtomicU64,
@@ -161,7 +161,7 @@ pub(super) struct SharedTable {
 
 impl SharedTable {
     pub(super) fn new(mut attributes: Attributes) -> Self {
-        // Timers divide it; AWS allows nothing below a second.
+        // Timers divide the timeout; AWS allows at least one second.
         attributes.idle_timeout = attributes.idle_timeout.max(Duration::from_millis(1));
         Self {
             attributes,

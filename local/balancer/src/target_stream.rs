@@ -13,8 +13,8 @@ use super::small_write;
 
 /// The TCP stream to a target, with a [`Meter`].
 ///
-/// A target may answer and close while the request is still being sent (RFC 9112 §9.5). A write that fails
-/// therefore ends nothing: what is written from then on is dropped, and reading tells how it ended.
+/// A target may respond and close while the request is still being sent (RFC 9112 §9.5). So a failed write does not
+/// end the connection: later writes are dropped, and reading shows the result.
 pub(super) struct TargetStream {
     stream: TcpStream,
     meter: Arc<Meter>,
@@ -57,7 +57,8 @@ impl AsyncRead for TargetStream {
         let before = buf.filled().len();
         match this.meter.read_limit() {
             Some(0) => {
-                // Not an error: the final response may be among what was read. The task that drives this looks.
+                // This is not an error: the bytes read so far may contain the final response. The task that drives
+                // this connection checks.
                 this.meter.begin_turn();
                 cx.waker().wake_by_ref();
                 return Poll::Pending;

@@ -1,5 +1,5 @@
-//! A thread with a single-threaded runtime of its own, moved to a network namespace before it makes
-//! its first socket.
+//! A thread with its own single-threaded runtime, which enters a network namespace before it creates its first
+//! socket.
 
 use std::future::Future;
 use std::io;
@@ -21,8 +21,7 @@ impl PinnedThread {
     /// Starts a thread that calls `pin`, and then runs `main` to its end.
     ///
     /// # Errors
-    /// When the thread or its runtime cannot be made, or what `pin` returned; the thread has ended
-    /// then.
+    /// When the thread or its runtime cannot be created, or the error of `pin`. The thread has ended then.
     pub(super) async fn start(
         name: &str,
         pin: Pin,
@@ -31,12 +30,12 @@ impl PinnedThread {
         let (started, start) = oneshot::channel();
         let (finished, done) = oneshot::channel();
         let thread = thread::Builder::new()
-            // The kernel keeps 15 characters of it.
+            // The kernel keeps 15 characters of the name.
             .name(name.chars().take(15).collect())
             .spawn(move || {
                 let made = pin().and_then(|()| {
-                    // Nothing may run on another thread, which would be in another namespace: this
-                    // runtime has one, and blocking work is not used.
+                    // All work stays on this thread, because another thread would be in another namespace: the
+                    // runtime has one thread, and nothing uses blocking tasks.
                     tokio::runtime::Builder::new_current_thread()
                         .enable_all()
                         .build()
@@ -49,7 +48,7 @@ impl PinnedThread {
                         }
                     }
                 }
-                // Nobody may be waiting for it.
+                // The caller may have stopped waiting.
                 let _ = finished.send(());
             })?;
         let handle = start
@@ -62,14 +61,14 @@ impl PinnedThread {
         })
     }
 
-    /// Where tasks for this thread are spawned.
+    /// The handle that spawns tasks on this thread.
     pub(super) fn handle(&self) -> &Handle {
         &self.handle
     }
 
-    /// Waits until `main` has ended and the thread with it.
+    /// Waits until `main` and the thread have ended.
     pub(super) async fn join(self) {
-        // An error here is a panic of the thread, which has been printed; it has ended either way.
+        // An error is a panic of the thread, which has been printed; the thread has ended in both cases.
         let _ = self.done.await;
         let _ = self.thread.join();
     }

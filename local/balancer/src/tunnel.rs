@@ -1,4 +1,4 @@
-//! What follows `101 Switching Protocols`: bytes, both ways, until one side is done.
+//! Tunnels after `101 Switching Protocols`: bytes in both directions until one side ends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub(super) struct TunnelClient {
     pub(super) seat: Arc<Seat>,
 }
 
-/// Joins client and target as soon as the client has its 101. The request counts as in flight, so a
+/// Connects client and target as soon as the client has received its 101. The request counts as in flight, so a
 /// draining target keeps it for its deregistration delay.
 pub(super) fn start(
     worker: &Worker,
@@ -45,12 +45,12 @@ pub(super) fn start(
         let (Ok(client), Ok(target)) = tokio::join!(upgrade, target) else {
             return;
         };
-        // The connection has been taken over by `target`.
+        // `target` now owns the connection.
         let upstream_meter = upstream.meter();
         drop(upstream);
         let (mut client, mut target) = (TokioIo::new(client), TokioIo::new(target));
         tokio::select! {
-            // How it ended is known to both ends, and nobody else.
+            // Both ends see how the tunnel ended.
             _ = tokio::io::copy_bidirectional(&mut client, &mut target) => {}
             () = idle_for(idle, &meter, &upstream_meter) => {}
             () = stop.cancelled() => {}
@@ -58,7 +58,7 @@ pub(super) fn start(
     });
 }
 
-/// Returns when neither side has moved a byte for `idle`, give or take an eighth of it.
+/// Returns when neither side has moved a byte for `idle`, within an eighth of it.
 async fn idle_for(idle: Duration, client: &Meter, target: &Meter) {
     let mut look = tokio::time::interval(idle / 8);
     let mut quiet = 0;

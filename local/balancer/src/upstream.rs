@@ -1,8 +1,8 @@
-//! Connections to targets, and each node's own pool of idle ones.
+//! Connections to targets, and each node's pool of idle connections.
 //!
-//! A connection is driven by the task whose request it carries, not by one of its own: a request
-//! costs no hand-over between tasks, and dropping a request closes its connection. An idle
-//! connection is driven by nobody; whether its target has closed it shows when it is taken out.
+//! The task of a request drives the connection that carries it. So a request needs no hand-over between tasks, and
+//! dropping a request closes its connection. No task drives an idle connection; the pool notices that its target has
+//! closed it when the connection is taken.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -26,17 +26,16 @@ use super::request_body::RequestBody;
 use super::table::{Destination, Table};
 use super::target_stream::TargetStream;
 
-/// Sends and receives; a boxed future because hyper does not export the name of its type.
+/// Sends and receives; a boxed future, because hyper does not export its type.
 type Driver = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
 
-/// The longest response head taken from a target; "entire response header" in the quotas of
-/// Application Load Balancers.
+/// The limit on a target's response head; "entire response header" in the quotas of Application Load Balancers.
 const MAX_RESPONSE_HEAD: usize = 32 * 1024;
-/// The most idle connections that a node keeps to one target.
+/// The maximum number of idle connections of a node to one target.
 const MAX_IDLE: usize = 256;
-/// For how many idle timeouts in a row interim responses (1xx) keep a request waiting.
+/// The number of consecutive idle timeouts for which interim responses (1xx) extend the wait.
 const MAX_INTERIM_PERIODS: u32 = 2;
-/// How much of a message one connection buffers at most.
+/// The limit on the buffer of one connection.
 pub(super) const MAX_BUFFER: usize = 64 * 1024;
 
 /// A connection to a target.
@@ -47,22 +46,22 @@ pub(super) struct Upstream {
     timer: Pin<Box<Sleep>>,
     idle_timeout: Duration,
     meter: Arc<Meter>,
-    /// How many sweeps of the pool it has been idle for.
+    /// The number of pool sweeps since its last use.
     sweeps: u32,
 }
 
-/// Why there is no response.
+/// The reason for a missing response.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The target had closed the connection; nothing of the request was sent.
+    /// The target had closed the connection; no part of the request was sent.
     Unsent(Box<Request<RequestBody>>),
-    /// No byte in either direction for the idle timeout, because the target says nothing.
+    /// No byte in either direction for the idle timeout, because the target is silent.
     TimedOut,
     /// The same, because the client does not send its body.
     ClientStalled,
-    /// The target sends interim responses (1xx) without an end.
+    /// The target sends interim responses (1xx) without end.
     Interim,
-    /// The target closed, reset, or answered something that is not HTTP.
+    /// The target closed, reset, or did not send HTTP.
     InvalidResponse(Option<hyper::Error>),
 }
 
@@ -70,7 +69,7 @@ impl Upstream {
     /// Connects to a target.
     ///
     /// # Errors
-    /// The kernel's, or `TimedOut` after `connect_timeout`.
+    /// The kernel's error, or `TimedOut` after `connect_timeout`.
     pub(super) async fn connect(
         addr: SocketAddr,
         connect_timeout: Duration,
@@ -99,7 +98,7 @@ impl Upstream {
         })
     }
 
-    /// Sends and receives what it can now. Whoever calls with a real waker is woken for more.
+    /// Sends and receives as much as possible now. A real waker in `cx` is woken for more.
     pub(super) fn drive(&mut self, cx: &mut Context<'_>) -> Option<hyper::Error> {
         if self.done {
             return None;
@@ -113,18 +112,18 @@ impl Upstream {
         }
     }
 
-    /// Whether the target has closed it or it is of no more use.
+    /// Whether the target has closed the connection, or it cannot be used any more.
     pub(super) fn is_done(&self) -> bool {
         self.done
     }
 
-    /// What counts its bytes, also once its connection belongs to somebody else.
+    /// The meter of the connection; it stays valid after the connection has another owner.
     pub(super) fn meter(&self) -> Arc<Meter> {
         Arc::clone(&self.meter)
     }
 
-    /// Ready when no byte has gone either way for the idle timeout, or up to twice as long when
-    /// some had before: the timer is looked at, not set, when bytes go.
+    /// Ready when no byte has gone in either direction for the idle timeout, or up to twice as long after earlier
+    /// bytes: bytes do not reset the timer, it is checked when it fires.
     pub(super) fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.timer.as_mut().poll(cx).is_ready() {
             if !self.meter.take_progress() {
@@ -137,8 +136,8 @@ impl Upstream {
         Poll::Pending
     }
 
-    /// As [`Self::poll_idle`], but bytes that only come from the target, and are no final response, do not keep it
-    /// waiting for ever.
+    /// Like [`Self::poll_idle`], but bytes from the target that are no final response extend the wait only for a
+    /// limited time.
     fn poll_response_idle(&mut self, cx: &mut Context<'_>, interim: &mut u32) -> Poll<()> {
         while self.timer.as_mut().poll(cx).is_ready() {
             if !self.meter.take_progress() {
@@ -168,8 +167,8 @@ impl Upstream {
         self.timer
             .as_mut()
             .reset(Instant::now() + self.idle_timeout);
-        // The response comes out of `drive`, so nobody has to be woken for it; and it must not be
-        // held back by the task's budget, or nobody would look again.
+        // `drive` makes the response ready, so no waker is needed. The task's budget must not delay it, because
+        // nothing would poll it again.
         let mut response = pin!(tokio::task::coop::unconstrained(
             self.sender.try_send_request(request)
         ));
@@ -179,7 +178,7 @@ impl Upstream {
         std::future::poll_fn(|cx| {
             let mut error = self.drive(cx);
             if !sent {
-                // The request's own head is no sign of life.
+                // The request's own head does not count as progress.
                 sent = true;
                 self.meter.take_progress();
                 self.meter.take_wrote();
@@ -212,9 +211,9 @@ impl Upstream {
         .await
     }
 
-    /// Whether it can carry another request, now that nobody waits for it.
+    /// Whether the connection can carry another request, after the last one has ended.
     fn is_reusable(&mut self) -> bool {
-        // Also takes the last task's waker out of the connection.
+        // This also removes the last task's waker from the connection.
         self.drive(&mut Context::from_waker(Waker::noop()));
         !self.done && self.sender.is_ready()
     }
@@ -222,7 +221,7 @@ impl Upstream {
 
 /// The idle connections of one node, by target.
 ///
-/// The lock is only ever taken by the node's own thread.
+/// Only the node's own thread takes the lock.
 pub(super) struct Pool {
     idle: Mutex<BTreeMap<u64, Vec<Upstream>>>,
     max_sweeps: u32,
@@ -237,7 +236,7 @@ impl Pool {
         }
     }
 
-    /// The connection used last, of those that still stand.
+    /// The most recently used connection that is still open.
     pub(super) fn take(&self, target: &Destination) -> Option<Upstream> {
         loop {
             let mut connection = self.lock().get_mut(&target.serial).and_then(Vec::pop)?;
@@ -247,7 +246,7 @@ impl Pool {
         }
     }
 
-    /// Keeps a connection for the next request, if it is good for one.
+    /// Keeps a connection for the next request, if it can carry one.
     pub(super) fn put(&self, target: &Destination, mut connection: Upstream) {
         if target.is_closed() || !connection.is_reusable() {
             return;
@@ -260,8 +259,8 @@ impl Pool {
         }
     }
 
-    /// Closes what its target has closed, what was idle for too long, and what leads to targets
-    /// that are no longer registered. `timed` for the sweeps that count as time.
+    /// Closes connections that their target has closed, that were idle for too long, or whose target is no longer
+    /// registered. `timed` sweeps count as time.
     pub(super) fn sweep(&self, table: &Table, timed: bool) {
         self.lock().retain(|serial, idle| {
             idle.retain_mut(|connection| {

@@ -1,4 +1,4 @@
-//! The state that all tasks of one node share.
+//! The state shared by all tasks of one node.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -10,15 +10,15 @@ use super::room::Room;
 use super::table::SharedTable;
 use super::upstream::Pool;
 
-/// What the tasks of one node share.
+/// The state shared by all tasks of one node.
 pub(super) struct Worker {
     pub(super) shared: Arc<SharedTable>,
     pub(super) pool: Pool,
     /// Client connections and tunnels.
     pub(super) tasks: TaskTracker,
-    /// Finish what is in flight and accept nothing new.
+    /// Finish the requests in flight and accept nothing new.
     pub(super) stop: CancellationToken,
-    /// Drop what is still in flight.
+    /// Drop the requests in flight.
     pub(super) abort: CancellationToken,
     pub(super) room: Arc<Room>,
     state: AtomicU8,

@@ -1,4 +1,4 @@
-//! What the loops that accept connections share: going on when the process is out of files, and room for newcomers.
+//! Helpers of accept loops: pauses when the process is out of files, and places for new connections.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::log;
 
-/// How long accepting pauses when the process is out of files or memory: others close theirs meanwhile.
+/// The pause of an accept loop when the process is out of files or memory; meanwhile, other connections close.
 pub const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 
 /// Whether the process or the machine is out of files or memory.
@@ -21,16 +21,16 @@ pub fn is_exhaustion(error: &io::Error) -> bool {
         .is_some_and(|errno| exhaustion.contains(&Errno::from_raw(errno)))
 }
 
-/// What has failed in one accept loop. No error ends such a loop.
+/// The errors of one accept loop. No error ends such a loop.
 #[derive(Debug)]
 pub struct AcceptErrors {
-    /// Whose connections they are, for the log.
+    /// The kind of connections, for the log.
     what: String,
     is_exhausted: bool,
 }
 
 impl AcceptErrors {
-    /// No error so far. `what` names the connections in the log.
+    /// A loop without errors. `what` names the connections in the log.
     pub fn new(what: impl Into<String>) -> Self {
         Self {
             what: what.into(),
@@ -38,10 +38,10 @@ impl AcceptErrors {
         }
     }
 
-    /// Waits as long as the error asks for. The log has one line for each time that files ran out.
+    /// Waits as long as the error requires. The log gets one line for each shortage of files.
     pub async fn failed(&mut self, error: &io::Error) {
         if !is_exhaustion(error) {
-            // About a connection that is gone already.
+            // The error of a connection that is already closed.
             return;
         }
         if !std::mem::replace(&mut self.is_exhausted, true) {
@@ -53,7 +53,7 @@ impl AcceptErrors {
         tokio::time::sleep(EXHAUSTED_PAUSE).await;
     }
 
-    /// Notes that a connection was accepted.
+    /// Records that a connection was accepted.
     pub fn passed(&mut self) {
         if std::mem::take(&mut self.is_exhausted) {
             log(format_args!(
@@ -64,8 +64,8 @@ impl AcceptErrors {
     }
 }
 
-/// Connections that have not said yet what they are for. There is room for so many; a further one takes the place of
-/// the oldest, so that clients that say nothing lock nobody out.
+/// Connections that have not stated their purpose yet. Their number is limited. A further connection replaces the
+/// oldest, so that silent clients block nobody.
 #[derive(Debug, Clone)]
 pub struct Newcomers {
     most: usize,
@@ -78,7 +78,7 @@ struct Waiting {
     by_age: BTreeMap<u64, CancellationToken>,
 }
 
-/// The place of one connection; it is free again when this is dropped.
+/// The place of one connection; dropping it frees the place.
 #[derive(Debug)]
 pub struct Newcomer {
     number: u64,
@@ -87,7 +87,7 @@ pub struct Newcomer {
 }
 
 impl Newcomers {
-    /// Room for this many.
+    /// Places for this many connections.
     pub fn new(most: usize) -> Self {
         Self {
             most,
@@ -95,7 +95,7 @@ impl Newcomers {
         }
     }
 
-    /// The place of a connection that was accepted just now.
+    /// The place of a newly accepted connection.
     pub fn enter(&self) -> Newcomer {
         let displaced = CancellationToken::new();
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -116,7 +116,8 @@ impl Newcomers {
 }
 
 impl Newcomer {
-    /// Awaits what the connection is for. `None`: it took longer than this, or others needed its place.
+    /// Waits until the connection states its purpose. `None`: it took longer than the limit, or another connection
+    /// needed its place.
     pub async fn within<T>(&self, limit: Duration, said: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;

@@ -1,23 +1,23 @@
-//! How a process leaves the session of the program that started it.
+//! The move of a process to the background, out of the session of the program that started it.
 #![expect(unsafe_code, reason = "a background process is made by fork(2)")]
 
 use std::io;
 
 use nix::unistd::{ForkResult, fork, setsid};
 
-/// Which of the two processes this is, after [`detach`].
+/// The two processes after [`detach`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detached {
-    /// The one that was there before. It has to end now.
+    /// The original process. It must end now.
     Parent,
-    /// The new one, which goes on in the background.
+    /// The new process, which continues in the background.
     Child,
 }
 
-/// Begins a session of its own and goes on as a child of init.
+/// Starts a new session and continues as a child of init.
 ///
-/// The child leads no session, so no terminal can become its own, and it leaves no zombie in a starting program that
-/// lives on.
+/// The child is not a session leader, so it never gets a controlling terminal. It leaves no zombie in a program that
+/// started it and continues.
 ///
 /// # Errors
 ///

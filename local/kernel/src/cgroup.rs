@@ -1,10 +1,10 @@
-//! Control groups of instances, of version 1 or 2, wherever this process may make them.
+//! Control groups of instances, of version 1 or 2, wherever this process may create them.
 //!
-//! A cloud has one group for each controller, `landfall-…`, and in it one for each instance. It is made below the group
-//! that this process is in, or below the nearest one above it where that is allowed and the controller can be had:
-//! root may do so nearly everywhere, an ordinary user where systemd has delegated a part of the tree (version 2).
+//! A cloud has one group for each controller, `landfall-…`, with one group for each instance in it. It is created
+//! below the group of this process, or below the nearest ancestor that allows it and has the controller. Root may
+//! create it nearly everywhere, an ordinary user where systemd has delegated a part of the tree (version 2).
 //!
-//! Version 2 has been tried on folders that look like it, not on a kernel.
+//! Version 2 was tested on folders that imitate it, not on a kernel.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -14,21 +14,21 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-/// What the name of every cloud's group begins with.
+/// The prefix of the name of every cloud's group.
 const PREFIX: &str = "landfall-";
 
-/// How long a group may be busy after its last process was killed.
+/// The time that a group may stay busy after its last process was killed.
 const BUSY_FOR: Duration = Duration::from_secs(2);
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
-/// The period of a quota of processor time, in microseconds: the kernel's default.
+/// The period of a processor time quota in microseconds: the kernel's default.
 const PERIOD_US: u64 = 100_000;
 
-/// The weight that version 1 gives a group by default. All instances together have it once for each processor, so that
-/// a busy one takes no more from the rest of the machine than as many busy programs.
+/// The default weight of a group of version 1. All instances together get it once for each processor, so that busy
+/// instances take no more from the rest of the machine than as many busy programs.
 const SHARES: usize = 1024;
 
-/// What a group limits.
+/// The resource that a group limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Controller {
     /// Memory.
@@ -51,7 +51,7 @@ impl Controller {
         }
     }
 
-    /// A file that a group of version 2 has exactly where this controller is enabled.
+    /// A file of a group of version 2 that exists exactly if this controller is enabled.
     const fn file(self) -> &'static str {
         match self {
             Self::Memory => "memory.max",
@@ -70,15 +70,15 @@ enum Version {
 /// The limits of one instance.
 #[derive(Debug, Clone, Copy)]
 pub struct GroupLimits {
-    /// In bytes; with files in memory.
+    /// In bytes, including files in memory.
     pub memory: u64,
-    /// With threads.
+    /// Processes and threads.
     pub processes: u64,
     /// In thousandths of a processor.
     pub cpu: Option<u64>,
 }
 
-/// The groups of this cloud: none, where none can be made.
+/// The groups of this cloud; empty if none can be created.
 #[derive(Debug, Default)]
 pub struct Groups {
     /// The cloud's group for each controller. Version 2 has one for all of them.
@@ -86,7 +86,7 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// Makes the groups of the cloud in this directory, and removes those that clouds left which were killed.
+    /// Creates the groups of the cloud in this directory, and removes groups of killed clouds.
     pub fn new(dir: &Path) -> Self {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
         let digest = Sha256::digest(dir.as_os_str().as_encoded_bytes());
@@ -100,7 +100,7 @@ impl Groups {
         )
     }
 
-    /// The same for these texts of the kernel's.
+    /// The same, with these texts of the kernel.
     fn find(mounts: &str, own: &str, name: &str) -> Self {
         let folders = Controller::ALL.into_iter().filter_map(|controller| {
             let hierarchy = Hierarchy::of(controller, mounts, own)?;
@@ -112,17 +112,17 @@ impl Groups {
         }
     }
 
-    /// Makes the group of an instance.
+    /// Creates the group of an instance.
     ///
     /// # Errors
-    /// What the kernel did not take. Nothing is left of the group then.
+    /// The change that the kernel refused. Nothing is left of the group then.
     pub fn create(&self, id: &str, limits: &GroupLimits) -> io::Result<Group> {
         let mut group = Group {
             folders: Vec::new(),
             is_removed: AtomicBool::new(false),
         };
         for (version, controller, parent) in &self.folders {
-            // Another cloud that starts removes groups in which there is nothing yet.
+            // A cloud that starts removes empty groups.
             fs::create_dir_all(parent)?;
             if *version == Version::Two {
                 enable(parent, *controller)?;
@@ -138,7 +138,7 @@ impl Groups {
         Ok(group)
     }
 
-    /// Removes the groups of the cloud, when it ends.
+    /// Removes the groups of the cloud at its end.
     pub fn remove(&self) {
         for (_, _, path) in &self.folders {
             remove_tree(path);
@@ -146,13 +146,13 @@ impl Groups {
     }
 }
 
-/// Enables a controller for the groups below this one of version 2.
+/// Enables a controller for the groups below this group of version 2.
 fn enable(parent: &Path, controller: Controller) -> io::Result<()> {
     let text = format!("+{}", controller.name());
     put(&parent.join("cgroup.subtree_control"), &text)
 }
 
-/// Writes to a file of the kernel's; makes none.
+/// Writes to an existing file of the kernel.
 fn put(path: &Path, text: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).open(path)?;
     file.write_all(text.as_bytes())
@@ -165,7 +165,7 @@ fn limit(
     limits: &GroupLimits,
 ) -> io::Result<()> {
     let set = |file: &str, value: String| put(&path.join(file), &value);
-    // What not every kernel has.
+    // Not every kernel has this file.
     let try_set = |file: &str, value: String| match set(file, value) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         done => done,
@@ -195,21 +195,21 @@ fn limit(
     }
 }
 
-/// The group of an instance, until it is removed.
+/// The group of an instance; removed with this value.
 #[derive(Debug)]
 pub struct Group {
     folders: Vec<(Version, Controller, PathBuf)>,
-    /// Another instance may have its name since.
+    /// Another instance may have its name by now.
     is_removed: AtomicBool,
 }
 
 impl Group {
-    /// Whether it limits this.
+    /// Whether it limits this resource.
     pub fn has(&self, controller: Controller) -> bool {
         self.folders.iter().any(|(_, one, _)| *one == controller)
     }
 
-    /// Moves a process of this process's pid namespace into the group; what it starts from then on is in it too.
+    /// Moves a process of this process's pid namespace into the group, with all its later children.
     ///
     /// # Errors
     /// When the kernel does not allow it.
@@ -220,8 +220,7 @@ impl Group {
         Ok(())
     }
 
-    /// The memory of its processes in bytes, with what lies in memory file systems, and without what the kernel can
-    /// take back.
+    /// The memory of its processes in bytes, including files in memory, excluding memory that the kernel can reclaim.
     pub fn memory(&self) -> Option<u64> {
         let (version, path) = self.folder(Controller::Memory)?;
         let stat = fs::read_to_string(path.join("memory.stat")).ok()?;
@@ -232,7 +231,7 @@ impl Group {
         names.iter().map(|name| field(&stat, name)).sum()
     }
 
-    /// How many processes the kernel has ended in it for want of memory.
+    /// The number of processes that the kernel has killed in it because of a lack of memory.
     pub fn oom_kills(&self) -> u64 {
         let read = || {
             let (version, path) = self.folder(Controller::Memory)?;
@@ -245,14 +244,14 @@ impl Group {
         read().unwrap_or(0)
     }
 
-    /// How many processes and threads it has.
+    /// The number of its processes and threads.
     pub fn processes(&self) -> Option<u64> {
         let (_, path) = self.folder(Controller::Pids)?;
         let text = fs::read_to_string(path.join("pids.current")).ok()?;
         text.trim().parse().ok()
     }
 
-    /// How often a process or thread was refused.
+    /// The number of refused processes and threads.
     pub fn refused_processes(&self) -> u64 {
         let read = || {
             let (_, path) = self.folder(Controller::Pids)?;
@@ -261,7 +260,7 @@ impl Group {
         read().unwrap_or(0)
     }
 
-    /// Removes it; waits until its processes have gone, for a while. Blocks.
+    /// Removes the group; waits for the end of its processes for a limited time. Blocks.
     pub fn remove(&self) {
         if !self.is_removed.swap(true, Ordering::Relaxed) {
             remove_all(&self.folders);
@@ -277,12 +276,12 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // Of an instance that did not start, and may not have ended yet.
+        // Processes of an instance that did not start may not have ended yet.
         let folders = std::mem::take(&mut self.folders);
         if !self.is_removed.load(Ordering::Relaxed) && !folders.is_empty() {
             let name = "cgroup-remove".to_owned();
             let remove = std::thread::Builder::new().name(name);
-            // Without a thread it stays until the next cloud starts.
+            // If the thread cannot start, the next cloud removes the group.
             drop(remove.spawn(move || remove_all(&folders)));
         }
     }
@@ -302,25 +301,25 @@ fn remove_all(folders: &[(Version, Controller, PathBuf)]) {
     }
 }
 
-/// The number behind a name, of a file with a name and a number in each line.
+/// The number for a name in a file with a name and a number in each line.
 fn field(text: &str, name: &str) -> Option<u64> {
     let mut lines = text.lines();
     lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
 }
 
-/// A tree of groups that has a controller.
+/// A mounted hierarchy with a controller.
 #[derive(Debug)]
 struct Hierarchy {
     version: Version,
     controller: Controller,
-    /// Where it is mounted.
+    /// The mount point.
     mount: PathBuf,
-    /// The group that this process is in, relative to that.
+    /// The group of this process, relative to the mount.
     own: PathBuf,
 }
 
 impl Hierarchy {
-    /// The one that has this controller, of version 1 if there is one.
+    /// The hierarchy with this controller; version 1 if there is one.
     fn of(controller: Controller, mounts: &str, own: &str) -> Option<Self> {
         let has = |list: &str| list.split(',').any(|one| one == controller.name());
         let mount = |fs: &str, fits: &dyn Fn(&str) -> bool| {
@@ -349,7 +348,7 @@ impl Hierarchy {
             found.map(|it| (Version::Two, it))
         };
         let (version, ((root, place), own)) = one.or_else(two)?;
-        // A container sees a part of the tree only.
+        // A container sees only a part of the hierarchy.
         let own = Path::new(own);
         let own = own.strip_prefix(root).unwrap_or(own);
         let plain = |part: &Component<'_>| matches!(part, Component::Normal(_));
@@ -361,7 +360,8 @@ impl Hierarchy {
         })
     }
 
-    /// Makes the cloud's group as near to this process's own as can be, and removes what others have left there.
+    /// Creates the cloud's group as near to this process's own group as possible, and removes groups of other clouds
+    /// there.
     fn group(&self, name: &str) -> Option<PathBuf> {
         self.own.ancestors().find_map(|above| {
             let above = self.mount.join(above);
@@ -374,13 +374,13 @@ impl Hierarchy {
             if self.is_of_use(&above, &path) {
                 return Some(path);
             }
-            // It may be in use for another controller.
+            // The group may be in use for another controller.
             let _ = fs::remove_dir(&path);
             None
         })
     }
 
-    /// Whether instances' groups in `path` can have the controller; enables it where that takes no more.
+    /// Whether the groups of instances in `path` can use the controller. Enables it if that is sufficient.
     fn is_of_use(&self, above: &Path, path: &Path) -> bool {
         if self.version == Version::One {
             if self.controller == Controller::Cpu {
@@ -397,7 +397,7 @@ impl Hierarchy {
     }
 }
 
-/// Removes groups of clouds in this folder in which no process is. The kernel keeps all others.
+/// Removes groups of clouds without processes in this folder. The kernel keeps all others.
 fn sweep(above: &Path) {
     let entries = fs::read_dir(above).into_iter().flatten().flatten();
     for entry in entries {
@@ -411,7 +411,7 @@ fn sweep(above: &Path) {
     }
 }
 
-/// Removes a cloud's group and those of its instances, as far as there are no processes in them.
+/// Removes a cloud's group and the groups of its instances, except those with processes.
 fn remove_tree(path: &Path) {
     let entries = fs::read_dir(path).into_iter().flatten().flatten();
     for entry in entries {

@@ -1,16 +1,16 @@
-//! How many files this process may have open, and what each part of the cloud may take of them.
+//! The limit on open files, and its distribution to the parts of the cloud.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// The least that a cloud works with: its own files, and those of a small stack and its clients.
+/// The minimum for a cloud: its own files, and those of a small stack and its clients.
 pub const LEAST: u64 = 256;
 
-/// The most files that the parts which strangers can fill may take, as shares of the limit.
+/// The maximum number of files for each part that clients can fill, as shares of the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget(usize);
 
 impl Budget {
-    /// The budget under this process's limit as it is now.
+    /// The budget under this process's current limit.
     pub fn now() -> Self {
         let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(LEAST, |(soft, _)| soft);
         Self::of(limit)
@@ -35,16 +35,16 @@ impl Budget {
         (self.0 / 16).min(1024)
     }
 
-    /// Connections to the host on the internet that says who asks: a sixteenth.
+    /// Connections to the internet host that returns the caller's address: a sixteenth.
     pub fn internet(self) -> usize {
         (self.0 / 16).min(64)
     }
 }
 
-/// Raises the limit to what the machine allows.
+/// Raises the limit to the maximum that the machine allows.
 ///
 /// # Errors
-/// When that is too little for a cloud: how much there is, how much it needs, and how to raise it.
+/// When the maximum is too low for a cloud. The error names the limit, the minimum, and the way to raise it.
 pub fn raise() -> Result<(), String> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)
         .map_err(|error| format!("read the limit of open files: {}", error.desc()))?;

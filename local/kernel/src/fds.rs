@@ -1,4 +1,4 @@
-//! Open files sent between processes over Unix sockets.
+//! Open files that processes send each other over Unix sockets.
 #![expect(
     unsafe_code,
     reason = "file descriptors are numbers here: received ones get an owner, ranges are closed"
@@ -15,10 +15,10 @@ use nix::sys::socket::{
     sendmsg, socketpair,
 };
 
-/// The most files that one message may carry.
+/// The maximum number of files in one message.
 const MAX_FDS: usize = 4;
 
-/// Two connected sockets that keep the boundaries of messages, closed on exec.
+/// A pair of connected sockets that keep message boundaries, closed on exec.
 pub fn message_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(
         AddressFamily::Unix,
@@ -49,8 +49,8 @@ pub fn send(socket: BorrowedFd<'_>, text: &[u8], fds: &[BorrowedFd<'_>]) -> io::
     }
 }
 
-/// Receives up to `buffer.len()` bytes and the files that came with them, closed on exec.
-/// Zero bytes mean that the other side has closed the socket.
+/// Receives up to `buffer.len()` bytes and the files of the message, closed on exec. Zero bytes mean that the other
+/// side has closed the socket.
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut space = cmsg_space!([RawFd; MAX_FDS]);
     let mut parts = [IoSliceMut::new(buffer)];
@@ -82,7 +82,7 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, 
     Ok((bytes, fds))
 }
 
-/// Calls again after a signal.
+/// Repeats a call that a signal interrupted.
 fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
     loop {
         match call() {
@@ -92,17 +92,17 @@ fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
     }
 }
 
-/// Closes every open file except standard input, output and error, so that nothing that a caller
-/// forgot to mark lives on in a background process.
+/// Closes every open file except standard input, output and error, so that a background process does not keep files
+/// that its caller did not mark.
 ///
-/// Only for the first moments of a process, before it owns any file.
+/// Only for the start of a process, before it owns any file.
 pub fn close_inherited() -> io::Result<()> {
     let open: Vec<RawFd> = std::fs::read_dir("/proc/self/fd")?
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .filter(|fd| *fd > 2)
         .collect();
     for fd in open {
-        // The listing's own descriptor is closed by now.
+        // The listing's own descriptor is already closed.
         let _ = nix::unistd::close(fd);
     }
     Ok(())
@@ -110,7 +110,7 @@ pub fn close_inherited() -> io::Result<()> {
 
 /// Closes every open file except standard input, output and error and those of `kept`.
 ///
-/// Only for a process that is about to become another one: whatever owned one of these files must not be used again.
+/// Only for a process that is about to execute another program: the owners of these files must not use them again.
 pub fn close_all_but(kept: &[BorrowedFd<'_>]) -> nix::Result<()> {
     let mut kept: Vec<u32> = kept
         .iter()

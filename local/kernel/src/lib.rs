@@ -1,7 +1,7 @@
-//! The kernel's interfaces that the parts of the local cloud share.
+//! The kernel interfaces that the parts of the local cloud share.
 //!
-//! **Architecture invariant:** this crate knows no other crate of the workspace. `unsafe` stands here and in the
-//! sandbox's process 1 only.
+//! **Architecture invariant:** this crate depends on no other crate of the workspace. Only this crate and process 1
+//! of the sandbox contain `unsafe`.
 #![cfg(target_os = "linux")]
 
 pub mod accept;
@@ -21,10 +21,10 @@ pub mod userns;
 
 pub use log::log;
 
-/// How this program executes itself again, whatever has become of its file since. Never for a process that enters an
-/// instance: the sandbox has a sealed copy of the program for that.
+/// The path by which this program executes itself again, even if its file was replaced or deleted. Never for a
+/// process that enters an instance: the sandbox has a sealed copy of the program for that.
 pub const SELF: &str = "/proc/self/exe";
 
-/// The variable that says which part of the cloud this process was executed to be. It also stops a program that does
-/// not call the provider's hook from starting itself for ever.
+/// The variable with the role of this process in the cloud. It also prevents endless restarts by a program that does
+/// not call the provider's hook.
 pub const ROLE_VAR: &str = "LANDFALL_ROLE";

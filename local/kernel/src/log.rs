@@ -5,6 +5,6 @@ use std::io::Write;
 
 /// Writes a line to standard error, which is the cloud's log.
 pub fn log(text: Arguments<'_>) {
-    // A log that cannot be written has nowhere to say so.
+    // A failed write to the log cannot be reported.
     let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -1,4 +1,4 @@
-//! Network namespaces that are held open by a descriptor and have no name in any file system.
+//! Network namespaces that descriptors keep open, without a name in any file system.
 
 use std::fs::File;
 use std::io;
@@ -10,17 +10,17 @@ use nix::sched::{CloneFlags, setns, unshare};
 
 /// A network namespace, open as long as a clone of this value, a thread or a process holds it.
 ///
-/// With its last holder the kernel takes it away, and every link, route and rule in it.
+/// With its last holder, the kernel deletes it, and every link, route and rule in it.
 #[derive(Debug, Clone)]
 pub struct Namespace(Arc<OwnedFd>);
 
 impl Namespace {
-    /// Makes a namespace and runs `setup` inside of it, which may open sockets there.
+    /// Creates a namespace and runs `setup` in it, which may open sockets there.
     ///
     /// # Errors
     ///
-    /// When the kernel makes no namespace (the caller needs `CAP_SYS_ADMIN` in its user namespace,
-    /// and `user.max_net_namespaces` bounds their number), or when `setup` fails.
+    /// When the kernel creates no namespace (the caller needs `CAP_SYS_ADMIN` in its user namespace, and
+    /// `user.max_net_namespaces` limits their number), or when `setup` fails.
     pub fn create<T: Send>(setup: impl FnOnce() -> io::Result<T> + Send) -> io::Result<(Self, T)> {
         on_a_thread(|| {
             unshare(CloneFlags::CLONE_NEWNET)?;
@@ -32,11 +32,11 @@ impl Namespace {
 
     /// Runs `task` on a short-lived thread inside the namespace.
     ///
-    /// Sockets opened by the task stay in the namespace wherever they are used later.
+    /// Sockets that the task opens stay in the namespace.
     ///
     /// # Errors
     ///
-    /// When no thread can be started or it may not enter the namespace.
+    /// When the thread cannot start or may not enter the namespace.
     pub fn enter<T: Send>(&self, task: impl FnOnce() -> T + Send) -> io::Result<T> {
         on_a_thread(|| {
             self.pin_current_thread()?;
@@ -44,9 +44,9 @@ impl Namespace {
         })?
     }
 
-    /// Moves the calling thread into the namespace for the rest of its life.
+    /// Moves the calling thread into the namespace permanently.
     ///
-    /// Only for threads that nobody else uses, such as the worker threads of a runtime of its own.
+    /// Only for threads without other users, such as the worker threads of a dedicated runtime.
     ///
     /// # Errors
     ///
@@ -62,7 +62,7 @@ impl AsFd for Namespace {
     }
 }
 
-/// Runs a task on a thread that ends with it, because a thread's namespace must not leak to others.
+/// Runs a task on a new thread, because a thread's namespace must not leak to other tasks.
 fn on_a_thread<T: Send>(task: impl FnOnce() -> T + Send) -> io::Result<T> {
     thread::scope(|scope| {
         let thread = thread::Builder::new()

@@ -1,4 +1,4 @@
-//! Paths inside a folder that is somebody else's root: its symbolic links never lead outside of it.
+//! Paths inside a folder that is the root of another system: symbolic links never lead outside of it.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -9,21 +9,21 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::Mode;
 
-/// How often a lookup that a rename disturbed is tried again.
+/// The number of retries of a lookup that a rename disturbed.
 const TRIES: usize = 16;
 
-/// A folder taken as the root of all paths looked up in it.
+/// A folder that is the root of all paths looked up in it.
 #[derive(Debug)]
 pub struct Rooted(OwnedFd);
 
 impl Rooted {
-    /// Takes `path` as a root.
+    /// Opens `path` as a root.
     pub fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         Ok(Self(open(path, flags, Mode::empty())?))
     }
 
-    /// The folder at `path`, with links in it followed as a process with this root would.
+    /// The folder at `path`. Links are followed as in a process with this root.
     pub fn dir(&self, path: &Path) -> io::Result<OwnedFd> {
         let path = normal(path)?;
         let path = if path.as_os_str().is_empty() {
@@ -43,7 +43,7 @@ impl Rooted {
         }
     }
 
-    /// The folder at `path`, made with mode 755 where it is missing.
+    /// The folder at `path`, created with mode 755 if it is missing.
     pub fn make_dir(&self, path: &Path) -> io::Result<OwnedFd> {
         match self.dir(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -63,7 +63,7 @@ impl Rooted {
                         ),
                         _ => error,
                     })?;
-                    // Whatever this process's umask is.
+                    // Independent of this process's umask.
                     std::fs::set_permissions(&dir, PermissionsExt::from_mode(0o755))?;
                     self.dir(&sofar)?
                 }
@@ -73,7 +73,7 @@ impl Rooted {
         Ok(at)
     }
 
-    /// The folder that holds `path`, and the name of `path` in it.
+    /// The parent folder of `path`, and the last name of `path`.
     pub fn parent(&self, path: &Path) -> io::Result<(OwnedFd, PathBuf)> {
         let path = normal(path)?;
         let name = path
@@ -85,7 +85,7 @@ impl Rooted {
     }
 }
 
-/// A path by which this process reaches an open file, wherever that is. Valid while it is open.
+/// A path by which this process reaches an open file. Valid while the file is open.
 pub fn through(fd: BorrowedFd<'_>) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))
 }
@@ -94,7 +94,7 @@ pub fn through(fd: BorrowedFd<'_>) -> PathBuf {
 ///
 /// # Errors
 ///
-/// It goes up with `..`.
+/// When it contains `..`.
 pub fn normal(path: &Path) -> io::Result<PathBuf> {
     let mut result = PathBuf::new();
     for part in path.components() {

@@ -1,4 +1,4 @@
-//! Signals by number, real-time ones among them: the crates below know only those that have a name.
+//! Signals by number, including real-time signals; the nix crate knows only signals with a name.
 #![expect(
     unsafe_code,
     reason = "kill(2) and sigwait(3) of any number have no safe form"
@@ -10,12 +10,12 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::sys::signal::{SigSet, Signal};
 
-/// The number of the first real-time signal for programs: the C library keeps two below it. Docker has the same.
+/// The number of the first real-time signal for programs; the C library reserves two below it. Docker uses the same.
 const REAL_TIME_FIRST: i32 = 34;
-/// The number of the last one.
+/// The number of the last real-time signal.
 const REAL_TIME_LAST: i32 = 64;
 
-/// The number that a `STOPSIGNAL` means, as Docker reads it: a number, or a name with or without `SIG` in any case.
+/// The number of a `STOPSIGNAL`, as in Docker: a number, or a name with or without `SIG` in upper or lower case.
 pub fn number(text: &str) -> Option<i32> {
     if let Ok(number) = text.parse::<i32>() {
         return (1..=REAL_TIME_LAST).contains(&number).then_some(number);
@@ -45,17 +45,17 @@ pub fn number(text: &str) -> Option<i32> {
 ///
 /// # Errors
 ///
-/// As of kill(2).
+/// The errors of kill(2).
 pub fn send(pid: i32, number: i32) -> nix::Result<()> {
     // SAFETY: kill(2) takes two numbers, and checks both.
     Errno::result(unsafe { libc::kill(pid, number) }).map(drop)
 }
 
-/// Waits for any signal; all have to be blocked. Returns its number.
+/// Waits for any signal and returns its number. All signals must be blocked.
 ///
 /// # Errors
 ///
-/// As of sigwait(3), which has none for a full set.
+/// The errors of sigwait(3), which has none for a full set.
 pub fn wait() -> nix::Result<i32> {
     let all = SigSet::all();
     let mut number = 0;

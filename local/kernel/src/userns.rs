@@ -1,4 +1,4 @@
-//! Entering a user namespace, and saying why the kernel forbids it.
+//! User namespaces, and the explanation if the kernel forbids them.
 
 use std::fs;
 
@@ -7,8 +7,8 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid};
 use rustix::thread::{CapabilitySet, capabilities};
 
-/// Whether this process needs a user namespace to make the others: it is not root, or a root whose
-/// powers were taken away (as in most containers).
+/// Whether this process needs a user namespace to create the other namespaces: it is not root, or root without its
+/// capabilities (as in most containers).
 pub fn needed() -> bool {
     !(geteuid().is_root()
         && capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN)))
@@ -18,7 +18,7 @@ pub fn needed() -> bool {
 ///
 /// # Errors
 ///
-/// What was tried, why it failed and what to do about it.
+/// The failed step, the reason and the remedy.
 pub fn enter() -> Result<(), String> {
     let (user, group) = (geteuid(), getegid());
     unshare(CloneFlags::CLONE_NEWUSER)
@@ -26,10 +26,9 @@ pub fn enter() -> Result<(), String> {
     map((0, user.as_raw()), (0, group.as_raw()))
 }
 
-/// Maps one user and one group of the user namespace just entered: each inside, then outside.
+/// Maps one user and one group of the new user namespace: for each, the inner id, then the outer one.
 pub fn map(user: (u32, u32), group: (u32, u32)) -> Result<(), String> {
-    // The kernel lets an ordinary user map its group only after giving up setgroups(2), see
-    // user_namespaces(7).
+    // An ordinary user may map its group only after setgroups(2) is disabled, see user_namespaces(7).
     for (file, text) in [
         ("setgroups", "deny".to_owned()),
         ("uid_map", format!("{} {} 1", user.0, user.1)),
@@ -44,21 +43,21 @@ pub fn map(user: (u32, u32), group: (u32, u32)) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether this process is in a user namespace that knows one user only, as an ordinary user's does.
+/// Whether this process is in a user namespace with only one user, like that of an ordinary user.
 pub fn single_user() -> bool {
     let count = |line: &str| line.split_whitespace().nth(2)?.parse::<u64>().ok();
     fs::read_to_string("/proc/self/uid_map")
         .is_ok_and(|map| map.lines().filter_map(count).sum::<u64>() == 1)
 }
 
-/// Whether this process is in the user namespace that the machine started with.
+/// Whether this process is in the machine's initial user namespace.
 pub fn initial() -> bool {
     fs::read_to_string("/proc/self/uid_map")
         .is_ok_and(|map| map.split_whitespace().eq(["0", "0", "4294967295"]))
 }
 
-/// Whether this kernel counts the processes of a user namespace for themselves. Before 5.14 it counts all of the user's
-/// on the machine, and a desktop has more than an instance may have.
+/// Whether this kernel counts processes per user namespace. Before 5.14, it counts all processes of the user on the
+/// machine, and a desktop has more than an instance may have.
 pub fn counts_processes() -> bool {
     fs::read_to_string("/proc/sys/kernel/osrelease").is_ok_and(|release| counts_since(&release))
 }
@@ -73,7 +72,7 @@ fn counts_since(release: &str) -> bool {
     }
 }
 
-/// What `doing` failed of, with the reason and the remedy that this machine's settings suggest.
+/// The error of `doing`, with the reason and the remedy for this machine's settings.
 pub fn explain(doing: &str, error: Errno) -> String {
     let setting = |name: &str| {
         fs::read_to_string(format!("/proc/sys/{}", name.replace('.', "/")))
@@ -86,14 +85,14 @@ pub fn explain(doing: &str, error: Errno) -> String {
     format!("{doing}: {}{advice}", error.desc())
 }
 
-/// The explanation for `error`, out of the kernel's settings.
+/// The explanation of `error` from the kernel's settings.
 fn advice(error: Errno, root: bool, setting: &dyn Fn(&str) -> Option<u64>) -> String {
-    /// Each setting that forbids user namespaces, the value that does, and one that does not.
+    /// Each setting that forbids user namespaces, its forbidding value, and an allowing one.
     const SETTINGS: [(&str, u64, u64); 3] = [
         ("user.max_user_namespaces", 0, 15_000),
         // Debian's kernels, see their patch "add sysctl to disallow unprivileged CLONE_NEWUSER by default".
         ("kernel.unprivileged_userns_clone", 0, 1),
-        // Ubuntu's kernels since 23.10: the namespace is made, but has no powers.
+        // Ubuntu's kernels since 23.10: the namespace is created, but has no capabilities.
         ("kernel.apparmor_restrict_unprivileged_userns", 1, 0),
     ];
     if !matches!(

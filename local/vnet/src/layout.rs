@@ -1,8 +1,7 @@
-//! Lowers a topology to what each network namespace has to hold: links, routes, rules. Pure.
+//! Lowers a topology to the links, routes and rules of each network namespace; pure functions.
 //!
-//! All numbers are functions of addresses, so that the same topology always gives the same
-//! layout: within a VPC, an interface's link has its address's offset in the VPC for an index
-//! and the address itself for a name.
+//! All numbers are functions of addresses, so the same topology always has the same layout. The name of an
+//! interface's link is its address; `numbers` has the rest.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -23,38 +22,38 @@ use crate::netlink::ruleset::Ruleset;
 /// The addresses of the service S3, a block that is reserved for documentation (RFC 5737).
 const S3: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(198, 51, 100, 0), 24);
 
-/// The one address of S3 that there is a host for.
+/// The only address of S3 with a host.
 pub const S3_ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 
-/// The public addresses of a service: the destination of the routes that its gateway endpoints add.
+/// The public addresses of a service: the destination of the routes to its gateway endpoints.
 pub fn endpoint_addresses(service: EndpointService) -> Ipv4Net {
     match service {
         EndpointService::S3 => S3,
     }
 }
 
-/// A link's index in a namespace that has no other but loopback.
+/// The index of the link in a namespace with one link and loopback.
 const ONLY_LINK: u32 = 2;
 
-/// The router, as its neighbours see it; and a router's neighbour on the internet.
+/// The address of a router for its neighbours, and of the internet for a router.
 const ROUTER: Ipv4Addr = Ipv4Addr::new(169, 254, 0, 1);
 const INTERNET: Ipv4Addr = Ipv4Addr::new(169, 254, 0, 2);
 
-/// The routing table that leads to every address of the VPC.
+/// The routing table for all addresses of the VPC.
 const VPC_TABLE: u32 = 1000;
 
-/// A subnet's routing table has this number and the subnet's.
+/// The number of a subnet's routing table is this number plus the subnet's group.
 const SUBNET_TABLES: u32 = 2000;
 
-/// On the internet, the table that leads back through a VPC's endpoint link has this number and the VPC's.
+/// In the internet's namespace, the number of the table for a VPC's endpoint link is this number plus the VPC's.
 const ENDPOINT_TABLES: u32 = 1000;
 
-/// Priorities of policy rules, in the order in which they are asked.
+/// Priorities of policy rules, in their order.
 const LOCAL_FIRST: u32 = 100;
 const BY_SUBNET: u32 = 200;
 const ELSE_NOWHERE: u32 = 300;
 
-/// What is to be a network namespace.
+/// The id of a network namespace.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum NodeId {
     /// The internet.
@@ -67,41 +66,41 @@ pub(crate) enum NodeId {
     Interface(InterfaceId),
 }
 
-/// What one network namespace holds.
+/// The content of one network namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct NamespaceLayout {
-    /// Links to other namespaces, by index; each stands with one of its two ends.
+    /// Links to other namespaces, by index. Each link is listed in one of its two namespaces.
     pub(super) links: BTreeMap<u32, Link>,
     /// Addresses, with the index of the link that has them.
     pub(super) addresses: BTreeSet<(u32, Ipv4Addr)>,
-    /// The Ethernet addresses of neighbours, so that nobody has to ask for them.
+    /// The Ethernet addresses of neighbours, so that no ARP is necessary.
     pub(super) neighbours: BTreeMap<(u32, Ipv4Addr), Mac>,
     /// Routes by table and destination.
     pub(super) routes: BTreeMap<(u32, Ipv4Net), Route>,
-    /// Which packets look into which table.
+    /// The policy rules, which select routing tables.
     pub(super) rules: BTreeSet<PolicyRule>,
-    /// What packets may pass.
+    /// The packet filter rules.
     pub(super) ruleset: Ruleset,
 }
 
 /// A link to another namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Link {
-    /// The end here.
+    /// The end in this namespace.
     pub(super) here: End,
-    /// The namespace on the other side.
+    /// The other namespace.
     pub(super) peer: NodeId,
-    /// The end there.
+    /// The end in the other namespace.
     pub(super) there: End,
 }
 
-/// What all namespaces hold.
+/// The content of all namespaces.
 pub(super) type Layout = BTreeMap<NodeId, NamespaceLayout>;
 
-/// The number of each VPC on the internet, from 0.
+/// The number of each VPC in the internet's namespace, from 0.
 pub(super) type VpcNumbers = BTreeMap<VpcId, u32>;
 
-/// Keeps the numbers of VPCs that stay, and gives the lowest free ones to those that are new.
+/// Keeps the numbers of existing VPCs, and assigns the lowest free ones to new VPCs.
 pub(super) fn vpc_numbers(current: &VpcNumbers, topology: &Topology) -> VpcNumbers {
     let mut vpc_numbers: VpcNumbers = current
         .iter()
@@ -270,7 +269,7 @@ fn lower_vpc(
     layout.insert(NodeId::Router(id.clone()), router);
 }
 
-/// A link from a router to the internet, before it is known where it stands.
+/// A link from a router to the internet.
 fn uplink(index: u32, name: &str, there: u32, slot: u32) -> Link {
     let unique = |side: u8| {
         let [_, _, high, low] = slot.to_be_bytes();
@@ -293,7 +292,7 @@ fn uplink(index: u32, name: &str, there: u32, slot: u32) -> Link {
     }
 }
 
-/// Puts a link between a router and the internet, and tells each about the other.
+/// Connects a router and the internet with a link, and enters the neighbours.
 fn connect(router: &mut NamespaceLayout, internet: &mut NamespaceLayout, link: Link) {
     router
         .neighbours
@@ -325,7 +324,7 @@ fn lower_route(topology: &Topology, vpc: &VpcId, target: &NextHop) -> Route {
     }
 }
 
-/// Locally administered Ethernet addresses of either side of a link.
+/// The first byte of the locally administered Ethernet addresses of each side of a link.
 const ROUTER_SIDE: u8 = 0x02;
 const HOST_SIDE: u8 = 0x06;
 

@@ -1,7 +1,7 @@
 //! The network of the embedded cloud: VPCs, gateways and the internet as network namespaces.
 //!
-//! A [`Topology`] says what should be there. `layout` and `ruleset` lower it, without touching
-//! the kernel, to what each namespace holds; [`Fabric::apply`] brings the kernel there.
+//! A [`Topology`] describes the desired network. `layout` and `ruleset` lower it to the content of each namespace,
+//! without the kernel; [`Fabric::apply`] changes the kernel.
 #![cfg(target_os = "linux")]
 
 mod layout;
@@ -27,34 +27,34 @@ pub use self::topology::{
 };
 use landfall_kernel::netns::Namespace;
 
-/// Why the fabric could not become what was wanted.
+/// A failed change of the fabric.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The topology contradicts itself. Nothing was changed.
+    /// The topology has faults. Nothing was changed.
     #[error("the network cannot be built: {}", .0.join("; "))]
     Invalid(Vec<String>),
-    /// A namespace could not be made or entered.
+    /// A namespace could not be created or entered.
     #[error("cannot make a network namespace for {node}")]
     Namespace {
-        /// What it was for.
+        /// The namespace.
         node: String,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
-    /// A new link was not put into service in time. It may be later.
+    /// A new link is not in service yet, after the time limit.
     #[error("the link {link} of {node} does not come into service")]
     Silent {
-        /// Which namespace.
+        /// The namespace.
         node: String,
-        /// Which link.
+        /// The link.
         link: String,
     },
-    /// The kernel refused a change. Those before it are in force; applying again goes on.
+    /// The kernel refused a change. Earlier changes are in force; the next `apply` continues.
     #[error("cannot configure the network of {node}")]
     Kernel {
-        /// Which namespace.
+        /// The namespace.
         node: String,
-        /// What was refused.
+        /// The refused request.
         source: NetlinkError,
     },
 }
@@ -62,10 +62,10 @@ pub enum Error {
 /// The result of changing the fabric.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// The network as it is: every namespace, and what has been put into it.
+/// The current network: every namespace and its recorded configuration.
 ///
-/// Nobody else changes these namespaces' configuration, so what was put in is what is there. All
-/// of it goes with this value, but for namespaces that others still hold.
+/// No other program changes these namespaces, so the record is the configuration. Dropping this value removes all of
+/// it, except namespaces that others still hold.
 pub struct Fabric {
     vpc_numbers: VpcNumbers,
     nodes: BTreeMap<NodeId, LiveNode>,
@@ -73,11 +73,11 @@ pub struct Fabric {
 }
 
 impl Fabric {
-    /// A fabric with the internet, and nothing on it.
+    /// A fabric that contains only the internet.
     ///
     /// # Errors
     ///
-    /// When the caller may not make network namespaces, or the kernel lacks what they need.
+    /// When the caller may not create network namespaces, or the kernel lacks a required feature.
     pub fn new() -> Result<Self> {
         let internet = LiveNode::create(&NodeId::Internet)?;
         let mut fabric = Self {
@@ -89,15 +89,14 @@ impl Fabric {
         Ok(fabric)
     }
 
-    /// Brings the network from what it is to what is wanted. Blocks for some milliseconds.
+    /// Changes the current network to the desired one. Blocks for some milliseconds.
     ///
-    /// What is the same in both is not touched, and connections over it go on. Applied twice, the
-    /// second does nothing.
+    /// Unchanged parts are not touched, and their connections continue. A second call with the same topology does
+    /// nothing.
     ///
     /// # Errors
     ///
-    /// When the topology has faults, or the kernel refuses a change. After the latter, applying
-    /// again continues where it stopped.
+    /// When the topology has faults, or the kernel refuses a change. After a refusal, the next call continues.
     pub fn apply(&mut self, desired: &Topology) -> Result<()> {
         let faults = desired.faults();
         if !faults.is_empty() {
@@ -116,7 +115,7 @@ impl Fabric {
                 .nodes
                 .get_mut(id)
                 .expect("it was made if it was missing");
-            // The filter comes before the links, so that no packet passes undetermined.
+            // The filter comes before the links, so that no packet passes without rules.
             node.install(&desired.ruleset)?;
             node.delete_missing(desired)?;
         }
@@ -144,14 +143,14 @@ impl Fabric {
         node.map(LiveNode::namespace)
     }
 
-    /// The namespace in which the hosts of the internet are.
+    /// The namespace of the hosts on the internet.
     pub fn internet(&self) -> &Namespace {
         &self.internet
     }
 
-    /// Deletes links that should not be there, or should lead somewhere else.
+    /// Deletes links that are not desired, or have another peer.
     ///
-    /// A link between two namespaces that both go is left to the kernel, which is faster.
+    /// If both namespaces go, the kernel deletes their link, which is faster.
     fn delete_links(&mut self, layout: &Layout) -> Result<()> {
         let mut deleted = Vec::new();
         for (id, node) in &mut self.nodes {
@@ -177,7 +176,7 @@ impl Fabric {
         Ok(())
     }
 
-    /// Adds links that are missing, and says which they are.
+    /// Adds missing links, and returns them.
     fn add_links<'a>(&mut self, layout: &'a Layout) -> Result<Vec<(&'a NodeId, u32)>> {
         let mut added = Vec::new();
         for (id, desired) in layout {
@@ -190,7 +189,7 @@ impl Fabric {
                 node.add_link(link, &peer)?;
                 let peer = self.nodes.get_mut(&link.peer).expect("looked up above");
                 if let Err(error) = peer.bring_up(link.there.index) {
-                    // Half a link would count as there when this is tried again.
+                    // Without this, the next attempt would see the half link as complete.
                     let node = self.nodes.get_mut(id).expect("it was there above");
                     node.delete_link(*index)?;
                     return Err(error);

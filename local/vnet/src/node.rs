@@ -1,4 +1,4 @@
-//! One network namespace of the fabric, and the record of what has been put into it.
+//! One network namespace of the fabric, and the record of its configuration.
 
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
@@ -11,11 +11,11 @@ use crate::netlink::Netlink;
 use crate::netlink::ruleset::Ruleset;
 use landfall_kernel::netns::Namespace;
 
-/// Settings of every namespace: no IPv6, no checks that do not fit links without networks, and the
-/// congestion control that every kernel has and lets everybody choose: what a machine prefers for
-/// the real internet may send by a clock, which on links without delay only costs.
+/// Settings of every namespace: no IPv6; no checks that do not fit links without networks; and the congestion control
+/// that every kernel has and every user may choose. The machine's default may pace packets, which only costs time on
+/// links without delay.
 ///
-/// Settings of a new namespace may be those of the machine, so all that matter are set.
+/// A new namespace may inherit settings of the machine, so all relevant ones are set.
 const EVERYWHERE: &[(&str, &str)] = &[
     ("ipv6/conf/all/disable_ipv6", "1"),
     ("ipv6/conf/default/disable_ipv6", "1"),
@@ -24,8 +24,8 @@ const EVERYWHERE: &[(&str, &str)] = &[
     ("ipv4/tcp_congestion_control", "reno"),
 ];
 
-/// Settings of namespaces that forward. The source check is the packet filter's; accepting local
-/// sources spares the kernel a second look into the routing tables for every packet.
+/// Settings of namespaces that forward. The packet filter checks sources; `accept_local` saves the kernel a second
+/// lookup in the routing tables for every packet.
 const FORWARDING: &[(&str, &str)] = &[
     ("ipv4/ip_forward", "1"),
     ("ipv4/ip_early_demux", "0"),
@@ -34,8 +34,8 @@ const FORWARDING: &[(&str, &str)] = &[
     ("ipv4/conf/default/send_redirects", "0"),
 ];
 
-/// Settings of the internet, which forwards between VPCs and has hosts of its own: what comes with
-/// the mark of a gateway endpoint is answered with it.
+/// Settings of the internet, which forwards between VPCs and has its own hosts. Responses get the mark of a gateway
+/// endpoint from the packets that they answer.
 const INTERNET: &[(&str, &str)] = &[
     ("ipv4/ip_forward", "1"),
     ("ipv4/conf/all/send_redirects", "0"),
@@ -45,25 +45,25 @@ const INTERNET: &[(&str, &str)] = &[
     ("ipv4/ip_unprivileged_port_start", "0"),
 ];
 
-/// Settings of interfaces: a service may have any port without being root.
+/// Settings of interfaces: a service may use any port without being root.
 const INTERFACE: &[(&str, &str)] = &[("ipv4/ip_unprivileged_port_start", "0")];
 
-/// Settings of connection tracking, there once rules use it: closed connections are forgotten
-/// before a busy balancer fills the table, and a packet outside of the window is not suspicious.
+/// Settings of connection tracking, which exist once rules use it. Closed connections are forgotten before a busy
+/// balancer fills the table, and packets outside of the window are not invalid.
 const TRACKING: &[(&str, &str)] = &[
     ("netfilter/nf_conntrack_tcp_timeout_time_wait", "10"),
     ("netfilter/nf_conntrack_tcp_timeout_close", "5"),
     ("netfilter/nf_conntrack_tcp_be_liberal", "1"),
 ];
 
-/// How long the kernel may take to put a link into service, which is a matter of microseconds
-/// unless its worker threads find no processor.
+/// The limit on the time until a link is in service. The kernel takes microseconds, unless its worker threads get no
+/// processor.
 const SENDING_DEADLINE: Duration = Duration::from_secs(10);
 
-/// How often it is asked meanwhile.
+/// The interval between two checks.
 const SENDING_INTERVAL: Duration = Duration::from_millis(1);
 
-/// A namespace and what is in it.
+/// A namespace and the record of its configuration.
 pub(super) struct LiveNode {
     name: String,
     namespace: Namespace,
@@ -72,7 +72,7 @@ pub(super) struct LiveNode {
 }
 
 impl LiveNode {
-    /// Makes an empty namespace.
+    /// Creates an empty namespace.
     pub(super) fn create(id: &NodeId) -> Result<Self> {
         let name = id.to_string();
         let setup = || {
@@ -109,13 +109,13 @@ impl LiveNode {
         &self.namespace
     }
 
-    /// How many requests the kernel has got for this namespace.
+    /// The number of requests to the kernel for this namespace.
     #[cfg(test)]
     pub(super) fn requests(&mut self) -> u32 {
         self.netlink.requests()
     }
 
-    /// What has been put in.
+    /// The recorded configuration.
     #[cfg(test)]
     pub(super) fn current(&self) -> &NamespaceLayout {
         &self.current
@@ -125,7 +125,7 @@ impl LiveNode {
         &self.current.links
     }
 
-    /// Puts the rules into force, all at once.
+    /// Installs all rules at once.
     pub(super) fn install(&mut self, desired: &Ruleset) -> Result<()> {
         let first = self.current.ruleset == Ruleset::default() && *desired != Ruleset::default();
         let result = self.netlink.install(&self.current.ruleset, desired);
@@ -158,7 +158,7 @@ impl LiveNode {
         self.refused(result)
     }
 
-    /// Waits until a link sends, which both its ends have been brought up for.
+    /// Waits until a link sends. Both of its ends have been brought up before.
     pub(super) fn wait_until_sending(&mut self, index: u32) -> Result<()> {
         let deadline = Instant::now() + SENDING_DEADLINE;
         loop {
@@ -176,7 +176,7 @@ impl LiveNode {
         }
     }
 
-    /// Deletes a link, and gives it back.
+    /// Deletes a link, and returns it.
     pub(super) fn delete_link(&mut self, index: u32) -> Result<Link> {
         let result = self.netlink.delete_link(index);
         self.refused(result)?;
@@ -185,7 +185,7 @@ impl LiveNode {
         Ok(link.expect("the caller took the index from the links"))
     }
 
-    /// Strikes what the kernel deletes along with a link.
+    /// Removes the records of everything that the kernel deletes with a link.
     pub(super) fn forget_link(&mut self, index: u32) {
         self.current.addresses.retain(|(link, _)| *link != index);
         self.current
@@ -196,7 +196,7 @@ impl LiveNode {
             .retain(|_, route| route.hop.link() != Some(index));
     }
 
-    /// Deletes rules, routes and addresses that should not be there, or should be different.
+    /// Deletes rules, routes and addresses that `desired` lacks or has with other values.
     pub(super) fn delete_missing(&mut self, desired: &NamespaceLayout) -> Result<()> {
         let stale: Vec<_> = self
             .current
@@ -231,7 +231,7 @@ impl LiveNode {
             let result = self.netlink.delete_address(index, address);
             self.refused(result)?;
             self.current.addresses.remove(&(index, address));
-            // The kernel deletes the routes that say to use it.
+            // The kernel deletes the routes with this source.
             self.current
                 .routes
                 .retain(|_, route| route.source != Some(address));
@@ -239,7 +239,7 @@ impl LiveNode {
         Ok(())
     }
 
-    /// Adds what is not there yet.
+    /// Adds the missing configuration.
     pub(super) fn add_missing(&mut self, desired: &NamespaceLayout) -> Result<()> {
         for (index, address) in &desired.addresses {
             if !self.current.addresses.contains(&(*index, *address)) {
@@ -286,8 +286,7 @@ fn set(settings: &[(&str, &str)]) -> io::Result<()> {
         let path = format!("/proc/sys/net/{name}");
         match fs::write(&path, value) {
             Ok(()) => {}
-            // A kernel without IPv6 needs no switch to turn it off, and the time-outs of
-            // connection tracking may have been left out of a kernel.
+            // A kernel without IPv6 has no switch for it, and a kernel may lack the timeouts of connection tracking.
             Err(error) if error.kind() == io::ErrorKind::NotFound && !name.starts_with("ipv4/") => {
             }
             Err(error) => {

@@ -1,4 +1,4 @@
-//! Compiles security groups, network ACLs and gateways to packet filter rules. Pure.
+//! Compiles security groups, network ACLs and gateways to packet filter rules; pure functions.
 
 mod router;
 
@@ -19,13 +19,13 @@ const FORWARD: Base = Base {
     drop: true,
 };
 
-/// The priority of translating sources, as the kernel's own.
+/// The kernel's priority of source translation.
 const SOURCE_NAT: i32 = 100;
 
-/// Before routing, where packets are marked for it.
+/// The priority before routing, where packets are marked for it.
 const MANGLE: i32 = -150;
 
-/// The rules of a NAT gateway: connections begin in the VPC, and have its address outside.
+/// The rules of a NAT gateway: connections start in the VPC, and get the gateway's address outside.
 pub(super) fn nat_gateway(vpc: Ipv4Net, address: Ipv4Addr) -> Ruleset {
     let mut ruleset = Ruleset::default();
     ruleset.sets.insert("states".to_owned(), states());
@@ -54,8 +54,8 @@ pub(super) fn nat_gateway(vpc: Ipv4Net, address: Ipv4Addr) -> Ruleset {
     ruleset
 }
 
-/// The rules of the internet: what comes through a link of a gateway endpoint is marked, so that
-/// answers take the same link although VPCs may have the same addresses.
+/// The rules of the internet: packets from a link of a gateway endpoint are marked. So responses take the same link,
+/// even if VPCs have the same addresses.
 pub(super) fn internet(endpoints: impl Iterator<Item = (u32, u32)>) -> Ruleset {
     let mut marks = Set::map(KeyType::Link, ValueType::Mark);
     for (index, mark) in endpoints {
@@ -82,7 +82,7 @@ pub(super) fn internet(endpoints: impl Iterator<Item = (u32, u32)>) -> Ruleset {
     }
 }
 
-/// What the state of a connection decides: answers pass, nonsense does not.
+/// The verdicts by the state of a connection: responses pass, invalid packets are dropped.
 fn states() -> Set {
     let mut states = Set::map(KeyType::State, ValueType::Verdict);
     for (state, verdict) in [

@@ -1,4 +1,4 @@
-//! What the network should be: plain data with every id and address known.
+//! The desired network: plain data with all ids and addresses known.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,9 +11,10 @@ use landfall_provider::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Addresses at the beginning of every subnet that AWS keeps for itself; the last is the fifth.
+/// The number of addresses that AWS reserves at the beginning of every subnet. It also reserves the last one.
 ///
-/// <https://docs.aws.amazon.com/vpc/latest/userguide/subnet-sizing.html>. The fabric counts on it: links that lead out of a VPC have the numbers that these leave free.
+/// <https://docs.aws.amazon.com/vpc/latest/userguide/subnet-sizing.html>. The fabric relies on it: links out of a VPC
+/// use the numbers of reserved addresses.
 const RESERVED: u32 = 4;
 
 /// The id of a network interface: `eni-…`.
@@ -39,23 +40,23 @@ impl fmt::Display for InterfaceId {
     }
 }
 
-/// Everything that the fabric holds.
+/// The content of the fabric.
 ///
-/// An id that something refers to has to be here; [`Fabric::apply`](super::Fabric::apply) refuses
-/// a topology of which that is not true.
+/// Every referenced id must exist; [`Fabric::apply`](super::Fabric::apply) refuses a topology with dangling
+/// references.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Topology {
-    /// Addresses of hosts on the internet, which are sockets in its namespace.
+    /// Addresses of hosts on the internet. The hosts are sockets in its namespace.
     pub internet_hosts: BTreeSet<Ipv4Addr>,
-    /// VPCs. Two may have the same addresses; they do not see each other.
+    /// VPCs. Two may have the same addresses; they cannot reach each other.
     pub vpcs: BTreeMap<VpcId, Vpc>,
     /// Subnets of the VPCs.
     pub subnets: BTreeMap<SubnetId, Subnet>,
-    /// Route tables that subnets name.
+    /// Route tables of subnets.
     pub route_tables: BTreeMap<RouteTableId, RouteTable>,
-    /// Network ACLs that subnets name.
+    /// Network ACLs of subnets.
     pub network_acls: BTreeMap<NetworkAclId, NetworkAcl>,
-    /// Security groups that interfaces name.
+    /// Security groups of interfaces.
     pub security_groups: BTreeMap<SecurityGroupId, SecurityGroup>,
     /// NAT gateways.
     pub nat_gateways: BTreeMap<NatGatewayId, NatGateway>,
@@ -75,72 +76,72 @@ pub struct Vpc {
 /// A subnet of a VPC.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subnet {
-    /// The VPC it is in.
+    /// The VPC of the subnet.
     pub vpc: VpcId,
     /// Its addresses, a /28 at least.
     pub cidr: Ipv4Net,
-    /// Its route table; without one it reaches the VPC and nothing else.
+    /// Its route table; without one it reaches only the VPC.
     pub route_table: Option<RouteTableId>,
-    /// Its network ACL; without one everything passes its border, as with a VPC's default ACL.
+    /// Its network ACL; without one all traffic passes, as with a VPC's default ACL.
     pub network_acl: Option<NetworkAclId>,
 }
 
-/// A route table. The route to the VPC itself is in each and is not written down.
+/// A route table. It omits the route to the VPC itself, which every table has.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteTable {
-    /// Targets by destination; the longest prefix wins. What is in none vanishes.
+    /// Next hops by destination; the longest prefix wins. Packets without a route are dropped.
     pub routes: BTreeMap<Ipv4Net, NextHop>,
 }
 
-/// Where a route leads.
+/// The next hop of a route.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NextHop {
     /// The VPC's internet gateway: a black hole if none is attached.
     InternetGateway,
-    /// A NAT gateway: a black hole if it is not there any more.
+    /// A NAT gateway: a black hole if it does not exist any more.
     NatGateway(NatGatewayId),
-    /// A gateway endpoint, which leads to the service with the private source address.
+    /// A gateway endpoint, which reaches the service with the private source address.
     GatewayEndpoint,
-    /// Nowhere.
+    /// A black hole.
     Blackhole,
 }
 
 /// A network ACL: stateless rules at the border of a subnet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkAcl {
-    /// What may come into the subnet: by rule number, the first that matches decides.
+    /// Inbound traffic of the subnet: entries by rule number; the first match decides.
     pub inbound: BTreeMap<u16, AclEntry>,
-    /// What may leave the subnet. What no entry matches is denied, in both directions.
+    /// Outbound traffic of the subnet. Traffic without a match is denied, in both directions.
     pub outbound: BTreeMap<u16, AclEntry>,
 }
 
 /// An entry of a network ACL.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AclEntry {
-    /// Whether what matches may pass.
+    /// Whether matching traffic is allowed.
     pub allow: bool,
-    /// The traffic it is about; ports are destination ports.
+    /// The matching traffic; ports are destination ports.
     pub traffic: Traffic,
     /// The other side: sources of inbound entries, destinations of outbound ones.
     pub cidr: Ipv4Net,
 }
 
-/// A security group: what may reach its members and what they may reach.
+/// A security group: allowed traffic to and from its members.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecurityGroup {
-    /// What may come in. Answers to it may leave whatever the egress rules say.
+    /// Inbound traffic. Responses may leave regardless of the egress rules.
     pub ingress: BTreeSet<GroupRule>,
-    /// What may go out. Answers to it may come in.
+    /// Outbound traffic. Responses may enter regardless of the ingress rules.
     pub egress: BTreeSet<GroupRule>,
 }
 
-/// A rule of a security group; it allows.
+/// A rule of a security group; rules only allow.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct GroupRule {
     /// The traffic it allows; ports are destination ports.
     pub traffic: Traffic,
-    /// From whom, or to whom.
+    /// The source of inbound traffic, or the destination of outbound traffic.
     pub peer: GroupRulePeer,
 }
 
@@ -154,48 +155,48 @@ pub enum GroupRulePeer {
     Group(SecurityGroupId),
 }
 
-/// A kind of traffic.
+/// A type of traffic.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Traffic {
-    /// Everything.
+    /// All traffic.
     All,
     /// TCP to these ports.
     Tcp(PortRange),
     /// UDP to these ports.
     Udp(PortRange),
-    /// ICMP: of this type and with this code, or of any.
+    /// ICMP: of this type and code, or of any.
     Icmp(Option<u8>, Option<u8>),
-    /// Another protocol by its number, whole.
+    /// All traffic of another protocol, by its number.
     Protocol(u8),
 }
 
-/// A NAT gateway: translates what private interfaces send to the internet.
+/// A NAT gateway: translates the traffic of private interfaces to the internet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NatGateway {
-    /// The subnet it is in, one whose route table leads to an internet gateway.
+    /// Its subnet, with a route to an internet gateway.
     pub subnet: SubnetId,
     /// Its address in the subnet.
     pub address: Ipv4Addr,
-    /// Its Elastic IP: what the internet sees.
+    /// Its Elastic IP: the source address that the internet sees.
     pub public_address: Ipv4Addr,
 }
 
-/// A network interface, with a network namespace to itself.
+/// A network interface, with its own network namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interface {
-    /// The subnet it is in.
+    /// Its subnet.
     pub subnet: SubnetId,
     /// Its address in the subnet.
     pub address: Ipv4Addr,
-    /// Its address on the internet, which the internet gateway translates.
+    /// Its public address, which the internet gateway translates.
     pub public_address: Option<Ipv4Addr>,
-    /// The security groups it is a member of; with none, nothing passes.
+    /// Its security groups; without one, no traffic passes.
     pub security_groups: BTreeSet<SecurityGroupId>,
 }
 
 impl Topology {
-    /// The VPC that a subnet is in.
+    /// The VPC of a subnet.
     pub(super) fn vpc_of(&self, subnet: &SubnetId) -> Option<&VpcId> {
         self.subnets.get(subnet).map(|subnet| &subnet.vpc)
     }
@@ -212,7 +213,7 @@ impl Topology {
             })
     }
 
-    /// Every fault: what is referred to and not there, and addresses that are wrong or taken.
+    /// All faults: references to missing resources, and addresses that are wrong or used twice.
     pub(super) fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         let mut missing = |what: &str, found: bool, by: &dyn fmt::Display| {
@@ -276,7 +277,7 @@ impl Topology {
         faults
     }
 
-    /// Everything with an address in a subnet.
+    /// All resources with an address in a subnet.
     fn places(&self) -> impl Iterator<Item = AddressHolder<'_>> {
         let interfaces = self.interfaces.iter().map(|(id, interface)| AddressHolder {
             who: id.to_string(),
@@ -294,7 +295,7 @@ impl Topology {
     }
 }
 
-/// Something with an address in a subnet.
+/// A resource with an address in a subnet.
 struct AddressHolder<'a> {
     who: String,
     subnet: &'a SubnetId,

@@ -16,7 +16,7 @@ pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {doing}: {why}")]
 pub struct Error {
-    /// What was asked for, as a verb and its object.
+    /// The attempted operation: a verb and its object.
     doing: String,
     /// The kernel's error, with the text that it attached.
     why: String,
@@ -39,18 +39,18 @@ impl Error {
 
 /// Netlink sockets of one network namespace.
 ///
-/// A socket belongs to the namespace of the thread that opened it, so an instance is opened inside
-/// the namespace and can then be used from anywhere.
+/// A socket belongs to the namespace of the thread that opened it. So an instance is opened inside the namespace, and
+/// can then be used from any thread.
 pub(crate) struct Netlink {
     socket: NetlinkSocket,
 }
 
 impl Netlink {
-    /// Opens the routing socket in the namespace of the calling thread, and brings its loopback up.
+    /// Opens the routing socket in the namespace of the calling thread, and brings up its loopback link.
     ///
     /// # Errors
     ///
-    /// When the kernel gives no socket or refuses to change the link.
+    /// When the kernel refuses the socket or the change of the link.
     pub(crate) fn open() -> Result<Self> {
         let mut netlink = Self {
             socket: NetlinkSocket::new(),
@@ -75,7 +75,7 @@ impl Netlink {
         Ok(self)
     }
 
-    /// How many requests have been sent.
+    /// The number of sent requests.
     #[cfg(test)]
     pub(crate) fn requests(&mut self) -> u32 {
         self.socket.reserve_seq(0)

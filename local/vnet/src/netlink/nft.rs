@@ -1,7 +1,7 @@
-//! Installs a ruleset: the difference to what is there, encoded as one nftables transaction.
+//! Installs a ruleset: the difference to the current one, encoded as one nftables transaction.
 //!
-//! Base chains stay where they are while what they hold changes, because a base chain that is
-//! replaced is in the path of packets with no rules in it for a moment.
+//! Base chains stay in place while their content changes: a replaced base chain would have no rules for a moment,
+//! while packets pass it.
 
 mod expression;
 
@@ -14,15 +14,15 @@ use nix::libc;
 use super::ruleset::{Base, Chain, Key, KeyType, Kind, Ruleset, Set, TABLE, Value, ValueType};
 use super::{Error, Netlink, Result};
 
-/// Elements in one message: an error echoes its message, which has to fit a receive buffer.
+/// The number of elements in one message. An error echoes its message, which must fit a receive buffer.
 const ELEMENTS_PER_MESSAGE: usize = 40;
 
 impl Netlink {
-    /// Makes the ruleset in force `want`, where it was `have` before, at once or not at all.
+    /// Replaces the ruleset `current` by `desired`, completely or not at all.
     ///
     /// # Errors
     ///
-    /// When the kernel refuses; the rules in force are then those from before.
+    /// When the kernel refuses; the previous rules stay in force then.
     pub(crate) fn install(&mut self, current: &Ruleset, desired: &Ruleset) -> Result<()> {
         if current == desired {
             return Ok(());
@@ -39,10 +39,10 @@ impl Netlink {
     }
 }
 
-/// Sequence numbers reserved for one transaction; more messages than that do not fit its buffer.
+/// The sequence numbers reserved for one transaction. More messages do not fit its buffer.
 const SEQUENCE_NUMBERS: u32 = 1 << 16;
 
-/// A transaction that is being written down.
+/// A transaction in progress.
 struct Transaction {
     messages: Chained<'static>,
     sets: u32,
@@ -55,8 +55,7 @@ impl Transaction {
         Self { messages, sets: 0 }
     }
 
-    /// Everything that leads from one ruleset to the other, in an order that never leaves a
-    /// reference to something that is not there.
+    /// Encodes all changes from one ruleset to the other, in an order without dangling references.
     fn change(&mut self, current: &Ruleset, desired: &Ruleset) {
         if *current == Ruleset::default() {
             self.messages
@@ -169,7 +168,7 @@ impl Transaction {
             .push_name_bytes(name.as_bytes());
     }
 
-    /// Deletes the rules of a chain, and leaves the chain.
+    /// Deletes the rules of a chain, and keeps the chain.
     fn flush_chain(&mut self, name: &str) {
         self.messages
             .request()
@@ -250,9 +249,9 @@ impl Transaction {
         self.messages.request().op_batch_end_do(&batch_header());
         let messages = self.messages.finalize();
         let mut payload = messages.payload().to_vec();
-        // Acknowledging every message would overflow the socket's receive buffer, which an
-        // ordinary user cannot enlarge. Errors are reported without being asked for, and before
-        // the one acknowledgement that remains: that of the last message within the batch.
+        // Acknowledgements of all messages would overflow the socket's receive buffer, which an ordinary user cannot
+        // enlarge. The kernel reports errors without a request, and before the only remaining acknowledgement: that
+        // of the last message in the batch.
         let offsets = message_offsets(&payload);
         let last = messages.chain_len() - 2;
         for (position, offset) in offsets.into_iter().enumerate() {
@@ -302,8 +301,8 @@ impl NetlinkChained for Finished {
     }
 
     fn chain_len(&self) -> usize {
-        // netlink-socket2 0.3.5 takes a chain whose length is a multiple of 64 for answered in
-        // its last 64 messages before any answer has come.
+        // netlink-socket2 0.3.5 treats a chain whose length is a multiple of 64 as answered in its last 64 messages,
+        // before any answer has arrived.
         let length = self.messages.chain_len();
         length + usize::from(length.is_multiple_of(64))
     }
@@ -325,7 +324,7 @@ impl NetlinkChained for Finished {
     }
 }
 
-/// Where the messages of a buffer begin.
+/// The offsets of the messages in a buffer.
 fn message_offsets(payload: &[u8]) -> Vec<usize> {
     let mut offsets = Vec::new();
     let mut offset = 0;
@@ -337,7 +336,7 @@ fn message_offsets(payload: &[u8]) -> Vec<usize> {
     offsets
 }
 
-/// Names of what is in `have` and is not in `want`, or is there as something else.
+/// The names in `current` that `desired` lacks, or has as something else.
 fn differing<T>(
     current: &BTreeMap<String, T>,
     desired: &BTreeMap<String, T>,
@@ -371,9 +370,9 @@ fn batch_header() -> Nfgenmsg {
     header
 }
 
-/// What `nft` notes down for its listings: 1 is the machine's byte order, 2 the network's.
+/// The user data of `nft` for its listings: 1 is the machine's byte order, 2 the network's.
 ///
-/// Records of type, length and value; type 0 is about keys and type 1 about values.
+/// Records of type, length and value; type 0 describes keys and type 1 values.
 fn byte_orders(set: &Set) -> Vec<u8> {
     let key = match set.key {
         KeyType::Address => 2_u32,
@@ -394,7 +393,7 @@ fn byte_orders(set: &Set) -> Vec<u8> {
     records
 }
 
-/// The number by which `nft` knows a type, which is only for its listings, and the type's length.
+/// The number of a type in `nft`, which only its listings use, and the type's length.
 fn key_type(key: KeyType) -> (u32, u32) {
     match key {
         KeyType::Link => (20, 4),
@@ -406,7 +405,7 @@ fn key_type(key: KeyType) -> (u32, u32) {
 
 fn value_type(value: ValueType) -> (u32, u32) {
     match value {
-        // NFT_DATA_VERDICT: the one type that the kernel itself knows.
+        // NFT_DATA_VERDICT: the only type that the kernel itself knows.
         ValueType::Verdict => (0xffff_ff00, 0),
         ValueType::Address => (7, 4),
         ValueType::Mark => (19, 4),

@@ -36,7 +36,7 @@ impl fmt::Debug for Mac {
 /// One end of a pair of virtual Ethernet links.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct End {
-    /// Its index, chosen by us and unique in its namespace.
+    /// Its index, chosen by the layout and unique in its namespace.
     pub(crate) index: u32,
     /// Its name, at most 15 bytes.
     pub(crate) name: String,
@@ -46,19 +46,19 @@ pub(crate) struct End {
     pub(crate) group: u32,
 }
 
-/// Where a route leads.
+/// The next hop of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Hop {
-    /// Packets vanish without an answer.
+    /// Packets are dropped without a response.
     Blackhole,
-    /// To a host that is directly on this link.
+    /// A host that is directly on this link.
     Link(u32),
-    /// To a gateway on this link, whatever the link's own addresses are.
+    /// A gateway on this link, independent of the link's own addresses.
     Gateway(u32, Ipv4Addr),
 }
 
 impl Hop {
-    /// The link it goes out through.
+    /// The outgoing link.
     pub(crate) fn link(self) -> Option<u32> {
         match self {
             Self::Blackhole => None,
@@ -67,34 +67,34 @@ impl Hop {
     }
 }
 
-/// What a route says about its destination.
+/// A route without its destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Route {
-    /// Where it leads.
+    /// The next hop.
     pub(crate) hop: Hop,
-    /// The source address that local sockets get.
+    /// The source address of local sockets.
     pub(crate) source: Option<Ipv4Addr>,
 }
 
-/// The packets that a policy rule is about.
+/// The packets that a policy rule selects.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Select {
-    /// All.
+    /// All packets.
     All,
-    /// Those that came in through the link of this name.
+    /// Packets from the link with this name.
     Incoming(String),
-    /// Those with this mark.
+    /// Packets with this mark.
     Mark(u32),
 }
 
-/// A policy rule: which packets look into which table.
+/// A policy rule: the routing table for selected packets.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct PolicyRule {
-    /// Its place; lower comes first.
+    /// Its order; lower comes first.
     pub(crate) priority: u32,
-    /// The packets it is about.
+    /// The selected packets.
     pub(crate) select: Select,
-    /// The table, or nothing for a black hole.
+    /// The table; `None` is a black hole.
     pub(crate) table: Option<u32>,
 }
 
@@ -124,7 +124,7 @@ impl Netlink {
         self.acknowledge(&request, || format!("bring link {index} up"))
     }
 
-    /// Adds a pair of links: one end here and up, the other in another namespace and still down.
+    /// Adds a pair of links: one end here, up; the other in another namespace, still down.
     pub(crate) fn add_veth(
         &mut self,
         here: &End,
@@ -139,12 +139,12 @@ impl Netlink {
         {
             let attributes = push_end(request.encode(), here);
             let mut information = attributes.nested_linkinfo().push_kind(c"veth");
-            // The bindings do not know the data of this kind: IFLA_INFO_DATA holds
-            // VETH_INFO_PEER, and that a whole link message of its own.
+            // The bindings do not know the data of this link type: IFLA_INFO_DATA contains VETH_INFO_PEER, and that
+            // contains a complete link message.
             let message = information.as_vec_mut();
             let data = utils::push_nested_header(message, IFLA_INFO_DATA);
             let peer = utils::push_nested_header(message, VETH_INFO_PEER);
-            // A peer cannot come up before its counterpart is there.
+            // A peer cannot come up before its counterpart exists.
             message.extend_from_slice(link_header(there, 0).as_slice());
             let descriptor = namespace.as_raw_fd().cast_unsigned();
             push_end(rt_link::PushLinkAttrs::new(&mut *message), there).push_net_ns_fd(descriptor);
@@ -154,9 +154,9 @@ impl Netlink {
         self.acknowledge(&request, doing)
     }
 
-    /// Whether a link that is up has begun to send.
+    /// Whether a link that is up sends packets.
     ///
-    /// It does so a moment after its peer came up; until then it drops what it should send.
+    /// It starts to send shortly after its peer came up; until then it drops packets.
     pub(crate) fn is_sending(&mut self, index: u32) -> Result<bool> {
         let doing = || format!("look at link {index}");
         let header = Ifinfomsg {
@@ -176,7 +176,7 @@ impl Netlink {
             .is_ok_and(|state| state == IF_OPER_UP))
     }
 
-    /// Deletes a link, and with it its peer and the routes and neighbours of both.
+    /// Deletes a link, its peer, and the routes and neighbours of both.
     pub(crate) fn delete_link(&mut self, index: u32) -> Result<()> {
         let header = Ifinfomsg {
             ifi_index: index.cast_signed(),
@@ -186,7 +186,7 @@ impl Netlink {
         self.acknowledge(&request, || format!("delete link {index}"))
     }
 
-    /// Gives a link an address of its own, with no network around it.
+    /// Assigns an address to a link, as a /32.
     pub(crate) fn add_address(&mut self, index: u32, address: Ipv4Addr) -> Result<()> {
         let mut request = rt_addr::Request::new()
             .set_create()
@@ -201,7 +201,7 @@ impl Netlink {
         })
     }
 
-    /// Takes an address from a link; routes that use it as their source go too.
+    /// Removes an address from a link; the kernel also deletes the routes with that source.
     pub(crate) fn delete_address(&mut self, index: u32, address: Ipv4Addr) -> Result<()> {
         let mut request = rt_addr::Request::new().op_deladdr_do(&address_header(index));
         request.encode().push_local(address.into());
@@ -210,7 +210,7 @@ impl Netlink {
         })
     }
 
-    /// Says which Ethernet address a neighbour on a link has, for good.
+    /// Sets the permanent Ethernet address of a neighbour on a link.
     pub(crate) fn set_neighbour(&mut self, index: u32, address: Ipv4Addr, mac: Mac) -> Result<()> {
         let header = Ndmsg {
             ndm_family: libc::AF_INET as u8,
@@ -231,7 +231,7 @@ impl Netlink {
         })
     }
 
-    /// Adds a route, or puts it in the place of the one with the same destination.
+    /// Adds a route, or replaces the one with the same destination.
     pub(crate) fn set_route(&mut self, table: u32, to: Ipv4Net, route: Route) -> Result<()> {
         let header = route_header(to, route);
         let mut request = rt_route::Request::new()
@@ -323,7 +323,7 @@ fn route_header(to: Ipv4Net, route: Route) -> Rtmsg {
     }
 }
 
-/// The gateway is on the link even if no address there says so (`linux/rtnetlink.h`).
+/// The gateway is on the link, even if no address of the link says so (`linux/rtnetlink.h`).
 const RTNH_F_ONLINK: u32 = 4;
 
 fn push_route<P: Pusher>(

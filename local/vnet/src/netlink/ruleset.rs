@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 
 use ipnet::Ipv4Net;
 
-/// The name of the one table that a namespace has.
+/// The name of the only table in a namespace.
 pub(crate) const TABLE: &str = "fabric";
 
 /// The rules of one network namespace.
@@ -22,7 +22,7 @@ pub(crate) struct Ruleset {
     pub(crate) chains: BTreeMap<String, Chain>,
 }
 
-/// What a set has for keys.
+/// The type of a set's keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyType {
     /// Indices of links.
@@ -35,10 +35,10 @@ pub(crate) enum KeyType {
     State,
 }
 
-/// What a map gives for a key.
+/// The type of a map's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ValueType {
-    /// What to do with the packet.
+    /// A verdict.
     Verdict,
     /// An IPv4 address.
     Address,
@@ -46,14 +46,14 @@ pub(crate) enum ValueType {
     Mark,
 }
 
-/// A set, or with a value type a map.
+/// A set; with a value type, a map.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Set {
-    /// What its keys are.
+    /// The type of its keys.
     pub(crate) key: KeyType,
-    /// What it maps them to.
+    /// The type of its values.
     pub(crate) value: Option<ValueType>,
-    /// What is in it; a set has no values, a map has one for each key.
+    /// Its elements; a set has no values, a map has one for each key.
     pub(crate) elements: BTreeMap<Key, Option<Value>>,
 }
 
@@ -70,7 +70,7 @@ impl Set {
         }
     }
 
-    /// A map with no elements yet.
+    /// An empty map.
     pub(crate) fn map(key: KeyType, value: ValueType) -> Self {
         Self {
             key,
@@ -99,7 +99,7 @@ pub(crate) enum Key {
 }
 
 impl Key {
-    /// The address, if it is one.
+    /// The address, if the key is one.
     pub(crate) fn address(&self) -> Option<Ipv4Addr> {
         match self {
             Self::Address(address) => Some(*address),
@@ -108,21 +108,21 @@ impl Key {
     }
 }
 
-/// The state of the connection that a packet belongs to.
+/// The state of a packet's connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ConnectionState {
-    /// It makes no sense in any connection.
+    /// The packet is invalid in every connection.
     Invalid,
     /// Packets have been seen in both directions.
     Established,
-    /// It is an error message about a known connection.
+    /// The packet is an error message about a known connection.
     Related,
 }
 
 /// A value of a map.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Value {
-    /// What to do with the packet.
+    /// A verdict.
     Verdict(Verdict),
     /// An address.
     Address(Ipv4Addr),
@@ -130,71 +130,71 @@ pub(crate) enum Value {
     Mark(u32),
 }
 
-/// What to do with a packet.
+/// The decision about a packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Let it pass this hook.
+    /// The packet passes this hook.
     Accept,
-    /// Forget it.
+    /// The packet is dropped.
     Drop,
-    /// Go on behind the jump that led here.
+    /// Evaluation continues behind the jump to this chain.
     Return,
-    /// Look through another chain, then go on here.
+    /// Evaluates another chain, then continues here.
     Jump(String),
-    /// Look through another chain, then go on behind the jump that led here.
+    /// Evaluates another chain, then continues behind the jump to this chain.
     Goto(String),
 }
 
 /// Rules in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Chain {
-    /// Where the kernel's path of packets leads through it, unless only other chains do.
+    /// The hook of a base chain. Other chains have none, and only jumps reach them.
     pub(crate) base: Option<Base>,
-    /// What it asks and does, first to last.
+    /// Its rules, in order.
     pub(crate) rules: Vec<Rule>,
 }
 
-/// Where a chain hangs in the path of packets.
+/// The position of a base chain in the path of packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Base {
-    /// What it can do.
+    /// The chain's type.
     pub(crate) kind: Kind,
-    /// At which point of the path.
+    /// The hook.
     pub(crate) hook: Hook,
-    /// Its order among all at that point; lower comes first.
+    /// Its order among all chains at that hook; lower comes first.
     pub(crate) priority: i32,
-    /// Whether a packet that nothing was said about is dropped.
+    /// Whether packets without a verdict are dropped.
     pub(crate) drop: bool,
 }
 
-/// What a base chain can do.
+/// The type of a base chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Let pass and drop.
+    /// Accepts and drops packets.
     Filter,
-    /// Translate addresses, asked once per connection.
+    /// Translates addresses, once per connection.
     Nat,
 }
 
-/// A point of the path of packets; the values are the kernel's.
+/// A hook in the path of packets; the values are the kernel's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Hook {
-    /// As it comes in.
+    /// Incoming packets.
     Prerouting = 0,
-    /// As it is about to be delivered here.
+    /// Packets for a local socket.
     Input = 1,
-    /// Between coming in and going out.
+    /// Forwarded packets.
     Forward = 2,
-    /// As it goes out.
+    /// Outgoing packets.
     Postrouting = 4,
 }
 
-/// A rule: what is done with packets that match everything.
+/// A rule: an action for packets that match all conditions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Rule {
-    /// What a packet has to be.
+    /// The conditions.
     pub(crate) matches: Vec<Match>,
-    /// What is done with it.
+    /// The action.
     pub(crate) action: Action,
 }
 
@@ -207,7 +207,7 @@ impl Rule {
         }
     }
 
-    /// A rule that looks a packet's field up in a map of verdicts, and goes on if it is not in there.
+    /// A rule that looks a packet's field up in a map of verdicts. If the map has no entry, evaluation continues.
     pub(crate) fn dispatch(field: Field, map: impl Into<String>) -> Self {
         Self {
             matches: Vec::new(),
@@ -216,16 +216,16 @@ impl Rule {
     }
 }
 
-/// Something that a packet has.
+/// A field of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Field {
-    /// The link it came in through.
+    /// The incoming link.
     IncomingLink,
-    /// The link it goes out through.
+    /// The outgoing link.
     OutgoingLink,
-    /// The group of the link it came in through.
+    /// The group of the incoming link.
     IncomingGroup,
-    /// The group of the link it goes out through.
+    /// The group of the outgoing link.
     OutgoingGroup,
     /// Its source address.
     Source,
@@ -256,19 +256,19 @@ pub(crate) enum Match {
     IcmpCode(u8),
 }
 
-/// What a rule does.
+/// The action of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Action {
     /// Ends with a verdict.
     Verdict(Verdict),
-    /// Takes the verdict for the packet's field from a map; goes on if there is none.
+    /// Uses the map's verdict for the packet's field; continues without one.
     Dispatch(Field, String),
-    /// Translates the destination address to the map's value for it; goes on if there is none.
+    /// Translates the destination address to the map's value for it; continues without one.
     TranslateDestination(String),
-    /// Translates the source address to the map's value for it; goes on if there is none.
+    /// Translates the source address to the map's value for it; continues without one.
     TranslateSource(String),
     /// Translates the source address to this one.
     TranslateSourceTo(Ipv4Addr),
-    /// Marks the packet with the map's value for its field, and goes on.
+    /// Marks the packet with the map's value for its field, and continues.
     Mark(Field, String),
 }

@@ -1,16 +1,16 @@
 //! The rules of a VPC's router.
 //!
-//! What a router asks about every packet that it forwards, in this order:
+//! A router evaluates these maps for every forwarded packet, in this order:
 //!
-//! 1. `from`, by the link it came in through: the source address is the interface's own, and
-//!    unless it stays in its subnet, the subnet's ACL lets it out.
-//! 2. `into`, by the subnet it goes to: unless it comes from there, the ACL lets it in.
-//! 3. The state of its connection: an answer passes.
+//! 1. `from`, by the incoming link: the source must be the interface's own address, and a packet that leaves its
+//!    subnet must be allowed by the subnet's ACL.
+//! 2. `into`, by the destination's subnet: a packet from another subnet must be allowed by the ACL.
+//! 3. The state of the connection: responses pass.
 //! 4. `egress`, by link: the security groups of the sender.
 //! 5. `ingress`, by link: the security groups of the receiver.
 //!
-//! The first two keep no state and are asked about answers too. All see private addresses: the
-//! internet gateway translates destinations before them and sources after them.
+//! The first two are stateless and also apply to responses. All of them see private addresses: the internet gateway
+//! translates destinations before them and sources after them.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -26,7 +26,7 @@ use crate::netlink::ruleset::{
 use crate::numbers::{ENDPOINT_LINK, INTERNET_GROUP, INTERNET_LINK, group_of, link_index};
 use crate::topology::{AclEntry, GroupRule, GroupRulePeer, Interface, Topology, Traffic};
 
-/// The priority of translating destinations, as the kernel's own.
+/// The kernel's priority of destination translation.
 const DESTINATION_NAT: i32 = -100;
 
 /// Protocol numbers.
@@ -71,7 +71,7 @@ pub(crate) fn router(topology: &Topology, vpc: &VpcId) -> Ruleset {
     compiler.ruleset
 }
 
-/// A router's ruleset while it is written.
+/// The compiler of one router's ruleset.
 struct Compiler<'a> {
     topology: &'a Topology,
     vpc: &'a VpcId,
@@ -107,7 +107,7 @@ impl Compiler<'_> {
         self.ruleset.chains.insert(name, chain);
     }
 
-    /// The way into each subnet.
+    /// The rules for traffic into each subnet.
     fn subnets(&mut self) {
         let topology = self.topology;
         for (id, subnet) in &topology.subnets {
@@ -128,7 +128,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// The way from an interface out of its subnet.
+    /// The rules for traffic from an interface out of its subnet.
     fn from(&mut self, subnet: &SubnetId, address: Ipv4Addr, checked: bool) {
         let mut rules = Vec::new();
         if checked {
@@ -150,7 +150,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// The chain of an ACL's entries for one direction; none if they let everything pass.
+    /// The chain of an ACL's entries for one direction; `None` if they allow all traffic.
     fn acl(&mut self, id: Option<&NetworkAclId>, direction: Direction) -> Option<String> {
         let id = id?;
         let acl = &self.topology.network_acls[id];
@@ -188,7 +188,7 @@ impl Compiler<'_> {
         Some(name)
     }
 
-    /// NAT gateways forward for others and have no security groups.
+    /// NAT gateways forward traffic of others and have no security groups.
     fn nat_gateways(&mut self) {
         let topology = self.topology;
         for gateway in topology.nat_gateways.values() {
@@ -214,7 +214,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// The chain of what the groups of an interface allow; interfaces with the same groups share it.
+    /// The chain of the traffic that an interface's groups allow. Interfaces with the same groups share it.
     fn groups(&mut self, interface: &Interface, direction: Direction) -> String {
         let (prefix, allowed) = match direction {
             Direction::Ingress => ("ingress", Verdict::Accept),
@@ -277,8 +277,8 @@ impl Compiler<'_> {
         name
     }
 
-    /// The internet gateway: each public address stands for one private address, and what has none
-    /// neither comes in nor gets out.
+    /// The internet gateway: each public address belongs to one private address. Packets of an interface without a
+    /// public address are dropped in both directions.
     fn internet_gateway(&mut self) {
         if !self.topology.vpcs[self.vpc].internet_gateway {
             return;
@@ -296,8 +296,8 @@ impl Compiler<'_> {
                 public.insert(Key::Address(address), Value::Address(outside));
             }
         }
-        // Translation is decided once per connection. Whether the interface has a public address
-        // is asked about every packet, so that losing it ends what is open.
+        // The kernel translates once per connection. The rule checks the public address for every packet, so that
+        // removing it ends open connections.
         let translated = Set::addresses(public.elements.keys().filter_map(Key::address));
         self.ruleset
             .sets
@@ -347,7 +347,7 @@ impl Compiler<'_> {
         self.map("ingress", Key::Link(INTERNET_LINK), Verdict::Accept);
     }
 
-    /// Gateway endpoints carry TCP and ICMP echoes, and connections only begin inside.
+    /// Gateway endpoints carry TCP and ICMP echoes; connections start only in the VPC.
     ///
     /// See `VPCE_GATEWAY_PROTOCOL_RESTRICTION` in
     /// <https://docs.aws.amazon.com/vpc/latest/reachability/explanation-codes.html>
@@ -367,7 +367,7 @@ impl Compiler<'_> {
     }
 }
 
-/// The longest name that the kernel takes for a chain, with room to spare.
+/// The limit on the length of a chain's name, below the kernel's limit.
 const LONGEST_NAME: usize = 200;
 
 fn network(field: Field, cidr: Ipv4Net) -> Vec<Match> {

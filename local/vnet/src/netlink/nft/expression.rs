@@ -13,10 +13,10 @@ use nix::libc;
 
 use crate::netlink::ruleset::{Action, ConnectionState, Field, Key, Match, Rule, Value, Verdict};
 
-/// The register that every expression here works on.
+/// The register that all expressions of this module use.
 const REGISTER: u32 = Registers::Reg1 as u32;
 
-/// A rule's expressions, as the content of its attribute of that name.
+/// The expressions of a rule, as the content of its attribute.
 pub(super) fn encode(rule: &Rule) -> Vec<u8> {
     let mut expressions = Expressions(Vec::new());
     for condition in &rule.matches {
@@ -26,7 +26,7 @@ pub(super) fn encode(rule: &Rule) -> Vec<u8> {
     expressions.0
 }
 
-/// Elements of a set, as the content of the attribute of that name.
+/// The elements of a set, as the content of the attribute.
 pub(super) fn encode_elements(elements: &[(&Key, &Option<Value>)]) -> Vec<u8> {
     let mut buffer = Vec::new();
     for (key, value) in elements {
@@ -74,7 +74,7 @@ fn push_verdict<P: Pusher>(data: PushDataAttrs<P>, verdict: &Verdict) {
     }
 }
 
-/// The expressions of a rule while they are written down.
+/// The encoder of a rule's expressions.
 struct Expressions(Vec<u8>);
 
 impl Expressions {
@@ -228,13 +228,13 @@ impl Expressions {
         self.compare(CmpOps::Eq, &value);
     }
 
-    /// Looks the register up in a set, or puts the value that a map has for it into `to`.
+    /// Looks the register up in a set, or writes a map's value for it to `to`.
     fn look_up(&mut self, set: &str, to: Option<u32>) {
         let mut lookup = self
             .next()
             .nested_data_lookup()
             .push_set_bytes(set.as_bytes());
-        // netlink-bindings 0.3.5 has other numbers for these two than linux/netfilter/nf_tables.h.
+        // For these two, netlink-bindings 0.3.5 has other numbers than linux/netfilter/nf_tables.h.
         let message = lookup.as_vec_mut();
         utils::push_header(message, NFTA_LOOKUP_SREG, 4);
         message.extend(REGISTER.to_be_bytes());
@@ -262,7 +262,7 @@ const NFTA_LOOKUP_DREG: u16 = 3;
 const NFT_NAT_SNAT: u32 = 0;
 const NFT_NAT_DNAT: u32 = 1;
 
-/// Where an address stands in the IPv4 header.
+/// The offset of an address in the IPv4 header.
 fn address_offset(field: Field) -> u32 {
     if field == Field::Source { 12 } else { 16 }
 }

@@ -1,4 +1,4 @@
-//! Rules in nft's own language, for people and for tests.
+//! Rules in nft's own language, for readers and tests.
 
 use std::fmt;
 
