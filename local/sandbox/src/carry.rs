@@ -1,4 +1,4 @@
-//! A further command's streams, carried to and from whoever it was started for.
+//! Copies the streams of a further command from and to its caller.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,14 +10,14 @@ use tokio_util::bytes::{Bytes, BytesMut};
 
 use super::Exit;
 
-/// The most bytes that are handed on at once.
+/// The maximum number of bytes in one step.
 const CHUNK: usize = 32 * 1024;
 
-/// How long nothing may come from a command that has ended before its output is taken for ended too: something
-/// that it has started may hold it open for ever.
+/// How long the output of an ended command may stay silent before it counts as ended. A process that the command
+/// started may keep it open for ever.
 const LINGER: Duration = Duration::from_millis(500);
 
-/// Hands on what a command writes, until that ends or nobody takes it.
+/// Passes on the output of a command, until it ends or has no receiver.
 pub async fn pump<F: Future<Output = bool>>(
     mut stream: pipe::Receiver,
     exited: impl Future<Output = Exit>,
@@ -29,7 +29,7 @@ pub async fn pump<F: Future<Output = bool>>(
     loop {
         buffer.reserve(CHUNK);
         let read = tokio::select! {
-            // What is there comes before the news that there will be no more.
+            // Pending output is passed on before the end.
             biased;
             read = stream.read_buf(&mut buffer) => read,
             _ = &mut exited, if !has_ended => {
@@ -38,29 +38,29 @@ pub async fn pump<F: Future<Output = bool>>(
             }
             () = tokio::time::sleep(LINGER), if has_ended => return,
         };
-        // A terminal whose last user is gone answers with an error.
+        // A terminal without users returns an error.
         if !matches!(read, Ok(1..)) || !take(buffer.split().freeze()).await {
             return;
         }
     }
 }
 
-/// What a command is to read, as far as it has not read it yet.
+/// The input of a command that the command has not read yet.
 #[derive(Debug)]
 pub struct Feed {
-    /// None once there is nothing more to read, or for a command that reads nothing.
+    /// `None` at the end of the input, or for a command without input.
     queue: Option<mpsc::UnboundedSender<(Bytes, OwnedSemaphorePermit)>>,
     room: Arc<Semaphore>,
 }
 
 impl Feed {
-    /// Feeds a command, of which so many bytes may wait.
+    /// Feeds a command; up to this many bytes wait in memory.
     pub fn new(input: Option<pipe::Sender>, room: usize) -> Self {
         let queue = input.map(|mut input| {
             let (queue, mut queued) = mpsc::unbounded_channel::<(Bytes, OwnedSemaphorePermit)>();
             tokio::spawn(async move {
                 while let Some((bytes, _room)) = queued.recv().await {
-                    // A command that reads no more is fed no more.
+                    // A command that stops reading gets no more input.
                     if input.write_all(&bytes).await.is_err() {
                         return;
                     }
@@ -74,25 +74,25 @@ impl Feed {
         }
     }
 
-    /// Gives it more to read; waits until there is room for it.
+    /// Adds input; waits for room.
     pub async fn give(&self, bytes: Bytes) {
         let Some(queue) = &self.queue else {
             return;
         };
         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         if let Ok(room) = Arc::clone(&self.room).acquire_many_owned(length).await {
-            // One that has ended needs nothing.
+            // An ended command needs no input.
             let _ = queue.send((bytes, room));
         }
     }
 
-    /// Says that there is nothing more.
+    /// Ends the input.
     pub fn end(&mut self) {
         self.queue = None;
     }
 }
 
-/// An exit as shells tell it: 128 and the number of the signal that it was.
+/// The exit code as in shells: for a signal, 128 and its number.
 pub fn shell_code(exit: Exit) -> u8 {
     let number = match exit {
         Exit::Code(code) => code,

@@ -1,38 +1,38 @@
-//! What the processes of instances use as far as `/proc` says: for machines on which control groups cannot be made.
+//! The resource use of instances according to `/proc`, for machines without control groups.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How old a census may be that several instances share.
+/// The maximum age of a census that several instances share.
 const FRESH: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Process {
     parent: i32,
     threads: u64,
-    /// Pages in memory, those that it shares with others included.
+    /// Pages in memory, including shared ones.
     resident: u64,
 }
 
-/// All processes of this process's pid namespace at one moment.
+/// All processes of this process's pid namespace at one time.
 #[derive(Debug, Default)]
 pub(super) struct Census {
     processes: BTreeMap<i32, Process>,
 }
 
-/// What a process and all that descend from it use together.
+/// The resource use of a process and all its descendants.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Usage {
     pub(super) pids: Vec<i32>,
     /// Processes and threads.
     pub(super) tasks: u64,
-    /// In bytes. What several of them share counts for each.
+    /// In bytes. Memory that several of them share counts for each.
     pub(super) resident: u64,
 }
 
 impl Census {
-    /// A census of a moment ago. Blocks.
+    /// A recent census. Blocks.
     pub(super) fn recent() -> Arc<Self> {
         static LAST: Mutex<Option<(Instant, Arc<Census>)>> = Mutex::new(None);
         let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
@@ -58,7 +58,7 @@ impl Census {
         }
     }
 
-    /// What this process and its descendants use.
+    /// The resource use of a process and its descendants.
     pub(super) fn usage(&self, root: i32) -> Usage {
         let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
         for (pid, process) in &self.processes {
@@ -73,8 +73,8 @@ impl Census {
             usage.pids.push(pid);
             usage.tasks += process.threads;
             usage.resident += process.resident * page_size();
-            // Each has one parent, so each is met once. Parents are read at different moments, so that the first one may
-            // look like a descendant of its own.
+            // Each process has one parent, so the walk meets it once. Parents are read at different times, so a
+            // process may seem to be its own descendant.
             let children = children.remove(&pid).unwrap_or_default();
             next.extend(children.into_iter().filter(|child| *child != root));
         }
@@ -82,12 +82,12 @@ impl Census {
     }
 }
 
-/// The memory that these processes have for themselves, in bytes: what several share counts once. Slow; `None` where
-/// the kernel does not say. Blocks.
+/// The private memory of these processes, in bytes; shared memory counts once. Slow. `None` if the kernel does not
+/// report it. Blocks.
 pub(super) fn proportional(pids: &[i32]) -> Option<u64> {
     let mut sum = None;
     for pid in pids {
-        // One that has ended meanwhile has none.
+        // A process that has ended has no memory.
         let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) else {
             continue;
         };
@@ -111,9 +111,9 @@ fn page_size() -> u64 {
 
 /// The fields of `/proc/PID/stat`: <https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html>
 fn parse(stat: &str) -> Option<Process> {
-    // The name is in parentheses and may have any in it.
+    // The name is in parentheses and may contain any of them.
     let (_, rest) = stat.rsplit_once(')')?;
-    // Counted from the third: the state.
+    // Counted from the third field, the state.
     let fields: Vec<&str> = rest.split_whitespace().collect();
     Some(Process {
         parent: fields.get(1)?.parse().ok()?,
@@ -152,7 +152,7 @@ mod tests {
                 (6, process(5, 2)),
                 (7, process(6, 4)),
                 (8, process(1, 8)),
-                // Read at different moments, so that they look like a ring.
+                // Read at different times, so they seem to form a ring.
                 (20, process(21, 1)),
                 (21, process(20, 1)),
             ]),

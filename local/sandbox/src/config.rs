@@ -1,11 +1,11 @@
-//! What an image says about running it.
+//! The configuration of an image.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use oci_spec::image::ImageConfiguration;
 
-/// The parts of an image's configuration that matter to an instance.
+/// The parts of an image's configuration that an instance uses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     /// ENTRYPOINT and CMD, one after the other.
@@ -21,7 +21,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads it out of an image's configuration.
+    /// Reads it from an image's configuration.
     pub fn new(image: &ImageConfiguration) -> Self {
         let config = image.config().as_ref();
         let list = |list: Option<&Vec<String>>| list.cloned().unwrap_or_default();

@@ -1,19 +1,19 @@
-//! Whether a signal would reach process 1 of an instance at all.
+//! Whether a signal reaches process 1 of an instance.
 
 use nix::libc;
 use nix::sys::signal::Signal;
 
-/// Whether the kernel drops `signal` when the cloud sends it to process 1 of an instance: it is neither handled nor
-/// ignored nor blocked there, so its default action would follow, and no default action reaches a process 1. SIGKILL
-/// and SIGSTOP do when they come from outside. See pid_namespaces(7).
+/// Whether the kernel drops `signal` from the cloud to process 1 of an instance. It does so if process 1 neither
+/// handles nor ignores nor blocks the signal, because default actions do not apply to a process 1. SIGKILL and
+/// SIGSTOP from outside are exceptions. See pid_namespaces(7).
 pub(super) fn is_dropped(pid: i32, signal: i32) -> bool {
     if [Signal::SIGKILL as i32, Signal::SIGSTOP as i32].contains(&signal) {
         return false;
     }
-    // While a process waits for signals, its masks show none of those as blocked.
+    // While a process waits for signals, its masks do not show those as blocked.
     !waits_for_signals(pid)
         && std::fs::read_to_string(format!("/proc/{pid}/status"))
-            // A process that is gone takes no signal either, and its end is seen elsewhere.
+            // An ended process receives no signal; its end is noticed elsewhere.
             .is_ok_and(|status| has_default(&status, signal))
         && !waits_for_signals(pid)
 }
@@ -23,7 +23,7 @@ fn waits_for_signals(pid: i32) -> bool {
     let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/syscall")) else {
         return true;
     };
-    // The number of the call comes first, or else a word: it runs.
+    // The first field is the number of the system call, or a word if the process runs.
     let number = text.split_whitespace().next();
     number.and_then(|number| number.parse().ok()) == Some(libc::SYS_rt_sigtimedwait)
 }

@@ -1,4 +1,4 @@
-//! A further command in an instance, as the cloud sees it: started, listened to, hung up on.
+//! A further command in an instance, from the cloud's side: start, output, end.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -25,38 +25,38 @@ use landfall_kernel::ROLE_VAR;
 use landfall_kernel::fds;
 use landfall_kernel::log;
 
-/// What is to be run in an instance beside its own command.
+/// A task in an instance beside the instance's own command.
 #[derive(Clone, Debug)]
 pub enum Further {
     /// A command, on a terminal of this size or on pipes.
     Command {
         /// The program and its arguments.
         argv: Vec<String>,
-        /// The command in place of it where the image does not have its program.
+        /// The alternative command, for an image without the program.
         otherwise: Option<Vec<String>>,
-        /// Environment beyond the instance's own.
+        /// Environment in addition to the instance's own.
         env: BTreeMap<String, String>,
         /// The size of its terminal, if it has one.
         terminal: Option<Size>,
     },
-    /// A server of the instance's files, which speaks SFTP on its pipes.
+    /// A server of the instance's files, which uses SFTP on its pipes.
     Files,
 }
 
-/// A command that runs in an instance beside its own. When this is dropped it is hung up on.
+/// A command that runs in an instance beside the instance's own. Dropping this value hangs it up.
 #[derive(Debug)]
 pub struct Entered {
-    /// Where the command reads from; dropping it ends what it reads, unless it has a terminal.
+    /// The input of the command; dropping it ends the input, unless the command has a terminal.
     pub input: Option<pipe::Sender>,
-    /// What it writes; on a terminal, all that it writes.
+    /// The output of the command; on a terminal, all output.
     pub output: pipe::Receiver,
-    /// What it writes to standard error; nothing on a terminal.
+    /// The error output; nothing on a terminal.
     pub errors: Option<pipe::Receiver>,
-    /// What steers it.
+    /// The handle that controls the command.
     pub handle: Handle,
 }
 
-/// What steers a command.
+/// The control of a command.
 #[derive(Debug)]
 pub struct Handle {
     control: OwnedWriteHalf,
@@ -65,33 +65,33 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Sends a signal to the command and what it has started.
+    /// Sends a signal to the command and its children.
     pub fn signal(&self, number: u8) {
-        // It may have ended.
+        // The command may have ended.
         let _ = self.control.try_write(&[number]);
     }
 
-    /// Tells its terminal, if it has one, how large it is now.
+    /// Sets the size of the terminal, if there is one.
     pub fn resize(&self, size: Size) {
         if let Some(terminal) = &self.terminal {
             let _ = rustix::termios::tcsetwinsize(terminal, size.window());
         }
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the command.
     pub fn wait(&self) -> impl Future<Output = Exit> + Send + 'static {
         let mut exit = self.exit.clone();
         async move {
             match exit.wait_for(Option::is_some).await.map(|exit| *exit) {
                 Ok(Some(exit)) => exit,
-                // Whoever followed it is gone.
+                // The task that watches the command is gone.
                 _ => Exit::Signal(nix::sys::signal::Signal::SIGKILL as i32),
             }
         }
     }
 }
 
-/// What [`launch`] has made: the process that enters, and this side of everything that it holds.
+/// The result of [`launch`]: the entering process, and this side of its streams.
 struct Launched {
     child: Child,
     control: UnixStream,
@@ -192,7 +192,7 @@ pub async fn enter(running: &Running, further: Further) -> Result<Entered, Error
     })
 }
 
-/// Executes the copy of this program to enter the instance, and gives it what it needs; or else why it could not.
+/// Executes the copy of this program to enter the instance, and sends it its task. Returns the error if that fails.
 fn launch(
     errand: &ExecTask,
     instance: &OwnedFd,
@@ -219,10 +219,10 @@ fn launch(
         .stdin(OwnedFd::from(theirs))
         .stdout(stream())
         .stderr(stream());
-    // Not killed when it is dropped: it ends the command first when its socket closes.
+    // Dropping it does not kill the process: when its socket closes, it first ends the command.
     let mut child = tokio::process::Command::from(command).spawn()?;
     if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
-        // It waits for what it is to do, and under its limits it starts.
+        // The process waits for its task, so its limits apply before it starts.
         confined.join(pid)?;
     }
     let mut line = serde_json::to_vec(errand)?;
@@ -253,7 +253,7 @@ fn launch(
     let mut first = [0];
     let (length, mut files) = fds::receive(ours.as_fd(), &mut first)?;
     let Some(terminal) = files.pop() else {
-        // In its place came the beginning of a report.
+        // The byte belongs to a report instead.
         let mut text = String::from_utf8_lossy(&first[..length]).into_owned();
         let _ = std::io::BufRead::read_line(&mut std::io::BufReader::new(&ours), &mut text);
         return Ok(Err(match parse(&text) {
@@ -281,7 +281,7 @@ fn parse(line: &str) -> Option<Report> {
     serde_json::from_str(line).ok()
 }
 
-/// Waits for the end of a command, and says how it ended.
+/// Waits for the end of a command, and returns its exit.
 async fn follow(
     mut child: Child,
     mut reports: tokio::io::Lines<BufReader<OwnedReadHalf>>,

@@ -1,7 +1,7 @@
-//! Layers of an image, one over the other, as files in a folder.
+//! The layers of an image, applied one over the other to a folder.
 //!
-//! The rules are those of the OCI image specification, "Image Layer Filesystem Changeset". Paths and
-//! links of an archive are never trusted: all lookups go through [`Rooted`].
+//! The rules are those of the OCI image specification, "Image Layer Filesystem Changeset". Paths and links of an
+//! archive are not trusted: all lookups use [`Rooted`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, FileTimes};
@@ -20,22 +20,22 @@ use tar::{Archive, Entry, EntryType, Header};
 
 use landfall_kernel::rooted::{Rooted, normal, through};
 
-/// What marks a file as deleted by a layer.
+/// The prefix of a file that a layer deletes.
 const WHITEOUT: &[u8] = b".wh.";
-/// What marks a folder as emptied by a layer.
+/// The mark of a folder that a layer empties.
 const OPAQUE: &[u8] = b".wh..wh..opq";
 
-/// How much an image may unpack to. A layer of a few megabytes can be compressed from terabytes of zeros.
+/// The limits on an unpacked image. A layer of a few megabytes can contain terabytes of zeros.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// The bytes in all layers together, unpacked, with what later layers replace.
+    /// The unpacked bytes of all layers, including replaced files.
     pub(super) bytes: u64,
-    /// The entries in all layers together.
+    /// The entries of all layers.
     pub(super) entries: u64,
 }
 
 impl Limits {
-    /// 16 GiB and a million entries, and never more than nine tenths of what the disk of `folder` has free.
+    /// 16 GiB and a million entries, and at most nine tenths of the free space on the disk of `folder`.
     pub(super) fn on(folder: &Path) -> io::Result<Self> {
         let disk = nix::sys::statvfs::statvfs(folder)?;
         let free = disk.blocks_available().saturating_mul(disk.fragment_size());
@@ -46,7 +46,7 @@ impl Limits {
     }
 }
 
-/// A reader that fails once more comes than is allowed.
+/// A reader that fails after the allowed number of bytes.
 struct Limited<'a, R> {
     source: R,
     left: &'a mut u64,
@@ -62,17 +62,17 @@ impl<R: Read> Read for Limited<'_, R> {
     }
 }
 
-/// The files of an image while its layers are applied.
+/// The files of an image while layers are applied.
 pub(super) struct Tree {
     root: Rooted,
     limits: Limits,
-    /// What is left of the limits.
+    /// The rest of the limits.
     left: Limits,
-    /// What folders are to be in the end. Until then their owner can write to all of them.
+    /// The final attributes of folders. Until the end, their owner can write to all of them.
     folders: BTreeMap<PathBuf, Attributes>,
 }
 
-/// What a tar header says about a file, beside its content.
+/// The attributes of a file in a tar header.
 #[derive(Clone, Copy)]
 struct Attributes {
     mode: u32,
@@ -87,7 +87,7 @@ impl Attributes {
         };
         Ok(Self {
             mode: header.mode()? & 0o7777,
-            // Only root can give files away.
+            // Only root can change owners.
             owner: if nix::unistd::geteuid().is_root() {
                 Some((id(header.uid()?)?, id(header.gid()?)?))
             } else {
@@ -104,16 +104,16 @@ impl Attributes {
             return Ok(());
         };
         match lchown(path, Some(uid), Some(gid)) {
-            // Root of a user namespace that does not have this user.
+            // The user namespace does not have this user.
             Err(error) if error.raw_os_error() == Some(nix::libc::EINVAL) => Ok(()),
             result => result,
         }
     }
 
-    /// Sets everything; `path` is not a link.
+    /// Sets all attributes; `path` is not a link.
     fn set(&self, path: &Path) -> io::Result<()> {
         self.set_owner(path)?;
-        // After the owner: a change of owner takes the set-user-ID bit away.
+        // After the owner, because a change of owner removes the set-user-ID bit.
         fs::set_permissions(path, fs::Permissions::from_mode(self.mode))
     }
 }
@@ -141,7 +141,7 @@ impl Tree {
     }
 
     fn archive(&mut self, source: impl Read) -> io::Result<()> {
-        // What this layer itself made: its own whiteouts mean only what is below.
+        // The files of this layer: its own whiteouts apply only to lower layers.
         let mut fresh = BTreeSet::new();
         let (limits, before) = (self.limits, self.left.bytes);
         let mut left = before;
@@ -165,7 +165,7 @@ impl Tree {
         self.take(before - left)
     }
 
-    /// Counts bytes that the image takes.
+    /// Counts bytes of the image.
     fn take(&mut self, bytes: u64) -> io::Result<()> {
         let left = self.left.bytes.checked_sub(bytes);
         self.left.bytes = left.ok_or_else(|| too_large(self.limits.bytes))?;
@@ -191,7 +191,7 @@ impl Tree {
             return self.empty(path.parent().unwrap_or(Path::new("")), fresh);
         }
         if let Some(name) = name.as_bytes().strip_prefix(WHITEOUT) {
-            // Other names that start with a second mark are leftovers of aufs.
+            // Other names with a double mark are leftovers of aufs.
             let plain =
                 !name.is_empty() && !name.starts_with(WHITEOUT) && name != b"." && name != b"..";
             let victim = path.with_file_name(std::ffi::OsStr::from_bytes(name));
@@ -220,7 +220,7 @@ impl Tree {
             }
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
                 if kind == EntryType::GNUSparse {
-                    // Its holes are not in the archive, and are written to the disk all the same.
+                    // The archive omits the holes of a sparse file, but they are written to the disk.
                     self.take(entry.size())?;
                 }
                 let mut file = File::options()
@@ -251,7 +251,7 @@ impl Tree {
                 nix::unistd::mkfifo(&at, mode)?;
                 attributes.set(&at)?;
             }
-            // No instance may use the machine's devices.
+            // Instances must not use the machine's devices.
             EntryType::Char | EntryType::Block => return Ok(()),
             other => {
                 return Err(invalid(&format!("an entry of the unknown type {other:?}")));
@@ -261,7 +261,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Removes a file or folder, if it is there.
+    /// Removes a file or folder if it exists.
     fn remove(&mut self, path: &Path) -> io::Result<()> {
         let (_dir, at) = self.root.parent(path)?;
         let removed = match fs::symlink_metadata(&at) {
@@ -276,7 +276,7 @@ impl Tree {
         }
     }
 
-    /// Removes from a folder all that lower layers put there.
+    /// Removes everything from a folder that lower layers created.
     fn empty(&mut self, folder: &Path, fresh: &BTreeSet<PathBuf>) -> io::Result<()> {
         let dir = self.root.make_dir(folder)?;
         for entry in fs::read_dir(through(dir.as_fd()))? {
@@ -285,14 +285,14 @@ impl Tree {
             if !fresh.contains(&path) {
                 self.remove(&path)?;
             } else if entry.file_type()?.is_dir() {
-                // It came back in this layer, but not all in it did.
+                // This layer created the folder again, but not all of its content.
                 self.empty(&path, fresh)?;
             }
         }
         Ok(())
     }
 
-    /// Gives folders their modes and owners, the innermost first: the outer ones may forbid it after.
+    /// Sets the modes and owners of folders, the innermost first, because the outer ones may forbid access.
     pub(super) fn finish(self) -> io::Result<()> {
         for (path, attributes) in self.folders.iter().rev() {
             if path.as_os_str().is_empty() {
@@ -307,13 +307,13 @@ impl Tree {
     }
 }
 
-/// Sets a folder's attributes, unless it is none any more.
+/// Sets a folder's attributes, unless it is no longer a folder.
 fn set_folder(at: &Path, attributes: &Attributes) -> io::Result<()> {
     if fs::symlink_metadata(at).is_ok_and(|it| it.is_dir()) {
         attributes.set(at)?;
         File::open(at)
             .and_then(|dir| dir.set_times(FileTimes::new().set_modified(attributes.modified)))
-            // A folder that its owner may not read keeps the time of its making.
+            // A folder that its owner may not read keeps its creation time.
             .or_else(|error| match error.kind() {
                 io::ErrorKind::PermissionDenied => Ok(()),
                 _ => Err(error),

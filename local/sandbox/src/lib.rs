@@ -1,8 +1,7 @@
-//! Instances: container images unpacked, run in sandboxes and watched.
+//! Instances: unpacked container images that run in sandboxes.
 //!
-//! [`unpack()`] turns an image in an OCI layout into a folder of files, once for each digest.
-//! [`start`] runs its command in namespaces of its own; the sandbox itself is built by
-//! `init`, inside the new process.
+//! [`unpack()`] unpacks an image of an OCI layout to a folder, once for each digest. [`start`] runs its command in
+//! its own namespaces; `init` builds the sandbox inside the new process.
 #![cfg(target_os = "linux")]
 
 mod carry;
@@ -42,10 +41,10 @@ const ROLE_INSTANCE: &str = "instance";
 /// The role of a process that runs a further command in an instance.
 const ROLE_ENTER: &str = "enter";
 
-/// Becomes the process that this program was executed to be, if the role (see [`landfall_kernel::ROLE_VAR`]) is one of
-/// the sandbox; gives its exit code at the end. To be called before any thread exists.
+/// Runs the role of this process if it is one of the sandbox (see [`landfall_kernel::ROLE_VAR`]), and returns its
+/// exit code. Must be called before any thread exists.
 ///
-/// `serve_files` serves the files of the instance that this process is in, by SFTP over standard input and output.
+/// `serve_files` serves the files of this process's instance over standard input and output, with SFTP.
 pub fn run_role(role: &str, serve_files: fn() -> i32) -> Option<ExitCode> {
     match role {
         ROLE_INSTANCE => Some(init::run()),
@@ -54,27 +53,27 @@ pub fn run_role(role: &str, serve_files: fn() -> i32) -> Option<ExitCode> {
     }
 }
 
-/// Copies this program to where no instance can change it. The copy is what enters instances.
+/// Copies this program to a place that no instance can change. Processes that enter instances run the copy.
 ///
-/// `at` is a folder to mount over, in a mount namespace of the cloud's own.
+/// `at` is a folder to mount over, in the cloud's own mount namespace.
 ///
 /// # Errors
 ///
-/// What could not be done, and why.
+/// The failed step, and the reason.
 pub fn copy_program(at: &Path) -> Result<(), String> {
     init::program::copy(at)
 }
 
-/// Why an instance could not be made.
+/// An instance could not be created.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The image cannot be run as it is.
+    /// The image cannot run.
     #[error("image {image}: {problem}")]
     Image {
         /// The image's digest or name.
         image: String,
-        /// What is wrong with it, and what to do.
+        /// The problem, and the remedy.
         problem: String,
     },
     /// The image's files could not be unpacked.
@@ -82,46 +81,46 @@ pub enum Error {
     Unpack {
         /// The image's digest.
         image: String,
-        /// What was being done.
+        /// The failed step.
         doing: String,
-        /// Why it failed.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// The instance's process could not be made.
+    /// The instance's process could not be started.
     #[error("start instance {id}: {doing}")]
     Process {
         /// The instance.
         id: String,
-        /// What was being done.
+        /// The failed step.
         doing: String,
-        /// Why it failed.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// The instance's first process gave up before the command ran. Nothing is left of it.
+    /// The instance's first process failed before the command ran. Nothing is left of the instance.
     #[error("start instance {id}: {reason}")]
     Sandbox {
         /// The instance.
         id: String,
-        /// What it was doing, and why that failed.
+        /// The failed step, and the reason.
         reason: String,
     },
-    /// The instance's first process said nothing; it was killed.
+    /// The instance's first process did not respond in time, and was killed.
     #[error("start instance {id}: its first process did not answer within {} s", after.as_secs())]
     Timeout {
         /// The instance.
         id: String,
-        /// How long it was waited for.
+        /// The time limit.
         after: Duration,
     },
-    /// Something that the caller gave cannot be.
+    /// The caller's specification is invalid.
     #[error("start instance {id}: {problem}")]
     Invalid {
         /// The instance.
         id: String,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
-    /// The folder of the instance's own files is taken.
+    /// The folder of the instance's own files already exists.
     #[error("start instance {id}: {} exists already", path.display())]
     Exists {
         /// The instance.

@@ -1,9 +1,9 @@
-//! The limits of an instance: what it may use, and what ends it when it uses more.
+//! The limits of an instance, and its end when it exceeds one.
 //!
-//! Control groups hold memory and processes where this machine lets the cloud make them. Where not, the kernel counts
-//! processes for each user namespace, which an ordinary user's instance has for itself, and the cloud looks how much
-//! memory its processes have. Files lie in a file system of the instance's own, in memory, and are not counted as memory
-//! of its processes.
+//! Control groups limit memory and processes where the machine allows the cloud to create them. Otherwise, the kernel
+//! counts processes per user namespace (an ordinary user's instance has its own), and the cloud measures the memory
+//! of the instance's processes. Files are in the instance's own file system, in memory, and do not count as memory of
+//! its processes.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,27 +20,27 @@ use landfall_kernel::cgroup::{Controller, Group, GroupLimits, Groups};
 use landfall_kernel::log;
 use landfall_kernel::oom;
 
-/// How often the use of memory, processes and disk is looked at.
+/// The interval between two measurements of memory, processes and disk.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// How long an instance may stand at its limit of processes or disk before it is ended. A service that reaches one for
-/// a moment is told so by the kernel, as it is everywhere; one that stays there does no work.
+/// How long an instance may stay at its limit of processes or disk before it is ended. The kernel reports a short
+/// excess to the service, as on every machine; a service that stays at the limit does no work.
 const STANDS_FOR: Duration = Duration::from_secs(3);
 
-/// The most memory that a container has by default; half of the machine's, where that is less.
+/// The default limit on a container's memory; half of the machine's memory, if that is less.
 const DEFAULT_MEMORY: ByteSize = ByteSize::mib(2048);
 const DEFAULT_PROCESSES: u64 = 1024;
-/// The most room for files by default; a quarter of the machine's memory, where that is less.
+/// The default limit on files; a quarter of the machine's memory, if that is less.
 const DEFAULT_DISK: ByteSize = ByteSize::mib(1024);
 
-/// The bytes for each file that may be made: as many files as ext4 makes room for.
+/// The bytes per inode, as in ext4.
 const BYTES_PER_FILE: u64 = 16 << 10;
 
-/// The room that is left on a full disk, in blocks and files: a write may need several.
+/// The free blocks and inodes at which a disk counts as full: a write may need several.
 const FULL_BLOCKS: u64 = 4;
 const FULL_FILES: u64 = 1;
 
-/// Makes instances keep to their limits, by what this machine allows.
+/// Enforces the limits of instances, with the means of this machine.
 #[derive(Debug)]
 pub struct Limiter {
     groups: Groups,
@@ -49,7 +49,7 @@ pub struct Limiter {
 }
 
 impl Limiter {
-    /// The limiter of the cloud whose directory this is. Removes what earlier clouds left that were killed.
+    /// The limiter of the cloud in this directory. Removes the leftovers of killed clouds.
     pub fn new(dir: &Path) -> Self {
         Self {
             groups: Groups::new(dir),
@@ -57,7 +57,7 @@ impl Limiter {
         }
     }
 
-    /// One that makes no control groups.
+    /// A limiter without control groups.
     #[cfg(test)]
     pub(super) fn unlimited() -> Self {
         Self {
@@ -66,7 +66,7 @@ impl Limiter {
         }
     }
 
-    /// What an instance with these limits may use.
+    /// The resources of an instance with these limits.
     fn resolve(&self, limits: &Limits) -> Resolved {
         let part = |default: ByteSize, divisor: u64| {
             let part = ByteSize::mib((self.machine / divisor) >> 20);
@@ -84,11 +84,11 @@ impl Limiter {
         }
     }
 
-    /// Prepares the limits of an instance; `notes` get what this machine cannot limit.
+    /// Prepares the limits of an instance; `notes` lists the limits that this machine cannot enforce.
     pub(super) fn confine(&self, id: &str, limits: &Limits, notes: &mut Vec<String>) -> Confined {
         let limits = self.resolve(limits);
         let wanted = GroupLimits {
-            // Files are in memory, and count for the group. Its processes alone are looked at, see `Guard`.
+            // The group counts files in memory too, so `Guard` measures the memory of the processes.
             memory: limits.memory.bytes().saturating_add(limits.disk.bytes()),
             processes: limits.processes,
             cpu: limits.cpu,
@@ -110,7 +110,7 @@ impl Limiter {
     }
 }
 
-/// The machine's memory in bytes; 0 if the kernel does not say.
+/// The machine's memory in bytes; 0 if the kernel does not report it.
 fn machine_memory() -> u64 {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let kib = text.lines().find_map(|line| {
@@ -120,7 +120,7 @@ fn machine_memory() -> u64 {
     kib.unwrap_or(0) * 1024
 }
 
-/// What an instance may use.
+/// The resources of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Resolved {
     pub(super) memory: ByteSize,
@@ -144,19 +144,19 @@ pub(super) struct Confined {
 }
 
 impl Confined {
-    /// Puts a new process of the instance under its limits, before it starts any other.
+    /// Applies the limits to a new process of the instance, before it starts other processes.
     pub(super) fn add_process(&mut self, pid: i32) {
         if let Err(error) = self.join(pid) {
             log(format_args!("process {pid}: its control group: {error}"));
-            // What is in no group is counted in the other way.
+            // `Guard` measures processes outside of the group.
             self.group = None;
         }
     }
 
-    /// The same for a further process.
+    /// Applies the limits to a further process.
     ///
     /// # Errors
-    /// When the kernel does not take it into the instance's control group.
+    /// When the kernel refuses the move to the instance's control group.
     pub(super) fn join(&self, pid: i32) -> io::Result<()> {
         oom::prefer(pid);
         match &self.group {
@@ -165,7 +165,7 @@ impl Confined {
         }
     }
 
-    /// Removes what the kernel has of it. Blocks.
+    /// Removes its control group. Blocks.
     pub(super) fn remove(&self) {
         if let Some(group) = &self.group {
             group.remove();
@@ -175,7 +175,7 @@ impl Confined {
     /// Mounts the instance's own file system on this folder.
     ///
     /// # Errors
-    /// When the kernel does not.
+    /// When the kernel refuses.
     pub(super) fn mount_disk(&self, folder: &Path) -> nix::Result<()> {
         let (bytes, files) = (self.limits.disk.bytes(), self.limits.files());
         mount(
@@ -188,12 +188,12 @@ impl Confined {
     }
 }
 
-/// Takes the instance's own file system away, with all that is in it.
+/// Unmounts the instance's own file system, with all its files.
 pub(super) fn unmount_disk(folder: &Path) -> nix::Result<()> {
     umount2(folder, MntFlags::MNT_DETACH)
 }
 
-/// What an instance has used up.
+/// An exhausted resource of the instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Exhausted {
     Memory,
@@ -202,7 +202,7 @@ enum Exhausted {
     Files,
 }
 
-/// Looks after one running instance.
+/// Watches the limits of one running instance.
 #[derive(Debug)]
 pub(super) struct Guard {
     confined: Confined,
@@ -210,7 +210,7 @@ pub(super) struct Guard {
     disk: PathBuf,
     looks: tokio::time::Interval,
     refused: u64,
-    /// Since when it stands at its limit of processes, and of its disk.
+    /// The start of the present time at the limit of processes, and of the disk.
     processes_since: Option<Instant>,
     disk_since: Option<Instant>,
 }
@@ -230,7 +230,7 @@ impl Guard {
         }
     }
 
-    /// Waits until the instance has to end, and says why. May be called again after it was dropped.
+    /// Waits until the instance must end, and returns the reason. It may be dropped and called again.
     pub(super) async fn exceeded(&mut self) -> String {
         loop {
             self.looks.tick().await;
@@ -240,7 +240,7 @@ impl Guard {
         }
     }
 
-    /// How an instance ended that ended by itself: with the limit that it ran into, if it did.
+    /// How an ended instance ended: with the limit that it exceeded, if there is one.
     pub(super) fn explain(&self, exit: String) -> String {
         let group = self.confined.group.as_ref();
         if group.is_some_and(|group| group.oom_kills() > 0) {
@@ -256,7 +256,7 @@ impl Guard {
         }
     }
 
-    /// Removes what the kernel has of the limits. Blocks.
+    /// Removes the control group. Blocks.
     pub(super) fn remove(&self) {
         self.confined.remove();
     }
@@ -309,7 +309,7 @@ impl Guard {
             group.and_then(|group| group.processes()),
         );
         let mut usage = Usage {
-            // Its files are in memory too, and are limited by their own limit.
+            // Its files are in memory too, with their own limit.
             memory: memory.map_or(0, |memory| memory.saturating_sub(self.used_disk())),
             has_been_killed: group.is_some_and(|group| group.oom_kills() > 0),
             is_at_processes: false,
@@ -327,14 +327,14 @@ impl Guard {
                 usage.memory = resident;
             }
             if processes.is_none() {
-                // Between two looks some end and others begin.
+                // Between two measurements, some processes end and others start.
                 usage.is_at_processes = tasks + tasks / 16 >= limits.processes;
             }
         }
         usage
     }
 
-    /// Whether the disk is full, and of what.
+    /// Whether the disk is full, and the exhausted resource.
     fn full_disk(&self) -> Option<Exhausted> {
         let disk = statvfs(&self.disk).ok()?;
         if disk.blocks_available() < FULL_BLOCKS {
@@ -355,18 +355,18 @@ impl Guard {
 
 #[derive(Debug, Default)]
 struct Usage {
-    /// Of its processes, in bytes.
+    /// The memory of its processes, in bytes.
     memory: u64,
-    /// Whether the kernel has ended one of them for want of memory.
+    /// Whether the kernel has killed one of them because of a lack of memory.
     has_been_killed: bool,
     is_at_processes: bool,
 }
 
-/// The memory and the number of all processes that descend from one, as far as `/proc` says. Blocks.
+/// The memory and the number of all descendants of a process, according to `/proc`. Blocks.
 fn count(root: i32, limit: u64) -> (u64, u64) {
     let usage = Census::recent().usage(root);
     let resident = if usage.resident > limit {
-        // What processes share was counted for each of them.
+        // Shared memory was counted for each process.
         census::proportional(&usage.pids).unwrap_or(usage.resident)
     } else {
         usage.resident
@@ -392,7 +392,7 @@ mod tests {
         let small = resolved(1 << 30, &Limits::default());
         assert_eq!(small.memory, ByteSize::mib(512));
         assert_eq!(small.disk, ByteSize::mib(256));
-        // The kernel does not say how much there is.
+        // The kernel does not report the machine's memory.
         assert_eq!(resolved(0, &Limits::default()).memory, ByteSize::mib(2048));
     }
 

@@ -1,21 +1,21 @@
-//! On which TCP ports an instance listens, by the kernel's own table of its network.
+//! The TCP ports on which an instance listens, from the kernel's table of its network.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// The state of a socket that listens, in the kernel's table.
+/// The state of a listening socket in the kernel's table.
 const LISTEN: &str = "0A";
 
-/// The ports that somebody listens on in the network of a process.
+/// The listening ports in the network of a process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listening {
-    /// On any address, or on one that others reach.
+    /// On any address, or on one that other hosts can reach.
     pub open: BTreeSet<u16>,
-    /// On loopback addresses alone.
+    /// Only on loopback addresses.
     pub loopback: BTreeSet<u16>,
 }
 
-/// Looks; `None` when the process is gone, or cannot be looked at.
+/// Reads the table; `None` if the process is gone or not readable.
 pub fn listening(pid: i32) -> Option<Listening> {
     let read = |table: &str| {
         std::fs::read_to_string(
@@ -35,7 +35,7 @@ pub fn listening(pid: i32) -> Option<Listening> {
     Some(listening)
 }
 
-/// Lines such as `0: 0100007F:1F40 00000000:0000 0A …`: addresses as the processor holds them, ports in plain hex.
+/// Lines such as `0: 0100007F:1F40 00000000:0000 0A …`: addresses in the processor's byte order, ports in plain hex.
 fn parse(table: &str) -> Listening {
     let mut listening = Listening::default();
     for line in table.lines().skip(1) {
@@ -58,7 +58,7 @@ fn parse(table: &str) -> Listening {
     listening
 }
 
-/// 127.0.0.0/8, `::1`, and the first of these written as IPv6.
+/// 127.0.0.0/8, `::1`, and IPv4 loopback addresses in the form of IPv6.
 fn is_loopback(address: &str) -> bool {
     let words: Vec<u32> = (0..address.len() / 8)
         .filter_map(|word| u32::from_str_radix(address.get(word * 8..word * 8 + 8)?, 16).ok())
@@ -71,7 +71,7 @@ fn is_loopback(address: &str) -> bool {
     }
 }
 
-/// What that means for whoever expects an answer on a port: `the service listens on port 9000`.
+/// The sentence for a client that expects a service on a port: `the service listens on port 9000`.
 pub fn instead(listening: &Listening, port: u16) -> Option<String> {
     let Listening { open, loopback } = listening;
     if open.contains(&port) {
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn the_kernels_table_is_read() {
-        // As a little-endian machine writes it; a big-endian one has the bytes of an address the other way round.
+        // In the form of a little-endian machine; a big-endian one has the bytes of an address in reverse order.
         let loopback = format!("{:08X}", u32::from_ne_bytes([127, 0, 0, 1]));
         let table = [
             HEAD.to_owned(),

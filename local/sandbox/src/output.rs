@@ -1,4 +1,4 @@
-//! What an instance says: the last of it kept, all of it to whoever listens.
+//! The output of an instance: the last lines are kept, and subscribers get all lines.
 
 use std::collections::VecDeque;
 use std::io;
@@ -9,22 +9,22 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
-/// The longest line, in bytes; a longer one is cut into several.
+/// The maximum length of a line in bytes; longer lines are split.
 const MAX_LINE: usize = 16 * 1024;
-/// The most lines that are kept: empty ones have no bytes, and take memory all the same.
+/// The maximum number of kept lines: empty lines have no bytes, but take memory.
 const MAX_LINES: usize = 4096;
-/// The output that an instance may write in a second, in bytes; a line counts as 64 bytes more than it has. What
-/// writes more waits until the cloud reads on, so that it takes no time from other instances.
+/// The output that an instance may write per second, in bytes; each line counts as 64 additional bytes. The cloud
+/// reads faster output with a delay, so that it takes no time from other instances.
 const RATE: u64 = 4 << 20;
-/// What an instance may write at once, after it has been silent for a while.
+/// The output that an instance may write at once after a silence.
 const BURST: u64 = 2 * RATE;
 const LINE_COST: u64 = 64;
-/// How often the log says that an instance writes too much.
+/// The interval between two warnings about too much output.
 const NOTICE_PERIOD: Duration = Duration::from_secs(10);
-/// How many lines a listener may be behind before it misses some.
+/// The number of lines that a subscriber may lag behind before it misses some.
 const BEHIND: usize = 1024;
 
-/// Where a line was written to.
+/// The stream of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stream {
@@ -37,25 +37,25 @@ pub enum Stream {
 /// A line of output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutputLine {
-    /// When its end arrived.
+    /// The time when its end arrived.
     pub at: SystemTime,
-    /// Where it was written to.
+    /// The stream of the line.
     pub stream: Stream,
-    /// The text without its end of line; bytes that are no UTF-8 are replaced.
+    /// The text without its end of line; invalid UTF-8 is replaced.
     pub text: String,
 }
 
 /// The output of an instance. It outlives the instance.
 #[derive(Debug)]
 pub struct Output {
-    /// The most bytes of text that are kept.
+    /// The maximum number of kept bytes.
     capacity: usize,
     kept: Mutex<Kept>,
     listeners: broadcast::Sender<OutputLine>,
     volume: Mutex<Volume>,
 }
 
-/// How much of its rate an instance has used: a bucket that leaks.
+/// The used part of an instance's rate: a leaky bucket.
 #[derive(Debug)]
 struct Volume {
     level: u64,
@@ -72,14 +72,14 @@ impl Volume {
         }
     }
 
-    /// Adds so many bytes; gives how long the writer has to wait, and whether the log is to say so.
+    /// Adds bytes. Returns the delay of the writer, and whether to log a warning.
     fn add(&mut self, bytes: u64, now: Instant) -> Option<(Duration, bool)> {
         let passed = now.saturating_duration_since(self.at);
         let passed = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
         self.level = self
             .level
             .saturating_sub(passed.saturating_mul(RATE / 1000));
-        // What is left of a millisecond counts with the next line.
+        // The rest of a millisecond counts with the next line.
         self.at += Duration::from_millis(passed);
         self.level += bytes;
         let excess = self.level.checked_sub(BURST).filter(|excess| *excess > 0)?;
@@ -89,7 +89,7 @@ impl Volume {
         if is_news {
             self.noticed = Some(now);
         }
-        // Not for each line alone: a timer has milliseconds.
+        // Short delays are collected, because a timer has a resolution of milliseconds.
         let wait = Duration::from_millis(excess / (RATE / 1000) + 1);
         (is_news || wait > Duration::from_millis(10)).then_some((wait, is_news))
     }
@@ -102,7 +102,7 @@ struct Kept {
 }
 
 impl Output {
-    /// Keeps the last lines that have at most `capacity` bytes together.
+    /// Keeps the last lines, up to `capacity` bytes.
     pub fn new(capacity: usize) -> Self {
         Self {
             capacity,
@@ -112,19 +112,19 @@ impl Output {
         }
     }
 
-    /// The last `most` lines that are kept, oldest first.
+    /// The last `most` kept lines, oldest first.
     pub fn tail(&self, most: usize) -> Vec<OutputLine> {
         let kept = self.kept();
         let skip = kept.lines.len().saturating_sub(most);
         kept.lines.iter().skip(skip).cloned().collect()
     }
 
-    /// All lines from now on. A listener that falls 1024 lines behind misses the oldest, and is told so.
+    /// All lines from now on. A subscriber that lags 1024 lines behind misses the oldest, and gets an error about it.
     pub fn subscribe(&self) -> broadcast::Receiver<OutputLine> {
         self.listeners.subscribe()
     }
 
-    /// The lines that are kept, and all from then on: none is missing between, and none comes twice.
+    /// The kept lines, and all following lines, without a gap and without duplicates.
     pub fn follow(&self) -> (Vec<OutputLine>, broadcast::Receiver<OutputLine>) {
         let kept = self.kept();
         (
@@ -134,7 +134,7 @@ impl Output {
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        // Whoever panicked, the lines are whole.
+        // After a panic of another thread, the lines are still complete.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -148,11 +148,11 @@ impl Output {
             };
             kept.bytes -= oldest.text.len();
         }
-        // Sent under the lock, so that listeners see the order that is kept. Nobody may listen.
+        // Sent under the lock, so that subscribers see the same order. There may be no subscriber.
         let _ = self.listeners.send(line);
     }
 
-    /// Adds a line of the cloud's own.
+    /// Adds a line of the cloud itself.
     pub(super) fn note(&self, text: String) {
         self.push(OutputLine {
             at: SystemTime::now(),
@@ -161,7 +161,7 @@ impl Output {
         });
     }
 
-    /// Waits as long as an instance that has written so much has to.
+    /// Waits for the delay that so much output requires.
     async fn poll_interval(&self, bytes: usize) {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX) + LINE_COST;
         let over = {
@@ -178,7 +178,7 @@ impl Output {
         tokio::time::sleep(wait).await;
     }
 
-    /// Takes in all that `source` says, line by line, until it ends.
+    /// Reads all output of `source`, line by line, until it ends.
     pub(super) async fn take(
         &self,
         stream: Stream,
@@ -268,11 +268,11 @@ mod tests {
         );
         let (_, is_news) = volume.add(RATE, now + second).unwrap();
         assert!(!is_news, "once in a while is enough");
-        // What was silent for long enough may write a burst again.
+        // After a long silence, a burst is allowed again.
         assert_eq!(volume.add(BURST, now + 10 * second), None);
         let (_, is_news) = volume.add(RATE, now + 10 * second).unwrap();
         assert!(is_news);
-        // A line now and then costs nothing.
+        // An occasional line has no delay.
         let mut volume = Volume::new(now);
         for number in 0..10_000 {
             assert_eq!(

@@ -1,4 +1,4 @@
-//! An instance as the cloud sees it: started, watched, stopped.
+//! An instance from the cloud's side: start, watch, stop.
 
 use std::fmt;
 use std::io;
@@ -27,16 +27,16 @@ use crate::init::{Order, Report};
 use landfall_kernel::log;
 use landfall_kernel::signal;
 
-/// How long the last words of a dead instance are waited for.
+/// How long the last output of an ended instance is awaited.
 const DRAIN_WITHIN: Duration = Duration::from_secs(1);
 
-/// How an instance's command ended.
+/// The end of an instance's command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Exit {
-    /// By itself, with this exit code.
+    /// The command ended with this exit code.
     Code(i32),
-    /// By a signal of this number.
+    /// A signal with this number ended the command.
     Signal(i32),
 }
 
@@ -70,23 +70,23 @@ pub struct Running {
     stop_signal: i32,
     signals: mpsc::UnboundedSender<i32>,
     exit: watch::Receiver<Option<Exit>>,
-    /// How it ended, in words, from the same moment on.
+    /// How it ended, in words; set together with `exit`.
     how: Arc<OnceLock<String>>,
     output: Arc<Output>,
     confined: Confined,
-    /// Its first process, whatever its number comes to mean.
+    /// Its first process; it stays valid when the kernel reuses the number.
     pidfd: OwnedFd,
-    /// What its command was started with, for those that are to be run beside it.
+    /// The order of its command, which further commands reuse.
     order: Order,
 }
 
 impl Running {
-    /// Its name.
+    /// Its id.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// The pid of its first process, in the cloud's pid namespace. Killing that one ends all of it.
+    /// The pid of its first process, in the cloud's pid namespace. Killing that process ends the whole instance.
     pub fn pid(&self) -> i32 {
         self.pid
     }
@@ -96,55 +96,55 @@ impl Running {
         &self.pidfd
     }
 
-    /// Its limits, for what is to be run beside its command.
+    /// Its limits, for further commands.
     pub(super) fn confined(&self) -> &Confined {
         &self.confined
     }
 
-    /// What its command was started with.
+    /// The order of its command.
     pub(crate) fn order(&self) -> &Order {
         &self.order
     }
 
-    /// What this machine made weaker than it should be, a sentence each; mostly empty.
+    /// The protections that this machine weakens, a sentence each; usually empty.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
 
-    /// What it says.
+    /// Its output.
     pub fn output(&self) -> &Arc<Output> {
         &self.output
     }
 
-    /// How it ended, if it has.
+    /// How it ended, if it has ended.
     pub fn exited(&self) -> Option<Exit> {
         *self.exit.borrow()
     }
 
-    /// Waits until it has ended and nothing is left of it; all output has been taken in by then.
+    /// Waits until it has ended and nothing is left of it. All its output has been read by then.
     pub async fn wait(&self) -> Exit {
         let mut exit = self.exit.clone();
         match exit.wait_for(Option::is_some).await.map(|exit| *exit) {
             Ok(Some(exit)) => exit,
-            // Its watcher is gone, and took the instance along.
+            // Its watcher is gone, and killed the instance.
             _ => Exit::Signal(Signal::SIGKILL as i32),
         }
     }
 
-    /// Waits as [`wait`](Self::wait) does, and says how it ended: the limit that it exceeded, or its exit.
+    /// Waits like [`wait`](Self::wait), and returns how it ended: the exceeded limit, or its exit.
     pub async fn how(&self) -> String {
         let exit = self.wait().await;
         let how = self.how.get().cloned();
         how.unwrap_or_else(|| exit.to_string())
     }
 
-    /// Sends the image's stop signal; kills it if it has not ended after `grace`. Waits for its end.
+    /// Sends the image's stop signal, and kills the instance if it has not ended after `grace`. Waits for its end.
     ///
-    /// The kernel drops a signal to a process 1 that has no handler for it. Waiting would change nothing then, so
-    /// such an instance is killed at once.
+    /// The kernel drops a signal to a process 1 without a handler for it. Waiting would change nothing, so such an
+    /// instance is killed at once.
     pub async fn stop(&self, grace: Duration) -> Exit {
         if !disposition::is_dropped(self.pid, self.stop_signal) {
-            // Each send fails only when it has ended already.
+            // A send fails only if the instance has already ended.
             let _ = self.signals.send(self.stop_signal);
             if let Ok(exit) = timeout(grace, self.wait()).await {
                 return exit;
@@ -159,7 +159,7 @@ impl Running {
 ///
 /// # Errors
 ///
-/// Why the command does not run. Nothing is left of the instance then.
+/// The reason why the command does not run. Nothing is left of the instance then.
 pub async fn start(spec: &Spec, netns: OwnedFd, output: Arc<Output>) -> Result<Running, Error> {
     let id = spec.id.clone();
     let stop_signal = spec.stop_signal()?;
@@ -174,7 +174,7 @@ pub async fn start(spec: &Spec, netns: OwnedFd, output: Arc<Output>) -> Result<R
     let (mut child, control, confined) = spawn(order.clone(), netns, confined)
         .await
         .map_err(doing("execute its first process"))?;
-    // Not reaped before the watcher below does, so the number stays its own.
+    // The watcher below reaps the process, so its number stays valid until then.
     let pid = child
         .id()
         .and_then(|pid| i32::try_from(pid).ok())
@@ -240,10 +240,10 @@ pub async fn start(spec: &Spec, netns: OwnedFd, output: Arc<Output>) -> Result<R
 type Reports = Lines<BufReader<tokio::net::UnixStream>>;
 type Reader = JoinHandle<io::Result<()>>;
 
-/// Waits until the command is executed, and returns the notes; or else the reason, if there was time to give one.
+/// Waits until the command is executed, and returns the notes. Otherwise, returns the reason if the process sent one.
 async fn executed(reports: &mut Reports) -> Result<Vec<String>, Option<String>> {
     let mut started = None;
-    // The execution closes the socket, and so does the end of the process.
+    // Both the execution and the end of the process close the socket.
     while let Ok(Some(line)) = reports.next_line().await {
         match serde_json::from_str(&line) {
             Ok(Report::Started { notes }) => started = Some(notes),
@@ -271,14 +271,14 @@ fn readers(child: &mut Child, output: &Arc<Output>) -> Vec<Reader> {
     readers
 }
 
-/// Waits for the end of the output. With the pid namespace all writers are gone, so it is near.
+/// Waits for the end of the output. All writers have ended with the pid namespace, so it is near.
 async fn drain(readers: Vec<Reader>) {
     for reader in readers {
         drop(timeout(DRAIN_WITHIN, reader).await);
     }
 }
 
-/// Why a first process ended without a report.
+/// The reason of a first process that ended without a report.
 async fn last_words(readers: Vec<Reader>, output: &Output) -> String {
     drain(readers).await;
     let lines: Vec<_> = output.tail(5).into_iter().map(|line| line.text).collect();
@@ -289,7 +289,7 @@ async fn last_words(readers: Vec<Reader>, output: &Output) -> String {
     }
 }
 
-/// Follows an instance to its end.
+/// Watches an instance until its end.
 struct Watcher {
     child: Child,
     pid: i32,
@@ -306,23 +306,23 @@ impl Watcher {
         mut wanted: mpsc::UnboundedReceiver<i32>,
         exited: watch::Sender<Option<Exit>>,
     ) {
-        // The limit that it exceeded.
+        // The exceeded limit.
         let mut exceeded = None;
         let ended = loop {
             tokio::select! {
                 reason = self.guard.exceeded(), if exceeded.is_none() => {
                     exceeded = Some(reason);
-                    // Not reaped yet, so the number is still its own.
+                    // The process is not reaped yet, so its number is still valid.
                     if let Err(error) = kill(Pid::from_raw(self.pid), Signal::SIGKILL) {
                         log(format_args!("kill process {}: {error}", self.pid));
                     }
                 }
                 ended = self.child.wait() => break ended,
                 signal = wanted.recv() => {
-                    // No handle is left: nobody can want it to live.
+                    // All handles are gone: the instance must end.
                     let gone = signal.is_none();
                     let signal = signal.unwrap_or(Signal::SIGKILL as i32);
-                    // Not reaped yet, so the number is still its own.
+                    // The process is not reaped yet, so its number is still valid.
                     if let Err(error) = signal::send(self.pid, signal) {
                         log(format_args!("send signal {signal} to process {}: {error}", self.pid));
                     }
@@ -344,16 +344,16 @@ impl Watcher {
         if how != exit.to_string() {
             self.output.note(format!("landfall: the instance {how}"));
         }
-        // It ends once.
+        // An instance ends once, so the value is not set yet.
         let _ = self.how.set(how);
         let (scratch, guard) = (self.scratch, self.guard);
-        // Removing many files takes a while, and so may the last process.
+        // Removing many files takes time, and so may the last process.
         let gone = tokio::task::spawn_blocking(move || {
             drop(scratch);
             guard.remove();
         });
         drop(gone.await);
-        // Nobody may wait.
+        // There may be no receiver.
         exited.send_replace(Some(exit));
     }
 }

@@ -1,4 +1,4 @@
-//! The making of an instance's first process and of its folder.
+//! Starts an instance's first process and creates its folder.
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -26,9 +26,9 @@ use landfall_kernel::log;
 /// The limit on the time to build the sandbox. It takes milliseconds, unless files have to be copied.
 pub(super) const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Executes the copy of this program as process 1 of a new pid namespace and gives it its order.
+/// Executes the copy of this program as process 1 of a new pid namespace, and sends it its order.
 ///
-/// The limits hold before that process does anything.
+/// The limits apply before that process does anything.
 pub(super) async fn spawn(
     order: Order,
     netns: OwnedFd,
@@ -36,8 +36,8 @@ pub(super) async fn spawn(
 ) -> io::Result<(Child, UnixStream, Confined)> {
     let runtime = tokio::runtime::Handle::current();
     let (done, result) = oneshot::channel();
-    // A thread of its own: which pid namespace children are made in is a property of the thread
-    // that makes them, and one can leave its own only once.
+    // A separate thread: the pid namespace of children is a property of the thread that creates them, and a thread
+    // can leave its own only once.
     std::thread::Builder::new()
         .name("instance-spawn".to_owned())
         .spawn(move || {
@@ -68,7 +68,7 @@ pub(super) async fn spawn(
                 ours.write_all(&line)?;
                 Ok((child, ours, confined))
             })();
-            // A caller that was dropped meanwhile wants it killed, which dropping the child does.
+            // If the caller was dropped meanwhile, the child is dropped too, which kills it.
             drop(done.send(spawned));
         })?;
     result
@@ -76,17 +76,17 @@ pub(super) async fn spawn(
         .unwrap_or_else(|_| Err(io::Error::other("the thread that starts it panicked")))
 }
 
-/// The instance's own folder; removed with it.
+/// The instance's own folder; dropping it removes the folder.
 #[derive(Debug)]
 pub(super) struct Scratch(pub(super) PathBuf);
 
 impl Scratch {
-    /// Creates it; its name is the instance's.
+    /// Creates the folder, with the instance's id as its name.
     pub(super) fn create(spec: &Spec, confined: &Confined) -> Result<Self, Error> {
         let path = spec.scratch.join(&spec.id);
         match std::fs::DirBuilder::new().mode(0o700).create(&path) {
             Ok(()) => {
-                // Removed with this, whatever comes next.
+                // Dropping this value removes the folder in any case.
                 let scratch = Self(path);
                 confined
                     .mount_disk(&scratch.0)
@@ -112,7 +112,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // One that was not mounted has nothing to unmount.
+        // A folder without a mount has nothing to unmount.
         let _ = unmount_disk(&self.0);
         if let Err(error) = remove(&self.0) {
             log(format_args!("remove {}: {error}", self.0.display()));

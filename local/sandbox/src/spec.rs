@@ -11,16 +11,16 @@ use super::{Config, Error};
 use crate::init::Order;
 use landfall_kernel::signal;
 
-/// What an instance is to be.
+/// The specification of an instance.
 #[derive(Clone, Debug)]
 pub struct Spec {
-    /// Its name, unique among those alive; letters, digits, `-`, `_` and `.`.
+    /// Its id, unique among running instances; letters, digits, `-`, `_` and `.`.
     pub id: String,
-    /// The image's files, as [`unpack()`](super::unpack()) made them.
+    /// The image's files, from [`unpack()`](super::unpack()).
     pub rootfs: PathBuf,
-    /// What to run, from the image.
+    /// The image's configuration.
     pub config: Config,
-    /// Environment beyond the image's; it wins over that.
+    /// Environment in addition to the image's; it takes precedence.
     pub env: BTreeMap<String, String>,
     /// The host name inside.
     pub hostname: String,
@@ -28,18 +28,18 @@ pub struct Spec {
     pub hosts: String,
     /// The text of `/etc/resolv.conf`.
     pub resolv_conf: String,
-    /// A folder on the cloud's scratch file system, where the instance gets one of its own.
+    /// A folder on the cloud's scratch file system; the instance's own folder is created in it.
     pub scratch: PathBuf,
-    /// How much it may use.
+    /// The limits of its resources.
     pub limits: Limits,
-    /// What makes it keep to that.
+    /// The limiter that enforces them.
     pub limiter: Arc<Limiter>,
-    /// Whether process 1 is a reaper, and the command its child. The command itself otherwise.
+    /// Whether process 1 is a reaper with the command as its child. Otherwise the command is process 1.
     pub init: bool,
 }
 
 impl Spec {
-    /// Checks what the kernel would not, and finds the stop signal.
+    /// Checks the rules that the kernel does not check, and returns the stop signal.
     pub(super) fn stop_signal(&self) -> Result<i32, Error> {
         let invalid = |problem: String| Error::Invalid {
             id: self.id.clone(),

@@ -1,4 +1,4 @@
-//! From an image in an OCI layout to a folder of files, once for each digest.
+//! Unpacks an image of an OCI layout to a folder, once for each digest.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
@@ -13,34 +13,34 @@ use sha2::{Digest, Sha256};
 use super::layer::{Limits, Tree};
 use super::{Config, Error};
 
-/// The largest manifest or configuration that is read, in bytes: the limit that registries have.
+/// The maximum size of a manifest or configuration, in bytes: the limit of registries.
 const MAX_JSON: u64 = 4 << 20;
 
-/// The folder of an unpacked image that holds its files.
+/// The name of the folder with an unpacked image's files.
 const FILES: &str = "rootfs";
-/// The file of an unpacked image that holds its configuration.
+/// The name of the file with an unpacked image's configuration.
 const CONFIG: &str = "config.json";
 
 /// An unpacked image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
-    /// Its files. Never to be written to: instances share them.
+    /// Its files. They are read-only by convention, because instances share them.
     pub rootfs: PathBuf,
-    /// What it says about running it.
+    /// Its configuration.
     pub config: Config,
 }
 
-/// Unpacks the image whose manifest has the digest `manifest` (`sha256:…`) in the OCI layout `layout`
-/// into a folder below `images`, unless it is there already. Blocks. Several may do so at once, also
-/// from several processes: one unpacks, the others wait.
+/// Unpacks the image with the manifest digest `manifest` (`sha256:…`) in the OCI layout `layout` to a folder below
+/// `images`, unless it exists. Blocks. Several callers may do so at once, also from several processes: one unpacks,
+/// the others wait.
 ///
-/// Owners are kept as far as the kernel lets: by root; for an ordinary user, all files are its own.
-/// Devices are left out.
+/// Root keeps owners as far as the kernel allows; for an ordinary user, all files belong to that user. Devices are
+/// left out.
 ///
 /// # Errors
 ///
-/// A damaged or unsupported image, or a full or unwritable disk. Then nothing can be seen of it, and
-/// the next call starts anew. A damaged blob is removed from the layout, so that the next build makes it again.
+/// A damaged or unsupported image, or a full or unwritable disk. Nothing of the image is visible then, and the next
+/// call starts again. A damaged blob is removed from the layout, so that the next build creates it again.
 pub fn unpack(layout: &Path, manifest: &str, images: &Path) -> Result<Image, Error> {
     Unpacking {
         layout,
@@ -69,7 +69,7 @@ impl Unpacking<'_> {
         if let Some(image) = self.read(&done)? {
             return Ok(image);
         }
-        // Whoever holds the lock owns this folder; what is in it was left by one that was killed.
+        // The holder of the lock owns this folder; its content is a leftover of a killed process.
         let new = images.join(format!("{name}.new"));
         remove(&new).map_err(self.doing(format!("remove {}", new.display())))?;
         let result = self.fill(&new).and_then(|()| {
@@ -80,7 +80,7 @@ impl Unpacking<'_> {
             )))
         });
         if let Err(error) = result {
-            // The first error is the one to tell; the next call tries to remove it again.
+            // The first error is reported; the next call tries to remove the folder again.
             let _ = remove(&new);
             return Err(error);
         }
@@ -89,7 +89,7 @@ impl Unpacking<'_> {
             .ok_or_else(|| self.bad(format!("{} has vanished", done.display())))
     }
 
-    /// The image in `done`, if it is there.
+    /// The image in `done`, if it exists.
     fn read(&self, done: &Path) -> Result<Option<Image>, Error> {
         let path = done.join(CONFIG);
         let text = match fs::read_to_string(&path) {
@@ -105,7 +105,7 @@ impl Unpacking<'_> {
         }))
     }
 
-    /// Unpacks into the folder `new`.
+    /// Unpacks to the folder `new`.
     fn fill(&self, new: &Path) -> Result<(), Error> {
         let manifest = ImageManifest::from_reader(self.json(self.image, None)?.as_slice())
             .map_err(|error| self.bad(format!("its manifest: {error}")))?;
@@ -126,7 +126,7 @@ impl Unpacking<'_> {
             .map_err(self.doing("write its configuration".to_owned()))
     }
 
-    /// Applies one layer, verified.
+    /// Applies one layer and verifies its digest.
     fn layer(&self, tree: &mut Tree, layer: &Descriptor) -> Result<(), Error> {
         let digest = layer.digest().as_ref();
         let doing = |source| self.doing(format!("layer {digest}"))(source);
@@ -137,7 +137,7 @@ impl Unpacking<'_> {
         self.verify(digest, blob.hash)
     }
 
-    /// A small blob, verified.
+    /// A small blob with a verified digest.
     fn json(&self, digest: &str, size: Option<u64>) -> Result<Vec<u8>, Error> {
         let read = || {
             let mut bytes = Vec::new();
@@ -151,7 +151,7 @@ impl Unpacking<'_> {
         read().map_err(|error| self.discard(digest, error))
     }
 
-    /// Opens a blob: a regular file of the announced size, and nothing that could hang or never end.
+    /// Opens a blob: a regular file of the announced size, so that reading cannot hang or continue without end.
     fn open(&self, digest: &str, size: Option<u64>) -> Result<File, Error> {
         let path = self.layout.join("blobs/sha256").join(self.hex(digest)?);
         let doing = |source| self.doing(format!("open {}", path.display()))(source);
@@ -176,8 +176,8 @@ impl Unpacking<'_> {
         }
     }
 
-    /// Removes the blob with which `error` came, if it is damaged: the store takes a blob of the right size for
-    /// whole, and would not build it again.
+    /// Removes the blob of `error` if it is damaged: the store accepts any blob of the right size, and would not
+    /// build it again.
     fn discard(&self, digest: &str, error: Error) -> Error {
         let removed = digest.parse().is_ok_and(|digest| {
             Store::open(self.layout)
@@ -196,7 +196,7 @@ impl Unpacking<'_> {
         use std::fmt::Write;
         let mut hex = String::new();
         for byte in hash.finalize() {
-            // Writing to a string cannot fail.
+            // Writing to a string does not fail.
             let _ = write!(hex, "{byte:02x}");
         }
         if digest.strip_prefix("sha256:") == Some(hex.as_str()) {
@@ -208,7 +208,7 @@ impl Unpacking<'_> {
         }
     }
 
-    /// The hexadecimal part of a digest, which is fit to be a file's name.
+    /// The hexadecimal part of a digest, which is a valid file name.
     fn hex<'a>(&self, digest: &'a str) -> Result<&'a str, Error> {
         digest
             .strip_prefix("sha256:")
@@ -238,8 +238,8 @@ impl Unpacking<'_> {
     }
 }
 
-/// Removes what killed processes left of any image. Who holds an image's lock is at work on it; what cannot be
-/// removed costs space and nothing else.
+/// Removes leftovers of killed processes for all images. The holder of an image's lock is unpacking it. A folder that
+/// cannot be removed only costs space.
 fn sweep(images: &Path) {
     for entry in fs::read_dir(images).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -254,7 +254,7 @@ fn sweep(images: &Path) {
     }
 }
 
-/// Opens the file whose lock decides who unpacks `image`.
+/// Opens the lock file of `image`.
 fn open_lock(images: &Path, image: &str) -> io::Result<File> {
     File::options()
         .create(true)
@@ -262,7 +262,7 @@ fn open_lock(images: &Path, image: &str) -> io::Result<File> {
         .open(images.join(format!("{image}.lock")))
 }
 
-/// Removes a folder that may not exist, and in which an image may have forbidden it.
+/// Removes a folder, if it exists, even if the image's modes forbid it.
 fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -274,7 +274,7 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Lets the owner do everything in all folders below `path`.
+/// Gives the owner all permissions for all folders below `path`.
 fn open_up(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
@@ -287,7 +287,7 @@ fn open_up(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A reader that hashes what is read.
+/// A reader that hashes the bytes it reads.
 struct Hashed {
     source: BufReader<File>,
     hash: Sha256,

@@ -1,22 +1,22 @@
-//! How much of the processors instances have used: what the kernel tells of their processes.
+//! The processor time of instances, from the kernel's data about their processes.
 //!
-//! Control groups would tell the same, and an ordinary user cannot have them everywhere.
+//! Control groups have the same data, but an ordinary user cannot use them everywhere.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// What the kernel counts processor time in: `USER_HZ` is 100 on every machine that Linux has it on for users.
+/// The unit of the kernel's processor time: `USER_HZ` is 100 for user space on all machines with Linux.
 const TICK: Duration = Duration::from_millis(10);
 
-/// A process: its parent, and what it and its children that have ended have used.
+/// A process: its parent, and the processor time of itself and its ended children.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Process {
     parent: i32,
     used: Duration,
 }
 
-/// The processor time that each of these processes has used so far, with all that descend from it. A process that is
-/// gone is left out. What a process used whose parent did not ask for its end is not counted.
+/// The processor time of each of these processes with all its descendants. Ended processes are left out. The time of
+/// an ended process does not count if its parent did not wait for it.
 pub fn processor_times(roots: &[i32]) -> BTreeMap<i32, Duration> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let processes = entries.filter_map(|entry| {
@@ -29,10 +29,10 @@ pub fn processor_times(roots: &[i32]) -> BTreeMap<i32, Duration> {
 
 /// The fields of `/proc/PID/stat`: <https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html>
 fn read(stat: &str) -> Option<Process> {
-    // The name is in parentheses and may have any in it.
+    // The name is in parentheses and may contain any of them.
     let (_, rest) = stat.rsplit_once(')')?;
     let fields: Vec<&str> = rest.split_whitespace().collect();
-    // Counted from the third: state, ppid, …; utime is the 14th, and stime, cutime and cstime follow.
+    // Counted from the third field: state, ppid, …; utime is the 14th, and stime, cutime and cstime follow.
     let used: u32 = fields
         .get(11..15)?
         .iter()
@@ -52,7 +52,8 @@ fn sum(roots: &[i32], processes: &BTreeMap<i32, Process>) -> BTreeMap<i32, Durat
         .collect();
     for (pid, process) in processes {
         let mut at = *pid;
-        // Parents are read at different moments, so what looks like a ring is left after as many steps as there are.
+        // Parents are read at different times, so the walk ends after as many steps as there are processes, even in
+        // an apparent ring.
         for _ in 0..processes.len() {
             if let Some(time) = times.get_mut(&at) {
                 *time += process.used;
@@ -95,7 +96,7 @@ mod tests {
             (6, process(5, 2)),
             (7, process(6, 4)),
             (9, process(1, 8)),
-            // Read at different moments.
+            // Read at different times.
             (20, process(21, 50)),
             (21, process(20, 50)),
         ]);
