@@ -1,4 +1,4 @@
-//! What goes wrong on either side, and what the client is told.
+//! Failures of clients and targets, and the responses to the client.
 
 use super::*;
 

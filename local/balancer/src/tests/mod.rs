@@ -104,7 +104,7 @@ impl Upstream {
         Self::http(move |_| async move { Response::new(Full::from(name)) }).await
     }
 
-    /// Does with each connection what it is told.
+    /// Runs the given function for each connection.
     pub(super) async fn raw<F, R>(serve: F) -> Self
     where
         F: Fn(TcpStream) -> R + Send + 'static,
@@ -130,7 +130,7 @@ impl Upstream {
         }
     }
 
-    /// Passes health checks, and does with other requests' connections what it is told; it gets
+    /// Passes health checks, and runs the given function for the connections of other requests; it gets
     /// what the first read brought.
     pub(super) async fn healthy_but<F, R>(serve: F) -> Self
     where

@@ -1,12 +1,12 @@
-//! Copying a folder, for machines whose kernel refuses an overlay.
+//! Copies a folder, for machines whose kernel refuses an overlay.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, lchown, symlink};
 use std::path::Path;
 
-/// Copies what is in `from` into the existing folder `to`: files, folders and links with their modes,
-/// and their owners as far as the kernel lets. Sockets, pipes and devices are left out.
+/// Copies the content of `from` to the existing folder `to`: files, folders and links with their modes, and their
+/// owners as far as the kernel allows. Sockets, pipes and devices are left out.
 pub(super) fn tree(from: &Path, to: &Path) -> io::Result<()> {
     for entry in fs::read_dir(from)? {
         let entry = entry?;
@@ -23,7 +23,7 @@ pub(super) fn tree(from: &Path, to: &Path) -> io::Result<()> {
             continue;
         }
         match lchown(&target, Some(it.uid()), Some(it.gid())) {
-            // An ordinary user's namespace has one owner only.
+            // An ordinary user's namespace has only one owner.
             Err(error)
                 if error.raw_os_error() != Some(nix::libc::EINVAL)
                     && error.kind() != io::ErrorKind::PermissionDenied =>
@@ -33,7 +33,7 @@ pub(super) fn tree(from: &Path, to: &Path) -> io::Result<()> {
             _ => {}
         }
         if !it.is_symlink() {
-            // After the owner: a change of owner takes the set-user-ID bit away.
+            // After the owner, because a change of owner removes the set-user-ID bit.
             fs::set_permissions(&target, it.permissions())?;
         }
     }
@@ -67,7 +67,7 @@ mod tests {
             fs::read_link(to.join("a/link")).unwrap(),
             Path::new("/nowhere")
         );
-        // So that the folder can be removed.
+        // So that the test can remove the folder.
         for dir in [&from, &to] {
             fs::set_permissions(dir.join("a/b"), fs::Permissions::from_mode(0o755)).unwrap();
         }

@@ -1,4 +1,4 @@
-//! What a program's file says of itself: what loads it, how much of it is loaded, which machine it is for.
+//! The headers of a program's file: its loader, its loaded size, and its machine.
 
 use std::fs::{File, OpenOptions};
 use std::io::Read;
@@ -10,18 +10,18 @@ use nix::libc::O_NONBLOCK;
 const PT_LOAD: u32 = 1;
 const PT_INTERP: u32 = 3;
 
-/// What runs a program that does not run by itself.
+/// The interpreter of a program that does not run by itself.
 #[derive(Debug, PartialEq)]
 pub(super) enum Loader {
     Elf(String),
     Script {
         name: String,
-        /// The rest of the line: the kernel gives it as one argument.
+        /// The rest of the line, which the kernel passes as one argument.
         argument: String,
     },
 }
 
-/// A part of an ELF file, and what the kernel does with it.
+/// A part of an ELF file, and its use by the kernel.
 struct Segment {
     kind: u32,
     offset: u64,
@@ -54,7 +54,7 @@ fn segments(file: &File) -> Option<Vec<Segment>> {
     Some(segments)
 }
 
-/// How many bytes from its beginning on a program needs to run.
+/// The number of bytes from the start of a program that it needs to run.
 pub(super) fn loaded(file: &File) -> Option<u64> {
     let segments = segments(file)?;
     let loaded = segments
@@ -64,9 +64,9 @@ pub(super) fn loaded(file: &File) -> Option<u64> {
     loaded.max()
 }
 
-/// The loader that a program names: an ELF file's PT_INTERP, a script's `#!`.
+/// The loader of a program: the PT_INTERP of an ELF file, or the `#!` of a script.
 pub(super) fn loader(path: &Path) -> Option<Loader> {
-    // A pipe would wait for its other end.
+    // Opening a pipe would wait for its other end.
     let mut options = OpenOptions::new();
     let file = options.read(true).custom_flags(O_NONBLOCK).open(path);
     let file = file
@@ -77,7 +77,7 @@ pub(super) fn loader(path: &Path) -> Option<Loader> {
     if let Some(line) = head[..length].strip_prefix(b"#!") {
         let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let line = String::from_utf8_lossy(line);
-        // As the kernel does: a carriage return is no space to it.
+        // Like the kernel, which does not treat a carriage return as a space.
         let name = line.split([' ', '\t']).find(|word| !word.is_empty())?;
         let (_, rest) = line.split_once(name)?;
         return Some(Loader::Script {
@@ -93,14 +93,14 @@ pub(super) fn loader(path: &Path) -> Option<Loader> {
     Some(Loader::Elf(name.trim_end_matches('\0').to_owned()))
 }
 
-/// The machine that an ELF file is for, named as Rust does.
+/// The machine of an ELF file, in Rust's words.
 pub(super) fn machine(path: &Path) -> Option<&'static str> {
     let mut head = [0; 20];
     File::open(path).ok()?.read_exact(&mut head).ok()?;
     if !head.starts_with(b"\x7fELF") {
         return None;
     }
-    // e_machine, in the byte order that e_ident[EI_DATA] names.
+    // e_machine, in the byte order of e_ident[EI_DATA].
     let bytes = [head[18], head[19]];
     let number = if head[5] == 2 {
         u16::from_be_bytes(bytes)
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn loader_of_a_dynamic_program_is_found() {
-        // The test itself is such a program, unless it is linked statically.
+        // The test program is such a file, unless it is linked statically.
         let own = std::env::current_exe().unwrap();
         if cfg!(not(target_feature = "crt-static")) {
             match loader(&own) {

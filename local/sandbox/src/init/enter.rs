@@ -1,9 +1,10 @@
-//! A further command in an instance that runs: enters its namespaces, and runs with its user and powers.
+//! A further command in a running instance: it enters the instance's namespaces, and runs as its user.
 //!
-//! The cloud executes this program again with a socket as standard input. Over it come the instance's first process
-//! (as a pidfd), this program's mount and the command's standard input unless it is to have a terminal, and then an [`ExecTask`], one line of
-//! JSON. Back go the terminal's other side, if there is one, and [`Report`]s, one line of JSON each. What the cloud
-//! sends later are numbers of signals, a byte each; when it closes the socket, the command is hung up on.
+//! The cloud executes this program again with a socket as standard input. The socket first carries the instance's
+//! first process (as a pidfd), this program's mount and, for a command without a terminal, its standard input. Then
+//! it carries an [`ExecTask`], one line of JSON. The process sends back the other side of the terminal, if there is
+//! one, and [`Report`]s, one line of JSON each. Later bytes from the cloud are numbers of signals. When the cloud
+//! closes the socket, the command is hung up.
 #![expect(unsafe_code, reason = "the command is started by fork(2)")]
 
 use std::fs::File;
@@ -33,22 +34,22 @@ use super::{
 use landfall_kernel::fds;
 use landfall_kernel::userns::{explain, single_user};
 
-/// How long a command that was hung up on may take to end, in milliseconds.
+/// The time that a hung-up command gets to end, in milliseconds.
 const HANG_UP_MS: u16 = 2_000;
 
-/// What is to be done in the instance.
+/// The task in the instance.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct ExecTask {
-    /// As for the instance's own command, with the command that is to be run now.
+    /// The order of the instance's own command, with the command of this task.
     pub(crate) order: Order,
-    /// The command in place of the order's where the image does not have that one's program.
+    /// The alternative command, for an image without the program.
     pub(crate) otherwise: Option<Vec<String>>,
-    /// The size of the terminal that it gets; without one, standard input, output and error are pipes.
+    /// The size of its terminal; without one, standard input, output and error are pipes.
     pub(crate) terminal: Option<Size>,
     pub(crate) does: ExecMode,
 }
 
-/// What a further process does.
+/// The action of a further process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ExecMode {
     /// Runs the order's command.
@@ -77,7 +78,7 @@ impl Size {
     }
 }
 
-/// Becomes the parent of a further command; returns when that one has ended.
+/// Becomes the parent of a further command; returns when that command has ended.
 pub(crate) fn run(serve_files: fn() -> i32) -> ExitCode {
     let mut control = match hide().and_then(|()| take_control()) {
         Ok(control) => control,
@@ -92,7 +93,7 @@ pub(crate) fn run(serve_files: fn() -> i32) -> ExitCode {
     {
         Ok(child) => match report(&mut control, &Report::Started { notes: Vec::new() }) {
             Ok(()) => follow(&mut control, child),
-            // The cloud is gone, and with it the instance.
+            // The cloud is gone, and the instance with it.
             Err(_) => return ExitCode::FAILURE,
         },
         Err(reason) => Report::Failed { reason },
@@ -104,7 +105,7 @@ pub(crate) fn run(serve_files: fn() -> i32) -> ExitCode {
 }
 
 fn receive(control: &mut UnixStream) -> io::Result<(ExecTask, Vec<OwnedFd>)> {
-    // The files come with the first byte, which is no part of the errand.
+    // The files come with the first byte, which is not part of the task.
     let (length, files) = fds::receive(control.as_fd(), &mut [0])?;
     if length != 1 || files.len() < 2 {
         return Err(io::Error::other("the cloud closed the socket"));
@@ -114,7 +115,7 @@ fn receive(control: &mut UnixStream) -> io::Result<(ExecTask, Vec<OwnedFd>)> {
     Ok((serde_json::from_str(&line)?, files))
 }
 
-/// Enters the instance and starts what is to run there; returns once it is executed.
+/// Enters the instance and starts the task; returns once the command is executed.
 fn start(
     control: &mut UnixStream,
     errand: &ExecTask,
@@ -122,10 +123,10 @@ fn start(
     serve_files: fn() -> i32,
 ) -> Result<Pid, String> {
     let instance = files.remove(0);
-    // Before anything of the instance is near.
+    // Before this process touches anything of the instance.
     program::lock(&files.remove(0))?;
     let doing = |what: &'static str| move |error: Errno| explain(what, error);
-    // Before anything that the instance may have changed is in this process's sight.
+    // Before this process sees anything that the instance may have changed.
     let single_user = single_user();
     let null = File::open("/dev/null").map_err(|error| format!("open /dev/null: {error}"))?;
     setns(
@@ -137,14 +138,14 @@ fn start(
             | CloneFlags::CLONE_NEWUTS,
     )
     .map_err(doing("enter the instance"))?;
-    // Not every machine let the instance have one of its own.
+    // Not every machine allows the instance its own.
     let _ = setns(&instance, CloneFlags::CLONE_NEWCGROUP);
     let terminal = errand
         .terminal
         .map(|size| terminal(control, size))
         .transpose()
         .map_err(|error| format!("make a terminal: {error}"))?;
-    // Closed on exec, so it ends without a word if the command is executed.
+    // Closed on exec, so it ends without a message if the command is executed.
     let (mut said, mut say) = io::pipe().map_err(|error| format!("create a pipe: {error}"))?;
     // SAFETY: this process has one thread, so the copy is whole and may go on as any program.
     match unsafe { fork() }.map_err(doing("fork"))? {
@@ -163,7 +164,7 @@ fn start(
         }
         ForkResult::Parent { child } => {
             drop(say);
-            // Whoever reads the command's output waits for its end.
+            // The reader of the command's output waits for its end.
             dup2_stdout(&null)
                 .and_then(|()| dup2_stderr(&null))
                 .map_err(|error| format!("let go of the command's output: {error}"))?;
@@ -179,10 +180,10 @@ fn start(
     }
 }
 
-/// Makes a terminal in the instance, hands its other side to the cloud, and gives the command's.
+/// Creates a terminal in the instance, sends one side to the cloud, and returns the command's side.
 fn terminal(control: &UnixStream, size: Size) -> io::Result<OwnedFd> {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-    // Not by /dev/ptmx, in whose place the instance may have put what it likes; this one cannot be replaced.
+    // Not /dev/ptmx, which the instance may have replaced; this path cannot be replaced.
     let theirs = File::options()
         .read(true)
         .write(true)
@@ -204,7 +205,7 @@ enum Ready {
     Files,
 }
 
-/// Makes the new process what the instance's own command is: its user, its powers, its place.
+/// Gives the new process the user, the privileges and the folder of the instance's own command.
 fn become_command(
     errand: &ExecTask,
     streams: Option<OwnedFd>,
@@ -225,7 +226,7 @@ fn become_command(
             dup2_stderr(&streams).map_err(doing("take standard error"))?;
         }
     }
-    // The control socket above all, which only the parent needs.
+    // Above all the control socket, which only the parent needs.
     fds::close_all_but(&[instance.as_fd(), say.as_fd()]).map_err(doing("close files"))?;
     let identity = identity::resolve(&order.user, Path::new("/"))?;
     enter_folder(&order.cwd)?;
@@ -251,7 +252,7 @@ fn become_command(
     Ok(Ready::Command(command))
 }
 
-/// Whether the order's program, a path, is there.
+/// Whether the order's program, a path, exists.
 fn has_program(order: &Order) -> bool {
     order
         .argv
@@ -259,7 +260,7 @@ fn has_program(order: &Order) -> bool {
         .is_some_and(|program| Path::new(program).exists())
 }
 
-/// Passes signals on until the command ends, or hangs up on it when the cloud does.
+/// Forwards signals until the command ends; hangs up the command when the cloud closes the socket.
 fn follow(control: &mut UnixStream, child: Pid) -> Report {
     let Some(pidfd) = rustix::process::Pid::from_raw(child.as_raw())
         .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok())
@@ -285,7 +286,7 @@ fn follow(control: &mut UnixStream, child: Pid) -> Report {
         match control.read(&mut number) {
             Ok(1) => {
                 if let Ok(signal) = Signal::try_from(i32::from(number[0])) {
-                    // It leads a session, and so a group. It may have just ended.
+                    // The command leads a session, and so a group. It may have just ended.
                     let _ = kill(Pid::from_raw(-child.as_raw()), signal);
                 }
             }
@@ -300,7 +301,7 @@ fn follow(control: &mut UnixStream, child: Pid) -> Report {
     }
 }
 
-/// How it ended, after it was sent a last signal perhaps.
+/// The exit of the command, perhaps after a last signal.
 fn ended(child: Pid, last: Option<Signal>) -> Report {
     let wait = |options| {
         let pid = rustix::process::Pid::from_raw(child.as_raw());

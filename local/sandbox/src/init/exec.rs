@@ -1,4 +1,4 @@
-//! Executing the image's command, and saying why it cannot be.
+//! Executes the image's command, and explains a failure.
 
 use std::ffi::CString;
 use std::io::Write;
@@ -12,7 +12,7 @@ use super::elf::{Loader, loader, machine};
 use super::identity::Identity;
 use super::{Order, program};
 
-/// What Docker gives an image that sets no `PATH`.
+/// Docker's value for an image without `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 const OWN: &str = "it leads to Landfall's own program, which runs in no instance";
@@ -26,7 +26,7 @@ pub(super) struct Command {
 }
 
 impl Command {
-    /// Finds the program in the image, which has to be this process's root already.
+    /// Finds the program in the image, which must already be this process's root.
     pub(super) fn new(order: &Order, identity: &Identity) -> Result<Self, String> {
         let mut env = order.env.clone();
         for (name, value) in [
@@ -76,9 +76,9 @@ impl Command {
         })
     }
 
-    /// Executes it; returns only with the reason why that failed.
+    /// Executes it; returns only the reason of a failure.
     pub(super) fn execute(self) -> String {
-        // The interpreter starts, and fails with a message of its own that shows no carriage return.
+        // The interpreter would start, and fail with a message that does not show the carriage return.
         if let Some(warning) = crlf_argument(Path::new(&self.path)) {
             let _ = writeln!(std::io::stderr(), "{warning}");
         }
@@ -97,7 +97,7 @@ impl Command {
     }
 }
 
-/// Where the program `name` is: as a path if it has a slash, else in the folders of `path`.
+/// The path of the program `name`: the name itself if it contains a slash, else in the folders of `path`.
 fn find(name: &str, path: &str) -> Result<String, String> {
     if name.is_empty() {
         return Err("exec \"\": the command is empty".to_owned());
@@ -121,7 +121,7 @@ fn find(name: &str, path: &str) -> Result<String, String> {
         .ok_or_else(|| format!("exec {name:?}: no such program in the image (PATH is {path})"))
 }
 
-/// What to say of a script whose interpreter is given an argument that ends with a carriage return.
+/// The message for a script whose interpreter gets an argument that ends with a carriage return.
 fn crlf_argument(path: &Path) -> Option<String> {
     let Some(Loader::Script { name, argument }) = loader(path) else {
         return None;
@@ -133,7 +133,7 @@ fn crlf_argument(path: &Path) -> Option<String> {
     ))
 }
 
-/// Why the kernel refused to execute `path`, in terms of the image.
+/// The reason why the kernel refused to execute `path`, in terms of the image.
 fn explain(path: &Path, error: Errno) -> String {
     let desc = error.desc();
     let loader = || loader(path);
@@ -169,7 +169,7 @@ fn explain(path: &Path, error: Errno) -> String {
                 "{desc}: it is neither a program for Linux nor a script that starts with \"#!\""
             ),
         },
-        // It was put there after the look at this command, and the kernel refused it.
+        // The file was replaced after the check of this command, and the kernel refused it.
         Errno::EACCES if program::is_own(path).is_ok_and(|own| own) => OWN.to_owned(),
         Errno::EACCES => match std::fs::metadata(path) {
             Ok(it) if it.is_dir() => "it is a folder".to_owned(),
@@ -198,7 +198,7 @@ mod tests {
         let expected = "gives /busybox the argument \"sh\\r\": save the file with LF line ends";
         assert!(text.ends_with(expected), "{text}");
         assert_eq!(says("#!/busybox sh\necho\n"), None);
-        // The kernel refuses this one itself.
+        // The kernel itself refuses this one.
         assert_eq!(says("#!/bin/sh\r\n"), None);
     }
 

@@ -1,10 +1,10 @@
-//! Which user an image's `USER` is, by the image's own `/etc/passwd` and `/etc/group`.
+//! The user of an image's `USER`, according to the image's own `/etc/passwd` and `/etc/group`.
 
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-/// The most that is read of an image's user files, in bytes.
+/// The maximum size of an image's user files, in bytes.
 const MAX_FILE: u64 = 1 << 20;
 
 /// A user by numbers.
@@ -12,17 +12,17 @@ const MAX_FILE: u64 = 1 << 20;
 pub(super) struct Identity {
     pub(super) uid: u32,
     pub(super) gid: u32,
-    /// The other groups of the user, when it is named in the image.
+    /// The other groups of the user, if the image lists it.
     pub(super) groups: Vec<u32>,
-    /// The user's home folder, `/` if the image does not know the user.
+    /// The user's home folder; `/` if the image does not list the user.
     pub(super) home: String,
 }
 
-/// Finds the user that `user` names in the image whose files are in `root`.
+/// Finds the user `user` in the image with the files in `root`.
 ///
 /// # Errors
 ///
-/// A name that the image does not have.
+/// A name that the image does not list.
 pub(super) fn resolve(user: &str, root: &Path) -> Result<Identity, String> {
     let (name, group) = match user.split_once(':') {
         Some((name, group)) => (name, Some(group)),
@@ -34,7 +34,7 @@ pub(super) fn resolve(user: &str, root: &Path) -> Result<Identity, String> {
 
     let number = name.parse::<u32>().ok();
     let entry = passwd.lines().map(fields).find(|entry| match number {
-        // A number is a uid, even where a user has it as a name.
+        // A number is a uid, even if it is the name of a user.
         Some(number) => field(entry, 2).parse() == Ok(number),
         None => field(entry, 0) == name,
     });
@@ -84,14 +84,14 @@ pub(super) fn resolve(user: &str, root: &Path) -> Result<Identity, String> {
     Ok(identity)
 }
 
-/// The text of a file, or nothing: an image may well have none.
+/// The text of a file; empty if the image has none.
 fn read(path: &Path) -> String {
     let mut bytes = Vec::new();
-    // Only a plain file: opening a pipe would wait for its other end for ever.
+    // Only a regular file: opening a pipe would wait for its other end for ever.
     if path.metadata().is_ok_and(|it| it.is_file())
         && let Ok(file) = File::open(path)
     {
-        // What cannot be read is as good as missing.
+        // An unreadable file counts as missing.
         let _ = file.take(MAX_FILE).read_to_end(&mut bytes);
     }
     String::from_utf8_lossy(&bytes).into_owned()

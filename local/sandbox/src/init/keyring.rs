@@ -1,4 +1,4 @@
-//! A session keyring of the instance's own in place of the machine's, whose keys it would read otherwise.
+//! Gives the instance its own session keyring, because it could read the machine's keys otherwise.
 
 use nix::errno::Errno;
 use nix::libc::{SYS_keyctl, c_long, syscall};
@@ -6,12 +6,12 @@ use nix::libc::{SYS_keyctl, c_long, syscall};
 /// Of linux/keyctl.h.
 const JOIN_SESSION_KEYRING: c_long = 1;
 
-/// Gives this process a new session keyring without a name, so that nobody else can join it.
+/// Gives this process a new session keyring without a name, which no other process can join.
 pub(super) fn renew() -> nix::Result<()> {
     // SAFETY: with no name the kernel reads no memory of this process.
     let result = unsafe { syscall(SYS_keyctl, JOIN_SESSION_KEYRING, 0 as c_long) };
     match Errno::result(result) {
-        // The kernel has no keyrings, or a container around this cloud lets nobody use them.
+        // The kernel has no keyrings, or a container around this cloud forbids them.
         Ok(_) | Err(Errno::ENOSYS | Errno::EPERM) => Ok(()),
         Err(error) => Err(error),
     }

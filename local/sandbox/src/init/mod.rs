@@ -1,12 +1,12 @@
 //! The first process of an instance: builds the sandbox around itself and then becomes the image's command.
 //!
 //! The cloud executes a copy of this program ([`program`]) in a new pid namespace, with a socket as standard input.
-//! Over it come the order ([`Order`], one line of JSON), the network namespace and this program's mount. Back goes
-//! [`Report::Started`], one line of JSON, right before the command is executed; the execution closes the socket, and
-//! a [`Report::Failed`] comes first if it fails. From then on the command is process 1 and the cloud its parent. With
-//! [`Order::init`] this process stays process 1 and the command is its child ([`reaper`]).
+//! The socket carries the order ([`Order`], one line of JSON), the network namespace and this program's mount. Right
+//! before the command is executed, the process sends [`Report::Started`], one line of JSON. The execution closes the
+//! socket; if it fails, a [`Report::Failed`] comes first. From then on the command is process 1, and the cloud its
+//! parent. With [`Order::init`], this process stays process 1, and the command is its child ([`reaper`]).
 //!
-//! **Invariant:** a process that has joined a namespace of an instance cannot be looked into from there ([`hide`]).
+//! **Invariant:** a process that has joined a namespace of an instance is not visible from there ([`hide`]).
 #![expect(
     unsafe_code,
     reason = "fork(2), keyctl(2) and signal(2) have no safe form"
@@ -43,13 +43,13 @@ use serde::{Deserialize, Serialize};
 use landfall_kernel::fds;
 use landfall_kernel::userns::{explain, single_user};
 
-/// The most open files an instance may have, unless the machine allows less.
+/// The maximum number of open files of an instance, unless the machine allows less.
 const MAX_FILES: u64 = 65_536;
 
-/// What an instance is to be.
+/// The order for an instance's first process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Order {
-    /// The image's files, never written to.
+    /// The image's files, which are never changed.
     pub(crate) rootfs: PathBuf,
     /// An existing folder for the instance's own files, on a file system of the cloud.
     pub(crate) scratch: PathBuf,
@@ -57,22 +57,22 @@ pub(crate) struct Order {
     pub(crate) argv: Vec<String>,
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) cwd: PathBuf,
-    /// As an image names it: `user`, `uid`, `user:group`, `uid:gid`, or nothing for root.
+    /// The image's `USER`: `user`, `uid`, `user:group`, `uid:gid`, or empty for root.
     pub(crate) user: String,
     pub(crate) hostname: String,
     /// The texts of `/etc/hosts` and `/etc/resolv.conf`.
     pub(crate) hosts: String,
     pub(crate) resolv_conf: String,
-    /// The most processes and threads that it may have.
+    /// The maximum number of its processes and threads.
     pub(crate) processes: u64,
     /// Whether process 1 is a reaper and the command its child.
     pub(crate) init: bool,
 }
 
-/// What a process that enters an instance tells the cloud.
+/// A message to the cloud from a process that enters an instance.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Report {
-    /// The command is executed next; each note says what the machine made weaker than it should be.
+    /// The command is executed next; each note names a protection that the machine weakens.
     Started { notes: Vec<String> },
     /// The command was not executed.
     Failed { reason: String },
@@ -120,7 +120,7 @@ pub(super) fn run() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Closes this process to others: its memory, its open files and its program's file, through `/proc` and ptrace(2).
+/// Hides this process from others: its memory, its open files and its program's file, through `/proc` and ptrace(2).
 /// Ends with the execution of another program.
 fn hide() -> io::Result<()> {
     Ok(prctl::set_dumpable(false)?)
@@ -132,7 +132,7 @@ fn report(control: &mut UnixStream, report: &Report) -> io::Result<()> {
     control.write_all(&line)
 }
 
-/// Moves the control socket away from standard input, which the command gets as `/dev/null`.
+/// Moves the control socket away from standard input. The command gets `/dev/null` there.
 fn take_control() -> io::Result<UnixStream> {
     fds::close_inherited()?;
     let control = io::stdin().as_fd().try_clone_to_owned()?;
@@ -140,7 +140,7 @@ fn take_control() -> io::Result<UnixStream> {
     Ok(UnixStream::from(control))
 }
 
-/// Reads the order and makes this process the inside of the sandbox, still with all its powers.
+/// Reads the order and builds the sandbox around this process, which still has all its privileges.
 fn prepare(control: &mut UnixStream) -> Result<(Order, Vec<String>), String> {
     let (order, netns, program) =
         receive(control).map_err(|error| format!("read the order: {error}"))?;
@@ -163,7 +163,7 @@ fn prepare(control: &mut UnixStream) -> Result<(Order, Vec<String>), String> {
 }
 
 fn receive(control: &mut UnixStream) -> io::Result<(Order, OwnedFd, OwnedFd)> {
-    // The files come with the first byte, which is no part of the order.
+    // The files come with the first byte, which is not part of the order.
     let (length, files) = fds::receive(control.as_fd(), &mut [0])?;
     let files = <[OwnedFd; 2]>::try_from(files).ok().filter(|_| length == 1);
     let [netns, program] = files.ok_or_else(|| io::Error::other("the cloud closed the socket"))?;
@@ -189,7 +189,7 @@ fn network_settings() -> Vec<String> {
     .collect()
 }
 
-/// Gives up all powers, and finds the command.
+/// Gives up all privileges, and finds the command.
 fn ready(order: &Order) -> Result<exec::Command, String> {
     let identity = identity::resolve(&order.user, Path::new("/"))?;
     std::fs::create_dir_all(&order.cwd)
@@ -203,7 +203,7 @@ fn ready(order: &Order) -> Result<exec::Command, String> {
     exec::Command::new(order, &identity)
 }
 
-/// Makes `path` the working folder, unless it leads out of the instance through an open file (CVE-2024-21626).
+/// Changes to the working folder `path`, unless it leads out of the instance through an open file (CVE-2024-21626).
 fn enter_folder(path: &Path) -> Result<(), String> {
     std::env::set_current_dir(path)
         .and_then(|()| {
@@ -223,9 +223,8 @@ fn limits() -> nix::Result<()> {
     setrlimit(Resource::RLIMIT_CORE, 0, 0)
 }
 
-/// Limits the processes of an ordinary user's instance. The kernel counts them for each user namespace (since 5.14),
-/// and the instance has just got one of its own; root's instances have the control group only, since their users
-/// are the machine's.
+/// Limits the processes of an ordinary user's instance. The kernel counts them per user namespace (since 5.14), and
+/// the instance has a new one. Root's instances have only the control group, because their users are the machine's.
 fn limit_processes(most: u64) -> nix::Result<()> {
     if !landfall_kernel::userns::single_user() || !landfall_kernel::userns::counts_processes() {
         return Ok(());
@@ -235,10 +234,10 @@ fn limit_processes(most: u64) -> nix::Result<()> {
     setrlimit(Resource::RLIMIT_NPROC, most, most)
 }
 
-/// Gives the command the signals as a new process expects them.
+/// Restores the default signal handling for the command.
 fn reset_signals() -> nix::Result<()> {
-    // SAFETY: the default action is no handler of ours. Rust's runtime ignores SIGPIPE in every
-    // program it starts, and that would be inherited.
+    // SAFETY: the default action is not a handler of this program. Rust's runtime ignores SIGPIPE in every program,
+    // and the command would inherit that.
     unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }?;
     SigSet::empty().thread_set_mask()
 }

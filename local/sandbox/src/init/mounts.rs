@@ -1,4 +1,4 @@
-//! What an instance sees as its file system.
+//! The file system of an instance.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -16,7 +16,7 @@ use super::{Order, copy};
 use landfall_kernel::rooted::{Rooted, through};
 use landfall_kernel::userns::{explain, initial, single_user};
 
-/// Devices without state or danger, as in Docker's `/dev`, with their numbers.
+/// Devices without state or risk, as in Docker's `/dev`, with their numbers.
 const DEVICES: [(&str, u64, u64); 6] = [
     ("null", 1, 3),
     ("zero", 1, 5),
@@ -26,7 +26,7 @@ const DEVICES: [(&str, u64, u64); 6] = [
     ("tty", 5, 0),
 ];
 
-/// What Docker hides of `/proc` and `/sys` (moby: oci/defaults.go): the machine's own secrets and switches.
+/// The paths of `/proc` and `/sys` that Docker hides (moby: oci/defaults.go): the machine's secrets and switches.
 const HIDDEN: [&str; 12] = [
     "/proc/acpi",
     "/proc/asound",
@@ -42,7 +42,7 @@ const HIDDEN: [&str; 12] = [
     "/sys/firmware",
 ];
 
-/// What Docker makes read-only of `/proc`.
+/// The paths of `/proc` that Docker makes read-only.
 const READ_ONLY: [&str; 5] = [
     "/proc/bus",
     "/proc/fs",
@@ -53,13 +53,13 @@ const READ_ONLY: [&str; 5] = [
 
 const NONE: Option<&str> = None;
 
-/// Makes the instance's file system and leaves the machine's behind. Returns what had to be weaker.
+/// Builds the instance's file system and leaves the machine's. Returns the weakened protections.
 pub(super) fn enter(order: &Order) -> Result<Vec<String>, String> {
     mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)
         .map_err(|error| explain("make the mounts private", error))?;
     let mut notes = Vec::new();
     let root = root(order, &mut notes)?;
-    // Before `/proc` and `/sys` are there for a link in `/etc` to lead to.
+    // Before `/proc` and `/sys` exist, because a link in `/etc` could lead there.
     files(&root, order)?;
     system(&root, &mut notes)?;
     pivot(&root)?;
@@ -67,7 +67,7 @@ pub(super) fn enter(order: &Order) -> Result<Vec<String>, String> {
     Ok(notes)
 }
 
-/// The image's files with a layer of the instance's own above them.
+/// The image's files below a layer of the instance's own.
 fn root(order: &Order, notes: &mut Vec<String>) -> Result<Rooted, String> {
     let at = |name: &str| order.scratch.join(name);
     let io = |what: String| move |error: io::Error| format!("{what}: {error}");
@@ -80,14 +80,14 @@ fn root(order: &Order, notes: &mut Vec<String>) -> Result<Rooted, String> {
     for name in ["upper", "work", "root"] {
         fs::create_dir(at(name)).map_err(io(format!("create {}", at(name).display())))?;
     }
-    // The root folder's own mode comes from the upper one.
+    // The mode of the root folder comes from the upper layer.
     fs::set_permissions(at("upper"), mode).map_err(io("set the root folder's mode".to_owned()))?;
     if let Err(error) = overlay(order) {
         notes.push(format!(
             "no overlayfs ({error}): the image's files were copied into memory"
         ));
         copy::tree(&order.rootfs, &at("root")).map_err(io("copy the image's files".to_owned()))?;
-        // A root has to be a mount.
+        // A root must be a mount.
         mount(Some(&at("root")), &at("root"), NONE, MsFlags::MS_BIND, NONE)
             .map_err(|error| explain("mount the copied files", error))?;
     }
@@ -99,9 +99,9 @@ fn overlay(order: &Order) -> Result<(), String> {
         .and_then(|root| root.dir(Path::new("")))
         .map_err(|error| error.to_string())?;
     std::env::set_current_dir(&order.scratch).map_err(|error| error.to_string())?;
-    // Relative names and an open file, because the kernel gives commas and colons in paths a meaning;
-    // also, the instance can read these options, and the machine's paths are none of its business.
-    // A user namespace's overlay has to keep its marks in user.* attributes.
+    // Relative names and an open file, because commas and colons in paths have a meaning for the kernel. The instance
+    // can also read these options, and must not see the machine's paths. In a user namespace, an overlay must keep
+    // its marks in user.* attributes.
     let options = format!(
         "lowerdir={},upperdir=upper,workdir=work{}",
         through(lower.as_fd()).display(),
@@ -117,7 +117,7 @@ fn overlay(order: &Order) -> Result<(), String> {
     .map_err(|error| error.desc().to_owned())
 }
 
-/// Mounts a file system at `path` of the instance, making the folder if the image has none.
+/// Mounts a file system at `path` of the instance; creates the folder if the image has none.
 fn mount_at(
     root: &Rooted,
     path: &str,
@@ -141,7 +141,7 @@ fn mount_at(
 /// `/proc`, `/sys`, `/dev` and `/tmp`.
 fn system(root: &Rooted, notes: &mut Vec<String>) -> Result<(), String> {
     for name in ["proc", "sys", "dev"] {
-        // What is hidden at such a path would not be, once the instance has bent the link (CVE-2019-19921).
+        // An instance that changed the link could see the hidden files (CVE-2019-19921).
         let is_link = root
             .parent(Path::new(name))
             .is_ok_and(|(_dir, entry)| fs::symlink_metadata(entry).is_ok_and(|it| it.is_symlink()));
@@ -183,7 +183,7 @@ fn devices(root: &Rooted) -> Result<(), String> {
     let dev = through(dev.as_fd());
     for (name, major, minor) in DEVICES {
         let target = dev.join(name);
-        // Its own: what the instance's root does to a node is seen nowhere else.
+        // The instance's own: changes of a node by its root are not visible elsewhere.
         match mknod(
             &target,
             SFlag::S_IFCHR,
@@ -192,7 +192,7 @@ fn devices(root: &Rooted) -> Result<(), String> {
         ) {
             Ok(()) => fs::set_permissions(&target, PermissionsExt::from_mode(0o666))
                 .map_err(io(format!("open /dev/{name} to all")))?,
-            // In a user namespace nobody makes nodes.
+            // A user namespace cannot create nodes.
             Err(Errno::EPERM) => borrow_device(name, &target)?,
             Err(error) => return Err(explain(&format!("create /dev/{name}"), error)),
         }
@@ -224,7 +224,7 @@ fn devices(root: &Rooted) -> Result<(), String> {
     )
 }
 
-/// Mounts the machine's own node read-only: the device works as before, its mode and owner stay as they are.
+/// Mounts the machine's own node read-only: the device works, and its mode and owner cannot change.
 fn borrow_device(name: &str, target: &Path) -> Result<(), String> {
     let source = Path::new("/dev").join(name);
     if !source.exists() {
@@ -233,7 +233,7 @@ fn borrow_device(name: &str, target: &Path) -> Result<(), String> {
     let doing = |error| explain(&format!("mount /dev/{name}"), error);
     create(target, b"").map_err(|error| format!("create /dev/{name}: {error}"))?;
     mount(Some(&source), target, NONE, MsFlags::MS_BIND, NONE).map_err(doing)?;
-    // What the machine forbids on its `/dev` cannot be allowed here, and has to be said again.
+    // Restrictions of the machine's `/dev` cannot be lifted here, and must be repeated.
     let kept = statvfs(target).map_err(doing)?.flags();
     let kept = [
         (FsFlags::ST_NOSUID, MsFlags::MS_NOSUID),
@@ -247,7 +247,7 @@ fn borrow_device(name: &str, target: &Path) -> Result<(), String> {
     mount(NONE, target, NONE, again, NONE).map_err(doing)
 }
 
-/// The files in `/etc` that belong to the machine, not to the image.
+/// The files in `/etc` that come from the machine, not from the image.
 fn files(root: &Rooted, order: &Order) -> Result<(), String> {
     for (name, text) in [
         ("hostname", format!("{}\n", order.hostname)),
@@ -257,7 +257,7 @@ fn files(root: &Rooted, order: &Order) -> Result<(), String> {
         let path = PathBuf::from("etc").join(name);
         root.parent(&path)
             .and_then(|(_dir, entry)| {
-                // In some images it is a link to where another program would write it.
+                // In some images it is a link to the file of another program.
                 match fs::remove_file(&entry) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
                     _ => create(&entry, text.as_bytes()),
@@ -268,7 +268,7 @@ fn files(root: &Rooted, order: &Order) -> Result<(), String> {
     Ok(())
 }
 
-/// Writes a new file that all may read.
+/// Writes a new file that all users may read.
 fn create(path: &Path, text: &[u8]) -> io::Result<()> {
     OpenOptions::new()
         .write(true)
@@ -278,20 +278,20 @@ fn create(path: &Path, text: &[u8]) -> io::Result<()> {
         .write_all(text)
 }
 
-/// Makes `root` the root of everything and drops all other mounts.
+/// Makes `root` the root and unmounts everything else.
 fn pivot(root: &Rooted) -> Result<(), String> {
     let doing = |error| explain("enter the instance's root", error);
     let dir = root
         .dir(Path::new(""))
         .map_err(|error| format!("enter the instance's root: {error}"))?;
     nix::unistd::fchdir(dir).map_err(doing)?;
-    // The old root ends up mounted over the new one, see pivot_root(2); then it is taken off.
+    // The old root is then mounted over the new one, see pivot_root(2), and is unmounted.
     pivot_root(".", ".").map_err(doing)?;
     umount2(".", MntFlags::MNT_DETACH).map_err(doing)?;
     nix::unistd::chdir("/").map_err(doing)
 }
 
-/// Hides and write-protects what is the machine's in `/proc` and `/sys`.
+/// Hides and write-protects the machine's parts of `/proc` and `/sys`.
 fn protect() -> Result<(), String> {
     let safe = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     for path in READ_ONLY
@@ -322,7 +322,7 @@ fn protect() -> Result<(), String> {
             )
             .map_err(doing)?,
             Ok(_) => mount(Some("/dev/null"), path, NONE, MsFlags::MS_BIND, NONE).map_err(doing)?,
-            // This kernel has none.
+            // This kernel lacks the path.
             Err(_) => {}
         }
     }

@@ -1,4 +1,4 @@
-//! Becoming the image's user, with no more powers than a service needs.
+//! Changes to the image's user, with only the privileges that a service needs.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -15,9 +15,9 @@ use rustix::thread::{
 use super::identity::Identity;
 use landfall_kernel::userns::{explain, map};
 
-/// What an image's root may do: Docker's default set (moby: oci/caps/defaults.go) without MKNOD
-/// (no cgroup limits the devices here), NET_RAW (packets go through the fabric's rules as an
-/// honest host sends them), AUDIT_WRITE and SETFCAP (nothing here needs them).
+/// The capabilities of an image's root: Docker's default set (moby: oci/caps/defaults.go) without MKNOD (no control
+/// group limits devices here), NET_RAW (instances send packets like ordinary hosts), AUDIT_WRITE and SETFCAP (no use
+/// here).
 const KEPT: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::DAC_OVERRIDE)
     .union(CapabilitySet::FOWNER)
@@ -29,8 +29,8 @@ const KEPT: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::SETUID)
     .union(CapabilitySet::SYS_CHROOT);
 
-/// Makes this process the image's user, for good. With `instance`, a process of an instance that runs, it becomes that
-/// one's user where there is only one to be.
+/// Permanently changes to the image's user. With `instance`, a process of a running instance, it changes to the user
+/// of that process if the instance's namespace has only one.
 pub(super) fn give_up(
     identity: &Identity,
     instance: Option<BorrowedFd<'_>>,
@@ -49,8 +49,8 @@ pub(super) fn give_up(
             .map_err(|error| explain("enter the instance's user namespace", error))?;
         bound()?;
     } else {
-        // The cloud's namespace has one user; a namespace below gives that one the wanted number,
-        // and powers over nothing that the cloud made.
+        // The cloud's namespace has one user. A namespace below it gives that user the required number, and no
+        // privileges over objects of the cloud.
         let (user, group) = (geteuid().as_raw(), getegid().as_raw());
         unshare(CloneFlags::CLONE_NEWUSER)
             .map_err(|error| explain("create the instance's user namespace", error))?;
@@ -68,7 +68,7 @@ pub(super) fn give_up(
 
 fn become_user(identity: &Identity) -> nix::Result<()> {
     let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
-    // A service that opens /dev/stdout opens this pipe anew, and has to be allowed to.
+    // A service that opens /dev/stdout opens this pipe again, and needs the permission.
     fchown(io::stdout().as_fd(), Some(uid), Some(gid))?;
     fchown(io::stderr().as_fd(), Some(uid), Some(gid))?;
     let groups: Vec<Gid> = identity.groups.iter().copied().map(Gid::from_raw).collect();
@@ -77,7 +77,7 @@ fn become_user(identity: &Identity) -> nix::Result<()> {
     setresuid(uid, uid, uid)
 }
 
-/// Takes from this process and all that it executes whatever is not [`KEPT`].
+/// Removes all capabilities except [`KEPT`] from this process and its later programs.
 fn bound() -> Result<(), String> {
     for number in 0..u64::BITS {
         let one = CapabilitySet::from_bits_retain(1 << number);
@@ -86,7 +86,7 @@ fn bound() -> Result<(), String> {
         }
         match remove_capability_from_bounding_set(one) {
             Ok(()) => {}
-            // The kernel has no capability of this number, nor of any after it.
+            // The kernel has no capability with this number, and none with a higher one.
             Err(error) if error.raw_os_error() == Errno::EINVAL as i32 => break,
             Err(error) => return Err(format!("limit capabilities: {error}")),
         }

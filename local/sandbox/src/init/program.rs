@@ -1,12 +1,12 @@
-//! The copy of this program that enters instances, on a file system that nobody can write to.
+//! The copy of this program that enters instances, on a read-only file system.
 //!
-//! A process in an instance may reach the file of a program that runs beside it, as CVE-2019-5736 did with runc's. What
-//! enters an instance therefore never runs from the machine's own file: the cloud copies that file once, when it
-//! starts, into a memory file system that is read-only from then on and that no instance sees.
+//! A process in an instance may reach the file of a program that runs beside it, as CVE-2019-5736 did with runc. So
+//! programs that enter an instance never run from the machine's own file: at its start, the cloud copies that file to
+//! a memory file system, which is read-only from then on and invisible to instances.
 //!
-//! Each process that enters has a mount of the copy to itself ([`Program`]), and forbids execution on it before it
-//! joins anything of the instance ([`lock`]). From then on the kernel refuses the copy whichever way the image's
-//! command leads there: `/proc/self/exe`, a link, an interpreter; also one that was put there after [`is_own`] looked.
+//! Each entering process has its own mount of the copy ([`Program`]), and forbids execution on it before it joins
+//! anything of the instance ([`lock`]). From then on, the kernel refuses the copy on every path of the image's
+//! command: `/proc/self/exe`, a link, an interpreter, even one that was added after [`is_own`] had checked.
 #![expect(
     unsafe_code,
     reason = "open_tree(2) and mount_setattr(2) have no safe form here"
@@ -32,24 +32,24 @@ const EMPTY_PATH: libc::c_uint = libc::AT_EMPTY_PATH.unsigned_abs();
 
 static COPY: OnceLock<OwnedFd> = OnceLock::new();
 
-/// Makes the copy. `at` is a folder to mount over, in a mount namespace of the cloud's own: the cloud mounts another
-/// file system over this one, and instances have another root.
+/// Creates the copy. `at` is a folder to mount over, in the cloud's own mount namespace. The cloud later mounts
+/// another file system over this one, and instances have another root.
 pub(crate) fn copy(at: &Path) -> Result<(), String> {
     let file = seal(at)?;
-    // A second call would bring the same.
+    // A second call would create the same copy.
     let _ = COPY.set(file);
     Ok(())
 }
 
-/// The copy, for one process that executes it and [locks](lock) it then.
+/// The copy, for one process that executes it and then [locks](lock) it.
 pub(crate) struct Program(OwnedFd);
 
 impl Program {
-    /// Mounts the copy once more, at no place.
+    /// Clones the mount of the copy, without a mount point.
     ///
     /// # Errors
     ///
-    /// This process has not made it, or the kernel refuses.
+    /// When this process has not created the copy, or the kernel refuses.
     pub(crate) fn mount() -> io::Result<Self> {
         let copy = COPY.get();
         let copy = copy.ok_or_else(|| io::Error::other("there is no copy of this program"))?;
@@ -70,14 +70,14 @@ impl Program {
     }
 }
 
-/// What the process that executes it needs to [`lock`] it.
+/// The descriptor with which the executing process calls [`lock`].
 impl AsFd for Program {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 }
 
-/// Forbids the execution of this process's program by way of `program`, the mount that it was executed from.
+/// Forbids the execution of this process's program through `program`, the mount it was executed from.
 pub(super) fn lock(program: &OwnedFd) -> Result<(), String> {
     let attributes = libc::mount_attr {
         attr_set: libc::MOUNT_ATTR_NOEXEC,
@@ -105,7 +105,8 @@ fn seal(at: &Path) -> Result<OwnedFd, String> {
     let io = |doing: &'static str| move |error: io::Error| format!("{doing}: {error}");
     let own = File::open(SELF).map_err(io("open this program"))?;
     let whole = own.metadata().map_err(io("look at this program"))?.len();
-    // What the kernel loads lies before the debug information, which is most of a program that has any.
+    // The loaded part of the file lies before the debug information, which is most of a program with debug
+    // information.
     let length = elf::loaded(&own).map_or(whole, |loaded| loaded.min(whole));
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     let size = format!("mode=0700,size={}", length + (1 << 20));
@@ -126,7 +127,7 @@ fn seal(at: &Path) -> Result<OwnedFd, String> {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         drop(copy);
-        // Of the whole file system, not of one mount: no mount of it can be made writable by somebody else.
+        // The whole file system, not one mount, so that no mount of it can be made writable.
         let flags = flags | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
         mount(None::<&str>, at, None::<&str>, flags, None::<&str>)?;
         File::open(&path)
@@ -134,13 +135,13 @@ fn seal(at: &Path) -> Result<OwnedFd, String> {
     if copied.is_err() {
         umount2(at, MntFlags::MNT_DETACH).map_err(failed)?;
     }
-    // It stays mounted: the kernel copies only mounts that are somewhere.
+    // It stays mounted, because the kernel clones only attached mounts.
     Ok(copied.map_err(io("copy this program"))?.into())
 }
 
-/// Whether `path` leads to the program that this process runs: it does itself, or through the interpreter that it names.
+/// Whether `path` leads to this process's program, directly or through an interpreter.
 pub(super) fn is_own(path: &Path) -> io::Result<bool> {
-    /// The kernel follows so many interpreters of scripts, and one of an ELF file.
+    /// The maximum number of script interpreters that the kernel follows, plus one of an ELF file.
     const MOST: usize = 6;
     let id = |path: &Path| {
         let it = std::fs::metadata(path)?;
@@ -149,7 +150,7 @@ pub(super) fn is_own(path: &Path) -> io::Result<bool> {
     let own = id(Path::new(SELF))?;
     let mut path = path.to_owned();
     for _ in 0..MOST {
-        // What is not there is not executed.
+        // A missing file is not executed.
         let Ok(found) = id(&path) else {
             return Ok(false);
         };

@@ -1,4 +1,4 @@
-//! Process 1 of an instance that wants a reaper (`init = true`): passes signals on to the command and reaps orphans.
+//! Process 1 of an instance with a reaper (`init = true`): it forwards signals to the command and reaps orphans.
 
 use std::os::unix::net::UnixStream;
 
@@ -12,15 +12,15 @@ use super::{Report, report, reset_signals};
 use landfall_kernel::signal;
 use landfall_kernel::userns::explain;
 
-/// Runs the command as a child to its end. Returns the code to end with: the command's own, or 128 and the number of
-/// the signal that ended it, since process 1 cannot end by a signal of its own.
+/// Runs the command as a child until it ends. Returns the exit code: the command's own, or 128 and the number of the
+/// signal that ended it, because a process 1 cannot end by its own signal.
 ///
 /// # Errors
 ///
-/// The command is not even a process; one that cannot be executed says so itself.
+/// The command's process could not be created. A command that cannot be executed reports that itself.
 pub(super) fn run(command: Command, mut control: UnixStream) -> Result<i32, String> {
     let _ = prctl::set_name(c"landfall-init");
-    // From here on every signal waits for `follow`.
+    // From here on, all signals wait for `follow`.
     SigSet::all()
         .thread_block()
         .map_err(|error| explain("block signals", error))?;
@@ -50,14 +50,14 @@ fn follow(command: Pid) -> i32 {
                     return code;
                 }
             }
-            // It may have just ended.
+            // The command may have just ended.
             Ok(number) => drop(signal::send(command.as_raw(), number)),
             Err(_) => {}
         }
     }
 }
 
-/// Reaps every process that has ended; tells if the command is one of them.
+/// Reaps all ended processes; returns whether the command is one of them.
 fn reap(command: Pid) -> Option<i32> {
     let mut code = None;
     while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {

@@ -1,9 +1,9 @@
-//! Which system calls an instance may make: those of Docker's default profile, on for all that runs in an instance.
+//! The system calls of instances: those of Docker's default profile, for all processes of an instance.
 //!
-//! Two filters. The first lets the calls of [`ALLOWED`] pass and answers ENOSYS to all others, as an older kernel
-//! would: programs then do without (clone3, io_uring), and calls that later kernels bring are refused as well. The
-//! second, which the kernel asks first, answers EPERM to what is known and refused, and looks at arguments.
-//! Docker's: <https://github.com/moby/profiles/tree/main/seccomp>. Decision 33 says where this one differs.
+//! There are two filters. The first allows the calls of [`ALLOWED`] and returns ENOSYS for all others, like an older
+//! kernel. Programs then do without them (clone3, io_uring), and calls of later kernels are refused too. The kernel
+//! runs the second filter first: it returns EPERM for known, refused calls, and checks arguments.
+//! Docker's: <https://github.com/moby/profiles/tree/main/seccomp>. Decision 33 lists the differences.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use seccompiler::{
     SeccompFilter, SeccompRule, TargetArch,
 };
 
-/// The calls of ordinary programs. What a capability guards beyond is guarded by its absence.
+/// The calls of ordinary programs. Missing capabilities restrict them further.
 #[rustfmt::skip]
 const ALLOWED: &[c_long] = &[
     // Files and folders.
@@ -65,14 +65,14 @@ const ALLOWED: &[c_long] = &[
     SYS_shmdt, SYS_shmget,
 ];
 
-/// Waits for asynchronous input and output, as io_getevents does; the C library's headers do not name it everywhere.
+/// Waits for asynchronous I/O, like io_getevents; not all headers of the C library have its name.
 const IO_PGETEVENTS: c_long = if cfg!(target_arch = "x86_64") {
     333
 } else {
     292
 };
 
-/// Calls that x86-64 alone has still.
+/// Calls that exist only on x86-64.
 #[cfg(target_arch = "x86_64")]
 #[rustfmt::skip]
 const ALLOWED_HERE: &[c_long] = &[
@@ -97,14 +97,14 @@ const ALLOWED_NEW: &[c_long] = &[
     464, 465, 466,
 ];
 
-/// Calls that are refused with a word: those of whoever runs the machine, and those that have let attackers out.
+/// Calls refused with EPERM: calls for the machine's administrator, and calls that attackers have used to escape.
 #[rustfmt::skip]
 const REFUSED: &[c_long] = &[
     // Namespaces and mounts.
     SYS_mount, SYS_pivot_root, SYS_setns, SYS_umount2, SYS_unshare, 428, 429, 430, 431, 432, 433, 442,
-    // Keyrings, which no namespace divides.
+    // Keyrings, which no namespace separates.
     SYS_add_key, SYS_keyctl, SYS_request_key,
-    // Programs in the kernel, and what looks into it.
+    // Programs in the kernel, and kernel inspection.
     SYS_bpf, SYS_perf_event_open, SYS_userfaultfd, SYS_lookup_dcookie, SYS_fanotify_init,
     // io_uring_setup, io_uring_enter, io_uring_register.
     425, 426, 427,
@@ -126,7 +126,7 @@ const REFUSED_HERE: &[c_long] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const REFUSED_HERE: &[c_long] = &[];
 
-/// What makes a namespace of clone(2). A new time namespace cannot be asked for there.
+/// The flags of clone(2) that create namespaces. It cannot create a time namespace.
 const NAMESPACES: [c_int; 7] = [
     CLONE_NEWCGROUP,
     CLONE_NEWIPC,
@@ -137,18 +137,18 @@ const NAMESPACES: [c_int; 7] = [
     CLONE_NEWUTS,
 ];
 
-/// The families of sockets that a service has a use for. The others have code in the kernel that hardly anybody runs,
-/// and AF_VSOCK leaves the network namespace.
+/// The socket families that services use. The others have rarely used code in the kernel, and AF_VSOCK leaves the
+/// network namespace.
 const FAMILIES: [c_int; 5] = [AF_UNIX, AF_INET, AF_INET6, AF_NETLINK, AF_PACKET];
 
-/// What personality(2) may ask for, as in Docker: Linux with its two variants of addresses, or what is set now.
+/// The allowed arguments of personality(2), as in Docker: Linux with its two address variants, or a query.
 const PERSONALITIES: [c_int; 5] = [0, 0x8, 0x2_0000, 0x2_0008, -1];
 
-/// Puts this process and all that it executes under the filters. Needs no new privileges to be possible.
+/// Applies the filters to this process and its later programs. The process must be unable to gain privileges.
 ///
 /// # Errors
 ///
-/// The kernel has no filters; nothing runs without them.
+/// When the kernel has no filters; the command does not run then.
 pub(super) fn restrict() -> Result<(), String> {
     let [allowed, refused] = TargetArch::try_from(std::env::consts::ARCH)
         .and_then(filters)
@@ -195,7 +195,7 @@ fn filters(arch: TargetArch) -> Result<[BpfProgram; 2], seccompiler::BackendErro
     Ok([allowed.try_into()?, refused.try_into()?])
 }
 
-/// Matches when the first argument is none of these.
+/// Matches if the first argument is none of these.
 fn none_of(values: &[c_int]) -> Result<SeccompRule, seccompiler::BackendError> {
     rule(values.iter().map(|value| {
         let value = u64::from(u32::from_ne_bytes(value.to_ne_bytes()));
@@ -203,7 +203,7 @@ fn none_of(values: &[c_int]) -> Result<SeccompRule, seccompiler::BackendError> {
     }))
 }
 
-/// Matches when the first argument meets all of these.
+/// Matches if the first argument meets all of these.
 fn rule(
     conditions: impl IntoIterator<Item = (SeccompCmpOp, u64)>,
 ) -> Result<SeccompRule, seccompiler::BackendError> {
