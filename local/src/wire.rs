@@ -130,6 +130,40 @@ pub(crate) enum Call {
     },
 }
 
+impl Call {
+    /// The name of the call in the protocol.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::List { .. } => "list",
+            Self::Create { .. } => "create",
+            Self::Update { .. } => "update",
+            Self::Probe { .. } => "probe",
+            Self::Delete { .. } => "delete",
+            Self::Lock { .. } => "lock",
+            Self::Holder { .. } => "holder",
+            Self::TargetHealth { .. } => "target-health",
+            Self::GroupInstances { .. } => "group-instances",
+            Self::Roll { .. } => "roll",
+            Self::RollBack { .. } => "roll-back",
+            Self::Rolling { .. } => "rolling",
+            Self::Releases { .. } => "releases",
+            Self::Capacity { .. } => "capacity",
+            Self::Scale { .. } => "scale",
+            Self::LastScaling { .. } => "last-scaling",
+            Self::LastOutput { .. } => "last-output",
+            Self::Standing { .. } => "standing",
+            Self::StopInstance { .. } => "stop-instance",
+            Self::StartInstance { .. } => "start-instance",
+            Self::Logs { .. } => "logs",
+            Self::Exec { .. } => "exec",
+            Self::HostKeys { .. } => "host-keys",
+            Self::Dial { .. } => "dial",
+            Self::HoldsSomething => "holds-something",
+            Self::Reach { .. } => "reach",
+        }
+    }
+}
+
 /// Settings of this machine that a client sends beside a spec.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Extras {

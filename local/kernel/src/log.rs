@@ -1,10 +1,16 @@
-//! The log of the background process: its standard error.
+//! Log lines of every process of the local cloud.
 
 use std::fmt::Arguments;
 use std::io::Write;
 
-/// Writes a line to standard error, which is the cloud's log.
+/// Logs a line: as an event, or on standard error in a process that has set up no log.
+///
+/// The processes of instances are such. Their standard error is the same file.
 pub fn log(text: Arguments<'_>) {
-    // A failed write to the log cannot be reported.
-    let _ = writeln!(std::io::stderr(), "{text}");
+    if tracing::dispatcher::has_been_set() {
+        tracing::warn!("{text}");
+    } else {
+        // A failed write cannot be reported: this is the log.
+        let _ = writeln!(std::io::stderr(), "{text}");
+    }
 }

@@ -13,11 +13,13 @@ use std::time::Duration;
 use futures::FutureExt;
 use landfall_provider::{Error, ErrorKind, Holder, Kind, Probe, Result};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Take};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, timeout};
+use tracing::{Instrument, Span, debug, info_span, warn};
 
 use super::controllers::{autoscaling_group, hooks, instance, load_balancer, scaling_policy};
 use super::records::rollout;
@@ -83,8 +85,7 @@ pub(super) async fn serve(
                     let heard = match converse(&cloud, stream, newcomer, &room).await {
                         Ok(heard) => heard,
                         Err(error) => {
-                            let failed = format_args!("a client's connection failed: {error}");
-                            landfall_kernel::log(failed);
+                            warn!("a client's connection failed: {error}");
                             true
                         }
                     };
@@ -160,7 +161,35 @@ async fn converse(
         answer(&mut writer, Err(refusal)).await?;
         return Ok(true);
     }
-    match request.call {
+    let span = request_span(&request.call);
+    serve_call(cloud, request.call, reader, writer)
+        .instrument(span)
+        .await?;
+    Ok(true)
+}
+
+/// The span of a control request: its call, and the resource or group that the call names.
+fn request_span(call: &Call) -> Span {
+    match call {
+        Call::Create {
+            kind, stack, name, ..
+        } => info_span!("create", %kind, %stack, %name),
+        Call::Update { kind, id, .. } => info_span!("update", %kind, %id),
+        Call::Delete { kind, id } => info_span!("delete", %kind, %id),
+        call => info_span!("request", call = call.name()),
+    }
+}
+
+/// Carries out a call, and answers it.
+async fn serve_call(
+    cloud: &Arc<Cloud>,
+    call: Call,
+    mut reader: BufReader<Take<OwnedReadHalf>>,
+    mut writer: OwnedWriteHalf,
+) -> io::Result<()> {
+    let begun = Instant::now();
+    debug!("received");
+    match call {
         Call::Lock { stack, holder } => match cloud.locks.take(stack, holder) {
             Ok(_held) => {
                 answer(&mut writer, to_value(&None::<Holder>)).await?;
@@ -223,7 +252,8 @@ async fn converse(
             answer(&mut writer, result).await?;
         }
     }
-    Ok(true)
+    debug!(elapsed = ?begun.elapsed(), "done");
+    Ok(())
 }
 
 async fn answer(
@@ -232,7 +262,10 @@ async fn answer(
 ) -> io::Result<()> {
     let answer = match result {
         Ok(value) => Answer::Ok(value),
-        Err(error) => Answer::Err(error),
+        Err(error) => {
+            debug!("failed: {error}");
+            Answer::Err(error)
+        }
     };
     let mut line = serde_json::to_vec(&answer).map_err(io::Error::other)?;
     line.push(b'\n');

@@ -19,7 +19,8 @@ use nix::unistd::sethostname;
 use super::outer::MAX_MESSAGE;
 use super::runtime_dir::RuntimeDir;
 use super::{Arguments, CloudMain};
-use landfall_kernel::{descriptors, fds, log, userns};
+use landfall_kernel::{descriptors, fds, userns};
+use tracing::error;
 
 /// The environment of the inner process.
 #[derive(Debug)]
@@ -101,14 +102,14 @@ pub(super) fn run(cloud_main: CloudMain) -> ExitCode {
             let Err(reason) = result else {
                 return ExitCode::SUCCESS;
             };
-            log(format_args!("{reason}"));
+            error!("{reason}");
             // Only a program that still waits for the start reads this.
             let most = reason.floor_char_boundary(MAX_MESSAGE - "failed ".len());
             let _ = outer.ask(&format!("failed {}", &reason[..most]));
             ExitCode::FAILURE
         }
         Err(error) => {
-            log(format_args!("inner process: {error}"));
+            error!("inner process: {error}");
             ExitCode::FAILURE
         }
     }

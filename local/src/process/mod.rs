@@ -12,6 +12,7 @@
 
 mod inner;
 mod launch;
+mod logging;
 mod outer;
 mod pids;
 mod runtime_dir;
@@ -107,8 +108,14 @@ pub fn hook(cloud_main: CloudMain) {
     // The caller's blocked signals are inherited, and would stay blocked.
     let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
     let code = match role.to_str() {
-        Some(ROLE_OUTER) => outer::run(),
-        Some(ROLE_INNER) => inner::run(cloud_main),
+        Some(ROLE_OUTER) => {
+            logging::start();
+            outer::run()
+        }
+        Some(ROLE_INNER) => {
+            logging::start();
+            inner::run(cloud_main)
+        }
         Some(role) => match landfall_sandbox::run_role(role, crate::ssh::files::serve) {
             Some(code) => code,
             // Unknown here: a newer or older program may use it.

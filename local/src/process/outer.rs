@@ -23,7 +23,8 @@ use super::pids::{self, Pids};
 use super::runtime_dir::{RuntimeDir, lock};
 use super::{Arguments, ROLE_INNER};
 use landfall_kernel::cgroup::Groups;
-use landfall_kernel::{SELF, fds, log, oom, userns};
+use landfall_kernel::{SELF, fds, oom, userns};
+use tracing::{error, info};
 
 /// The maximum size of a message between the two processes, in bytes.
 pub(super) const MAX_MESSAGE: usize = 4096;
@@ -48,14 +49,14 @@ pub(super) fn run() -> ExitCode {
         Ok(Some(status)) => status,
         Ok(None) => return ExitCode::SUCCESS,
         Err(error) => {
-            log(format_args!("become a background process: {error}"));
+            error!("become a background process: {error}");
             return ExitCode::FAILURE;
         }
     };
     match Arguments::read().and_then(|arguments| Cloud::start(&arguments, status)) {
         Ok(cloud) => cloud.watch(),
         Err(reason) => {
-            log(format_args!("{reason}"));
+            error!("{reason}");
             ExitCode::FAILURE
         }
     }
@@ -176,7 +177,7 @@ impl Cloud {
     fn watch(mut self) -> ExitCode {
         let ended = loop {
             if let Err(error) = self.turn() {
-                log(format_args!("outer process: {error}"));
+                error!("outer process: {error}");
                 // Without the loop, the inner process must not continue.
                 let _ = self.inner.kill();
                 break self.inner.wait();
@@ -199,7 +200,7 @@ impl Cloud {
             self.status
                 .fail(&format!("it ended ({how}) before it was ready{said}"));
         }
-        log(format_args!("the cloud has ended: {how}"));
+        info!("the cloud has ended: {how}");
         ExitCode::SUCCESS
     }
 
@@ -282,7 +283,7 @@ impl Cloud {
             }
             "bind" => reply(socket.as_fd(), bind(rest).map(Some))?,
             other => {
-                log(format_args!("outer process: unknown request {other:?}"));
+                error!("outer process: unknown request {other:?}");
                 reply(socket.as_fd(), Err(Errno::ENOSYS.into()))?;
             }
         }

@@ -21,7 +21,7 @@ use crate::daemon::records::state::State;
 use crate::daemon::records::table::{LocalResource, find};
 use crate::daemon::runtime::cloud::{Cloud, Inner};
 use crate::daemon::runtime::container;
-use landfall_kernel::log;
+use tracing::{info, warn};
 
 impl Hooks for AutoscalingGroup {
     async fn created(cloud: &Arc<Cloud>, id: &Self::Id) -> Result<()> {
@@ -72,7 +72,7 @@ pub(in crate::daemon) fn reconcile_group(cloud: &Arc<Cloud>, id: AutoscalingGrou
                     }
                 };
                 if let Err(error) = done {
-                    log(format_args!("{id}: {error}"));
+                    warn!(group = %id, "{error}");
                     cloud
                         .lock()
                         .state
@@ -108,7 +108,7 @@ pub(in crate::daemon) fn reconcile_group(cloud: &Arc<Cloud>, id: AutoscalingGrou
             Ok(())
         });
         if let Err(error) = gone {
-            log(format_args!("{id}: {error}"));
+            warn!(group = %id, "{error}");
         }
     });
 }
@@ -198,7 +198,7 @@ fn advance(inner: &mut Inner, id: &AutoscalingGroupId) {
     let tried = rollout.version();
     if rollout.advance(&standing, Instant::now()) {
         let back_to = rollout.version();
-        log(format_args!("{id}: from version {tried} back to {back_to}"));
+        info!(group = %id, "rolled back from version {tried} to {back_to}");
         // The failed launches belong to the abandoned version.
         state.histories.remove(id);
     }
@@ -278,7 +278,7 @@ fn launch(cloud: &Arc<Cloud>, group: &AutoscalingGroupId, subnet: &SubnetId) -> 
 
 /// Terminates an instance of a group: it is drained, then stopped.
 fn retire(cloud: &Arc<Cloud>, id: &InstanceId, why: &'static str) {
-    log(format_args!("{id}: ending, because {why}"));
+    info!(instance = %id, "ending, because {why}");
     {
         let mut inner = cloud.lock();
         let unhealthy = load_balancer::health(&inner, id) == group::Health::Unhealthy;
@@ -300,7 +300,7 @@ fn retire(cloud: &Arc<Cloud>, id: &InstanceId, why: &'static str) {
             Ok(())
         });
         if let Err(error) = gone {
-            log(format_args!("{id}: {error}"));
+            warn!(instance = %id, "{error}");
         }
     });
 }

@@ -19,7 +19,7 @@ use crate::daemon::records::state::State;
 use crate::daemon::records::table::find;
 use crate::daemon::runtime::cloud::Cloud;
 use crate::daemon::runtime::{container, loopback};
-use landfall_kernel::log;
+use tracing::{info, warn};
 
 impl Hooks for Instance {
     async fn created(cloud: &Arc<Cloud>, id: &Self::Id) -> Result<()> {
@@ -85,7 +85,7 @@ fn terminate(cloud: &Arc<Cloud>, id: &InstanceId) {
             Ok(())
         });
         if let Err(error) = gone {
-            log(format_args!("{id}: {error}"));
+            warn!(instance = %id, "{error}");
         }
     });
 }
@@ -147,9 +147,7 @@ pub(in crate::daemon) fn supervise(cloud: &Arc<Cloud>, id: InstanceId) {
             } else {
                 times + 1
             };
-            log(format_args!(
-                "{id}: its container {how}, {times} times in a row"
-            ));
+            info!(instance = %id, "its container {how}, {times} times in a row");
             let restarting = Phase::Restarting { how, times };
             if !enter(&cloud, &id, launched, restarting) {
                 return;

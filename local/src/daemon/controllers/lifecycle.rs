@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use landfall_kernel::log;
 use landfall_provider::{AutoscalingGroupId, InstanceId};
 use landfall_sandbox::Running;
+use tracing::warn;
 
 use super::load_balancer;
 use crate::daemon::records::machine::Phase;
@@ -65,7 +65,7 @@ fn started(cloud: &Cloud, id: &InstanceId) {
         .is_some_and(|machine| machine.phase == Phase::Running)
         && let Err(error) = load_balancer::register(&inner, id)
     {
-        log(format_args!("{id}: {error}"));
+        warn!(instance = %id, "{error}");
     }
     drop(inner);
     cloud.tell();
@@ -100,7 +100,7 @@ fn ended(cloud: &Cloud, id: &InstanceId, how: &str) {
         Ok(())
     });
     if let Err(error) = changed {
-        log(format_args!("{id}: {error}"));
+        warn!(instance = %id, "{error}");
     }
 }
 

@@ -24,7 +24,7 @@ use landfall_balancer::{
     Attributes, Balancer, Condition, HealthCheckConfig, HealthState, ListenerConfig, Matcher,
     Reason, Rule, Target, TargetGroupConfig,
 };
-use landfall_kernel::log;
+use tracing::warn;
 
 impl Hooks for LoadBalancer {
     async fn created(cloud: &Arc<Cloud>, id: &Self::Id) -> Result<()> {
@@ -40,7 +40,7 @@ impl Hooks for LoadBalancer {
         let (cloud, id) = (Arc::clone(cloud), id.clone());
         tokio::spawn(async move {
             if let Err(error) = end(&cloud, &id).await {
-                log(format_args!("ending {id}: {error}"));
+                warn!(load_balancer = %id, "cannot be ended: {error}");
             }
         });
         Ok(())

@@ -18,8 +18,8 @@ use crate::daemon::records::machine::Phase;
 use crate::daemon::records::state::State;
 use crate::daemon::records::table::find;
 use crate::daemon::runtime::cloud::{Cloud, Inner};
-use landfall_kernel::log;
 use landfall_sandbox::processor_times;
+use tracing::{info, warn};
 
 /// The desired capacity of a group.
 pub(in crate::daemon) fn capacity(
@@ -65,7 +65,7 @@ pub(in crate::daemon) fn set(
         && let Some(entry) = inner.state.tables.autoscaling_groups.get_mut(group)
     {
         let why = format!("from {before} to {desired}: {why}");
-        log(format_args!("{group}: scaled {why}"));
+        info!(%group, "scaled {why}");
         entry.facts.capacity = desired;
         entry.facts.scaled = Some(Scaling {
             at: Some(SystemTime::now()),
@@ -104,7 +104,7 @@ pub(in crate::daemon) fn follow(cloud: &Arc<Cloud>, group: AutoscalingGroupId) {
                     if let Some((desired, why)) = followed.decide(&seen, &times, Instant::now())
                         && let Err(error) = set(&cloud, &group, desired, &why)
                     {
-                        log(format_args!("{group}: {error}"));
+                        warn!(%group, "{error}");
                     }
                     tokio::time::sleep(tracking::EVERY).await;
                 }

@@ -14,9 +14,9 @@ use crate::daemon::records::table::find;
 use crate::daemon::records::topology::instance_interface;
 use crate::daemon::runtime::cloud::{Cloud, Inner};
 use crate::ssh::{self, Inside, SshListener};
-use landfall_kernel::log;
 use landfall_kernel::netns::Namespace;
 use landfall_sandbox::{Output, Running, Spec};
+use tracing::warn;
 
 /// The part of an instance's output that is kept, in bytes.
 const OUTPUT_KEPT: usize = 64 << 10;
@@ -153,7 +153,7 @@ pub(in crate::daemon) async fn start(
         .map_err(|_| invalid("its network cannot be opened"))?;
     let running = Arc::new(landfall_sandbox::start(&spec, descriptor, output).await?);
     for note in running.notes() {
-        log(format_args!("{id}: {note}"));
+        warn!(instance = %id, "{note}");
     }
     if let Some(container) = cloud.lock().containers.get_mut(id) {
         container.running = Some(Arc::clone(&running));
@@ -184,7 +184,7 @@ fn open_ssh(cloud: &Arc<Cloud>, id: &InstanceId, machine: &InstanceRecord, names
                 container.ssh_listener = Some(ssh_listener);
             }
         }
-        Err(error) => log(format_args!("{id}: no SSH server: {error}")),
+        Err(error) => warn!(instance = %id, "no SSH server: {error}"),
     }
 }
 
