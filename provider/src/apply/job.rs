@@ -183,6 +183,7 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
                 }
                 Err(error) => return Err(error),
             };
+            tracing::debug!(id = live.id, attempt = asked, error = %refused, "still in use; the delete is retried");
             self.tell(&mut last_reason, &live.id, refused.to_string());
             match self.pause(&mut pause).await {
                 Paused::Again => {}
@@ -251,6 +252,7 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
                 Ok(found) => return Ok(Some(found)),
                 Err(why) => why,
             };
+            tracing::debug!(id, status = why, "not ready; it is probed again");
             self.tell(&mut last_reason, id, why.clone());
             match self.pause(&mut pause).await {
                 Paused::Again => {}
@@ -297,6 +299,7 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
                 gave_up = false;
                 next = self.scattered(pause, tried);
             }
+            tracing::debug!(attempt = tried, gave_up, %error, "the call failed");
             gave_up = gave_up || !matches!(self.pause(&mut next).await, Paused::Again);
             if gave_up {
                 return Err(error.tried(tried, since.elapsed()));

@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use futures::FutureExt;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::job::Job;
 use super::{ApplyOptions, ReadyResource};
@@ -66,10 +67,13 @@ impl<P: ?Sized + Send + Sync> Worker<'_, P> {
             });
         }
         // A panic in one provider must not abort the other steps.
+        let span = tracing::info_span!("operation", key = %step.key, verb = %verb);
         let outcome = AssertUnwindSafe(self.carry_out(index, step))
             .catch_unwind()
+            .instrument(span.clone())
             .await
             .unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
+        span.in_scope(|| log_end(&outcome, started));
         match &outcome {
             Ok(_) if silent => {}
             Ok(End::OnItsWay(id)) => emit(Event::Waiting {
@@ -136,6 +140,17 @@ impl<P: ?Sized + Send + Sync> Worker<'_, P> {
 
     pub(super) fn ids(&self) -> MutexGuard<'_, BTreeMap<Key, String>> {
         self.ids.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Logs the end of an operation, in its span.
+fn log_end(outcome: &Result<End>, started: Instant) {
+    let took_ms = millis(started.elapsed());
+    match outcome {
+        Ok(End::Usable(ready)) => tracing::info!(id = ready.id, took_ms, "ready"),
+        Ok(End::Gone(id)) => tracing::info!(id, took_ms, "deleted"),
+        Ok(End::OnItsWay(id)) => tracing::info!(id, took_ms, "no longer waited for"),
+        Err(error) => tracing::info!(%error, took_ms, "failed"),
     }
 }
 

@@ -6,6 +6,7 @@ mod apply;
 mod bad;
 mod conformance;
 mod crash;
+mod logging;
 mod planning;
 mod random;
 mod things;
