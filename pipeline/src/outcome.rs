@@ -347,7 +347,7 @@ pub struct UnhealthyTarget {
     pub seen: Option<String>,
     /// The cause in one clause; the failure's message ends with that of the first.
     pub cause: Option<String>,
-    /// What to do about it.
+    /// The hint.
     pub advice: Option<String>,
 }
 

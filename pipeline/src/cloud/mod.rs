@@ -1,4 +1,4 @@
-//! What a provider must be for a whole stack to be deployed to it.
+//! The requirements for a provider of whole stacks.
 
 mod request_timeout;
 
@@ -11,7 +11,7 @@ use landfall_provider::{Catalog, Preflight, ProviderIdentity, StackLock};
 pub(crate) use self::request_timeout::LAST_ANSWER;
 pub use self::request_timeout::RequestTimeout;
 
-/// A provider of everything that a stack consists of; whoever is all of this is one.
+/// A provider of all kinds of a stack. Every type that implements these traits is one.
 pub trait Cloud:
     NetworkProvider
     + ComputeProvider
@@ -39,7 +39,7 @@ impl<P> Cloud for P where
 {
 }
 
-/// Every kind that a stack can hold.
+/// All kinds of a stack.
 #[must_use]
 pub fn catalog<P: Cloud + ?Sized>() -> Catalog<P> {
     let catalog = landfall_network::kinds(Catalog::new());

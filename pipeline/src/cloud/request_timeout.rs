@@ -1,29 +1,29 @@
-//! Questions to a provider beside the engine's: each comes to an end, answered or not.
+//! Requests to a provider outside the engine: each one has a time limit.
 
 use std::time::Duration;
 
 use landfall_provider::{Error, ErrorKind, Result};
 use tokio::time::timeout;
 
-/// How long an answer that is on its way may still take once a run is stopped.
+/// The time that a running request gets after the run was stopped.
 pub(crate) const LAST_ANSWER: Duration = Duration::from_secs(3);
 
-/// For how long a provider may be silent before that is a failure.
+/// The time limit for an answer of the provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestTimeout(pub Duration);
 
 impl Default for RequestTimeout {
-    /// As long as a listing may take: two minutes.
+    /// The default: two minutes, the time limit of a listing.
     fn default() -> Self {
         Self(Duration::from_secs(120))
     }
 }
 
 impl RequestTimeout {
-    /// Awaits one answer.
+    /// Waits for an answer.
     ///
     /// # Errors
-    /// The provider's own, or [`Timeout`](ErrorKind::Timeout) when there is none in time.
+    /// The provider's error, or [`Timeout`](ErrorKind::Timeout) without an answer in time.
     pub(crate) async fn answer<T>(self, call: impl Future<Output = Result<T>>) -> Result<T> {
         timeout(self.0, call).await.unwrap_or_else(|_| {
             let silent = format_args!("the provider has not answered for {} s", self.0.as_secs());

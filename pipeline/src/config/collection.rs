@@ -1,4 +1,4 @@
-//! What can stand in the file and holds more of its kind: what may be left out, lists, tables of names.
+//! Composite types of values: optional values, lists, and tables of names.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -76,7 +76,7 @@ impl<T: Setting> Setting for Vec<T> {
     }
 }
 
-/// What may be the name in a table of names.
+/// The type of a name in a table of names.
 pub(crate) trait Name: Ord + Clone + Display {
     /// Checks the name.
     fn read(text: &str) -> Result<Self, Diagnostic>;
@@ -121,7 +121,7 @@ impl<K: Name, V: Setting> Setting for BTreeMap<K, V> {
                 _ => reading.incomplete(&field.at),
             }
         }
-        // What could be read is worth looking at; the faults keep it from being used.
+        // Valid parts are checked further; the diagnostics prevent their use.
         Some(all)
     }
 
@@ -150,7 +150,7 @@ impl<K: Name, V: Setting> Setting for BTreeMap<K, V> {
     }
 }
 
-/// Shell commands, one after the other. In the file: one in quotes, or a list.
+/// Shell commands that run in sequence. In the file: a string, or a list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Commands(pub Vec<String>);
 

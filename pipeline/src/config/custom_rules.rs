@@ -1,4 +1,4 @@
-//! What rules of one's own may not say.
+//! Checks of custom rules.
 
 use std::collections::BTreeSet;
 
@@ -16,13 +16,13 @@ use super::rule_values::{
 use super::rules::{GROUPS, Rules, host_bits};
 use super::{Config, Mode, Network};
 
-/// The longest description of a rule that AWS takes.
+/// The maximum length of a rule's description on AWS.
 ///
 /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_IpRange.html>
 const LONGEST_DESCRIPTION: usize = 255;
 
 impl Config {
-    /// Rules that name what only the whole configuration knows.
+    /// Checks that need the whole configuration.
     pub(crate) fn custom_rules(&self, problems: &mut Vec<Diagnostic>) {
         let groups = self.group_names();
         let missing = |name: &ResourceName, at: String| {
@@ -44,7 +44,7 @@ impl Config {
         }
     }
 
-    /// The security groups that there will be.
+    /// The names of the stack's security groups.
     pub(crate) fn group_names(&self) -> Vec<String> {
         let fixed = GROUPS
             .iter()
@@ -60,7 +60,7 @@ impl Config {
 }
 
 impl Network {
-    /// Routes that this network cannot have.
+    /// Checks of routes against the network.
     pub(crate) fn own_routes(&self, at: &str, problems: &mut Vec<Diagnostic>) {
         for (tier, table) in [
             ("public", &self.route_table.public),
@@ -100,7 +100,7 @@ impl Network {
     }
 }
 
-/// Which way it goes, by which of `from` and `to` is given; a problem unless it is exactly one of them.
+/// The direction, by the given key of `from` and `to`. A diagnostic unless exactly one is given.
 fn direction(from: bool, to: bool, at: &str) -> Result<Direction, Diagnostic> {
     match (from, to) {
         (true, false) => Ok(Direction::Ingress),
@@ -119,7 +119,7 @@ fn direction(from: bool, to: bool, at: &str) -> Result<Direction, Diagnostic> {
     }
 }
 
-/// Ports where the protocol has some, and only there.
+/// Requires ports for protocols with ports, and only for these.
 fn ports(protocol: Protocol, ports: Option<PortRange>, at: &str) -> Option<Diagnostic> {
     match (protocol, ports) {
         (Protocol::Tcp | Protocol::Udp, None) => Some(
@@ -192,7 +192,7 @@ impl Rules for Acl {
 }
 
 impl AclEntry {
-    /// Which way its packets go; `None` where it does not say so.
+    /// The direction of its packets; `None` if the keys do not define it.
     pub(crate) fn direction(&self) -> Option<Direction> {
         direction(self.from.is_some(), self.to.is_some(), "").ok()
     }

@@ -1,25 +1,25 @@
-//! What is wrong with a configuration, as plain data: where, what, and what to do about it.
+//! Diagnostics of a configuration, as plain data: the place, the problem and a hint.
 
 use std::fmt;
 use std::ops::Range;
 
 use serde::Serialize;
 
-/// Something that a configuration may not say, by the path of the key: `service.web.scale.min`.
+/// An error of a configuration, with the path of its key: `service.web.scale.min`.
 ///
-/// This is what a configuration that was put together in Rust is told; a file's [`LocatedDiagnostic`] knows the line as well.
+/// A configuration that was built in Rust gets this type; a file gets [`LocatedDiagnostic`], which also has the line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Diagnostic {
-    /// The keys that it is about, the one to change first.
+    /// The keys of the error; the first one should be changed.
     pub at: Vec<String>,
-    /// What is wrong, in one line.
+    /// The problem, in one line.
     pub message: String,
-    /// What to do about it.
+    /// The hint.
     pub hint: Option<String>,
 }
 
 impl Diagnostic {
-    /// A problem of one key.
+    /// A diagnostic of one key.
     pub(crate) fn new(at: impl Into<String>, message: impl fmt::Display) -> Self {
         Self {
             at: vec![at.into()],
@@ -28,14 +28,14 @@ impl Diagnostic {
         }
     }
 
-    /// Names a further key that has a part in it.
+    /// Adds another key of the error.
     #[must_use]
     pub(crate) fn and(mut self, at: impl Into<String>) -> Self {
         self.at.push(at.into());
         self
     }
 
-    /// Says what to do about it.
+    /// Sets the hint.
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl fmt::Display) -> Self {
         self.hint = Some(hint.to_string());
@@ -56,23 +56,23 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// A place in a file that cannot be honoured.
+/// A diagnostic with its place in a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LocatedDiagnostic {
-    /// The bytes of the source text that it is about.
+    /// The bytes of the source text.
     pub span: Range<usize>,
-    /// The line where they start, from 1.
+    /// The first line, from 1.
     pub line: usize,
-    /// The character of that line where they start, from 1.
+    /// The first character in that line, from 1.
     pub column: usize,
-    /// What is wrong, in one line.
+    /// The problem, in one line.
     pub message: String,
-    /// What to do about it.
+    /// The hint.
     pub hint: Option<String>,
 }
 
 impl LocatedDiagnostic {
-    /// A fault at these bytes of the text; a span that leaves the text is cut to it.
+    /// A diagnostic at these bytes of the text; the span is cut to the length of the text.
     pub(crate) fn at(
         source: &str,
         span: Range<usize>,
@@ -93,16 +93,16 @@ impl LocatedDiagnostic {
     }
 }
 
-/// The longest message, in bytes: one that quotes what stands there may be as long as the file.
+/// The maximum length of a message, in bytes: a quoted value may be as long as the file.
 const LONGEST_MESSAGE: usize = 600;
 
-/// How many faults are told of one file, the first ones: nobody reads more at once.
+/// The maximum number of diagnostics of a file: the first ones are reported.
 pub(crate) const MOST_FAULTS: usize = 20;
 
-/// The longest line of a file that is quoted, in bytes.
+/// The maximum length of a quoted line, in bytes.
 const LONGEST_QUOTED: usize = 400;
 
-/// A message without its middle, if it is too long: what is quoted stands there.
+/// A message without its middle, if it is too long: the middle is the quoted value.
 fn shortened(message: String) -> String {
     if message.len() <= LONGEST_MESSAGE {
         return message;
@@ -112,21 +112,21 @@ fn shortened(message: String) -> String {
     format!("{}…{}", &message[..start], &message[end..])
 }
 
-/// Everything that is wrong with one file, in the order of its lines.
+/// All diagnostics of a file, in the order of its lines.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ConfigErrors {
-    /// The file, as it was named.
+    /// The path of the file, as it was given.
     pub file: String,
-    /// Its text; empty when it could not be read.
+    /// Its text; empty if it could not be read.
     pub source_text: String,
-    /// What is wrong with it: at least one fault, and the first twenty of many.
+    /// The diagnostics: at least one, and at most the first twenty.
     pub faults: Vec<LocatedDiagnostic>,
-    /// How many faults there are beyond these.
+    /// The number of further diagnostics.
     pub more: usize,
 }
 
 impl ConfigErrors {
-    /// A file of which there is nothing to show.
+    /// A file without text to show.
     pub(crate) fn unreadable(file: &str, message: String, hint: &str) -> Self {
         Self {
             file: file.to_owned(),
@@ -144,7 +144,7 @@ impl ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// Every fault with its place, its line underlined, and its hint.
+/// Every diagnostic with its place, its marked line and its hint.
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, fault) in self.faults.iter().enumerate() {
@@ -161,13 +161,13 @@ impl fmt::Display for ConfigErrors {
 }
 
 impl ConfigErrors {
-    /// How many faults there are.
+    /// The number of diagnostics.
     #[must_use]
     pub fn count(&self) -> usize {
         self.faults.len() + self.more
     }
 
-    /// The line that a fault is in, unless it is too long to be quoted.
+    /// The line of a diagnostic, unless it is too long.
     #[must_use]
     pub fn line_of(&self, fault: &LocatedDiagnostic) -> Option<&str> {
         let before = self.source_text.get(..fault.span.start)?;
@@ -188,7 +188,7 @@ impl ConfigErrors {
         )?;
         let number = fault.line.to_string();
         let margin = " ".repeat(number.len());
-        // A tab before the place is kept, so that the marks stand under it at any tab width.
+        // Tabs before the place are kept, so that the marks align at any tab width.
         let indent: String = line
             .chars()
             .take(fault.column - 1)

@@ -1,4 +1,4 @@
-//! From a file to a configuration, or to everything that is wrong with it.
+//! Reads a file into a configuration, or into all its diagnostics.
 
 use std::path::{Path, PathBuf};
 
@@ -12,11 +12,11 @@ use super::setting::{Field, Setting};
 use super::{Config, ImageSource, overlay};
 use crate::config::Region;
 
-/// The longest file that is read, in bytes.
+/// The maximum size of a file, in bytes.
 const MOST_BYTES: u64 = 2 << 20;
 
 impl Config {
-    /// Where a file's stack is, whatever else is wrong there: all that `status` and `destroy` need.
+    /// The location of a file's stack, even if the rest of the file is invalid: enough for `status` and `destroy`.
     ///
     /// # Errors
     /// When the file cannot be read, is not TOML, has no valid `stack`, or an invalid `region` or `account`, or not
@@ -31,10 +31,10 @@ impl Config {
     }
 }
 
-/// What is wrong with a configuration whose keys could be read.
+/// The diagnostics of a configuration whose keys are readable.
 pub(crate) type Check<'a> = &'a dyn Fn(&Config) -> Vec<Diagnostic>;
 
-/// Reads a file with one of its environments, and looks whether the files that it names are there.
+/// Reads a file with one of its environments, and checks that the files it names exist.
 pub(crate) fn load(
     path: &Path,
     environment: Option<&str>,
@@ -49,7 +49,7 @@ pub(crate) fn load(
     Ok(config)
 }
 
-/// Reads the text of a file with one of its environments, and looks at no other file.
+/// Reads the text of a file with one of its environments, without access to other files.
 pub(crate) fn parse(
     source: &str,
     file: &str,
@@ -96,18 +96,18 @@ fn read(path: &Path, file: &str) -> Result<(String, PathBuf), ConfigErrors> {
     Ok((source, directory))
 }
 
-/// Where a stack is, as far as its file says so.
+/// The location of a stack, as far as its file defines it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StackLocation {
-    /// Its name.
+    /// The stack's name.
     pub stack: StackName,
     /// The region, on providers that have regions.
     pub region: Option<Region>,
-    /// The account that it has to be in.
+    /// The required account.
     pub account: Option<String>,
 }
 
-/// One value of the top level.
+/// A value of the top level.
 fn one<T: Setting>(table: &mut Table<'_>, key: &str, reading: &mut Reading) -> Option<T> {
     let field = Field {
         at: key.to_owned(),
@@ -116,7 +116,7 @@ fn one<T: Setting>(table: &mut Table<'_>, key: &str, reading: &mut Reading) -> O
     T::read(&mut table.remove(key)?, &field, reading)
 }
 
-/// Reads a whole document with one of its environments, and notes what is wrong with it.
+/// Reads a whole document with one of its environments, and collects its diagnostics.
 fn read_root(
     root: &mut Value<'_>,
     environment: Option<&str>,
@@ -134,7 +134,7 @@ fn read_root(
     let directory = directory.to_owned();
     let mut config = Config { directory, ..read };
     reading.add(check(&config));
-    // What is given with the value of its default is misplaced all the same.
+    // A key with its default value is misplaced, too.
     let misplaced = config.misplaced(|key| reading.has(key));
     reading.add(misplaced);
     if look {
@@ -149,13 +149,13 @@ fn read_root(
     (Some(config), reading)
 }
 
-/// The most services, and the most environments, of a file.
+/// The maximum number of services, and of environments, in a file.
 ///
-/// An application load balancer of AWS has at most 100 target groups. Each environment is checked by reading the whole
-/// file again, so that many of them take long.
+/// An application load balancer on AWS has at most 100 target groups. Each environment is checked by another read of the
+/// whole file, so many of them take long.
 const MOST_NAMES: usize = 100;
 
-/// The first table of names that has too many, before each of them is read.
+/// The first table with too many names, before they are read.
 fn too_many(root: &Value<'_>) -> Option<(Span, Diagnostic)> {
     let tables = root.as_table()?.iter();
     tables
@@ -170,7 +170,7 @@ fn too_many(root: &Value<'_>) -> Option<(Span, Diagnostic)> {
         })
 }
 
-/// A text that is TOML.
+/// A parsed TOML text.
 struct Document<'a> {
     source: &'a str,
     file: &'a str,
@@ -188,8 +188,8 @@ impl<'a> Document<'a> {
         Ok(Self { source, file, root })
     }
 
-    /// Reads it with one of its environments, and looks at all the others: what is wrong there would otherwise be
-    /// found on the day that it is needed.
+    /// Reads it with one of its environments, and checks all others: their errors would otherwise appear
+    /// only when they are used.
     fn config(
         mut self,
         environment: Option<&str>,
@@ -205,7 +205,7 @@ impl<'a> Document<'a> {
             .iter()
             .filter(|name| Some(name.as_str()) != environment)
         {
-            // The reader takes a document apart, so each environment has one of its own.
+            // The reader consumes a document, so each environment gets its own copy.
             let mut root = Self::new(self.source, self.file)?.root;
             let (_, reading) = read_root(&mut root, Some(other), &directory, false, check);
             let others = self.errors(reading);
@@ -229,10 +229,10 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// The environments that there are.
+    /// The names of the environments.
     ///
     /// # Errors
-    /// When the one that is asked for is not among them, or a table of names has too many.
+    /// When the requested one does not exist, or a table has too many names.
     fn environments(&self, wanted: Option<&str>) -> Result<Vec<String>, ConfigErrors> {
         if let Some((span, problem)) = too_many(&self.root) {
             let mut reading = Reading::default();
@@ -296,7 +296,7 @@ impl<'a> Document<'a> {
 }
 
 impl Config {
-    /// What the images are made from and is not there. What a `before` command may yet make is not missed.
+    /// The missing sources of images, except those that a `before` command may create.
     pub(crate) fn missing_files(&self) -> Vec<Diagnostic> {
         let missing = |(name, image): (_, &ImageSource)| {
             image.missing_files(&self.directory, &format!("service.{name}.image"))
@@ -310,7 +310,7 @@ impl Config {
     }
 }
 
-/// A syntax error in words. The parser stops at the first one.
+/// The text of a syntax error. The parser stops at the first one.
 fn syntax(source: &str, error: &toml_span::Error) -> LocatedDiagnostic {
     let first =
         |span: &Span| LocatedDiagnostic::at(source, (*span).into(), String::new(), None).line;

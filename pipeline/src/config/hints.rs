@@ -1,4 +1,4 @@
-//! What to do about a fault: the nearest right key, the word that was meant, a block that would do.
+//! Hints: the nearest valid key or word, or a suitable block of addresses.
 
 use std::cmp::Reverse;
 use std::net::Ipv4Addr;
@@ -7,13 +7,13 @@ use serde_json::Value;
 
 use super::schema::json_schema;
 
-/// From this likeness on, one word may well be a slip for the other: 0 is nothing alike, 1 the same.
+/// The minimum similarity of a typing error and the intended word: 0 is no similarity, 1 is equality.
 const ALIKE: f64 = 0.6;
 
-/// Words longer than this are like no other.
+/// The maximum length of compared words.
 const LONGEST_WORD: usize = 100;
 
-/// What other tools call the same thing.
+/// The names of the same keys in other tools.
 const OTHER_NAMES: &[(&str, &str)] = &[
     ("name", "stack"),
     ("services", "service"),
@@ -44,7 +44,7 @@ const OTHER_NAMES: &[(&str, &str)] = &[
     ("cidr", "from"),
 ];
 
-/// The hint for a key that its table does not have, and the key that was meant, if that is clear.
+/// The hint for an unknown key, and the intended key if it is clear.
 pub(crate) fn for_unknown(key: &str, table: &str, known: &[String]) -> (String, Option<String>) {
     let key = key.to_lowercase().replace('_', "-");
     let words = || known.iter().map(String::as_str);
@@ -74,7 +74,7 @@ pub(crate) fn for_unknown(key: &str, table: &str, known: &[String]) -> (String, 
     }
 }
 
-/// The hint for a word that is none of those that may stand there.
+/// The hint for an invalid word.
 pub(crate) fn for_word(word: &str, known: &[&str]) -> String {
     match nearest(
         &word.to_lowercase().replace('_', "-"),
@@ -89,7 +89,7 @@ pub(crate) fn for_word(word: &str, known: &[&str]) -> String {
     }
 }
 
-/// The hint for a key that has to be there.
+/// The hint for a missing key.
 pub(crate) fn for_missing(at: &str) -> String {
     match at {
         "stack" => "name the stack in the first line: stack = \"my-app\"".to_owned(),
@@ -109,7 +109,7 @@ pub(crate) fn for_missing(at: &str) -> String {
     }
 }
 
-/// The hint for a text where a table is expected, if the text says which of the table's keys was meant.
+/// The hint for a string in place of a table, if the string belongs to one of the table's keys.
 pub(crate) fn for_text_as_table(key: &str, text: &str) -> Option<String> {
     match key {
         "health" if text.starts_with('/') => {
@@ -126,7 +126,7 @@ pub(crate) fn for_text_as_table(key: &str, text: &str) -> Option<String> {
     }
 }
 
-/// The hint for a path that does not start with a slash; of a whole address, its path is taken.
+/// The hint for a path without a leading slash; for a URL, its path.
 pub(crate) fn for_path(text: &str) -> String {
     match text.split_once("://") {
         Some((_, rest)) => {
@@ -139,7 +139,7 @@ pub(crate) fn for_path(text: &str) -> String {
     }
 }
 
-/// The hint for what is no IPv4 block.
+/// The hint for an invalid IPv4 block.
 pub(crate) fn for_cidr(text: &str) -> String {
     if text.parse::<Ipv4Addr>().is_ok() {
         return format!(
@@ -152,7 +152,7 @@ pub(crate) fn for_cidr(text: &str) -> String {
     "write an address and a prefix length, such as \"10.0.0.0/16\"".to_owned()
 }
 
-/// The hint for what is no reference to a secret: most likely it is the secret.
+/// The hint for an invalid reference to a secret: probably it is the secret itself.
 pub(crate) fn for_secret(text: &str) -> String {
     match text.strip_prefix("ssm:") {
         Some(name) if name.contains('/') && !name.starts_with('/') => {
@@ -163,7 +163,7 @@ pub(crate) fn for_secret(text: &str) -> String {
     }
 }
 
-/// A name of lower-case letters, digits and single hyphens that is like the text, if there is one.
+/// A valid name (lower-case letters, digits and single hyphens) that is similar to the text.
 pub(crate) fn as_label(text: &str, longest: usize) -> Option<String> {
     let plain: String = text
         .chars()
@@ -183,7 +183,7 @@ pub(crate) fn as_label(text: &str, longest: usize) -> Option<String> {
     (!label.is_empty()).then(|| label.to_owned())
 }
 
-/// The hint for a name that nothing in the stack has.
+/// The hint for a name that does not exist in the stack.
 pub(crate) fn for_name(name: &str, known: &[String]) -> String {
     match nearest(
         &name.to_lowercase(),
@@ -199,14 +199,14 @@ pub(crate) fn for_name(name: &str, known: &[String]) -> String {
 }
 
 fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>, alike: f64) -> Option<&'a str> {
-    // No key is so long, and the comparison takes as long as both words together are squared.
+    // No key is this long, and the comparison takes quadratic time.
     if word.len() > LONGEST_WORD {
         return None;
     }
     known
         .map(|one| {
             let alike = strsim::normalized_damerau_levenshtein(word, one);
-            // `health-check` is not near `health` by its letters, and is what was meant.
+            // `health-check` is not similar to `health` by its letters, but means it.
             let starts =
                 one.len() > 2 && word.starts_with(one) || word.len() > 2 && one.starts_with(word);
             (if starts { alike.max(0.9) } else { alike }, one)
@@ -216,8 +216,8 @@ fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>, alike: f64) -> 
         .map(|(_, one)| one)
 }
 
-/// The tables that have a key of this name: those that lie nearest to the given one first, and of them the
-/// outermost: `network`, `service.NAME.scale`.
+/// The tables that have a key with this name: the nearest to the given table first, then the
+/// outermost, for example `network`, `service.NAME.scale`.
 fn tables_with(key: &str, near: &str) -> Vec<String> {
     let mut found = Vec::new();
     walk(&json_schema(), "", &mut |table, name| {

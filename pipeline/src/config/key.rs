@@ -1,4 +1,4 @@
-//! The public key of whoever may log in: read from a file that the configuration names, or from where keys are.
+//! The public key that may log in: from the file that the configuration names, or from the usual places.
 
 use std::path::{Path, PathBuf};
 
@@ -8,14 +8,14 @@ use landfall_provider::read_text;
 use super::Bastion;
 use super::fault::Diagnostic;
 
-/// Where a key is looked for that nobody has named, relative to the home directory.
+/// The default files of public keys, relative to the home directory.
 const USUAL: [&str; 2] = [".ssh/id_ed25519.pub", ".ssh/id_rsa.pub"];
 
-/// The longest file of a public key that is read, in bytes.
+/// The maximum size of a public key file, in bytes.
 const MOST_BYTES: u64 = 64 << 10;
 
 impl Bastion {
-    /// Reads the public key. A key that is named has to be there; of the usual ones, the first good one is taken.
+    /// Reads the public key. A named file must exist; of the default files, the first valid one is used.
     pub(super) fn read_key(
         &mut self,
         directory: &Path,
@@ -82,7 +82,7 @@ mod tests {
         std::fs::create_dir(home.path().join(".ssh")).unwrap();
         std::fs::write(home.path().join(".ssh/id_rsa.pub"), KEY).unwrap();
         assert_eq!(read(None, home.path()), (Some(KEY.parse().unwrap()), None));
-        // One that EC2 does not take is no reason to take none.
+        // A key type that EC2 does not accept: the next file is tried.
         std::fs::write(home.path().join(".ssh/id_ed25519.pub"), "sk-x AAAA").unwrap();
         assert_eq!(read(None, home.path()), (Some(KEY.parse().unwrap()), None));
     }

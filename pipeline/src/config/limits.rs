@@ -10,7 +10,7 @@ use super::fault::Diagnostic;
 use super::reading::Reading;
 use super::setting::{Field, Setting};
 
-/// The smallest and the largest size: a container with less does not start, and one with more does not exist.
+/// The minimum and the maximum size: below it, no container starts; above it, no machine exists.
 const SMALLEST: ByteSize = ByteSize::mib(16);
 const LARGEST: ByteSize = ByteSize::mib(16 << 20);
 
@@ -76,7 +76,7 @@ fn out_of_range(field: &Field, size: ByteSize) -> Diagnostic {
     )
 }
 
-/// The size that a text in another notation most likely means: `512m`, `1G`, `2 gb`, `1.5 GiB`.
+/// The probable meaning of a size in another notation: `512m`, `1G`, `2 gb`, `1.5 GiB`.
 fn meant(text: &str) -> Option<String> {
     let text = text.trim();
     let digits = text.find(|c: char| !(c.is_ascii_digit() || c == '.'))?;

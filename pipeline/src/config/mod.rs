@@ -1,7 +1,7 @@
-//! `landfall.toml`: what it can say, how it is read, and what is wrong with it.
+//! `landfall.toml`: its keys, its reader and its checks.
 //!
-//! The tables below are the one place where a key is declared: the reader, the defaults, the ranges and the
-//! JSON schema all come from there.
+//! The tables below are the only declaration of each key: the reader, the defaults, the ranges and the
+//! JSON schema are derived from them.
 
 #[cfg(test)]
 mod agreement_tests;

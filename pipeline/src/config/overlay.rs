@@ -1,6 +1,6 @@
-//! Environments: tables of the file that are laid over the rest of it, table by table, before a key is read.
+//! Environments: tables of the file that are merged into the rest of it, table by table, before the keys are read.
 //!
-//! Values keep the place where they were written, so that a fault of an environment points at its own line.
+//! Values keep their place in the text, so that a diagnostic of an environment points at its own line.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -17,7 +17,7 @@ use super::reading::{Reading, join};
 use super::setting::{Field, LABEL, Setting};
 use super::{hints, mode};
 
-/// The environments that a file has beside what it says for all of them.
+/// The environments of a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Environments(pub BTreeSet<ResourceName>);
 
@@ -27,7 +27,7 @@ impl Setting for Environments {
         let mut all = BTreeSet::new();
         for (key, mut value) in table {
             let at = join(&field.at, &key.name);
-            // What an environment says is read where it is laid over the rest.
+            // An environment is read after the merge.
             if value.as_table().is_none() {
                 let hint = "a variable of the container belongs in `env` of the service's table";
                 let found = value.take();
@@ -66,7 +66,7 @@ impl Setting for Environments {
     }
 }
 
-/// What an environment may say: the keys of the file, none of which it needs.
+/// The schema of an environment: all keys of the file, all of them optional.
 pub(super) fn schema(file: &Json) -> Json {
     let mut schema = file.clone();
     leave_out_needs(&mut schema);
@@ -92,7 +92,7 @@ fn leave_out_needs(schema: &mut Json) {
     }
 }
 
-/// The environments that the document has.
+/// The environments of the document.
 pub(super) fn names(root: &Value<'_>) -> Vec<String> {
     let table = root.as_table().and_then(|table| table.get("env"));
     let names = table.and_then(Value::as_table).map(|table| table.keys());
@@ -103,7 +103,7 @@ pub(super) fn names(root: &Value<'_>) -> Vec<String> {
         .collect()
 }
 
-/// Why there is no such environment, and the place to show.
+/// The diagnostic of an unknown environment, and its place.
 pub(super) fn unknown(root: &Value<'_>, name: &str, known: &[String]) -> (Span, Diagnostic) {
     let table = root.as_table();
     let key = table.and_then(|table| table.keys().find(|key| key.name == "env"));
@@ -125,9 +125,9 @@ pub(super) fn unknown(root: &Value<'_>, name: &str, known: &[String]) -> (Span, 
     (span, problem.hint(hint))
 }
 
-/// Lays an environment over the rest of the document.
+/// Merges an environment into the rest of the document.
 ///
-/// A stack that the environment does not name itself is called after it, so that no environment changes another's.
+/// Unless the environment sets `stack`, its name is added to the stack's name, so that each environment has its own stack.
 pub(super) fn lay<'de>(root: &mut Value<'de>, name: &str, reading: &mut Reading) {
     let mut inner = root.take();
     if let ValueInner::Table(table) = &mut inner
@@ -146,7 +146,7 @@ pub(super) fn lay<'de>(root: &mut Value<'de>, name: &str, reading: &mut Reading)
     root.set(inner);
 }
 
-/// Takes what an environment says; its name stays.
+/// Takes the table of an environment; its name stays.
 fn take_environment<'de>(table: &mut Table<'de>, name: &str) -> Option<(Key<'de>, Table<'de>)> {
     let all = table.get_mut("env")?;
     let mut inner = all.take();

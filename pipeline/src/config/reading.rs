@@ -1,4 +1,4 @@
-//! Reading a TOML document into settings: every fault is noted with its place, and reading goes on.
+//! Reads a TOML document into settings: every error is recorded with its place, and the reader continues.
 
 use std::collections::BTreeMap;
 
@@ -8,33 +8,33 @@ use toml_span::{Span, Value};
 use super::fault::{Diagnostic, MOST_FAULTS};
 use super::hints;
 
-/// How many characters of an unknown key are quoted.
+/// The maximum number of quoted characters of an unknown key.
 const LONGEST_KEY: usize = 80;
 
-/// What has been found out about a document so far.
+/// The state of the reader.
 #[derive(Debug, Default)]
 pub(crate) struct Reading {
-    /// Where each key's value stands; for a table, where its name stands.
+    /// The place of each key's value; for a table, of its name.
     spans: BTreeMap<String, Span>,
-    /// What is wrong, and where.
+    /// The diagnostics with their places.
     problems: Vec<(Span, Diagnostic)>,
-    /// Lists and tables of which a part could not be read.
+    /// Lists and tables with unreadable parts.
     incomplete: Vec<String>,
-    /// Keys that stand in the wrong place or with a slip.
+    /// Misplaced or misspelt keys.
     misplaced: Vec<String>,
-    /// Keys that have to be there and are not.
+    /// Missing keys.
     missing: Vec<Diagnostic>,
-    /// How many unknown keys there are beyond those that are told.
+    /// The number of unknown keys that are not reported.
     pub(super) more: usize,
 }
 
 impl Reading {
-    /// Notes a problem of the value at this place.
+    /// Records a diagnostic of the value at this place.
     pub(crate) fn fault(&mut self, span: Span, problem: Diagnostic) {
         self.problems.push((span, problem));
     }
 
-    /// Notes where a value stands, for what will be said about it later.
+    /// Records the place of a value, for later diagnostics.
     pub(crate) fn place(&mut self, at: &str, span: Span) {
         self.spans.insert(at.to_owned(), span);
     }
@@ -44,13 +44,13 @@ impl Reading {
         self.spans.contains_key(at)
     }
 
-    /// Notes that a part of a list or table could not be read.
+    /// Records that a part of a list or table is unreadable.
     pub(crate) fn incomplete(&mut self, at: &str) {
         self.incomplete.push(at.to_owned());
     }
 
-    /// Adds what was found out without the document. What rests on a key that is faulty itself is left out:
-    /// the reader has to change that key anyhow.
+    /// Adds the diagnostics of the later checks. Those that depend on an invalid key are left out:
+    /// the user has to change that key first.
     pub(crate) fn add(&mut self, problems: Vec<Diagnostic>) {
         let faulty: Vec<String> = self
             .problems
@@ -71,10 +71,10 @@ impl Reading {
         }
     }
 
-    /// All problems, in the order of the document.
+    /// All diagnostics, in the order of the document.
     pub(crate) fn into_problems(mut self) -> Vec<(Span, Diagnostic)> {
         for problem in std::mem::take(&mut self.missing).into_iter().rev() {
-            // Who is told that a key is misspelt need not be told that it is missing.
+            // If a key is misspelt, its absence is not reported, too.
             if !self.is_misplaced(&problem) {
                 let span = self.span_of(&problem.at);
                 self.problems.insert(0, (span, problem));
@@ -85,14 +85,14 @@ impl Reading {
         problems
     }
 
-    /// Whether one of the keys that it is about stands in the wrong place or with a slip.
+    /// Whether one of its keys is misplaced or misspelt.
     fn is_misplaced(&self, problem: &Diagnostic) -> bool {
         let key = |at: &String| at.rsplit('.').next().map(str::to_owned);
         let mut keys = problem.at.iter().filter_map(key);
         keys.any(|key| self.misplaced.contains(&key))
     }
 
-    /// Where a problem is shown: at its first key that the document has, else at the table around it.
+    /// The place of a diagnostic: its first key in the document, else the table around it.
     fn span_of(&self, at: &[String]) -> Span {
         if let Some(span) = at.iter().find_map(|at| self.spans.get(at)) {
             return *span;
@@ -107,7 +107,7 @@ impl Reading {
         Span::new(0, 0)
     }
 
-    /// Takes the text out of a value, or says what stands there instead.
+    /// Takes the text of a value, or records the wrong type.
     pub(crate) fn text(&mut self, value: &mut Value<'_>, at: &str, what: &str) -> Option<String> {
         match value.take() {
             ValueInner::String(text) => Some(text.into_owned()),
@@ -123,7 +123,7 @@ impl Reading {
         }
     }
 
-    /// Notes that a value is of the wrong type.
+    /// Records a wrong type.
     pub(crate) fn unfit(
         &mut self,
         span: Span,
@@ -146,7 +146,7 @@ impl Reading {
         self.fault(span, problem);
     }
 
-    /// Opens a table, or says what stands there instead.
+    /// Opens a table, or records the wrong type.
     pub(crate) fn table<'de>(
         &mut self,
         value: &mut Value<'de>,
@@ -180,13 +180,13 @@ impl Reading {
         }
     }
 
-    /// Notes every key that is still in the table as unknown, with the nearest of the known ones.
+    /// Records all remaining keys of the table as unknown, with the nearest known one.
     pub(crate) fn refuse_unknown(&mut self, table: Table<'_>, at: &str, known: &[String]) {
         let place = in_table(at);
         let mut keys: Vec<_> = table.into_keys().collect();
         keys.sort_by_key(|key| key.span.start);
         for (index, key) in keys.into_iter().enumerate() {
-            // More are not told, and a hint takes a look at every key of the schema.
+            // More are not reported, and a hint compares all keys of the schema.
             if index >= MOST_FAULTS {
                 self.more += 1;
                 continue;
@@ -199,7 +199,7 @@ impl Reading {
         }
     }
 
-    /// Notes a key that has to be there and is not.
+    /// Records a missing key.
     pub(crate) fn missing(&mut self, at: &str, table: &str) {
         let place = in_table(table);
         let key = at.rsplit('.').next().unwrap_or(at);
@@ -208,7 +208,7 @@ impl Reading {
     }
 }
 
-/// A key as it is quoted: of a long one the beginning.
+/// The quoted form of a key: the beginning of a long one.
 fn shortened(key: &str) -> String {
     match key.char_indices().nth(LONGEST_KEY) {
         Some((at, _)) => format!("{}…", &key[..at]),
@@ -216,7 +216,7 @@ fn shortened(key: &str) -> String {
     }
 }
 
-/// A table by its header; one of a list of tables is `[[network.expect]]`.
+/// The header of a table; `[[network.expect]]` in a list of tables.
 fn in_table(at: &str) -> String {
     match at.strip_suffix(']').and_then(|at| at.rsplit_once('[')) {
         Some((list, _)) => format!("in [[{list}]]"),
@@ -225,7 +225,7 @@ fn in_table(at: &str) -> String {
     }
 }
 
-/// Whether a key is another one, or stands somewhere below it.
+/// Whether a key is equal to another one, or below it.
 fn is_within(key: &str, table: &str) -> bool {
     key.strip_prefix(table)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))

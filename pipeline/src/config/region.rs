@@ -5,11 +5,11 @@ use std::str::FromStr;
 
 use landfall_provider::Zone;
 
-/// A region, by its name at AWS: `ap-south-1`.
+/// A region, by its name on AWS: `ap-south-1`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Region(String);
 
-/// Why a text is no region.
+/// An invalid region.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is not a region: lower-case words and a number joined by hyphens, such as `ap-south-1`"
@@ -17,13 +17,13 @@ pub struct Region(String);
 pub struct InvalidRegion(String);
 
 impl Region {
-    /// The region of a file that names none: `local-1`. AWS has no such region, so a deployment to AWS never
-    /// goes to a place that nobody chose.
+    /// The default region of a file: `local-1`. AWS has no such region, so a deployment to AWS never
+    /// uses a region that nobody chose.
     pub fn local() -> Self {
         Self("local-1".to_owned())
     }
 
-    /// Whether it is the one of a file that names none.
+    /// Whether it is the default region.
     pub fn is_local(&self) -> bool {
         *self == Self::local()
     }
@@ -31,7 +31,7 @@ impl Region {
     /// Checks the text.
     ///
     /// # Errors
-    /// [`InvalidRegion`] when it is not words and a number joined by hyphens, or longer than 24 characters.
+    /// [`InvalidRegion`] unless it consists of words and a number, joined by hyphens, with at most 24 characters.
     pub fn new(text: impl Into<String>) -> Result<Self, InvalidRegion> {
         let text = text.into();
         let good = text.len() <= 24

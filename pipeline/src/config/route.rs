@@ -1,4 +1,4 @@
-//! The routes of services: which requests one takes, and what is wrong with one or with all of them.
+//! The routes of services, and their checks.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,10 @@ use super::fault::Diagnostic;
 /// The longest route. <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/rule-condition-types.html>
 pub(crate) const LONGEST: usize = 128;
 
-/// How many routes of the same sort and length have a priority of their own.
+/// The number of priorities for routes of the same type and length.
 pub(crate) const TIES: usize = 90;
 
-/// Which requests a route takes: by the path if it starts with a slash, by the host otherwise.
+/// The condition of a route: the path if it starts with a slash, otherwise the host.
 pub(crate) fn condition(route: &str) -> Condition {
     if route.starts_with('/') {
         Condition::Path(route.to_owned())
@@ -23,7 +23,7 @@ pub(crate) fn condition(route: &str) -> Condition {
     }
 }
 
-/// What is wrong with the routes as a whole.
+/// The diagnostics of all routes together.
 pub(crate) fn check(config: &Config, problems: &mut Vec<Diagnostic>) {
     let at = |name: &ResourceName| format!("service.{name}");
     let mut without = config
@@ -80,7 +80,7 @@ pub(crate) fn check(config: &Config, problems: &mut Vec<Diagnostic>) {
     }
 }
 
-/// What is wrong with one route; the second is a hint.
+/// The problem of a route, and a hint.
 pub(crate) fn fault(route: &str) -> Option<(String, &'static str)> {
     const PATH: &str = "a path starts with a slash and has letters, digits and _-.$/~\"'@:+&*?";
     const HOST: &str = "a path starts with a slash, as in \"/api/*\"; a host has a dot and no port, as in \"api.example.com\"";

@@ -1,4 +1,4 @@
-//! Rules of one's own: what the file adds to, or puts in the place of, what follows from the declared ports.
+//! Custom rules: they are added to the rules that follow from the declared ports, or replace them.
 
 use std::net::Ipv4Addr;
 
@@ -147,11 +147,11 @@ words!(
 pub enum Peer {
     /// These addresses.
     Cidr(Ipv4Net),
-    /// The members of this group: `balancer`, `bastion` or a service's name.
+    /// The members of a group: `balancer`, `bastion` or a service.
     Group(ResourceName),
 }
 
-/// What is neither a name nor begins with a letter is meant as an address.
+/// A text that does not begin with a letter is an address.
 pub(crate) fn is_address(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_digit()) || text.contains(':')
 }
@@ -187,9 +187,9 @@ impl Setting for Peer {
     }
 }
 
-/// Somebody who connects or is connected to, as it is written: `internet`, `203.0.113.9`, `web/1`.
+/// An endpoint of a connection, as text: `internet`, `203.0.113.9`, `web/1`.
 ///
-/// Which words there are is a matter of the stack: [`Config::check`](super::Config::check) knows.
+/// [`Config::check`](super::Config::check) checks the names against the stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointName(pub String);
 
@@ -253,7 +253,7 @@ impl Setting for PortRange {
     }
 }
 
-/// `8000-8100`; zero may be the first, since rules about all ports are written so.
+/// `8000-8100`; zero may be the first, because rules about all ports start there.
 fn port_range(text: &str) -> Option<PortRange> {
     let (from, to) = text.split_once('-')?;
     let (from, to) = (from.trim().parse().ok()?, to.trim().parse().ok()?);

@@ -1,4 +1,4 @@
-//! What the types of the keys do not say: rules between keys, and rules that lie deeper in a value.
+//! Checks beyond the types of keys: relations between keys, and the syntax inside values.
 
 use std::path::{Path, PathBuf};
 
@@ -17,17 +17,17 @@ use super::{
 
 /// The rules of a table.
 pub(crate) trait Rules {
-    /// Notes what the table at this path breaks.
+    /// Records the diagnostics of the table at this path.
     fn rules(&self, at: &str, problems: &mut Vec<Diagnostic>);
 }
 
-/// The longest name that AWS allows a target group, which is named `<stack>-<service>`.
+/// The maximum length of a target group's name on AWS; the name is `<stack>-<service>`.
 const LONGEST_TARGET_GROUP: usize = 32;
 
-/// The security groups that are no service's.
+/// The security groups that belong to no service.
 pub(crate) const GROUPS: [&str; 2] = ["balancer", "bastion"];
 
-/// What has a meaning of its own where somebody who connects is named.
+/// The reserved words for endpoints of connections.
 const SPOTS: [&str; 4] = ["internet", "lb", "nat-gateway", "s3"];
 
 impl Rules for Config {
@@ -101,7 +101,7 @@ impl Rules for Config {
 }
 
 impl Config {
-    /// A load balancer takes certificates of its own region.
+    /// A load balancer uses certificates of its own region.
     ///
     /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/https-listener-certificates.html>
     fn certificate_region(&self, problems: &mut Vec<Diagnostic>) {
@@ -130,7 +130,7 @@ impl Rules for Network {
     fn rules(&self, at: &str, problems: &mut Vec<Diagnostic>) {
         let (cidr, zones) = (join(at, "cidr"), join(at, "zones"));
         self.own_routes(at, problems);
-        // Private blocks are refused in any case, see `Bastion`.
+        // Private blocks are always refused, see `Bastion`.
         let allowed = self
             .bastion
             .iter()
@@ -149,7 +149,7 @@ impl Rules for Network {
                 );
             }
         }
-        // A wrong number of zones has been noted by its range.
+        // The range of `zones` has already reported a wrong number.
         let count = self.zones.clamp(1, 6) as usize;
         if let Err(error) = layout(self.cidr, count) {
             let problem = Diagnostic::new(cidr, &error);
@@ -272,7 +272,7 @@ impl Rules for Service {
     }
 }
 
-/// The name of an environment variable that is the service's to set.
+/// The name of an environment variable that a service may set.
 fn variable(name: &str, at: String, problems: &mut Vec<Diagnostic>) {
     let good = !name.starts_with(|c: char| c.is_ascii_digit())
         && !name.is_empty()
@@ -324,7 +324,7 @@ impl Rules for ImageSource {
 }
 
 impl ImageSource {
-    /// Notes what is not there: the context, or the Dockerfile in it. `directory` is where relative paths start.
+    /// Records a missing context or Dockerfile. Relative paths start at `directory`.
     pub(crate) fn missing_files(&self, directory: &Path, at: &str) -> Option<Diagnostic> {
         let context: PathBuf = directory.join(&self.context).components().collect();
         let (key, place) = (join(at, "context"), join(at, "dockerfile"));
@@ -343,7 +343,7 @@ impl ImageSource {
             );
         }
         let dockerfile = context.join(&self.dockerfile);
-        // What is there and no file is told by whoever reads it.
+        // Whether it is a regular file is checked when it is read.
         (!dockerfile.exists()).then(|| {
             Diagnostic::new(
                 place,
@@ -418,7 +418,7 @@ fn is_certificate(text: &str) -> bool {
     }
 }
 
-/// Codes and ranges of codes between commas, each between 200 and 499.
+/// A comma-separated list of codes and ranges of codes between 200 and 499.
 ///
 /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_Matcher.html>
 fn is_matcher(text: &str) -> bool {
@@ -452,7 +452,7 @@ impl Rules for Scale {
     }
 }
 
-/// Notes a block whose address is not its first.
+/// Records a block whose address is not its first one.
 pub(crate) fn host_bits(net: Ipv4Net, at: impl Into<String>) -> Option<Diagnostic> {
     (net != net.trunc()).then(|| {
         Diagnostic::new(at, format_args!("`{net}` has host bits set")).hint(format_args!(
@@ -463,7 +463,7 @@ pub(crate) fn host_bits(net: Ipv4Net, at: impl Into<String>) -> Option<Diagnosti
     })
 }
 
-/// AWS's own form: a family and a size, `t3.micro`.
+/// The form of AWS: a family and a size, `t3.micro`.
 fn instance_type(text: &str, at: String, problems: &mut Vec<Diagnostic>) {
     let part = |text: &str| {
         !text.is_empty()

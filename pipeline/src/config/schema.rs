@@ -23,7 +23,7 @@ impl Table {
         }
     }
 
-    /// Adds a key; one without a default has to be there, and null is the default of what may be left out.
+    /// Adds a key. A key without a default is required; null is the default of an optional key.
     pub(crate) fn key(
         &mut self,
         name: &str,
@@ -34,7 +34,7 @@ impl Table {
         schema.insert("description".to_owned(), one_line(docs).into());
         match default {
             None => self.needed.push(name.into()),
-            // A table's default is that of its keys, which stands there already.
+            // The default of a table follows from its keys.
             Some(Value::Null | Value::Object(_)) => {}
             Some(default) => {
                 schema.insert("default".to_owned(), default);
@@ -71,7 +71,7 @@ impl JsonSchema for Config {
     }
 }
 
-/// The JSON schema of `landfall.toml`. It is of draft 7, the newest that TOML editors understand.
+/// The JSON schema of `landfall.toml`: draft 7, the newest that TOML editors support.
 pub fn json_schema() -> Value {
     let generator = SchemaSettings::draft07().into_generator();
     let mut schema = generator.into_root_schema_for::<Config>().to_value();

@@ -1,4 +1,4 @@
-//! What can stand in the file: how each plain type is read and what its JSON schema says, side by side.
+//! The plain types of values: for each, its reader and its JSON schema.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -20,12 +20,12 @@ use super::hints;
 use super::reading::Reading;
 use crate::config::Region;
 
-/// The place of a setting, and what the table says about it.
+/// The place of a setting, with its limits.
 #[derive(Debug, Clone)]
 pub(crate) struct Field {
     /// The path of the key: `service.web.port`.
     pub(crate) at: String,
-    /// The smallest and the largest number that it may be, for a number.
+    /// The minimum and the maximum of a number.
     pub(crate) range: Option<RangeInclusive<u32>>,
 }
 
@@ -38,28 +38,28 @@ impl Field {
         }
     }
 
-    /// A place inside this one, with nothing more said about it.
+    /// A place inside this one, without limits.
     pub(crate) fn inside(&self, at: String) -> Self {
         Self { at, range: None }
     }
 }
 
-/// A type of value that can stand in the file.
+/// A type of values in the file.
 pub(crate) trait Setting: Sized {
-    /// Reads it, or notes why it cannot be read.
+    /// Reads a value, or records a diagnostic.
     fn read(value: &mut Value<'_>, field: &Field, reading: &mut Reading) -> Option<Self>;
 
-    /// What an editor is told about it.
+    /// The JSON schema for editors.
     fn schema(field: &Field, generator: &mut SchemaGenerator) -> Schema;
 
-    /// The value as JSON, for the schema's default; null for one that is not given.
+    /// The value as JSON, for the schema's default; null for a missing value.
     fn json(&self) -> Json;
 
-    /// Notes what its own type does not rule out.
+    /// Records diagnostics beyond its type.
     fn check(&self, _field: &Field, _problems: &mut Vec<Diagnostic>) {}
 }
 
-/// Reads text and parses it.
+/// Reads and parses a text.
 fn parsed<T>(
     value: &mut Value<'_>,
     field: &Field,
@@ -212,7 +212,7 @@ impl Setting for Port {
     }
 }
 
-/// The rule of [`StackName`] and `ResourceName` as a pattern, for editors; the longest comes from the type.
+/// The rule of [`StackName`] and `ResourceName` as a pattern, for editors. The type defines the maximum length.
 pub(crate) const LABEL: &str = "^[a-z](-?[a-z0-9])*$";
 
 impl Setting for StackName {
@@ -329,7 +329,7 @@ impl Setting for Platform {
     }
 }
 
-/// Makes an enum readable: one word per variant.
+/// Implements the reader of an enum: one word per variant.
 macro_rules! words {
     ($name:ty, $what:literal: $($word:literal = $variant:path),+ $(,)?) => {
         impl $crate::config::setting::Setting for $name {

@@ -2,10 +2,10 @@
 
 /// Declares a table of the file.
 ///
-/// Every field is a key, in kebab case. `Needed(…)` is one that has to be there; the value in the brackets
-/// stands in for it while the rest of a faulty file is looked at. `Default(…)` may be left out. A number's
-/// range follows behind `in`; fields `beside` them are no keys. From this one declaration come the struct, the reader, the schema and the check;
-/// what one key's type cannot say, the table's `Rules` do.
+/// Every field is a key, in kebab case. `Needed(…)` is a required key; the value in the parentheses
+/// replaces it while the rest of an invalid file is checked. `Default(…)` is an optional key. The range of
+/// a number follows after `in`; fields after `beside` are no keys. The struct, the reader, the schema and the
+/// check are generated from this declaration; the table's `Rules` check the rest.
 macro_rules! table {
     (
         $(#[doc = $doc:literal])*
@@ -30,7 +30,7 @@ macro_rules! table {
         }
 
         impl $table {
-            /// Every key with its default, and a stand-in for each that is needed.
+            /// All keys with their defaults, and placeholders for the required ones.
             fn blank() -> Self {
                 Self { $($field: $value,)+ $($($beside: $beside_value,)+)? }
             }
@@ -114,16 +114,16 @@ macro_rules! table {
     };
 }
 
-/// Whether a key has to be there.
+/// Whether a key is required.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Presence {
-    /// It has.
+    /// It is required.
     Needed,
-    /// It may be left out.
+    /// It is optional.
     Default,
 }
 
-/// Makes tables whose every key has a default, or a stand-in, defaults themselves.
+/// Implements the default of tables whose keys all have defaults or placeholders.
 macro_rules! defaults {
     ($($table:ty),+) => {
         $(

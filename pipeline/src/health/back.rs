@@ -1,4 +1,4 @@
-//! Back to the version that served: what follows when a new one does not become healthy.
+//! The rollback to the serving version, after a new one did not become healthy.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,9 +12,9 @@ use super::{Observation, Rollout, SHORTEST_PAUSE, Watched, is_alive};
 use crate::cloud::{Cloud, RequestTimeout};
 use crate::outcome::{Failure, PostFailureState, RolledBackService, millis};
 
-/// Takes a rollout back and waits until the version before serves alone; the failure tells what came of that.
+/// Rolls a rollout back, and waits until only the previous version serves; the failure contains the result.
 ///
-/// A run that is stopped meanwhile leaves the way back to the provider, which goes it by itself.
+/// If the run is stopped, the provider completes the rollback by itself.
 pub(super) async fn go_back<P: Cloud + ?Sized>(
     cloud: &P,
     watched: &Watched<'_>,
@@ -59,7 +59,7 @@ pub(super) async fn go_back<P: Cloud + ?Sized>(
     failure
 }
 
-/// The failure with the reason code of its first instance, for whoever reads it later.
+/// The failure with the reason code of its first instance, for `releases`.
 fn in_short(failure: &Failure) -> String {
     let message = &failure.message;
     match failure.targets.first().and_then(|sick| sick.reason) {
@@ -121,7 +121,7 @@ async fn the_way<P: Cloud + ?Sized>(
     }
 }
 
-/// Asks for the way back if nobody has, and looks how far it is: the version that serves alone, or what is waited for.
+/// Requests the rollback unless it runs, and returns its progress: the only serving version, or the awaited state.
 async fn one_step<P: Cloud + ?Sized>(
     cloud: &P,
     watched: &Watched<'_>,
@@ -138,7 +138,7 @@ async fn one_step<P: Cloud + ?Sized>(
             .answer(cloud.roll_back(&watched.group, why))
             .await
         {
-            // It came to an end meanwhile, and the look tells which.
+            // It ended in the meantime; the next observation shows how.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             outcome => outcome?,
         }

@@ -1,16 +1,16 @@
-//! From what was seen of an instance to its cause in one clause, and to what can be done about it.
+//! Derives the cause of an unhealthy instance, in one clause, and the hint from the observations.
 
 use landfall_lb::HealthReason;
 use landfall_provider::ResourceName;
 
 use crate::config::Service;
 
-/// Why an instance takes no requests.
+/// The cause why an instance serves no requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Cause {
-    /// A clause that a headline can end with.
+    /// A clause for the end of a headline.
     pub(crate) text: String,
-    /// What to do about it, if that is known.
+    /// The hint, if one is known.
     pub(crate) advice: Option<String>,
 }
 
@@ -22,7 +22,7 @@ impl Cause {
         }
     }
 
-    /// An instance whose container ended by itself, or never started.
+    /// An instance whose container ended unexpectedly, or never started.
     pub(crate) fn ended(how: &str) -> Self {
         let advice = if how.starts_with("did not start: ") {
             (how.contains("exec \"") && !how.contains("CRLF"))
@@ -38,7 +38,7 @@ impl Cause {
         }
     }
 
-    /// A target that is not healthy. A fact that was seen goes before the reason code: a deadline may end while a
+    /// An unhealthy target. An observed fact has priority over the reason code: a deadline may end while a
     /// target's state is still `initial`, with the reason for its failing checks in the description.
     pub(crate) fn of_target(
         reason: Option<HealthReason>,
@@ -95,7 +95,7 @@ impl Cause {
         })
     }
 
-    /// An answer with a status that the file does not accept.
+    /// A response with a status that the file does not accept.
     pub(crate) fn of_status(status: u16, name: &ResourceName, service: &Service) -> Self {
         At { name, service }.answers(status)
     }
@@ -124,7 +124,7 @@ impl At<'_> {
         )
     }
 
-    /// What the provider saw in the kernel's table: `port 3000`, `127.0.0.1:8000 only`, `no port`.
+    /// The listening sockets that the provider observed: `port 3000`, `127.0.0.1:8000 only`, `no port`.
     fn listens(&self, instead: &str) -> Cause {
         let (name, port) = (self.name, self.service.port);
         if instead.ends_with(" only") {
@@ -206,7 +206,7 @@ impl At<'_> {
     }
 }
 
-/// The status that a description names: `Health checks failed with these codes: [500]`.
+/// The status in a description: `Health checks failed with these codes: [500]`.
 fn status_of(seen: &str, reason: Option<HealthReason>) -> Option<u16> {
     let from = match seen.split_once("these codes: [") {
         Some((_, codes)) => codes,

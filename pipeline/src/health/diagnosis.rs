@@ -1,4 +1,4 @@
-//! Who is not healthy, what is most likely behind it, and what they wrote last.
+//! The diagnosis of a service: its unhealthy instances, the probable cause, and their last output.
 
 use std::collections::BTreeSet;
 
@@ -11,10 +11,10 @@ use super::{Observation, Verdict, Watched, current, desired, healthy, late, verd
 use crate::cloud::{Cloud, RequestTimeout};
 use crate::outcome::{Failure, Stage, UnhealthyTarget};
 
-/// How many of its last lines an instance is quoted with.
+/// The number of quoted lines per instance.
 const QUOTED: usize = 20;
 
-/// A look at a service whose autoscaling group failed, or is not done by its deadline, and what it shows.
+/// Observes a service whose autoscaling group failed or missed its deadline, and diagnoses it.
 pub(crate) async fn diagnose_group<P: Cloud + ?Sized>(
     cloud: &P,
     watched: &Watched<'_>,
@@ -42,7 +42,7 @@ pub(crate) async fn diagnose_group<P: Cloud + ?Sized>(
     }
 }
 
-/// Says why a service is not healthy: the cause if one was seen, and otherwise what is known, which is `why`.
+/// Diagnoses an unhealthy service: the observed cause, otherwise `why`.
 pub(crate) async fn diagnose<P: Cloud + ?Sized>(
     cloud: &P,
     watched: &Watched<'_>,
@@ -65,7 +65,7 @@ pub(crate) async fn diagnose<P: Cloud + ?Sized>(
     failure.targets = targets;
     for sick in &failure.targets {
         let id = InstanceId::from(sick.id.clone());
-        // Why the service is not healthy is told already; without its output that is less, and still true.
+        // The reason is known; without the output the diagnosis is shorter, but still correct.
         let output = RequestTimeout::default().answer(cloud.last_output(&id, QUOTED));
         let output = output.await.unwrap_or_default();
         if !output.is_empty() {
@@ -85,20 +85,20 @@ pub(crate) async fn diagnose<P: Cloud + ?Sized>(
     failure
 }
 
-/// What to do where a container ended and wrote nothing.
+/// The hint for a container that ended without output.
 const SILENT: &str =
     "the container wrote no output before it ended: write errors to standard error";
 
-/// Whether its container ran, ended, and no advice is known yet.
+/// Whether its container started and ended, and no hint is known yet.
 fn ended_silently(sick: &UnhealthyTarget) -> bool {
     let never_started = |how: &String| how.starts_with("did not start");
     sick.state == FAILED && sick.advice.is_none() && !sick.seen.as_ref().is_some_and(never_started)
 }
 
-/// The state of an instance whose container ended by itself.
+/// The state of an instance whose container ended unexpectedly.
 const FAILED: &str = "failed";
 
-/// The instances that are not healthy: those that ended by themselves first, since they tell the most.
+/// The unhealthy instances: ended ones first, because they show the most.
 pub(super) fn sick(watched: &Watched<'_>, look: &Observation) -> Vec<UnhealthyTarget> {
     let service = watched.name.to_string();
     let known = watched
@@ -125,14 +125,14 @@ pub(super) fn sick(watched: &Watched<'_>, look: &Observation) -> Vec<UnhealthyTa
             }
             _ => None,
         });
-    // What else is not healthy beside those that ended waits for their successors, and has no cause of its own.
+    // Other unhealthy instances only wait for replacements, and have no cause of their own.
     let ended: Vec<UnhealthyTarget> = ended.collect();
     let is_told = !ended.is_empty();
     let unhealthy = look
         .targets
         .iter()
         .filter(|target| target.state != TargetState::Healthy && !is_told)
-        // In a rollout, those that drain make room for others.
+        // In a rollout, draining instances are being replaced.
         .filter(|target| target.state != TargetState::Draining || watched.rollout.is_none());
     let unhealthy = unhealthy.map(|target| {
         let seen = target.description.as_deref();

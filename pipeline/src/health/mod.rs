@@ -1,4 +1,4 @@
-//! Waiting until every service is healthy, and finding out why it is not.
+//! Waits until every service is healthy, and diagnoses services that do not become healthy.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddrV4;
@@ -26,22 +26,22 @@ pub(crate) use cause::Cause;
 pub(crate) use diagnosis::diagnose_group;
 use diagnosis::{diagnose, sick};
 
-/// So many instances of one version that ended by themselves, and none that is healthy: it will not get better.
+/// A version has failed after this many unexpected ends without a healthy instance.
 const HOPELESS: usize = 3;
 
-/// The pause before the second look at least: less would only keep the machine busy that the service starts on.
+/// The minimum interval of observations: a shorter one would slow down the start of the service.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 
-/// A service that is to become healthy.
+/// A service that should become healthy.
 #[derive(Debug)]
 pub(crate) struct Watched<'a> {
     pub(crate) name: &'a ResourceName,
     pub(crate) service: &'a Service,
     pub(crate) target_group: TargetGroupId,
     pub(crate) group: AutoscalingGroupId,
-    /// What was known of its instances before anything was changed; without it, the first look tells.
+    /// Its instances before the change; by default, those of the first observation.
     pub(crate) before: Option<Baseline>,
-    /// What its instances are to be brought to first, if they are not all there yet.
+    /// The version to roll out first, unless all instances have it.
     pub(crate) rollout: Option<Rollout>,
 }
 
@@ -52,28 +52,28 @@ pub(crate) struct Rollout {
     pub(crate) version: u32,
 }
 
-/// How far a rollout is.
+/// The progress of a rollout.
 enum Rolling<'a> {
     ToBegin(&'a Rollout),
     UnderWay,
     Done,
-    /// The provider has taken it back already, or is about to.
+    /// The provider has rolled it back, or will.
     GivenUp,
 }
 
 /// The instances of a group at an earlier moment.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Baseline {
-    /// The lowest template version that counts: one more than there was, when the template is changed.
+    /// The lowest template version that counts: after a change of the template, the next one.
     pub(crate) version: u32,
-    /// Those that had ended by themselves already, and say nothing about this run.
+    /// The instances that had already ended before this run.
     pub(crate) failed: BTreeSet<InstanceId>,
 }
 
 impl Baseline {
-    /// What these instances tell; `changes` says that their template is about to be changed.
+    /// The baseline of these instances; `changes` if their template is about to change.
     ///
-    /// The provider does not tell a template's version, only that each change makes one more.
+    /// The provider does not report a template's version here; each change adds one.
     pub(crate) fn of(instances: &[GroupInstance], changes: bool) -> Self {
         let version = match changes {
             true => instances.iter().map(version).max().map(|newest| newest + 1),
@@ -90,12 +90,12 @@ impl Baseline {
     }
 }
 
-/// What was seen of a service at one moment.
+/// An observation of a service.
 #[derive(Debug, Default)]
 pub(crate) struct Observation {
     pub(crate) targets: Vec<TargetHealth>,
     pub(crate) instances: Vec<GroupInstance>,
-    /// How many there are to be now; not known of a look that failed.
+    /// The desired capacity; unknown after a failed observation.
     pub(crate) capacity: Option<GroupCapacity>,
 }
 
@@ -118,7 +118,7 @@ impl Observation {
     }
 }
 
-/// Says where targets stand, for balancers that know them by instance only.
+/// Adds zones and addresses to targets, for load balancers that know only their instances.
 pub(crate) fn place(targets: &mut [TargetHealth], instances: &[GroupInstance], port: Port) {
     for target in targets {
         let instance = instances
@@ -132,14 +132,14 @@ pub(crate) fn place(targets: &mut [TargetHealth], instances: &[GroupInstance], p
     }
 }
 
-/// What a look means.
+/// The evaluation of an observation.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
-    /// As many as desired are healthy, no more than that run, and none is of an old version.
+    /// The desired number is healthy, no surplus instance runs, and none has an old version.
     Healthy,
-    /// Not yet; the text says what is missing.
+    /// Not yet; the text describes the missing part.
     NotYet(String),
-    /// Nor will it be: so many have ended by themselves.
+    /// It will not become healthy: too many instances ended unexpectedly.
     Hopeless(usize),
 }
 
@@ -158,16 +158,16 @@ fn version(instance: &GroupInstance) -> u32 {
     instance.template_version
 }
 
-/// The newest version that an instance still runs; if none runs, the newest of those that have ended.
+/// The newest version of a running instance; without one, the newest of the ended instances.
 ///
-/// The instances of a release that was given up are listed for a while. They say nothing about the one that serves.
+/// Instances of an abandoned release stay listed for a while. They do not describe the serving one.
 fn newest_alive(instances: &[GroupInstance]) -> Option<u32> {
     let alive = instances.iter().filter(|instance| is_alive(instance));
     let newest = alive.map(version).max();
     newest.or_else(|| instances.iter().map(version).max())
 }
 
-/// The version that counts. In a rollout, instances of it may all have ended.
+/// The relevant version. In a rollout, all its instances may have ended.
 fn current(watched: &Watched<'_>, before: &Baseline, look: &Observation) -> u32 {
     let newest = match watched.rollout {
         Some(_) => look.instances.iter().map(version).max(),
@@ -176,7 +176,7 @@ fn current(watched: &Watched<'_>, before: &Baseline, look: &Observation) -> u32 
     newest.unwrap_or_default().max(before.version)
 }
 
-/// How many targets of a version are healthy.
+/// The number of healthy targets of a version.
 fn healthy(look: &Observation, version: u32) -> usize {
     let versions: BTreeMap<&str, u32> = look
         .instances
@@ -227,13 +227,13 @@ fn verdict(watched: &Watched<'_>, before: &Baseline, look: &Observation) -> Verd
     Verdict::NotYet(why)
 }
 
-/// How many are to be healthy: as many as the group has now, whether the file, a hand or a policy made it so many.
+/// The number that should be healthy: the group's current desired capacity, set by the file, by hand or by a policy.
 fn desired(service: &Service, look: &Observation) -> usize {
     let wished = service.scale.desired;
     look.capacity.map_or(wished, |capacity| capacity.desired) as usize
 }
 
-/// What the targets wait for, by the codes, and how many each.
+/// The reason codes of the waiting targets, with their numbers.
 fn reasons(look: &Observation, ended: usize) -> BTreeMap<String, usize> {
     let mut reasons = BTreeMap::new();
     for target in &look.targets {
@@ -250,16 +250,16 @@ fn reasons(look: &Observation, ended: usize) -> BTreeMap<String, usize> {
     reasons
 }
 
-/// Waits until all services are healthy, each until its deadline, and gives their targets, each with its service.
+/// Waits until all services are healthy, each until its deadline, and returns their targets with their services.
 ///
-/// Without rollouts, the first that fails ends the wait: the whole deploy is about to be undone. A rollout is seen
-/// through whatever becomes of the others.
+/// Without rollouts, the first failure ends the wait: the whole deploy will be undone. A rollout is observed
+/// until its end, even if another one fails.
 pub(crate) async fn wait<P: Cloud + ?Sized>(
     cloud: &P,
     watched: &[Watched<'_>],
     options: &ApplyOptions,
 ) -> std::result::Result<Vec<(ResourceName, TargetHealth)>, Box<Failure>> {
-    // Whoever waits hears of the stop; a provider that does not answer does not.
+    // The wait ends at a stop, even if the provider does not answer.
     let unheard = async {
         options.stop.cancelled().await;
         tokio::time::sleep(LAST_ANSWER).await;
@@ -290,7 +290,7 @@ pub(crate) async fn wait<P: Cloud + ?Sized>(
 
 type Outcome<T> = std::result::Result<Vec<T>, Box<Failure>>;
 
-/// What became of each, or of the first that failed.
+/// The results of all, or of the first failure.
 async fn all<P: Cloud + ?Sized>(
     cloud: &P,
     watched: &[Watched<'_>],
@@ -329,7 +329,7 @@ async fn one<P: Cloud + ?Sized>(
         .rollout
         .as_ref()
         .map_or(Rolling::Done, Rolling::ToBegin);
-    // Old instances may go on answering what they have begun when the new ones have taken over.
+    // Old instances may finish their requests after the new ones have taken over.
     let mut draining = watched
         .rollout
         .as_ref()
@@ -338,7 +338,7 @@ async fn one<P: Cloud + ?Sized>(
         let to_begin = matches!(rolling, Rolling::ToBegin(_));
         let rolled = rolled(cloud, watched, &mut rolling).await;
         if to_begin && !matches!(rolling, Rolling::ToBegin(_)) {
-            // What had to end before has taken none of its time.
+            // The time of the earlier steps does not count.
             deadline = Instant::now() + request_timeout(watched.service.health.deadline);
         }
         let looked = match rolled {
@@ -351,7 +351,7 @@ async fn one<P: Cloud + ?Sized>(
             Ok((rolled, look)) => {
                 let before = before.get_or_insert_with(|| Baseline::of(&look.instances, false));
                 let verdict = verdict(watched, before, &look);
-                // What the provider has ended meanwhile is told as it was.
+                // Instances that the provider has terminated since are reported as observed.
                 if !matches!(rolled, Rolled::GivenUp(_)) || !sick(watched, &look).is_empty() {
                     last = look;
                 }
@@ -414,18 +414,18 @@ async fn one<P: Cloud + ?Sized>(
     }
 }
 
-/// What becomes of a rollout that nobody waits for.
+/// The result of a rollout without a wait.
 const GOES_ON: &str = "the rollout continues at the provider, and is rolled back if the new version does not become healthy; \
                        `deploy` waits for it again";
 
-/// Whether the new version serves, and only old instances have not ended yet.
+/// Whether the new version serves, and only old instances are still ending.
 fn has_taken_over(watched: &Watched<'_>, before: Option<&Baseline>, look: &Observation) -> bool {
     let before = before.cloned().unwrap_or_default();
     let current = current(watched, &before, look);
     healthy(look, current) >= desired(watched.service, look)
 }
 
-/// What is told of a service while it is waited for: each state once.
+/// Reports the state of a service during the wait, each state once.
 struct ProgressReporter<'a> {
     key: Key,
     id: String,
@@ -460,7 +460,7 @@ impl<'a> ProgressReporter<'a> {
         }
     }
 
-    /// What was never waited for is not told at all.
+    /// Without a wait there is no report.
     fn done(&self, start: Instant) {
         if self.last.is_some() {
             self.options.events.emit(Event::Done {
@@ -481,16 +481,16 @@ impl<'a> ProgressReporter<'a> {
     }
 }
 
-/// What one look at a rollout shows.
+/// An observation of a rollout.
 enum Rolled {
-    /// Every instance is of the wanted version, or nothing was to be done.
+    /// All instances have the desired version.
     Done,
     NotYet(String),
-    /// The provider has ended it, or is taking it back.
+    /// The provider has rolled it back, or is doing so.
     GivenUp(String),
 }
 
-/// Begins a rollout that has not begun, and looks how far it is.
+/// Starts a rollout unless it runs, and observes its progress.
 async fn rolled<P: Cloud + ?Sized>(
     cloud: &P,
     watched: &Watched<'_>,
@@ -517,7 +517,7 @@ async fn rolled<P: Cloud + ?Sized>(
     })
 }
 
-/// That its time is up.
+/// The failure at its deadline.
 fn late(watched: &Watched<'_>) -> String {
     format!(
         "the service {} did not become healthy within {} s",

@@ -33,7 +33,7 @@ pub struct Scaled {
 /// A service that has been scaled.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScaledService {
-    /// Its name.
+    /// The stack's name.
     pub name: ResourceName,
     /// How many instances it was to have before.
     pub before: u32,

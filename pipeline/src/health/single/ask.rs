@@ -1,4 +1,4 @@
-//! Asking a service for its health from here, as a client would.
+//! Requests the health path of a service from this machine, like a client.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,20 +10,20 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// What came of asking.
+/// The result of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Answer {
     /// The service answered with this status.
     Status(u16),
-    /// Nothing came back in time: packets vanish on the way.
+    /// No answer in time: packets are lost on the way.
     Silence,
-    /// Nothing listens there.
+    /// The connection was refused.
     Refused,
-    /// The connection came about and ended without an answer; the text says how.
+    /// The connection ended without a response; the text says how.
     Violation(String),
 }
 
-/// Asks for a path.
+/// Requests a path.
 pub(super) async fn ask(
     door: SocketAddr,
     host: &str,
@@ -67,10 +67,10 @@ async fn get(door: SocketAddr, host: &str, path: &str) -> Answer {
         .body(Empty::<Bytes>::new());
     let request = match request {
         Ok(request) => request,
-        // A path is printable ASCII, and a host is made of names.
+        // The checks of the file allow only printable ASCII here.
         Err(error) => return Answer::Violation(error.to_string()),
     };
-    // The connection is carried on while the answer is waited for, and dropped with it.
+    // The connection is driven during the wait, and dropped with it.
     let asked = sender.send_request(request);
     tokio::pin!(asked, connection);
     tokio::select! {
@@ -85,7 +85,7 @@ async fn get(door: SocketAddr, host: &str, path: &str) -> Answer {
     }
 }
 
-/// Whether a status is one of those that a matcher means: `200,302` or `200-299`.
+/// Whether a matcher such as `200,302` or `200-299` accepts a status.
 pub(super) fn is_good(matcher: &str, status: u16) -> bool {
     matcher.split(',').any(|part| {
         let (from, to) = part.split_once('-').unwrap_or((part, part));
@@ -128,7 +128,7 @@ mod tests {
                 assert!(asked.contains("host: shop.localhost\r\n"), "{asked}");
                 stream.write_all(answer.as_bytes()).await.unwrap();
             }
-            // One that is accepted and never answered.
+            // A connection that is accepted and never answered.
             let kept = listener.accept().await.unwrap();
             tokio::time::sleep(Duration::from_secs(60)).await;
             drop(kept);

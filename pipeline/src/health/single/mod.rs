@@ -1,4 +1,4 @@
-//! Waiting until a single instance answers, and finding out why it does not.
+//! Waits until a single instance answers, and diagnoses one that does not.
 
 mod ask;
 
@@ -18,49 +18,49 @@ use crate::cloud::Cloud;
 use crate::config::{Config, Service};
 use crate::outcome::{Failure, Stage, UnhealthyTarget, millis};
 
-/// A container that has ended so many times in a row will not get better.
+/// A container has failed after this many consecutive ends.
 const HOPELESS: u32 = 3;
 
-/// So often nothing has to come back before it is believed that nothing will.
+/// The number of consecutive requests without an answer that count as unreachable.
 const SILENT: u32 = 3;
 
-/// How many of its last lines an instance is quoted with.
+/// The number of quoted lines per instance.
 const QUOTED: usize = 20;
 
-/// The pause before the second look at least: less would only keep the machine busy that the service starts on.
+/// The minimum interval of observations: a shorter one would slow down the start of the service.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 
-/// What a deploy of a single instance has come to.
+/// The result of a deploy of a single instance.
 #[derive(Debug, Clone)]
 pub(crate) struct ServingTarget {
-    /// The address that a browser is given.
+    /// The URL for browsers.
     pub(crate) url: String,
-    /// The name or address in it.
+    /// The host of the URL.
     pub(crate) host: String,
     /// The instance, as a target of requests.
     pub(crate) target: TargetHealth,
 }
 
-/// An instance that is to answer.
+/// An instance that should answer.
 struct Watched<'a> {
     id: &'a InstanceId,
     name: &'a ResourceName,
     service: &'a Service,
-    /// Whether everybody may connect, so that this machine may.
+    /// Whether every address may connect, including this machine.
     is_open: bool,
 }
 
-/// What one look has shown.
+/// An observation.
 enum Seen {
     Answers,
-    /// It runs, and whether it answers cannot be seen from here; the text says why.
+    /// It runs, but its answers are not visible from this machine; the text says why.
     Runs(&'static str),
     NotYet(String),
-    /// It will not get better; the text says why.
+    /// It has failed; the text says why.
     Hopeless(String),
 }
 
-/// Waits until the service answers its health path, until its deadline. One that was stopped is started.
+/// Waits until the service answers its health path, at most until its deadline. A stopped instance is started.
 pub(crate) async fn wait<P: Cloud + ?Sized>(
     cloud: &P,
     config: &Config,
@@ -150,14 +150,14 @@ pub(crate) async fn wait<P: Cloud + ?Sized>(
     Err(failure)
 }
 
-/// What is remembered from look to look.
+/// The state between two observations.
 #[derive(Default)]
 struct InstanceObservation {
-    /// How often in a row nothing came back.
+    /// The number of consecutive requests without an answer.
     silences: u32,
-    /// Whether this run has started it.
+    /// Whether this run has started the instance.
     started: bool,
-    /// What came of asking it last.
+    /// The last result.
     last: Option<Answer>,
 }
 
@@ -232,7 +232,7 @@ impl InstanceObservation {
         }
     }
 
-    /// Nothing came back, and not everybody may connect: most likely this machine may not.
+    /// No answer, and not every address may connect: probably this machine may not.
     fn unseen(&mut self, standing: &SingleInstance) -> Seen {
         self.silences += 1;
         let runs = standing.state == SingleInstanceState::Up || self.started;
@@ -277,7 +277,7 @@ fn socket(standing: &SingleInstance, port: Port) -> Option<std::net::SocketAddrV
     Some(std::net::SocketAddrV4::new(address, port.get()))
 }
 
-/// What stands between the scheme and the path: `203.0.113.9:8000`.
+/// The authority of the URL: `203.0.113.9:8000`.
 fn authority(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     rest.trim_end_matches('/')
@@ -287,7 +287,7 @@ fn everybody() -> Ipv4Net {
     Ipv4Net::new_assert([0, 0, 0, 0].into(), 0)
 }
 
-/// What the instance shows, and what is most likely behind it.
+/// The diagnosis of the instance, and the probable cause.
 async fn diagnose<P: Cloud + ?Sized>(
     cloud: &P,
     watched: &Watched<'_>,
@@ -306,7 +306,7 @@ async fn diagnose<P: Cloud + ?Sized>(
             Cause::of_status(*status, name, service).advice
         }
         (SingleInstanceState::Up, Some(Answer::Refused)) => Cause::of_refusal(name, service).advice,
-        // A forwarder on the way ends the connection too where nobody listens behind it.
+        // A forwarder on the way also closes the connection if nothing listens behind it.
         (SingleInstanceState::Up, Some(Answer::Violation(_))) => Some(format!(
             "the service listens on another port than {port}, or only on 127.0.0.1, or does not use HTTP/1.1 without TLS"
         )),
