@@ -10,9 +10,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::apply::PollInterval;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{Key, Kind, StackName};
+use crate::poll_interval::PollInterval;
 use crate::provider::{Live, Probe, Provider};
 use crate::resource::Resource;
 use crate::schema::Schema;

@@ -137,7 +137,7 @@ pub enum PlanError {
     UnknownKind(Key),
     /// A spec does not have the shape of its kind.
     #[error("{0}: {1}")]
-    Misfit(Key, String),
+    SpecMismatch(Key, String),
 }
 
 fn waiting(cycle: &[Key]) -> String {
@@ -254,7 +254,7 @@ impl<'a> Planner<'a> {
             let kind = self.metadata(&found.key)?;
             let metadata = kind
                 .read(&found.spec)
-                .map_err(|error| PlanError::Misfit(found.key.clone(), error.to_string()))?;
+                .map_err(|error| PlanError::SpecMismatch(found.key.clone(), error.to_string()))?;
             by_key.entry(&found.key).or_default().push(place);
             if kind.retention == Retention::Outlives {
                 self.lasting.insert(id_of(found), place);
@@ -267,7 +267,7 @@ impl<'a> Planner<'a> {
             let (key, spec) = self.resources.get(index);
             let metadata = self.metadata(key)?;
             let spec_mismatch =
-                |error: serde_json::Error| PlanError::Misfit(key.clone(), error.to_string());
+                |error: serde_json::Error| PlanError::SpecMismatch(key.clone(), error.to_string());
             let (desired, claims) = metadata
                 .resolved(spec, &|key| ids.get(key).map(|&id| id.to_owned()))
                 .map_err(spec_mismatch)?;

@@ -171,7 +171,7 @@ impl<'a, P: ?Sized + Send + Sync> Job<'a, P> {
                     return Ok(End::Gone(live.id.clone()));
                 }
                 Err(error) if error.kind() == ErrorKind::InUse => error,
-                // Who may delete only what carries a tag is not told that it is gone.
+                // A policy that allows deletion by tag also denies it once the resource is gone.
                 Err(error) if error.kind() == ErrorKind::Denied => {
                     let probe = self
                         .persist(PASSING, || kind.probe(provider, &live.id))

@@ -534,6 +534,6 @@ fn a_spec_of_another_shape_is_an_error_that_names_it() {
     let mut current = live(&desired, &[]);
     current[0].spec = Value::String("something else".to_owned());
     let error = plan(&desired, &Snapshot::new(current), &schema()).unwrap_err();
-    assert!(matches!(&error, PlanError::Misfit(of, _) if *of == key("plain/a")));
+    assert!(matches!(&error, PlanError::SpecMismatch(of, _) if *of == key("plain/a")));
     assert!(error.to_string().starts_with("plain/a: "), "{error}");
 }
