@@ -12,11 +12,12 @@ use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use landfall_network::reach::{
-    Address, Balancer, Checked, GroupRule, Interface, Listener, Peer, Role, TargetGroup, Topology,
-    assemble, check, invariants, matrix, stand_in,
+    Address, Balancer, Checked, Interface, Listener, Role, TargetGroup, Topology, assemble, check,
+    invariants, matrix, stand_in,
 };
 use landfall_network::{
-    AclEntry, Direction, NatMode, OpenPorts, PortRange, Protocol, ServicePort, TwoTier, add_groups,
+    AclEntry, Direction, NatMode, OpenPorts, Peer, PortRange, Protocol, SecurityRule, ServicePort,
+    TwoTier, add_groups,
 };
 use landfall_provider::{Key, Port, ResourceName, Stack, StackName, Zone};
 use serde::Serialize;
@@ -222,7 +223,7 @@ fn fill_up(topology: &mut Topology, services: usize, rules: usize) -> Result<(),
         let group: Key = format!("security-group/{}", name(number % services)?).parse()?;
         let third = u8::try_from(number % 256)?;
         let port = 9100 + u16::try_from(number / services)?;
-        let rule = GroupRule {
+        let rule = SecurityRule {
             direction: Direction::Ingress,
             protocol: Protocol::Tcp,
             ports: PortRange {

@@ -10,8 +10,8 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use landfall_provider::Port;
 
-use crate::blueprint::NatMode;
 use crate::layout::{Layout, LayoutError};
+use crate::nat_gateway::NatMode;
 use crate::network_acl::{AclAction, AclEntry};
 use crate::ports::{HTTPS, OpenPorts, SSH, set};
 use crate::traffic::{Direction, PortRange, Protocol};

@@ -3,10 +3,10 @@
 
 use ipnet::Ipv4Net;
 use landfall_provider::{Handle, ResourceName, Stack, Zone};
-use serde::{Deserialize, Serialize};
 
 use crate::acls::{ANYWHERE, Borders};
 use crate::layout::{Layout, LayoutError, layout};
+use crate::nat_gateway::NatMode;
 use crate::ports::OpenPorts;
 use crate::{
     ElasticIp, EndpointService, GatewayEndpoint, InternetGateway, NatGateway, NetworkAcl, Route,
@@ -50,18 +50,6 @@ pub struct TwoTier {
     pub s3_endpoint: bool,
     /// The ports that the network ACLs allow.
     pub open_ports: OpenPorts,
-}
-
-/// The way from private subnets to the internet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum NatMode {
-    /// A NAT gateway in every zone: a failed zone does not affect the others.
-    PerZone,
-    /// One NAT gateway, in the first zone, for all zones: cheaper, and lost with that zone.
-    Single,
-    /// No access to the internet.
-    None,
 }
 
 /// The resources of the blueprint, for others to refer to.

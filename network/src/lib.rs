@@ -29,13 +29,13 @@ mod vpc;
 use std::time::Duration;
 
 pub use acls::MAX_ACL_ENTRIES;
-pub use blueprint::{NatMode, Network, Tier, TwoTier};
+pub use blueprint::{Network, Tier, TwoTier};
 pub use elastic_ip::{ElasticIp, ElasticIpOutput};
 pub use gateway_endpoint::{EndpointService, GatewayEndpoint};
 pub use groups::{Groups, add_groups};
 pub use internet_gateway::InternetGateway;
 pub use layout::{Layout, LayoutError, MAX_ZONES, layout};
-pub use nat_gateway::{NatGateway, NatGatewayOutput};
+pub use nat_gateway::{NatGateway, NatGatewayOutput, NatMode};
 pub use network_acl::{AclAction, AclEntry, NetworkAcl};
 pub use one_subnet::OneSubnet;
 pub use ports::{OpenPorts, ServicePort};

@@ -41,3 +41,15 @@ impl Resource for NatGateway {
         vec![&mut self.subnet, &mut self.address]
     }
 }
+
+/// The way from private subnets to the internet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NatMode {
+    /// A NAT gateway in every zone: a failed zone does not affect the others.
+    PerZone,
+    /// One NAT gateway, in the first zone, for all zones: cheaper, and lost with that zone.
+    Single,
+    /// No access to the internet.
+    None,
+}

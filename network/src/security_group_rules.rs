@@ -20,8 +20,11 @@ pub struct SecurityGroupRules {
 }
 
 /// One rule. Rules can only allow.
+///
+/// `G` is the form of a reference to a security group: an [`Input`] in a spec, a
+/// [`Key`](landfall_provider::Key) in a [topology](crate::reach::Topology).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SecurityRule {
+pub struct SecurityRule<G = Input<SecurityGroupId>> {
     /// The direction in which the connection is opened.
     pub direction: Direction,
     /// Its protocol.
@@ -29,19 +32,40 @@ pub struct SecurityRule {
     /// The destination ports; all of them for a protocol without ports.
     pub ports: PortRange,
     /// The other end.
-    pub peer: Peer,
+    pub peer: Peer<G>,
     /// The rule's purpose, at most 255 characters.
     pub description: String,
 }
 
 /// The other end of allowed traffic.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// `G` is the form of a reference to a security group: an [`Input`] in a spec, a
+/// [`Key`](landfall_provider::Key) in a [topology](crate::reach::Topology), a name in a file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Peer {
+pub enum Peer<G = Input<SecurityGroupId>> {
     /// These addresses.
     Cidr(Ipv4Net),
     /// Every interface in this security group, by its private address.
-    Group(Input<SecurityGroupId>),
+    ///
+    /// <https://docs.aws.amazon.com/vpc/latest/userguide/security-group-rules.html#security-group-referencing>
+    Group(G),
+}
+
+impl<G> SecurityRule<G> {
+    /// The same rule with another form of the reference to a group.
+    pub fn map_group<H>(self, group: impl FnOnce(G) -> H) -> SecurityRule<H> {
+        SecurityRule {
+            direction: self.direction,
+            protocol: self.protocol,
+            ports: self.ports,
+            peer: match self.peer {
+                Peer::Cidr(net) => Peer::Cidr(net),
+                Peer::Group(reference) => Peer::Group(group(reference)),
+            },
+            description: self.description,
+        }
+    }
 }
 
 impl Resource for SecurityGroupRules {

@@ -22,8 +22,8 @@ pub use self::layout::{S3_ADDRESS, endpoint_addresses};
 pub use self::netlink::Error as NetlinkError;
 use self::node::LiveNode;
 pub use self::topology::{
-    AclEntry, GroupRule, GroupRulePeer, Interface, InterfaceId, NatGateway, NetworkAcl, NextHop,
-    RouteTable, SecurityGroup, Subnet, Topology, Traffic, Vpc,
+    GroupRule, GroupRulePeer, Interface, InterfaceId, LoweredAclEntry, NatGateway, NetworkAcl,
+    NextHop, RouteTable, SecurityGroup, Subnet, Topology, Traffic, Vpc,
 };
 use landfall_kernel::netns::Namespace;
 

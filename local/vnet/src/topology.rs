@@ -111,14 +111,14 @@ pub enum NextHop {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkAcl {
     /// Inbound traffic of the subnet: entries by rule number; the first match decides.
-    pub inbound: BTreeMap<u16, AclEntry>,
+    pub inbound: BTreeMap<u16, LoweredAclEntry>,
     /// Outbound traffic of the subnet. Traffic without a match is denied, in both directions.
-    pub outbound: BTreeMap<u16, AclEntry>,
+    pub outbound: BTreeMap<u16, LoweredAclEntry>,
 }
 
 /// An entry of a network ACL.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AclEntry {
+pub struct LoweredAclEntry {
     /// Whether matching traffic is allowed.
     pub allow: bool,
     /// The matching traffic; ports are destination ports.

@@ -11,8 +11,7 @@ use landfall_provider::{
 use serde::Deserialize;
 
 use super::topology::{
-    Address, Endpoint, GroupRule, NatGateway, NetworkAcl, Peer, RouteTable, SecurityGroup, Subnet,
-    Target, Topology,
+    Address, Endpoint, NatGateway, NetworkAcl, RouteTable, SecurityGroup, Subnet, Target, Topology,
 };
 use crate::EndpointService;
 
@@ -290,19 +289,10 @@ fn add_groups(
     for rules in source.all::<crate::SecurityGroupRules>()? {
         let key = names.key(&rules.spec.group);
         let group = topology.security_groups.entry(key).or_default();
-        group.rules.extend(rules.spec.rules.into_iter().map(|rule| {
-            let peer = match rule.peer {
-                crate::Peer::Cidr(net) => Peer::Cidr(net),
-                crate::Peer::Group(id) => Peer::Group(names.key(&id)),
-            };
-            GroupRule {
-                direction: rule.direction,
-                protocol: rule.protocol,
-                ports: rule.ports,
-                peer,
-                description: rule.description,
-            }
-        }));
+        let rules = rules.spec.rules.into_iter();
+        group
+            .rules
+            .extend(rules.map(|rule| rule.map_group(|id| names.key(&id))));
     }
     Ok(())
 }

@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use super::flow::{End, Flow};
 use super::ranges::Ranges;
-use super::topology::{Address, Interface, Peer, Role, Topology};
+use super::topology::{Address, Interface, Role, Topology};
 use super::trace::{Index, Tracer};
+use crate::security_group_rules::Peer;
 use crate::traffic::{PortRange, Protocol};
 
 /// The reachability between all pairs.
@@ -230,7 +231,7 @@ fn cuts(topology: &Topology) -> Vec<u32> {
         .flat_map(|group| &group.rules)
         .filter_map(|rule| match &rule.peer {
             Peer::Cidr(net) => Some(*net),
-            Peer::Group(_) | Peer::Service(_) => None,
+            Peer::Group(_) => None,
         });
     let acls = topology.network_acls.values();
     let of_acls = acls.flat_map(|acl| &acl.entries).map(|entry| entry.cidr);

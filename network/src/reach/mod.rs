@@ -107,8 +107,8 @@ pub use self::flow::{End, Flow, FlowError};
 pub use self::matrix::{Cell, EndpointGroup, Matrix, matrix};
 pub use self::remedy::Remedy;
 pub use self::topology::{
-    Address, Balancer, Endpoint, GroupRule, Interface, Listener, NatGateway, NetworkAcl, Peer,
-    Role, RouteTable, SecurityGroup, Subnet, Target, TargetGroup, Topology,
+    Address, Balancer, Endpoint, Interface, Listener, NatGateway, NetworkAcl, Role, RouteTable,
+    SecurityGroup, Subnet, Target, TargetGroup, Topology,
 };
 pub use self::trace::{is_public, trace};
 pub use self::verdict::{

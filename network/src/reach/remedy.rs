@@ -7,9 +7,10 @@ use ipnet::Ipv4Net;
 use landfall_provider::{Key, ResourceName, kind};
 use serde::{Deserialize, Serialize};
 
-use super::topology::{Address, GroupRule, Peer, RouteTable, Target, Topology};
+use super::topology::{Address, RouteTable, Target, Topology};
 use super::verdict::{shown, traffic};
 use crate::network_acl::{AclAction, AclEntry};
+use crate::security_group_rules::{Peer, SecurityRule};
 use crate::traffic::Direction;
 
 /// A change to a network.
@@ -21,7 +22,7 @@ pub enum Remedy {
         /// The group.
         group: Key,
         /// The rule.
-        rule: GroupRule,
+        rule: SecurityRule<Key>,
     },
     /// Add an entry to a network ACL. Its number is free, and lower than that of the denying entry.
     AddAclEntry {
@@ -166,7 +167,6 @@ impl fmt::Display for Remedy {
                 let peer = match &rule.peer {
                     Peer::Cidr(net) => shown(*net),
                     Peer::Group(key) => key.to_string(),
-                    Peer::Service(service) => format!("the prefix list of {service:?}"),
                 };
                 write!(f, "add to {group} an {word} rule: {what} {side} {peer}")
             }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::EndpointService;
 use crate::network_acl::AclEntry;
-use crate::traffic::{Direction, PortRange, Protocol};
+use crate::security_group_rules::SecurityRule;
 
 /// One VPC and all its resources.
 ///
@@ -95,36 +95,7 @@ pub struct NetworkAcl {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecurityGroup {
     /// The allowed traffic, in any order.
-    pub rules: Vec<GroupRule>,
-}
-
-/// One rule of a security group.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GroupRule {
-    /// The direction in which the connection is opened.
-    pub direction: Direction,
-    /// Its protocol.
-    pub protocol: Protocol,
-    /// The destination ports.
-    pub ports: PortRange,
-    /// The other end.
-    pub peer: Peer,
-    /// The rule's purpose.
-    pub description: String,
-}
-
-/// The other end of a security group rule.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Peer {
-    /// These addresses.
-    Cidr(Ipv4Net),
-    /// Every interface in this group, by its private address.
-    ///
-    /// <https://docs.aws.amazon.com/vpc/latest/userguide/security-group-rules.html#security-group-referencing>
-    Group(Key),
-    /// The addresses of a service, by its prefix list: those of its [`Endpoint`]s.
-    Service(EndpointService),
+    pub rules: Vec<SecurityRule<Key>>,
 }
 
 /// A public NAT gateway.

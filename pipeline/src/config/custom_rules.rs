@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 
 use ipnet::Ipv4Net;
-use landfall_network::{Direction, NatMode, PortRange, Protocol};
+use landfall_network::{Direction, NatMode, Peer, PortRange, Protocol};
 use landfall_provider::ResourceName;
 
 use super::fault::Diagnostic;
 use super::hints;
 use super::reading::join;
 use super::rule_values::{
-    Acl, AclEntry, Acls, Expectation, GroupRule, Peer, Route, RouteTable, RouteTables, RouteVia,
-    SecurityGroup,
+    Acl, Acls, CustomAclEntry, CustomSecurityRule, Expectation, Route, RouteTable, RouteTables,
+    RouteVia, SecurityGroup,
 };
 use super::rules::{GROUPS, Rules, host_bits};
 use super::{Config, Mode, Network};
@@ -139,7 +139,7 @@ impl Rules for SecurityGroup {
     fn rules(&self, _: &str, _: &mut Vec<Diagnostic>) {}
 }
 
-impl Rules for GroupRule {
+impl Rules for CustomSecurityRule {
     fn rules(&self, at: &str, problems: &mut Vec<Diagnostic>) {
         problems.extend(direction(self.from.is_some(), self.to.is_some(), at).err());
         problems.extend(ports(self.protocol, self.ports, at));
@@ -191,14 +191,14 @@ impl Rules for Acl {
     }
 }
 
-impl AclEntry {
+impl CustomAclEntry {
     /// The direction of its packets; `None` if the keys do not define it.
     pub(crate) fn direction(&self) -> Option<Direction> {
         direction(self.from.is_some(), self.to.is_some(), "").ok()
     }
 }
 
-impl Rules for AclEntry {
+impl Rules for CustomAclEntry {
     fn rules(&self, at: &str, problems: &mut Vec<Diagnostic>) {
         problems.extend(direction(self.from.is_some(), self.to.is_some(), at).err());
         problems.extend(ports(self.protocol, self.ports, at));

@@ -47,7 +47,7 @@ pub use self::mode::Mode;
 pub use self::overlay::Environments;
 pub use self::region::{InvalidRegion, Region, zones};
 pub use self::rule_values::{
-    Acl, AclEntry, Acls, EndpointName, Expectation, GroupRule, Peer, Route, RouteTable,
+    Acl, Acls, CustomAclEntry, CustomSecurityRule, EndpointName, Expectation, Route, RouteTable,
     RouteTables, RouteVia, SecurityGroup,
 };
 pub use self::schema::json_schema;

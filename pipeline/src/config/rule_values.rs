@@ -1,9 +1,9 @@
-//! Custom rules: they are added to the rules that follow from the declared ports, or replace them.
+//! Custom rules of the file: they extend or replace the rules that follow from the declared ports.
 
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
-use landfall_network::{AclAction, PortRange, Protocol};
+use landfall_network::{AclAction, Peer, PortRange, Protocol};
 use landfall_provider::{Port, ResourceName};
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value as Json, json};
@@ -22,17 +22,17 @@ table! {
         /// Keep the rules that are derived from the declared ports.
         pub derive: bool = Default(true),
         /// Custom rules; each allows connections.
-        pub rule: Vec<GroupRule> = Default(Vec::new()),
+        pub rule: Vec<CustomSecurityRule> = Default(Vec::new()),
     }
 }
 
 table! {
     /// A rule of a security group: incoming connections with `from`, or outgoing ones with `to`.
-    pub struct GroupRule {
+    pub struct CustomSecurityRule {
         /// The source: an IPv4 block, or a group: `balancer`, `bastion` or a service.
-        pub from: Option<Peer> = Default(None),
+        pub from: Option<Peer<ResourceName>> = Default(None),
         /// The destination: an IPv4 block, or a group: `balancer`, `bastion` or a service.
-        pub to: Option<Peer> = Default(None),
+        pub to: Option<Peer<ResourceName>> = Default(None),
         /// The protocol.
         pub protocol: Protocol = Default(Protocol::Tcp),
         /// The destination port, or a range of ports: `8000` or `"8000-8100"`. Only TCP and UDP have ports.
@@ -58,13 +58,13 @@ table! {
         /// Keep the entries that are derived from the declared ports; their numbers start at 100.
         pub derive: bool = Default(true),
         /// Custom entries.
-        pub entry: Vec<AclEntry> = Default(Vec::new()),
+        pub entry: Vec<CustomAclEntry> = Default(Vec::new()),
     }
 }
 
 table! {
     /// An entry of a network ACL: incoming packets `from` a block, or outgoing packets `to` a block. ACLs are stateless: responses need entries too.
-    pub struct AclEntry {
+    pub struct CustomAclEntry {
         /// Its place in the order, per direction. The lowest number that matches decides.
         pub number: u32 = Needed(1) in 1..=32766,
         /// The effect on a packet that matches.
@@ -124,7 +124,14 @@ table! {
     }
 }
 
-defaults!(SecurityGroup, GroupRule, Acls, Acl, RouteTables, RouteTable);
+defaults!(
+    SecurityGroup,
+    CustomSecurityRule,
+    Acls,
+    Acl,
+    RouteTables,
+    RouteTable
+);
 
 /// The target of a custom route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,21 +149,12 @@ words!(
     "tcp" = Protocol::Tcp, "udp" = Protocol::Udp, "icmp" = Protocol::Icmp, "all" = Protocol::All,
 );
 
-/// The other end of a security group's rule.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Peer {
-    /// These addresses.
-    Cidr(Ipv4Net),
-    /// The members of a group: `balancer`, `bastion` or a service.
-    Group(ResourceName),
-}
-
-/// A text that does not begin with a letter is an address.
+/// Whether a text is meant as an address: it starts with a digit or contains a colon, and a name does neither.
 pub(crate) fn is_address(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_digit()) || text.contains(':')
 }
 
-impl Setting for Peer {
+impl Setting for Peer<ResourceName> {
     fn read(value: &mut Value<'_>, field: &Field, reading: &mut Reading) -> Option<Self> {
         let text = reading.text(value, &field.at, "an address block or a group in quotes")?;
         let read = if is_address(&text) {

@@ -2,13 +2,15 @@
 
 use std::fmt::Write as _;
 
-use landfall_network::reach::{Block as Stop, GroupRule, Peer, Remedy, Rule, Target, stand_in};
-use landfall_network::{AclAction, AclEntry, Direction, EndpointService, PortRange, Protocol};
+use landfall_network::reach::{Block as Stop, Remedy, Rule, Target, stand_in};
+use landfall_network::{
+    AclAction, AclEntry, Direction, EndpointService, Peer, PortRange, Protocol, SecurityRule,
+};
 use landfall_provider::{Key, kind};
 
 use serde::Serialize;
 
-use crate::config::{Config, Peer as Word, SecurityGroup};
+use crate::config::{Config, SecurityGroup};
 
 /// A change that would mend something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -24,7 +26,7 @@ pub enum Change {
 pub(super) fn of(config: &Config, block: &Stop) -> Option<Change> {
     let remedy = block.remedy.as_ref()?;
     let said = match remedy {
-        Remedy::AddGroupRule { group, rule } => group_rule(group, rule),
+        Remedy::AddGroupRule { group, rule } => Some(group_rule(group, rule)),
         Remedy::AddAclEntry { acl, entry } => Some(acl_entry(acl, entry)),
         Remedy::SetRoute {
             table,
@@ -42,23 +44,22 @@ pub(super) fn of(config: &Config, block: &Stop) -> Option<Change> {
     }))
 }
 
-/// A rule of a security group as a block of the file; `None` for what the file cannot say.
-pub(super) fn group_rule(group: &Key, rule: &GroupRule) -> Option<String> {
+/// A rule of a security group as a block of the file.
+pub(super) fn group_rule(group: &Key, rule: &SecurityRule<Key>) -> String {
     let side = match rule.direction {
         Direction::Ingress => "from",
         Direction::Egress => "to",
     };
     let peer = match &rule.peer {
-        // Where S3 is, only its region's prefix list says: the stand-in for it does not belong into a file.
+        // Only the region's prefix list defines the addresses of S3. The stand-in does not belong in a file.
         Peer::Cidr(cidr) if stand_in(EndpointService::S3).contains(cidr) => "0.0.0.0/0".to_owned(),
         Peer::Cidr(cidr) => cidr.to_string(),
         Peer::Group(key) => key.name.to_string(),
-        Peer::Service(_) => return None,
     };
     let mut block = Block::new(&format!("network.security-group.{}.rule", group.name));
     block.key(side, &format!("\"{peer}\""));
     block.traffic(rule.protocol, rule.ports);
-    Some(block.text)
+    block.text
 }
 
 fn acl_entry(acl: &Key, entry: &AclEntry) -> String {
@@ -173,16 +174,16 @@ impl Block {
     }
 }
 
-/// Whether the file itself says this rule.
-pub(super) fn is_own(group: &SecurityGroup, rule: &GroupRule) -> bool {
+/// Whether the file declares this rule.
+pub(super) fn is_own(group: &SecurityGroup, rule: &SecurityRule<Key>) -> bool {
     group.rule.iter().any(|own| {
         let peer = match rule.direction {
             Direction::Ingress => &own.from,
             Direction::Egress => &own.to,
         };
         let same_peer = match (peer, &rule.peer) {
-            (Some(Word::Cidr(own)), Peer::Cidr(cidr)) => own == cidr,
-            (Some(Word::Group(own)), Peer::Group(key)) => *own == key.name,
+            (Some(Peer::Cidr(own)), Peer::Cidr(cidr)) => own == cidr,
+            (Some(Peer::Group(own)), Peer::Group(key)) => *own == key.name,
             _ => false,
         };
         same_peer

@@ -311,7 +311,7 @@ fn to_take_away(config: &Config, topology: &Topology, flow: &Flow) -> Vec<Change
     };
     let said = rules.iter().filter_map(|(group, index)| {
         let rules = &topology.security_groups.get(group)?.rules;
-        change::group_rule(group, rules.get(*index)?).map(Change::File)
+        Some(Change::File(change::group_rule(group, rules.get(*index)?)))
     });
     said.collect()
 }

@@ -1,17 +1,17 @@
-//! Puts the rules of one's own into the network that the blueprint has made.
+//! Adds the custom rules of the file to the network of the blueprint.
 
 use std::collections::BTreeSet;
 
 use landfall_network::{
-    AclEntry, Direction, MAX_ACL_ENTRIES, Network, NetworkAcl, PortRange, Route, RouteTable,
+    AclEntry, Direction, MAX_ACL_ENTRIES, Network, NetworkAcl, Peer, PortRange, Route, RouteTable,
     RouteTarget, SecurityGroupRules, SecurityRule,
 };
 use landfall_provider::{Input, ResourceName, SecurityGroupId, SpecMismatch, Stack};
 
 use super::StackError;
-use crate::config::{self, Config, Diagnostic, Peer, RouteVia};
+use crate::config::{self, Config, Diagnostic, RouteVia};
 
-/// Adds what the file says beside the derived rules, or puts it in their place.
+/// Adds the custom rules to the derived ones, or replaces the derived ones.
 ///
 /// # Errors
 /// [`StackError::Config`] when an entry has the number of a derived one, or an ACL has too many.
@@ -52,7 +52,7 @@ pub(crate) fn add_custom_rules(
 }
 
 fn security_rule(
-    rule: &config::GroupRule,
+    rule: &config::CustomSecurityRule,
     group: &impl Fn(&ResourceName) -> Option<Input<SecurityGroupId>>,
 ) -> Option<SecurityRule> {
     let (direction, peer) = match (&rule.from, &rule.to) {
@@ -61,8 +61,8 @@ fn security_rule(
         (None, None) => return None,
     };
     let peer = match peer {
-        Peer::Cidr(cidr) => landfall_network::Peer::Cidr(*cidr),
-        Peer::Group(name) => landfall_network::Peer::Group(group(name)?),
+        Peer::Cidr(cidr) => Peer::Cidr(*cidr),
+        Peer::Group(name) => Peer::Group(group(name)?),
     };
     Some(SecurityRule {
         direction,
@@ -140,7 +140,7 @@ fn change_routes(
     target: impl Fn(RouteVia) -> RouteTarget,
 ) -> Result<bool, SpecMismatch> {
     stack.amend::<RouteTable>(name, |table| {
-        // A route of one's own takes the place of the derived one to the same addresses.
+        // A custom route replaces the derived one to the same addresses.
         let replaced = |route: &Route| {
             let mut own = own.route.iter();
             own.any(|own| own.destination == route.destination)

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
-use landfall_network::reach::{self, Remedy, Target, Verdict};
+use landfall_network::reach::{Remedy, Target, Verdict};
 use landfall_network::{Peer, Route, RouteTable, RouteTarget, SecurityRule};
 use landfall_provider::{
     InstanceId, InternetGatewayId, Key, NatGatewayId, ResourceId, SecurityGroupId, SubnetId, VpcId,
@@ -11,7 +11,6 @@ use landfall_provider::{
 
 use super::verdicts;
 use super::world::{Flow, TestTopology, VPC};
-use landfall_vnet::endpoint_addresses;
 
 /// A public address that no world gives out.
 const SPARE_ADDRESS: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 239);
@@ -44,9 +43,8 @@ fn change(world: &mut TestTopology, remedy: &Remedy) {
     match remedy {
         Remedy::AddGroupRule { group, rule } => {
             let peer = match &rule.peer {
-                reach::Peer::Cidr(cidr) => Peer::Cidr(*cidr),
-                reach::Peer::Group(key) => Peer::Group(id::<SecurityGroupId>(key).into()),
-                reach::Peer::Service(service) => Peer::Cidr(endpoint_addresses(*service)),
+                Peer::Cidr(cidr) => Peer::Cidr(*cidr),
+                Peer::Group(key) => Peer::Group(id::<SecurityGroupId>(key).into()),
             };
             let rules = world.groups.get_mut(&id(group));
             rules.expect("the group is there").push(SecurityRule {

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use landfall_network::reach::{self, Address, End, Role, Topology};
-use landfall_network::{EndpointService, Peer, PortRange, RouteTarget};
+use landfall_network::{EndpointService, Peer, PortRange, RouteTarget, SecurityRule};
 use landfall_provider::{Input, Key, Kind, ResourceId, kind};
 
 use super::world::{BALANCER, ENDPOINT, Flow, INTERNET_GATEWAY, Sender, TestTopology};
@@ -69,13 +69,13 @@ pub(super) fn model(world: &TestTopology) -> Topology {
         topology.subnets.insert(id, subnet);
     }
     for (id, rules) in &world.groups {
-        let rules = rules.iter().map(|rule| reach::GroupRule {
+        let rules = rules.iter().map(|rule| SecurityRule {
             direction: rule.direction,
             protocol: rule.protocol,
             ports: rule.ports,
             peer: match &rule.peer {
-                Peer::Cidr(cidr) => reach::Peer::Cidr(*cidr),
-                Peer::Group(group) => reach::Peer::Group(keyed(group)),
+                Peer::Cidr(cidr) => Peer::Cidr(*cidr),
+                Peer::Group(group) => Peer::Group(keyed(group)),
             },
             description: rule.description.clone(),
         });

@@ -11,8 +11,8 @@ use landfall_provider::{
 use super::state::State;
 use super::table::{Entry, LocalResource};
 use landfall_vnet::{
-    AclEntry, GroupRule, GroupRulePeer, Interface, InterfaceId, NatGateway, NetworkAcl, NextHop,
-    RouteTable, SecurityGroup, Subnet, Topology, Traffic, Vpc, endpoint_addresses,
+    GroupRule, GroupRulePeer, Interface, InterfaceId, LoweredAclEntry, NatGateway, NetworkAcl,
+    NextHop, RouteTable, SecurityGroup, Subnet, Topology, Traffic, Vpc, endpoint_addresses,
 };
 
 /// The interface of an instance.
@@ -129,7 +129,7 @@ fn network_acl(acl: &landfall_network::NetworkAcl) -> NetworkAcl {
             .filter(|entry| entry.direction == direction);
         entries
             .map(|entry| {
-                let lowered = AclEntry {
+                let lowered = LoweredAclEntry {
                     allow: entry.action == AclAction::Allow,
                     traffic: traffic(entry.protocol, entry.ports),
                     cidr: entry.cidr,

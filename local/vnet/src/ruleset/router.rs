@@ -24,7 +24,7 @@ use crate::netlink::ruleset::{
     Action, Chain, Field, Hook, Key, KeyType, Match, Rule, Ruleset, Set, Value, ValueType, Verdict,
 };
 use crate::numbers::{ENDPOINT_LINK, INTERNET_GROUP, INTERNET_LINK, group_of, link_index};
-use crate::topology::{AclEntry, GroupRule, GroupRulePeer, Interface, Topology, Traffic};
+use crate::topology::{GroupRule, GroupRulePeer, Interface, LoweredAclEntry, Topology, Traffic};
 
 /// The kernel's priority of destination translation.
 const DESTINATION_NAT: i32 = -100;
@@ -158,7 +158,7 @@ impl Compiler<'_> {
             Direction::Ingress => (&acl.inbound, format!("{id}-inbound")),
             Direction::Egress => (&acl.outbound, format!("{id}-outbound")),
         };
-        let everything = |entry: &AclEntry| {
+        let everything = |entry: &LoweredAclEntry| {
             entry.allow && entry.traffic == Traffic::All && entry.cidr.prefix_len() == 0
         };
         if entries.values().next().is_some_and(everything) {

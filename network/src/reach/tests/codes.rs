@@ -2,12 +2,16 @@
 
 use std::net::Ipv4Addr;
 
+use landfall_provider::Key;
+
 use super::support::{balancer, interface, key, tcp, two_tier};
 use crate::reach::{
-    Address, Block, Code, End, Flow, FlowDirection, GroupRule, Peer, Reach, Remedy, Rule, Target,
-    Topology, trace,
+    Address, Block, Code, End, Flow, FlowDirection, Reach, Remedy, Rule, Target, Topology, trace,
 };
-use crate::{AclAction, AclEntry, Direction, EndpointService, NatMode, PortRange, Protocol};
+use crate::{
+    AclAction, AclEntry, Direction, EndpointService, NatMode, Peer, PortRange, Protocol,
+    SecurityRule,
+};
 
 fn blocked(topology: &Topology, flow: &Flow) -> Block {
     let verdict = trace(topology, flow).unwrap();
@@ -37,7 +41,11 @@ fn remedy(block: &Block) -> String {
         .unwrap_or_default()
 }
 
-fn without_rules(topology: &mut Topology, group: &str, unwanted: impl Fn(&GroupRule) -> bool) {
+fn without_rules(
+    topology: &mut Topology,
+    group: &str,
+    unwanted: impl Fn(&SecurityRule<Key>) -> bool,
+) {
     let group = topology.security_groups.get_mut(&key(group)).unwrap();
     group.rules.retain(|rule| !unwanted(rule));
 }
@@ -106,7 +114,7 @@ fn a_group_without_any_rule() {
 #[test]
 fn a_group_lets_members_in_by_their_private_address_alone() {
     let mut topology = two_tier(NatMode::PerZone);
-    let rule = GroupRule {
+    let rule = SecurityRule {
         direction: Direction::Ingress,
         protocol: Protocol::Tcp,
         ports: PortRange { from: 443, to: 443 },

@@ -2,10 +2,10 @@
 
 use super::support::{balancer, interface, key, tcp, two_tier};
 use crate::reach::{
-    Code, End, FailedExpectation, Flow, HopLocation, Peer, Reach, Role, Topology, check,
-    invariants, trace,
+    Code, End, FailedExpectation, Flow, HopLocation, Reach, Role, Topology, check, invariants,
+    trace,
 };
-use crate::{AclAction, AclEntry, Direction, EndpointService, NatMode, PortRange, Protocol};
+use crate::{AclAction, AclEntry, Direction, EndpointService, NatMode, Peer, PortRange, Protocol};
 
 /// The blueprint with ACLs that allow everything, like a VPC's default ACL.
 fn open_acls() -> Topology {

@@ -10,10 +10,12 @@ use proptest::sample::select;
 
 use super::support::{interface, key};
 use crate::reach::{
-    Address, Balancer, End, Endpoint, Flow, GroupRule, Interface, Listener, NatGateway, NetworkAcl,
-    Peer, Role, RouteTable, SecurityGroup, Subnet, Target, TargetGroup, Topology, stand_in,
+    Address, Balancer, End, Endpoint, Flow, Interface, Listener, NatGateway, NetworkAcl, Role,
+    RouteTable, SecurityGroup, Subnet, Target, TargetGroup, Topology, stand_in,
 };
-use crate::{AclAction, AclEntry, Direction, EndpointService, PortRange, Protocol};
+use crate::{
+    AclAction, AclEntry, Direction, EndpointService, Peer, PortRange, Protocol, SecurityRule,
+};
 
 const SUBNETS: [&str; 3] = ["subnet/a", "subnet/b", "subnet/c"];
 const TABLES: [&str; 2] = ["route-table/a", "route-table/b"];
@@ -74,15 +76,14 @@ fn block() -> impl Strategy<Value = Ipv4Net> {
     .prop_map(net)
 }
 
-pub(super) fn group_rule() -> impl Strategy<Value = (Key, GroupRule)> {
+pub(super) fn group_rule() -> impl Strategy<Value = (Key, SecurityRule<Key>)> {
     let peer = prop_oneof![
         block().prop_map(Peer::Cidr),
         select(&GROUPS[..]).prop_map(|group| Peer::Group(key(group))),
-        Just(Peer::Service(EndpointService::S3)),
     ];
     (select(&GROUPS[..]), direction(), protocol(), ports(), peer).prop_map(
         |(group, direction, protocol, ports, peer)| {
-            let rule = GroupRule {
+            let rule = SecurityRule {
                 direction,
                 protocol,
                 ports,
@@ -177,9 +178,9 @@ fn an_interface(number: usize) -> impl Strategy<Value = Interface> {
     })
 }
 
-fn everything() -> Vec<GroupRule> {
+fn everything() -> Vec<SecurityRule<Key>> {
     [Direction::Ingress, Direction::Egress]
-        .map(|direction| GroupRule {
+        .map(|direction| SecurityRule {
             direction,
             protocol: Protocol::All,
             ports: PortRange::ALL,

@@ -8,7 +8,8 @@ use landfall_provider::Key;
 
 use crate::network_acl::AclEntry;
 use crate::reach::ranges::Ranges;
-use crate::reach::topology::{Address, GroupRule, Interface, Peer, Subnet, Target, Topology};
+use crate::reach::topology::{Address, Interface, Subnet, Target, Topology};
+use crate::security_group_rules::{Peer, SecurityRule};
 use crate::traffic::{Direction, PortRange};
 
 /// Addresses that no host on the internet has: private, shared, loopback, link-local, multicast and
@@ -71,7 +72,7 @@ pub(super) struct Allowed<'a> {
     pub(super) group: &'a Key,
     /// Its index among the group's rules.
     pub(super) index: usize,
-    pub(super) rule: &'a GroupRule,
+    pub(super) rule: &'a SecurityRule<Key>,
     /// The other end.
     pub(super) peer: AllowedPeer<'a>,
     /// `None` for all.
@@ -268,17 +269,10 @@ fn allowed<'a>(
         rules.map(move |(index, rule)| (key, index, rule))
     });
     let rules = rules.filter(|(_, _, rule)| rule.direction == direction);
-    let peer = |rule: &'a GroupRule| match &rule.peer {
+    let peer = |rule: &'a SecurityRule<Key>| match &rule.peer {
         Peer::Cidr(net) if net.prefix_len() == 0 => AllowedPeer::Anybody,
         Peer::Cidr(net) => AllowedPeer::Addresses(Ranges::net(*net)),
         Peer::Group(group) => AllowedPeer::Members(group),
-        Peer::Service(service) => {
-            let endpoints = topology.endpoints.values();
-            let prefixes = endpoints
-                .filter(|endpoint| endpoint.service == *service)
-                .flat_map(|endpoint| &endpoint.prefixes);
-            AllowedPeer::Addresses(Ranges::nets(prefixes))
-        }
     };
     rules
         .map(|(group, index, rule)| Allowed {

@@ -6,8 +6,9 @@ use landfall_provider::{Key, ResourceName, kind};
 use super::index::Index;
 use crate::network_acl::{AclAction, AclEntry};
 use crate::reach::remedy::{Remedy, free_number, free_table};
-use crate::reach::topology::{GroupRule, Peer, Target};
+use crate::reach::topology::Target;
 use crate::reach::verdict::Packet;
+use crate::security_group_rules::{Peer, SecurityRule};
 use crate::traffic::{Direction, PortRange, Protocol};
 
 /// A rule that allows the packet out of, or into, an interface: by group where the other end is
@@ -26,7 +27,7 @@ pub(super) fn group_rule(
         (None, Direction::Ingress) => Peer::Cidr(packet.source),
         (None, Direction::Egress) => Peer::Cidr(packet.destination),
     };
-    let rule = GroupRule {
+    let rule = SecurityRule {
         direction,
         protocol: packet.protocol,
         ports: ports(packet),

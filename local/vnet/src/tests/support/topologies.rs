@@ -7,8 +7,8 @@ use ipnet::Ipv4Net;
 use landfall_network::PortRange;
 
 use crate::{
-    AclEntry, GroupRule, GroupRulePeer, Interface, NatGateway, NetworkAcl, NextHop, RouteTable,
-    SecurityGroup, Subnet, Topology, Traffic, Vpc,
+    GroupRule, GroupRulePeer, Interface, LoweredAclEntry, NatGateway, NetworkAcl, NextHop,
+    RouteTable, SecurityGroup, Subnet, Topology, Traffic, Vpc,
 };
 
 pub(in crate::tests) fn address(text: &str) -> Ipv4Addr {
@@ -152,8 +152,8 @@ pub(in crate::tests) fn everything() -> GroupRule {
     }
 }
 
-pub(in crate::tests) fn entry(allow: bool, traffic: Traffic, cidr: &str) -> AclEntry {
-    AclEntry {
+pub(in crate::tests) fn entry(allow: bool, traffic: Traffic, cidr: &str) -> LoweredAclEntry {
+    LoweredAclEntry {
         allow,
         traffic,
         cidr: network(cidr),
