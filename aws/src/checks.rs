@@ -7,18 +7,6 @@ use landfall_provider::{Error, Plan, Preflight, Result};
 
 use crate::session::Aws;
 
-/// A check of a plan before its first step. Each crate of kinds has one; the code that opens the
-/// session passes them.
-#[async_trait]
-pub trait Check: Send + Sync {
-    /// Every objection to the plan; the check only reads.
-    ///
-    /// # Errors
-    /// When the check itself failed: this is reported as a finding and hides no findings of other
-    /// checks.
-    async fn check(&self, aws: &Aws, plan: &Plan) -> Result<Vec<Error>>;
-}
-
 /// The findings of all checks, and the reasons of failed checks, each reason once.
 pub fn findings(looks: impl IntoIterator<Item = Result<Vec<Error>>>) -> Vec<Error> {
     let mut findings: Vec<Error> = Vec::new();

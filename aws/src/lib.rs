@@ -27,11 +27,12 @@ mod quotas;
 mod retry_guard;
 mod session;
 mod singleflight;
+mod store;
 mod tags;
 mod visibility;
 
 pub use call::during;
-pub use checks::{Check, findings};
+pub use checks::findings;
 pub use inputs::{all_known, input, known};
 pub use name::{short_name, short_prefix, token};
 pub use outcome::{created_or_found, if_there, lacks, unless, until_visible};
@@ -39,6 +40,6 @@ pub use quotas::Quotas;
 #[cfg(feature = "quotas")]
 pub use quotas::ServiceQuotas;
 pub use retry_guard::NonIdempotentRetryGuard;
-pub use session::{Aws, AwsOptions, Identity, Keys};
+pub use session::{Aws, AwsOptions, Check, Identity, Keys};
 pub use singleflight::Singleflight;
 pub use tags::{OWNER_NAME, OWNER_STACK, Owner};

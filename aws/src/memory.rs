@@ -4,8 +4,7 @@
 //! previous call returned. The cache ends with the session, and it is optional: on a miss, the
 //! caller asks AWS.
 
-use std::any::{Any, TypeId};
-use std::collections::{BTreeMap, BTreeSet};
+use std::any::TypeId;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -13,26 +12,12 @@ use landfall_provider::{Key, Kind, Probe, Resource, ResourceName, StackName};
 
 use crate::name::token;
 use crate::session::Aws;
+use crate::store::Memory;
 
 /// How long a listing proves the absence of a name: others may use the account.
 const LISTING_HOLDS: Duration = Duration::from_secs(600);
 /// How long an answer is valid as a resource's state.
 const ANSWER_HOLDS: Duration = Duration::from_secs(10);
-
-/// The session's cache.
-#[derive(Default)]
-pub(crate) struct Memory {
-    /// By kind, the names in a listing, and the names of later create attempts.
-    names: BTreeMap<(StackName, Kind), (Instant, BTreeSet<ResourceName>)>,
-    /// By kind and id, the state in the answer to the create or delete call.
-    states: BTreeMap<(Kind, String), (Instant, Box<dyn Any + Send + Sync>)>,
-    /// The tokens of creates without an answer yet.
-    tokens: BTreeMap<(StackName, Key), String>,
-    /// Further values of answers, by their type and their owner.
-    notes: BTreeMap<(TypeId, String), (Instant, Box<dyn Any + Send + Sync>)>,
-    /// The ids of resources that a create has started and not finished.
-    begun: BTreeMap<(StackName, Key), String>,
-}
 
 impl Aws {
     /// Records the result of a complete listing of a kind.

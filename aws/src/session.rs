@@ -13,11 +13,10 @@ use aws_sdk_sts::config::{Credentials, ProvideCredentials};
 use aws_smithy_http_client::tls;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_types::service_config::ServiceConfigKey;
-use landfall_provider::{Error, ErrorKind, ProviderIdentity, Result};
+use landfall_provider::{Error, ErrorKind, Plan, ProviderIdentity, Result};
 
 use crate::call::during;
-use crate::checks::Check;
-use crate::memory::Memory;
+use crate::store::Memory;
 
 /// The total attempts of a call unless configured (AWS_MAX_ATTEMPTS, or the profile): a deploy
 /// makes a hundred concurrent calls, and new accounts are throttled early.
@@ -79,6 +78,18 @@ struct Session {
     clients: Mutex<HashMap<TypeId, Box<dyn Any + Send + Sync>>>,
     checks: Vec<Box<dyn Check>>,
     memory: Mutex<Memory>,
+}
+
+/// A check of a plan before its first step. Each crate of kinds has one; the code that opens the
+/// session passes them.
+#[async_trait]
+pub trait Check: Send + Sync {
+    /// Every objection to the plan; the check only reads.
+    ///
+    /// # Errors
+    /// When the check itself failed: this is reported as a finding and hides no findings of other
+    /// checks.
+    async fn check(&self, aws: &Aws, plan: &Plan) -> Result<Vec<Error>>;
 }
 
 /// The owner of the credentials.
