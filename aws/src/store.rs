@@ -1,4 +1,4 @@
-//! The contents of the session's cache; [`memory`](crate::memory) reads and writes them.
+//! The contents of the session's cache. The module `memory` reads and writes them.
 
 use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, BTreeSet};
