@@ -4,6 +4,7 @@ mod args;
 mod cli_error;
 mod commands;
 mod exit;
+mod features;
 mod input;
 mod my_address;
 mod output;
@@ -39,6 +40,17 @@ where
         Err(error) => return ExitCode::from(unparsed(&args, &error)),
     };
     ExitCode::from(commands::run(cli))
+}
+
+/// The features of this crate that a command line needs and this build lacks, for a caller that can
+/// build the program again.
+#[must_use]
+pub fn missing_features(args: &[OsString]) -> Vec<&'static str> {
+    let missing = match args::Cli::try_parse_from(args) {
+        Ok(cli) => features::missing(&cli),
+        Err(_) => Vec::new(),
+    };
+    missing.iter().map(|part| part.feature).collect()
 }
 
 /// Prints help, the version, or the error of the command line; the last one as JSON if requested.

@@ -1,9 +1,8 @@
-//! The interface of image builders, and the choice of one.
+//! The interface of image builders.
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::daemonless::Daemonless;
 use crate::{BuildRequest, ContextHash, Digest, Result, Store};
 
 /// Receives lines of build progress, without their line breaks.
@@ -42,6 +41,15 @@ pub trait Builder: Send + Sync {
 
     /// A short name for messages: `docker`, `podman`, `daemonless`.
     fn name(&self) -> &'static str;
+}
+
+/// The optional parts of this crate that a build needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Requirements {
+    /// The reason why it needs the client for engines (feature `engine`).
+    pub engine: Option<String>,
+    /// An image that it pulls from a registry (feature `registry`).
+    pub registry: Option<String>,
 }
 
 /// An image in the store.
@@ -98,86 +106,5 @@ where
             path: std::env::temp_dir(),
             source: std::io::Error::other(cancelled),
         }),
-    }
-}
-
-/// The choice of a builder.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum BuilderChoice {
-    /// The engine if one answers, otherwise daemonless.
-    #[default]
-    Auto,
-    /// A Docker or Podman engine; an error if none answers.
-    Engine,
-    /// The daemonless builder, even if an engine answers.
-    Daemonless,
-}
-
-impl BuilderChoice {
-    /// Returns the chosen builder, with the engine settings of this process's environment.
-    ///
-    /// When `Auto` finds no engine, `output` gets a line about it: a Dockerfile may need one.
-    ///
-    /// # Errors
-    ///
-    /// An engine is required and none answers, or the environment has an invalid engine setting.
-    pub async fn choose(self, output: &Output<'_>) -> Result<Box<dyn Builder>> {
-        #[cfg(feature = "engine")]
-        return self
-            .choose_in(&crate::engine::Environment::of_process(), output)
-            .await;
-        #[cfg(not(feature = "engine"))]
-        match self {
-            Self::Daemonless => Ok(Box::new(Daemonless)),
-            Self::Auto => {
-                output(
-                    "building without a container engine: this build of Landfall contains no client for one",
-                );
-                Ok(Box::new(Daemonless))
-            }
-            Self::Engine => Err(crate::Error::EngineUnavailable {
-                tried: Vec::new(),
-                hint: "this build of Landfall has no client for one (feature `engine`)".to_owned(),
-            }),
-        }
-    }
-
-    /// [`BuilderChoice::choose`] with the engine settings of `environment`.
-    ///
-    /// # Errors
-    ///
-    /// As [`BuilderChoice::choose`].
-    #[cfg(feature = "engine")]
-    pub async fn choose_in(
-        self,
-        environment: &crate::engine::Environment,
-        output: &Output<'_>,
-    ) -> Result<Box<dyn Builder>> {
-        use crate::Error;
-        use crate::engine::Engine;
-
-        if self == Self::Daemonless {
-            return Ok(Box::new(Daemonless));
-        }
-        match Engine::connect(environment).await {
-            Ok(engine) => Ok(Box::new(engine)),
-            Err(Error::EngineUnavailable { tried, .. }) if self == Self::Auto => {
-                let places: Vec<&str> = tried
-                    .iter()
-                    .map(|attempt| attempt.address.as_str())
-                    .collect();
-                let places = if places.is_empty() {
-                    String::new()
-                } else {
-                    format!(" at {}", places.join(", "))
-                };
-                output(&format!(
-                    "building without a container engine: none answers{places}"
-                ));
-                Ok(Box::new(Daemonless))
-            }
-            Err(error) => Err(error),
-        }
     }
 }

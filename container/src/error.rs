@@ -126,6 +126,18 @@ pub enum Error {
         hint: String,
     },
 
+    /// This program was built without an optional part that the build needs.
+    #[error(
+        "{reason}, and this program was built without the feature `{feature}`\n  hint: install it with its default \
+         features (`cargo install --path cli`), or build it with `--features {feature}`; `cargo xtask` does this itself"
+    )]
+    WithoutFeature {
+        /// The feature.
+        feature: &'static str,
+        /// The need for it.
+        reason: String,
+    },
+
     /// The engine refused a request, or returned an invalid answer.
     #[error("the container engine cannot {doing}")]
     Engine {

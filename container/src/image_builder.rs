@@ -1,7 +1,6 @@
 //! The image builder of this machine: its store, and the events for builder output.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 
 use landfall_provider::{Error, ErrorKind, Event, Events, Key, ResourceName, Result};
 
@@ -71,7 +70,7 @@ impl ImageBuilder {
     /// When no builder is available, the build fails, or the image has no command.
     pub async fn make(&self, key: &Key, desired: &Image, name: &str) -> Result<Built> {
         let output = |line: &str| self.tell(key, line);
-        let builder = desired.build_spec.builder.choose(&output).await;
+        let builder = desired.build_spec.builder.choose().await;
         let builder = builder.map_err(|error| failed("no builder is at hand", error))?;
         let built = build(builder.as_ref(), &desired.request(), &self.store, &output)
             .await
@@ -101,19 +100,10 @@ impl ImageBuilder {
                 Err(error) => Err(unusable("the image cannot be run", error)),
             };
         }
-        // The build itself reports the chosen builder; an error reports it here.
-        let said: Mutex<Vec<String>> = Mutex::default();
-        let note = |line: &str| {
-            let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
-            said.push(line.to_owned());
-        };
-        let builder = desired.build_spec.builder.choose(&note).await;
+        let builder = desired.build_spec.builder.choose().await;
         let builder = builder.map_err(|error| unusable("no builder is at hand", error))?;
         let checked = builder.check(&desired.request()).await;
-        checked.map_err(|error| {
-            let said = said.into_inner().unwrap_or_else(PoisonError::into_inner);
-            unusable("the image cannot be built", error).details(said)
-        })
+        checked.map_err(|error| unusable("the image cannot be built", error))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A [`BuildRequest`] describes a build, a [`Builder`] performs it, a [`Store`] keeps the image.
 //! There are two builders: [`engine`] uses a Docker or Podman engine, [`daemonless`] handles
-//! Dockerfiles without `RUN` and needs only the files. [`build`] skips the work when the store
+//! Dockerfiles without `RUN` and needs only the files. [`BuilderChoice`] selects one. [`build`] skips the work when the store
 //! already contains an image with the same [`ContextHash`].
 //!
 //! # Features
@@ -32,9 +32,10 @@ pub mod left_out;
 mod registry;
 mod repository;
 pub mod request;
+mod selection;
 pub mod store;
 
-pub use builder::{Builder, BuilderChoice, Built, build};
+pub use builder::{Builder, Built, Requirements, build};
 pub use config::ImageConfig;
 pub use context::{Context, ContextHash};
 pub use error::{DockerfileError, EngineAttempt, Error, FailedStep, Result};
@@ -45,4 +46,5 @@ pub use image_builder::ImageBuilder;
 pub use oci_spec::image::Digest;
 pub use repository::Repository;
 pub use request::{BuildRequest, Platform, RegistryCredentials, Secret};
+pub use selection::BuilderChoice;
 pub use store::{Entry, Store, StoredImage};

@@ -24,6 +24,10 @@ mod options;
 mod process;
 #[cfg(target_os = "linux")]
 mod secrets;
+#[cfg(all(target_os = "linux", feature = "ssh"))]
+mod ssh;
+#[cfg(all(target_os = "linux", not(feature = "ssh")))]
+#[path = "ssh/absent.rs"]
 mod ssh;
 #[cfg(target_os = "linux")]
 mod wire;

@@ -76,7 +76,10 @@ const ALONE: &[&[&str]] = &[
     &["landfall-balancer"],
     &["landfall-sandbox"],
     &["landfall-local"],
+    &["landfall-local", "--no-default-features"],
     &["landfall-cli"],
+    // What `cargo xtask deploy` builds first.
+    &["landfall-cli", "--no-default-features"],
 ];
 
 fn each_alone() -> Result<(), String> {

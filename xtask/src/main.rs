@@ -168,14 +168,14 @@ impl Landfall {
         variable.is_some_and(|name| name == "aws")
     }
 
-    /// The same command by this program with the AWS feature, in the user's directory.
-    fn with_aws(&self, command: &str) -> Command {
+    /// The same command by this program with these features, in the user's directory.
+    fn with_features(&self, command: &str, features: &[&str]) -> Command {
         let here = std::env::current_dir().unwrap_or_else(|_| repo::root());
         let manifest = repo::root().join("Cargo.toml");
         let mut xtask = repo::cargo([
             "run".as_ref(),
             "--package=xtask".as_ref(),
-            "--features=aws".as_ref(),
+            OsStr::new(&format!("--features={}", features.join(","))),
             "--manifest-path".as_ref(),
             manifest.as_os_str(),
             "--".as_ref(),
@@ -185,14 +185,8 @@ impl Landfall {
         xtask
     }
 
-    /// Runs a landfall command, on the checkout's own file unless another one is named.
-    fn run(self, command: &str, on_file: bool) -> ExitCode {
-        let variable = std::env::var_os("LANDFALL_PROVIDER");
-        if cfg!(not(feature = "aws")) && self.is_on_aws(variable.as_deref()) {
-            let error = repo::become_it(&mut self.with_aws(command));
-            eprintln!("xtask: cannot run cargo: {error}");
-            return ExitCode::FAILURE;
-        }
+    /// The command line for the program, on the checkout's own file unless another one is named.
+    fn command_line(&self, command: &str, on_file: bool) -> Vec<OsString> {
         let names_it = |arg: &OsString| {
             let arg = arg.to_string_lossy();
             ["--config", "--stack"]
@@ -204,10 +198,35 @@ impl Landfall {
             args.push("--config".into());
             args.push(repo::root().join("landfall.toml").into());
         }
-        args.extend(self.args);
-        landfall_cli::run(args)
+        args.extend(self.args.iter().cloned());
+        args
+    }
+
+    /// Runs a landfall command, by a build with the features that it needs.
+    fn run(self, command: &str, on_file: bool) -> ExitCode {
+        let args = self.command_line(command, on_file);
+        let mut missing = landfall_cli::missing_features(&args);
+        let variable = std::env::var_os("LANDFALL_PROVIDER");
+        if cfg!(not(feature = "aws")) && self.is_on_aws(variable.as_deref()) {
+            missing.push("aws");
+        }
+        if missing.is_empty() {
+            return landfall_cli::run(args);
+        }
+        missing.extend(FEATURES.iter().filter(|(_, on)| *on).map(|(name, _)| *name));
+        let error = repo::become_it(&mut self.with_features(command, &missing));
+        eprintln!("xtask: cannot run cargo: {error}");
+        ExitCode::FAILURE
     }
 }
+
+/// The features of this package, each with whether this build has it.
+const FEATURES: [(&str, bool); 4] = [
+    ("aws", cfg!(feature = "aws")),
+    ("engine", cfg!(feature = "engine")),
+    ("registry", cfg!(feature = "registry")),
+    ("ssh", cfg!(feature = "ssh")),
+];
 
 #[cfg(test)]
 mod tests {
@@ -239,10 +258,14 @@ mod tests {
     }
 
     #[test]
-    fn the_feature_is_turned_on_and_every_argument_handed_on() {
-        let command = landfall(&["--provider", "aws", "--region=eu-central-1"]).with_aws("deploy");
+    fn features_and_arguments_are_passed_on() {
+        let command = landfall(&["--provider", "aws", "--region=eu-central-1"])
+            .with_features("deploy", &["aws", "engine"]);
         let args: Vec<_> = command.get_args().map(OsStr::to_string_lossy).collect();
-        assert_eq!(args[..3], ["run", "--package=xtask", "--features=aws"]);
+        assert_eq!(
+            args[..3],
+            ["run", "--package=xtask", "--features=aws,engine"]
+        );
         let end = args.iter().position(|arg| arg == "--").unwrap();
         assert_eq!(
             args[end..],

@@ -193,6 +193,11 @@ pub(crate) fn run(cli: Cli) -> u8 {
         problem.tell(name, json, code(&problem));
         return code(&problem);
     }
+    if let Some(missing) = crate::features::missing(&cli).first() {
+        let problem = missing.error();
+        problem.tell(name, json, code(&problem));
+        return code(&problem);
+    }
     match carry_out(cli.command) {
         Ok(code) => code,
         Err(problem) => {

@@ -18,6 +18,17 @@ pub(super) struct BaseImage {
     pub(super) layers: Vec<Descriptor>,
 }
 
+/// The path in the name of a local OCI layout.
+fn layout(name: &str) -> Option<&str> {
+    name.strip_prefix("oci-layout://")
+        .or_else(|| name.strip_prefix("oci:"))
+}
+
+/// Whether a name is that of a local OCI layout, which needs no registry.
+pub(super) fn is_layout(name: &str) -> bool {
+    layout(name).is_some()
+}
+
 /// Finds the image `name`, and adds its layers to the store.
 pub(super) async fn find(
     name: &str,
@@ -27,10 +38,7 @@ pub(super) async fn find(
     ingest: &Ingest,
     output: &crate::builder::Output<'_>,
 ) -> Result<BaseImage> {
-    let layout = name
-        .strip_prefix("oci-layout://")
-        .or_else(|| name.strip_prefix("oci:"));
-    if let Some(layout) = layout {
+    if let Some(layout) = layout(name) {
         return of_layout(layout, platform, &request.context, ingest);
     }
     let stored = match (store.find_named(name)?, digest_of(name)) {
@@ -53,10 +61,9 @@ pub(super) async fn find(
     #[cfg(not(feature = "registry"))]
     {
         let _ = output;
-        Err(Error::Registry {
-            doing: "pull",
-            reference: name.to_owned(),
-            source: "this build of Landfall has no registry client (feature `registry`)".into(),
+        Err(Error::WithoutFeature {
+            feature: "registry",
+            reason: format!("{name} has to be pulled from its registry"),
         })
     }
 }

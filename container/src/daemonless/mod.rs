@@ -43,7 +43,7 @@ use self::layer::Contents;
 use self::plan::{Base, From, Plan};
 use self::stage::{Image, Runner, Shared};
 use self::tree::Tree;
-use crate::builder::{Builder, Built, Output, run_blocking};
+use crate::builder::{Builder, Built, Output, Requirements, run_blocking};
 use crate::context::Context;
 use crate::request::{BuildRequest, Platform};
 use crate::store::{Entry, Ingest, Store};
@@ -115,6 +115,54 @@ fn read(request: &BuildRequest) -> Result<Source> {
     }
     let text = request.read_dockerfile()?;
     Ok(Source::new(request.dockerfile_path(), text))
+}
+
+/// The optional parts that a build of `request` needs, by its Dockerfile alone.
+///
+/// # Errors
+/// The Dockerfile cannot be read.
+pub(crate) fn needs(request: &BuildRequest) -> Result<Requirements> {
+    let source = read(request)?;
+    let (dockerfile, plan, ..) = match prepare(&source, request) {
+        Ok(prepared) => prepared,
+        // An instruction for engines, or a newer syntax.
+        Err(Error::Dockerfile(error)) => {
+            return Ok(Requirements {
+                engine: Some(format!(
+                    "{}:{} needs a container engine: {}",
+                    error.file.display(),
+                    error.line,
+                    error.text
+                )),
+                registry: None,
+            });
+        }
+        Err(error) => return Err(error),
+    };
+    let steps = plan.steps.iter();
+    let downloads = steps
+        .clone()
+        .flat_map(|step| &dockerfile.stages[step.stage].instructions)
+        .find(|instruction| stage::downloads(instruction));
+    let bases = steps.filter_map(|step| match &step.base {
+        Base::Image(name) => Some(name),
+        Base::Scratch | Base::Stage(_) => None,
+    });
+    let copied = plan.copied_images.iter().map(|(name, _)| name);
+    Ok(Requirements {
+        engine: downloads.map(|instruction| {
+            format!(
+                "{}:{} needs a container engine: {}",
+                request.dockerfile_path().display(),
+                instruction.line,
+                source.line_text(instruction.line)
+            )
+        }),
+        registry: bases
+            .chain(copied)
+            .find(|name| !base::is_layout(name))
+            .map(|name| format!("{name} has to be pulled from its registry")),
+    })
 }
 
 /// Plans the build and fetches the required images.

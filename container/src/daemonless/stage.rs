@@ -346,9 +346,7 @@ impl<'a, 'd, 's> Runner<'a, 'd, 's> {
             }
             Source::Path(path) => {
                 let path = self.expand(path)?;
-                let remote = ["http://", "https://", "git://", "git@", "ssh://"]
-                    .iter()
-                    .any(|scheme| path.starts_with(scheme));
+                let remote = is_remote(&path);
                 if remote && add {
                     return Err(Fault::hint(
                         format!(
@@ -396,4 +394,18 @@ struct Flags {
     parents: bool,
     exclude: Vec<String>,
     unpack: Option<bool>,
+}
+
+/// Whether a source of `ADD` has to be downloaded.
+fn is_remote(source: &str) -> bool {
+    ["http://", "https://", "git://", "git@", "ssh://"]
+        .iter()
+        .any(|scheme| source.starts_with(scheme))
+}
+
+/// Whether an instruction shows, without its variables, that it downloads a file: only engines do that.
+pub(super) fn downloads(instruction: &Instruction) -> bool {
+    matches!(&instruction.kind, Form::Add(transfer) if transfer.sources.iter().any(
+        |source| matches!(source, Source::Path(path) if is_remote(path))
+    ))
 }

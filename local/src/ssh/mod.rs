@@ -32,6 +32,9 @@ use landfall_kernel::descriptors::Budget;
 /// The only user that can log in: the default user of Amazon Linux.
 pub(crate) const USER: &str = "ec2-user";
 
+/// Whether this build contains the servers.
+pub(crate) const AVAILABLE: bool = true;
+
 /// The port of SSH.
 pub(crate) const PORT: u16 = 22;
 

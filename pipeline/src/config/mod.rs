@@ -201,7 +201,7 @@ table! {
         pub args: BTreeMap<String, String> = Default(BTreeMap::new()),
         /// The platform of the image, such as `linux/arm64`; the default is the platform of this machine.
         pub platform: Option<Platform> = Default(None),
-        /// The builder: a Docker or Podman engine, Landfall itself (for Dockerfiles without RUN), or the engine if one answers.
+        /// The builder: `engine` is a Docker or Podman engine, `daemonless` is Landfall itself, for Dockerfiles without RUN. `auto` is daemonless if the Dockerfile allows it, otherwise an engine.
         pub builder: BuilderChoice = Default(BuilderChoice::Auto),
         /// The number of images that the repository keeps; when there are more, the oldest are deleted.
         pub keep: u32 = Default(10) in 1..=1000,
