@@ -5,7 +5,7 @@
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "what its chores find is written for the one who ran it"
+    reason = "the tasks print their results"
 )]
 
 mod bench;
@@ -22,7 +22,7 @@ use std::process::{Command, ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 
-/// Landfall's own chores, and the landfall commands in this checkout.
+/// Development tasks, and the landfall commands in this checkout.
 #[derive(Debug, Parser)]
 #[command(
     name = "xtask",
@@ -36,31 +36,31 @@ struct Xtask {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Deploy; without --config, the example from the checkout's own landfall.toml
+    /// Deploy the stack of landfall.toml; without --config, the example of this checkout
     #[command(disable_help_flag = true)]
     Deploy(Landfall),
     /// Show what deploy would change
     #[command(disable_help_flag = true)]
     Plan(Landfall),
-    /// Show listeners, rules, target groups and targets
+    /// Show the stack's listeners, rules, target groups and targets
     #[command(disable_help_flag = true)]
     Status(Landfall),
     /// List the releases of every service
     #[command(disable_help_flag = true)]
     Releases(Landfall),
-    /// Bring a service back to an earlier release
+    /// Return a service to an earlier release
     #[command(disable_help_flag = true)]
     Rollback(Landfall),
-    /// Have services have so many instances from now on
+    /// Set the number of instances of a service
     #[command(disable_help_flag = true)]
     Scale(Landfall),
-    /// Tell whether a connection comes about, and what stops it
+    /// Explain whether a connection is allowed, and which rule blocks it
     #[command(disable_help_flag = true)]
     Explain(Landfall),
     /// Log in to an instance, or run a command there, through the bastion
     #[command(disable_help_flag = true)]
     Ssh(Landfall),
-    /// Print what ~/.ssh/config needs to get through the bastion
+    /// Print the SSH configuration for ssh, scp and rsync through the bastion
     #[command(disable_help_flag = true)]
     SshConfig(Landfall),
     /// Run a command in an instance's container
@@ -69,19 +69,19 @@ enum Task {
     /// Show the output of a service's instances
     #[command(disable_help_flag = true)]
     Logs(Landfall),
-    /// Carry a connection for ssh
+    /// Carry a connection into the local provider's network
     #[command(disable_help_flag = true, hide = true)]
     Dial(Landfall),
     /// Delete every resource of the stack
     #[command(disable_help_flag = true)]
     Destroy(Landfall),
-    /// Stop the instance of a stack that has one
+    /// Stop the instance of a stack with mode = "single"
     #[command(disable_help_flag = true)]
     Stop(Landfall),
-    /// Start the instance of a stack that has one again
+    /// Start the instance of a stack with mode = "single" again
     #[command(disable_help_flag = true)]
     Start(Landfall),
-    /// Break the lock of a run that has died
+    /// Break the lock of a run that died
     #[command(disable_help_flag = true)]
     Unlock(Landfall),
     /// Print a completion script for a shell
@@ -90,19 +90,19 @@ enum Task {
     /// Print the JSON schema of landfall.toml
     #[command(disable_help_flag = true)]
     Schema(Landfall),
-    /// Run all tests; those that need what this machine lacks are left out by name
+    /// Run all tests; skip those that this machine cannot run, and list them
     Test(test::Options),
-    /// Check rules that the compiler does not know: words, files, modules, crates, licences
+    /// Check the project's rules: words, files, modules, crate directions, licences
     Tidy(tidy::Options),
-    /// Everything that CI does: format, lints, docs, each crate alone, all tests
+    /// Run every check of CI: format, lints, docs, each crate alone, all tests
     Ci,
-    /// Compare what the trace says of drawn networks with what packets do in them
+    /// Compare the reachability of random networks with real packets
     Diff(diff::Options),
-    /// Mutate files, Dockerfiles, images, plans, frames and HTTP for as long as given
+    /// Test the parsers with mutated files, Dockerfiles, images, plans, frames and HTTP
     Fuzz(fuzz::Options),
-    /// Release and scale a service under load, beside slow clients and a hostile stack
+    /// Release and scale a service under load, next to slow clients and a hostile stack
     Soak(fuzz::SoakOptions),
-    /// Measure
+    /// Run a benchmark
     #[command(subcommand)]
     Bench(bench::Bench),
 }
