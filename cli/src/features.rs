@@ -99,7 +99,7 @@ mod tests {
         let config = dir.path().join("landfall.toml");
         std::fs::write(&config, file).unwrap();
         let config = config.to_str().unwrap();
-        let args = [&["landfall"], command, &["--config", config]].concat();
+        let args = [&["landfall"][..], command, &["--config", config][..]].concat();
         let cli = Cli::try_parse_from(args).unwrap();
         needed(&cli).iter().map(|part| part.feature).collect()
     }

@@ -39,7 +39,10 @@ where
         Ok(cli) => cli,
         Err(error) => return ExitCode::from(unparsed(&args, &error)),
     };
-    ExitCode::from(commands::run(cli))
+    let refused = features::missing(&cli)
+        .first()
+        .map(features::Missing::error);
+    ExitCode::from(commands::run(cli, refused))
 }
 
 /// The features of this crate that a command line needs and this build lacks, for a caller that can

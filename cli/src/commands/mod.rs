@@ -158,8 +158,8 @@ fn stack_of(args: &OnStack) -> Result<(StackName, Said), CliError> {
     }
 }
 
-/// Runs a command and returns the exit code.
-pub(crate) fn run(cli: Cli) -> u8 {
+/// Runs a command and returns the exit code. `refused` is the error of a build that lacks a part for it.
+pub(crate) fn run(cli: Cli, refused: Option<CliError>) -> u8 {
     let (name, common) = match &cli.command {
         Command::Deploy(args) => ("deploy", Some(&args.common)),
         Command::Plan(args) => ("plan", Some(&args.common)),
@@ -193,8 +193,7 @@ pub(crate) fn run(cli: Cli) -> u8 {
         problem.tell(name, json, code(&problem));
         return code(&problem);
     }
-    if let Some(missing) = crate::features::missing(&cli).first() {
-        let problem = missing.error();
+    if let Some(problem) = refused {
         problem.tell(name, json, code(&problem));
         return code(&problem);
     }
