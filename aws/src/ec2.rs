@@ -1,12 +1,16 @@
 //! EC2 queries shared by the crates that implement EC2 kinds: a snapshot lists all kinds
 //! concurrently, and one answer serves all of them.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::config::Builder;
-use aws_sdk_ec2::types::{Address, Filter, Vpc};
+use aws_sdk_ec2::types::{
+    Address, AvailabilityZone, AvailabilityZoneOptInStatus, AvailabilityZoneState, Filter,
+    LocationType, Vpc,
+};
 use landfall_provider::{Result, StackName};
 
 use crate::call::during;
@@ -99,6 +103,81 @@ pub async fn addresses(aws: &Aws, stack: &StackName) -> Result<Arc<Vec<Address>>
                     .map_err(during("ec2:DescribeAddresses"))
             },
         )
+        .await
+}
+
+/// How long the account's zones and the offers of instance types are valid: they change within months.
+const OFFERS_HOLD: Duration = Duration::from_secs(600);
+
+/// The zones of the region that this account can use now: no local zones, no zones without an opt-in. Sorted.
+///
+/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_AvailabilityZone.html>
+///
+/// # Errors
+/// When the call fails, most often for a missing permission.
+pub async fn zones(aws: &Aws) -> Result<Arc<BTreeSet<String>>> {
+    let singleflight = aws.client(|_| Arc::<Singleflight<Arc<BTreeSet<String>>>>::default());
+    let client = client(aws);
+    singleflight
+        .recent(
+            "ec2:DescribeAvailabilityZones",
+            OFFERS_HOLD,
+            move || async move {
+                let answer = client.describe_availability_zones().send().await;
+                let answer = answer.map_err(during("ec2:DescribeAvailabilityZones"))?;
+                let zones = answer.availability_zones.unwrap_or_default();
+                let usable = zones.into_iter().filter(is_usable);
+                Ok(Arc::new(usable.filter_map(|zone| zone.zone_name).collect()))
+            },
+        )
+        .await
+}
+
+/// A missing field does not exclude a zone: an emulator leaves some out.
+fn is_usable(zone: &AvailabilityZone) -> bool {
+    let is_ordinary = zone.zone_type().is_none_or(|it| it == "availability-zone");
+    let is_available = zone
+        .state()
+        .is_none_or(|it| *it == AvailabilityZoneState::Available);
+    let is_opted_out = zone.opt_in_status() == Some(&AvailabilityZoneOptInStatus::NotOptedIn);
+    is_ordinary && is_available && !is_opted_out
+}
+
+/// The zones that offer each of these instance types.
+pub type Offers = BTreeMap<String, BTreeSet<String>>;
+
+/// The zones that offer each of these instance types.
+///
+/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeInstanceTypeOfferings.html>
+///
+/// # Errors
+/// When the call fails, most often for a missing permission.
+pub async fn offers(aws: &Aws, types: &BTreeSet<&str>) -> Result<Arc<Offers>> {
+    let singleflight = aws.client(|_| Arc::<Singleflight<Arc<Offers>>>::default());
+    let client = client(aws);
+    let wanted = filter("instance-type", types.iter().copied());
+    let question: Vec<&str> = types.iter().copied().collect();
+    singleflight
+        .recent(&question.join(" "), OFFERS_HOLD, move || async move {
+            let found: Vec<_> = client
+                .describe_instance_type_offerings()
+                .location_type(LocationType::AvailabilityZone)
+                .filters(wanted)
+                .into_paginator()
+                .items()
+                .send()
+                .try_collect()
+                .await
+                .map_err(during("ec2:DescribeInstanceTypeOfferings"))?;
+            let mut offers = Offers::new();
+            for one in found {
+                if let (Some(kind), Some(zone)) = (one.instance_type, one.location) {
+                    let zones = offers.entry(kind.as_str().to_owned()).or_default();
+                    zones.insert(zone);
+                }
+            }
+            Ok(Arc::new(offers))
+        })
         .await
 }
 

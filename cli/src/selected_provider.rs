@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use landfall_local::{Local, LocalOptions};
-use landfall_pipeline::{Cloud, Config, RequestTimeout, StackLocation};
+use landfall_pipeline::{AccountZones, Cloud, Config, RequestTimeout, StackLocation};
 use landfall_provider::{Events, PollInterval, Port, Result};
 
 use crate::args::{Common, ProviderName};
@@ -129,6 +129,22 @@ impl SelectedProvider {
             Self::Local(_) => None,
             #[cfg(feature = "aws")]
             Self::Aws(aws) => Some(aws.region()),
+        }
+    }
+
+    /// The zones of the provider, as far as the choice of zones needs them. The local provider takes every zone.
+    ///
+    /// # Errors
+    /// When the provider does not answer.
+    #[cfg_attr(
+        not(feature = "aws"),
+        expect(clippy::unused_async, reason = "AWS has to be asked")
+    )]
+    pub(crate) async fn zones(&self, config: &Config) -> Result<AccountZones> {
+        match self {
+            Self::Local(_) => Ok(AccountZones::default()),
+            #[cfg(feature = "aws")]
+            Self::Aws(aws) => aws::zones(aws, config).await,
         }
     }
 

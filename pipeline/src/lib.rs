@@ -17,10 +17,11 @@ mod validate;
 
 pub use cloud::{Cloud, RequestTimeout, catalog};
 pub use config::{
-    Acl, Acls, Bastion, Commands, Config, ConfigErrors, CustomAclEntry, CustomSecurityRule,
-    Diagnostic, EndpointName, Environments, Expectation, Health, ImageSource, InvalidRegion,
-    LoadBalancer, Local, LocatedDiagnostic, Mode, Network, Region, Route, RouteTable, RouteTables,
-    RouteVia, Scale, SecurityGroup, Service, Single, StackLocation, json_schema, zones,
+    AccountZones, Acl, Acls, Bastion, Commands, Config, ConfigErrors, CustomAclEntry,
+    CustomSecurityRule, Diagnostic, EndpointName, Environments, Expectation, Health, ImageSource,
+    InvalidRegion, LoadBalancer, Local, LocatedDiagnostic, Mode, Network, Region, Route,
+    RouteTable, RouteTables, RouteVia, Scale, SecurityGroup, Service, Single, StackLocation, Zones,
+    json_schema, zones,
 };
 pub use ops::{
     Access, BalancerStatus, GroupStatus, Host, ListenerStatus, NoSuchHost, Planned, Powered,

@@ -130,6 +130,11 @@ impl Session {
             let invalid = |error: InvalidRegion| CliError::usage(format!("{error}"), None);
             config.region = Region::new(region).map_err(invalid)?;
         }
+        let zones = session.look(session.place.zones(config)).await?;
+        let found = config.choose_zones(&zones);
+        if !found.is_empty() {
+            Config::locate(&common.config, common.env.as_deref(), &found)?;
+        }
         Ok(session)
     }
 }

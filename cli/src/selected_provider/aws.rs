@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use landfall_aws::{Aws, AwsOptions, Check, ServiceQuotas};
 use landfall_container::ImageBuilder;
+use landfall_pipeline::{AccountZones, Config};
 use landfall_provider::{Event, Events, Result};
 
 use super::Said;
@@ -34,6 +35,25 @@ pub(super) async fn open(common: &Common, said: Said, events: &Events) -> Result
         ),
     });
     Ok(aws)
+}
+
+/// The zones of the stack's subnets. If these are not enough, also the zones of the account that offer the instance
+/// types of the file.
+///
+/// # Errors
+/// When a call fails, most often for a missing permission.
+pub(super) async fn zones(aws: &Aws, config: &Config) -> Result<AccountZones> {
+    let mut zones = AccountZones {
+        in_use: landfall_network::aws::zones_in_use(aws, &config.stack).await?,
+        available: None,
+    };
+    if config.needs_available_zones(&zones) {
+        let bastion = config.network.bastion.iter().map(|it| &it.instance);
+        let services = config.service.values().map(|it| &it.instance);
+        let types = bastion.chain(services).map(String::as_str).collect();
+        zones.available = Some(landfall_network::aws::zones_offering(aws, &types).await?);
+    }
+    Ok(zones)
 }
 
 /// The service that reports the caller's address: AWS's own.

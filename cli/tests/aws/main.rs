@@ -26,5 +26,6 @@ mod single;
 #[path = "../common/strike.rs"]
 mod strike;
 mod waiting;
+mod zones;
 
 use account::Ran;

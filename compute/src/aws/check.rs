@@ -7,14 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
-use aws_sdk_ec2::types::{Filter, LocationType};
-use landfall_aws::{Aws, Check, during, findings};
+use landfall_aws::ec2::offers;
+use landfall_aws::{Aws, Check, findings};
 use landfall_provider::{Action, Error, ErrorKind, Key, Kind, Plan, Result, kind};
 
 use serde_json::Value;
 
 use super::image::{Architecture, architectures};
-use super::{ec2, way_out};
+use super::way_out;
 
 /// The check whether instances can run in their zones.
 #[derive(Debug, Clone, Copy, Default)]
@@ -39,7 +39,7 @@ impl Check for Capacity {
             return Ok(closed);
         }
         let (architectures, offered) =
-            futures::join!(architectures(aws, types.clone()), offered(aws, &types));
+            futures::join!(architectures(aws, types.clone()), offers(aws, &types));
         // A type that does not exist is reported once, not per zone.
         let known: Vec<&Launch> = match &architectures {
             Ok(all) => launches
@@ -58,32 +58,6 @@ impl Check for Capacity {
         });
         Ok(findings([Ok(closed), suited, offered]))
     }
-}
-
-/// The zones that offer each of these types.
-///
-/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeInstanceTypeOfferings.html>
-async fn offered(aws: &Aws, types: &BTreeSet<&str>) -> Result<BTreeMap<String, BTreeSet<String>>> {
-    let filter = Filter::builder()
-        .name("instance-type")
-        .set_values(Some(types.iter().map(ToString::to_string).collect()));
-    let mut pages = ec2(aws)
-        .describe_instance_type_offerings()
-        .location_type(LocationType::AvailabilityZone)
-        .filters(filter.build())
-        .into_paginator()
-        .send();
-    let mut offered: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    while let Some(page) = pages.next().await {
-        let page = page.map_err(during("ec2:DescribeInstanceTypeOfferings"))?;
-        for one in page.instance_type_offerings() {
-            if let (Some(kind), Some(zone)) = (one.instance_type(), one.location()) {
-                let zones = offered.entry(kind.as_str().to_owned()).or_default();
-                zones.insert(zone.to_owned());
-            }
-        }
-    }
-    Ok(offered)
 }
 
 /// A launch of instances in a plan.

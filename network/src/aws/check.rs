@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use async_trait::async_trait;
 use aws_sdk_ec2::types::AccountAttributeName;
 use ipnet::Ipv4Net;
+use landfall_aws::ec2::zones as usable_zones;
 use landfall_aws::{Aws, Check, during, findings};
 use landfall_provider::{Action, Error, ErrorKind, Key, Plan, Resource, Result};
 
@@ -237,31 +238,22 @@ async fn zones(aws: &Aws, plan: &Plan) -> Result<Vec<Error>> {
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    let answer = ec2(aws)
-        .describe_availability_zones()
-        .send()
-        .await
-        .map_err(during("ec2:DescribeAvailabilityZones"))?;
-    let there: BTreeSet<&str> = answer
-        .availability_zones()
-        .iter()
-        .filter_map(|zone| zone.zone_name())
-        .collect();
+    let there = usable_zones(aws).await?;
     let missing = wanted
         .iter()
         .filter(|(zone, _)| !there.contains(zone.as_str()));
     Ok(missing
         .map(|(zone, subnets)| {
-            let names: Vec<&str> = there.iter().copied().collect();
+            let names: Vec<&str> = there.iter().map(String::as_str).collect();
             Error::new(
                 ErrorKind::Invalid,
                 format_args!(
-                    "{} has no zone {zone} for this account; needed by {}",
+                    "{} has no zone {zone} that this account can use; needed by {}",
                     aws.region(),
                     subnets.join(", ")
                 ),
             )
-            .hint(format_args!("the existing zones are {}", names.join(", ")))
+            .hint(format_args!("the account can use {}", names.join(", ")))
         })
         .collect())
 }

@@ -20,9 +20,11 @@ mod subnet;
 mod traffic;
 mod unruled;
 mod vpc;
+mod zones;
 
 pub use check::check;
 pub use quota::quotas;
+pub use zones::{zones_in_use, zones_offering};
 
 use async_trait::async_trait;
 use aws_sdk_ec2::config::Builder;

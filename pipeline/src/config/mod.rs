@@ -30,6 +30,7 @@ mod setting;
 mod table;
 #[cfg(test)]
 mod tests;
+mod zones;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -38,7 +39,7 @@ use ipnet::Ipv4Net;
 use landfall_compute::{ByteSize, CpuShare, Limits, LogGroup, PublicKey, SecretReference};
 use landfall_container::{BuilderChoice, Platform};
 use landfall_network::NatMode;
-use landfall_provider::{Port, ResourceName, StackName};
+use landfall_provider::{Port, ResourceName, StackName, Zone};
 
 pub use self::collection::Commands;
 pub use self::fault::{ConfigErrors, Diagnostic, LocatedDiagnostic};
@@ -51,6 +52,7 @@ pub use self::rule_values::{
     RouteTables, RouteVia, SecurityGroup,
 };
 pub use self::schema::json_schema;
+pub use self::zones::{AccountZones, Zones};
 
 pub(crate) use self::hints::for_name;
 pub(crate) use self::rule_values::is_address;
@@ -96,8 +98,8 @@ table! {
     pub struct Network {
         /// The addresses of the VPC: an IPv4 block between /16 and /28.
         pub cidr: Ipv4Net = Default(Ipv4Net::new_assert([10, 0, 0, 0].into(), 16)),
-        /// The number of zones. A load balancer needs at least two.
-        pub zones: u32 = Default(2) in 1..=6,
+        /// The number of zones, or a list of their names, such as `["ap-northeast-1a", "ap-northeast-1c"]`. A load balancer needs at least two.
+        pub zones: Zones = Default(Zones::Count(2)) in 1..=6,
         /// The NAT gateways, through which instances reach the internet: one per zone, one for all zones, or none.
         pub nat: NatMode = Default(NatMode::PerZone),
         /// A host in a public subnet, through which operators reach the instances. Without this table there is none.
@@ -112,6 +114,10 @@ table! {
         pub route_table: RouteTables = Default(RouteTables::default()),
         /// Connections that must be allowed or blocked, in addition to those that always hold.
         pub expect: Vec<Expectation> = Default(Vec::new()),
+    }
+    beside {
+        /// The zones that [`Config::choose_zones`] has chosen for a number of zones. Without them, the letters from `a`.
+        pub chosen_zones: Vec<Zone> = Vec::new()
     }
 }
 
@@ -266,7 +272,7 @@ impl Config {
     ///     scale: Scale { desired: 3, ..Scale::default() },
     ///     ..Service::new(Port::new(8000)?)
     /// });
-    /// config.network.zones = 3;
+    /// config.network.zones = 3.into();
     /// assert_eq!(config.check(), []);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -89,7 +89,7 @@ impl Config {
             .map(|(key, why)| ((*key).to_owned(), *why))
             .chain(of_services);
         // One zone is what there is.
-        let is_so = |key: &str| key == "network.zones" && self.network.zones == 1;
+        let is_so = |key: &str| key == "network.zones" && self.network.zones.count() == 1;
         let misplaced = keys.filter(|(key, _)| is_given(key) && !is_so(key));
         let reported = misplaced.map(|(key, why)| {
             let name = key.rsplit('.').next().unwrap_or(&key);
@@ -244,7 +244,7 @@ mod tests {
     #[test]
     fn what_is_put_together_in_rust_is_told_the_same() {
         let mut config = Config::parse(GOOD, "landfall.toml").unwrap();
-        config.network.zones = 3;
+        config.network.zones = 3.into();
         let reported: Vec<String> = config.check().iter().map(ToString::to_string).collect();
         assert_eq!(reported.len(), 1, "{reported:?}");
         assert!(

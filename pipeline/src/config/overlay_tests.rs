@@ -57,7 +57,11 @@ fn an_environment_is_laid_over_the_rest_table_by_table() {
         (staging.protect, staging.network.nat),
         (false, NatMode::Single)
     );
-    assert_eq!(staging.network.zones, 3, "what it does not say stays");
+    assert_eq!(
+        staging.network.zones.count(),
+        3,
+        "what it does not say stays"
+    );
     let service = web(&staging);
     assert_eq!((service.port.get(), service.scale.desired), (8000, 1));
     assert_eq!(

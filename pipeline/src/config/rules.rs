@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use ipnet::Ipv4Net;
 use landfall_network::reach::is_public;
 use landfall_network::{LayoutError, layout};
+use landfall_provider::Zone;
 
 use super::fault::Diagnostic;
 use super::hints;
@@ -12,7 +13,7 @@ use super::reading::join;
 use super::route;
 use super::{
     Bastion, Config, Health, ImageSource, LoadBalancer, Local, Mode, Network, Scale, Service,
-    Single,
+    Single, Zones,
 };
 
 /// The rules of a table.
@@ -48,7 +49,7 @@ impl Rules for Config {
         }
         match self.mode {
             Mode::Balanced => {
-                if self.network.zones == 1 {
+                if self.network.zones.count() == 1 {
                     problems.push(
                         Diagnostic::new("network.zones", "a load balancer needs two zones at least")
                             .hint("zones = 2, or leave the key out; mode = \"single\" does without a load balancer"),
@@ -59,6 +60,7 @@ impl Rules for Config {
             Mode::Single => self.one_service(problems),
         }
         self.certificate_region(problems);
+        self.zone_region(problems);
         for name in self.service.keys() {
             let at = format!("service.{name}");
             if SPOTS.contains(&name.as_str()) {
@@ -124,6 +126,29 @@ impl Config {
             );
         }
     }
+
+    /// A named zone is a zone of the region. A file without a region is checked as soon as the region is known.
+    fn zone_region(&self, problems: &mut Vec<Diagnostic>) {
+        let Zones::Named(names) = &self.network.zones else {
+            return;
+        };
+        let is_here = |name: &Zone| name.as_str() == format!("{}{}", self.region, name.letter());
+        for (index, name) in names.iter().enumerate() {
+            if !self.region.is_local() && !is_here(name) {
+                problems.push(
+                    Diagnostic::new(
+                        format!("network.zones[{index}]"),
+                        format_args!("`{name}` is not a zone of {}", self.region),
+                    )
+                    .and("network.zones")
+                    .hint(format_args!(
+                        "a zone of it is named like `{}a`",
+                        self.region
+                    )),
+                );
+            }
+        }
+    }
 }
 
 impl Rules for Network {
@@ -150,7 +175,7 @@ impl Rules for Network {
             }
         }
         // The range of `zones` has already reported a wrong number.
-        let count = self.zones.clamp(1, 6) as usize;
+        let count = self.zones.count().clamp(1, 6);
         if let Err(error) = layout(self.cidr, count) {
             let problem = Diagnostic::new(cidr, &error);
             problems.push(match error {

@@ -60,7 +60,7 @@ pub(crate) trait Setting: Sized {
 }
 
 /// Reads and parses a text.
-fn parsed<T>(
+pub(crate) fn parsed<T>(
     value: &mut Value<'_>,
     field: &Field,
     reading: &mut Reading,

@@ -38,7 +38,7 @@ fn the_smallest_file_has_a_default_for_all_the_rest() {
     assert_eq!(config, by_hand);
     assert_eq!(config.network.cidr.to_string(), "10.0.0.0/16");
     assert_eq!(
-        (config.network.zones, config.network.nat),
+        (config.network.zones.count(), config.network.nat),
         (2, NatMode::PerZone)
     );
     assert_eq!(config.load_balancer.port.get(), 80);

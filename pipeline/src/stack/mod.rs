@@ -23,9 +23,7 @@ use landfall_provider::{
 
 use self::custom::add_custom_rules;
 use self::workload::add_workload;
-use crate::config::{
-    Bastion, Config, Diagnostic, Health, ImageSource, Mode, Service, https, zones,
-};
+use crate::config::{Bastion, Config, Diagnostic, Health, ImageSource, Mode, Service, https};
 
 /// For how many seconds after a deploy has given up an instance may still be unhealthy without being replaced.
 pub(crate) const AFTER_DEADLINE: u32 = 30;
@@ -153,7 +151,7 @@ fn add_network(config: &Config, stack: &mut Stack) -> Result<(Network, Groups), 
     };
     let network = TwoTier {
         cidr: config.network.cidr,
-        zones: zones(&config.region, config.network.zones as usize),
+        zones: config.zones(),
         nat: config.network.nat,
         s3_endpoint: config.network.s3_endpoint,
         open_ports: open_ports.clone(),

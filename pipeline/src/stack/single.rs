@@ -7,14 +7,13 @@ use landfall_provider::Stack;
 use super::StackError;
 use super::custom::add_custom_rules;
 use super::workload::add_workload;
-use crate::config::zones;
 use crate::config::{Config, Diagnostic};
 
 /// The stack of a configuration that has been checked and says `mode = "single"`.
 pub(crate) fn build(config: &Config) -> Result<Stack, StackError> {
     let missing = || StackError::Config(vec![Diagnostic::new("service", "there is no service")]);
     let (name, service) = config.service.first_key_value().ok_or_else(missing)?;
-    let zone = zones(&config.region, 1).into_iter().next();
+    let zone = config.zones().into_iter().next();
     let zone = zone.ok_or_else(missing)?;
     let mut stack = Stack::new(config.stack.clone());
     let port = ServicePort {

@@ -79,7 +79,7 @@ fn what_the_file_may_not_say_cannot_be_said_in_rust_either() {
         name("web"),
         Service::new(landfall_provider::Port::new(8000).unwrap()),
     );
-    config.network.zones = 1;
+    config.network.zones = 1.into();
     config.service.get_mut(&name("web")).unwrap().scale.max = 1;
     let error = stack(&config, &sources()).unwrap_err();
     assert_eq!(

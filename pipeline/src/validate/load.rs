@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::faults;
-use crate::config::{Config, ConfigErrors, file};
+use crate::config::{Config, ConfigErrors, Diagnostic, file};
 
 impl Config {
     /// Reads a file and the public key, and looks whether the build contexts and Dockerfiles that it names are there.
@@ -22,6 +22,18 @@ impl Config {
     /// As [`load`](Self::load), and when the file has no such environment.
     pub fn load_for(path: &Path, environment: Option<&str>) -> Result<Self, ConfigErrors> {
         file::load(path, environment, &faults)
+    }
+
+    /// Places diagnostics of a file, found after it was read, at their lines.
+    ///
+    /// # Errors
+    /// The diagnostics, or what else is wrong with the file by now.
+    pub fn locate(
+        path: &Path,
+        environment: Option<&str>,
+        found: &[Diagnostic],
+    ) -> Result<(), ConfigErrors> {
+        file::load(path, environment, &|_| found.to_vec()).map(|_| ())
     }
 
     /// Reads the text of a file, and looks at no other. Relative paths start in the directory of `file`.

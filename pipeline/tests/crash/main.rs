@@ -9,7 +9,7 @@ mod stacks;
 
 use std::time::Duration;
 
-use landfall_pipeline::Config;
+use landfall_pipeline::{Config, Zones};
 use landfall_provider::{Action, Port, Stack, plan};
 use landfall_testkit::crash::{Position, Scenario, run_in_full};
 use landfall_testkit::sim::Sim;
@@ -30,11 +30,11 @@ fn changed(mut config: Config) -> Stack {
     service.health.path = "/other".to_owned();
     service.scale.max += 1;
     // One zone more or less, and another way out of it.
-    let (zones, nat) = match config.network.zones {
+    let (zones, nat) = match config.network.zones.count() {
         2 => (3, landfall_network::NatMode::Single),
         _ => (2, landfall_network::NatMode::PerZone),
     };
-    config.network.zones = zones;
+    config.network.zones = Zones::Count(zones);
     config.network.nat = nat;
     config.network.s3_endpoint = !config.network.s3_endpoint;
     config.network.bastion = None;
