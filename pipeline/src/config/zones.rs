@@ -298,12 +298,12 @@ mod tests {
             assert_eq!(config.choose_zones(&now), Vec::new());
             assert_eq!(letters(&config), expected);
         }
-        let unasked = AccountZones {
+        let in_use_only = AccountZones {
             available: None,
             ..now
         };
-        assert!(!config("zones = 2").needs_available_zones(&unasked));
-        assert!(config("zones = 3").needs_available_zones(&unasked));
+        assert!(!config("zones = 2").needs_available_zones(&in_use_only));
+        assert!(config("zones = 3").needs_available_zones(&in_use_only));
     }
 
     #[test]
