@@ -138,7 +138,11 @@ impl SelectedProvider {
     /// When the provider does not answer.
     #[cfg_attr(
         not(feature = "aws"),
-        expect(clippy::unused_async, reason = "AWS has to be asked")
+        expect(
+            clippy::unused_async,
+            unused_variables,
+            reason = "only AWS is asked, for this file"
+        )
     )]
     pub(crate) async fn zones(&self, config: &Config) -> Result<AccountZones> {
         match self {

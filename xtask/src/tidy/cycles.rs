@@ -8,7 +8,7 @@ use super::scan::{scan, tokens};
 use super::{Finding, Tree};
 
 /// Folders whose modules are checked like those of a crate.
-const INSIDE: &[&str] = &["local/src/daemon", "pipeline/src/config"];
+const INSIDE: &[&str] = &["local/src/daemon"];
 
 /// Where a module uses another one for the first time: file and line.
 pub(super) type Edges = BTreeMap<(String, String), (String, usize)>;

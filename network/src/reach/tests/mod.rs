@@ -1,5 +1,6 @@
 //! Tables and properties of traces.
 
+mod balancer_codes;
 mod blueprint;
 mod codes;
 mod mistakes;
