@@ -6,7 +6,7 @@ use std::time::Duration;
 use landfall_aws::{Aws, AwsOptions, Check, ServiceQuotas};
 use landfall_container::ImageBuilder;
 use landfall_pipeline::{AccountZones, Config};
-use landfall_provider::{Event, Events, Result};
+use landfall_provider::{Event, Events, Result, kind};
 
 use super::Said;
 use crate::args::Common;
@@ -43,15 +43,16 @@ pub(super) async fn open(common: &Common, said: Said, events: &Events) -> Result
 /// # Errors
 /// When a call fails, most often for a missing permission.
 pub(super) async fn zones(aws: &Aws, config: &Config) -> Result<AccountZones> {
+    let listing = |error: landfall_provider::Error| error.listing(&kind::SUBNET);
+    let in_use = landfall_network::aws::zones_in_use(aws, &config.stack);
     let mut zones = AccountZones {
-        in_use: landfall_network::aws::zones_in_use(aws, &config.stack).await?,
+        in_use: in_use.await.map_err(listing)?,
         available: None,
     };
     if config.needs_available_zones(&zones) {
-        let bastion = config.network.bastion.iter().map(|it| &it.instance);
-        let services = config.service.values().map(|it| &it.instance);
-        let types = bastion.chain(services).map(String::as_str).collect();
-        zones.available = Some(landfall_network::aws::zones_offering(aws, &types).await?);
+        let types = config.instance_types();
+        let offering = landfall_network::aws::zones_offering(aws, &types);
+        zones.available = Some(offering.await.map_err(listing)?);
     }
     Ok(zones)
 }

@@ -50,7 +50,7 @@ async fn needs_emulators_unusable_zones_are_shown_at_their_line() {
     let ran = account.landfall(&["plan", "--region", "ap-northeast-1"]);
     let ran = ran.ended_with(2);
     for text in [
-        "landfall.toml:6:31",
+        "landfall.toml:6:32",
         "the account cannot use the zone `ap-northeast-1b`",
         "\"ap-northeast-1a\", \"ap-northeast-1c\", \"ap-northeast-1d\"",
     ] {

@@ -268,7 +268,7 @@ fn a_step_that_runs_needs_an_engine_and_its_line_is_named() {
             "creating image/web",
             "Dockerfile:3",
             "RUN",
-            "none answers at unix:///nonexistent/docker.sock",
+            "no container engine answers at unix:///nonexistent/docker.sock",
         ],
     );
 }

@@ -1,5 +1,7 @@
 //! The zones of a network: their number, or their names.
 
+use std::collections::BTreeSet;
+
 use ipnet::Ipv4Net;
 use landfall_network::layout;
 use landfall_provider::Zone;
@@ -147,6 +149,13 @@ impl Config {
         }
     }
 
+    /// The instance types of the services and of the bastion.
+    pub fn instance_types(&self) -> BTreeSet<&str> {
+        let bastion = self.network.bastion.iter().map(|it| &it.instance);
+        let services = self.service.values().map(|it| &it.instance);
+        bastion.chain(services).map(String::as_str).collect()
+    }
+
     /// Whether the choice of zones needs the [available](AccountZones::available) ones.
     pub fn needs_available_zones(&self, account: &AccountZones) -> bool {
         match &self.network.zones {
@@ -164,9 +173,11 @@ impl Config {
         let available = account.available.as_deref().unwrap_or_default();
         let listed = || {
             let names: Vec<String> = available.iter().map(|zone| format!("\"{zone}\"")).collect();
+            let types: Vec<&str> = self.instance_types().into_iter().collect();
             format!(
-                "the account can use these zones of {}: {}",
+                "these zones of {} offer {} to the account: {}",
                 self.region,
+                types.join(" and "),
                 names.join(", ")
             )
         };
@@ -326,8 +337,8 @@ mod tests {
         let found = named.choose_zones(&account(&[], &["a", "c"]));
         assert_eq!(
             found[0].to_string(),
-            "network.zones[1]: the account cannot use the zone `ap-northeast-1b`\n  hint: the account can use these \
-             zones of ap-northeast-1: \"ap-northeast-1a\", \"ap-northeast-1c\""
+            "network.zones[1]: the account cannot use the zone `ap-northeast-1b`\n  hint: these zones of \
+             ap-northeast-1 offer t3.micro to the account: \"ap-northeast-1a\", \"ap-northeast-1c\""
         );
         let mut three = config("zones = 3");
         let found = three.choose_zones(&account(&[], &["a", "c"]));
