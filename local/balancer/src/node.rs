@@ -99,7 +99,7 @@ async fn run(
             command = inbox.recv() => match command {
                 Some(Command::Listen(ports, reply)) => {
                     // The caller may have stopped waiting.
-                    let _ = reply.send(listen(&worker, bind, &ports, &mut listening));
+                    let _ = reply.send(listen(&worker, bind, &ports, &mut listening).await);
                 }
                 Some(Command::Stop(given)) => {
                     time_limit = given;
@@ -132,19 +132,18 @@ async fn run(
     }
 }
 
-fn listen(
+async fn listen(
     worker: &Arc<Worker>,
     bind: Ipv4Addr,
     ports: &[u16],
     listening: &mut BTreeMap<u16, JoinHandle<()>>,
 ) -> Result<(), Error> {
-    listening.retain(|port, accepting| {
-        let keep = ports.contains(port);
-        if !keep {
-            accepting.abort();
-        }
-        keep
-    });
+    let removed = listening.extract_if(.., |port, _| !ports.contains(port));
+    for (_, accepting) in removed.collect::<Vec<_>>() {
+        accepting.abort();
+        // The socket is closed when the task has ended; until then, its port cannot be bound again.
+        let _ = accepting.await;
+    }
     let mut result = Ok(());
     for &port in ports {
         if listening.contains_key(&port) {
@@ -194,5 +193,36 @@ async fn accept(worker: Arc<Worker>, listener: TcpListener, port: u16) {
             }
             Err(_) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Attributes;
+    use crate::tests::own_address;
+
+    #[tokio::test]
+    async fn removed_port_can_be_bound_again() {
+        let shared = Arc::new(SharedTable::new(Attributes::default()));
+        let bind = own_address();
+        let pin = Box::new(|| Ok(()));
+        let node = ZoneNode::start("node".to_owned(), bind, pin, shared);
+        let node = node.await.unwrap();
+        // Both changes are in the queue before the node handles the first one.
+        for _ in 0..50 {
+            let (bound, removed) = (node.listen(vec![8080]), node.listen(Vec::new()));
+            bound.await.unwrap();
+            removed.await.unwrap();
+        }
+        let again = [
+            node.listen(vec![8080]),
+            node.listen(vec![8081]),
+            node.listen(vec![8080]),
+        ];
+        for change in again {
+            change.await.unwrap();
+        }
+        node.stop(Duration::ZERO).await;
     }
 }

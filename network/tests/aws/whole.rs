@@ -113,7 +113,7 @@ async fn needs_moto_preflight_names_what_the_account_lacks() {
         reported,
         [
             "the plan needs 2 more Elastic IPs in eu-central-1, and the account uses 4 of its 5",
-            "eu-central-1 has no zone eu-central-1z for this account; needed by subnet/private-z, subnet/public-z",
+            "eu-central-1 has no zone eu-central-1z that this account can use; needed by subnet/private-z, subnet/public-z",
         ]
     );
     assert_eq!(
