@@ -1,8 +1,8 @@
-//! From `landfall.toml` to one stack, and what is done with it: deploy, plan, status, rollback, destroy.
+//! From `landfall.toml` to a stack, and the operations on it: deploy, plan, status, rollback, destroy.
 //!
-//! A [`Config`] is read from a file or put together in Rust, and says the same either way; [`stack()`] makes the
-//! stack out of it. [`deploy()`] and its kin work on any [`Cloud`]: AWS, this machine, a simulation. They tell
-//! what happens through the events of their [`Options`], give plain data back, and print nothing.
+//! A [`Config`] is read from a file or built in Rust, with the same meaning; [`stack()`] builds the
+//! stack from it. [`deploy()`] and the other operations work on any [`Cloud`]: AWS, this machine, a simulation. They
+//! report through the events of their [`Options`], return plain data, and print nothing.
 
 mod cloud;
 mod config;

@@ -1,4 +1,4 @@
-//! What comes out: of a deploy, of a destroy, and of one that failed. Plain data, for people and for machines.
+//! The results of operations and their failures, as plain data for people and programs.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,48 +13,48 @@ use serde::Serialize;
 use crate::reach::Violation;
 use crate::review::{ChangeKind, PendingRollout, Review};
 
-/// A stack that answers.
+/// A deployed stack.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Deployed {
     /// The stack.
     pub stack: StackName,
-    /// The address that a browser is given, ending in a slash.
+    /// The URL for browsers, with a final slash.
     pub url: String,
-    /// The name that leads to the balancer's nodes; of a single instance, its name or address.
+    /// The DNS name of the load balancer; of a single instance, its name or address.
     pub dns_name: String,
-    /// The balancer's targets, by zone and id: as many healthy ones as are desired, or more. A single instance is
-    /// the one target; whether it answers may not be seen from here, and then its description says so.
+    /// The load balancer's targets, by zone and id: at least the desired number of healthy ones. A single instance is
+    /// the only target; if this machine cannot reach it, its description says so.
     pub targets: Vec<TargetHealth>,
-    /// The service of each target, by the target's id; a single instance is of the one service that there is.
+    /// The service of each target, by the target's id.
     pub services: BTreeMap<String, ResourceName>,
-    /// The image that the instances run, by digest; of several services, that of the one without a route.
+    /// The image of the instances, by digest; of several services, that of the service without a route.
     pub image: String,
-    /// What was changed.
+    /// The changes.
     pub changes: Changes,
     /// From the call to the answer, in milliseconds.
     pub duration_ms: u64,
 }
 
-/// What a plan changes, by what is done.
+/// The changes of a plan, by their type.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Changes {
-    /// Made.
+    /// Created.
     pub create: Vec<Key>,
     /// Changed in place.
     pub update: Vec<Key>,
-    /// Made anew, the old one ended.
+    /// Replaced.
     pub replace: Vec<Key>,
-    /// Ended.
+    /// Deleted.
     pub delete: Vec<Key>,
-    /// How many stay as they are.
+    /// The number of unchanged resources.
     pub keep: usize,
-    /// Releases that exist already and are brought to the instances of their service.
+    /// Existing releases that are rolled out to the instances of their service.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rollouts: Vec<PendingRollout>,
 }
 
 impl Changes {
-    /// Sorts what is done by the sort of it. What is replaced is listed once, and not again as deleted.
+    /// Groups the changes by their type. A replaced resource is not listed as deleted, too.
     pub fn of(review: &Review) -> Self {
         let mut changes = Self {
             keep: review.unchanged,
@@ -73,7 +73,7 @@ impl Changes {
         changes
     }
 
-    /// Whether nothing is changed.
+    /// Whether there are no changes.
     pub fn is_empty(&self) -> bool {
         self.create.is_empty()
             && self.update.is_empty()
@@ -83,49 +83,49 @@ impl Changes {
     }
 }
 
-/// A stack that is gone.
+/// A destroyed stack.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Destroyed {
     /// The stack.
     pub stack: StackName,
-    /// What was ended; nothing, if there was no such stack.
+    /// The deleted resources; empty if the stack did not exist.
     pub deleted: Vec<Key>,
-    /// What outlives its stack, by key: images, for the next deploy.
+    /// The resources that outlive the stack, by key: images, for the next deploy.
     pub kept: Vec<Key>,
-    /// What a last look found of the stack: always empty, or the destroy would have failed.
+    /// The resources that a final listing found: always empty, otherwise the destroy fails.
     pub left: Vec<Key>,
-    /// From the call to that last look, in milliseconds.
+    /// From the call to the final listing, in milliseconds.
     pub duration_ms: u64,
 }
 
-/// Why a deploy, plan or destroy did not come to its end.
+/// The failure of an operation.
 #[derive(Debug, Serialize)]
 pub struct Failure {
-    /// How far it had come.
+    /// The stage that failed.
     pub stage: Stage,
-    /// What failed, in one line.
+    /// The failure, in one line.
     pub message: String,
-    /// The errors behind it, each with what was being done to which resource.
+    /// The errors, each with its operation and resource.
     pub errors: Vec<Error>,
-    /// The instances that keep a service from being healthy.
+    /// The unhealthy instances.
     pub targets: Vec<UnhealthyTarget>,
-    /// The last lines that a `before` command or an instance of the service wrote.
+    /// The last output of a `before` command or of an instance.
     pub output: Vec<String>,
-    /// What has to be reachable and would not be, and what must not be and would.
+    /// The violations of the reachability check.
     pub broken: Vec<Violation>,
-    /// What would have been lost for good, where that is why it was refused.
+    /// The irreversible losses, if they are the reason of the refusal.
     pub losses: Vec<IrreversibleChange>,
-    /// Further lines that belong to the failure: how a saved plan differs from what is to be done now.
+    /// Further lines: the differences of a saved plan from the current one.
     pub details: Vec<String>,
-    /// What was begun and no longer waited for, because the run was stopped: it goes on by itself.
+    /// The operations that the stopped run no longer waited for; they continue by themselves.
     pub on_its_way: Vec<Key>,
-    /// What was not begun, because something before it failed or the run was stopped.
+    /// The steps that did not start, after a failure or a stop.
     pub not_started: Vec<Key>,
-    /// What to do about it, where the errors do not say so themselves.
+    /// The hint, unless the errors have one.
     pub hint: Option<String>,
-    /// What the stack holds now.
+    /// The state of the stack after the failure.
     pub remains: PostFailureState,
-    /// How many of its errors a listener was given while the run went on; `None` if it was given nothing.
+    /// The number of errors that were reported during the run; `None` if the failure was not reported.
     #[serde(skip)]
     pub reported: Option<usize>,
 }
@@ -149,7 +149,7 @@ impl Failure {
         })
     }
 
-    /// A run that was stopped before it had begun to change anything.
+    /// A run that was stopped before its first change.
     pub fn interrupted() -> Box<Self> {
         Self::new(
             Stage::Interrupted,
@@ -157,7 +157,7 @@ impl Failure {
         )
     }
 
-    /// A run that did not wait for what was under way.
+    /// A run that did not wait for its running operations.
     pub(crate) fn ended_at_once() -> Box<Self> {
         Box::new(Self {
             remains: PostFailureState::Unknown {
@@ -167,7 +167,7 @@ impl Failure {
         })
     }
 
-    /// A run whose provider has ended, or has stopped answering.
+    /// A run whose provider has ended, or does not answer.
     pub(crate) fn lost(loss: LockLoss) -> Box<Self> {
         let (error, remains) = match loss {
             LockLoss::Ended(error) => (error, PostFailureState::EndedWithProvider),
@@ -183,14 +183,14 @@ impl Failure {
         })
     }
 
-    /// Whether the provider has not answered.
+    /// Whether the provider did not answer.
     pub(crate) fn is_unanswered(&self) -> bool {
         let mut errors = self.errors.iter();
         errors.any(|error| error.kind() == ErrorKind::Unavailable)
             || matches!(self.remains, PostFailureState::Unknown { .. })
     }
 
-    /// A failure that one error tells in full.
+    /// A failure with one error.
     pub(crate) fn of(stage: Stage, doing: &str, error: Error) -> Box<Self> {
         Box::new(Self {
             errors: vec![error],
@@ -198,7 +198,7 @@ impl Failure {
         })
     }
 
-    /// With all that a plan that was not carried out in full has to tell: what failed, what goes on, what was not begun.
+    /// Adds the result of an incomplete plan: the errors, the running operations, and the steps that did not start.
     pub(crate) fn undone(mut self: Box<Self>, applied: Applied) -> Box<Self> {
         let errors = applied.failed.into_iter().map(|(_, error)| error);
         self.errors.extend(errors);
@@ -207,7 +207,7 @@ impl Failure {
         self
     }
 
-    /// Takes another one in that the same run came to.
+    /// Merges another failure of the same run.
     pub(crate) fn join(&mut self, other: Self) {
         self.message = format!("{}; {}", self.message, other.message);
         self.errors.extend(other.errors);
@@ -229,7 +229,7 @@ impl Failure {
                 services.extend(more);
                 PostFailureState::RolledBackServices { services }
             }
-            // Where one of them is not back, all that there is has to be looked at.
+            // If one service was not rolled back, the state of the stack has to be listed.
             _ => PostFailureState::Unchanged,
         };
     }
@@ -240,7 +240,7 @@ impl Failure {
     }
 }
 
-/// What failed; the errors, targets and lines behind it are in the fields.
+/// Shows the message; the errors, targets and lines are in the fields.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
@@ -249,7 +249,7 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// How far a run had come when it failed.
+/// The stage of a run at its failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
@@ -257,95 +257,95 @@ pub enum Stage {
     Lock,
     /// A `before` command failed.
     Before,
-    /// What an image is made from cannot be read.
+    /// The source of an image cannot be read.
     Sources,
-    /// What the stack holds cannot be listed.
+    /// The resources of the stack cannot be listed.
     Look,
-    /// The configuration is no stack that can be planned.
+    /// The stack of the configuration cannot be planned.
     Plan,
-    /// Something that has to be reachable would not be, or something that must not be would.
+    /// The reachability check failed.
     Reachability,
-    /// The provider says that the plan cannot be carried out.
+    /// The provider objects to the plan.
     Preflight,
-    /// An image cannot be built, and nothing was changed yet.
+    /// An image cannot be built; nothing was changed.
     Build,
     /// The stack is protected.
     Protected,
-    /// Nobody said yes to what would be lost.
+    /// The confirmation of an irreversible change is missing.
     Confirmation,
-    /// A saved plan is not the one that is to be made now.
+    /// A saved plan differs from the current one.
     Stale,
-    /// What was asked for is beyond what the stack's services have or allow.
+    /// The requested capacity is invalid for the stack's services.
     Scale,
-    /// Something could not be made, changed or ended.
+    /// A resource could not be created, changed or deleted.
     Apply,
-    /// Everything is there, and the service does not become healthy.
+    /// All resources exist, but a service is not healthy.
     Health,
-    /// The provider has ended or stopped answering while it was waited for.
+    /// The provider has ended or does not answer.
     Lost,
     /// The stop token was cancelled.
     Interrupted,
 }
 
-/// What a failed run leaves behind.
+/// The state of the stack after a failed run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "what")]
 pub enum PostFailureState {
-    /// What was there before: nothing was changed.
+    /// Unchanged.
     Unchanged,
-    /// Nothing: it was the first deploy of the stack, and what it had made was ended again.
+    /// Empty: it was the first deploy of the stack, and its resources were deleted again.
     RolledBack {
-        /// What was ended.
+        /// The deleted resources.
         deleted: Vec<Key>,
     },
-    /// Services that answer as they did before; what else the run has changed stays changed.
+    /// Services were rolled back; the other changes of the run remain.
     RolledBackServices {
-        /// Which, and to which release.
+        /// The services, with their releases.
         services: Vec<RolledBackService>,
     },
-    /// These resources.
+    /// These resources exist.
     Resources {
-        /// By key, images left out.
+        /// The keys, without images.
         keys: Vec<Key>,
-        /// Which command goes on from here.
+        /// The command that continues.
         next: String,
     },
-    /// Nothing: the provider has ended, and everything that it held has ended with it.
+    /// Empty: the provider has ended, and all its resources with it.
     EndedWithProvider,
-    /// Not known: they could not be listed. The next run finds out.
+    /// Unknown: the resources could not be listed.
     Unknown {
-        /// Why they could not be listed.
+        /// The error of the listing.
         why: String,
     },
 }
 
-/// A service whose new release did not become healthy, and which is back at the one before.
+/// A service that was rolled back, because its new release did not become healthy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RolledBackService {
     /// The service.
     pub service: ResourceName,
-    /// The release that was given up.
+    /// The abandoned release.
     pub from: u32,
-    /// The one that serves.
+    /// The serving release.
     pub to: u32,
 }
 
-/// An instance that does not take requests, and why.
+/// An unhealthy instance, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct UnhealthyTarget {
-    /// The service that it is of.
+    /// Its service.
     pub service: String,
     /// The instance.
     pub id: String,
-    /// The zone that it stands in, if that is known.
+    /// Its zone, if known.
     pub zone: Option<Zone>,
-    /// How it is: `unhealthy`, `initial`, `failed`, …
+    /// Its state: `unhealthy`, `initial`, `failed`, …
     pub state: String,
-    /// The reason by the code that AWS users know.
+    /// The reason code of AWS.
     pub reason: Option<HealthReason>,
-    /// What was seen: `status 404 instead of 200`, `exited with code 1`.
+    /// The observation: `status 404 instead of 200`, `exited with code 1`.
     pub seen: Option<String>,
-    /// The cause in one clause; the failure's message ends with that of the first.
+    /// The cause in one clause; the failure's message ends with the first one.
     pub cause: Option<String>,
     /// The hint.
     pub advice: Option<String>,

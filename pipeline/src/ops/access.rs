@@ -1,4 +1,4 @@
-//! Access: which instances a stack has, what people call them, and how they are logged in to.
+//! Access: the instances of a stack, their names, and their SSH host keys.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::cloud::Cloud;
 use crate::config::for_name;
 
-/// What the bastion is called.
+/// The name of the bastion.
 const BASTION: &str = "bastion";
 
 /// The instances of a stack.
@@ -26,52 +26,52 @@ pub struct Access {
     pub stack: StackName,
     /// The bastion, if there is one.
     pub bastion: Option<Host>,
-    /// Whether its service is one instance by itself, in `mode = "single"`, which has no bastion.
+    /// Whether the stack has `mode = "single"`, without a bastion.
     pub is_single: bool,
-    /// The instances of each service: those that are there, numbered, and then those that ended by themselves.
+    /// The instances of each service: the existing ones, numbered, and then the ended ones.
     pub services: BTreeMap<ResourceName, Vec<Host>>,
 }
 
-/// An instance that somebody may want to get at.
+/// An instance.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Host {
-    /// What people call it: `web/1`, `bastion`; its id for one that has ended.
+    /// Its name: `web/1`, `bastion`; the id of an ended one.
     pub name: String,
     /// Its id.
     pub id: InstanceId,
-    /// The zone that it stands in, where that is known.
+    /// Its zone, if known.
     pub zone: Option<Zone>,
     /// Its address in the VPC.
     pub private_address: Ipv4Addr,
-    /// Its address on the internet.
+    /// Its public address.
     pub public_address: Option<Ipv4Addr>,
-    /// How far it is.
+    /// Its state.
     pub state: InstanceState,
 }
 
 impl Host {
-    /// Whether it is there, or about to be.
+    /// Whether it runs or starts.
     pub fn is_there(&self) -> bool {
         matches!(self.state, InstanceState::Pending | InstanceState::Running)
     }
 }
 
-/// Words that name no instance.
+/// An unknown instance.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct NoSuchHost {
-    /// What is not there.
+    /// The unknown name.
     pub message: String,
-    /// What there is.
+    /// The known names.
     pub hint: String,
 }
 
 impl Access {
-    /// The instances that the words stand for: `web` is all of a service's that are there, `web/2` is one of them, and
-    /// an id is that one, even if it has ended.
+    /// The instances with a name: `web` is all existing instances of a service, `web/2` is one of them, and
+    /// an id is one instance, even if it has ended.
     ///
     /// # Errors
-    /// [`NoSuchHost`] when nothing is called so, with the nearest that is.
+    /// [`NoSuchHost`] for an unknown name, with the nearest known one.
     pub fn find(&self, words: &str) -> std::result::Result<Vec<&Host>, NoSuchHost> {
         let all = || self.bastion.iter().chain(self.services.values().flatten());
         if let Some(host) = all().find(|host| host.name == words || host.id.as_ref() == words) {
@@ -103,7 +103,7 @@ impl Access {
                 message: format!("{service} has no instance now"),
                 hint: "`status` shows the instances".to_owned(),
             }),
-            // What has ended can still be asked for its last words.
+            // The output of ended instances is still available.
             None if there.is_empty() => Ok(hosts.iter().collect()),
             None => Ok(there),
             Some(_) => Err(NoSuchHost {
@@ -118,10 +118,10 @@ impl Access {
     }
 }
 
-/// Looks which instances a stack has; `None` when there is no such stack.
+/// The instances of a stack; `None` if the stack does not exist.
 ///
 /// # Errors
-/// The first question that the provider did not answer.
+/// The first failed request to the provider.
 pub async fn access<P: Cloud + ?Sized>(cloud: &P, stack: &StackName) -> Result<Option<Access>> {
     let (groups, singles): (Vec<Live<AutoscalingGroup>>, Vec<Live<Instance>>) = futures::try_join!(
         Provider::<AutoscalingGroup>::list(cloud, stack),
@@ -160,10 +160,10 @@ pub async fn access<P: Cloud + ?Sized>(cloud: &P, stack: &StackName) -> Result<O
     }))
 }
 
-/// The keys by which SSH clients know each of these, by id.
+/// The SSH host keys of these instances, by id.
 ///
 /// # Errors
-/// The first question that the provider did not answer. What is gone by now has no keys.
+/// The first failed request to the provider. Deleted instances have no keys.
 pub async fn host_keys<P: Cloud + ?Sized>(
     cloud: &P,
     hosts: &[&Host],
@@ -182,13 +182,13 @@ async fn instances<P: Cloud + ?Sized>(
     group: &AutoscalingGroupId,
 ) -> Result<Vec<GroupInstance>> {
     match cloud.group_instances(group).await {
-        // It went since the listing.
+        // Deleted since the listing.
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
         answer => answer,
     }
 }
 
-/// What people call an instance of a service, if it is there.
+/// The name of an existing instance of a service.
 pub(crate) fn name_of(
     service: &ResourceName,
     instances: &[GroupInstance],
@@ -199,7 +199,7 @@ pub(crate) fn name_of(
     host.is_there().then_some(host.name)
 }
 
-/// Numbers from 1 for those that are there, by zone and id, as `explain` has them.
+/// The numbers of existing instances, from 1, by zone and id, as in `explain`.
 fn numbered(service: &ResourceName, mut instances: Vec<GroupInstance>) -> Vec<Host> {
     instances.sort_by(|a, b| (&a.zone, &a.id).cmp(&(&b.zone, &b.id)));
     let mut hosts: Vec<Host> = instances

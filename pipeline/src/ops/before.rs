@@ -1,4 +1,4 @@
-//! The commands that run before a deploy: a build that happens outside of the image.
+//! The `before` commands: they run before a deploy, for builds outside the image.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, PipeReader};
@@ -14,16 +14,16 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Commands;
 use crate::outcome::{Failure, Stage};
 
-/// How many of its last lines a failed command is quoted with.
+/// The number of quoted lines of a failed command.
 const QUOTED: usize = 20;
 
-/// For how long an interrupted command may tidy up.
+/// The time that an interrupted command gets to clean up.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// For how long what a command wrote last may take to arrive when a child that it has left behind keeps the pipe open.
+/// The time limit for the last output of a command when a remaining child process keeps the pipe open.
 const DRAIN: Duration = Duration::from_millis(500);
 
-/// Runs the commands one after the other, each by the shell, until one fails.
+/// Runs the commands in sequence, each by the shell, until one fails.
 pub(crate) async fn run(
     commands: &Commands,
     directory: &Path,
@@ -89,7 +89,7 @@ async fn one(
                 family.ask_to_end();
                 if tokio::time::timeout(GRACE, child.wait()).await.is_err() {
                     family.end();
-                    // Where there is no group to be ended, at least the command itself.
+                    // Without a process group, at least the command itself.
                     let _ = child.start_kill();
                 }
             }
@@ -98,7 +98,7 @@ async fn one(
         tokio::pin!(reading, ending);
         tokio::select! {
             status = &mut ending => {
-                // What it wrote last is still in the pipes. A child of its that stays may hold them open.
+                // The last output is still in the pipe, and a remaining child process may keep the pipe open.
                 let _ = tokio::time::timeout(DRAIN, reading).await;
                 status
             }
@@ -131,7 +131,7 @@ fn interrupted(command: &str) -> Box<Failure> {
     )
 }
 
-/// How a command ended that did not end well.
+/// The failure of a command.
 fn how(status: ExitStatus) -> String {
     match status.code() {
         Some(code) => format!("failed with exit code {code}"),
@@ -139,16 +139,16 @@ fn how(status: ExitStatus) -> String {
     }
 }
 
-/// Every line, without its end, as it comes; what is no UTF-8 is shown as such.
+/// Reads lines as they arrive; invalid UTF-8 is replaced.
 ///
-/// A thread of its own reads, and not one of the runtime's: a child that the command has left behind may hold
-/// the pipe open for good, and the runtime would wait for it at its end.
+/// A separate thread reads, not one of the runtime: a remaining child process may keep
+/// the pipe open, and the runtime would wait for the read at its end.
 fn lines(pipe: PipeReader) -> io::Result<mpsc::UnboundedReceiver<String>> {
     let (sender, lines) = mpsc::unbounded_channel();
     let read = move || {
         let mut pipe = BufReader::new(pipe);
         let mut line = Vec::new();
-        // A pipe that cannot be read any more ends like one that was closed.
+        // A read error is treated like the end.
         while let Ok(1..) = pipe.read_until(b'\n', &mut line) {
             let text = String::from_utf8_lossy(&line);
             if sender
@@ -169,7 +169,7 @@ fn lines(pipe: PipeReader) -> io::Result<mpsc::UnboundedReceiver<String>> {
 #[cfg(unix)]
 fn shell(command: &str) -> Command {
     let mut shell = Command::new("/bin/sh");
-    // A group of its own, so that all of it can be ended, and a Ctrl-C in the terminal reaches it by us alone.
+    // A process group of its own: all of it can be ended, and a Ctrl-C in the terminal reaches only this program.
     shell.arg("-c").arg(command).process_group(0);
     shell
 }
@@ -181,7 +181,7 @@ fn shell(command: &str) -> Command {
     shell
 }
 
-/// A command and all that it has started; ended with this value, unless it is done.
+/// A command with its child processes; dropping this ends them, unless the command has finished.
 struct Family {
     #[cfg(unix)]
     group: Option<nix::unistd::Pid>,
@@ -198,7 +198,7 @@ impl Family {
 
     fn signal(&self, signal: nix::sys::signal::Signal) {
         if let Some(group) = self.group {
-            // A group that is gone already is as it should be.
+            // The group may have ended already.
             let _ = nix::sys::signal::killpg(group, signal);
         }
     }
@@ -211,7 +211,7 @@ impl Family {
         self.signal(nix::sys::signal::Signal::SIGKILL);
     }
 
-    /// What it has left running in the background is meant to stay.
+    /// Background processes of a finished command keep running.
     fn release(mut self) {
         self.group = None;
     }
@@ -224,7 +224,7 @@ impl Drop for Family {
     }
 }
 
-/// Where there are no process groups, the command itself is ended when its handle is dropped.
+/// On systems without process groups, dropping the handle ends the command itself.
 #[cfg(not(unix))]
 impl Family {
     fn of(_: &Child) -> Self {

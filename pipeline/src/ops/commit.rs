@@ -1,10 +1,10 @@
-//! Which commit a file's directory is at: noted with a release, and no part of what is released.
+//! The commit of a file's directory: a label of releases, without influence on them.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// The commit, `1a2b3c4d5e6f`, with `-dirty` behind it if tracked files were changed since. None where there is no
-/// git, no repository or no commit yet.
+/// The commit, `1a2b3c4d5e6f`, with `-dirty` if tracked files have changes. `None` without
+/// git, a repository or a commit.
 pub(crate) async fn of(directory: &Path) -> Option<String> {
     let directory = directory.to_owned();
     let looked = tokio::task::spawn_blocking(move || describe(&directory)).await;
@@ -12,7 +12,7 @@ pub(crate) async fn of(directory: &Path) -> Option<String> {
 }
 
 fn describe(directory: &Path) -> Option<String> {
-    // A file that is named without a directory stands in this one.
+    // A bare file name is in the current directory.
     let directory = match directory.as_os_str().is_empty() {
         true => Path::new("."),
         false => directory,
@@ -27,10 +27,10 @@ fn describe(directory: &Path) -> Option<String> {
             "--abbrev=12",
             "--exclude=*",
         ])
-        // The directory alone decides, also where a hook of another repository runs this.
+        // Only the directory decides, even in a hook of another repository.
         .env_remove("GIT_DIR")
         .env_remove("GIT_WORK_TREE")
-        // It only looks: no lock that would be in the way of whoever works there.
+        // Read-only: no lock that would disturb other git commands.
         .env("GIT_OPTIONAL_LOCKS", "0")
         .stdin(Stdio::null())
         .stderr(Stdio::null())
@@ -72,7 +72,7 @@ mod tests {
         std::fs::write(&file, "stack = 'digipay'\n").unwrap();
         git(&["add", "."]);
         git(&["commit", "--quiet", "--message=first"]);
-        // A tag would be told in the commit's place.
+        // Without this, a tag would replace the commit.
         git(&["tag", "--annotate", "v1", "--message=first"]);
         let commit = git(&["rev-parse", "--short=12", "HEAD"]);
         assert_eq!(of(directory.path()).await, Some(commit.clone()));

@@ -1,4 +1,4 @@
-//! Deploy: make the provider hold what the configuration says, and stay until the service is healthy.
+//! Deploy: changes the provider's resources to the desired state, and waits until the services are healthy.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,18 +26,18 @@ use crate::run::{Cleared, Options, Run, count};
 use crate::stack::routes;
 use crate::validate::ValidatedStack;
 
-/// Makes the provider hold what the configuration says, and waits until the service is healthy.
+/// Changes the provider's resources to the desired state, and waits until the services are healthy.
 ///
-/// In order: what has to be reachable is looked into; the stack's lock; the `before` commands and the hashes of the
-/// build contexts, while the provider is asked what there is; the plan, and whether it is the one that was saved; the
-/// provider's preflight; a yes, if something would be lost; the plan is carried out; instances of an old version are
-/// replaced; as many targets are healthy as are desired, and none of an old version is left. Once the stop token is
-/// cancelled nothing new is begun.
+/// The steps: the reachability check; the stack's lock; the `before` commands and the hashes of the
+/// build contexts, in parallel with the listing of resources; the plan, and its comparison with a saved one; the
+/// provider's preflight; a confirmation of irreversible changes; the plan is applied; instances of an old version are
+/// replaced, until the desired number of targets is healthy and no old one is left. After the stop token is
+/// cancelled, no new operation starts.
 ///
 /// # Errors
-/// A [`Failure`] that says what the stack holds now. What the first deploy of a stack has made when it fails is
-/// ended again, unless the options say to keep it or the run was stopped. A service whose new version does not become
-/// healthy goes back to the version before.
+/// A [`Failure`] with the state of the stack. A failed first deploy deletes its resources
+/// again, unless the options keep them or the run was stopped. A service whose new version does not become
+/// healthy is rolled back.
 pub async fn deploy<P: Cloud + ?Sized>(
     cloud: &P,
     config: &Config,
@@ -52,7 +52,7 @@ pub async fn deploy<P: Cloud + ?Sized>(
     run.locked("deploy", while_locked(&run, &stack)).await
 }
 
-/// What a deploy does while it has the lock.
+/// The part of a deploy with the lock.
 async fn while_locked<P: Cloud + ?Sized>(
     run: &Run<'_, P>,
     stack: &ValidatedStack<'_>,
@@ -92,26 +92,26 @@ async fn while_locked<P: Cloud + ?Sized>(
     }
 }
 
-/// Who answers in the end.
+/// The serving targets.
 enum Endpoints {
-    /// The targets of the balancer.
+    /// The targets of the load balancer.
     Balanced(Vec<(ResourceName, TargetHealth)>),
-    /// The one instance.
+    /// The single instance.
     Single(ServingTarget),
 }
 
-/// A deploy that has been planned.
+/// A planned deploy.
 struct Deploy<'a, P: Cloud + ?Sized> {
     run: &'a Run<'a, P>,
     config: &'a Config,
     plan: Plan,
     review: Review,
-    /// What there was before.
+    /// The previous state.
     snapshot: Snapshot,
 }
 
 impl<P: Cloud + ?Sized> Deploy<'_, P> {
-    /// Applies the plan and waits for health; what fails is undone or listed.
+    /// Applies the plan and waits for health. A failure is undone, or the remaining resources are listed.
     async fn carry_out(&self) -> Result<(Applied, Endpoints), Box<Failure>> {
         let before = match self.plan.is_empty() {
             true => None,
@@ -145,7 +145,7 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
         Err(self.give_up(failure).await)
     }
 
-    /// Waits until the one instance answers.
+    /// Waits until the single instance answers.
     async fn single(&self, applied: &Applied) -> Result<ServingTarget, Box<Failure>> {
         let mut ready = applied.ready.iter();
         let instance = ready.find(|(key, _)| key.kind == kind::INSTANCE);
@@ -157,8 +157,8 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
         single::wait(self.run.cloud, self.config, &id, &self.run.options.apply).await
     }
 
-    /// Carries the plan out. A group that is not done by its service's deadline is no longer waited for; the
-    /// second value says which that was.
+    /// Applies the plan. The wait for a group ends at its service's deadline; the
+    /// second value is that group.
     async fn apply(&self, clock: &GroupClock) -> (Applied, Option<Key>) {
         let options = &self.run.options.apply;
         let deadline = |key: &Key| {
@@ -181,7 +181,7 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
         }
     }
 
-    /// The instances that there are, by service, before anything is changed.
+    /// The instances before the change, by service.
     async fn instances_before(&self) -> Result<Vec<(ResourceName, Baseline)>, Error> {
         let mut all = Vec::new();
         for name in self.config.service.keys() {
@@ -205,7 +205,7 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
         Ok(all)
     }
 
-    /// The services whose target group and autoscaling group are there.
+    /// The services with an existing target group and autoscaling group.
     fn watched(
         &self,
         before: Option<&Vec<(ResourceName, Baseline)>>,
@@ -229,7 +229,7 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
         services.collect()
     }
 
-    /// Why the plan was not carried out in full. Where a group is the reason, its instances tell more.
+    /// The failure of an incomplete plan. If a group failed, its instances are diagnosed.
     async fn incomplete(
         &self,
         applied: Applied,
@@ -260,13 +260,13 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
         let shown = Key::new(kind::AUTOSCALING_GROUP, groups[0].clone());
         let mut applied = applied;
         if !failure.targets.is_empty() {
-            // The group's error repeats what its instances show.
+            // The group's error repeats the diagnosis of its instances.
             applied.failed.retain(|(key, _)| *key != shown);
         }
         failure.undone(applied)
     }
 
-    /// What the instances of the first of these groups show.
+    /// The diagnosis of the first of these groups.
     async fn sick_group(
         &self,
         groups: &[&ResourceName],
@@ -274,14 +274,14 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
         is_late: bool,
     ) -> Option<Box<Failure>> {
         let name = groups.first()?;
-        // Groups that failed have not settled: what the provider holds has their ids.
+        // Failed groups have no outputs: the listing has their ids.
         let now = self.run.look().await.ok()?;
         let watched = self.watched(before, |key| now.get(key).map(|found| found.id.clone()));
         let watched = watched.iter().find(|watched| watched.name == *name)?;
         Some(health::diagnose_group(self.run.cloud, watched, is_late).await)
     }
 
-    /// Undoes a first deploy, or says what is there.
+    /// Undoes a first deploy, or lists the remaining resources.
     async fn give_up(&self, mut failure: Box<Failure>) -> Box<Failure> {
         if matches!(failure.remains, PostFailureState::RolledBackServices { .. }) {
             return failure;
@@ -308,7 +308,7 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
         failure
     }
 
-    /// Ends what the first deploy of a stack has made.
+    /// Deletes the resources of a first deploy.
     async fn undo(&self) -> Result<Cleared, Box<Failure>> {
         let unprotected = self
             .run
@@ -362,7 +362,7 @@ impl<P: Cloud + ?Sized> Deploy<'_, P> {
     }
 }
 
-/// The version that a service's instances are to be brought to, unless all of them are of it.
+/// The version to roll out in a service, unless all instances have it.
 fn rollout(applied: &Applied, service: &ResourceName) -> Option<Rollout> {
     let ready = |kind: Kind| applied.ready.get(&Key::new(kind, service.clone()));
     let (template, group) = (
@@ -377,7 +377,7 @@ fn rollout(applied: &Applied, service: &ResourceName) -> Option<Rollout> {
     })
 }
 
-/// What is known of a resource that has settled.
+/// The output of a ready resource.
 fn output<R: Resource, T: DeserializeOwned>(
     applied: &Applied,
     name: &str,
@@ -404,7 +404,7 @@ fn output<R: Resource, T: DeserializeOwned>(
     }
 }
 
-/// Knows from the engine's events since when each autoscaling group is being made or changed.
+/// Records from the engine's events since when each autoscaling group is being created or changed.
 struct GroupClock(watch::Sender<BTreeMap<Key, Instant>>);
 
 impl GroupClock {
@@ -412,7 +412,7 @@ impl GroupClock {
         Self(watch::Sender::default())
     }
 
-    /// The same listener, overheard.
+    /// A listener that also records.
     fn listen(&self, events: &Events) -> Events {
         let (began, events) = (self.0.clone(), events.clone());
         Events::to(move |event| {
@@ -437,7 +437,7 @@ impl GroupClock {
         })
     }
 
-    /// Returns with the first group that has been waited for longer than it may take.
+    /// Returns the first group that misses its deadline.
     async fn expired(&self, deadline: impl Fn(&Key) -> Option<Duration>) -> Key {
         let mut began = self.0.subscribe();
         loop {
@@ -457,7 +457,7 @@ impl GroupClock {
             };
             tokio::select! {
                 key = expires => return key,
-                // The sender lives as long as this does.
+                // The sender lives as long as this value.
                 _ = began.changed() => {}
             }
         }

@@ -1,4 +1,4 @@
-//! Destroy: end everything that a stack holds, by its name alone.
+//! Destroy: deletes all resources of a stack, by its name alone.
 
 use landfall_provider::StackName;
 use tokio::time::Instant;
@@ -8,15 +8,15 @@ use crate::outcome::{Destroyed, Failure, PostFailureState, Stage, millis};
 use crate::review::Review;
 use crate::run::{Options, Run, count};
 
-/// Ends everything that the stack holds, and proves by a last look that nothing of it is left.
+/// Deletes all resources of the stack, and proves by a final listing that nothing is left.
 ///
-/// Images outlive their stack: the next deploy, or one of another stack, may want them. A stack that holds
-/// nothing is destroyed at once.
+/// Images outlive their stack: the next deploy, or one of another stack, may use them. A stack without
+/// resources is destroyed at once.
 ///
-/// A stack that is protected is not destroyed, and one that holds anything only with a yes.
+/// A protected stack is not destroyed, and one with resources only after a confirmation.
 ///
 /// # Errors
-/// A [`Failure`] with every error and what is left. A destroy carries on past what fails, and can be run again.
+/// A [`Failure`] with all errors and the remaining resources. A destroy continues after errors, and can be repeated.
 pub async fn destroy<P: Cloud + ?Sized>(
     cloud: &P,
     stack: &StackName,
@@ -26,7 +26,7 @@ pub async fn destroy<P: Cloud + ?Sized>(
     run.locked("destroy", while_locked(&run)).await
 }
 
-/// What a destroy does while it has the lock.
+/// The part of a destroy with the lock.
 async fn while_locked<P: Cloud + ?Sized>(run: &Run<'_, P>) -> Result<Destroyed, Box<Failure>> {
     let started = Instant::now();
     if run.is_stopped() {
@@ -43,7 +43,7 @@ async fn while_locked<P: Cloud + ?Sized>(run: &Run<'_, P>) -> Result<Destroyed, 
     let left = run.bound(&cleared.after);
     let mut applied = cleared.applied;
     if left.is_empty() {
-        // The proof is what was looked for; what failed on the way there is told, and no more than that.
+        // The final listing is the proof; errors on the way are only reported.
         for (_, error) in &applied.failed {
             run.notice(format!("{error}; and yet it is gone"));
         }

@@ -1,4 +1,4 @@
-//! Who could log in until now, and cannot once a plan is carried out.
+//! Detects addresses that can log in now, and cannot after a plan.
 
 use std::collections::BTreeSet;
 
@@ -11,8 +11,8 @@ use serde_json::Value;
 /// The name of the bastion and of its rules.
 const BASTION: &str = "bastion";
 
-/// The addresses that may connect to the bastion, and that neither the file nor the caller names any more. A bastion
-/// that ends altogether locks out nobody in particular.
+/// The addresses that may connect to the bastion, and that neither the file nor the caller names. A deleted
+/// bastion locks out no address in particular.
 pub(crate) fn lockouts(plan: &Plan) -> BTreeSet<Ipv4Net> {
     let (mut now, mut then) = (BTreeSet::new(), None);
     for step in plan.steps.iter().filter(|step| is_bastions(&step.key)) {
@@ -37,7 +37,7 @@ fn is_bastions(key: &Key) -> bool {
     key.kind == SecurityGroupRules::KIND && key.name.as_str() == BASTION
 }
 
-/// Where SSH may come from by these rules. Other rules are written in the file, and the plan shows them.
+/// The sources of SSH in these rules. Other rules are in the file, and the plan shows them.
 fn sources(rules: &Value) -> BTreeSet<Ipv4Net> {
     let rules = SecurityGroupRules::deserialize(rules).map(|it| it.rules);
     let of_ssh = rules.unwrap_or_default().into_iter().filter(|rule| {

@@ -1,4 +1,4 @@
-//! The commands, one file each: what they do with a provider and one stack of it.
+//! The operations on a stack, one file each.
 
 mod access;
 mod before;

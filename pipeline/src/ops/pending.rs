@@ -1,5 +1,5 @@
-//! Rollouts that a deploy begins although no resource changes: the newest release of a service is not the one that
-//! serves, because it failed or its deploy was interrupted.
+//! Rollouts that a deploy starts although no resource changes: the newest release of a service is not the
+//! serving one, because it failed or its deploy was interrupted.
 
 use landfall_compute::{AutoscalingGroupOutput, LaunchTemplateOutput, ReleaseState};
 use landfall_provider::{
@@ -13,7 +13,7 @@ use crate::review::PendingRollout;
 use crate::run::Run;
 
 impl<P: Cloud + ?Sized> Run<'_, P> {
-    /// The rollouts that a deploy of this plan begins or goes on with, of releases that exist already.
+    /// The rollouts of existing releases that a deploy of this plan starts or continues.
     pub(crate) async fn pending_rollouts(
         &self,
         plan: &Plan,
@@ -49,7 +49,7 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
     }
 }
 
-/// The services whose template stays as it is, with template and group. A changed template is a new release, and the
+/// The services with an unchanged template, with template and group. A changed template is a new release, and the
 /// plan shows it.
 fn kept_services(plan: &Plan) -> Vec<(&ResourceName, &Found, &Found)> {
     let kept = |of: Kind, name: &ResourceName| {

@@ -1,4 +1,4 @@
-//! Plan: what a deploy would do, without doing it.
+//! Plan: the changes that a deploy would make.
 
 use landfall_provider::{Error, Event, Plan, Snapshot, Stack};
 
@@ -13,16 +13,16 @@ use crate::run::{Options, Run};
 use crate::stack::Sources;
 use crate::validate::ValidatedStack;
 
-/// What has been planned, from what, and what stands against it.
+/// A plan, its inputs, and the provider's objections.
 #[derive(Debug)]
 pub struct Planned {
-    /// The plan, as the engine carries it out.
+    /// The plan for the engine.
     pub plan: Plan,
-    /// The plan, as it is read.
+    /// The review of the plan.
     pub review: Review,
-    /// What the provider has against it: with any of these, a deploy would refuse to begin.
+    /// The provider's objections: with any of them, a deploy fails before its first change.
     pub findings: Vec<Error>,
-    /// Images that the stack holds already, under what they have been built from now.
+    /// Existing images that get a new source.
     pub(crate) same_images: Vec<SameImage>,
     pub(crate) wanted: Stack,
     pub(crate) live: Snapshot,
@@ -30,7 +30,7 @@ pub struct Planned {
 }
 
 impl Planned {
-    /// Itself, unless the provider has something against it.
+    /// Returns itself, unless the provider has objections.
     ///
     /// # Errors
     /// A [`Failure`] of [`Stage::Preflight`] with all [`findings`](Self::findings).
@@ -45,16 +45,16 @@ impl Planned {
         Err(failure)
     }
 
-    /// The plan for a file, to be carried out later.
+    /// The saved plan, to be applied later.
     pub fn save(&self) -> SavedPlan {
         SavedPlan::of(&self.wanted, &self.live, &self.plan, &self.place)
     }
 }
 
-/// What would be done, without doing it; nothing of the provider's is changed.
+/// Returns the changes that a deploy would make; no resource is changed.
 ///
-/// The `before` commands run unless the options leave them out, because what they build decides what an image is
-/// made from. Images that would replace others are built on this machine, because only their digests decide whether
+/// The `before` commands run unless the options skip them, because their output determines the source of an image.
+/// Images that would replace others are built on this machine, because only their digests show whether
 /// there is a new release.
 ///
 /// # Errors
@@ -71,7 +71,7 @@ pub async fn plan<P: Cloud + ?Sized>(
 }
 
 impl<P: Cloud + ?Sized> Run<'_, P> {
-    /// The stack of a configuration, built once for all that follows.
+    /// The validated stack, built once for all later steps.
     pub(crate) fn validate<'a>(
         &self,
         config: &'a Config,
@@ -79,8 +79,8 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
         ValidatedStack::new(config).map_err(|error| Failure::new(Stage::Plan, error))
     }
 
-    /// What there is and what is to be done: the `before` commands and the hashing of build contexts go on
-    /// while the provider is asked.
+    /// Lists the current resources and makes the plan: the `before` commands and the hashing of build contexts run
+    /// in parallel with the listing.
     pub(crate) async fn prepare(
         &self,
         stack: &ValidatedStack<'_>,

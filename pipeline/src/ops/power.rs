@@ -1,4 +1,4 @@
-//! Stopping a single instance, which then costs no more than its disk and address, and starting it again.
+//! Stop and start of a single instance. A stopped one costs only its disk and address.
 
 use std::time::Duration;
 
@@ -12,35 +12,35 @@ use crate::cloud::Cloud;
 use crate::outcome::{Failure, Stage, millis};
 use crate::run::{Options, Run};
 
-/// How long an instance may take to stop, or until it runs again. AWS forces a stop after a few minutes.
+/// The time limit for a stop or a start. AWS forces a stop after a few minutes.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// A single instance that was stopped or started.
+/// The result of a stop or start.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Powered {
     /// The stack.
     pub stack: StackName,
     /// The instance.
     pub instance: InstanceId,
-    /// Whether something was to be done.
+    /// Whether its state changed.
     pub changed: bool,
-    /// How it is now.
+    /// Its state.
     pub standing: SingleInstance,
     /// From the call to the answer, in milliseconds.
     pub duration_ms: u64,
 }
 
-/// Which way.
+/// The direction.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
     Stop,
     Start,
 }
 
-/// Stops the one instance of a stack. Its id, its disk and its address stay.
+/// Stops the single instance of a stack. Its id, its disk and its address stay.
 ///
 /// # Errors
-/// A [`Failure`], also for a stack that is not a single instance.
+/// A [`Failure`], also for a stack without a single instance.
 pub async fn stop<P: Cloud + ?Sized>(
     cloud: &P,
     stack: &StackName,
@@ -50,11 +50,11 @@ pub async fn stop<P: Cloud + ?Sized>(
     run.locked("stop", power(&run, Way::Stop)).await
 }
 
-/// Starts the one instance of a stack again, and waits until it runs. Whether its service answers is for a deploy
-/// to say, which knows the path that is asked for.
+/// Starts the single instance of a stack again, and waits until it runs. The health of its service is checked by
+/// a deploy, which knows the health path.
 ///
 /// # Errors
-/// A [`Failure`], also for a stack that is not a single instance.
+/// A [`Failure`], also for a stack without a single instance.
 pub async fn start<P: Cloud + ?Sized>(
     cloud: &P,
     stack: &StackName,
@@ -104,13 +104,13 @@ async fn power<P: Cloud + ?Sized>(run: &Run<'_, P>, way: Way) -> Result<Powered,
                 let message = format!("{} has ended: {how}", found.key);
                 return Err(Failure::new(Stage::Apply, message).hint("`deploy` creates it again"));
             }
-            // EC2 stops only what runs.
+            // EC2 stops only running instances.
             (Way::Stop, SingleInstanceState::Stopping | SingleInstanceState::Pending) => {}
             (Way::Stop, _) if !begun => {
                 run.cloud.stop(&id).await.map_err(failed)?;
                 begun = true;
             }
-            // One that is still being stopped is started when it has stopped.
+            // An instance that is still stopping is started afterwards.
             (Way::Start, SingleInstanceState::Stopped) => {
                 run.cloud.start(&id).await.map_err(failed)?;
             }
@@ -141,7 +141,7 @@ impl Way {
     fn is_there(self, state: &SingleInstanceState) -> bool {
         match self {
             Self::Stop => *state == SingleInstanceState::Stopped,
-            // EC2 says no more than that it runs; its container comes up by itself.
+            // EC2 reports only that it runs; its container starts by itself.
             Self::Start => matches!(
                 state,
                 SingleInstanceState::Booting

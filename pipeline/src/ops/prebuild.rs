@@ -1,4 +1,4 @@
-//! Builds before the plan: only the digest of an image says whether another build context is another release.
+//! Builds before the plan: only the digest of an image shows whether a changed build context is a new release.
 
 use futures::future::try_join_all;
 use landfall_container::{Digest, Image, ImageOutput};
@@ -10,22 +10,22 @@ use crate::outcome::{Failure, Stage};
 use crate::run::Run;
 use crate::stack::Sources;
 
-/// An image that the stack holds already, and that another build context has been built to as well.
+/// An existing image with the same digest as a build from a changed context.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct SameImage {
     key: Key,
-    /// The image as it is wanted, in the repository that holds it.
+    /// The desired image, in its repository.
     desired: Image,
     /// The image as the provider lists it.
     held: Image,
-    /// Whether the provider knows the wanted source.
+    /// Whether the provider knows the new source.
     recorded: bool,
 }
 
 impl<P: Cloud + ?Sized> Run<'_, P> {
-    /// Builds each image that would replace one that the stack holds, and returns those whose digest is held already.
+    /// Builds each image that would replace an existing one, and returns those with an existing digest.
     ///
-    /// Images of a stack that has none are built while the rest of it is made: there is nothing to compare them with.
+    /// The images of a new stack are built during the deploy: there is no image to compare with.
     pub(crate) async fn same_images(
         &self,
         plan: &Plan,
@@ -63,7 +63,7 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
         }))
     }
 
-    /// Has the provider remember what else its images are built from, so that the next plan need not build them.
+    /// Stores the new sources of images at the provider, so that the next plan need not build them.
     pub(crate) async fn record_sources(&self, same: &[SameImage]) {
         for SameImage { key, desired, .. } in same.iter().filter(|image| !image.recorded) {
             let recording = self.cloud.record_source(self.stack, key, desired);
@@ -77,7 +77,7 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
     }
 }
 
-/// The sources by which the stack holds these images.
+/// The stored sources of these images.
 pub(crate) fn with_held(mut sources: Sources, same: &[SameImage]) -> Sources {
     for image in same {
         sources.insert(image.key.name.clone(), image.held.source.clone());
@@ -85,7 +85,7 @@ pub(crate) fn with_held(mut sources: Sources, same: &[SameImage]) -> Sources {
     sources
 }
 
-/// The image with this digest that the stack holds. Of several sources, the first: saved plans compare it.
+/// The existing image with this digest; of several sources, the first, because saved plans compare it.
 fn held(live: &Snapshot, key: &Key, digest: &Digest, desired: &Image) -> Option<Image> {
     let found = live.found().iter().filter(|found| &found.key == key);
     let of_digest = found.filter(|found| digest_of(found).as_ref() == Some(digest));
@@ -95,7 +95,7 @@ fn held(live: &Snapshot, key: &Key, digest: &Digest, desired: &Image) -> Option<
         .min_by(|one, other| one.source.cmp(&other.source))
 }
 
-/// An image that stays, where the stack holds it under another source too.
+/// An unchanged image that has another source, too.
 fn kept(step: &Step, live: &Snapshot) -> Option<SameImage> {
     let Action::Keep { live: found } = &step.action else {
         return None;
@@ -113,7 +113,7 @@ fn kept(step: &Step, live: &Snapshot) -> Option<SameImage> {
     })
 }
 
-/// The image of a step that makes a new one for its source alone.
+/// The image of a step that is only a new source.
 fn rebuilt(step: &Step) -> Option<(&Key, Image)> {
     let Action::Create {
         desired,

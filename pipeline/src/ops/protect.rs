@@ -1,7 +1,7 @@
-//! `protect = true`: no destroy, and no change by which something would be lost.
+//! `protect = true`: refuses a destroy, and irreversible changes.
 //!
-//! The load balancer carries the protection, where AWS has it too, so that it holds for a destroy that has only the
-//! stack's name, and for whatever else is used on the account.
+//! The load balancer stores the protection, as on AWS, so that it also applies to a destroy that has only the
+//! stack's name, and to other tools.
 
 use landfall_lb::LoadBalancer;
 use landfall_provider::{Provider, Snapshot, kind};
@@ -16,7 +16,7 @@ use crate::run::Run;
 const UNPROTECT: &str = "`protect = false` in landfall.toml and a `deploy` end the protection";
 
 impl<P: Cloud + ?Sized> Run<'_, P> {
-    /// Refuses a plan by which a stack would lose what its file protects.
+    /// Refuses a plan with irreversible changes of a protected stack.
     pub(crate) fn check_protected(
         &self,
         config: &Config,
@@ -31,7 +31,7 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
         Err(failure)
     }
 
-    /// Refuses to destroy a stack that is protected.
+    /// Refuses to destroy a protected stack.
     pub(crate) fn may_destroy(&self, live: &Snapshot) -> Result<(), Box<Failure>> {
         let protected = live.of_kind(&kind::LOAD_BALANCER).any(|found| {
             LoadBalancer::deserialize(&found.spec).is_ok_and(|balancer| balancer.protected)
@@ -43,7 +43,7 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
         Ok(())
     }
 
-    /// Takes the protection off balancers of a first deploy that failed: nobody relies on them yet.
+    /// Removes the protection of load balancers after a failed first deploy.
     pub(crate) async fn unprotect(&self) -> landfall_provider::Result<()> {
         for live in Provider::<LoadBalancer>::list(self.cloud, self.stack).await? {
             if live.spec.protected {

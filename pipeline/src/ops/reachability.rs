@@ -1,4 +1,4 @@
-//! What has to be reachable: looked into before anything is asked, built or changed.
+//! The reachability check: it runs before any request, build or change.
 
 use crate::cloud::Cloud;
 use crate::outcome::{Failure, Stage};
@@ -7,8 +7,8 @@ use crate::run::{Run, count};
 use crate::validate::ValidatedStack;
 
 impl<P: Cloud + ?Sized> Run<'_, P> {
-    /// Makes sure that what has to be reachable will be, and that nothing else is: from the file alone, before
-    /// anybody is asked or anything is built.
+    /// Checks the required and the forbidden connections from the file alone, before any request
+    /// or build.
     pub(crate) fn check_reachability(
         &self,
         stack: &ValidatedStack<'_>,

@@ -1,4 +1,4 @@
-//! Releases: what every service has run and runs, as its provider remembers it.
+//! Releases: the versions of every service, as its provider stores them.
 
 use landfall_compute::Release;
 use landfall_provider::{
@@ -18,14 +18,14 @@ pub struct ServiceReleases {
     pub releases: Vec<Release>,
 }
 
-/// What a service's releases belong to, by the provider's ids.
+/// The ids of the resources that have a service's releases.
 pub(crate) struct Released {
     pub(crate) template: LaunchTemplateId,
     pub(crate) group: AutoscalingGroupId,
 }
 
 impl Released {
-    /// That of a service, if the stack holds both.
+    /// The ids of a service, if both resources exist.
     pub(crate) fn of(snapshot: &Snapshot, service: &ResourceName) -> Option<Self> {
         let id = |kind| {
             let found = snapshot.get(&Key::new(kind, service.clone()))?;
@@ -38,10 +38,10 @@ impl Released {
     }
 }
 
-/// The releases of every service that a stack holds; none if there is no such stack.
+/// The releases of every service of a stack; empty if the stack does not exist.
 ///
 /// # Errors
-/// The first question that the provider did not answer.
+/// The first failed request to the provider.
 pub async fn releases<P: Cloud + ?Sized>(
     cloud: &P,
     stack: &StackName,

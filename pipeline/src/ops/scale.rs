@@ -1,4 +1,4 @@
-//! Scale: have services have so many instances from now on, without touching the file's wish.
+//! Scale: sets the desired capacity of services, without a change of the file.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,33 +19,33 @@ use crate::outcome::{Failure, PostFailureState, Stage, millis};
 use crate::run::{Options, Run};
 use crate::stack::AFTER_DEADLINE;
 
-/// Services that have been scaled.
+/// The result of scaling.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Scaled {
     /// The stack.
     pub stack: StackName,
     /// Each service, by name.
     pub services: Vec<ScaledService>,
-    /// From the call until all were healthy, in milliseconds.
+    /// The duration until all instances were healthy, in milliseconds.
     pub duration_ms: u64,
 }
 
-/// A service that has been scaled.
+/// A scaled service.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScaledService {
     /// The stack's name.
     pub name: ResourceName,
-    /// How many instances it was to have before.
+    /// The previous desired capacity.
     pub before: u32,
-    /// The limits, and how many it is to have now.
+    /// The limits and the desired capacity.
     pub capacity: GroupCapacity,
-    /// What its policies track; they may change it again.
+    /// The metrics of its policies, which may change the capacity again.
     pub policies: Vec<Metric>,
     /// Its targets, by zone and id.
     pub targets: Vec<TargetHealth>,
 }
 
-/// One row for each service: its limits stand beside the rest.
+/// One row per service, with its limits.
 impl Serialize for ScaledService {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let mut row = serializer.serialize_struct("ScaledService", 7)?;
@@ -60,15 +60,15 @@ impl Serialize for ScaledService {
     }
 }
 
-/// Has these services have so many instances each, and waits until that many are healthy and none beyond them runs.
-/// `None` if there is no such stack.
+/// Sets the desired capacity of services, and waits until that number is healthy and no other instance runs.
+/// `None` if the stack does not exist.
 ///
-/// The file's `desired` stays a wish for the beginning: a deploy leaves what was scaled as it is, until another
-/// `desired` is wished for.
+/// The file's `desired` is the initial value: a deploy keeps the scaled capacity until the file's
+/// `desired` changes.
 ///
 /// # Errors
-/// A [`Failure`] of [`Stage::Scale`] for a service that there is not, or a number beyond its limits: nothing was
-/// changed. Others as with a deploy: what was asked for stays asked for.
+/// A [`Failure`] of [`Stage::Scale`] for an unknown service, or a number beyond its limits: nothing was
+/// changed. Other failures like those of a deploy: the desired capacity stays set.
 pub async fn scale<P: Cloud + ?Sized>(
     cloud: &P,
     stack: &StackName,
@@ -79,7 +79,7 @@ pub async fn scale<P: Cloud + ?Sized>(
     run.locked("scale", while_locked(&run, counts)).await
 }
 
-/// What is known of a service before it is scaled.
+/// The state of a service before it is scaled.
 struct Wanted {
     name: ResourceName,
     group: Live<AutoscalingGroup>,
@@ -137,7 +137,7 @@ fn key(service: &ResourceName) -> Key {
     Key::new(kind::AUTOSCALING_GROUP, service.clone())
 }
 
-/// Finds what the counts are about, and refuses those that cannot be had, all at once.
+/// Finds the services of the counts, and refuses all invalid counts at once.
 async fn look<P: Cloud + ?Sized>(
     run: &Run<'_, P>,
     counts: &BTreeMap<ResourceName, u32>,
@@ -198,7 +198,7 @@ async fn look<P: Cloud + ?Sized>(
     Err(failure)
 }
 
-/// That there is no such service, and which one was meant.
+/// The failure for an unknown service, with the nearest name.
 fn no_service(
     stack: &StackName,
     name: &ResourceName,
@@ -213,7 +213,7 @@ fn no_service(
     (format!("{stack} has no service `{name}`"), hint)
 }
 
-/// Waits until a service is as it was asked to be.
+/// Waits until a service has its desired capacity.
 async fn healthy<P: Cloud + ?Sized>(
     run: &Run<'_, P>,
     wanted: &Wanted,
@@ -246,7 +246,7 @@ async fn healthy<P: Cloud + ?Sized>(
     })
 }
 
-/// The service as far as the provider's own records tell it: a file need not be there.
+/// The service from the provider's records: no file is needed.
 fn service_of(wanted: &Wanted) -> Service {
     let spec = &wanted.target_group.spec;
     let check = &spec.health_check;
@@ -267,14 +267,14 @@ fn service_of(wanted: &Wanted) -> Service {
 }
 
 impl ScaledService {
-    /// Whether anything was changed.
+    /// Whether the capacity changed.
     pub fn is_changed(&self) -> bool {
         self.before != self.capacity.desired
     }
 }
 
 impl Scaled {
-    /// How long it took.
+    /// The duration.
     pub fn duration(&self) -> Duration {
         Duration::from_millis(self.duration_ms)
     }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::outcome::{Failure, Stage};
 
-/// The instances of a stack that stand alone and run a container: the one of a stack that has no balancer.
+/// The single instances of a stack that run a container.
 pub(crate) fn standing_alone(live: &Snapshot) -> impl Iterator<Item = (&Found, Instance)> {
     let all = live.found().iter();
     let instances = all.filter(|found| found.key.kind == kind::INSTANCE);
@@ -16,10 +16,10 @@ pub(crate) fn standing_alone(live: &Snapshot) -> impl Iterator<Item = (&Found, I
     })
 }
 
-/// Refuses what needs a group of instances, where there is one that stands alone: `landfall scale`, say.
+/// Refuses operations that need a group of instances, such as `landfall scale`, on a single instance.
 ///
 /// # Errors
-/// A [`Failure`] that says what there is and what to do instead.
+/// A [`Failure`] with the state of the stack and a hint.
 pub fn needs_groups(live: &Snapshot, stack: &StackName, command: &str) -> Result<(), Box<Failure>> {
     match standing_alone(live).next() {
         None => Ok(()),

@@ -1,4 +1,4 @@
-//! How a single instance is, for `status`.
+//! The state of a single instance, for `status`.
 
 use futures::future::try_join_all;
 use landfall_compute::{Instance, SingleInstance, SingleInstanceState};
@@ -8,26 +8,26 @@ use serde::Serialize;
 use super::single::standing_alone;
 use crate::cloud::Cloud;
 
-/// How many of its last lines an instance is quoted with whose container does not stay up.
+/// The number of quoted lines of an instance whose container does not stay up.
 const QUOTED: usize = 5;
 
-/// An instance that stands alone and runs a container.
+/// A single instance that runs a container.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SingleStatus {
-    /// Its name in the stack: that of its service.
+    /// Its name in the stack: the name of its service.
     pub name: ResourceName,
     /// Its id.
     pub id: InstanceId,
-    /// The port that its container listens on.
+    /// The port of its container.
     pub port: Port,
-    /// How it is, and where it is asked.
+    /// Its state and its address.
     pub standing: SingleInstance,
-    /// The last lines of its container, where that one does not stay up.
+    /// The last output of its container, if it does not stay up.
     pub output: Vec<String>,
 }
 
 impl SingleStatus {
-    /// Whether its container runs, as far as the provider knows.
+    /// Whether its container runs, according to the provider.
     pub fn runs(&self) -> bool {
         matches!(
             self.standing.state,
@@ -36,7 +36,7 @@ impl SingleStatus {
     }
 }
 
-/// All of a stack. What vanishes between two questions is left out.
+/// All single instances of a stack. Those that are deleted during the listing are left out.
 pub(crate) async fn statuses<P: Cloud + ?Sized>(
     cloud: &P,
     live: &Snapshot,

@@ -1,4 +1,4 @@
-//! What every image is made from: its build context, once the `before` commands have run.
+//! The sources of images: their build contexts, after the `before` commands.
 
 use landfall_container::ContextHash;
 use landfall_provider::{ApplyOptions, Error, ErrorKind, Key, ResourceName, kind};
@@ -11,7 +11,7 @@ use crate::run::Run;
 use crate::stack::Sources;
 
 impl<P: Cloud + ?Sized> Run<'_, P> {
-    /// What every image is made from, once the `before` commands have run.
+    /// The sources of all images, after the `before` commands.
     pub(crate) async fn sources(&self, config: &Config) -> Result<Sources, Box<Failure>> {
         let mut sources = Sources::new();
         for (name, service) in &config.service {
@@ -45,11 +45,11 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
     }
 }
 
-/// An error of the image builders in the words of the provider interface.
+/// An error of the image builders as an error of the provider interface.
 fn with_source(error: landfall_container::Error) -> Error {
     let reported = Error::new(ErrorKind::Invalid, &error);
     match std::error::Error::source(&error) {
-        // The chain is kept as text: the error itself is told already.
+        // The chain is kept as text, without the error itself.
         Some(source) => reported.caused_by(source.to_string()),
         None => reported,
     }

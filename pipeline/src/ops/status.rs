@@ -1,4 +1,4 @@
-//! Status: the way of a request through a stack, listener to target, and how healthy each part is.
+//! Status: the path of a request through a stack, from listener to target, with the health of each part.
 
 use std::time::SystemTime;
 
@@ -21,12 +21,12 @@ use super::single_status::{self, SingleStatus};
 use crate::cloud::{Cloud, catalog};
 use crate::health::place;
 
-/// How a stack is.
+/// The status of a stack.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Status {
     /// The stack.
     pub stack: StackName,
-    /// How many resources it holds, images left out; with none there is no such stack.
+    /// The number of its resources without images; 0 if the stack does not exist.
     pub resources: usize,
     /// The balancers.
     pub balancers: Vec<BalancerStatus>,
@@ -34,19 +34,19 @@ pub struct Status {
     pub listeners: Vec<ListenerStatus>,
     /// The autoscaling groups.
     pub groups: Vec<GroupStatus>,
-    /// The instances that stand alone and run a container.
+    /// The single instances that run a container.
     pub instances: Vec<SingleStatus>,
-    /// What is not usable, whatever its kind.
+    /// The unusable resources of all kinds.
     pub unusable: Vec<Unusable>,
 }
 
 impl Status {
-    /// Whether there is such a stack.
+    /// Whether the stack exists.
     pub fn exists(&self) -> bool {
         self.resources > 0
     }
 
-    /// Whether everything is usable, and every target group has a healthy target and no unhealthy one.
+    /// Whether all resources are usable, and every target group has a healthy target and no unhealthy one.
     pub fn is_healthy(&self) -> bool {
         let mut groups = self
             .listeners
@@ -63,72 +63,72 @@ impl Status {
     }
 }
 
-/// How a load balancer is.
+/// The status of a load balancer.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct BalancerStatus {
     /// Its name in the stack.
     pub name: ResourceName,
-    /// The name that leads to its nodes, once it is known.
+    /// Its DNS name, if known.
     pub dns_name: Option<String>,
 }
 
-/// How a listener is.
+/// The status of a listener.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ListenerStatus {
     /// Its name in the stack.
     pub name: ResourceName,
     /// Its port.
     pub port: Port,
-    /// The address that a browser is given, once it is known.
+    /// The URL for browsers, if known.
     pub url: Option<String>,
-    /// Its rules in the order in which they are tried; the default rule is the last.
+    /// Its rules in the order of priority; the default rule is the last.
     pub rules: Vec<RuleStatus>,
 }
 
 /// A rule of a listener.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RuleStatus {
-    /// Its place in the order; none for the default rule.
+    /// Its priority; `None` for the default rule.
     pub priority: Option<u16>,
-    /// Which requests it takes; none for the default rule, which takes the rest.
+    /// Its condition; `None` for the default rule.
     pub condition: Option<Condition>,
-    /// What happens to them.
+    /// Its action.
     pub action: RuleAction,
 }
 
-/// What a rule does with requests.
+/// The action of a rule.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RuleAction {
-    /// Hands them to the targets of a group.
+    /// Forwards requests to the targets of a group.
     Forward(TargetGroupStatus),
-    /// Sends clients to the same address by HTTPS, on this port.
+    /// Redirects to the same URL by HTTPS, on this port.
     RedirectToHttps(Port),
 }
 
-/// How a target group is.
+/// The status of a target group.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TargetGroupStatus {
-    /// Its name in the stack; its id, if it is not the stack's own.
+    /// Its name in the stack; its id if it does not belong to the stack.
     pub name: String,
-    /// The port that targets are asked on, if it is the stack's own.
+    /// The port of its targets, if it belongs to the stack.
     pub port: Option<Port>,
     /// Its targets, by zone and id.
     pub targets: Vec<TargetStatus>,
 }
 
-/// How a target is.
+/// The status of a target.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TargetStatus {
-    /// What the balancer says of it.
+    /// Its health at the load balancer.
     pub health: TargetHealth,
-    /// The version of the launch template that it was made from, if it is an instance of one of the stack's groups.
+    /// The version of its launch template, if it is an instance of a group of the stack.
     pub version: Option<u32>,
-    /// The name by which `ssh`, `exec` and `logs` know it, such as `web/2`, while it is there.
+    /// Its name for `ssh`, `exec` and `logs`, such as `web/2`, while it exists.
     pub name: Option<String>,
 }
 
-/// One row for each target: what is said of it stands beside its version.
+/// One row per target.
 impl Serialize for TargetStatus {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let TargetHealth {
@@ -159,7 +159,7 @@ impl Serialize for TargetStatus {
 struct Since(#[serde(with = "landfall_provider::rfc3339")] SystemTime);
 
 impl TargetGroupStatus {
-    /// Whether a target is healthy and none is unhealthy.
+    /// Whether at least one target is healthy and none is unhealthy.
     pub fn is_healthy(&self) -> bool {
         let any = |state| {
             self.targets
@@ -170,22 +170,22 @@ impl TargetGroupStatus {
     }
 }
 
-/// How an autoscaling group is.
+/// The status of an autoscaling group.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GroupStatus {
     /// Its name in the stack.
     pub name: ResourceName,
-    /// How many instances it is to have now, and its limits.
+    /// Its desired capacity and its limits.
     pub capacity: GroupCapacity,
-    /// How many it was made to have; scaling may have changed that.
+    /// The desired capacity of its spec; scaling may have changed it.
     pub desired_in_file: u32,
-    /// The last time that scaling changed it, as far as that is remembered.
+    /// The last change by scaling, if it is still known.
     pub last_scaling: Option<Scaling>,
-    /// Its instances, by id; also those that ended by themselves not long ago.
+    /// Its instances, by id, including those that ended recently.
     pub instances: Vec<GroupInstance>,
 }
 
-/// One row for each group: its limits stand beside the rest.
+/// One row per group, with its limits.
 impl Serialize for GroupStatus {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let mut row = serializer.serialize_struct("GroupStatus", 7)?;
@@ -200,21 +200,21 @@ impl Serialize for GroupStatus {
     }
 }
 
-/// A resource that cannot be used (yet).
+/// A resource that is not usable, or not yet.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Unusable {
-    /// Which.
+    /// Its key.
     pub key: landfall_provider::Key,
-    /// Whether it will not become usable by itself.
+    /// Whether it has failed.
     pub failed: bool,
-    /// What it waits for, or why it failed.
+    /// The awaited state, or the reason of the failure.
     pub why: String,
 }
 
-/// Looks at a stack: one listing per kind, then the health of its targets.
+/// Returns the status of a stack: one listing per kind, then the health of its targets.
 ///
 /// # Errors
-/// The first question that the provider did not answer. What vanishes between two questions is left out.
+/// The first failed request to the provider. Resources that are deleted during the listing are left out.
 pub async fn status<P: Cloud + ?Sized>(cloud: &P, stack: &StackName) -> Result<Status> {
     let snapshot = catalog().snapshot(cloud, stack).await?;
     let resources = snapshot
@@ -260,7 +260,7 @@ pub async fn status<P: Cloud + ?Sized>(cloud: &P, stack: &StackName) -> Result<S
     })
 }
 
-/// Adds to a target what only its group knows.
+/// Adds the data of its group to a target.
 fn tell(target: &mut TargetStatus, groups: &[GroupStatus], port: Option<Port>) {
     for group in groups {
         if let Some(port) = port {
@@ -372,7 +372,7 @@ async fn group<P: Cloud + ?Sized>(cloud: &P, found: &Found) -> Result<GroupStatu
     })
 }
 
-/// What is gone since the listing has nothing more to tell, and is no failure.
+/// A resource that was deleted since the listing is not a failure.
 fn unless_gone<T>(answer: Result<T>) -> Result<Option<T>> {
     match answer {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -403,7 +403,7 @@ fn spec<R: Resource>(found: &Found) -> Result<R> {
     })
 }
 
-/// What is known of it, once it is usable.
+/// Its output, if it is usable.
 fn known<O: DeserializeOwned>(found: &Found) -> Option<O> {
     match &found.state {
         Probe::Usable(output) => O::deserialize(output).ok(),

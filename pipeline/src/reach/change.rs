@@ -1,4 +1,4 @@
-//! The change that lets a packet through, in the words of `landfall.toml`.
+//! Changes that allow a connection, as blocks of `landfall.toml`.
 
 use std::fmt::Write as _;
 
@@ -12,17 +12,17 @@ use serde::Serialize;
 
 use crate::config::{Config, SecurityGroup};
 
-/// A change that would mend something.
+/// A change that would allow or block a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Change {
     /// A block of `landfall.toml`.
     File(String),
-    /// Something that the file has no words for.
+    /// A change that the file cannot express.
     Other(String),
 }
 
-/// The change that a block names, in the words of the file as far as it has some.
+/// The change of a block, as keys of the file where they exist.
 pub(super) fn of(config: &Config, block: &Stop) -> Option<Change> {
     let remedy = block.remedy.as_ref()?;
     let said = match remedy {
@@ -93,12 +93,12 @@ fn route(table: &Key, destination: &str, via: &Target) -> String {
     block.text
 }
 
-/// Public or private: all private subnets' route tables are one table of the file.
+/// Public or private: the file has one table for the route tables of all private subnets.
 fn tier(table: &Key) -> &str {
     table.name.as_str().split('-').next().unwrap_or_default()
 }
 
-/// What stands for a resource in the file, for telling causes apart.
+/// The identity of a resource in the file, to distinguish causes.
 pub(super) fn table(key: &Key) -> String {
     if key.kind == kind::ROUTE_TABLE {
         return format!("{}/{}", key.kind, tier(key));
@@ -106,7 +106,7 @@ pub(super) fn table(key: &Key) -> String {
     key.to_string()
 }
 
-/// What the file says itself that stops something: an entry that denies, rules that are left out.
+/// The keys of the file that block a connection: an entry that denies, derived rules that are left out.
 fn remark(config: &Config, block: &Stop) -> Option<String> {
     let key = block.at.key()?;
     let (network, name) = (&config.network, key.name.as_str());
@@ -138,7 +138,7 @@ fn remark(config: &Config, block: &Stop) -> Option<String> {
     None
 }
 
-/// One `[[table]]` with its keys.
+/// A `[[table]]` with its keys.
 struct Block {
     text: String,
 }

@@ -1,4 +1,4 @@
-//! A question about a connection and its answer: what passes it, what stops it, what would let it through.
+//! Explains a connection: the rules that allow it, the rule that blocks it, and the change that would allow it.
 
 use landfall_network::reach::{
     AssembleError, Code, End, FlowError, Hop, HopLocation, Role, Topology, Verdict,
@@ -13,33 +13,33 @@ use super::topology::{self, Instances};
 use crate::cloud::{Cloud, catalog};
 use crate::config::Config;
 
-/// Who wants to connect to whom, and on which port.
+/// A query: source, destination and port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {
     /// The source: `internet`, `203.0.113.9`, `bastion`, `web/1`.
     pub from: String,
-    /// Who is connected to.
+    /// The destination.
     pub to: String,
-    /// The TCP port; without one, that on which it is usually asked.
+    /// The TCP port; by default, the port of the destination.
     pub port: Option<Port>,
 }
 
-/// Why a question has no answer.
+/// An invalid query.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum QueryError {
-    /// A word that stands for nothing.
+    /// An unknown name.
     #[error(transparent)]
     EndpointName(#[from] EndpointNameError),
-    /// What stands behind the colon is no port.
+    /// The part after the colon is not a port.
     #[error("`{0}` is not a port; ports are 1 to 65535")]
     Port(String),
-    /// Nothing of this sort can be asked.
+    /// Unsupported.
     #[error(transparent)]
     Flow(#[from] FlowError),
 }
 
 impl QueryError {
-    /// What to ask instead.
+    /// A supported query.
     pub fn hint(&self) -> Option<&str> {
         match self {
             Self::EndpointName(error) => Some(&error.hint),
@@ -49,13 +49,13 @@ impl QueryError {
 }
 
 impl Query {
-    /// Takes the words apart: `internet` and `lb:80`.
+    /// Parses the words, such as `internet` and `lb:80`.
     ///
     /// # Errors
-    /// [`QueryError::Port`] when what stands behind the colon is no port.
+    /// [`QueryError::Port`] if the part after the colon is not a port.
     pub fn new(from: &str, to: &str) -> std::result::Result<Self, QueryError> {
         let (to, port) = match to.split_once(':') {
-            // More than one colon is an IPv6 address, which is told as such later on.
+            // More than one colon is an IPv6 address, which is refused later.
             Some((name, port)) if !port.contains(':') => {
                 let number = port.parse::<u16>().ok();
                 let number = number.and_then(|number| Port::new(number).ok());
@@ -72,40 +72,40 @@ impl Query {
     }
 }
 
-/// What comes of a question.
+/// The answer to a query.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Explanation {
-    /// The source, as it was asked.
+    /// The source, as given.
     pub from: String,
-    /// Who is connected to, as it was asked.
+    /// The destination, as given.
     pub to: String,
     /// The TCP port.
     pub port: Port,
     /// Whether all of it is reachable.
     pub reachable: bool,
-    /// An answer for each pair of ends: a service stands for all of its instances.
+    /// One answer per pair of endpoints: a service means all its instances.
     pub answers: Vec<Answer>,
 }
 
-/// What comes of one connection.
+/// The explanation of one connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Answer {
     /// The source.
     pub from: String,
-    /// Who is connected to.
+    /// The destination.
     pub to: String,
-    /// The way, and what stops it.
+    /// The path, and the rule that blocks it.
     pub verdict: Verdict,
-    /// What a client would see of it, where it does not get through.
+    /// The symptom at the client, if it is blocked.
     pub seen: Option<&'static str>,
-    /// The changes that would let it through, in the order of what stops it.
+    /// The changes that would allow it, in the order of the blocks.
     pub changes: Vec<Change>,
 }
 
-/// Answers a question about a network that the configuration describes, or once described.
+/// Answers a query about the network of a configuration.
 ///
 /// # Errors
-/// [`QueryError`] when a name or an address stands for nothing in this network.
+/// [`QueryError`] for an unknown name or address.
 pub fn explain(
     config: &Config,
     topology: &Topology,
@@ -119,7 +119,7 @@ pub fn explain(
         .unwrap_or_else(|| usual_port(topology, to.first()));
     let mut answers = Vec::new();
     for from in &from {
-        // A service's instances are asked about as others' goal, and not as their own.
+        // Instances of a service are destinations of others, not of themselves.
         for to in to.iter().filter(|to| *to != from || from_is_to(question)) {
             let verdict = ask(topology, from, to, port)?;
             answers.push(Answer {
@@ -144,7 +144,7 @@ fn from_is_to(question: &Query) -> bool {
     question.from == question.to && question.from.contains('/')
 }
 
-/// What a client sees of a connection that is stopped.
+/// The symptom of a blocked connection at the client.
 pub(super) fn seen(verdict: &Verdict) -> Option<&'static str> {
     let block = verdict.block.as_ref()?;
     let forwarded = |hop: &Hop| matches!(hop.at, HopLocation::TargetGroup(_));
@@ -161,7 +161,7 @@ pub(super) fn seen(verdict: &Verdict) -> Option<&'static str> {
     })
 }
 
-/// The port of the one instance that clients ask themselves.
+/// The port of a single instance.
 fn port_of_single(config: &Config, topology: &Topology, to: Option<&End>) -> Option<Port> {
     let Some(End::Interface(name)) = to else {
         return None;
@@ -175,7 +175,7 @@ fn port_of_single(config: &Config, topology: &Topology, to: Option<&End>) -> Opt
     }
 }
 
-/// The port on which somebody is asked when nobody says otherwise.
+/// The default port of a destination.
 fn usual_port(topology: &Topology, to: Option<&End>) -> Port {
     let number = match to {
         Some(End::Balancer(key)) => topology
@@ -199,10 +199,10 @@ fn usual_port(topology: &Topology, to: Option<&End>) -> Port {
     port.unwrap_or_else(|| Port::new(443).expect("443, where most of the internet is, is a port"))
 }
 
-/// The network that a stack holds now; `None` when there is no such stack, or none with a VPC.
+/// The current network of a stack; `None` if it does not exist or has no VPC.
 ///
 /// # Errors
-/// When the provider cannot list what there is, or there are several VPCs and it is not clear which is meant.
+/// When the resources cannot be listed, or there are several VPCs.
 pub async fn live_topology<P: Cloud + ?Sized>(
     cloud: &P,
     stack: &StackName,
@@ -226,7 +226,7 @@ pub async fn live_topology<P: Cloud + ?Sized>(
     }
 }
 
-/// A network that cannot be shown in full is not shown at all.
+/// Fails for a network with unreadable parts.
 fn unreadable(error: AssembleError) -> Error {
     Error::new(ErrorKind::Invalid, error)
 }

@@ -1,4 +1,4 @@
-//! What has to be reachable and what must not be, by the file and in every stack, and whether a plan keeps to it.
+//! The required and the forbidden connections, of every stack and of the file, and their check.
 
 use landfall_network::reach::{
     self, Block, Checked, End, Expectation, Flow, FlowError, Reach, Topology, Verdict, trace,
@@ -12,49 +12,49 @@ use super::explain::seen;
 use super::spot::{self, EndpointNameError, word};
 use crate::config::{Config, Diagnostic, Mode};
 
-/// So many changes are tried for one connection; there are fewer layers than that.
+/// The maximum number of changes for one connection; there are fewer layers.
 const MOST_CHANGES: usize = 16;
 
-/// Something that has to hold and would not, with everything that one and the same cause breaks.
+/// A violation: a required or forbidden connection, with all others that have the same cause.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Violation {
-    /// What has to hold: `internet has to reach balancer on port 80`.
+    /// The requirement: `internet has to reach balancer on port 80`.
     pub invariants: Vec<String>,
-    /// Whether it is about something that has to be reachable, or must not be.
+    /// Whether the connection is required or forbidden.
     pub reachable: bool,
-    /// What would happen; of several connections, to the first.
+    /// The verdict; of several connections, that of the first.
     pub verdict: Verdict,
-    /// What a client would see of the first connection, where it has to be reachable.
+    /// The symptom at the client, if the connection is required.
     pub seen: Option<&'static str>,
-    /// The changes that would mend it, in the words of the file: what to add where something has to be
-    /// reachable, what to take away where it must not be.
+    /// The changes of the file that would fix it: additions for a required connection,
+    /// removals for a forbidden one.
     pub changes: Vec<Change>,
 }
 
-/// What came of looking at everything that has to hold. It is proved when both lists are empty.
+/// The result of the check. It passes if both lists are empty.
 #[must_use]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReachabilityCheck {
-    /// What would not hold.
+    /// The violations.
     pub broken: Vec<Violation>,
-    /// What cannot be found out, each with why: nobody knows whether it would hold.
+    /// The undetermined requirements, each with the reason.
     pub undetermined: Vec<String>,
 }
 
 impl ReachabilityCheck {
-    /// Whether all of it holds.
+    /// Whether all requirements hold.
     pub fn holds(&self) -> bool {
         self.broken.is_empty() && self.undetermined.is_empty()
     }
 }
 
 impl Violation {
-    /// What stops the connection, where it was to come about.
+    /// The block of a required connection.
     pub fn block(&self) -> Option<&Block> {
         self.verdict.block.as_ref().filter(|_| self.reachable)
     }
 
-    /// What tells causes apart.
+    /// The key that distinguishes causes.
     fn cause(&self) -> String {
         match self.block() {
             Some(block) => {
@@ -71,7 +71,7 @@ impl Violation {
     }
 }
 
-/// Puts together what has one cause.
+/// Groups violations by their cause.
 fn merged(all: impl Iterator<Item = Violation>) -> Vec<Violation> {
     let mut merged: Vec<Violation> = Vec::new();
     for broken in all {
@@ -98,8 +98,8 @@ fn add_new<T: PartialEq>(list: &mut Vec<T>, more: impl IntoIterator<Item = T>) {
     }
 }
 
-/// Looks at everything that has to hold in this network. Where a declared expectation contradicts what always
-/// holds, the file has the last word.
+/// Checks all requirements in this network. If an expectation of the file contradicts a general
+/// requirement, the file has priority.
 pub(crate) fn check_reachability(config: &Config, topology: &Topology) -> ReachabilityCheck {
     let mut all = declared(config, topology);
     let operators = config.network.bastion.as_ref();
@@ -124,8 +124,8 @@ pub(crate) fn check_reachability(config: &Config, topology: &Topology) -> Reacha
         Some(format!("{}: {error}", in_words(flow, *reachable)))
     });
     let undetermined = undetermined.collect();
-    // The changes are made one after the other: what mends one often mends the next, and no two entries of an
-    // ACL get one number.
+    // The changes are applied in sequence: one often fixes the next violation, and no two entries of an
+    // ACL get the same number.
     let mut mended = topology.clone();
     let reported = broken.into_iter().map(|broken| {
         let Expectation {
@@ -149,8 +149,8 @@ pub(crate) fn check_reachability(config: &Config, topology: &Topology) -> Reacha
     }
 }
 
-/// What has to hold where there is one instance that clients ask themselves: those who may reach its service's port,
-/// and nobody reaches anything else of it.
+/// The requirements of a single instance: the allowed addresses reach the port of its service,
+/// and no other connection is allowed.
 fn of_single(config: &Config, topology: &Topology) -> Vec<Expectation> {
     let mut all = Vec::new();
     let Some((name, service)) = config.service.first_key_value() else {
@@ -227,18 +227,18 @@ fn of_single(config: &Config, topology: &Topology) -> Vec<Expectation> {
     all
 }
 
-/// Whether one flow has the other as a part.
+/// Whether one flow contains the other.
 fn covers(whole: &Flow, part: &Flow) -> bool {
     (&whole.from, &whole.to, whole.protocol) == (&part.from, &part.to, part.protocol)
         && whole.ports.contains(part.ports.from)
         && whole.ports.contains(part.ports.to)
 }
 
-/// The expectations of the file, each instance of a service by itself.
+/// The expectations of the file, for each instance of a service.
 fn declared(config: &Config, topology: &Topology) -> Vec<Expectation> {
     let mut all = Vec::new();
     for expectation in &config.network.expect {
-        // Names that are not there are faults of the file, and told as such.
+        // Unknown names are diagnostics of the file.
         let ends =
             |spot: &crate::config::EndpointName| spot::ends(&spot.0, topology).unwrap_or_default();
         for from in ends(&expectation.from) {
@@ -275,7 +275,7 @@ fn in_words(flow: &Flow, reachable: bool) -> String {
     format!("{from} {verb} {to} on {ports}")
 }
 
-/// Makes one change after the other until the flow is reachable, and tells them.
+/// Applies changes until the flow is reachable, and returns them.
 pub(super) fn to_add(config: &Config, mended: &mut Topology, flow: &Flow) -> Vec<Change> {
     let mut changes = Vec::new();
     for _ in 0..MOST_CHANGES {
@@ -288,12 +288,12 @@ pub(super) fn to_add(config: &Config, mended: &mut Topology, flow: &Flow) -> Vec
     changes
 }
 
-/// The rules of the file itself without which the flow would not be reachable: a single one where one is enough.
+/// The rules of the file whose removal blocks the flow: one rule if that is enough.
 fn to_take_away(config: &Config, topology: &Topology, flow: &Flow) -> Vec<Change> {
     let own = custom_rules(config, topology);
     let stops_without = |rules: &[(Key, usize)]| {
         let mut without = topology.clone();
-        // The last ones first, so that the places of the others stay.
+        // In reverse order, so that the indices of the others stay valid.
         for (group, index) in rules.iter().rev() {
             if let Some(group) = without.security_groups.get_mut(group) {
                 group.rules.remove(*index);
@@ -316,7 +316,7 @@ fn to_take_away(config: &Config, topology: &Topology, flow: &Flow) -> Vec<Change
     said.collect()
 }
 
-/// Leaves out of a set whatever it does without.
+/// Reduces a set to the necessary elements.
 fn needed(
     mut rules: Vec<(Key, usize)>,
     enough: impl Fn(&[(Key, usize)]) -> bool,
@@ -330,7 +330,7 @@ fn needed(
     rules
 }
 
-/// The security groups' rules that the file says itself, by group and place.
+/// The custom security group rules of the file, by group and index.
 fn custom_rules(config: &Config, topology: &Topology) -> Vec<(Key, usize)> {
     let mut own = Vec::new();
     for (key, group) in &topology.security_groups {
@@ -346,7 +346,7 @@ fn custom_rules(config: &Config, topology: &Topology) -> Vec<(Key, usize)> {
     own
 }
 
-/// Expectations that cannot be asked about: names that nothing has, addresses that are none.
+/// Expectations with unknown names or invalid addresses.
 pub(crate) fn faults(config: &Config, topology: &Topology) -> Vec<Diagnostic> {
     let mut problems = Vec::new();
     for (index, expectation) in config.network.expect.iter().enumerate() {
@@ -371,7 +371,7 @@ pub(crate) fn faults(config: &Config, topology: &Topology) -> Vec<Diagnostic> {
     problems
 }
 
-/// Asks about a TCP connection.
+/// Traces a TCP connection.
 pub(super) fn ask(
     topology: &Topology,
     from: &End,

@@ -1,4 +1,4 @@
-//! Who can reach what in a stack: asked about, shown as a whole, and held to what has to be.
+//! Reachability in a stack: explanations, the overview, and the check of requirements.
 
 mod change;
 mod explain;
@@ -25,12 +25,12 @@ use crate::config::Config;
 pub(crate) use self::invariants::{check_reachability as check, faults};
 pub(crate) use self::topology::planned;
 
-/// What would hold if the stack were made, and what would not: what has to be reachable and is not, what must not
-/// be and is, and what cannot be found out. Pure: nothing is asked of any provider.
+/// Checks the requirements in the desired stack: violations, and requirements that are
+/// undetermined. Pure: no provider is needed.
 pub fn check_reachability(config: &Config, stack: &Stack) -> ReachabilityCheck {
     match planned(stack) {
         Ok(topology) => check(config, &topology),
-        // Every configuration's stack has one VPC; of another one nothing is known.
+        // The stack of a configuration has exactly one VPC.
         Err(error) => ReachabilityCheck {
             broken: Vec::new(),
             undetermined: vec![error.to_string()],

@@ -1,5 +1,5 @@
-//! Who can reach what, as a table that people can read: the instances of a service in one row where all of
-//! them are alike.
+//! The overview: which endpoint reaches which, as a table. The instances of a service share a row if
+//! their connections are equal.
 
 use landfall_network::reach::{End, EndpointGroup, Matrix, Role, Topology, matrix};
 use landfall_network::{PortRange, Protocol};
@@ -7,41 +7,41 @@ use serde::Serialize;
 
 use super::spot::word;
 
-/// Who can reach what, on which ports.
+/// The overview of all connections.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Overview {
-    /// Who there is: `internet`, `balancer`, `web` or, where they differ, `web/1`.
+    /// The endpoints: `internet`, `balancer`, `web` or, if instances differ, `web/1`.
     pub parties: Vec<String>,
-    /// Those of them, by place, who open connections: a service of the provider's opens none.
+    /// The indices of endpoints that open connections: services of the provider do not.
     pub sources: Vec<usize>,
-    /// What arrives, by their places among the parties. What is not listed does not.
+    /// The allowed connections, by indices. All others are blocked.
     pub connections: Vec<Connections>,
 }
 
-/// What one party reaches of another.
+/// The allowed connections between two endpoints.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Connections {
     /// The source.
     pub from: usize,
-    /// Who is connected to; of a service with itself, another instance.
+    /// The destination; within a service, another instance.
     pub to: usize,
     /// The protocol.
     pub protocol: Protocol,
-    /// The ports on which all of it arrives.
+    /// The fully allowed ports.
     pub ports: Vec<PortRange>,
-    /// The ports on which some of it does: from some addresses, or to some targets.
+    /// The partly allowed ports: from some addresses, or to some targets.
     pub in_part: Vec<PortRange>,
 }
 
 impl Overview {
-    /// What one reaches of another, by protocol.
+    /// The allowed connections by protocol.
     pub fn between(&self, from: usize, to: usize) -> impl Iterator<Item = &Connections> {
         let connections = self.connections.iter();
         connections.filter(move |it| (it.from, it.to) == (from, to))
     }
 }
 
-/// Looks at every pair of a network.
+/// Traces every pair of a network's endpoints.
 pub fn overview(topology: &Topology) -> Overview {
     let matrix = matrix(topology);
     let rows = rows(&matrix, topology);
@@ -72,17 +72,17 @@ pub fn overview(topology: &Topology) -> Overview {
     }
 }
 
-/// Parties that are told as one.
+/// Endpoints in one row.
 struct Row {
     name: String,
-    /// The one that stands for all.
+    /// The representative.
     party: usize,
-    /// Another one, where there are several.
+    /// Another member, if there are several.
     second: Option<usize>,
 }
 
 impl Row {
-    /// Who is asked: of a row by itself, another one of it.
+    /// The destination: within a row, another member.
     fn other(&self, itself: bool) -> usize {
         match self.second {
             Some(second) if itself => second,
@@ -126,8 +126,8 @@ fn rows(matrix: &Matrix, topology: &Topology) -> Vec<Row> {
     rows
 }
 
-/// In the order of a request's way: from the internet through the balancer to the instances, and what is
-/// outside again last.
+/// In the order of a request: from the internet through the balancer to the instances; endpoints
+/// outside the VPC come last.
 fn order(parties: &[EndpointGroup], topology: &Topology) -> Vec<usize> {
     let rank = |party: &EndpointGroup| match &party.end {
         End::Balancer(_) => 1,
@@ -141,7 +141,7 @@ fn order(parties: &[EndpointGroup], topology: &Topology) -> Vec<usize> {
     order
 }
 
-/// The service that all members of a party are instances of.
+/// The common service of all members.
 fn service(party: &EndpointGroup, topology: &Topology) -> Option<String> {
     match &party.end {
         End::Interface(name) => match &topology.interfaces.get(name)?.role {
@@ -152,7 +152,7 @@ fn service(party: &EndpointGroup, topology: &Topology) -> Option<String> {
     }
 }
 
-/// Whether two parties reach the same and are reached alike, each other included.
+/// Whether two endpoints have equal connections, including those to each other.
 fn alike(matrix: &Matrix, a: usize, b: usize) -> bool {
     let same = |one: (usize, usize), other: (usize, usize)| {
         [Protocol::Tcp, Protocol::Udp, Protocol::Icmp]

@@ -1,4 +1,4 @@
-//! Who connects and who is connected to, by the words that people use: `internet`, `web/1`, `203.0.113.9`.
+//! The names of endpoints: `internet`, `web/1`, `203.0.113.9`.
 
 use std::net::Ipv4Addr;
 
@@ -8,7 +8,7 @@ use landfall_network::reach::{End, Role, Topology};
 
 use crate::config::{for_name, is_address};
 
-/// A word that stands for nothing in this network.
+/// An unknown name of an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct EndpointNameError {
@@ -27,10 +27,10 @@ impl EndpointNameError {
     }
 }
 
-/// Everything that the words stand for: one end, or the instances of a service.
+/// The endpoints with a name: one, or the instances of a service.
 ///
 /// # Errors
-/// [`EndpointNameError`] for an address that is none, and for a name that nothing has, with the nearest.
+/// [`EndpointNameError`] for an invalid address, and for an unknown name, with the nearest known one.
 pub(crate) fn ends(text: &str, topology: &Topology) -> Result<Vec<End>, EndpointNameError> {
     if is_address(text) {
         return Ok(vec![address(text)?]);
@@ -109,7 +109,7 @@ fn address(text: &str) -> Result<End, EndpointNameError> {
     }
 }
 
-/// Every name that there is.
+/// All names.
 fn words(topology: &Topology) -> Vec<String> {
     let mut words = vec!["internet".to_owned()];
     if !topology.balancers.is_empty() {
@@ -137,7 +137,7 @@ fn words(topology: &Topology) -> Vec<String> {
     words
 }
 
-/// What people call an end: the stack has one balancer, and nobody calls it `load-balancer/main`.
+/// The name of an endpoint for people: `balancer`, not `load-balancer/main`.
 pub(super) fn word(end: &End) -> String {
     match end {
         End::Balancer(key) if key.name.as_str() == "main" => "balancer".to_owned(),

@@ -1,4 +1,4 @@
-//! From a stack, wished for or there, to the network that a trace walks through.
+//! Builds the topology for traces from a stack, desired or current.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,8 +14,8 @@ use landfall_provider::{
 /// The instances of each autoscaling group.
 pub(super) type Instances = BTreeMap<Key, Vec<GroupInstance>>;
 
-/// The network that a stack wishes for. Addresses are not known yet; of each group there are as many
-/// instances as are desired, and one for each subnet at least, since any subnet may get the next one.
+/// The topology of a desired stack. Addresses are unknown; each group has as many
+/// instances as desired, and at least one per subnet, because any subnet may get the next one.
 pub(crate) fn planned(stack: &Stack) -> Result<Topology, AssembleError> {
     let (topology, left_out) = Builder::new(stack, None)?.build()?;
     if left_out.is_empty() {
@@ -24,21 +24,21 @@ pub(crate) fn planned(stack: &Stack) -> Result<Topology, AssembleError> {
     Err(AssembleError::LeftOut(left_out))
 }
 
-/// The network that is there, with the instances that run.
+/// The topology of the current resources, with the running instances.
 pub(super) fn live(snapshot: &Snapshot, instances: &Instances) -> Result<Topology, AssembleError> {
-    // Resources on their way out have taken others with them: what is left of the network is shown.
+    // During a deletion, other resources may be gone already: the rest of the network is shown.
     let (topology, _) = Builder::new(&usable(snapshot), Some(instances))?.build()?;
     Ok(topology)
 }
 
-/// What is there, but for what has failed or is on its way out.
+/// The current resources, without failed ones and those being deleted.
 fn usable(snapshot: &Snapshot) -> Snapshot {
     let found = snapshot.found().iter();
     let found = found.filter(|it| matches!(it.state, Probe::Usable(_) | Probe::Pending(_)));
     Snapshot::new(found.cloned().collect())
 }
 
-/// The autoscaling groups that are there, to ask for their instances.
+/// The current autoscaling groups, for the query of their instances.
 pub(super) fn group_ids(
     snapshot: &Snapshot,
 ) -> Result<Vec<(Key, AutoscalingGroupId)>, AssembleError> {
@@ -48,14 +48,14 @@ pub(super) fn group_ids(
     Ok(ids.collect())
 }
 
-/// Adds to a network what stands in it.
+/// Adds the endpoints to a topology.
 struct Builder<'a, S> {
     source: &'a S,
     names: Names,
     topology: Topology,
-    /// The instances that there are; `None` while there are none to ask for.
+    /// The running instances; `None` for a desired stack.
     instances: Option<&'a Instances>,
-    /// What has no place in the network, each with the reason.
+    /// The resources without a place in the network, each with the reason.
     left_out: Vec<String>,
 }
 
@@ -78,14 +78,14 @@ impl<'a, S: Specs> Builder<'a, S> {
         Ok((self.topology, self.left_out))
     }
 
-    /// All of one kind, whose ids are known from now on.
+    /// Registers the ids of all resources of a kind.
     fn all<R: Resource>(&mut self) -> Result<Vec<Spec<R>>, AssembleError> {
         let all = self.source.all::<R>()?;
         self.names.learn(&all);
         Ok(all)
     }
 
-    /// Balancers with their nodes, listeners and target groups.
+    /// Adds load balancers with their nodes, listeners and target groups.
     fn balancers(&mut self) -> Result<(), AssembleError> {
         let balancers = self.all::<LoadBalancer>()?;
         let only = balancers.len() == 1;
@@ -123,7 +123,7 @@ impl<'a, S: Specs> Builder<'a, S> {
             let port = group.spec.port.get();
             let group_of_ports = reach::TargetGroup {
                 port,
-                // A target's health is asked for on the port that it serves on.
+                // Health checks use the port of the service.
                 health_port: port,
                 targets: BTreeSet::new(),
             };
@@ -161,7 +161,7 @@ impl<'a, S: Specs> Builder<'a, S> {
         Ok(())
     }
 
-    /// The instances of autoscaling groups, in their target groups.
+    /// Adds the instances of autoscaling groups, in their target groups.
     fn groups(&mut self) -> Result<(), AssembleError> {
         let templates: BTreeMap<Key, LaunchTemplate> = self
             .all::<LaunchTemplate>()?
@@ -209,7 +209,7 @@ impl<'a, S: Specs> Builder<'a, S> {
         Ok(())
     }
 
-    /// Where the instances of a group stand.
+    /// The subnets of a group's instances.
     fn places(&self, group: &Spec<AutoscalingGroup>) -> Vec<(Key, Address)> {
         let subnets = self.names.keys(&group.spec.subnets);
         if subnets.is_empty() {
@@ -244,7 +244,7 @@ impl<'a, S: Specs> Builder<'a, S> {
             .collect()
     }
 
-    /// Single instances: the bastion, or the one that clients ask themselves.
+    /// Adds single instances: the bastion, or the one with the service.
     fn bastion(&mut self) -> Result<(), AssembleError> {
         for instance in self.all::<Instance>()? {
             let serves = instance.spec.workload.is_some();
@@ -271,8 +271,8 @@ impl<'a, S: Specs> Builder<'a, S> {
     }
 }
 
-/// Where a listener's requests end. A client that is sent on to another port ends behind the listener there,
-/// if the balancer has one.
+/// The target groups of a listener. A redirect to another port leads to the listener of that port,
+/// if it exists.
 fn forwards_to<'a>(
     listener: &'a Spec<Listener>,
     all: &'a [Spec<Listener>],

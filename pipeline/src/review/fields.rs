@@ -1,11 +1,11 @@
-//! Two values side by side, down to what differs.
+//! The differences between two values, down to the innermost fields.
 
 use serde_json::Value;
 
 use super::Leaf;
 
-/// Walks down to what differs. Of lists, what leaves and what joins is told; a list whose elements are the same in
-/// another order is told as a whole.
+/// Collects the differences. For lists, the removed and the added elements; a list with the same elements in
+/// another order is one difference.
 pub(crate) fn leaves(path: &str, before: &Value, after: &Value) -> Vec<Leaf> {
     let mut found = Vec::new();
     walk(path, Some(before), Some(after), &mut found);
@@ -62,7 +62,7 @@ fn leaf(path: &str, before: Option<Value>, after: Option<Value>) -> Leaf {
     }
 }
 
-/// What one list has and the other lacks, each as often as it is missing.
+/// The elements of one list that the other lacks, with their multiplicity.
 fn missing(from: &[Value], other: &[Value]) -> Vec<Value> {
     let mut other: Vec<&Value> = other.iter().collect();
     from.iter()
@@ -77,8 +77,8 @@ fn missing(from: &[Value], other: &[Value]) -> Vec<Value> {
         .collect()
 }
 
-/// Puts elements together that are alike in most fields, or in one of two: one that has changed reads better than one that went and one that
-/// came. Of several that are, the most alike go first.
+/// Pairs elements that agree in most fields, or in one of two: a changed element is easier to read than a removed and
+/// an added one. The most similar pairs come first.
 fn paired(gone: Vec<Value>, come: Vec<Value>) -> (Vec<(Value, Value)>, Vec<Value>, Vec<Value>) {
     let mut alike: Vec<(usize, usize, usize)> = Vec::new();
     for (old, before) in gone.iter().enumerate() {
@@ -102,7 +102,7 @@ fn paired(gone: Vec<Value>, come: Vec<Value>) -> (Vec<(Value, Value)>, Vec<Value
     (changed, left(gone), left(come))
 }
 
-/// How many of how many fields two objects have in common.
+/// The number of equal fields of two objects, and of all fields.
 fn likeness(before: &Value, after: &Value) -> (usize, usize) {
     let (Value::Object(before), Value::Object(after)) = (before, after) else {
         return (0, 0);
@@ -113,7 +113,7 @@ fn likeness(before: &Value, after: &Value) -> (usize, usize) {
     (same.count(), before.len().max(after.len()))
 }
 
-/// What tells an element apart from its neighbours: the plain values that stay the same.
+/// The label of an element: its unchanged plain values.
 fn common(before: &Value, after: &Value) -> String {
     let (Value::Object(before), Value::Object(after)) = (before, after) else {
         return String::new();

@@ -1,6 +1,6 @@
-//! A plan as it is read before it is carried out: what happens to each resource, field by field, and what is lost.
+//! The review of a plan for people: the change of each resource, field by field, and the irreversible losses.
 //!
-//! **Invariant:** pure, and the same for the same plan; what looks like a secret is not in it.
+//! **Invariant:** pure: the same plan has the same review. It contains no values that look like secrets.
 
 mod fields;
 mod secrets;
@@ -18,109 +18,109 @@ use serde_json::Value;
 pub(crate) use self::fields::leaves;
 pub(crate) use self::secrets::concealed;
 
-/// A plan as it is read.
+/// The review of a plan.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Review {
-    /// The stack that the plan is for.
+    /// The stack of the plan.
     pub stack: StackName,
-    /// What changes, in the order of the plan's steps; what stays as it is is left out.
+    /// The changes, in the order of the plan's steps.
     pub resources: Vec<Reviewed>,
-    /// How many resources stay as they are.
+    /// The number of unchanged resources.
     pub unchanged: usize,
-    /// What nobody can bring back once the plan has been carried out.
+    /// The irreversible losses.
     pub losses: Vec<IrreversibleChange>,
-    /// Releases that exist already and are brought to the instances: a failed one is tried again, an interrupted one
-    /// goes on.
+    /// Existing releases that are rolled out: a failed one is tried again, an interrupted one
+    /// continues.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rollouts: Vec<PendingRollout>,
 }
 
-/// A release that exists and that a deploy brings to the instances of its service.
+/// An existing release that a deploy rolls out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PendingRollout {
     /// The service.
     pub service: ResourceName,
-    /// The release that serves.
+    /// The serving release.
     pub from: u32,
-    /// The release that the instances are brought to.
+    /// The new release.
     pub to: u32,
-    /// What became of that release so far.
+    /// The state of the new release.
     pub state: ReleaseState,
 }
 
-/// What happens to one resource.
+/// The change of a resource.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Reviewed {
-    /// Which.
+    /// Its key.
     pub key: Key,
-    /// What happens to it.
+    /// The type of the change.
     pub action: ChangeKind,
-    /// The id of the one that is there.
+    /// The id of the current resource.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// Why the one that is there cannot stay.
+    /// The reason why the current resource cannot stay.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub because: Option<Because>,
-    /// What differs, down to the innermost fields.
+    /// The differences, down to the innermost fields.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<Leaf>,
-    /// The spec of a new one; `${kind/name}` in it is the id of another resource that is new.
+    /// The spec of a new resource; `${kind/name}` is the id of another new resource.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spec: Option<Value>,
 }
 
-/// What happens to a resource.
+/// The type of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ChangeKind {
-    /// It is made.
+    /// Created.
     Create,
-    /// It is made, and the one that is there is kept beside it: an image.
+    /// Created, and the current one is kept: an image.
     CreateBeside,
-    /// It is changed in place.
+    /// Changed in place.
     Update,
-    /// A new one is made first, whoever uses the old one is moved to it, and the old one is ended last.
+    /// Replaced: the new one is created first, its users are moved to it, and the old one is deleted last.
     CreateThenDelete,
-    /// The old one is ended first, since both cannot be there at once.
+    /// Replaced: the old one is deleted first, because both cannot exist at once.
     DeleteThenCreate,
-    /// It is ended.
+    /// Deleted.
     Delete,
 }
 
-/// Why a resource cannot stay.
+/// The reason why a resource cannot stay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Because {
-    /// Nothing in the stack wants it.
+    /// It is not in the desired state.
     NotWanted,
     /// These top-level fields cannot be changed in place.
     Forced(Vec<String>),
-    /// It failed, and says why.
+    /// It has failed, with this reason.
     Failed(String),
-    /// It is on its way out already.
+    /// It is already being deleted.
     Ending,
-    /// An interrupted run has left it beside another one of the same name.
+    /// It is a duplicate of an interrupted run.
     Duplicate,
 }
 
-/// One field that differs, at its innermost.
+/// A difference of an innermost field.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Leaf {
-    /// Where it is: `health_check.path`; a list's elements stand under the list's own path.
+    /// Its path: `health_check.path`; elements of a list have the path of the list.
     pub path: String,
-    /// The value that it has; missing when there is none, as for an element that joins a list.
+    /// The current value; missing for an added element.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<Value>,
-    /// The value that it is to have; missing when there is to be none.
+    /// The desired value; missing for a removed element.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<Value>,
-    /// Whether this difference is why the resource has to be made anew.
+    /// Whether this difference forces a replacement.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub forces_replacement: bool,
 }
 
 impl Review {
-    /// Reads a plan.
+    /// Creates the review of a plan.
     pub fn of(plan: &Plan, schema: &Schema) -> Self {
         let mut unchanged = 0;
         let ends = Ends::of(plan);
@@ -129,7 +129,7 @@ impl Review {
             match Reviewed::of(step, &ends, schema) {
                 Some(reviewed) => resources.push(reviewed),
                 None if matches!(step.action, Action::Keep { .. }) => unchanged += 1,
-                // The making half of a replacement is told with the ending half.
+                // A replacement is one change, at its delete step.
                 None => {}
             }
         }
@@ -142,7 +142,7 @@ impl Review {
         }
     }
 
-    /// Whether carrying the plan out would change nothing.
+    /// Whether the plan has no changes.
     pub fn is_empty(&self) -> bool {
         self.resources.is_empty() && self.rollouts.is_empty()
     }
@@ -150,9 +150,9 @@ impl Review {
 
 /// The two halves of replacements.
 struct Ends<'a> {
-    /// The making of a new one in place of one that is there: its index, and why.
+    /// The create steps of replacements: the index and the reason.
     remade: BTreeMap<&'a Key, (usize, &'a Reason)>,
-    /// The ending of the one that it replaces.
+    /// The delete steps of replacements.
     ended: BTreeMap<&'a Key, usize>,
     steps: &'a [Step],
 }
@@ -174,7 +174,7 @@ impl<'a> Ends<'a> {
             }
         }
         for (index, step) in plan.steps.iter().enumerate() {
-            // An interrupted run's double is ended beside the replacement, for a reason of its own.
+            // A duplicate of an interrupted run is deleted for a reason of its own.
             if let Action::Delete { because, .. } = &step.action
                 && ends
                     .remade
@@ -187,7 +187,7 @@ impl<'a> Ends<'a> {
         ends
     }
 
-    /// In which order an old one and its successor go and come.
+    /// The order of a replacement's steps.
     fn order(&self, old: usize, new: usize) -> ChangeKind {
         let waits = self.steps[new].after.iter().any(|after| after.step == old);
         if waits {
@@ -199,7 +199,7 @@ impl<'a> Ends<'a> {
 }
 
 impl Reviewed {
-    /// What a step does; `None` for what is kept, and for the half of a replacement that is told with the other.
+    /// The change of a step; `None` for unchanged resources, and for the create step of a replacement.
     fn of(step: &Step, ends: &Ends<'_>, schema: &Schema) -> Option<Self> {
         let metadata = schema.get(&step.key.kind);
         let forces = |field: &str| {
@@ -307,7 +307,7 @@ impl Because {
     }
 }
 
-/// The fields, and whether each forces the replacement; where none does by itself, all do together.
+/// The fields, and whether each forces the replacement; if none does alone, all do together.
 fn forcing<'a>(
     fields: &'a [FieldChange],
     forces: &'a dyn Fn(&str) -> bool,
@@ -318,7 +318,7 @@ fn forcing<'a>(
         .map(move |field| (field, together || forces(&field.field)))
 }
 
-/// The fields behind a replacement.
+/// The fields that force a replacement.
 fn differing(reason: &Reason, forces: &dyn Fn(&str) -> bool) -> Vec<Leaf> {
     match reason {
         Reason::Replaced(fields) => forcing(fields, forces)
@@ -328,7 +328,7 @@ fn differing(reason: &Reason, forces: &dyn Fn(&str) -> bool) -> Vec<Leaf> {
     }
 }
 
-/// One field's leaves, without secrets.
+/// The innermost differences of a field, without secrets.
 fn reported(change: &FieldChange, forces_replacement: bool) -> Vec<Leaf> {
     leaves(&change.field, &change.before, &change.after)
         .into_iter()

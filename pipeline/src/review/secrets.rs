@@ -1,16 +1,16 @@
-//! What is not shown: values of the environment and of build arguments that look like secrets.
+//! Hides secrets: values of the environment and of build arguments that look like secrets.
 //!
-//! The place for a secret is a reference to it. This is for the one that stands in the file all the same.
+//! Secrets should be references. This protects those that are in the file anyway.
 
 use serde_json::Value;
 
-/// What stands in the place of a value that is not shown.
+/// The replacement of a hidden value.
 const HIDDEN: &str = "(hidden)";
 
-/// The tables whose values come from the user and may be anything.
+/// The tables with arbitrary values of the user.
 const TABLES: [&str; 2] = ["env", "args"];
 
-/// Parts of names that say what the value is.
+/// The parts of names that mark secrets.
 const TELLING: [&str; 10] = [
     "PASSWORD",
     "PASSWD",
@@ -24,7 +24,7 @@ const TELLING: [&str; 10] = [
     "ACCESS_KEY",
 ];
 
-/// The value at this path, and all that is in it, without what looks like a secret.
+/// The value at this path, without values that look like secrets.
 pub(crate) fn concealed(path: &str, value: &Value) -> Value {
     let mut names = path.rsplit('.');
     let (name, table) = (names.next().unwrap_or_default(), names.next());
@@ -49,7 +49,7 @@ pub(crate) fn concealed(path: &str, value: &Value) -> Value {
     }
 }
 
-/// By its name, or as an address with a password in it: `postgres://ana:pw@db/shop`.
+/// A secret by its name, or a URL with a password: `postgres://ana:pw@db/shop`.
 fn is_secret(name: &str, value: &str) -> bool {
     let name = name.to_ascii_uppercase();
     let by_name = TELLING.iter().any(|part| name.contains(part))

@@ -1,4 +1,4 @@
-//! A listener that hears of a failure at once, while the run still cleans up after it.
+//! Reports a failure at once, while the run still cleans up.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,9 +7,9 @@ use crate::outcome::Failure;
 
 type Listener = dyn Fn(&Failure) + Send + Sync;
 
-/// Hears of a failure before what a first deploy has made is deleted again, which may take minutes.
+/// Receives a failure before the resources of a first deploy are deleted again, which may take minutes.
 ///
-/// The failure that the run returns later is the same one, with what is left; its `told` says that it was announced.
+/// The run returns the same failure later, with the remaining resources; its `told` says that it was reported.
 #[derive(Clone, Default)]
 pub struct OnFailure(Option<Arc<Listener>>);
 

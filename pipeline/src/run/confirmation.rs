@@ -1,4 +1,4 @@
-//! The yes that it takes before something is lost for good.
+//! The confirmation of irreversible changes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use crate::outcome::{Failure, Stage};
 use crate::review::Review;
 use crate::run::{Options, Run};
 
-/// What is asked before a plan is carried out by which something would be lost.
+/// The question before a plan with irreversible changes.
 #[derive(Debug, Clone)]
 pub struct Question {
-    /// What is about to be done: `deploy`, `destroy`.
+    /// The operation: `deploy`, `destroy`.
     pub doing: &'static str,
     /// The plan.
     pub review: Review,
@@ -21,22 +21,22 @@ pub struct Question {
 
 type Ask = dyn Fn(Question) -> BoxFuture<'static, bool> + Send + Sync;
 
-/// Who says yes.
+/// The source of the confirmation.
 ///
-/// A deploy asks when its plan has [losses](Review::losses), and a destroy whenever there is something to end.
+/// A deploy asks if its plan has [losses](Review::losses), and a destroy if the stack has resources.
 #[derive(Clone, Default)]
 pub enum Confirmation {
-    /// The yes was given before: the caller has decided.
+    /// Confirmed in advance by the caller.
     #[default]
     Given,
-    /// Nobody can be asked, so that the answer is no.
+    /// No confirmation is possible: the operation is refused.
     Missing,
-    /// Somebody is asked.
+    /// A user is asked.
     Asked(Arc<Ask>),
 }
 
 impl Confirmation {
-    /// Asks by this function; it is dropped unanswered when the run is stopped.
+    /// Asks by this function; a stop of the run drops it.
     pub fn asking<F>(ask: impl Fn(Question) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = bool> + Send + 'static,
@@ -56,10 +56,10 @@ impl fmt::Debug for Confirmation {
 }
 
 impl<P: Cloud + ?Sized> Run<'_, P> {
-    /// Asks for a yes.
+    /// Asks for the confirmation.
     ///
     /// # Errors
-    /// A [`Failure`] of [`Stage::Confirmation`] when there is none, or of [`Stage::Interrupted`].
+    /// A [`Failure`] of [`Stage::Confirmation`] without a confirmation, or of [`Stage::Interrupted`].
     pub(crate) async fn confirmation(
         &self,
         doing: &'static str,

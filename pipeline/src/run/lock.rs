@@ -1,4 +1,4 @@
-//! One run at a time: takes a stack's lock, waits for it where that is asked for, and releases it.
+//! The lock of a run: takes it, optionally waits for it, and releases it.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,16 +9,16 @@ use crate::cloud::{Cloud, LAST_ANSWER};
 use crate::outcome::{Failure, Stage};
 use crate::run::Run;
 
-/// How long after a call failed because the provider has ended the loss of the lock may be noticed.
+/// The time in which the loss of the lock is detected after a call failed with it.
 const LOSS_IS_SEEN_WITHIN: Duration = Duration::from_millis(100);
 
 impl<P: Cloud + ?Sized> Run<'_, P> {
-    /// Carries the flow out while no other run changes the stack. The lock is released even when the run is to end
+    /// Runs an operation with the stack's lock. The lock is released even if the run has to end
     /// at once, because some locks outlive their process.
     ///
     /// # Errors
-    /// A [`Failure`] of [`Stage::Lock`] when the lock is not to be had, of [`Stage::Lost`] when it is lost meanwhile, or
-    /// the flow's own.
+    /// A [`Failure`] of [`Stage::Lock`] if the lock is not available, of [`Stage::Lost`] if it is lost, or
+    /// the operation's own.
     pub(crate) async fn locked<T>(
         &self,
         doing: &str,
@@ -31,7 +31,7 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
             outcome = flow => outcome,
             () = self.options.at_once.cancelled() => Err(Failure::ended_at_once()),
         };
-        // A call may fail before its lock is seen to be lost, and that is why it failed.
+        // A call may fail before the loss of the lock, its cause, is detected.
         if let Err(failure) = &outcome
             && failure.is_unanswered()
             && let Ok(loss) = timeout(LOSS_IS_SEEN_WITHIN, guard.lost()).await
@@ -39,7 +39,7 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
             return Err(Failure::lost(loss));
         }
         if let Err(error) = self.options.request_timeout.answer(guard.release()).await {
-            // What was done is done all the same; the next run hears who seems to hold the stack.
+            // The operation is complete; the next run reports the holder of the lock.
             self.notice(format!(
                 "the lock of {} could not be released: {error}; `unlock` breaks it",
                 self.stack
@@ -48,7 +48,7 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
         outcome
     }
 
-    /// Takes the lock; waits for it as long as the options allow.
+    /// Takes the lock, and waits for it as long as the options allow.
     async fn lock(&self, doing: &str) -> std::result::Result<LockGuard, Box<Failure>> {
         let failed = |error: Error| {
             let message = format!("cannot {doing} {} now", self.stack);
@@ -88,8 +88,8 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
         }
     }
 
-    /// Tries to take the lock; `None` when the run is stopped before there is an answer. One that is on its way has
-    /// a moment to come: some locks outlive a process that does not know that it has them.
+    /// Tries to take the lock; `None` if the run is stopped before the answer. A running request gets
+    /// some time to finish: some locks outlive a process that does not know about them.
     async fn attempt(&self, me: &Holder) -> Option<Result<Attempt>> {
         let attempt = self.cloud.lock(self.stack, me);
         tokio::pin!(attempt);
@@ -107,7 +107,7 @@ impl<P: Cloud + ?Sized> Run<'_, P> {
     }
 }
 
-/// Who has the lock, and since when.
+/// The holder of the lock, and its time.
 fn busy(holder: &Holder, waited: Option<Duration>) -> Error {
     let since = SystemTime::now()
         .duration_since(holder.since)

@@ -1,4 +1,4 @@
-//! What deploy, plan, status and destroy share: one provider, one stack, one way of looking and of giving up.
+//! A run: the common part of all operations on one stack of one provider.
 
 mod announce;
 mod confirmation;
@@ -20,30 +20,30 @@ pub use self::saved::{SavedPlan, SavedPlanError};
 use crate::cloud::{Cloud, RequestTimeout, catalog};
 use crate::outcome::{Failure, PostFailureState, Stage};
 
-/// How a run is carried out.
+/// The options of a run.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Events, stop token, pace and concurrency: of the engine, and of all else that waits or tells.
+    /// Events, stop token, poll interval and concurrency, for the engine and all other waits.
     pub apply: ApplyOptions,
-    /// Cancelled when the run is to end at once: what is under way is not waited for, the lock alone is released.
+    /// Cancelled for an immediate end: running operations are abandoned, and only the lock is released.
     pub at_once: CancellationToken,
-    /// Who runs it, as user and machine: `ana@build-3`. Shown to whoever finds the stack locked.
+    /// The user and machine of the run: `ana@build-3`. Other runs show it while the stack is locked.
     pub who: String,
-    /// Whether a first deploy that fails leaves what it has made, to be looked at.
+    /// Whether a failed first deploy keeps its resources, for inspection.
     pub keep_failed: bool,
-    /// For how long the provider may be silent when it is asked, outside of the engine.
+    /// The time limit for requests to the provider outside the engine.
     pub request_timeout: RequestTimeout,
-    /// For how long another run on the stack is waited for; not at all if not given.
+    /// The time limit to wait for another run on the stack. Default: no wait.
     pub wait: Option<Duration>,
-    /// Hears of a failure before the run cleans up after it.
+    /// Receives a failure before the run cleans up.
     pub on_failure: OnFailure,
-    /// Who says yes before something is lost for good.
+    /// The confirmation of irreversible changes.
     pub confirmation: Confirmation,
-    /// The plan that a deploy carries out; it refuses if there is another one to be made by now.
+    /// The saved plan of a deploy, which fails if the current plan differs.
     pub saved: Option<SavedPlan>,
-    /// Whether `before` commands are left out: what they build is there already.
+    /// Whether `before` commands are skipped: their output exists.
     pub no_before: bool,
-    /// Whether a network is accepted that is not reachable as it has to be, or is as it must not be.
+    /// Whether violations of the reachability check are accepted.
     pub accept_unreachable: bool,
 }
 
@@ -69,7 +69,7 @@ impl<'a, P: Cloud + ?Sized> Run<'a, P> {
         self.options.apply.stop.is_cancelled()
     }
 
-    /// Awaits an answer before anything is changed: not longer than the options allow, and not once the run is stopped.
+    /// Waits for an answer before the first change, within the time limit and until the run is stopped.
     pub(crate) async fn ask<T>(
         &self,
         stage: Stage,
@@ -85,14 +85,14 @@ impl<'a, P: Cloud + ?Sized> Run<'a, P> {
         }
     }
 
-    /// Everything that the stack holds, before anything is changed.
+    /// Lists the resources of the stack before the first change.
     pub(crate) async fn first_look(&self) -> Result<Snapshot, Box<Failure>> {
         let message = format!("cannot list the resources of {}", self.stack);
         let listing = self.catalog.snapshot(self.cloud, self.stack);
         self.ask(Stage::Look, &message, listing).await
     }
 
-    /// Everything that the stack holds.
+    /// Lists the resources of the stack.
     pub(crate) async fn look(&self) -> Result<Snapshot, Box<Failure>> {
         let snapshot = self.catalog.snapshot(self.cloud, self.stack).await;
         snapshot.map_err(|error| {
@@ -114,13 +114,13 @@ impl<'a, P: Cloud + ?Sized> Run<'a, P> {
         apply(plan, self.cloud, &self.catalog, options).await
     }
 
-    /// Whether it ends with its stack; what outlives it is not what a destroy or a rollback is about.
+    /// Whether a resource is deleted with its stack.
     pub(crate) fn ends_with_stack(&self, found: &Found) -> bool {
         let metadata = self.catalog.schema().get(&found.key.kind);
         metadata.is_none_or(|metadata| metadata.retention == Retention::WithStack)
     }
 
-    /// What ends with the stack, by key.
+    /// The resources that are deleted with the stack, by key.
     pub(crate) fn bound(&self, snapshot: &Snapshot) -> Vec<Key> {
         let bound = snapshot
             .found()
@@ -129,7 +129,7 @@ impl<'a, P: Cloud + ?Sized> Run<'a, P> {
         bound.map(|found| found.key.clone()).collect()
     }
 
-    /// What the stack holds after a run that failed.
+    /// The state of the stack after a failed run.
     pub(crate) async fn remains(&self, next: &str) -> PostFailureState {
         match self.catalog.snapshot(self.cloud, self.stack).await {
             Ok(snapshot) => PostFailureState::Resources {
@@ -142,12 +142,12 @@ impl<'a, P: Cloud + ?Sized> Run<'a, P> {
         }
     }
 
-    /// What it takes to end everything that there is.
+    /// The plan that deletes all resources.
     pub(crate) fn clearing(&self, live: &Snapshot) -> Result<Plan, Box<Failure>> {
         self.plan(&Stack::new(self.stack.clone()), live)
     }
 
-    /// Ends everything, and looks whether it is gone.
+    /// Deletes all resources, and lists the stack again.
     pub(crate) async fn clear(&self, plan: Plan) -> Result<Cleared, Box<Failure>> {
         let applied = self.apply(&plan, &self.options.apply).await;
         match self.look().await {
@@ -161,7 +161,7 @@ impl<'a, P: Cloud + ?Sized> Run<'a, P> {
         }
     }
 
-    /// That something was ended, and that whether anything is left could not be found out.
+    /// The failure of the final listing after the deletion.
     fn unproved(&self, plan: &Plan, applied: Applied, look: Box<Failure>) -> Box<Failure> {
         let message = format!(
             "{} of {} were deleted, and the remaining resources of {} cannot be listed",
@@ -177,14 +177,14 @@ impl<'a, P: Cloud + ?Sized> Run<'a, P> {
     }
 }
 
-/// What came of ending everything.
+/// The result of the deletion.
 pub(crate) struct Cleared {
     pub(crate) plan: Plan,
     pub(crate) applied: Applied,
     pub(crate) after: Snapshot,
 }
 
-/// How many of what: `1 step`, `2 steps`.
+/// A number with its noun: `1 step`, `2 steps`.
 pub(crate) fn count(number: usize, what: &str) -> String {
     match number {
         1 => format!("1 {what}"),

@@ -1,8 +1,8 @@
-//! A plan in a file: what was decided, from what, and for which place; carried out as it stands or not at all.
+//! Saved plans: the decision, its inputs and its provider. A saved plan is applied unchanged, or not at all.
 //!
-//! A plan is a pure function of what is wanted and what is there. So a saved one keeps both, and the deploy that
-//! carries it out plans anew: where both are what they were, the plan is the one that was saved. Where they are not,
-//! the differences are told, and nothing is done.
+//! A plan is a pure function of the desired and the current state. A saved plan contains both, and the deploy that
+//! applies it plans again: if both are unchanged, so is the plan. Otherwise
+//! the differences are reported, and nothing is changed.
 
 use std::collections::BTreeMap;
 
@@ -16,48 +16,48 @@ use sha2::{Digest, Sha256};
 use crate::outcome::{Failure, Stage};
 use crate::review::{concealed, leaves};
 
-/// Raised whenever a file of an older one could be misread.
+/// The version of the format. It is raised when older files could be misread.
 const FORMAT: u64 = 1;
 
-/// A plan that was saved.
+/// A saved plan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SavedPlan(Content);
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Content {
-    /// The version of Landfall that made it.
+    /// The version of Landfall that wrote it.
     landfall: String,
-    /// Where: [`provider_identity`](landfall_provider::ProviderIdentity::provider_identity).
+    /// The provider: [`provider_identity`](landfall_provider::ProviderIdentity::provider_identity).
     place: String,
-    /// What is wanted, without what looks like a secret.
+    /// The desired state, without values that look like secrets.
     wanted: Stack,
-    /// What was there, likewise.
+    /// The current state at that time, likewise.
     live: Snapshot,
-    /// What was decided, likewise.
+    /// The steps, likewise.
     plan: Plan,
-    /// Over all of it with nothing left out: a change of what is not shown is noticed too.
+    /// The hash over the complete data: it also detects changes of values that are not shown.
     fingerprint: String,
 }
 
-/// Why a file is no plan that can be used.
+/// An unusable plan file.
 #[derive(Debug, thiserror::Error)]
 pub enum SavedPlanError {
-    /// It is something else.
+    /// It is not a saved plan.
     #[error("this is no saved plan: {0}")]
     Other(String),
     /// It was written by an older or newer Landfall.
     #[error("this plan has format {found}, and this Landfall reads format {FORMAT}")]
     Format {
-        /// The format that it has.
+        /// The format of the file.
         found: u64,
     },
-    /// It is not as it was written.
+    /// It was changed after it was written.
     #[error("this plan is damaged: its contents do not match its checksum")]
     Damaged,
 }
 
 impl SavedPlan {
-    /// What has been planned, to be written to a file.
+    /// A plan as a saved plan.
     pub(crate) fn of(wanted: &Stack, live: &Snapshot, plan: &Plan, place: &str) -> Self {
         let whole = json!([wanted, comparable(live), place]);
         Self(Content {
@@ -80,7 +80,7 @@ impl SavedPlan {
     /// Reads the text of a file.
     ///
     /// # Errors
-    /// When it is no saved plan, or one that cannot be relied on.
+    /// When it is not a saved plan, or was changed.
     pub fn parse(text: &str) -> Result<Self, SavedPlanError> {
         let other = |error: serde_json::Error| SavedPlanError::Other(error.to_string());
         let file: Value = serde_json::from_str(text).map_err(other)?;
@@ -97,7 +97,7 @@ impl SavedPlan {
         Content::deserialize(content).map(Self).map_err(other)
     }
 
-    /// Refuses unless it is for this stack.
+    /// Fails unless it is for this stack.
     pub(crate) fn check_stack(&self, stack: &StackName) -> Result<(), Box<Failure>> {
         let mine = self.0.wanted.name();
         if mine == stack {
@@ -107,7 +107,7 @@ impl SavedPlan {
         refused(why, Vec::new())
     }
 
-    /// Refuses unless what has been planned now is what was saved.
+    /// Fails unless the current plan is equal to the saved one.
     pub(crate) fn check(&self, now: &Self, schema: &Schema) -> Result<(), Box<Failure>> {
         let (saved, fresh) = (&self.0, &now.0);
         let stack = saved.wanted.name();
@@ -146,20 +146,20 @@ fn refused(why: String, details: Vec<String>) -> Result<(), Box<Failure>> {
     Err(failure.hint("create a new plan with `plan --out`"))
 }
 
-/// The hash over a value's JSON, whose objects are in the order of their keys.
+/// The hash of a value's JSON, with objects in the order of their keys.
 fn sum(value: &Value) -> String {
     let hash = Sha256::digest(value.to_string());
     let digits: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{digits}")
 }
 
-/// The same without what looks like a secret.
+/// The same value without values that look like secrets.
 fn without_secrets<T: Serialize + for<'de> Deserialize<'de>>(whole: &T) -> T {
     let shown = concealed("", &json!(whole));
     T::deserialize(shown).expect("texts in place of texts leave the shape as it is")
 }
 
-/// What a plan goes by: how far something has come since is no difference, that it failed or goes is one.
+/// The part of a state that plans depend on: progress is not a difference; a failure or a deletion is.
 fn state(found: &Found) -> &'static str {
     match &found.state {
         Probe::Absent => "absent",
@@ -176,7 +176,7 @@ fn comparable(live: &Snapshot) -> Value {
         .collect()
 }
 
-/// The keys, what is done to each, and the order.
+/// The keys, their changes, and the order.
 fn outline(plan: &Plan) -> Value {
     let steps = plan.steps.iter().map(|step| {
         let action = match &step.action {
@@ -230,7 +230,7 @@ fn changed_wishes(saved: &Stack, now: &Stack, schema: &Schema) -> Vec<String> {
     lines
 }
 
-/// What differs between two specs, leaving out what a plan does not compare either.
+/// The differences between two specs, as far as plans compare them.
 fn changed_spec(key: &Key, old: &Value, new: &Value, schema: &Schema) -> Vec<String> {
     use landfall_provider::Change;
 

@@ -83,7 +83,7 @@ fn add_entries(entries: &mut Vec<AclEntry>, own: &config::Acl, tier: &str) -> Op
         let Some(direction) = entry.direction() else {
             continue;
         };
-        // Its range keeps a number within 15 bits.
+        // The range of the key keeps the number within 15 bits.
         let number = u16::try_from(entry.number).unwrap_or(u16::MAX);
         if taken.contains(&(direction, number)) {
             let message = format!("the {direction} entry {number} is taken by a derived one");

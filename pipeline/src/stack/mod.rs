@@ -1,4 +1,4 @@
-//! From a configuration to the stack that it describes: a pure function of the file and the images' identities.
+//! Builds the stack of a configuration: a pure function of the file and the identities of images.
 
 mod custom;
 pub(crate) mod routes;
@@ -25,39 +25,39 @@ use self::custom::add_custom_rules;
 use self::workload::add_workload;
 use crate::config::{Bastion, Config, Diagnostic, Health, ImageSource, Mode, Service, https};
 
-/// For how many seconds after a deploy has given up an instance may still be unhealthy without being replaced.
+/// The additional grace period of unhealthy instances after the deadline of a deploy, in seconds.
 pub(crate) const AFTER_DEADLINE: u32 = 30;
 
-/// What every service's image is made from, by service: its [identity](BuildRequest::identity).
+/// The source of each service's image, by service: its [identity](BuildRequest::identity).
 pub type Sources = BTreeMap<ResourceName, ContextHash>;
 
-/// Why a configuration is no stack.
+/// A configuration without a valid stack.
 #[derive(Debug, thiserror::Error)]
 pub enum StackError {
-    /// The configuration contradicts itself or a rule; [`Config::check`] says the same.
+    /// The configuration has diagnostics; [`Config::check`] returns the same.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Config(Vec<Diagnostic>),
-    /// The network cannot be laid out so.
+    /// The network's layout is impossible.
     #[error(transparent)]
     Network(#[from] LayoutError),
-    /// Two things would have the same name.
+    /// Two resources would have the same name.
     #[error(transparent)]
     Name(#[from] NameTaken),
-    /// A resource cannot be read back to be changed.
+    /// A resource cannot be deserialized to be changed.
     #[error(transparent)]
     Spec(#[from] SpecMismatch),
-    /// Nobody said what a service's image is made from.
+    /// The source of a service's image is missing.
     #[error("the identity of image/{0} is not among the sources")]
     Source(ResourceName),
 }
 
-/// The identity of an image's source before it is known.
+/// The placeholder for an unknown source of an image.
 pub(crate) fn no_source() -> ContextHash {
     let nothing = "0".repeat(64);
     nothing.parse().expect("64 hexadecimal digits are a hash")
 }
 
-/// A built stack with what its images are made from.
+/// A stack with the sources of its images.
 ///
 /// # Errors
 /// [`StackError::Source`] when `sources` lacks a service.
@@ -75,7 +75,7 @@ pub(crate) fn with_sources(
     Ok(stack)
 }
 
-/// The stack of a configuration that has been checked.
+/// The stack of a checked configuration.
 pub(crate) fn build(config: &Config) -> Result<Stack, StackError> {
     if config.mode == Mode::Single {
         return single::build(config);
@@ -125,7 +125,7 @@ pub(crate) fn build(config: &Config) -> Result<Stack, StackError> {
             groups: vec![group.id()],
             instance_type: bastion.instance.clone(),
             address: Some(address.id()),
-            // It carries connections on, and asks the cloud for nothing.
+            // A bastion only forwards connections, and needs no permissions.
             profile: None,
             key,
             workload: None,
@@ -135,7 +135,7 @@ pub(crate) fn build(config: &Config) -> Result<Stack, StackError> {
     Ok(stack)
 }
 
-/// The part that needs no image.
+/// The part without images.
 fn add_network(config: &Config, stack: &mut Stack) -> Result<(Network, Groups), StackError> {
     let services = config.service.iter().map(|(name, service)| ServicePort {
         name: name.clone(),
@@ -162,7 +162,7 @@ fn add_network(config: &Config, stack: &mut Stack) -> Result<(Network, Groups), 
     Ok((network, groups))
 }
 
-/// The security group of this name.
+/// The security group with this name.
 fn group_id(groups: &Groups, name: &ResourceName) -> Option<Input<SecurityGroupId>> {
     let group = match name.as_str() {
         "balancer" => Some(&groups.balancer),
@@ -172,7 +172,7 @@ fn group_id(groups: &Groups, name: &ResourceName) -> Option<Input<SecurityGroupI
     group.map(Handle::id)
 }
 
-/// The key pair of whoever may log in, where there is a bastion to log in through.
+/// The key pair for logins, if there is a bastion.
 fn add_key_pair(config: &Config, stack: &mut Stack) -> Result<Option<Input<KeyPairId>>, NameTaken> {
     let bastion = config.network.bastion.as_ref();
     let Some(public_key) = bastion.and_then(|bastion| bastion.public_key.clone()) else {
@@ -182,7 +182,7 @@ fn add_key_pair(config: &Config, stack: &mut Stack) -> Result<Option<Input<KeyPa
     Ok(Some(key_pair.id()))
 }
 
-/// Adds the balancer and its listeners, and gives the one that serves.
+/// Adds the load balancer and its listeners, and returns the serving one.
 fn add_balancer(
     config: &Config,
     stack: &mut Stack,
@@ -222,7 +222,7 @@ fn add_balancer(
     Ok((balancer, http))
 }
 
-/// What a service is made of, as far as others refer to it.
+/// The resources of a service that others refer to.
 struct Added {
     group: Handle<AutoscalingGroup>,
     target_group: Handle<TargetGroup>,
@@ -268,8 +268,8 @@ impl ServiceBuilder<'_> {
             desired: service.scale.desired,
             max: service.scale.max,
             target_groups: vec![target_group.id()],
-            // An instance gets as long to become healthy as a deploy waits for it, and a little longer: the
-            // deploy is to tell what ails this instance, not that another one is being started in its place.
+            // The grace period is longer than the deadline of a deploy: the
+            // deploy should diagnose this instance, not observe its replacement.
             health_check_grace_period: service.health.deadline + AFTER_DEADLINE,
         };
         let group = stack.try_add(self.name.clone(), group)?;
@@ -286,7 +286,7 @@ impl ServiceBuilder<'_> {
         balancer: &Handle<LoadBalancer>,
     ) -> Result<(), NameTaken> {
         let scale = &self.service.scale;
-        // Its range keeps a percentage within a byte.
+        // The range of the key keeps a percentage within a byte.
         let cpu = scale
             .cpu
             .map(|percent| Metric::Cpu(u8::try_from(percent).unwrap_or(100)));
@@ -309,9 +309,9 @@ impl ServiceBuilder<'_> {
 }
 
 impl Config {
-    /// What a builder is asked for: the image's source with all paths put behind [`Config::directory`].
+    /// The request to a builder: the image's source with paths below [`Config::directory`].
     pub fn build_request(&self, image: &ImageSource) -> BuildRequest {
-        // Joined component by component, so that `.` leaves no trace in messages.
+        // Joined by component, so that `.` does not appear in messages.
         let context = self.directory.join(&image.context).components().collect();
         BuildRequest {
             context,

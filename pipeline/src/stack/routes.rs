@@ -1,8 +1,8 @@
-//! Several services behind one balancer: which requests go to which, and in which order the rules are tried.
+//! Routes of several services behind one load balancer: the rules and their priorities.
 //!
-//! A request goes to the first rule that takes it. The closer a route describes, the earlier it is tried: hosts before
-//! paths, routes without `*` and `?` before those with them, longer ones before shorter ones. What no rule takes goes to
-//! the one service that has no route.
+//! The first matching rule gets a request. More specific routes come first: hosts before
+//! paths, routes without `*` and `?` before those with them, longer ones before shorter ones. Other requests go to
+//! the service without a route.
 
 use std::collections::BTreeMap;
 
@@ -12,13 +12,13 @@ use landfall_provider::ResourceName;
 use crate::config::Config;
 use crate::config::route::{LONGEST, TIES, condition};
 
-/// How far the sorts of routes are apart: room for every length, and for ties.
+/// The distance between the types of routes: enough for every length, and for ties.
 const SORT: usize = (LONGEST + 1) * TIES;
 
-/// The rule of every service that has a route: its priority, and which requests it takes.
+/// The rule of every service with a route: its priority and its condition.
 ///
-/// A priority follows from the route itself, so that one more service leaves the rules of the others as they are,
-/// unless two routes are of one sort and one length.
+/// A priority depends only on the route, so that another service does not change the existing rules,
+/// unless two routes have the same type and length.
 pub(crate) fn rules(config: &Config) -> BTreeMap<&ResourceName, (u16, Condition)> {
     let mut taken: BTreeMap<usize, usize> = BTreeMap::new();
     let routed = config.service.iter().filter_map(|(name, service)| {
@@ -43,7 +43,7 @@ fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?'])
 }
 
-/// The service that takes what no rule takes.
+/// The service of the default action.
 pub(crate) fn fallback(config: &Config) -> Option<&ResourceName> {
     let mut without = config
         .service
@@ -125,7 +125,7 @@ mod tests {
             .collect();
         assert_eq!(all.len(), 60);
         assert!(all.iter().all(|priority| (1..=50_000).contains(priority)));
-        // The last there can be.
+        // The maximum.
         const { assert!(3 * SORT + LONGEST * TIES + TIES <= 50_000) };
     }
 }

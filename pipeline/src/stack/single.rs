@@ -9,7 +9,7 @@ use super::custom::add_custom_rules;
 use super::workload::add_workload;
 use crate::config::{Config, Diagnostic};
 
-/// The stack of a configuration that has been checked and says `mode = "single"`.
+/// The stack of a checked configuration with `mode = "single"`.
 pub(crate) fn build(config: &Config) -> Result<Stack, StackError> {
     let missing = || StackError::Config(vec![Diagnostic::new("service", "there is no service")]);
     let (name, service) = config.service.first_key_value().ok_or_else(missing)?;
@@ -29,7 +29,7 @@ pub(crate) fn build(config: &Config) -> Result<Stack, StackError> {
         (of == name).then(|| group.id())
     })?;
     let (profile, workload) = add_workload(config, &mut stack, name, service)?;
-    // It is the stack's and not the instance's: it stays when the instance is stopped, or made anew.
+    // The address belongs to the stack: it stays when the instance is stopped or replaced.
     let address = stack.try_add(name.clone(), ElasticIp {})?;
     let instance = Instance {
         subnet: network.public[0].subnet.id(),
@@ -37,7 +37,7 @@ pub(crate) fn build(config: &Config) -> Result<Stack, StackError> {
         instance_type: service.instance.clone(),
         address: Some(address.id()),
         profile: Some(profile.id()),
-        // Nobody logs in: no port is open for it.
+        // There are no logins: no port is open for them.
         key: None,
         workload: Some(workload),
     };

@@ -1,4 +1,4 @@
-//! What an instance of a service runs, and what has to be there for it: repository, image and what it may do.
+//! The workload of a service's instances: repository, image and permissions.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use landfall_provider::{Handle, ResourceName, Stack};
 use super::{StackError, no_source};
 use crate::config::{Config, Service};
 
-/// Adds what makes a service's image and lets instances read it, and gives what they run.
+/// Adds the repository, the image and the instance profile of a service, and returns the workload.
 pub(crate) fn add_workload(
     config: &Config,
     stack: &mut Stack,

@@ -1,4 +1,4 @@
-//! Reading a file as far as its stack: what only the stack shows is reported at its place in the file too.
+//! Loads a file and validates its stack: diagnostics of the stack are reported at their place in the file, too.
 
 use std::path::Path;
 
@@ -6,20 +6,20 @@ use super::faults;
 use crate::config::{Config, ConfigErrors, Diagnostic, file};
 
 impl Config {
-    /// Reads a file and the public key, and looks whether the build contexts and Dockerfiles that it names are there.
+    /// Reads a file and the public key, and checks that the build contexts and Dockerfiles exist.
     ///
-    /// Where there is a `before` command these may be its work, and are not looked for yet.
+    /// With a `before` command they are not checked: the command may create them.
     ///
     /// # Errors
-    /// Everything that is wrong with the file at once; a syntax error alone, since nothing can be read behind it.
+    /// All diagnostics of the file at once; only one syntax error, because the parser stops there.
     pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
         Self::load_for(path, None)
     }
 
-    /// Reads a file as [`load`](Self::load) does, with one of its environments laid over the rest.
+    /// Like [`load`](Self::load), with one of the file's environments merged into the rest.
     ///
     /// # Errors
-    /// As [`load`](Self::load), and when the file has no such environment.
+    /// Like [`load`](Self::load), and for an unknown environment.
     pub fn load_for(path: &Path, environment: Option<&str>) -> Result<Self, ConfigErrors> {
         file::load(path, environment, &faults)
     }
@@ -36,18 +36,18 @@ impl Config {
         file::load(path, environment, &|_| found.to_vec()).map(|_| ())
     }
 
-    /// Reads the text of a file, and looks at no other. Relative paths start in the directory of `file`.
+    /// Reads the text of a file, without access to other files. Relative paths start in the directory of `file`.
     ///
     /// # Errors
-    /// As [`load`](Self::load).
+    /// Like [`load`](Self::load).
     pub fn parse(source: &str, file: &str) -> Result<Self, ConfigErrors> {
         Self::parse_for(source, file, None)
     }
 
-    /// Reads the text of a file as [`parse`](Self::parse) does, with one of its environments laid over the rest.
+    /// Like [`parse`](Self::parse), with one of the file's environments merged into the rest.
     ///
     /// # Errors
-    /// As [`parse`](Self::parse), and when the file has no such environment.
+    /// Like [`parse`](Self::parse), and for an unknown environment.
     pub fn parse_for(
         source: &str,
         file: &str,

@@ -1,4 +1,4 @@
-//! From a configuration to a stack without a fault: built once, and handed to every step that follows.
+//! The validated stack: it is built once from a configuration, and passed to all later steps.
 
 mod load;
 
@@ -13,13 +13,13 @@ use crate::config::{Config, Diagnostic};
 use crate::reach::{self, ReachabilityCheck, planned};
 use crate::stack::{self, Sources, StackError};
 
-/// A configuration, the stack that it describes, and the network of that stack.
+/// A configuration, its stack, and the topology of that stack.
 ///
-/// The stack is built here and nowhere else. The images' sources are not known yet:
-/// [`with_sources`](Self::with_sources) puts them in.
+/// The stack is built only here. The sources of images are unknown at first:
+/// [`with_sources`](Self::with_sources) adds them.
 pub(crate) struct ValidatedStack<'a> {
     config: &'a Config,
-    /// With placeholders for the images' sources.
+    /// With placeholders for the sources of images.
     stack: Stack,
     topology: Topology,
 }
@@ -28,7 +28,7 @@ impl<'a> ValidatedStack<'a> {
     /// Checks the configuration and builds its stack.
     ///
     /// # Errors
-    /// [`StackError::Config`] with everything that is wrong.
+    /// [`StackError::Config`] with all diagnostics.
     pub(crate) fn new(config: &'a Config) -> Result<Self, StackError> {
         let problems = config.check();
         if !problems.is_empty() {
@@ -58,12 +58,12 @@ impl<'a> ValidatedStack<'a> {
         self.config
     }
 
-    /// What has to be reachable and is not, and what must not be and is.
+    /// The violations of the reachability check.
     pub(crate) fn check_reachability(&self) -> ReachabilityCheck {
         reach::check(self.config, &self.topology)
     }
 
-    /// The stack with what its images are made from.
+    /// The stack with the sources of its images.
     ///
     /// # Errors
     /// [`StackError::Source`] when `sources` lacks a service.
@@ -72,7 +72,7 @@ impl<'a> ValidatedStack<'a> {
     }
 }
 
-/// Everything that is wrong with a configuration: by the rules of its keys or, where these are kept, in its stack.
+/// All diagnostics of a configuration: of its keys or, if these are valid, of its stack.
 pub(crate) fn faults(config: &Config) -> Vec<Diagnostic> {
     match ValidatedStack::new(config) {
         Ok(_) => Vec::new(),
@@ -81,7 +81,7 @@ pub(crate) fn faults(config: &Config) -> Vec<Diagnostic> {
     }
 }
 
-/// Puts the stack together.
+/// Builds the stack.
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -99,16 +99,16 @@ pub(crate) fn faults(config: &Config) -> Vec<Diagnostic> {
 /// ```
 ///
 /// # Errors
-/// [`StackError`] when the configuration has problems, or `sources` lacks a service.
+/// [`StackError`] when the configuration has diagnostics, or `sources` lacks a service.
 pub fn stack(config: &Config, sources: &Sources) -> Result<Stack, StackError> {
     ValidatedStack::new(config)?.with_sources(sources)
 }
 
-/// What the instances of each service may do, by the service's name: as the stack has it, with the repositories at the
-/// addresses that they will have in `registry` (a host name). Pure: no image's identity is asked for, and no provider.
+/// The permissions of each service's instances, by the service's name, with the repositories at
+/// their addresses in `registry` (a host name). Pure: no identity of an image and no provider is needed.
 ///
 /// # Errors
-/// As [`stack()`], but for the sources.
+/// Like [`stack()`], except for the sources.
 pub fn instance_profiles(
     config: &Config,
     registry: &str,
@@ -132,10 +132,10 @@ pub fn instance_profiles(
     Ok(profiles)
 }
 
-/// The network that a configuration describes. Pure: no image's identity is asked for, and no provider.
+/// The topology of a configuration's network. Pure: no identity of an image and no provider is needed.
 ///
 /// # Errors
-/// [`StackError`] when the configuration is none that makes a stack.
+/// [`StackError`] when the configuration has no valid stack.
 pub fn planned_topology(config: &Config) -> Result<Topology, StackError> {
     Ok(ValidatedStack::new(config)?.topology)
 }
