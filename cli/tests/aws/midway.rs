@@ -153,7 +153,7 @@ async fn needs_emulators_missing_type_names_the_zones_that_have_it() {
         &refused,
         &[
             "landfall.toml:6:11: error: the stack needs 3 zones, and the account can use 2 in eu-central-1",
-            "zones of eu-central-1 offer t3.micro to the account: \"eu-central-1a\", \"eu-central-1b\"\n",
+            "zones of eu-central-1 offer t3.micro and t3.nano to the account: \"eu-central-1a\", \"eu-central-1b\"\n",
             "nothing was changed",
         ],
     );

@@ -118,7 +118,7 @@ async fn needs_moto_preflight_names_what_the_account_lacks() {
     );
     assert_eq!(
         findings[1].hint_text(),
-        Some("the existing zones are eu-central-1a, eu-central-1b, eu-central-1c")
+        Some("the account can use eu-central-1a, eu-central-1b, eu-central-1c")
     );
 }
 
