@@ -76,7 +76,7 @@ const ALONE: &[&[&str]] = &[
     &["landfall-balancer"],
     &["landfall-sandbox"],
     &["landfall-local"],
-    &["landfall-local", "--no-default-features"],
+    &["landfall-local", "--features=ssh"],
     &["landfall-cli"],
     // What `cargo xtask deploy` builds first.
     &["landfall-cli", "--no-default-features"],
